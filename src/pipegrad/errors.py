@@ -1,0 +1,75 @@
+"""The errors that pipegrad raises.
+
+::
+
+    PipegradError
+    ├── UntranslatableError (TypeError)     a step of the pipeline has no module
+    ├── WriteBackError (ValueError)         trained numbers that the source cannot hold
+    ├── RegistrationError (ValueError)      a row of the mapping table is wrong
+    ├── ArgumentError (ValueError)          an argument of ours is wrong
+    └── DivergedError (RuntimeError)        training never gave a finite loss
+
+    PipegradWarning (UserWarning)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PipegradError(Exception):
+    """Base class of every error that pipegrad raises."""
+
+
+class UntranslatableError(PipegradError, TypeError):
+    """Some steps of a pipeline cannot become modules.
+
+    Parameters
+    ----------
+    problems : sequence of (str, str, str)
+        Path of the step, dotted name of its class, reason. All of them, not the first alone.
+    steps : int
+        How many steps the pipeline has.
+    hint : str
+        How to go on.
+    """
+
+    def __init__(
+        self, problems: Sequence[tuple[str, str, str]], steps: int = 0, hint: str = ""
+    ) -> None:
+        self.problems = list(problems)
+        self.steps = steps
+        self.hint = hint
+        super().__init__(self._message())
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.problems, self.steps, self.hint)
+
+    def _message(self) -> str:
+        of = f" of {self.steps}" if self.steps else ""
+        plural = "step" if (self.steps or len(self.problems)) == 1 else "steps"
+        lines = [f"{len(self.problems)}{of} {plural} cannot be translated."]
+        lines += [f"  {path!r} ({kind}): {reason}" for path, kind, reason in self.problems]
+        if self.hint:
+            lines.append(f"Hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class WriteBackError(PipegradError, ValueError):
+    """The trained numbers do not fit into the source object; nothing was written."""
+
+
+class RegistrationError(PipegradError, ValueError):
+    """A row of the mapping table is incomplete or contradicts another one."""
+
+
+class ArgumentError(PipegradError, ValueError):
+    """An argument of a pipegrad function is wrong; no work was done."""
+
+
+class DivergedError(PipegradError, RuntimeError):
+    """Training never reached a finite loss; the pipeline is as it was."""
+
+
+class PipegradWarning(UserWarning):
+    """Something went on, but not as well as the user may believe."""

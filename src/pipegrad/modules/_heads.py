@@ -1,0 +1,193 @@
+"""What a score means: predictions, decisions and probabilities derived from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ._base import Module
+
+Task = Literal["regression", "classification", "multilabel", "clustering"]
+
+
+class Head(Module):
+    """Derives what a predictor answers from its raw score.
+
+    The score has the shape of the source's own answer: (n,) for one target or two classes,
+    (n, k) otherwise. Classes are indices here; the labels live with the source.
+    """
+
+    task: Task = "regression"
+    responses: tuple[str, ...] = ("predict",)
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Predicted values (n,) or (n, k), or class indices (n,) of int64."""
+        raise NotImplementedError
+
+    def decision_function(self, score: Tensor) -> Tensor:
+        """The raw decision values."""
+        return score
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Class probabilities (n, classes)."""
+        raise NotImplementedError(f"{type(self).__name__} has no probabilities")
+
+    def predict_log_proba(self, score: Tensor) -> Tensor:
+        """Logarithms of the class probabilities."""
+        return torch.log(self.predict_proba(score))
+
+    def features(self, score: Tensor) -> Tensor:
+        """Columns for later steps: the score, and the probabilities where there are any.
+
+        Two classes give one column of probabilities (of the second class), as in the paper's
+        Figure 1.
+        """
+        columns = [score if score.ndim > 1 else score[:, None]]
+        if "predict_proba" in self.responses:
+            probability = self.predict_proba(score)
+            columns.append(probability[:, 1:] if probability.shape[1] == 2 else probability)
+        elif self.task == "regression":
+            return self.predict(score) if score.ndim > 1 else self.predict(score)[:, None]
+        return torch.cat(columns, 1)
+
+    def respond(self, score: Tensor, method: str) -> Tensor:
+        """Answer to one method: ``score``, ``predict``, ``predict_proba`` and so on."""
+        return score if method in ("score", "transform") else getattr(self, method)(score)
+
+
+class Mean(Head):
+    """Regression: the prediction is the score through an inverse link.
+
+    Parameters
+    ----------
+    link : {"identity", "log"}
+        "log" when the score is a log-rate.
+    """
+
+    def __init__(self, link: Literal["identity", "log"] = "identity") -> None:
+        super().__init__()
+        self.link = link
+
+    def predict(self, score: Tensor) -> Tensor:
+        """The mean, with the score's shape."""
+        return torch.exp(score) if self.link == "log" else score
+
+
+class Binary(Head):
+    """Two classes, one score: positive means the second class.
+
+    Parameters
+    ----------
+    probability : {"logistic", "softmax", "modified_huber"}, optional
+        How a probability follows; None when the source gives none. "softmax" is that of
+        (-score, score).
+    """
+
+    task: Task = "classification"
+
+    def __init__(self, probability: str | None = None) -> None:
+        super().__init__()
+        self.probability = probability
+        self.responses = ("predict", "decision_function")
+        if probability is not None:
+            self.responses += ("predict_proba", "predict_log_proba")
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return (score > 0).long()
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, 2)."""
+        if self.probability == "logistic":
+            return torch.stack([1 - torch.sigmoid(score), torch.sigmoid(score)], 1)
+        if self.probability == "softmax":
+            return torch.softmax(torch.stack([-score, score], 1), 1)
+        if self.probability == "modified_huber":
+            second = (torch.clamp(score, -1, 1) + 1) / 2
+            return torch.stack([1 - second, second], 1)
+        return super().predict_proba(score)
+
+
+class Multiclass(Head):
+    """Several classes, a score for each: the largest wins.
+
+    Parameters
+    ----------
+    probability : {"softmax", "one_vs_rest", "modified_huber"}, optional
+        How probabilities follow; None when the source gives none.
+    """
+
+    task: Task = "classification"
+
+    def __init__(self, probability: str | None = None) -> None:
+        super().__init__()
+        self.probability = probability
+        self.responses = ("predict", "decision_function")
+        if probability is not None:
+            self.responses += ("predict_proba", "predict_log_proba")
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return score.argmax(1)
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, classes)."""
+        if self.probability == "softmax":
+            return torch.softmax(score, 1)
+        if self.probability == "one_vs_rest":
+            return functional.normalize(torch.sigmoid(score), p=1, dim=1, eps=0.0)
+        if self.probability == "modified_huber":
+            raw = (torch.clamp(score, -1, 1) + 1) / 2
+            # Rows where every class is refused share the probability equally.
+            raw = torch.where(raw.sum(1, keepdim=True) == 0, torch.ones_like(raw), raw)
+            return raw / raw.sum(1, keepdim=True)
+        return super().predict_proba(score)
+
+
+class Multilabel(Head):
+    """Several yes-or-no targets, a score for each."""
+
+    task: Task = "multilabel"
+    responses = ("predict", "decision_function")
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Zeros and ones (n, k)."""
+        return (score > 0).long()
+
+
+class Probabilities(Head):
+    """The score is the table of class probabilities itself (soft voting)."""
+
+    task: Task = "classification"
+    responses = ("predict", "predict_proba")
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return score.argmax(1)
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, classes)."""
+        return score
+
+
+class Votes(Head):
+    """The score counts votes for each class; the first of the largest wins."""
+
+    task: Task = "classification"
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return score.argmax(1)
+
+
+class Nearest(Head):
+    """Clustering: the score is the distance to each center, the nearest wins."""
+
+    task: Task = "clustering"
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Cluster indices (n,)."""
+        return score.argmin(1)

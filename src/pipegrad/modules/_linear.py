@@ -1,0 +1,58 @@
+"""Linear maps."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from ._base import Module, parameter
+from ._sparse import Block
+
+
+class Linear(Module):
+    """``x @ weight + bias``, for dense and sparse rows.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (features, outputs)
+        Features come first, so that a sparse row gathers contiguous memory.
+    bias : Tensor, shape (outputs,), optional
+        None for no bias.
+    shift : Tensor, shape (features,), optional
+        Subtracted from ``x`` first (the mean of a PCA).
+    squeeze : bool
+        Give (n,) instead of (n, 1): one target, or the margin of two classes.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        shift: Tensor | None = None,
+        squeeze: bool = False,
+    ) -> None:
+        super().__init__()
+        self.squeeze = squeeze
+        self.weight = parameter(weight)
+        self.bias = None if bias is None else parameter(bias)
+        self.shift = None if shift is None else parameter(shift)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, outputs), or to (n,)."""
+        out = x.matmul(self.weight)
+        if self.shift is not None:
+            # Two products instead of a shifted copy of x: sparse rows stay sparse.
+            out = out - self.shift @ self.weight
+        if self.bias is not None:
+            out = out + self.bias
+        return out.squeeze(1) if self.squeeze else out
+
+    def reset_parameters(self) -> None:
+        """Uniform in ±1/sqrt(features), as in `torch.nn.Linear`; the shift goes to zero."""
+        bound = 1 / math.sqrt(max(1, self.weight.shape[0]))
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+        if self.shift is not None:
+            nn.init.zeros_(self.shift)

@@ -1,0 +1,139 @@
+"""Rows of a sparse matrix, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """A block of rows in compressed form; gradients flow through ``values``.
+
+    Torch's own CSR tensors do not carry gradients to their values through a product, so the three
+    arrays are kept apart.
+
+    Parameters
+    ----------
+    starts : Tensor of int64, shape (n_rows + 1,)
+        Row ``i`` owns the entries ``starts[i]:starts[i + 1]``.
+    columns : Tensor of int64, shape (n_entries,)
+        Column of each entry.
+    values : Tensor, shape (n_entries,)
+        Value of each entry.
+    width : int
+        Number of columns.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return (self.starts.shape[0] - 1, self.width)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the values."""
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values live."""
+        return self.values.device
+
+    def to(self, *args: object, **kwargs: object) -> SparseRows:
+        """Move or cast as ``Tensor.to``; indices keep their type."""
+        values = self.values.to(*args, **kwargs)  # type: ignore[call-overload]
+        device = values.device
+        return SparseRows(self.starts.to(device), self.columns.to(device), values, self.width)
+
+    def with_values(self, values: Tensor) -> SparseRows:
+        """The same pattern with other values."""
+        return SparseRows(self.starts, self.columns, values, self.width)
+
+    def rows(self) -> Tensor:
+        """Row of each entry, shape (n_entries,)."""
+        count = self.starts.shape[0] - 1
+        return torch.repeat_interleave(
+            torch.arange(count, device=self.device), self.starts.diff()
+        )
+
+    def matmul(self, weight: Tensor) -> Tensor:
+        """Product with a dense matrix ``(width, outputs)``; shape (n_rows, outputs)."""
+        if not self.columns.numel():
+            return weight.new_zeros(self.shape[0], weight.shape[1])
+        return functional.embedding_bag(
+            self.columns,
+            weight,
+            self.starts,
+            mode="sum",
+            per_sample_weights=self.values,
+            include_last_offset=True,
+        )
+
+    def scale(self, factors: Tensor) -> SparseRows:
+        """Multiply column ``j`` by ``factors[j]``."""
+        return self.with_values(self.values * factors[self.columns])
+
+    def divide(self, divisors: Tensor) -> SparseRows:
+        """Divide column ``j`` by ``divisors[j]``."""
+        return self.with_values(self.values / divisors[self.columns])
+
+    def row_sums(self, values: Tensor | None = None) -> Tensor:
+        """Sum of each row's values (or of other values in the same places), shape (n_rows,)."""
+        values = self.values if values is None else values
+        return values.new_zeros(self.shape[0]).index_add(0, self.rows(), values)
+
+    def to_dense(self) -> Tensor:
+        """The same block as a dense tensor (n_rows, width)."""
+        dense = self.values.new_zeros(self.shape)
+        return dense.index_put((self.rows(), self.columns), self.values, accumulate=True)
+
+    def select(self, keep: Tensor) -> SparseRows:
+        """The columns ``keep`` (int64 indices, increasing), shape (n_rows, len(keep))."""
+        place = torch.full((self.width,), -1, dtype=torch.int64, device=self.device)
+        place[keep] = torch.arange(keep.shape[0], device=self.device)
+        columns = place[self.columns]
+        here = columns >= 0
+        counts = torch.zeros(self.shape[0], dtype=torch.int64, device=self.device)
+        counts = counts.index_add(0, self.rows()[here], torch.ones_like(columns[here]))
+        starts = functional.pad(counts.cumsum(0), (1, 0))
+        return SparseRows(starts, columns[here], self.values[here], keep.shape[0])
+
+    @staticmethod
+    def from_dense(dense: Tensor) -> SparseRows:
+        """Every entry of a dense block, zeros too, so that gradients reach each of them."""
+        count, width = dense.shape
+        starts = torch.arange(count + 1, device=dense.device) * width
+        columns = torch.arange(width, device=dense.device).repeat(count)
+        return SparseRows(starts, columns, dense.reshape(-1), width)
+
+    @staticmethod
+    def concatenate(blocks: list[Block]) -> SparseRows:
+        """Blocks side by side, shape (n_rows, sum of widths)."""
+        parts = [b if isinstance(b, SparseRows) else SparseRows.from_dense(b) for b in blocks]
+        offset, columns, rows = 0, [], []
+        for part in parts:
+            columns.append(part.columns + offset)
+            rows.append(part.rows())
+            offset += part.width
+        order = torch.argsort(torch.cat(rows), stable=True)
+        starts = torch.stack([part.starts for part in parts]).sum(0)
+        values = torch.cat([part.values for part in parts])
+        return SparseRows(starts, torch.cat(columns)[order], values[order], offset)
+
+
+Block: TypeAlias = Tensor | SparseRows
+
+
+def dense(block: Block) -> Tensor:
+    """The block as an ordinary tensor."""
+    return block.to_dense() if isinstance(block, SparseRows) else block

@@ -1,0 +1,320 @@
+"""The mapping table: which class becomes which module, and how its numbers go back."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from torch import nn
+
+from .errors import RegistrationError
+from .modules import Head
+
+if TYPE_CHECKING:
+    from .graph import GraphBuilder
+
+# Where the rows of a source are defined: they are imported when one of its objects is met.
+_SOURCES = {"sklearn": "pipegrad.sources.sklearn", "pipegrad": "pipegrad.sources.sklearn"}
+_ENTRY_POINTS = "pipegrad.translations"
+
+# Learned attributes that say what was seen, not what was learned; no training changes them.
+KEPT_ALWAYS: Mapping[str, str] = {
+    "n_features_in_": "the shape of the input does not change",
+    "feature_names_in_": "the names of the input do not change",
+    "classes_": "the labels do not change",
+    "n_iter_": "says how the source itself was fitted",
+    "n_samples_seen_": "says how the source itself was fitted",
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss that a predictor minimises.
+
+    Parameters
+    ----------
+    name : str
+        A name that `pipegrad.finetune.losses` knows.
+    options : mapping
+        Numbers of that loss (``{"quantile": 0.9}``).
+    class_weight : mapping, "balanced" or None
+        As in scikit-learn; keys are the labels.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    class_weight: Any = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """Parameters of an operator for the contract tests, where a plain dict does not say enough.
+
+    Parameters
+    ----------
+    params : mapping
+        Arguments of the class.
+    data : str, optional
+        Name of a data set in `pipegrad.testing.DATASETS`; the row's ``data`` by default.
+    tolerance : float, optional
+        Largest relative difference allowed; the row's ``tolerance`` by default.
+    keeps : tuple of str
+        Learned attributes that this configuration leaves as they are.
+    since, before : str, optional
+        Versions of the source between which the configuration exists (``"1.7"``).
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    tolerance: float | None = None
+    keeps: tuple[str, ...] = ()
+    since: str | None = None
+    before: str | None = None
+
+
+class Translation:
+    """A row of the mapping table: one operator class (or several alike) and its module.
+
+    Subclass it, fill in `to_torch` and `write_back`, and decorate it with `register`. Predictors
+    also say what their score means (`head`) and what they minimise (`objective`).
+
+    Attributes
+    ----------
+    examples : tuple of dict or Example
+        Configurations for the contract tests.
+    data : str
+        Data set of the contract tests, a name in `pipegrad.testing.DATASETS`.
+    keeps : mapping of str to str
+        Learned attributes that stay as they are when others change, each with its reason.
+    tolerance : float
+        Largest relative difference between module and operator (float64).
+    differentiable : bool
+        Whether gradients pass through to what stands before the operator.
+    sparse : bool
+        Whether the module takes `SparseRows`.
+    missing : bool
+        Whether the operator lets NaN pass.
+    """
+
+    examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
+    data: ClassVar[str] = "features"
+    keeps: ClassVar[Mapping[str, str]] = {}
+    tolerance: ClassVar[float] = 1e-9
+    differentiable: ClassVar[bool] = True
+    sparse: ClassVar[bool] = False
+    missing: ClassVar[bool] = False
+
+    name: str = ""
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        """A module with the operator's numbers, in memory of its own.
+
+        Transformers map (n, d) to (n, k); predictors give their score.
+        """
+        raise NotImplementedError
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        """Put the module's numbers into ``operator``, which is already a copy."""
+        raise NotImplementedError
+
+    def refuse(self, operator: Any) -> str | None:
+        """Why this configuration has no module, or None."""
+        return None
+
+    def trainable(self, operator: Any) -> bool:
+        """Whether the operator holds numbers that training may change."""
+        return any(True for _ in self.to_torch(operator).parameters())
+
+    def head(self, operator: Any) -> Head | None:
+        """What the score means; None for a transformer."""
+        return None
+
+    def objective(self, operator: Any) -> Objective | None:
+        """The loss that the operator itself minimises; None for a transformer."""
+        return None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        """Turn raw input into the numbers (dense or CSR) that the module takes.
+
+        Runs once, outside of torch, when the operator is the first of the neural part. Checks
+        that the source would do belong here.
+        """
+        return X
+
+    def inverse(self, operator: Any) -> nn.Module | None:
+        """A module that undoes the operator (for transformed targets); None if there is none."""
+        return None
+
+
+class Expansion:
+    """A row for a composite: how it unfolds into steps and edges."""
+
+    name: str = ""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        """Add the operator's steps to ``builder``.
+
+        Parameters
+        ----------
+        operator : object
+            The fitted composite.
+        builder : GraphBuilder
+            ``builder.expand(child, source, path, method)`` unfolds a child,
+            ``builder.add(path, operator, inputs)`` adds a step.
+        source : str
+            Name of the value that flows in.
+        path : str
+            Path of the composite in the source object; a child's is ``f"{path}/{name}"``.
+        method : str
+            What the composite is asked for: "transform", "score", "predict", "predict_proba",
+            "decision_function" or "features".
+
+        Returns
+        -------
+        str
+            Name of the value that flows out.
+        """
+        raise NotImplementedError
+
+    def refuse(self, operator: Any) -> str | None:
+        """Why this configuration cannot be unfolded, or None."""
+        return None
+
+
+Row = Translation | Expansion
+R = TypeVar("R", bound=type[Any])
+
+_ROWS: dict[str, Row] = {}
+_FOUND: dict[type, Row | None] = {}
+_LOADED: set[str] = set()
+
+
+def register(*names: str) -> Callable[[R], R]:
+    """Add a row to the mapping table.
+
+    Parameters
+    ----------
+    *names : str
+        Public dotted names of the classes that the row serves
+        (``"sklearn.preprocessing.StandardScaler"``).
+
+    Returns
+    -------
+    callable
+        A class decorator.
+
+    Raises
+    ------
+    RegistrationError
+        When a name is taken, is not dotted, or the class is not a row.
+
+    Examples
+    --------
+    >>> import pipegrad as pg
+    >>> @pg.register("my_package.Doubler")
+    ... class Doubler(pg.Translation):
+    ...     def to_torch(self, operator): ...
+    ...     def write_back(self, module, operator): ...
+    """
+
+    def decorate(row: R) -> R:
+        if not (isinstance(row, type) and issubclass(row, (Translation, Expansion))):
+            raise RegistrationError(f"{row!r} is neither a Translation nor an Expansion.")
+        if not names:
+            raise RegistrationError(f"{row.__name__}: name the class that the row serves.")
+        for name in names:
+            if "." not in name:
+                raise RegistrationError(f"{name!r} is not a dotted name such as 'package.Class'.")
+            known = _ROWS.get(name)
+            if known is not None and type(known).__qualname__ != row.__qualname__:
+                raise RegistrationError(
+                    f"{name!r} already has a row ({type(known).__module__}."
+                    f"{type(known).__qualname__})."
+                )
+        for name in names:
+            instance = row()
+            instance.name = name
+            _ROWS[name] = instance
+        _FOUND.clear()
+        return row
+
+    return decorate
+
+
+def lookup(kind: type) -> Row | None:
+    """The row that serves exactly this class, or None."""
+    if kind not in _FOUND:
+        _load_rows(kind)
+        _FOUND[kind] = next(
+            (row for name, row in list(_ROWS.items()) if _names(name, kind)), None
+        )
+    return _FOUND[kind]
+
+
+def rows() -> Iterator[tuple[str, Row]]:
+    """All rows by name, those of every source and plug-in."""
+    for package in _SOURCES:
+        _load(_SOURCES[package])
+    _load_plugins()
+    yield from sorted(_ROWS.items())
+
+
+def dotted_name(kind: type) -> str:
+    """The public name of a class if the table has it, else the shortest that leads to it."""
+    row = lookup(kind)
+    if row is not None:
+        return row.name
+    parts = [part for part in kind.__module__.split(".") if not part.startswith("_")]
+    return ".".join([*parts, kind.__qualname__])
+
+
+def why_missing(kind: type) -> str:
+    """The reason that a class has no row, with a hint where there is one."""
+    for base in kind.__mro__[1:]:
+        row = lookup(base)
+        if row is not None:
+            return (
+                f"no row in the mapping table; it is a subclass of {base.__name__}, whose row "
+                "serves that exact class only"
+            )
+    return "no row in the mapping table"
+
+
+def _names(name: str, kind: type) -> bool:
+    module, _, attribute = name.rpartition(".")
+    if attribute != kind.__qualname__ or module.split(".")[0] != kind.__module__.split(".")[0]:
+        return False
+    if module not in sys.modules:
+        # The package is loaded, since one of its objects is here; a part of it may not be.
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return False
+    return getattr(sys.modules[module], attribute, None) is kind
+
+
+def _load_rows(kind: type) -> None:
+    for base in kind.__mro__:
+        source = _SOURCES.get(base.__module__.split(".")[0])
+        if source is not None:
+            _load(source)
+    _load_plugins()
+
+
+def _load(module: str) -> None:
+    if module not in _LOADED:
+        _LOADED.add(module)
+        importlib.import_module(module)
+
+
+def _load_plugins() -> None:
+    if _ENTRY_POINTS not in _LOADED:
+        _LOADED.add(_ENTRY_POINTS)
+        for point in entry_points(group=_ENTRY_POINTS):
+            point.load()

@@ -1,0 +1,1 @@
+"""The rows of the mapping table, a folder or file for each source."""

@@ -1,0 +1,29 @@
+"""Between the arrays of a source and the tensors of a module; never shared memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+
+def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor of its own memory; integers and booleans become float64."""
+    array = np.array(values, copy=True, order="C")
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    tensor = torch.from_numpy(array)
+    return tensor if dtype is None else tensor.to(dtype)
+
+
+def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
+    """An array of its own memory; with the type, memory order and shape of ``like`` if given."""
+    array = tensor.detach().cpu().numpy()
+    if like is None:
+        return array.copy()
+    like = np.asarray(like)
+    order: Any = "F" if like.flags.f_contiguous and not like.flags.c_contiguous else "C"
+    return np.array(array.reshape(like.shape), dtype=like.dtype, order=order)

@@ -1,0 +1,66 @@
+"""What the rows for scikit-learn share."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import sklearn
+from scipy import sparse
+from sklearn.utils.fixes import parse_version
+
+from ...registry import Translation
+
+SKLEARN = parse_version(sklearn.__version__)
+
+try:
+    from sklearn.utils.validation import validate_data as _validate_data
+except ImportError:  # scikit-learn 1.5 has it as a method
+
+    def _validate_data(_estimator: Any, /, X: Any, **kwargs: Any) -> Any:
+        return _estimator._validate_data(X, **kwargs)
+
+
+_FINITE = (
+    "ensure_all_finite"
+    if "ensure_all_finite" in inspect.signature(sklearn.utils.check_array).parameters
+    else "force_all_finite"
+)
+
+
+def validate(
+    operator: Any,
+    X: Any,
+    *,
+    sparse: bool = False,
+    finite: bool | str = True,
+    dtype: Any = "numeric",
+) -> Any:
+    """Check input as the operator itself does (names, width, NaN, sparsity); dense or CSR out."""
+    options: dict[str, Any] = {_FINITE: finite}
+    out = _validate_data(
+        operator,
+        X,
+        reset=False,
+        accept_sparse=["csr", "csc", "coo"] if sparse else False,
+        dtype=dtype,
+        **options,
+    )
+    return as_float(out)
+
+
+def as_float(X: Any) -> Any:
+    """Dense or CSR values as floating point; integers and booleans become float64."""
+    if sparse.issparse(X):
+        X = X.tocsr()
+    return X if X.dtype.kind == "f" else X.astype(np.float64)
+
+
+class SklearnTranslation(Translation):
+    """A row for scikit-learn: input is checked as the operator would."""
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        """Numbers, dense or CSR, after scikit-learn's own checks."""
+        finite = "allow-nan" if self.missing else True
+        return validate(operator, X, sparse=self.sparse, finite=finite)
