@@ -1,0 +1,65 @@
+# Each target makes its own virtual environment where there is none; Python and pip are enough.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+CONSTRAINTS ?= constraints.txt
+ARGS ?=
+
+BIN := $(VENV)/bin
+# Tests run side by side, so that each keeps to one thread.
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-oldest check format docs benchmarks clean
+# A stamp stands for a group of extras that is installed; a failed installation leaves none.
+.DELETE_ON_ERROR:
+.PRECIOUS: $(VENV)/.installed-%
+
+help:  ## Say what there is to make
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' \
+	  2>/dev/null || sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed-demo  ## Run the experiment of the paper on real data
+	$(BIN)/python -m pipegrad demo $(ARGS)
+
+test: $(VENV)/.installed-test  ## Run the tests, the examples in docstrings and the code in the documents
+	$(RUN_TESTS)
+
+test-oldest:  ## Run the tests with the oldest scikit-learn that is served
+	@$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+check: $(VENV)/.installed-dev  ## Run every check: style, types, the direction of imports, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(RUN_TESTS)
+
+format: $(VENV)/.installed-dev  ## Put the code into its usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-test  ## Draw the pictures of the documentation again
+	$(BIN)/python docs/make_pictures.py
+
+benchmarks: $(VENV)/.installed-test  ## Measure what the design promises
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+	  echo "== $$script"; $(BIN)/python $$script; \
+	done
+
+clean:  ## Remove the virtual environment and what was built
+	rm -rf $(VENV) .venv-oldest build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache
+	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Some systems ship Python without what fills a new environment with pip; the pip outside does it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; make PYTHON=python3.x names another one.")'
+	$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; }
+
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	@echo "Installing pipegrad[$*] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[$*]"
+	@touch $@
