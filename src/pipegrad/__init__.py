@@ -9,20 +9,31 @@ from .errors import (
     UntranslatableError,
     WriteBackError,
 )
+from .featurizer import Featurizer
+from .graph import Graph, Step
+from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
+from .translate import from_torch, inspect, to_torch
 
 __all__ = [
     "ArgumentError",
     "DivergedError",
     "Example",
     "Expansion",
+    "Featurizer",
+    "Graph",
     "Objective",
     "PipegradError",
     "PipegradWarning",
+    "PipelineModule",
     "RegistrationError",
+    "Step",
     "Translation",
     "UntranslatableError",
     "WriteBackError",
+    "from_torch",
+    "inspect",
     "register",
+    "to_torch",
 ]
 __version__ = "0.1.0.dev0"

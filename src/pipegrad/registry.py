@@ -98,6 +98,8 @@ class Translation:
         Whether the module takes `SparseRows`.
     missing : bool
         Whether the operator lets NaN pass.
+    numeric : bool
+        Whether `encode` gives the numbers of the input itself, not codes of it.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -107,6 +109,7 @@ class Translation:
     differentiable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     missing: ClassVar[bool] = False
+    numeric: ClassVar[bool] = True
 
     name: str = ""
 

@@ -1,6 +1,10 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
+from ._distances import Distances
+from ._elementwise import Apply, Chain, Monomials, Threshold
+from ._encoding import NONE, Codes, Lookup, OneHot
+from ._glue import Average, Concatenate, Inverse, Predictor, Vote
 from ._heads import (
     Binary,
     Head,
@@ -11,26 +15,67 @@ from ._heads import (
     Probabilities,
     Votes,
 )
+from ._imputation import Impute, Missing
+from ._kernels import (
+    AdditiveChi2Features,
+    Kernel,
+    KernelFeatures,
+    PolynomialSketch,
+    RandomFourierFeatures,
+)
 from ._linear import Linear
-from ._scaling import Rescale, Standardize
+from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
+from ._projection import Pattern, Projection, SparseProjection
+from ._scaling import NormalizeRows, Rescale, Standardize
+from ._select import Select
 from ._sparse import Block, SparseRows, dense
 
 __all__ = [
+    "NONE",
+    "AdditiveChi2Features",
+    "Apply",
+    "Average",
     "Binary",
     "Block",
+    "BoxCox",
+    "Chain",
+    "Codes",
+    "Concatenate",
+    "Distances",
     "Head",
+    "Impute",
+    "Inverse",
+    "InverseBoxCox",
+    "InverseYeoJohnson",
+    "Kernel",
+    "KernelFeatures",
     "Linear",
+    "Lookup",
     "Mean",
+    "Missing",
     "Module",
+    "Monomials",
     "Multiclass",
     "Multilabel",
     "Nearest",
+    "NormalizeRows",
+    "OneHot",
+    "Pattern",
+    "PolynomialSketch",
     "Positive",
+    "Predictor",
     "Probabilities",
+    "Projection",
+    "RandomFourierFeatures",
     "Rescale",
+    "Select",
+    "SparseProjection",
     "SparseRows",
     "Standardize",
+    "Threshold",
+    "Vote",
     "Votes",
+    "YeoJohnson",
     "dense",
     "parameter",
 ]

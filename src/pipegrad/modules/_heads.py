@@ -39,18 +39,34 @@ class Head(Module):
         """Logarithms of the class probabilities."""
         return torch.log(self.predict_proba(score))
 
+    def rest_proba(self, score: Tensor) -> Tensor:
+        """Probabilities without the first class, which the others imply."""
+        return self.predict_proba(score)[:, 1:]
+
+    def votes(self, score: Tensor) -> Tensor:
+        """One-hot votes (n, classes): hard going forward, soft for the gradient."""
+        if "predict_proba" in self.responses:
+            soft = self.predict_proba(score)
+        else:
+            two = torch.stack([-score, score], 1) if score.ndim == 1 else score
+            soft = torch.softmax(two, 1)
+        hard = functional.one_hot(self.predict(score), soft.shape[1]).to(soft.dtype)
+        return hard + (soft - soft.detach())
+
     def features(self, score: Tensor) -> Tensor:
         """Columns for later steps: the score, and the probabilities where there are any.
 
         Two classes give one column of probabilities (of the second class), as in the paper's
         Figure 1.
         """
-        columns = [score if score.ndim > 1 else score[:, None]]
+        if self.task == "regression":
+            return self.predict(score) if score.ndim > 1 else self.predict(score)[:, None]
+        columns = []
+        if "decision_function" in self.responses:
+            columns.append(score if score.ndim > 1 else score[:, None])
         if "predict_proba" in self.responses:
             probability = self.predict_proba(score)
             columns.append(probability[:, 1:] if probability.shape[1] == 2 else probability)
-        elif self.task == "regression":
-            return self.predict(score) if score.ndim > 1 else self.predict(score)[:, None]
         return torch.cat(columns, 1)
 
     def respond(self, score: Tensor, method: str) -> Tensor:

@@ -23,6 +23,8 @@ class Linear(Module):
         Subtracted from ``x`` first (the mean of a PCA).
     squeeze : bool
         Give (n,) instead of (n, 1): one target, or the margin of two classes.
+    nonnegative : bool
+        Whether negative weights count as zero.
     """
 
     def __init__(
@@ -31,27 +33,34 @@ class Linear(Module):
         bias: Tensor | None = None,
         shift: Tensor | None = None,
         squeeze: bool = False,
+        nonnegative: bool = False,
     ) -> None:
         super().__init__()
         self.squeeze = squeeze
+        self.nonnegative = nonnegative
         self.weight = parameter(weight)
         self.bias = None if bias is None else parameter(bias)
         self.shift = None if shift is None else parameter(shift)
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
-        out = x.matmul(self.weight)
+        weight = self.effective_weight()
+        out = x.matmul(weight)
         if self.shift is not None:
             # Two products instead of a shifted copy of x: sparse rows stay sparse.
-            out = out - self.shift @ self.weight
+            out = out - self.shift @ weight
         if self.bias is not None:
             out = out + self.bias
         return out.squeeze(1) if self.squeeze else out
 
+    def effective_weight(self) -> Tensor:
+        """The weight that multiplies ``x``, shape (features, outputs)."""
+        return self.weight.clamp(min=0) if self.nonnegative else self.weight
+
     def reset_parameters(self) -> None:
         """Uniform in ±1/sqrt(features), as in `torch.nn.Linear`; the shift goes to zero."""
         bound = 1 / math.sqrt(max(1, self.weight.shape[0]))
-        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.weight, 0 if self.nonnegative else -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
         if self.shift is not None:

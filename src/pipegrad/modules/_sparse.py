@@ -92,6 +92,17 @@ class SparseRows:
         values = self.values if values is None else values
         return values.new_zeros(self.shape[0]).index_add(0, self.rows(), values)
 
+    def take(self, index: Tensor | slice) -> SparseRows:
+        """Some of the rows, in the order of ``index``."""
+        if isinstance(index, slice):
+            index = torch.arange(self.shape[0], device=self.device)[index]
+        index = index.to(self.device)
+        counts = self.starts.diff()[index]
+        starts = functional.pad(counts.cumsum(0), (1, 0))
+        shift = torch.repeat_interleave(self.starts[index] - starts[:-1], counts)
+        entries = torch.arange(shift.shape[0], device=self.device) + shift
+        return SparseRows(starts, self.columns[entries], self.values[entries], self.width)
+
     def to_dense(self) -> Tensor:
         """The same block as a dense tensor (n_rows, width)."""
         dense = self.values.new_zeros(self.shape)

@@ -1,5 +1,6 @@
 """scikit-learn: a file for each family of operators."""
 
-from . import linear, scaling
+from .. import glue
+from . import composites, linear, scaling
 
-__all__ = ["linear", "scaling"]
+__all__ = ["composites", "glue", "linear", "scaling"]

@@ -1,0 +1,186 @@
+"""Tables, arrays and sparse matrices become tensors; the host part runs once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from .errors import ArgumentError
+from .glue import Glue
+from .graph import INPUT, Graph, translation
+from .modules import Block, SparseRows
+
+
+class Encoded:
+    """The blocks of rows that flow into the neural part.
+
+    ``len(encoded)`` is the number of rows, ``encoded[index]`` (a slice or int64 indices) picks
+    some of them.
+
+    Parameters
+    ----------
+    blocks : mapping of str to Tensor or SparseRows
+        Blocks by the name of the door through which they enter; all have the same rows.
+    """
+
+    def __init__(self, blocks: Mapping[str, Block]) -> None:
+        self.blocks = dict(blocks)
+
+    def __len__(self) -> int:
+        return rows_of(self.blocks)
+
+    def __getitem__(self, index: Any) -> Encoded:
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index)
+        return Encoded({name: _pick(block, index) for name, block in self.blocks.items()})
+
+    def to(self, *args: Any, **kwargs: Any) -> Encoded:
+        """Every block moved or cast, as `Tensor.to` does."""
+        return Encoded({name: block.to(*args, **kwargs) for name, block in self.blocks.items()})
+
+
+def _pick(block: Block, index: Any) -> Block:
+    if isinstance(block, SparseRows):
+        return block.take(index)
+    return block[index] if isinstance(index, slice) else block.index_select(0, index)
+
+
+class HostPart:
+    """The steps that stay with their own library, and the doors into the neural part.
+
+    Parameters
+    ----------
+    graph : Graph
+        A partitioned graph.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.host = {step.name for step in graph if step.status == "host"}
+        self.doors = _doors(graph, self.host)
+        self._whole = _whole_composites(graph, self.host)
+
+    def run(self, X: Any) -> dict[str, Any]:
+        """Numbers at each door: dense or CSR arrays."""
+        values: dict[str, Any] = {INPUT: X}
+        blocks: dict[str, Any] = {}
+        for step in self.graph:
+            if step.name in self.host:
+                continue
+            row = translation(step.operator)
+            assert row is not None
+            for name in step.inputs:
+                if name == INPUT or name in self.host:
+                    raw = self._value(name, values)
+                    encoded = row.encode(step.operator, raw)
+                    blocks.setdefault(self.doors[step.name, name], encoded)
+        return blocks
+
+    def _value(self, name: str, values: dict[str, Any]) -> Any:
+        if name not in values:
+            values[name] = self._compute(name, values)
+        return values[name]
+
+    def _compute(self, name: str, values: dict[str, Any]) -> Any:
+        composite = self._whole.get(name)
+        if composite is not None:
+            return answer(composite.operator, composite.method, self._value(composite.source, values))
+        step = self.graph[name]
+        inputs = [self._value(source, values) for source in step.inputs]
+        if isinstance(step.operator, Glue):
+            return step.operator.run(*inputs)
+        return answer(step.operator, step.method, *inputs)
+
+
+def _doors(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
+    """Name of the block that enters each neural step from the host part."""
+    doors = {}
+    for step in graph:
+        if step.name in host:
+            continue
+        row = translation(step.operator)
+        shared = row is None or row.numeric
+        for name in step.inputs:
+            if name == INPUT or name in host:
+                doors[step.name, name] = name if shared else f"{name}>{step.name}"
+    return doors
+
+
+def _whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
+    """Composites that run on the host as a whole, by the value they give; outermost wins.
+
+    Their own method is quicker, and it is what the user had.
+    """
+    found = {}
+    for composite in graph.composites:
+        inner = _between(graph, composite.source, composite.value)
+        if inner and inner <= host:
+            found[composite.value] = composite
+    return found
+
+
+def _between(graph: Graph, source: str, value: str) -> set[str]:
+    """Steps that the value needs and that the source does not."""
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        name = waiting.pop()
+        if name not in (source, INPUT) and name not in found:
+            found.add(name)
+            waiting.extend(graph[name].inputs)
+    return found
+
+
+def answer(operator: Any, method: str, X: Any) -> Any:
+    """What a source operator answers when asked for one of our methods."""
+    if method == "rest_proba":
+        return operator.predict_proba(X)[:, 1:]
+    if method == "features":
+        from .featurizer import predictor_features
+
+        return predictor_features(operator, X)
+    if method == "votes":
+        return np.eye(len(operator.classes_))[operator.predict(X)]
+    return getattr(operator, method)(X)
+
+
+def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
+    """An array or CSR matrix as tensors, in memory of its own."""
+    if sparse.issparse(values):
+        starts = torch.from_numpy(values.indptr.astype(np.int64))
+        columns = torch.from_numpy(values.indices.astype(np.int64))
+        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
+        return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ArgumentError(
+            f"The first translated step gets values of type {array.dtype}, not numbers. "
+            "Put an encoder or an imputer before it."
+        )
+    if not array.flags.writeable or array.dtype.kind == "f":
+        array = np.array(array)
+    return torch.from_numpy(array).to(device=device, dtype=dtype)
+
+
+def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
+    """The host part's output, kept on disk in ``folder`` and found again for the same input."""
+    from joblib import Memory, hash as hash_of
+
+    memory = Memory(folder, mmap_mode="r", verbose=0)
+    operators = [s.operator for s in host.graph if s.name in host.host]
+    run = memory.cache(_run, ignore=["host"])
+    return run(host, X, hash_of([operators, host.graph.to_json()]))
+
+
+def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:
+    return host.run(X)
+
+
+def rows_of(blocks: Mapping[str, Any]) -> int:
+    """Number of rows of the blocks."""
+    return int(next(iter(blocks.values())).shape[0])

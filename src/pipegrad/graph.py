@@ -1,0 +1,256 @@
+"""The DAG of operators that a source object unfolds into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from .errors import ArgumentError
+from .registry import Expansion, Translation, dotted_name, lookup
+
+INPUT = "input"
+"""Name of the raw input of a graph."""
+
+Status = Literal["", "trainable", "translated", "host", "refused"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of the graph: an operator with its place.
+
+    Parameters
+    ----------
+    name : str
+        Path in the source object (``"columntransformer/num/standardscaler"``).
+    kind : str
+        Dotted name of the operator's class.
+    inputs : tuple of str
+        Names of the steps that feed it; ``"input"`` is the raw input.
+    method : str
+        What the operator is asked for: "transform", "score", "predict", "predict_proba",
+        "rest_proba", "decision_function", "votes" or "features".
+    status : {"", "trainable", "translated", "host", "refused"}
+        Where it runs, once the graph has been partitioned.
+    reason : str
+        Why it has that status.
+    parameters : int
+        How many numbers training may change.
+    frozen : bool
+        Whether the source itself says that it stays as it is (`FrozenEstimator`).
+    operator : object
+        The fitted operator; not part of the JSON form.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    method: str = "transform"
+    status: Status = ""
+    reason: str = ""
+    parameters: int = 0
+    frozen: bool = False
+    operator: Any = field(default=None, compare=False, repr=False)
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a pattern names this step, a composite around it, or its last part."""
+        parts = self.name.split("/")
+        paths = ["/".join(parts[: i + 1]) for i in range(len(parts))]
+        return any(fnmatchcase(path, pattern) for path in [*paths, parts[-1]])
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A composite operator that was unfolded, and the value that it gives."""
+
+    name: str
+    source: str
+    method: str
+    value: str
+    operator: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Steps in topological order.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        Each comes after those that feed it.
+    output : str
+        Name of the last step.
+    composites : tuple of Composite
+        What was unfolded, innermost first.
+    target : object, optional
+        The `TransformedTargetRegressor` whose transformed target the last step predicts.
+    """
+
+    steps: tuple[Step, ...]
+    output: str
+    composites: tuple[Composite, ...] = ()
+    target: Any = field(default=None, compare=False, repr=False)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, name: str) -> Step:
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
+
+    def consumers(self, name: str) -> list[Step]:
+        """The steps that take what ``name`` gives."""
+        return [step for step in self.steps if name in step.inputs]
+
+    def select(self, patterns: list[str], argument: str) -> set[str]:
+        """Names of the steps that any of the patterns matches.
+
+        Raises
+        ------
+        ArgumentError
+            When a pattern matches nothing.
+        """
+        found: set[str] = set()
+        for pattern in patterns:
+            names = {step.name for step in self.steps if step.matches(pattern)}
+            if not names:
+                known = ", ".join(repr(step.name) for step in self.steps)
+                raise ArgumentError(f"{argument}={pattern!r} names no step. The steps are {known}.")
+            found |= names
+        return found
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The structure as JSON text: names, classes and edges, without the learned numbers."""
+        steps = [
+            {
+                "name": s.name,
+                "kind": s.kind,
+                "inputs": list(s.inputs),
+                "method": s.method,
+                "status": s.status,
+                "reason": s.reason,
+                "parameters": s.parameters,
+                "frozen": s.frozen,
+            }
+            for s in self.steps
+        ]
+        composites = [
+            {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
+            for c in self.composites
+        ]
+        content = {"output": self.output, "steps": steps, "composites": composites}
+        return json.dumps(content, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Graph:
+        """The graph that `to_json` wrote; its steps hold no operators.
+
+        Raises
+        ------
+        ArgumentError
+            When the text is not such a graph.
+        """
+        try:
+            content = json.loads(text)
+            steps = tuple(
+                Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
+            )
+            composites = tuple(Composite(**c) for c in content["composites"])
+            return cls(steps, content["output"], composites)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ArgumentError(f"This text is not a graph that to_json wrote: {error}") from error
+
+    def __str__(self) -> str:
+        from .report.tree import text_tree
+
+        return text_tree(self, why=True)
+
+    def __rich__(self) -> Any:
+        from .report.table import StepTable
+
+        return StepTable(self)
+
+    def _repr_html_(self) -> str:
+        from .report.html import graph_html
+
+        return graph_html(self)
+
+
+class GraphBuilder:
+    """Collects the steps while composites unfold."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.composites: list[Composite] = []
+        self.frozen = False
+        self.target: Any = None
+
+    def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
+        """Unfold an operator that takes ``source``; give the name of the value that comes out."""
+        row = lookup(type(operator))
+        if isinstance(row, Expansion) and row.refuse(operator) is None:
+            value = row.expand(operator, self, source, path, method)
+            self.composites.append(Composite(path, source, method, value, operator))
+            return value
+        return self.add(path or _default_name(operator), operator, (source,), method)
+
+    def add(
+        self, path: str, operator: Any, inputs: tuple[str, ...], method: str = "transform"
+    ) -> str:
+        """Add one step; give its name."""
+        name, copies = path, 1
+        while name in self.steps or name == INPUT:
+            copies += 1
+            name = f"{path}#{copies}"
+        self.steps[name] = Step(
+            name=name,
+            kind=dotted_name(type(operator)),
+            inputs=inputs,
+            method=method,
+            frozen=self.frozen,
+            operator=operator,
+        )
+        return name
+
+    def build(self, output: str) -> Graph:
+        """The finished graph."""
+        return Graph(tuple(self.steps.values()), output, tuple(self.composites), self.target)
+
+
+def unfold(source: Any) -> Graph:
+    """The graph of a fitted source object."""
+    builder = GraphBuilder()
+    method = "score" if _predicts(source) else "transform"
+    return builder.build(builder.expand(source, INPUT, "", method))
+
+
+def join(path: str, name: str) -> str:
+    """Path of the child ``name`` of the composite at ``path``."""
+    return f"{path}/{name}" if path else name
+
+
+def translation(operator: Any) -> Translation | None:
+    """The translation that serves an operator's exact class, or None."""
+    row = lookup(type(operator))
+    return row if isinstance(row, Translation) else None
+
+
+def with_status(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
+    """The same graph with some fields of its steps replaced."""
+    steps = tuple(replace(step, **changes.get(step.name, {})) for step in graph.steps)
+    return replace(graph, steps=steps)
+
+
+def _default_name(operator: Any) -> str:
+    return type(operator).__name__.lower()
+
+
+def _predicts(source: Any) -> bool:
+    return hasattr(source, "predict")

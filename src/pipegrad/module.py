@@ -1,0 +1,342 @@
+"""The translated pipeline: one torch module that answers as its source does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor, nn
+
+from .columns import Encoded, HostPart, cached, to_block
+from .errors import ArgumentError
+from .graph import Graph, Step, translation
+from .modules import Block, Head, Predictor, SparseRows
+from .registry import Objective
+
+Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
+
+
+def _answers(method: str) -> Callable[[PipelineModule], bool]:
+    def check(net: PipelineModule) -> bool:
+        return net.head is not None and method in net.head.responses
+
+    return check
+
+
+def _transforms(net: PipelineModule) -> bool:
+    return hasattr(net.source, "transform") and (net.head is None or net._gives_columns)
+
+
+class PipelineModule(nn.Module):
+    """A fitted pipeline as one differentiable module; made by `pipegrad.to_torch`.
+
+    ``net(X)`` is the differentiable forward pass: the raw score of the last predictor ((n,) for
+    one target or two classes, (n, k) otherwise), or the columns (n, k) of the last transformer.
+    ``predict`` and its kin take what the source takes and return what the source returns.
+
+    Parameters
+    ----------
+    source : object
+        A copy of the fitted pipeline, which stays as it was translated.
+    graph : Graph
+        Its steps, partitioned.
+    steps : mapping of str to Module
+        A module for each translated step, by name.
+    """
+
+    def __init__(self, source: Any, graph: Graph, steps: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.source = source
+        self.graph = graph
+        self.history: Any = None
+        self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
+        self._host = HostPart(graph)
+        self._plan = [
+            (step, _key(step.name), [self._host.doors.get((step.name, i)) for i in step.inputs])
+            for step in self._neural()
+        ]
+        last = self._module(graph.output)
+        self.head: Head | None = last.head if isinstance(last, Predictor) else None
+
+    # -- the forward pass --------------------------------------------------------------------
+
+    def forward(self, X: Any) -> Any:
+        """The differentiable score (or columns) of raw input, `Encoded` rows or tensors.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix, list, Encoded, Tensor or dict of Tensor
+            Raw input goes through the host part first. Tensors enter the neural part directly;
+            a single one will do where a single block enters.
+
+        Returns
+        -------
+        Tensor
+            Score (n,) or (n, k), or columns (n, k).
+        """
+        return self._walk(self._blocks(X), check=False)
+
+    def encode(self, X: Any, cache: Any = None) -> Encoded:
+        """Run the host part once; give what flows into the neural part.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the source takes.
+        cache : str or path, optional
+            A folder that keeps the result, to be found again for the same input.
+
+        Returns
+        -------
+        Encoded
+            Tensors of the module's type, on its device.
+        """
+        arrays = self._host.run(X) if cache is None else cached(self._host, X, cache)
+        like = self._like()
+        blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
+        return Encoded(blocks)
+
+    def _blocks(self, X: Any) -> Mapping[str, Block]:
+        if isinstance(X, Encoded):
+            return X.blocks
+        if isinstance(X, Tensor | SparseRows):
+            doors = sorted(set(self._host.doors.values()))
+            if len(doors) != 1:
+                raise ArgumentError(
+                    f"{len(doors)} blocks enter the neural part; pass a dict with {doors}, or the "
+                    "raw input."
+                )
+            return {doors[0]: X}
+        if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
+            return X
+        return self.encode(X).blocks
+
+    def _walk(self, blocks: Mapping[str, Block], check: bool) -> Any:
+        values: dict[str, Any] = {}
+        for step, key, doors in self._plan:
+            inputs = [
+                values[name] if door is None else blocks[door]
+                for name, door in zip(step.inputs, doors, strict=True)
+            ]
+            if check:
+                between = zip(inputs, doors, strict=True)
+                _check_finite(step, [value for value, door in between if door is None])
+            values[step.name] = self.steps[key](*inputs)
+        return values[self.graph.output]
+
+    def _neural(self) -> list[Step]:
+        return [step for step in self.graph if step.name not in self._host.host]
+
+    def _module(self, name: str) -> nn.Module:
+        return self.steps[_key(name)]
+
+    def _like(self) -> Tensor:
+        """A tensor with the type and the device of the module."""
+        for tensor in [*self.parameters(), *self.buffers()]:
+            if tensor.is_floating_point():
+                return tensor.detach()
+        return torch.zeros((), dtype=torch.float64)
+
+    # -- what the source answers -------------------------------------------------------------
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels of the classes, in the user's own kind."""
+        if self.head is None or self.head.task != "classification":
+            raise AttributeError(f"{type(self.source).__name__} has no classes_")
+        return np.asarray(self.source.classes_)
+
+    @property
+    def objective(self) -> Objective | None:
+        """The loss of the last operator, or None for a transformer."""
+        step = self.graph[self.graph.output]
+        row = translation(step.operator)
+        assert row is not None
+        return row.objective(step.operator)
+
+    def _score(self, X: Any) -> Tensor:
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self._walk(self._blocks(X), check=True)
+        finally:
+            self.train(was_training)
+
+    @available_if(_answers("predict"))
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predictions as the source gives them: means (n,) or (n, k), or labels (n,)."""
+        assert self.head is not None
+        answer = self.head.predict(self._score(X)).cpu().numpy()
+        if self.head.task == "classification":
+            return self.classes_[answer]
+        if self.head.task == "clustering":
+            return answer.astype(np.int32)
+        return self._decode_target(answer)
+
+    @available_if(_answers("predict_proba"))
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Class probabilities (n, classes), in the order of ``classes_``."""
+        assert self.head is not None
+        return self.head.predict_proba(self._score(X)).cpu().numpy()
+
+    @available_if(_answers("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of the class probabilities (n, classes)."""
+        assert self.head is not None
+        return self.head.predict_log_proba(self._score(X)).cpu().numpy()
+
+    @available_if(_answers("decision_function"))
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Decision values: (n,) for two classes, (n, k) otherwise."""
+        assert self.head is not None
+        return self.head.decision_function(self._score(X)).cpu().numpy()
+
+    @available_if(_transforms)
+    def transform(self, X: Any) -> Any:
+        """Columns (n, k): dense, or CSR where the source gives CSR; a DataFrame if it was told to."""
+        out = self._score(X)
+        if isinstance(out, SparseRows):
+            return sparse.csr_matrix(
+                (out.values.cpu().numpy(), out.columns.cpu().numpy(), out.starts.cpu().numpy()),
+                shape=out.shape,
+            )
+        return self._in_container(out.cpu().numpy(), X)
+
+    @property
+    def _gives_columns(self) -> bool:
+        return self.head is not None and self.head.task == "clustering"
+
+    def _in_container(self, columns: NDArray[Any], X: Any) -> Any:
+        container = getattr(self.source, "_sklearn_output_config", {}).get("transform")
+        if container is None or container == "default":
+            return columns
+        import pandas as pd
+
+        index = getattr(X, "index", None)
+        table = pd.DataFrame(columns, columns=self.source.get_feature_names_out(), index=index)
+        if container == "polars":
+            import polars as pl
+
+            return pl.from_pandas(table)
+        return table
+
+    # -- targets -------------------------------------------------------------------------------
+
+    def encode_target(self, y: Any) -> Tensor:
+        """Targets as the loss takes them.
+
+        Parameters
+        ----------
+        y : array of shape (n,) or (n, k)
+            Targets of the user's own kind.
+
+        Returns
+        -------
+        Tensor
+            Class indices (n,) of int64 for classification; floats otherwise, on the scale on
+            which the last operator was trained.
+
+        Raises
+        ------
+        ArgumentError
+            For labels that the source never saw, and for values that are not finite.
+        """
+        like = self._like()
+        if self.head is not None and self.head.task == "classification":
+            return torch.as_tensor(self._class_indices(y), device=like.device)
+        values = np.asarray(y, dtype=np.float64)
+        if self.graph.target is not None:
+            values = self._transformed_target(values)
+        if not np.isfinite(values).all():
+            raise ArgumentError("y contains NaN or infinity.")
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+    def _class_indices(self, y: Any) -> NDArray[np.int64]:
+        labels = np.asarray(y).ravel()
+        place = {label: i for i, label in enumerate(self.classes_.tolist())}
+        unseen = sorted({str(v) for v in labels.tolist() if v not in place})
+        if unseen:
+            raise ArgumentError(
+                f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
+                f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
+            )
+        return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+
+    def _transformed_target(self, y: NDArray[Any]) -> NDArray[Any]:
+        column = y.reshape(-1, 1) if y.ndim == 1 else y
+        out = np.asarray(self.graph.target.transformer_.transform(column), dtype=np.float64)
+        return out[:, 0] if out.ndim == 2 and out.shape[1] == 1 else out
+
+    def _decode_target(self, prediction: NDArray[Any]) -> NDArray[Any]:
+        if self.graph.target is None:
+            return prediction
+        from .glue import InverseTarget
+
+        owner = self.graph.target
+        return InverseTarget(owner.transformer_, owner._training_dim == 1).run(prediction)
+
+    # -- training --------------------------------------------------------------------------------
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def fit(
+        self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
+    ) -> PipelineModule:
+        """Fine-tune everything that is trainable; see `pipegrad.finetune.fit` for the options.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the source takes, n rows.
+        y : array of shape (n,) or (n, k), optional
+            Targets of the user's own kind.
+        optim : callable
+            From parameters to an optimizer: ``torch.optim.Adam``, ``torch.optim.LBFGS``,
+            ``lambda p: torch.optim.SGD(p, lr=0.1)``.
+        **options
+            ``loss``, ``epochs``, ``batch_size``, ``validation`` and so on.
+
+        Returns
+        -------
+        PipelineModule
+            Itself.
+        """
+        from .finetune.training import fit
+
+        return fit(self, X, y, optim=optim, **options)
+
+    # -- how it looks ----------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.trainable_parameters().values())
+        return f"PipelineModule of {type(self.source).__name__}, {count} parameters\n{self.graph}"
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_()
+
+
+def _key(name: str) -> str:
+    # ModuleDict takes no dots; the escape is unique because names are paths.
+    return name.replace("%", "%25").replace(".", "%2E")
+
+
+def _check_finite(step: Step, inputs: list[Any]) -> None:
+    """Refuse NaN between steps as the source does; those from outside are checked on entry."""
+    row = translation(step.operator)
+    if row is None or row.missing:
+        return
+    for value in inputs:
+        numbers = value.values if isinstance(value, SparseRows) else value
+        if not torch.isfinite(numbers).all():
+            what = "NaN" if torch.isnan(numbers).any() else "infinity"
+            raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
+
+

@@ -1,0 +1,204 @@
+"""Which steps become modules and which stay with their own library, and why.
+
+The paper's rule (sections 3 and 4): a step is translated if it is trainable, or if a translated
+step comes before it, since gradients would stop at anything else. What is left runs once, in its
+own library, and its output is cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from .errors import UntranslatableError
+from .glue import Glue
+from .graph import INPUT, Graph, Step, translation, with_status
+from .registry import Expansion, lookup, why_missing
+
+Translate = Literal["trainable", "all"]
+
+
+def partition(
+    graph: Graph,
+    translate: Translate = "trainable",
+    train: Iterable[str] | None = None,
+    freeze: Iterable[str] | None = None,
+) -> Graph:
+    """The graph with a status and a reason on every step; "refused" where there is a problem."""
+    refusals = {step.name: _refusal(step) for step in graph}
+    chosen = _chosen(graph, train, freeze)
+    reached = _reached_by_gradients(graph, refusals)
+    trainable = {
+        step.name: count
+        for step in graph
+        if step.name in chosen
+        and step.name in reached
+        and refusals[step.name] is None
+        and (count := _count_parameters(step))
+    }
+    neural = _downstream(graph, set(trainable) | {graph.output})
+    if translate == "all":
+        neural |= _translatable_tail(graph, refusals)
+    changes: dict[str, dict[str, Any]] = {}
+    for step in graph:
+        refusal = refusals[step.name]
+        if step.name in trainable:
+            status = "trainable", "holds numbers that the loss can reach"
+        elif step.name not in neural:
+            status = "host", _why_host(step, chosen, reached, refusal)
+        elif refusal is not None:
+            status = "refused", refusal
+        else:
+            status = "translated", _why_translated(step, graph, neural, chosen, reached)
+        count = trainable.get(step.name, 0)
+        changes[step.name] = {"status": status[0], "reason": status[1], "parameters": count}
+    return with_status(graph, changes)
+
+
+def check(graph: Graph) -> None:
+    """Refuse a graph that cannot be translated, naming every problem at once.
+
+    Raises
+    ------
+    UntranslatableError
+        When a step that must become a module has none.
+    """
+    refused = [step for step in graph if step.status == "refused"]
+    if refused:
+        problems = [(s.name, s.kind, _with_place(s, graph)) for s in refused]
+        raise UntranslatableError(problems, len(graph), _hint(refused, graph))
+
+
+def _refusal(step: Step) -> str | None:
+    row = lookup(type(step.operator))
+    if row is None:
+        return why_missing(type(step.operator))
+    return row.refuse(step.operator)
+
+
+def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | None) -> set[str]:
+    if train is None:
+        chosen = {step.name for step in graph if not step.frozen}
+    else:
+        chosen = graph.select(_patterns(train), "train")
+    return chosen - graph.select(_patterns(freeze or ()), "freeze")
+
+
+def _patterns(patterns: Iterable[str]) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[str]:
+    """Steps whose own numbers the loss can reach."""
+    answers = {graph.output}
+    passes: set[str] = set()
+    for step in reversed(graph.steps):
+        if any(step.name in s.inputs and s.name in passes for s in graph):
+            answers.add(step.name)
+        row = translation(step.operator)
+        smooth = step.name in answers and _answers_smoothly(step)
+        # A step without a row is counted as a way through, so that it is named as the obstacle.
+        if smooth and (row is None or refusals[step.name] is not None or row.differentiable):
+            passes.add(step.name)
+    return {name for name in answers if _answers_smoothly(graph[name])}
+
+
+def _answers_smoothly(step: Step) -> bool:
+    row = translation(step.operator)
+    if step.method != "predict" or row is None or row.refuse(step.operator) is not None:
+        return True
+    head = row.head(step.operator)
+    return head is None or head.task == "regression"
+
+
+def _count_parameters(step: Step) -> int:
+    row = translation(step.operator)
+    if row is None or not row.trainable(step.operator):
+        return 0
+    return sum(p.numel() for p in row.to_torch(step.operator).parameters())
+
+
+def _downstream(graph: Graph, start: set[str]) -> set[str]:
+    found = set(start)
+    for step in graph:
+        if found.intersection(step.inputs):
+            found.add(step.name)
+    return found
+
+
+def _translatable_tail(graph: Graph, refusals: dict[str, str | None]) -> set[str]:
+    """Steps that have a module, with everything after them."""
+    tail: set[str] = set()
+    for step in reversed(graph.steps):
+        after = [s.name for s in graph.consumers(step.name)]
+        if refusals[step.name] is not None or not tail.issuperset(after):
+            continue
+        # Picking columns of the user's own table is done where the table is.
+        if isinstance(step.operator, Glue) and INPUT in step.inputs:
+            continue
+        tail.add(step.name)
+    encoded = {
+        step.name
+        for step in graph
+        if step.name in tail and _needs_raw_input(step) and tail.intersection(step.inputs)
+    }
+    return tail - _upstream(graph, encoded)
+
+
+def _needs_raw_input(step: Step) -> bool:
+    row = translation(step.operator)
+    return row is not None and not row.numeric
+
+
+def _upstream(graph: Graph, names: set[str]) -> set[str]:
+    found: set[str] = set()
+    for step in reversed(graph.steps):
+        if any(step.name in s.inputs and s.name in found | names for s in graph):
+            found.add(step.name)
+    return found
+
+
+def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
+    if refusal is not None:
+        return f"runs once, before anything that trains ({refusal})"
+    if step.name not in chosen:
+        return "kept as it is, before anything that trains"
+    if step.name not in reached:
+        return "runs once: no gradient reaches it"
+    return "runs once: nothing to train"
+
+
+def _why_translated(
+    step: Step, graph: Graph, neural: set[str], chosen: set[str], reached: set[str]
+) -> str:
+    if neural.intersection(step.inputs):
+        where = "comes after a translated step"
+    elif step.name == graph.output:
+        where = "is the last step"
+    else:
+        where = "has a module"
+    return where if step.name in chosen else f"{where}; kept as it is"
+
+
+def _with_place(step: Step, graph: Graph) -> str:
+    before = _trained_before(step, graph)
+    row = lookup(type(step.operator))
+    if before is None or row is None or isinstance(row, Expansion):
+        return step.reason
+    return f"{step.reason}, and it stands after the trainable step {before!r}"
+
+
+def _trained_before(step: Step, graph: Graph) -> str | None:
+    before = _upstream(graph, {step.name})
+    return next((s.name for s in graph if s.name in before and s.status == "trainable"), None)
+
+
+def _hint(refused: list[Step], graph: Graph) -> str:
+    ways = []
+    first = refused[0]
+    if first.name != graph.output:
+        before = _upstream(graph, {first.name})
+        trained = [s.name for s in graph if s.name in before and s.status == "trainable"]
+        ways.append(f"freeze what stands before {first.name!r} (to_torch(pipe, freeze={trained}))")
+    ways.append("add a row: pipegrad.register")
+    return ", or ".join(ways) + "."

@@ -1,0 +1,102 @@
+"""Rows for the steps that stand between the children of composites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from torch import nn
+
+from .. import glue, modules
+from ..modules import Head, Mean, Probabilities, Votes
+from ..registry import Objective, Translation, lookup, register
+from .arrays import to_tensor
+
+
+class GlueTranslation(Translation):
+    """Nothing to train, nothing to write back."""
+
+    examples = ()
+    sparse = True
+    missing = True
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        """There are no numbers."""
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        if sparse.issparse(X):
+            return X.tocsr().astype(np.float64)
+        return np.asarray(X, dtype=np.float64)
+
+
+@register("pipegrad.glue.Columns")
+class Columns(GlueTranslation):
+    """Columns of a block by position."""
+
+    def to_torch(self, operator: glue.Columns) -> nn.Module:
+        return modules.Select(to_tensor(np.asarray(operator.indices, dtype=int)).long())
+
+    def refuse(self, operator: glue.Columns) -> str | None:
+        return "one-dimensional columns hold texts" if operator.scalar else None
+
+
+@register("pipegrad.glue.Concatenate")
+class Concatenate(GlueTranslation):
+    """Blocks side by side."""
+
+    def to_torch(self, operator: glue.Concatenate) -> nn.Module:
+        return modules.Concatenate(operator.sparse, operator.weights)
+
+
+@register("pipegrad.glue.Average")
+class Average(GlueTranslation):
+    """Means of predictions or of probabilities (soft voting)."""
+
+    def to_torch(self, operator: glue.Average) -> nn.Module:
+        return modules.Average(operator.weights)
+
+    def head(self, operator: glue.Average) -> Head:
+        return Mean() if operator.task == "regression" else Probabilities()
+
+    def objective(self, operator: glue.Average) -> Objective:
+        if operator.task == "regression":
+            return Objective("squared_error")
+        return Objective("negative_log_likelihood")
+
+
+@register("pipegrad.glue.Vote")
+class Vote(GlueTranslation):
+    """Majority of hard votes."""
+
+    def to_torch(self, operator: glue.Vote) -> nn.Module:
+        return modules.Vote(operator.weights)
+
+    def head(self, operator: glue.Vote) -> Head:
+        return Votes()
+
+    def objective(self, operator: glue.Vote) -> Objective:
+        return Objective("log_loss")
+
+
+@register("pipegrad.glue.InverseTarget")
+class InverseTarget(GlueTranslation):
+    """Predictions back on the scale of the user's target."""
+
+    def to_torch(self, operator: glue.InverseTarget) -> nn.Module:
+        inverse = _inverse(operator)
+        assert inverse is not None
+        return modules.Inverse(inverse.requires_grad_(False), operator.squeeze)
+
+    def refuse(self, operator: glue.InverseTarget) -> str | None:
+        if _inverse(operator) is None:
+            return f"{type(operator.transformer).__name__} has no inverse that torch can follow"
+        return None
+
+
+def _inverse(operator: glue.InverseTarget) -> nn.Module | None:
+    row = lookup(type(operator.transformer))
+    return row.inverse(operator.transformer) if isinstance(row, Translation) else None

@@ -1,0 +1,251 @@
+"""Composites of scikit-learn: how each unfolds into steps and edges."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ... import glue
+from ...graph import GraphBuilder, join
+from ...registry import Expansion, register
+
+
+@register("sklearn.pipeline.Pipeline")
+class Pipeline(Expansion):
+    """One step after the other."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        value = source
+        last = len(operator.steps) - 1
+        for place, (name, step) in enumerate(operator.steps):
+            if step is not None and step != "passthrough":
+                asked = method if place == last else "transform"
+                value = builder.expand(step, value, join(path, name), asked)
+        if value == source:
+            value = builder.add(join(path, "passthrough"), glue.Concatenate(), (source,))
+        return value
+
+
+@register("sklearn.pipeline.FeatureUnion")
+class FeatureUnion(Expansion):
+    """The same input through several transformers, side by side."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        weights = operator.transformer_weights or {}
+        values, factors = [], []
+        for name, child in operator.transformer_list:
+            if child == "drop":
+                continue
+            through = source
+            if child != "passthrough":
+                through = builder.expand(child, source, join(path, name))
+            values.append(through)
+            factors.append(weights.get(name))
+        joined = glue.Concatenate(weights=_unless_none(factors))
+        return builder.add(join(path, "concatenate"), joined, tuple(values))
+
+    def refuse(self, operator: Any) -> str | None:
+        kept = [child for _, child in operator.transformer_list if child != "drop"]
+        return None if kept else "every transformer is dropped"
+
+
+@register("sklearn.compose.ColumnTransformer")
+class ColumnTransformer(Expansion):
+    """Each transformer has columns of its own; the rest is dropped, passed or transformed."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        weights = operator.transformer_weights or {}
+        names = getattr(operator, "feature_names_in_", None)
+        parts = [part for part in operator.transformers_ if not _is_dropped(operator, part)]
+        needed = _needed(operator, parts, names)
+        values, factors = [], []
+        for name, child, columns in parts:
+            indices = np.asarray(operator._transformer_to_input_indices[name], dtype=int)
+            picked = glue.Columns(
+                indices,
+                None if names is None else [names[i] for i in indices],
+                scalar=bool(np.isscalar(columns)),
+                owner=operator,
+                needed=needed,
+            )
+            value = builder.add(join(path, f"{name}/columns"), picked, (source,))
+            if child != "passthrough":
+                value = builder.expand(child, value, join(path, name))
+            values.append(value)
+            factors.append(weights.get(name))
+        joined = glue.Concatenate(sparse=operator.sparse_output_, weights=_unless_none(factors))
+        return builder.add(join(path, "concatenate"), joined, tuple(values))
+
+    def refuse(self, operator: Any) -> str | None:
+        if all(_is_dropped(operator, part) for part in operator.transformers_):
+            return "every column is dropped"
+        return None
+
+
+def _is_dropped(operator: Any, part: tuple[str, Any, Any]) -> bool:
+    name, child, _ = part
+    return isinstance(child, str) and child == "drop" or not len(
+        operator._transformer_to_input_indices[name]
+    )
+
+
+def _needed(operator: Any, parts: list[Any], names: Any) -> frozenset[str]:
+    if names is None:
+        return frozenset()
+    indices = operator._transformer_to_input_indices
+    return frozenset(names[i] for i in chain(*(indices[part[0]] for part in parts)))
+
+
+def _unless_none(factors: list[float | None]) -> tuple[float | None, ...] | None:
+    return None if all(factor is None for factor in factors) else tuple(factors)
+
+
+@register("sklearn.ensemble.StackingRegressor", "sklearn.ensemble.StackingClassifier")
+class Stacking(Expansion):
+    """Predictions of the first layer, side by side, feed the final estimator."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        two_classes = len(getattr(operator, "classes_", ())) == 2
+        names = [name for name, child in operator.estimators if child != "drop"]
+        values = []
+        for name, child, asked in zip(
+            names, operator.estimators_, operator.stack_method_, strict=True
+        ):
+            if asked == "predict_proba" and two_classes:
+                asked = "rest_proba"
+            values.append(builder.expand(child, source, join(path, name), asked))
+        if operator.passthrough:
+            values.append(source)
+        value = builder.add(join(path, "concatenate"), glue.Concatenate(), tuple(values))
+        if method == "transform":
+            return value
+        final = operator.final_estimator_
+        return builder.expand(final, value, join(path, "final_estimator"), method)
+
+    def refuse(self, operator: Any) -> str | None:
+        if any(isinstance(classes, list) for classes in [getattr(operator, "_label_encoder", 0)]):
+            return "stacking of several targets has no module yet"
+        return None
+
+
+@register("sklearn.ensemble.VotingRegressor")
+class VotingRegressor(Expansion):
+    """The weighted mean of predictions."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        asked = "predict"
+        values = _children(operator, builder, source, path, asked)
+        if method == "transform":
+            return builder.add(join(path, "concatenate"), glue.Concatenate(), values)
+        average = glue.Average("regression", _weights(operator))
+        return builder.add(join(path, "average"), average, values, method)
+
+
+@register("sklearn.ensemble.VotingClassifier")
+class VotingClassifier(Expansion):
+    """The majority of hard votes, or the mean of probabilities."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        soft = operator.voting == "soft"
+        if method == "transform":
+            asked = "predict_proba" if soft else "predict"
+            values = _children(operator, builder, source, path, asked)
+            return builder.add(join(path, "concatenate"), glue.Concatenate(), values)
+        values = _children(operator, builder, source, path, "predict_proba" if soft else "votes")
+        weights = _weights(operator)
+        joint = glue.Average("classification", weights) if soft else glue.Vote(weights)
+        return builder.add(join(path, "average" if soft else "vote"), joint, values, method)
+
+    def refuse(self, operator: Any) -> str | None:
+        if operator.voting == "soft" and not operator.flatten_transform:
+            return "flatten_transform=False gives three-dimensional output"
+        return None
+
+
+def _children(
+    operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+) -> tuple[str, ...]:
+    names = [name for name, child in operator.estimators if child != "drop"]
+    children = zip(names, operator.estimators_, strict=True)
+    return tuple(builder.expand(e, source, join(path, name), method) for name, e in children)
+
+
+def _weights(operator: Any) -> tuple[float, ...] | None:
+    weights = operator._weights_not_none
+    return None if weights is None else tuple(float(w) for w in weights)
+
+
+@register("sklearn.compose.TransformedTargetRegressor")
+class TransformedTargetRegressor(Expansion):
+    """A regressor that works on a transformed target.
+
+    As the last step its score and its loss stay on the transformed scale, which is what the
+    source itself minimises; predictions go back through the transformer.
+    """
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        path = join(path, "regressor")
+        if method == "score":
+            builder.target = operator
+            return builder.expand(operator.regressor_, source, path, method)
+        value = builder.expand(operator.regressor_, source, path, "predict")
+        back = glue.InverseTarget(operator.transformer_, operator._training_dim == 1)
+        return builder.add(join(path, "inverse"), back, (value,))
+
+
+@register("sklearn.frozen.FrozenEstimator")
+class FrozenEstimator(Expansion):
+    """What it wraps stays as it is."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        before, builder.frozen = builder.frozen, True
+        try:
+            return builder.expand(operator.estimator, source, path, method)
+        finally:
+            builder.frozen = before
+
+
+@register(
+    "sklearn.model_selection.GridSearchCV",
+    "sklearn.model_selection.RandomizedSearchCV",
+    "sklearn.model_selection.HalvingGridSearchCV",
+    "sklearn.model_selection.HalvingRandomSearchCV",
+)
+class Search(Expansion):
+    """A search is its best estimator."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        return builder.expand(operator.best_estimator_, source, path, method)
+
+    def refuse(self, operator: Any) -> str | None:
+        return None if operator.refit else "refit=False leaves no best estimator"
+
+
+@register("pipegrad.Featurizer")
+class Featurizer(Expansion):
+    """A predictor's score and probability as columns."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        return builder.expand(operator.estimator_, source, path, "features")

@@ -1,0 +1,256 @@
+"""From a fitted source object to a module, and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from .errors import ArgumentError, WriteBackError
+from .graph import Graph, Step, translation, unfold
+from .module import PipelineModule
+from .modules import Predictor
+from .partition import Translate, check, partition
+from .registry import Translation
+
+
+def to_torch(
+    source: Any,
+    *,
+    train: Iterable[str] | None = None,
+    freeze: Iterable[str] | None = None,
+    translate: Translate = "trainable",
+    init: Literal["fitted", "random"] = "fitted",
+    data: tuple[Any, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> PipelineModule:
+    """Translate a fitted pipeline into one module with the same predictions.
+
+    Parameters
+    ----------
+    source : estimator
+        A fitted pipeline, or any fitted operator of the mapping table. It is copied, never changed.
+    train : list of str, optional
+        Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others stay
+        as they are. Default: everything that holds numbers.
+    freeze : list of str, optional
+        Patterns of the steps that stay as they are.
+    translate : {"trainable", "all"}
+        "trainable": trainable steps and what follows them become modules, the rest runs in its own
+        library (the paper's rule). "all": everything that the table allows.
+    init : {"fitted", "random"}
+        "random" keeps the structure and forgets the numbers of the steps that train.
+    data : (X, y), optional
+        With ``init="random"``: data that give an unfitted pipeline its shapes.
+    dtype : torch.dtype, optional
+        Type of the parameters; the source's own precision by default.
+
+    Returns
+    -------
+    PipelineModule
+        An ordinary `torch.nn.Module`.
+
+    Raises
+    ------
+    UntranslatableError
+        Names every step that has no module and needs one.
+    sklearn.exceptions.NotFittedError
+        When the pipeline is not fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import pipegrad as pg
+    >>> X = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 2.0]])
+    >>> pipe = make_pipeline(StandardScaler(), Ridge()).fit(X, [0.0, 1.0, 2.0])
+    >>> net = pg.to_torch(pipe)
+    >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
+    True
+    """
+    _check_arguments(translate, init, data)
+    fitted = _own_copy(source, data)
+    graph = partition(unfold(fitted), translate, train, freeze)
+    check(graph)
+    net = PipelineModule(fitted, graph, _modules(graph))
+    if init == "random":
+        _randomise(net)
+    return net if dtype is None else net.to(dtype)
+
+
+def from_torch(net: PipelineModule) -> Any:
+    """Translate the numbers of a module back into the kind of object it came from.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        What `to_torch` made, trained or not.
+
+    Returns
+    -------
+    estimator
+        A new object of the source's own kind. Steps whose numbers did not change are bit-identical
+        copies.
+
+    Raises
+    ------
+    WriteBackError
+        When a number is not finite; nothing is written then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> ridge = Ridge().fit([[0.0], [1.0]], [0.0, 1.0])
+    >>> again = pg.from_torch(pg.to_torch(ridge))
+    >>> type(again).__name__, bool(again.coef_ == ridge.coef_)
+    ('Ridge', True)
+    """
+    if not isinstance(net, PipelineModule):
+        raise ArgumentError(
+            f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
+        )
+    _check_numbers(net)
+    memo: dict[int, Any] = {}
+    result = copy.deepcopy(net.source, memo)
+    written: set[int] = set()
+    for step in net._neural():
+        if id(step.operator) in written:
+            continue
+        written.add(id(step.operator))
+        row, module = _row(step), _body(net._module(step.name))
+        if _changed(module, row.to_torch(step.operator)):
+            row.write_back(module, memo[id(step.operator)])
+    return result
+
+
+def inspect(
+    source: Any,
+    *,
+    train: Iterable[str] | None = None,
+    freeze: Iterable[str] | None = None,
+    translate: Translate = "trainable",
+) -> Graph:
+    """What would become of each step: trainable, translated, on the host, refused, and why.
+
+    Parameters
+    ----------
+    source : estimator
+        A fitted pipeline.
+    train, freeze, translate
+        As in `to_torch`.
+
+    Returns
+    -------
+    Graph
+        Prints as a tree; notebooks show it as a picture; iterate for its steps.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> [(s.name, s.status) for s in pg.inspect(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))]
+    [('ridge', 'trainable')]
+    """
+    _check_arguments(translate, "fitted", None)
+    return partition(unfold(_own_copy(source, None)), translate, train, freeze)
+
+
+def _check_arguments(translate: Any, init: Any, data: Any) -> None:
+    if translate not in ("trainable", "all"):
+        raise ArgumentError(f"translate={translate!r}; it is 'trainable' or 'all'.")
+    if init not in ("fitted", "random"):
+        raise ArgumentError(f"init={init!r}; it is 'fitted' or 'random'.")
+    if data is not None and init != "random":
+        raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
+
+
+def _own_copy(source: Any, data: tuple[Any, Any] | None) -> Any:
+    """A copy that later changes of the user's object cannot reach; fitted, or an error."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    if isinstance(source, type) or not hasattr(source, "get_params"):
+        raise ArgumentError(
+            f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
+        )
+    copied = copy.deepcopy(source)
+    try:
+        check_is_fitted(copied)
+    except NotFittedError:
+        if data is not None:
+            return copied.fit(*data)
+        raise NotFittedError(
+            f"This {type(source).__name__} is not fitted yet. Call fit first, or pass "
+            "to_torch(..., init='random', data=(X, y)) for random weights."
+        ) from None
+    return copied
+
+
+def _modules(graph: Graph) -> dict[str, nn.Module]:
+    bodies: dict[int, nn.Module] = {}
+    modules = {}
+    for step in graph:
+        if step.status == "host":
+            continue
+        row = _row(step)
+        # An operator that stands in several places is one module in several places.
+        body = bodies.setdefault(id(step.operator), row.to_torch(step.operator))
+        body.requires_grad_(step.status == "trainable")
+        head = row.head(step.operator)
+        modules[step.name] = body if head is None else _predictor(step, body, head)
+    return modules
+
+
+def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
+    classes = None
+    if step.method == "predict" and head.task == "classification":
+        labels = np.asarray(step.operator.classes_)
+        classes = torch.from_numpy(labels.astype(np.float64))
+    return Predictor(body, head, step.method, classes)
+
+
+def _row(step: Step) -> Translation:
+    row = translation(step.operator)
+    assert row is not None
+    return row
+
+
+def _body(module: nn.Module) -> nn.Module:
+    return module.body if isinstance(module, Predictor) else module
+
+
+def _randomise(net: PipelineModule) -> None:
+    for step in net._neural():
+        if step.status == "trainable":
+            reset = getattr(_body(net._module(step.name)), "reset_parameters", None)
+            if reset is None:
+                raise ArgumentError(
+                    f"init='random': the module of {step.name!r} has no reset_parameters()."
+                )
+            reset()
+
+
+def _check_numbers(net: PipelineModule) -> None:
+    bad = [name for name, p in net.named_parameters() if not torch.isfinite(p).all()]
+    if bad:
+        raise WriteBackError(
+            f"Numbers that are not finite in {', '.join(bad)}; nothing was written. "
+            "Train with a smaller learning rate, or from the start again."
+        )
+
+
+def _changed(module: nn.Module, fresh: nn.Module) -> bool:
+    """Whether any number differs from what the operator itself would give at this precision."""
+    then = fresh.state_dict()
+    for name, value in module.state_dict().items():
+        if not torch.equal(value.cpu(), then[name].to(value.dtype)):
+            return True
+    return False
