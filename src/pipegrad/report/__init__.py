@@ -1,0 +1,1 @@
+"""Pictures and tables for people: text, rich, SVG and HTML."""
