@@ -1,4 +1,4 @@
-"""Column-wise shifts and scales."""
+"""Column-wise shifts and scales, and the length of rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from ._base import Module, Positive, parameter
-from ._sparse import Block, SparseRows
+from ._sparse import Block, SparseRows, dense
+
+
+def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Which entries are NaN, and ``x`` with zeros in their place.
+
+    A NaN that only passes through would still turn the gradients of a whole column into NaN.
+    """
+    missing = torch.isnan(x)
+    return missing, x.masked_fill(missing, 0.0)
 
 
 class Standardize(Module):
-    """``(x - shift) / scale``, column by column.
+    """``(x - shift) / scale``, column by column, then perhaps cut to a range; NaN passes.
 
     Parameters
     ----------
@@ -18,21 +27,37 @@ class Standardize(Module):
         None leaves the columns where they are (and sparse rows sparse).
     scale : Tensor, shape (features,), optional
         Positive; stays so while training.
+    bounds : (float, float), optional
+        Smallest and largest value that comes out.
     """
 
-    def __init__(self, shift: Tensor | None = None, scale: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        shift: Tensor | None = None,
+        scale: Tensor | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
         self.shift = None if shift is None else parameter(shift)
         self.scale = None if scale is None else Positive(scale)
+        self.bounds = bounds
 
     def forward(self, x: Block) -> Block:
         """Same shape out as in; sparse rows pass when there is no shift."""
         if self.shift is not None:
-            x = (x.to_dense() if isinstance(x, SparseRows) else x) - self.shift
+            x = dense(x)
+        if self.shift is None and self.scale is None:
+            return x
+        missing, values = split_missing(x.values if isinstance(x, SparseRows) else x)
+        if self.shift is not None:
+            values = values - self.shift
         if self.scale is not None:
             scale = self.scale()
-            x = x.divide(scale) if isinstance(x, SparseRows) else x / scale
-        return x
+            values = values / (scale[x.columns] if isinstance(x, SparseRows) else scale)
+        if self.bounds is not None:
+            values = torch.clamp(values, *self.bounds)
+        values = values.masked_fill(missing, torch.nan)
+        return x.with_values(values) if isinstance(x, SparseRows) else values
 
     def reset_parameters(self) -> None:
         """No shift, unit scale."""
@@ -42,7 +67,7 @@ class Standardize(Module):
 
 
 class Rescale(Module):
-    """``x * scale + offset``, column by column, then perhaps cut to a range.
+    """``x * scale + offset``, column by column, then perhaps cut to a range; NaN passes.
 
     Parameters
     ----------
@@ -64,10 +89,58 @@ class Rescale(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
+        missing, x = split_missing(x)
         out = x * self.scale() + self.offset
-        return out if self.bounds is None else torch.clamp(out, *self.bounds)
+        if self.bounds is not None:
+            out = torch.clamp(out, *self.bounds)
+        return out.masked_fill(missing, torch.nan)
 
     def reset_parameters(self) -> None:
         """Unit scale, no offset."""
         super().reset_parameters()
         nn.init.zeros_(self.offset)
+
+
+class NormalizeRows(Module):
+    """Divide each row by its norm; rows of zeros stay as they are.
+
+    Parameters
+    ----------
+    norm : {"l1", "l2", "max"}
+        Sum of absolute values, Euclidean length, or largest absolute value.
+    """
+
+    def __init__(self, norm: str = "l2") -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Block) -> Block:
+        """Same shape out as in, dense or sparse."""
+        if isinstance(x, SparseRows):
+            rows = x.rows()
+            lengths = self._sparse_lengths(x, rows)
+            return x.with_values(x.values / lengths[rows])
+        if self.norm == "l2":
+            lengths = _safe_sqrt((x * x).sum(1))
+        elif self.norm == "l1":
+            lengths = x.abs().sum(1)
+        else:
+            lengths = x.abs().amax(1)
+        # Norms that are nothing but rounding count as zero.
+        tiny = lengths < 10 * torch.finfo(x.dtype).eps
+        return x / lengths.masked_fill(tiny, 1.0)[:, None]
+
+    def _sparse_lengths(self, x: SparseRows, rows: Tensor) -> Tensor:
+        if self.norm == "l2":
+            lengths = _safe_sqrt(x.row_sums(x.values * x.values))
+        elif self.norm == "l1":
+            lengths = x.row_sums(x.values.abs())
+        else:
+            empty = x.values.new_zeros(x.shape[0])
+            lengths = empty.scatter_reduce(0, rows, x.values.abs(), "amax")
+        return lengths.masked_fill(lengths == 0, 1.0)
+
+
+def _safe_sqrt(squares: Tensor) -> Tensor:
+    zero = squares == 0
+    return torch.sqrt(squares.masked_fill(zero, 1.0)).masked_fill(zero, 0.0)

@@ -1,13 +1,14 @@
-"""Scalers: column-wise shifts and scales."""
+"""Scalers: column-wise shifts and scales, and rows of unit length."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
-from ...modules import Rescale, Standardize
+from ...modules import NormalizeRows, Rescale, Standardize
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
@@ -23,10 +24,15 @@ class StandardScaler(SklearnTranslation):
         {"with_std": False},
         Example({"with_mean": False, "with_std": False}),
         Example({"with_mean": False}, data="sparse", keeps=("mean_",)),
+        Example({"with_mean": False, "with_std": False}, data="sparse"),
         Example({}, data="missing"),
     )
     sparse = True
     missing = True
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        _refuse_sparse_centering(X, operator.with_mean, "with_mean")
+        return super().encode(operator, X)
 
     def to_torch(self, operator: Any) -> nn.Module:
         shift = to_tensor(operator.mean_) if operator.with_mean else None
@@ -43,7 +49,149 @@ class StandardScaler(SklearnTranslation):
             operator.scale_ = scale
 
     def inverse(self, operator: Any) -> nn.Module:
-        width = operator.n_features_in_
-        scale = operator.scale_ if operator.with_std else np.ones(width)
-        offset = operator.mean_ if operator.with_mean else np.zeros(width)
-        return Rescale(to_tensor(scale), to_tensor(offset))
+        shift = operator.mean_ if operator.with_mean else None
+        return _undo(operator, shift, operator.scale_ if operator.with_std else None)
+
+
+@register("sklearn.preprocessing.MinMaxScaler")
+class MinMaxScaler(SklearnTranslation):
+    """scale_ and min_ become a trainable scale and offset; the range of the data follows."""
+
+    examples: ClassVar[Any] = (
+        {},
+        {"feature_range": (-2, 3)},
+        {"clip": True},
+        {"clip": True, "feature_range": (-1, 0.5)},
+        Example({}, data="missing"),
+    )
+    missing = True
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        bounds = None
+        if operator.clip:
+            bounds = (float(operator.feature_range[0]), float(operator.feature_range[1]))
+        return Rescale(to_tensor(operator.scale_), to_tensor(operator.min_), bounds)
+
+    def write_back(self, module: Rescale, operator: Any) -> None:
+        scale = to_array(module.scale(), operator.scale_)
+        offset = to_array(module.offset, operator.min_)
+        low, high = operator.feature_range
+        # A constant column has range 0 and the scale of range 1: its range stays with its scale.
+        same_scale = scale == operator.scale_
+        width = np.where(same_scale, operator.data_range_, (high - low) / scale)
+        same = same_scale & (offset == operator.min_)
+        least = np.where(same, operator.data_min_, (low - offset) / scale)
+        most = np.where(same, operator.data_max_, least + width)
+        kind = operator.data_range_.dtype
+        operator.scale_, operator.min_ = scale, offset
+        operator.data_range_ = width.astype(kind)
+        operator.data_min_, operator.data_max_ = least.astype(kind), most.astype(kind)
+
+    def inverse(self, operator: Any) -> nn.Module:
+        return Standardize(to_tensor(operator.min_), to_tensor(operator.scale_))
+
+
+@register("sklearn.preprocessing.MaxAbsScaler")
+class MaxAbsScaler(SklearnTranslation):
+    """scale_ becomes a trainable scale; max_abs_ follows."""
+
+    examples = (
+        {},
+        Example({}, data="sparse"),
+        Example({}, data="missing"),
+        Example({"clip": True}, since="1.9"),
+        Example({"clip": True}, data="sparse", since="1.9"),
+    )
+    sparse = True
+    missing = True
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        bounds = (-1.0, 1.0) if getattr(operator, "clip", False) else None
+        return Standardize(scale=to_tensor(operator.scale_), bounds=bounds)
+
+    def write_back(self, module: Standardize, operator: Any) -> None:
+        assert module.scale is not None
+        scale = to_array(module.scale(), operator.scale_)
+        # A column of zeros has scale 1.
+        same = scale == operator.scale_
+        operator.max_abs_ = np.where(same, operator.max_abs_, scale)
+        operator.scale_ = scale
+
+    def inverse(self, operator: Any) -> nn.Module:
+        return _undo(operator, None, operator.scale_)
+
+
+@register("sklearn.preprocessing.RobustScaler")
+class RobustScaler(SklearnTranslation):
+    """center_ and scale_ become a trainable shift and scale."""
+
+    examples = (
+        {},
+        {"with_centering": False},
+        {"with_scaling": False},
+        {"with_centering": False, "with_scaling": False},
+        {"unit_variance": True, "quantile_range": (10.0, 80.0)},
+        Example({"with_centering": False}, data="sparse"),
+        Example({}, data="missing"),
+    )
+    sparse = True
+    missing = True
+
+    def refuse(self, operator: Any) -> str | None:
+        if operator.with_scaling and not np.all(operator.scale_ > 0):
+            return f"quantile_range={operator.quantile_range} gives scales that are not positive"
+        return None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        _refuse_sparse_centering(X, operator.with_centering, "with_centering")
+        return super().encode(operator, X)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        shift = to_tensor(operator.center_) if operator.with_centering else None
+        scale = to_tensor(operator.scale_) if operator.with_scaling else None
+        return Standardize(shift, scale)
+
+    def write_back(self, module: Standardize, operator: Any) -> None:
+        if module.shift is not None:
+            operator.center_ = to_array(module.shift, operator.center_)
+        if module.scale is not None:
+            operator.scale_ = to_array(module.scale(), operator.scale_)
+
+    def inverse(self, operator: Any) -> nn.Module:
+        return _undo(operator, operator.center_, operator.scale_)
+
+
+@register("sklearn.preprocessing.Normalizer")
+class Normalizer(SklearnTranslation):
+    """Rows of unit length; nothing to train, gradients pass."""
+
+    examples = (
+        {},
+        {"norm": "l1"},
+        {"norm": "max"},
+        Example({}, data="sparse"),
+        Example({"norm": "l1"}, data="sparse"),
+        Example({"norm": "max"}, data="sparse"),
+    )
+    sparse = True
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return NormalizeRows(operator.norm)
+
+    def write_back(self, module: nn.Module, operator: Any) -> None:
+        pass
+
+
+def _undo(operator: Any, shift: NDArray[Any] | None, scale: NDArray[Any] | None) -> nn.Module:
+    width = operator.n_features_in_
+    return Rescale(
+        to_tensor(np.ones(width) if scale is None else scale),
+        to_tensor(np.zeros(width) if shift is None else shift),
+    )
+
+
+def _refuse_sparse_centering(X: Any, centers: bool, option: str) -> None:
+    from scipy import sparse
+
+    if centers and sparse.issparse(X):
+        raise ValueError(f"Cannot center sparse matrices: pass `{option}=False` instead.")

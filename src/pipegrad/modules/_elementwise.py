@@ -1,0 +1,156 @@
+"""Functions without parameters: entry by entry, products of columns, chains."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._base import Module
+from ._sparse import Block, SparseRows
+
+
+class Chain(Module):
+    """One module after the other.
+
+    Parameters
+    ----------
+    *links : torch.nn.Module
+        In the order in which data meets them.
+    """
+
+    def __init__(self, *links: torch.nn.Module) -> None:
+        super().__init__()
+        self.links = torch.nn.ModuleList(links)
+
+    def forward(self, x: Any) -> Any:
+        """What the last link gives."""
+        for link in self.links:
+            x = link(x)
+        return x
+
+    def reset_parameters(self) -> None:
+        """Reset every link."""
+        for link in self.links:
+            reset = getattr(link, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+
+class Apply(Module):
+    """A function of the block; None for the identity.
+
+    Parameters
+    ----------
+    function : callable, optional
+        Takes and returns a tensor; importable by name if the module is to be pickled.
+    options : mapping
+        Keyword arguments of the function.
+    elementwise : bool
+        Whether each entry depends on that entry alone; then sparse rows stay sparse where the
+        function leaves zero alone.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor] | None = None,
+        options: Mapping[str, Any] | None = None,
+        elementwise: bool = True,
+    ) -> None:
+        super().__init__()
+        self.function = function
+        self.options = dict(options or {})
+        self.elementwise = elementwise
+
+    def forward(self, x: Block) -> Block:
+        """(n, d) to (n, k)."""
+        if self.function is None:
+            return x
+        if isinstance(x, SparseRows):
+            if not self.keeps_zero():
+                raise TypeError("only a function that leaves zero alone applies to sparse rows")
+            return x.with_values(self._call_function(x.values))
+        return self._call_function(x)
+
+    def keeps_zero(self) -> bool:
+        """Whether sparse rows stay sparse."""
+        if self.function is None:
+            return True
+        return self.elementwise and bool((self._call_function(torch.zeros(1)) == 0).all())
+
+    def _call_function(self, x: Tensor) -> Tensor:
+        assert self.function is not None
+        out = self.function(x, **self.options)
+        return out if out.is_floating_point() else out.to(x.dtype)
+
+
+class Threshold(Module):
+    """One where an entry exceeds the threshold, zero elsewhere.
+
+    Parameters
+    ----------
+    threshold : float
+        At least zero for sparse rows.
+    """
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, x: Block) -> Block:
+        """Same shape out as in."""
+        if isinstance(x, SparseRows):
+            return x.with_values((x.values > self.threshold).to(x.dtype))
+        return (x > self.threshold).to(x.dtype)
+
+
+class Monomials(Module):
+    """All products of columns between a smallest and a largest degree, by degree.
+
+    Parameters
+    ----------
+    features : int
+        Number of columns.
+    smallest, largest : int
+        Degrees of the products.
+    repeat : bool
+        Whether a column may enter a product more than once.
+    constant : bool
+        Start with a column of ones.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        smallest: int = 0,
+        largest: int = 2,
+        repeat: bool = True,
+        constant: bool = True,
+    ) -> None:
+        super().__init__()
+        self.smallest, self.largest, self.constant = smallest, largest, constant
+        combine = itertools.combinations_with_replacement if repeat else itertools.combinations
+        before: dict[tuple[int, ...], int] = {(i,): i for i in range(features)}
+        for degree in range(2, largest + 1):
+            terms = list(combine(range(features), degree))
+            # A term is its first column times the term of the others, one degree lower.
+            first = torch.tensor([term[0] for term in terms], dtype=torch.int64)
+            rest = torch.tensor([before[term[1:]] for term in terms], dtype=torch.int64)
+            self.register_buffer(f"first_{degree}", first)
+            self.register_buffer(f"rest_{degree}", rest)
+            before = {term: i for i, term in enumerate(terms)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, features) to (n, number of products)."""
+        blocks = [torch.ones_like(x[:, :1])] if self.constant else []
+        terms = x
+        for degree in range(1, self.largest + 1):
+            if degree > 1:
+                first, rest = getattr(self, f"first_{degree}"), getattr(self, f"rest_{degree}")
+                terms = terms.index_select(1, rest) * x.index_select(1, first)
+            if degree >= self.smallest:
+                blocks.append(terms)
+        return torch.cat(blocks, 1)

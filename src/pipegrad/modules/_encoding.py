@@ -1,0 +1,112 @@
+"""Categories, which arrive as codes: 0, 1, 2 ... for known ones, -1 for none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ._base import Module, parameter
+from ._sparse import Block, SparseRows
+
+NONE = -1
+
+
+class OneHot(Module):
+    """A column for each category, set where the code says so.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of categories in each column of codes.
+    off, on : float
+        Values that come out.
+    sparse : bool
+        Give `SparseRows`; ``off`` is zero then.
+    """
+
+    starts: Tensor
+
+    def __init__(
+        self, sizes: Sequence[int], off: float = 0.0, on: float = 1.0, sparse: bool = False
+    ) -> None:
+        super().__init__()
+        ends = torch.tensor([0, *sizes], dtype=torch.int64).cumsum(0)
+        self.register_buffer("starts", ends[:-1])
+        self.width = int(ends[-1])
+        self.off, self.on, self.sparse = off, on, sparse
+
+    def forward(self, codes: Tensor) -> Block:
+        """Codes (n, d) to (n, sum of sizes)."""
+        known = codes >= 0
+        columns = codes.to(torch.int64) + self.starts
+        if not self.sparse:
+            # Codes of none fall into a column that is cut off.
+            out = codes.new_full((codes.shape[0], self.width + 1), self.off)
+            out = out.scatter(1, columns.masked_fill(~known, self.width), self.on)
+            return out[:, : self.width].contiguous()
+        if not self.width:
+            return SparseRows.from_dense(codes[:, :0])
+        # Codes of none keep a place, with value zero: the layout never depends on the data.
+        count, per_row = codes.shape
+        starts = torch.arange(count + 1, device=codes.device) * per_row
+        values = torch.where(known, codes.new_tensor(self.on), codes.new_tensor(0.0))
+        columns = columns.masked_fill(~known, 0)
+        return SparseRows(starts, columns.reshape(-1), values.reshape(-1), self.width)
+
+
+class Lookup(Module):
+    """A trainable number for each category.
+
+    Parameters
+    ----------
+    tables : sequence of Tensor
+        For each output column, the number of each category.
+    columns : sequence of int
+        For each output column, the column of codes that it reads.
+    otherwise : Tensor, shape (outputs,)
+        What codes of none give.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    otherwise: Tensor
+
+    def __init__(self, tables: Sequence[Tensor], columns: Sequence[int], otherwise: Tensor) -> None:
+        super().__init__()
+        self.sizes = [len(table) for table in tables]
+        self.values = parameter(torch.cat(list(tables)))
+        ends = torch.tensor([0, *self.sizes], dtype=torch.int64).cumsum(0)
+        self.register_buffer("starts", ends[:-1])
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
+        self.register_buffer("otherwise", otherwise.clone())
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Codes (n, d) to (n, outputs)."""
+        picked = codes.to(torch.int64).index_select(1, self.columns)
+        places = picked.clamp(min=0) + self.starts
+        out = functional.embedding(places, self.values[:, None]).squeeze(-1)
+        return torch.where(picked >= 0, out, self.otherwise)
+
+    def tables(self) -> list[Tensor]:
+        """The numbers, a tensor for each output column."""
+        return list(self.values.split(self.sizes))
+
+    def reset_parameters(self) -> None:
+        """Normal around what codes of none give."""
+        centers = torch.repeat_interleave(
+            self.otherwise, torch.tensor(self.sizes, device=self.otherwise.device)
+        )
+        with torch.no_grad():
+            self.values.copy_(centers)
+            self.values.add_(torch.randn_like(self.values), alpha=0.1)
+
+
+class Codes(Module):
+    """Codes as they are."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Same out as in."""
+        return codes

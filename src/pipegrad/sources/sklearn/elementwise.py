@@ -1,0 +1,195 @@
+"""Transformers without learned numbers: functions, thresholds, products of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import nn
+
+from ...modules import Apply, Monomials, Threshold
+from ...registry import Example, register
+from ..arrays import to_tensor
+from ..numpy_calls import ELEMENTWISE, NumpyCall, clip, rounded
+from ._base import SklearnTranslation, as_float, validate
+
+# Known functions of each entry, with the options that mean the same in torch.
+_OPTIONS: Mapping[Any, frozenset[str]] = {
+    np.clip: frozenset({"a_min", "a_max", "min", "max"}),
+    np.round: frozenset({"decimals"}),
+    np.nan_to_num: frozenset({"nan", "posinf", "neginf"}),
+}
+_KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
+    **ELEMENTWISE,
+    np.clip: clip,
+    np.round: rounded,
+}
+_SAME = (np.asarray, np.array, np.ascontiguousarray, np.asfortranarray)
+_PROBE_ROWS = 6
+
+
+class _Fixed(SklearnTranslation):
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def write_back(self, module: nn.Module, operator: Any) -> None:
+        pass
+
+
+def _bent(X: Any) -> Any:
+    return X**2 / (1 + abs(X))
+
+
+def _ratio(X: Any, first: int, second: int) -> Any:
+    return np.column_stack([X, X[:, first] / (1 + np.exp(X[:, second]))])
+
+
+@register("sklearn.preprocessing.FunctionTransformer")
+class FunctionTransformer(_Fixed):
+    """A known NumPy function, or a callable that gives the same on tensors as on arrays."""
+
+    examples: ClassVar[Any] = (
+        {},
+        Example({"func": np.log1p}, data="positive"),
+        Example({"func": np.log1p, "inverse_func": np.expm1, "validate": True}, data="positive"),
+        {"func": np.tanh},
+        {"func": np.clip, "kw_args": {"a_min": -0.5, "a_max": 1.0}},
+        {"func": _bent},
+        {"func": _ratio, "kw_args": {"first": 1, "second": 0}},
+        Example({}, data="sparse"),
+        Example({"func": np.sqrt, "validate": True, "accept_sparse": True}, data="counts"),
+        Example({"func": np.abs}, data="missing"),
+    )
+    sparse = True
+    missing = True
+
+    def refuse(self, operator: Any) -> str | None:
+        found = _translate(operator, operator.func, operator.kw_args)
+        return found if isinstance(found, str) else None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        if operator.validate:
+            X = validate(operator, X, sparse=operator.accept_sparse)
+        elif not sparse.issparse(X):
+            X = np.asarray(X)
+        if sparse.issparse(X) and not self.to_torch(operator).keeps_zero():
+            raise TypeError(f"func={_name(operator.func)} does not keep sparse input sparse.")
+        return as_float(X)
+
+    def to_torch(self, operator: Any) -> Apply:
+        found = _translate(operator, operator.func, operator.kw_args)
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    def inverse(self, operator: Any) -> nn.Module | None:
+        found = _translate(operator, operator.inverse_func, operator.inv_kw_args)
+        return None if isinstance(found, str) else found
+
+
+@register("sklearn.preprocessing.PolynomialFeatures")
+class PolynomialFeatures(_Fixed):
+    """Products of columns; nothing to train, gradients pass."""
+
+    examples: ClassVar[Any] = (
+        {},
+        {"degree": 3, "interaction_only": True},
+        {"degree": 3, "include_bias": False, "order": "F"},
+        {"degree": (2, 3)},
+        {"degree": (3, 3), "include_bias": False},
+        {"degree": (0, 1)},
+        {"degree": 0},
+    )
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Monomials(
+            operator.n_features_in_,
+            operator._min_degree,
+            operator._max_degree,
+            repeat=not operator.interaction_only,
+            constant=operator.include_bias,
+        )
+
+
+@register("sklearn.preprocessing.Binarizer")
+class Binarizer(_Fixed):
+    """Zeros and ones; no gradients."""
+
+    examples = ({}, {"threshold": 0.7}, Example({"threshold": 0.2}, data="sparse"))
+    differentiable = False
+    sparse = True
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        if sparse.issparse(X) and operator.threshold < 0:
+            raise ValueError("Cannot binarize a sparse matrix with threshold < 0")
+        return super().encode(operator, X)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Threshold(float(operator.threshold))
+
+
+def _translate(operator: Any, function: Any, options: Mapping[str, Any] | None) -> Apply | str:
+    """A module for the function, or why there is none."""
+    options = dict(options or {})
+    if function is None or (not options and any(function is same for same in _SAME)):
+        return Apply()
+    known = next((torch_fn for fn, torch_fn in _KNOWN.items() if fn is function), None)
+    if known is not None:
+        strange = set(options) - _OPTIONS.get(function, frozenset())
+        if strange:
+            return f"func={_name(function)} with kw_args {sorted(strange)} has no module"
+        return Apply(known, options)
+    width = getattr(operator, "n_features_in_", None)
+    if width is None:
+        return f"func={_name(function)} can only be tried out on a fitted operator"
+    return _try_out(function, options, width)
+
+
+def _try_out(function: Callable[..., Any], options: dict[str, Any], width: int) -> Apply | str:
+    """Whether the function gives the same, row by row, on tensors as on arrays."""
+    name = f"func={_name(function)}"
+    numbers = np.random.default_rng(0).normal(size=(_PROBE_ROWS, width)) * 2
+    numbers[: _PROBE_ROWS // 2] = np.abs(numbers[: _PROBE_ROWS // 2])
+    try:
+        with np.errstate(all="ignore"):
+            expected = np.asarray(function(numbers.copy(), **options), dtype=np.float64)
+            part = np.asarray(function(numbers[1:3].copy(), **options), dtype=np.float64)
+    except Exception as error:
+        return f"{name} fails on an array of numbers ({type(error).__name__}: {error})"
+    if expected.ndim != 2 or len(expected) != _PROBE_ROWS:
+        return f"{name} does not give a row for each row"
+    if not _same(part, expected[1:3]):
+        return f"{name} mixes rows, or gives another result each time"
+    for candidate in (function, NumpyCall(function)):
+        module = Apply(candidate, options, elementwise=False)
+        given = _answer(module, numbers)
+        if given is not None and _same(given, expected):
+            return module
+    return f"{name} is Python code that torch cannot differentiate"
+
+
+def _answer(module: Apply, numbers: NDArray[np.float64]) -> NDArray[Any] | None:
+    probe = to_tensor(numbers).requires_grad_()
+    try:
+        with np.errstate(all="ignore"):
+            out = module(probe)
+    except Exception:
+        return None
+    if not isinstance(out, torch.Tensor) or not out.requires_grad:
+        return None
+    return np.asarray(out.detach().numpy())
+
+
+def _same(given: NDArray[Any], expected: NDArray[Any]) -> bool:
+    return given.shape == expected.shape and np.allclose(
+        given, expected, rtol=1e-9, atol=1e-12, equal_nan=True
+    )
+
+
+def _name(function: Any) -> str:
+    names = (getattr(function, key, None) for key in ("__qualname__", "__name__"))
+    return str(next(filter(None, names), type(function).__name__))

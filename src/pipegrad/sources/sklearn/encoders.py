@@ -1,0 +1,172 @@
+"""Encoders of categories: the source turns categories into codes, modules take it from there."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ...modules import NONE, Codes, Lookup, OneHot
+from ...registry import Example, register
+from ..arrays import to_array, to_tensor
+from ._base import SklearnTranslation
+
+
+class _Encoder(SklearnTranslation):
+    """Gradients stop at categories, and raw input can only be read by the source."""
+
+    data = "categories"
+    differentiable = False
+    numeric = False
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        pass
+
+
+@register("sklearn.preprocessing.OneHotEncoder")
+class OneHotEncoder(_Encoder):
+    """A column for each category that is not dropped; sparse as the source gives it."""
+
+    examples: ClassVar[Any] = (
+        {},
+        {"sparse_output": False},
+        {"drop": "first"},
+        {"drop": "if_binary", "sparse_output": False},
+        {"handle_unknown": "ignore", "drop": "first"},
+        {"handle_unknown": "infrequent_if_exist", "min_frequency": 15},
+        {"max_categories": 3, "sparse_output": False},
+        {"max_categories": 2, "drop": "if_binary"},
+        {"min_frequency": 0.2, "drop": "first", "handle_unknown": "ignore"},
+        {"dtype": np.float32},
+        Example({"handle_unknown": "warn"}, since="1.6"),
+    )
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        sizes = operator._n_features_outs
+        rows = _plain(operator, sparse_output=True).transform(X).tocsr()
+        return _codes(rows, sizes)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return OneHot(operator._n_features_outs, sparse=operator.sparse_output)
+
+
+@register("sklearn.preprocessing.OrdinalEncoder")
+class OrdinalEncoder(_Encoder):
+    """Codes, as the source gives them."""
+
+    examples: ClassVar[Any] = (
+        {},
+        {"handle_unknown": "use_encoded_value", "unknown_value": -2},
+        {"handle_unknown": "use_encoded_value", "unknown_value": np.nan},
+        {"encoded_missing_value": -1},
+        {"max_categories": 3},
+        {"min_frequency": 0.2, "dtype": np.int64},
+    )
+    missing = True
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        return np.asarray(_plain(operator).transform(X), dtype=np.float64)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Codes()
+
+
+@register("sklearn.preprocessing.TargetEncoder")
+class TargetEncoder(_Encoder):
+    """encodings_ become trainable numbers, one for each category (and class)."""
+
+    examples: ClassVar[Any] = (
+        {},
+        {"smooth": 3.0},
+        {"smooth": 0.0, "target_type": "binary"},
+        {"target_type": "multiclass"},
+    )
+    keeps: ClassVar[Any] = {
+        "categories_": "the categories do not change",
+        "target_type_": "says what the target is",
+        "target_mean_": "the mean of the target, which only unknown categories meet",
+    }
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        parameters = inspect.signature(operator._transform).parameters
+        finite = "ensure_all_finite" if "ensure_all_finite" in parameters else "force_all_finite"
+        codes, known = operator._transform(X, handle_unknown="ignore", **{finite: "allow-nan"})
+        return np.where(known, codes, NONE).astype(np.float64)
+
+    def trainable(self, operator: Any) -> bool:
+        return True
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        means = np.atleast_1d(np.asarray(operator.target_mean_, dtype=np.float64))
+        features = range(operator.n_features_in_)
+        tables = [to_tensor(table) for table in operator.encodings_]
+        columns = [feature for feature in features for _ in means]
+        return Lookup(tables, columns, to_tensor(np.tile(means, len(features))))
+
+    def write_back(self, module: Lookup, operator: Any) -> None:
+        tables = zip(module.tables(), operator.encodings_, strict=True)
+        operator.encodings_ = [to_array(table, before) for table, before in tables]
+
+
+@register("sklearn.preprocessing.LabelBinarizer")
+class LabelBinarizer(_Encoder):
+    """A column for each label, or one column for two labels."""
+
+    examples = (
+        {},
+        {"neg_label": -1, "pos_label": 2},
+        {"neg_label": -3, "pos_label": 0},
+        {"sparse_output": True, "pos_label": 4},
+    )
+    data = "labels"
+
+    def refuse(self, operator: Any) -> str | None:
+        if operator.y_type_.startswith("multilabel"):
+            return "a table of labels (y_type_='multilabel-indicator') has no codes"
+        return None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        plain = _plain(operator, sparse_output=True, neg_label=0, pos_label=1)
+        rows = plain.transform(X).tocsr()
+        size = _label_columns(operator)
+        if rows.shape[1] != size:
+            raise ValueError(f"y holds labels other than the two seen in fit: {operator.classes_}")
+        return _codes(rows, [size])
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return OneHot(
+            [_label_columns(operator)],
+            off=float(operator.neg_label),
+            on=float(operator.pos_label),
+            sparse=operator.sparse_output,
+        )
+
+
+def _label_columns(operator: Any) -> int:
+    count = len(operator.classes_)
+    return 1 if count == 2 else count
+
+
+def _plain(operator: Any, **params: Any) -> Any:
+    """A shallow copy with other options, that gives arrays whatever the user has set."""
+    plain = copy.copy(operator)
+    vars(plain).update(params)
+    plain._sklearn_output_config = {"transform": "default"}
+    return plain
+
+
+def _codes(rows: Any, sizes: list[int]) -> NDArray[np.float64]:
+    """Codes of one-hot rows: at most one entry for each column of the input."""
+    ends = np.cumsum(sizes)
+    column = np.searchsorted(ends, rows.indices, side="right")
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    codes = np.full((rows.shape[0], len(sizes)), float(NONE))
+    codes[row, column] = rows.indices - (ends - sizes)[column]
+    return codes

@@ -1,0 +1,123 @@
+"""Missing values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import nn
+
+from ...modules import Impute, Missing
+from ...registry import Example, register
+from ..arrays import to_array, to_tensor
+from ._base import SklearnTranslation, as_float
+
+
+class _AboutMissing(SklearnTranslation):
+    sparse = True
+    missing = True
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        return as_float(operator._validate_input(X, in_fit=False))
+
+
+@register("sklearn.impute.SimpleImputer")
+class SimpleImputer(_AboutMissing):
+    """statistics_ become trainable numbers, one for each column that has any."""
+
+    examples = (
+        Example({}, data="missing"),
+        Example({"strategy": "median"}, data="missing"),
+        Example({"strategy": "most_frequent"}, data="missing"),
+        Example({"strategy": "constant", "fill_value": -1.5}, data="missing"),
+        Example({"strategy": "constant"}, data="missing"),
+        Example({"strategy": np.max}, data="missing"),
+        Example({"add_indicator": True}, data="missing"),
+        Example({"keep_empty_features": True, "add_indicator": True}, data="missing"),
+        Example({"missing_values": 0.0}, data="counts"),
+        Example({"missing_values": 1.0, "add_indicator": True}, data="sparse"),
+    )
+
+    def refuse(self, operator: Any) -> str | None:
+        if operator._fit_dtype.kind == "O":
+            return "it fills in values that are not numbers"
+        return None
+
+    def trainable(self, operator: Any) -> bool:
+        # Whole numbers stay whole in the source: they would lose what training does to them.
+        return self.refuse(operator) is None and operator._fit_dtype.kind == "f"
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        kept = _kept(operator)
+        flags = operator.indicator_.features_ if operator.add_indicator else None
+        return Impute(
+            to_tensor(operator.statistics_[kept].astype(operator._fill_dtype)),
+            _mark(operator.missing_values),
+            None if kept.all() else np.flatnonzero(kept).tolist(),
+            flags,
+            trainable=self.trainable(operator),
+        )
+
+    def write_back(self, module: Impute, operator: Any) -> None:
+        kept = _kept(operator)
+        statistics = operator.statistics_.copy()
+        before = statistics[kept].astype(operator._fill_dtype)
+        fill = to_array(module.fill, before)
+        statistics[kept] = np.where(fill == before, statistics[kept], fill)
+        operator.statistics_ = statistics
+
+
+@register("sklearn.impute.MissingIndicator")
+class MissingIndicator(_AboutMissing):
+    """Zeros and ones; nothing to train and no gradients."""
+
+    examples = (
+        Example({}, data="missing"),
+        Example({"features": "all"}, data="missing"),
+        Example({"sparse": True}, data="missing"),
+        Example({"missing_values": 0.0, "sparse": False}, data="counts"),
+    )
+    differentiable = False
+
+    def refuse(self, operator: Any) -> str | None:
+        if isinstance(operator.missing_values, str) or operator.missing_values is None:
+            return f"missing_values={operator.missing_values!r} is not a number"
+        return None
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        # Missing values in a column that had none are an error of the source.
+        operator.transform(X)
+        encoded = super().encode(operator, X)
+        # A dense answer is asked for.
+        if operator.sparse is False and sparse.issparse(encoded):
+            return encoded.toarray()
+        return encoded
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        whole = len(operator.features_) == operator.n_features_in_
+        columns = None if whole else operator.features_
+        return Missing(_mark(operator.missing_values), columns, sparse=operator.sparse is True)
+
+    def write_back(self, module: nn.Module, operator: Any) -> None:
+        pass
+
+
+def _mark(missing_values: Any) -> float:
+    """The number that stands for a missing entry; pandas' NA comes as NaN in tables of numbers."""
+    try:
+        return float(missing_values)
+    except TypeError:
+        return math.nan
+
+
+def _kept(operator: Any) -> NDArray[np.bool_]:
+    """The columns that come out: those with something to fill in."""
+    if operator.keep_empty_features:
+        return np.ones(len(operator.statistics_), dtype=bool)
+    return ~np.isnan(operator.statistics_.astype(np.float64))
