@@ -132,6 +132,26 @@ def _categories() -> tuple[Any, Any]:
     return table, y
 
 
+def _marked() -> tuple[Any, Any]:
+    X, y = _missing()
+    return np.where(np.isnan(X), -99.0, X), y
+
+
+def _sparse_missing() -> tuple[Any, Any]:
+    X, y = _sparse()
+    X.data[np.random.default_rng(5).random(X.nnz) < 0.2] = np.nan
+    return X, y
+
+
+def _categories_missing() -> tuple[Any, Any]:
+    table, y = _categories()
+    table["size"] = table["size"].astype(object)
+    table.iloc[5:12, 1] = np.nan
+    table["grade"] = np.arange(ROWS) % 4.0
+    table.iloc[3:9, 2] = np.nan
+    return table, y
+
+
 def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
@@ -149,7 +169,10 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "sparse": _sparse,
     "sparse_multiclass": _sparse_multiclass,
     "missing": _missing,
+    "marked": _marked,
+    "sparse_missing": _sparse_missing,
     "categories": _categories,
+    "categories_missing": _categories_missing,
     "labels": _labels,
 }
 """Data of the contract tests by name: functions that give (X, y), 80 rows."""
@@ -225,8 +248,10 @@ def _exists(name: str, example: Example) -> bool:
         _class(name)
     except (ImportError, AttributeError):
         return False
-    version = parse_version(importlib.import_module(name.split(".")[0]).__version__)
     since, before = example.since, example.before
+    if since is None and before is None:
+        return True
+    version = parse_version(importlib.import_module(name.split(".")[0]).__version__)
     return (since is None or version >= parse_version(since)) and (
         before is None or version < parse_version(before)
     )
@@ -255,9 +280,11 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
     if desired.dtype.kind not in "fiub":
         assert (actual == desired).all(), f"{what}: values differ"
         return
-    finite = np.isfinite(desired.astype(float))
+    actual, desired = actual.astype(float), desired.astype(float)
+    finite = np.isfinite(desired)
+    actual, desired = actual.astype(float), desired.astype(float)
     size = np.abs(np.where(finite, desired, 0)).max(axis=0, initial=1e-300)
-    np.testing.assert_array_equal(np.isfinite(actual.astype(float)), finite, err_msg=what)
+    np.testing.assert_array_equal(np.isfinite(actual), finite, err_msg=what)
     gap = np.abs(np.where(finite, actual, 0) - np.where(finite, desired, 0))
     worst = float((gap / size).max(initial=0))
     assert worst <= tolerance, f"{what}: differs by {worst:.2e} of the column's size"
@@ -279,6 +306,8 @@ def identical(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
     if hasattr(a, "get_params") and type(a) is type(b):
         return identical(_state(a), _state(b))
+    if type(a) is type(b) and hasattr(type(a), "__setstate__"):
+        return identical(a.__getstate__(), b.__getstate__())
     if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
         return bool(a == b or (np.isnan(a) and np.isnan(b)))
     try:
@@ -437,11 +466,16 @@ def check_attributes(case: Case) -> None:
     changed = from_torch(net)
     kept = {*KEPT_ALWAYS, *case.row.keeps, *case.example.keeps}
     for name, value in learned(operator).items():
-        if isinstance(value, str | bool) or value is None or np.size(value) == 0:
+        if isinstance(value, str | bool) or value is None or _is_empty(value):
             continue
         same = identical(value, getattr(changed, name))
         assert same or name not in kept, f"{name} is said to be kept, but changed"
         assert not same or name in kept, f"{name} did not follow and no reason is given"
+
+
+def _is_empty(value: Any) -> bool:
+    size = getattr(value, "size", None)
+    return (len(value) if hasattr(value, "__len__") else 1) == 0 if size is None else size == 0
 
 
 def check_inputs(case: Case) -> None:
@@ -451,7 +485,12 @@ def check_inputs(case: Case) -> None:
     for name, variant in _variants(X).items():
         ours, theirs = _outcome(net, variant), _outcome(operator, variant)
         if isinstance(theirs, Exception):
+            if name in ("read only", "float32") and not isinstance(ours, Exception):
+                continue  # some compiled code cannot take these; that is no check of the data
             assert isinstance(ours, Exception), f"{name}: answered where the operator refuses"
+            assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
+        elif name == "strings":
+            # Operators that move columns take texts as well; modules take numbers.
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
         else:
             assert not isinstance(ours, Exception), f"{name}: {ours!r}"

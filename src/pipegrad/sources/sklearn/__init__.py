@@ -1,6 +1,41 @@
 """scikit-learn: a file for each family of operators."""
 
 from .. import glue
-from . import composites, linear, scaling
+from . import (
+    cluster,
+    composites,
+    decomposition,
+    elementwise,
+    encoders,
+    glm,
+    imputation,
+    kernels,
+    linear,
+    linear_classifiers,
+    linear_robust,
+    power,
+    scaling,
+    selection,
+    stochastic,
+)
+from ._base import SklearnTranslation
 
-__all__ = ["composites", "glue", "linear", "scaling"]
+__all__ = [
+    "SklearnTranslation",
+    "cluster",
+    "composites",
+    "decomposition",
+    "elementwise",
+    "encoders",
+    "glm",
+    "glue",
+    "imputation",
+    "kernels",
+    "linear",
+    "linear_classifiers",
+    "linear_robust",
+    "power",
+    "scaling",
+    "selection",
+    "stochastic",
+]
