@@ -1,0 +1,24 @@
+"""What the tests and the examples in docstrings share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _table_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Examples that register a row leave none behind for the tests that follow."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    from pipegrad import registry
+
+    before = dict(registry._ROWS)
+    yield
+    added = set(registry._ROWS) - set(before)
+    for name in added:
+        if not name.startswith(("sklearn.", "pipegrad.")):
+            del registry._ROWS[name]
+    registry._FOUND.clear()

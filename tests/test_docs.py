@@ -1,0 +1,105 @@
+"""The public names are complete and documented, and the code in the README runs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import pipegrad
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(pipegrad.__path__, "pipegrad.")
+    if not any(part.startswith("_") for part in name.split("."))
+]
+README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+
+def public_names() -> list[str]:
+    return [name for name in pipegrad.__all__ if not name.startswith("__")]
+
+
+def documented_methods(kind: type) -> list[str]:
+    own = [base for base in kind.__mro__ if base.__module__.startswith("pipegrad")]
+    return sorted({n for base in own for n, v in vars(base).items() if _is_public(n, v)})
+
+
+def _is_public(name: str, value: object) -> bool:
+    return not name.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
+
+
+def test_all_is_sorted_and_complete():
+    assert pipegrad.__all__ == sorted(pipegrad.__all__)
+    assert len(set(pipegrad.__all__)) == len(pipegrad.__all__)
+    here = {
+        name
+        for name, value in vars(pipegrad).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert here <= set(pipegrad.__all__)
+    assert set(public_names()) <= set(dir(pipegrad))
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_public_names_are_documented(name):
+    thing = getattr(pipegrad, name)
+    own = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert own, f"pipegrad.{name} has no docstring"
+    if inspect.isclass(thing):
+        for method in documented_methods(thing):
+            text = inspect.getdoc(getattr(thing, method, None)) or _doc_of(thing, method)
+            assert text, f"pipegrad.{name}.{method} has no docstring"
+
+
+def _doc_of(kind: type, method: str) -> str | None:
+    """The docstring of what a descriptor hides when asked on the class."""
+    value = inspect.getattr_static(kind, method)
+    return getattr(getattr(value, "fn", value), "__doc__", None)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in public_names() if inspect.isfunction(getattr(pipegrad, n))]
+)
+def test_arguments_of_public_functions_are_documented(name):
+    thing = getattr(pipegrad, name)
+    for argument in inspect.signature(thing).parameters:
+        listed = rf"^\s*(\w+, )*\*{{0,2}}{argument}(, \w+)*( :|$)"
+        assert re.search(listed, thing.__doc__ or "", re.MULTILINE), f"{name}: {argument}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_say_what_they_are(name):
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if "__main__" not in n])
+def test_all_lists_name_what_exists(name):
+    module = importlib.import_module(name)
+    missing = [entry for entry in getattr(module, "__all__", []) if not hasattr(module, entry)]
+    assert not missing
+
+
+def test_readme_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "readme"}
+    for block in README:
+        exec(compile(block, "README.md", "exec"), names)
+
+
+def test_the_version_is_the_same_everywhere():
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert f'version = "{pipegrad.__version__}"' in text
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_inside_the_repository_lead_somewhere(document):
+    text = (ROOT / document).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (ROOT / target).exists(), f"{document} links to {target}"
