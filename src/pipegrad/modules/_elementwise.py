@@ -132,6 +132,7 @@ class Monomials(Module):
     ) -> None:
         super().__init__()
         self.smallest, self.largest, self.constant = smallest, largest, constant
+        self.repeat = repeat
         combine = itertools.combinations_with_replacement if repeat else itertools.combinations
         before: dict[tuple[int, ...], int] = {(i,): i for i in range(features)}
         for degree in range(2, largest + 1):
@@ -141,10 +142,14 @@ class Monomials(Module):
             rest = torch.tensor([before[term[1:]] for term in terms], dtype=torch.int64)
             self.register_buffer(f"first_{degree}", first)
             self.register_buffer(f"rest_{degree}", rest)
+            self.register_buffer(f"move_{degree}", _moves(first, rest, features))
             before = {term: i for i, term in enumerate(terms)}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, features) to (n, number of products)."""
+    def forward(self, x: Block) -> Block:
+        """(n, features) to (n, number of products), dense or sparse."""
+        return self._sparse(x) if isinstance(x, SparseRows) else self._dense(x)
+
+    def _dense(self, x: Tensor) -> Tensor:
         blocks = [torch.ones_like(x[:, :1])] if self.constant else []
         terms = x
         for degree in range(1, self.largest + 1):
@@ -154,3 +159,50 @@ class Monomials(Module):
             if degree >= self.smallest:
                 blocks.append(terms)
         return torch.cat(blocks, 1)
+
+    def _sparse(self, x: SparseRows) -> SparseRows:
+        count = x.shape[0]
+        blocks = [SparseRows.from_dense(x.values.new_ones(count, 1))] if self.constant else []
+        rows, terms, values, lowest = x.rows(), x.columns, x.values, x.columns
+        width = x.width
+        for degree in range(1, self.largest + 1):
+            if degree > 1:
+                # Each term meets the entries of its row whose column comes before its own first.
+                term, entry = _meet(x.starts, rows)
+                column = x.columns[entry]
+                limit = lowest[term]
+                before = column <= limit if self.repeat else column < limit
+                term, entry, column = term[before], entry[before], column[before]
+                rows, lowest = rows[term], column
+                terms = terms[term] + getattr(self, f"move_{degree}")[column]
+                values = values[term] * x.values[entry]
+                width = getattr(self, f"first_{degree}").shape[0]
+            if degree >= self.smallest:
+                blocks.append(_in_rows(rows, terms, values, (count, width)))
+        return SparseRows.concatenate(list(blocks))
+
+
+def _moves(first: Tensor, rest: Tensor, features: int) -> Tensor:
+    """From the place of a term to that of its product with each column, one degree higher.
+
+    Products with one column stand together, in the order of the terms they came from.
+    """
+    moves = torch.zeros(features, dtype=torch.int64)
+    places = torch.arange(first.shape[0])
+    # All products with one column are moved equally far, so that the last write is as good.
+    return moves.scatter(0, first, places - rest)
+
+
+def _meet(starts: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of (place in ``rows``, entry of that row)."""
+    counts = starts.diff()[rows]
+    left = torch.repeat_interleave(torch.arange(rows.shape[0], device=rows.device), counts)
+    within = torch.arange(left.shape[0], device=rows.device) - (counts.cumsum(0) - counts)[left]
+    return left, starts[rows][left] + within
+
+
+def _in_rows(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> SparseRows:
+    order = torch.argsort(rows, stable=True)
+    counts = torch.bincount(rows, minlength=shape[0])
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    return SparseRows(starts, columns[order], values[order], shape[1])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import Module, Positive, parameter
-from ._sparse import Block, SparseRows, dense
+from ._sparse import Block, SparseRows
 
 
 def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ class Standardize(Module):
     Parameters
     ----------
     shift : Tensor, shape (features,), optional
-        None leaves the columns where they are (and sparse rows sparse).
+        None leaves the columns where they are. Sparse rows are scaled, never shifted.
     scale : Tensor, shape (features,), optional
         Positive; stays so while training.
     bounds : (float, float), optional
@@ -43,21 +43,20 @@ class Standardize(Module):
         self.bounds = bounds
 
     def forward(self, x: Block) -> Block:
-        """Same shape out as in; sparse rows pass when there is no shift."""
-        if self.shift is not None:
-            x = dense(x)
-        if self.shift is None and self.scale is None:
-            return x
-        missing, values = split_missing(x.values if isinstance(x, SparseRows) else x)
-        if self.shift is not None:
-            values = values - self.shift
-        if self.scale is not None:
-            scale = self.scale()
-            values = values / (scale[x.columns] if isinstance(x, SparseRows) else scale)
+        """Same shape out as in, dense or sparse."""
+        scale = None if self.scale is None else self.scale()
+        if isinstance(x, SparseRows):
+            scale = None if scale is None else scale[x.columns]
+            return x.with_values(self._entries(x.values, None, scale))
+        return self._entries(x, self.shift, scale)
+
+    def _entries(self, x: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
+        missing, out = split_missing(x)
+        out = out if shift is None else out - shift
+        out = out if scale is None else out / scale
         if self.bounds is not None:
-            values = torch.clamp(values, *self.bounds)
-        values = values.masked_fill(missing, torch.nan)
-        return x.with_values(values) if isinstance(x, SparseRows) else values
+            out = torch.clamp(out, *self.bounds)
+        return out.masked_fill(missing, torch.nan)
 
     def reset_parameters(self) -> None:
         """No shift, unit scale."""

@@ -53,13 +53,13 @@ class FunctionTransformer(_Fixed):
     """A known NumPy function, or a callable that gives the same on tensors as on arrays."""
 
     examples: ClassVar[Any] = (
-        {},
+        {"validate": True},
         Example({"func": np.log1p}, data="positive"),
         Example({"func": np.log1p, "inverse_func": np.expm1, "validate": True}, data="positive"),
         {"func": np.tanh},
         {"func": np.clip, "kw_args": {"a_min": -0.5, "a_max": 1.0}},
         {"func": _bent},
-        {"func": _ratio, "kw_args": {"first": 1, "second": 0}},
+        {"func": _ratio, "kw_args": {"first": 1, "second": 0}, "validate": True},
         Example({}, data="sparse"),
         Example({"func": np.sqrt, "validate": True, "accept_sparse": True}, data="counts"),
         Example({"func": np.abs}, data="missing"),
@@ -74,7 +74,10 @@ class FunctionTransformer(_Fixed):
     def encode(self, operator: Any, X: Any) -> Any:
         if operator.validate:
             X = validate(operator, X, sparse=operator.accept_sparse)
-        elif not sparse.issparse(X):
+        else:
+            # Whatever the function refuses is refused by the function itself.
+            operator.transform(X[:1])
+        if not sparse.issparse(X):
             X = np.asarray(X)
         if sparse.issparse(X) and not self.to_torch(operator).keeps_zero():
             raise TypeError(f"func={_name(operator.func)} does not keep sparse input sparse.")
@@ -103,7 +106,10 @@ class PolynomialFeatures(_Fixed):
         {"degree": (3, 3), "include_bias": False},
         {"degree": (0, 1)},
         {"degree": 0},
+        Example({"degree": 3}, data="sparse"),
+        Example({"degree": (2, 4), "interaction_only": True}, data="sparse"),
     )
+    sparse = True
 
     def to_torch(self, operator: Any) -> nn.Module:
         return Monomials(

@@ -45,6 +45,9 @@ class OneHotEncoder(_Encoder):
         {"max_categories": 2, "drop": "if_binary"},
         {"min_frequency": 0.2, "drop": "first", "handle_unknown": "ignore"},
         {"dtype": np.float32},
+        Example({"drop": "first"}, data="categories_missing"),
+        Example({"drop": ["red", np.nan, 2.0]}, data="categories_missing"),
+        Example({"max_categories": 2}, data="categories_missing"),
         Example({"handle_unknown": "warn"}, since="1.6"),
     )
 
@@ -65,7 +68,8 @@ class OrdinalEncoder(_Encoder):
         {},
         {"handle_unknown": "use_encoded_value", "unknown_value": -2},
         {"handle_unknown": "use_encoded_value", "unknown_value": np.nan},
-        {"encoded_missing_value": -1},
+        Example({}, data="categories_missing"),
+        Example({"encoded_missing_value": -1}, data="categories_missing"),
         {"max_categories": 3},
         {"min_frequency": 0.2, "dtype": np.int64},
     )
@@ -86,7 +90,7 @@ class TargetEncoder(_Encoder):
         {},
         {"smooth": 3.0},
         {"smooth": 0.0, "target_type": "binary"},
-        {"target_type": "multiclass"},
+        Example({}, data="categories_missing"),
     )
     keeps: ClassVar[Any] = {
         "categories_": "the categories do not change",

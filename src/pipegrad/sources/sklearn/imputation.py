@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,11 @@ class SimpleImputer(_AboutMissing):
         Example({"strategy": np.max}, data="missing"),
         Example({"add_indicator": True}, data="missing"),
         Example({"keep_empty_features": True, "add_indicator": True}, data="missing"),
-        Example({"missing_values": 0.0}, data="counts"),
-        Example({"missing_values": 1.0, "add_indicator": True}, data="sparse"),
+        Example({"missing_values": -99.0, "strategy": "median"}, data="marked"),
+        Example({"add_indicator": True}, data="sparse_missing"),
+        Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
     )
+    keeps: ClassVar[Any] = {"indicator_": "reports what is missing, not what is filled in"}
 
     def refuse(self, operator: Any) -> str | None:
         if operator._fit_dtype.kind == "O":
@@ -78,7 +80,9 @@ class MissingIndicator(_AboutMissing):
         Example({}, data="missing"),
         Example({"features": "all"}, data="missing"),
         Example({"sparse": True}, data="missing"),
-        Example({"missing_values": 0.0, "sparse": False}, data="counts"),
+        Example({"missing_values": -99, "sparse": False}, data="marked"),
+        Example({}, data="sparse_missing"),
+        Example({"sparse": False}, data="sparse_missing"),
     )
     differentiable = False
 

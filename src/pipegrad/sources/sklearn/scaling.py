@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import nn
 
 from ...modules import NormalizeRows, Rescale, Standardize
@@ -31,7 +32,8 @@ class StandardScaler(SklearnTranslation):
     missing = True
 
     def encode(self, operator: Any, X: Any) -> Any:
-        _refuse_sparse_centering(X, operator.with_mean, "with_mean")
+        if operator.with_mean and sparse.issparse(X):
+            raise ValueError("Cannot center sparse matrices: pass `with_mean=False` instead.")
         return super().encode(operator, X)
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -142,10 +144,6 @@ class RobustScaler(SklearnTranslation):
             return f"quantile_range={operator.quantile_range} gives scales that are not positive"
         return None
 
-    def encode(self, operator: Any, X: Any) -> Any:
-        _refuse_sparse_centering(X, operator.with_centering, "with_centering")
-        return super().encode(operator, X)
-
     def to_torch(self, operator: Any) -> nn.Module:
         shift = to_tensor(operator.center_) if operator.with_centering else None
         scale = to_tensor(operator.scale_) if operator.with_scaling else None
@@ -188,10 +186,3 @@ def _undo(operator: Any, shift: NDArray[Any] | None, scale: NDArray[Any] | None)
         to_tensor(np.ones(width) if scale is None else scale),
         to_tensor(np.zeros(width) if shift is None else shift),
     )
-
-
-def _refuse_sparse_centering(X: Any, centers: bool, option: str) -> None:
-    from scipy import sparse
-
-    if centers and sparse.issparse(X):
-        raise ValueError(f"Cannot center sparse matrices: pass `{option}=False` instead.")
