@@ -5,6 +5,7 @@ Each can run on the host (`run`, with arrays) and has a row in the table that ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,27 @@ class Columns(Glue):
             )
         columns = int(self.indices[0]) if self.scalar else np.asarray(self.indices, dtype=int)
         return _safe_indexing(X, columns, axis=1)
+
+
+@dataclass(eq=False)
+class Checked(Glue):
+    """The numbers of a table, once its owner has checked the names and the width.
+
+    Parameters
+    ----------
+    owner : object
+        Fitted composite whose children were fitted to arrays without names.
+    check : callable
+        ``check(owner, X)`` gives dense or CSR numbers; a function at the top of its module.
+    """
+
+    owner: Any
+    check: Callable[[Any, Any], Any]
+
+    def run(self, *values: Any) -> Any:
+        """The numbers."""
+        (X,) = values
+        return self.check(self.owner, X)
 
 
 @dataclass(eq=False)

@@ -134,13 +134,16 @@ class Multiclass(Head):
     ----------
     probability : {"softmax", "one_vs_rest", "modified_huber"}, optional
         How probabilities follow; None when the source gives none.
+    share : bool
+        Whether a row that no class claims gives all the same probability, or NaN.
     """
 
     task: Task = "classification"
 
-    def __init__(self, probability: str | None = None) -> None:
+    def __init__(self, probability: str | None = None, share: bool = True) -> None:
         super().__init__()
         self.probability = probability
+        self.share = share
         self.responses = ("predict", "decision_function")
         if probability is not None:
             self.responses += ("predict_proba", "predict_log_proba")
@@ -154,13 +157,16 @@ class Multiclass(Head):
         if self.probability == "softmax":
             return torch.softmax(score, 1)
         if self.probability == "one_vs_rest":
-            return functional.normalize(torch.sigmoid(score), p=1, dim=1, eps=0.0)
+            return self._normalise(torch.sigmoid(score))
         if self.probability == "modified_huber":
-            raw = (torch.clamp(score, -1, 1) + 1) / 2
-            # Rows where every class is refused share the probability equally.
-            raw = torch.where(raw.sum(1, keepdim=True) == 0, torch.ones_like(raw), raw)
-            return raw / raw.sum(1, keepdim=True)
+            return self._normalise((torch.clamp(score, -1, 1) + 1) / 2)
         return super().predict_proba(score)
+
+    def _normalise(self, claims: Tensor) -> Tensor:
+        if self.share:
+            unclaimed = claims.sum(1, keepdim=True) == 0
+            claims = torch.where(unclaimed, torch.ones_like(claims), claims)
+        return claims / claims.sum(1, keepdim=True)
 
 
 class Multilabel(Head):

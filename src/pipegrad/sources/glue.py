@@ -44,6 +44,17 @@ class Columns(GlueTranslation):
         return "one-dimensional columns hold texts" if operator.scalar else None
 
 
+@register("pipegrad.glue.Checked")
+class Checked(GlueTranslation):
+    """Between tensors there is nothing left to check."""
+
+    def to_torch(self, operator: glue.Checked) -> nn.Module:
+        return modules.Concatenate()
+
+    def encode(self, operator: glue.Checked, X: Any) -> Any:
+        return operator.run(X)
+
+
 @register("pipegrad.glue.Concatenate")
 class Concatenate(GlueTranslation):
     """Blocks side by side."""

@@ -1,48 +1,77 @@
-"""Linear predictors: regressors, generalised linear models and classifiers."""
+"""Linear regressors, and what all linear predictors share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import nn
 
 from ...modules import Head, Linear, Mean
-from ...registry import Objective, register
+from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
-from ._base import SklearnTranslation
+from ._base import SklearnTranslation, as_float
+
+PATH = "the path of the source's own fit"
+SEARCH = "what the source's own search found"
+POSTERIOR = "the posterior of the source's own fit: predicted spreads stay as they were"
+OPTIMUM = "says how far the source's own solver went"
+TRAINING_ROWS = "describes the rows that the source was fitted on"
 
 
 class LinearPredictor(SklearnTranslation):
-    """coef_ and intercept_ become weight and bias; everything linear is written this way."""
+    """coef_ and intercept_ become weight and bias."""
 
     sparse = True
 
     def to_torch(self, operator: Any) -> nn.Module:
-        coef = np.asarray(operator.coef_)
-        weight = np.atleast_2d(coef).T
-        bias = None
-        if getattr(operator, "fit_intercept", True):
-            bias = to_tensor(np.atleast_1d(operator.intercept_))
-        return Linear(to_tensor(weight), bias, squeeze=self.squeeze(operator))
+        coef = dense_coef(operator)
+        # Coefficients that someone set by hand may be negative all the same.
+        nonnegative = getattr(operator, "positive", False) and bool((coef >= 0).all())
+        module = Linear(
+            to_tensor(np.atleast_2d(coef).T),
+            to_tensor(np.atleast_1d(operator.intercept_)) if has_bias(operator) else None,
+            squeeze=self.squeeze(operator),
+            nonnegative=nonnegative,
+        )
+        if module.bias is not None and not operator.fit_intercept:
+            module.bias.requires_grad_(False)
+        return module
 
     def squeeze(self, operator: Any) -> bool:
         """Whether the score is (n,)."""
-        return bool(np.ndim(operator.coef_) == 1)
+        return np.ndim(dense_coef(operator)) == 1
 
     def write_back(self, module: Linear, operator: Any) -> None:
-        operator.coef_ = to_array(module.weight.T, operator.coef_)
+        coef = to_array(module.effective_weight().T, dense_coef(operator))
+        write_sparse = type(operator.coef_) if sparse.issparse(operator.coef_) else None
+        operator.coef_ = coef if write_sparse is None else write_sparse(coef)
         if module.bias is not None:
             intercept = to_array(module.bias, operator.intercept_)
-            scalar = np.ndim(operator.intercept_) == 0
-            operator.intercept_ = intercept[()] if scalar else intercept
+            operator.intercept_ = intercept[()] if intercept.ndim == 0 else intercept
 
 
-@register("sklearn.linear_model.LinearRegression")
-class LinearRegression(LinearPredictor):
-    """Ordinary least squares."""
+def dense_coef(operator: Any) -> NDArray[Any]:
+    """``coef_`` as an array, also after ``sparsify``."""
+    coef = operator.coef_
+    return coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
 
-    examples = ({}, {"fit_intercept": False})
+
+def has_bias(operator: Any) -> bool:
+    """Whether an intercept is learned, or was given and counts."""
+    return bool(operator.fit_intercept or np.any(operator.intercept_))
+
+
+def no_intercept(data: str | None = None, **params: Any) -> Example:
+    """An example without intercept, whose zero stays."""
+    return Example({**params, "fit_intercept": False}, data=data, keeps=("intercept_",))
+
+
+class LinearRegressor(LinearPredictor):
+    """The score is the mean."""
+
     data = "regression"
 
     def head(self, operator: Any) -> Head:
@@ -50,3 +79,230 @@ class LinearRegression(LinearPredictor):
 
     def objective(self, operator: Any) -> Objective:
         return Objective("squared_error")
+
+
+@register("sklearn.linear_model.LinearRegression")
+class LinearRegression(LinearRegressor):
+    """Ordinary least squares."""
+
+    examples = (
+        {},
+        no_intercept(),
+        {"positive": True},
+        Example({}, data="multioutput"),
+        no_intercept("multioutput"),
+        Example({"positive": True}, data="multioutput"),
+        Example({}, data="sparse"),
+    )
+    keeps = {"rank_": TRAINING_ROWS, "singular_": TRAINING_ROWS}
+
+
+@register("sklearn.linear_model.Ridge")
+class Ridge(LinearRegressor):
+    """Least squares with a squared penalty."""
+
+    examples = (
+        {},
+        no_intercept(),
+        {"positive": True},
+        {"solver": "saga", "random_state": 0},
+        Example({"alpha": 3.0}, data="multioutput"),
+        no_intercept("multioutput"),
+        Example({}, data="sparse"),
+    )
+    keeps = {"solver_": "says how the source itself was fitted"}
+
+
+@register("sklearn.linear_model.RidgeCV")
+class RidgeCV(LinearRegressor):
+    """Ridge with a search for its penalty."""
+
+    examples = (
+        {},
+        no_intercept(),
+        {"cv": 3},
+        Example({"store_cv_results": True}),
+        Example({}, data="multioutput"),
+        Example({"alpha_per_target": True}, data="multioutput"),
+    )
+    keeps = {
+        "alpha_": SEARCH,
+        "best_score_": SEARCH,
+        "cv_results_": SEARCH,
+        "cv_values_": SEARCH,
+    }
+
+
+class Coordinatewise(LinearRegressor):
+    """Least squares with an absolute penalty; sparse_coef_ follows by itself."""
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        if not sparse.issparse(X):
+            return super().encode(operator, X)
+        # These take sparse rows as they are, no rows and NaN as well.
+        if X.shape[1] != operator.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(operator).__name__} is expecting "
+                f"{operator.n_features_in_} features as input."
+            )
+        return as_float(X)
+
+
+@register("sklearn.linear_model.Lasso", "sklearn.linear_model.ElasticNet")
+class Lasso(Coordinatewise):
+    """One target."""
+
+    examples = (
+        {"alpha": 0.1},
+        no_intercept(alpha=0.1),
+        {"alpha": 0.1, "positive": True},
+        {"alpha": 0.1, "selection": "random", "random_state": 0},
+        Example({"alpha": 0.1}, data="multioutput"),
+        Example({"alpha": 0.1}, data="sparse"),
+    )
+    keeps = {"dual_gap_": OPTIMUM}
+
+
+@register("sklearn.linear_model.MultiTaskLasso", "sklearn.linear_model.MultiTaskElasticNet")
+class MultiTaskLasso(Coordinatewise):
+    """Several targets that choose their features together."""
+
+    examples = ({"alpha": 0.1}, no_intercept(alpha=0.1))
+    data = "multioutput"
+    keeps = {"dual_gap_": OPTIMUM, "eps_": OPTIMUM}
+
+
+_SEARCH_OF_PENALTY = {
+    "alpha_": SEARCH,
+    "alphas_": SEARCH,
+    "l1_ratio_": SEARCH,
+    "mse_path_": SEARCH,
+    "dual_gap_": OPTIMUM,
+}
+
+
+@register("sklearn.linear_model.LassoCV", "sklearn.linear_model.ElasticNetCV")
+class LassoCV(LinearRegressor):
+    """Lasso with a search for its penalty."""
+
+    examples = (
+        {"cv": 3},
+        no_intercept(cv=3),
+        {"cv": 3, "positive": True},
+    )
+    keeps = _SEARCH_OF_PENALTY
+
+
+@register("sklearn.linear_model.MultiTaskLassoCV", "sklearn.linear_model.MultiTaskElasticNetCV")
+class MultiTaskLassoCV(LinearRegressor):
+    """Several targets, with a search for the penalty."""
+
+    examples = ({"cv": 3}, no_intercept(cv=3))
+    data = "multioutput"
+    keeps = _SEARCH_OF_PENALTY
+
+
+_PATHS = {"alphas_": PATH, "active_": PATH, "coef_path_": PATH}
+
+
+@register("sklearn.linear_model.Lars")
+class Lars(LinearRegressor):
+    """Least-angle regression."""
+
+    examples = (
+        {},
+        no_intercept(),
+        {"n_nonzero_coefs": 3},
+        {"fit_path": False},
+        {"jitter": 1e-4, "random_state": 0},
+        Example({}, data="multioutput"),
+        no_intercept("multioutput"),
+    )
+    keeps = _PATHS
+
+
+@register("sklearn.linear_model.LassoLars")
+class LassoLars(LinearRegressor):
+    """The lasso by least angles."""
+
+    examples = (
+        {"alpha": 0.01},
+        no_intercept(alpha=0.01),
+        {"alpha": 0.01, "positive": True},
+        {"alpha": 0.01, "fit_path": False},
+        Example({"alpha": 0.01}, data="multioutput"),
+    )
+    keeps = _PATHS
+
+
+@register("sklearn.linear_model.LarsCV", "sklearn.linear_model.LassoLarsCV")
+class LarsCV(LinearRegressor):
+    """Least angles, with a search for where the path ends."""
+
+    examples = ({"cv": 3}, no_intercept(cv=3))
+    keeps = {**_PATHS, "alpha_": SEARCH, "cv_alphas_": SEARCH, "mse_path_": SEARCH}
+
+
+@register("sklearn.linear_model.LassoLarsIC")
+class LassoLarsIC(LinearRegressor):
+    """The lasso by least angles; an information criterion ends the path."""
+
+    examples = ({}, {"criterion": "bic"}, no_intercept(), {"positive": True})
+    keeps = {**_PATHS, "alpha_": SEARCH, "criterion_": SEARCH, "noise_variance_": SEARCH}
+
+
+_CHOSEN = {"n_nonzero_coefs_": "how many the source chose; training may use the others"}
+
+
+@register("sklearn.linear_model.OrthogonalMatchingPursuit")
+class OrthogonalMatchingPursuit(LinearRegressor):
+    """Least squares on a few features, chosen greedily."""
+
+    examples = (
+        {},
+        {"n_nonzero_coefs": 3},
+        {"tol": 1.0},
+        no_intercept(),
+        Example({"n_nonzero_coefs": 3}, data="multioutput"),
+    )
+    keeps = _CHOSEN
+
+
+@register("sklearn.linear_model.OrthogonalMatchingPursuitCV")
+class OrthogonalMatchingPursuitCV(LinearRegressor):
+    """Matching pursuit with a search for the number of features."""
+
+    examples = ({"cv": 3}, no_intercept(cv=3))
+    keeps = _CHOSEN
+
+
+@register("sklearn.linear_model.BayesianRidge", "sklearn.linear_model.ARDRegression")
+class BayesianRidge(LinearRegressor):
+    """The mean of the posterior trains; its spread stays."""
+
+    examples = ({}, no_intercept(), {"compute_score": True})
+    keeps = {
+        "alpha_": POSTERIOR,
+        "lambda_": POSTERIOR,
+        "sigma_": POSTERIOR,
+        "scores_": "the evidence along the source's own fit",
+        "X_offset_": TRAINING_ROWS,
+        "X_scale_": TRAINING_ROWS,
+    }
+
+
+@register("sklearn.svm.LinearSVR")
+class LinearSVR(LinearRegressor):
+    """A linear support vector machine for regression."""
+
+    examples = (
+        {"random_state": 0},
+        {"epsilon": 0.2, "random_state": 0},
+        {"loss": "squared_epsilon_insensitive", "dual": False},
+        {"intercept_scaling": 10.0, "random_state": 0},
+        no_intercept(random_state=0),
+        Example({"random_state": 0}, data="sparse"),
+    )
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective(operator.loss, {"epsilon": operator.epsilon})

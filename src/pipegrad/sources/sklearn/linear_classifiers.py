@@ -1,0 +1,241 @@
+"""Linear classifiers that are fitted to all rows at once."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model._base import LinearClassifierMixin
+
+from ...modules import Binary, Head, Multiclass, Multilabel
+from ...registry import Example, Objective, register
+from ._base import SKLEARN, parse_version
+from .linear import SEARCH, LinearPredictor, no_intercept
+
+NEW_PENALTY = "1.8"
+"""Since then C and l1_ratio say which penalty is meant."""
+ONE_VS_REST = ("liblinear", "newton-cholesky") if parse_version("1.6") > SKLEARN else ("liblinear",)
+"""Solvers that tell classes apart one by one unless told otherwise."""
+
+
+class LinearClassifier(LinearPredictor):
+    """Two classes have one margin; several have one each."""
+
+    data = "multiclass"
+
+    def squeeze(self, operator: Any) -> bool:
+        return np.ndim(operator.coef_) == 1 or operator.coef_.shape[0] == 1
+
+    def head(self, operator: Any) -> Head:
+        return Binary() if two_classes(operator) else Multiclass()
+
+
+def two_classes(operator: Any) -> bool:
+    """Whether there is one margin instead of several."""
+    return len(operator.classes_) == 2
+
+
+@cache
+def shares_nothing() -> bool:
+    """Whether one-vs-rest gives NaN for a row that no class claims (older scikit-learn)."""
+    far = SimpleNamespace(decision_function=lambda X: np.full((1, 3), -1e4))
+    with np.errstate(invalid="ignore"):
+        return bool(np.isnan(LinearClassifierMixin._predict_proba_lr(far, None)).any())
+
+
+def one_vs_rest() -> Multiclass:
+    """Logistic functions, normalised."""
+    return Multiclass("one_vs_rest", share=not shares_nothing())
+
+
+_L1 = {"C": 0.5, "l1_ratio": 1.0}
+_OLD_L1 = {"C": 0.5, "penalty": "l1"}
+
+
+class Logistic(LinearClassifier):
+    """The score is the logit, or the logits."""
+
+    def head(self, operator: Any) -> Head:
+        alone = _one_by_one(operator)
+        if two_classes(operator):
+            return Binary("logistic" if alone else "softmax")
+        return one_vs_rest() if alone else Multiclass("softmax")
+
+    def objective(self, operator: Any) -> Objective:
+        weight = operator.class_weight
+        if two_classes(operator):
+            # The old multinomial form has a weight vector for each class, equal but for the sign.
+            scale = 1.0 if _one_by_one(operator) else 2.0
+            return Objective("log_loss", {"scale": scale}, weight)
+        if not _one_by_one(operator):
+            return Objective("log_loss", {}, weight)
+        return Objective("one_vs_rest_log_loss", self._weigh(operator), weight)
+
+    def _weigh(self, operator: Any) -> dict[str, str]:
+        return {}
+
+
+def _one_by_one(operator: Any) -> bool:
+    way = getattr(operator, "multi_class", "auto")
+    if way in ("auto", "deprecated"):
+        return two_classes(operator) or operator.solver in ONE_VS_REST
+    return way != "multinomial"
+
+
+@register("sklearn.linear_model.LogisticRegression")
+class LogisticRegression(Logistic):
+    """With a penalty that was given."""
+
+    examples = (
+        {},
+        no_intercept(),
+        {"class_weight": "balanced"},
+        {"solver": "newton-cg"},
+        {"solver": "newton-cholesky"},
+        {"solver": "sag", "max_iter": 20, "random_state": 0},
+        {"solver": "saga", "max_iter": 20, "random_state": 0},
+        Example({**_L1, "solver": "saga", "max_iter": 20, "random_state": 0}, since=NEW_PENALTY),
+        Example({**_OLD_L1, "solver": "saga", "max_iter": 20, "random_state": 0}, before="1.8"),
+        Example({"C": float("inf")}, since=NEW_PENALTY),
+        Example({"penalty": None}, before=NEW_PENALTY),
+        Example({}, data="binary"),
+        Example({}, data="binary_strings"),
+        Example({"class_weight": {0: 1.0, 1: 3.0}}, data="binary"),
+        no_intercept("binary"),
+        Example({"solver": "liblinear"}, data="binary"),
+        Example({"solver": "liblinear", "dual": True, "random_state": 0}, data="binary"),
+        Example({"solver": "liblinear", "intercept_scaling": 10.0}, data="binary"),
+        Example({"solver": "newton-cholesky"}, data="binary"),
+        Example({**_L1, "solver": "liblinear"}, data="binary", since=NEW_PENALTY),
+        Example({}, data="sparse_multiclass"),
+        # How several classes are told apart was an option once.
+        Example({"multi_class": "ovr"}, before="1.8"),
+        Example({"multi_class": "ovr", "class_weight": "balanced"}, before="1.8"),
+        Example({"multi_class": "multinomial"}, before="1.8"),
+        Example({"multi_class": "auto"}, before="1.8"),
+        Example({"multi_class": "multinomial"}, data="binary", before="1.8"),
+        Example({"multi_class": "ovr"}, data="binary", before="1.8"),
+        Example({"solver": "liblinear"}, before="1.8"),
+        Example({"solver": "liblinear", "class_weight": "balanced"}, before="1.8"),
+    )
+
+    def _weigh(self, operator: Any) -> dict[str, str]:
+        if operator.solver == "liblinear":
+            return {"weigh": "positives"}
+        return {"weigh": "each"} if operator.class_weight == "balanced" else {}
+
+
+_CV = {"Cs": 3, "cv": 3}
+_NEW_CV = {**_CV, "l1_ratios": (0,), "scoring": "neg_log_loss", "use_legacy_attributes": False}
+
+
+@register("sklearn.linear_model.LogisticRegressionCV")
+class LogisticRegressionCV(Logistic):
+    """With a search for the penalty.
+
+    The search turns "balanced" into a weight for each class, which then holds for the rows.
+    """
+
+    examples = (
+        Example(_NEW_CV, since="1.8"),
+        Example(_NEW_CV, data="binary", since="1.8"),
+        Example({**_NEW_CV, "use_legacy_attributes": True}, since="1.8"),
+        Example({**_NEW_CV, "refit": False}, since="1.8"),
+        Example(
+            {**_NEW_CV, "l1_ratios": (0, 0.5), "solver": "saga", "max_iter": 20, "random_state": 0},
+            since="1.8",
+        ),
+        Example(_CV, before="1.8"),
+        Example(_CV, data="binary", before="1.8"),
+        Example({**_CV, "refit": False}, before="1.8"),
+        Example({**_CV, "multi_class": "ovr"}, before="1.8"),
+        Example({**_CV, "multi_class": "multinomial"}, data="binary", before="1.8"),
+        Example({**_CV, "class_weight": "balanced", "solver": "liblinear"}, before="1.8"),
+    )
+    keeps = {
+        "C_": SEARCH,
+        "Cs_": SEARCH,
+        "l1_ratio_": SEARCH,
+        "l1_ratios_": SEARCH,
+        "scores_": SEARCH,
+        "coefs_paths_": "the paths of the source's own fits",
+    }
+
+
+class SquaresOnSigns(LinearClassifier):
+    """Least squares on plus and minus one."""
+
+    def head(self, operator: Any) -> Head:
+        if operator._label_binarizer.y_type_.startswith("multilabel"):
+            return Multilabel()
+        return super().head(operator)
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("squared_error_on_signs", {}, operator.class_weight)
+
+
+@register("sklearn.linear_model.RidgeClassifier")
+class RidgeClassifier(SquaresOnSigns):
+    """With a penalty that was given."""
+
+    examples = (
+        {},
+        {"class_weight": "balanced"},
+        no_intercept(),
+        {"solver": "lsqr"},
+        {"positive": True, "solver": "lbfgs"},
+        Example({}, data="binary"),
+        no_intercept("binary_strings"),
+        Example({}, data="multilabel"),
+        Example({}, data="sparse_multiclass"),
+    )
+    keeps = {"solver_": "says how the source itself was fitted"}
+
+
+@register("sklearn.linear_model.RidgeClassifierCV")
+class RidgeClassifierCV(SquaresOnSigns):
+    """With a search for the penalty."""
+
+    examples = (
+        {},
+        {"cv": 3},
+        {"store_cv_results": True},
+        no_intercept(class_weight="balanced"),
+        Example({}, data="binary"),
+        Example({}, data="multilabel"),
+    )
+    keeps = {
+        "alpha_": SEARCH,
+        "best_score_": SEARCH,
+        "cv_results_": SEARCH,
+        "cv_values_": SEARCH,
+    }
+
+
+@register("sklearn.svm.LinearSVC")
+class LinearSVC(LinearClassifier):
+    """A linear support vector machine for classes."""
+
+    examples = (
+        {"random_state": 0},
+        {"loss": "hinge", "random_state": 0},
+        {"penalty": "l1", "dual": False},
+        {"multi_class": "crammer_singer", "random_state": 0},
+        no_intercept(multi_class="crammer_singer", random_state=0),
+        no_intercept(random_state=0),
+        {"intercept_scaling": 10.0, "random_state": 0},
+        {"class_weight": "balanced", "random_state": 0},
+        Example({"random_state": 0}, data="binary"),
+        Example({"loss": "hinge", "random_state": 0}, data="binary_strings"),
+        Example({"multi_class": "crammer_singer", "random_state": 0}, data="binary"),
+        Example({"random_state": 0}, data="sparse_multiclass"),
+    )
+
+    def objective(self, operator: Any) -> Objective:
+        weight, pair = operator.class_weight, two_classes(operator)
+        if operator.multi_class == "crammer_singer":
+            # Between two classes the joint margin is the margin.
+            return Objective("hinge" if pair else "crammer_singer", {}, weight)
+        return Objective(operator.loss, {} if pair else {"weigh": "positives"}, weight)

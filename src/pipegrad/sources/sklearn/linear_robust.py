@@ -1,0 +1,68 @@
+"""Linear regressors that withstand outliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import glue
+from ...graph import GraphBuilder, join
+from ...registry import Example, Expansion, Objective, register
+from ._base import validate
+from .linear import TRAINING_ROWS, LinearRegressor, no_intercept
+
+
+@register("sklearn.linear_model.HuberRegressor")
+class HuberRegressor(LinearRegressor):
+    """Squares near the fit, absolute values far from it; the source's own noise scale divides."""
+
+    examples = ({}, {"epsilon": 2.0, "alpha": 0.1}, no_intercept())
+    keeps = {"scale_": "the noise of the source's own fit", "outliers_": TRAINING_ROWS}
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("huber", {"delta": float(operator.epsilon * operator.scale_)})
+
+
+@register("sklearn.linear_model.QuantileRegressor")
+class QuantileRegressor(LinearRegressor):
+    """The score is a quantile."""
+
+    examples = (
+        {"alpha": 0.01},
+        {"alpha": 0.01, "quantile": 0.9},
+        no_intercept(alpha=0.01),
+        Example({"alpha": 0.01}, data="sparse"),
+    )
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("pinball", {"quantile": operator.quantile})
+
+
+@register("sklearn.linear_model.TheilSenRegressor")
+class TheilSenRegressor(LinearRegressor):
+    """The spatial median of many small fits; fine-tuned on absolute errors."""
+
+    examples = (
+        {"max_subpopulation": 50, "random_state": 0},
+        no_intercept(max_subpopulation=50, random_state=0),
+    )
+    keeps = {"breakdown_": TRAINING_ROWS, "n_subpopulation_": TRAINING_ROWS}
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("absolute_error")
+
+
+@register("sklearn.linear_model.RANSACRegressor")
+class RANSACRegressor(Expansion):
+    """The estimator that was fitted to the inliers."""
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        if hasattr(operator, "feature_names_in_"):
+            # The inner estimator saw an array, so that its owner has to check the columns' names.
+            source = builder.add(join(path, "columns"), glue.Checked(operator, _check), (source,))
+        return builder.expand(operator.estimator_, source, join(path, "estimator"), method)
+
+
+def _check(owner: Any, X: Any) -> Any:
+    return validate(owner, X, sparse=True, finite=False)

@@ -1,0 +1,173 @@
+"""Linear predictors that are fitted a row at a time and may go on with ``partial_fit``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...modules import Binary, Head, Linear, Multiclass
+from ...registry import Example, Objective, register
+from .linear import LinearPredictor, LinearRegressor, dense_coef, no_intercept
+from .linear_classifiers import LinearClassifier, one_vs_rest, two_classes
+
+_KEEPS = {"t_": "counts the steps that the source itself made"}
+_OPTIONS = {
+    "huber": ("delta", "epsilon"),
+    "epsilon_insensitive": ("epsilon", "epsilon"),
+    "squared_epsilon_insensitive": ("epsilon", "epsilon"),
+}
+
+
+class Stochastic(LinearPredictor):
+    """What ``partial_fit`` starts from follows the coefficients."""
+
+    keeps = _KEEPS
+
+    def write_back(self, module: Linear, operator: Any) -> None:
+        coef, intercept = dense_coef(operator), operator.intercept_
+        super().write_back(module, operator)
+        if getattr(operator, "average", 0) and hasattr(operator, "_standard_coef"):
+            _move_iterate(operator, coef, intercept)
+
+
+def _move_iterate(operator: Any, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
+    """Keep the running iterate and its average in step with what is predicted from."""
+    new = dense_coef(operator)
+    if operator.average > operator.t_ - 1:
+        # Too few steps for the average to count: predictions come from the iterate itself.
+        operator._standard_coef = new.reshape(operator._standard_coef.shape)
+        operator._standard_intercept = operator.intercept_
+        return
+    # The iterate moves as far as its average did, or it would pull the average back.
+    moved = (new - coef).reshape(operator._standard_coef.shape)
+    operator._standard_coef = operator._standard_coef + moved
+    operator._standard_intercept = operator._standard_intercept + (operator.intercept_ - intercept)
+    operator._average_coef = new.reshape(operator._average_coef.shape)
+    operator._average_intercept = operator.intercept_
+
+
+def _options(operator: Any) -> dict[str, float]:
+    if operator.loss not in _OPTIONS:
+        return {}
+    option, attribute = _OPTIONS[operator.loss]
+    return {option: getattr(operator, attribute)}
+
+
+class StochasticRegressor(Stochastic, LinearRegressor):
+    """One target."""
+
+    def squeeze(self, operator: Any) -> bool:
+        return True
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective(operator.loss, _options(operator))
+
+
+@register("sklearn.linear_model.SGDRegressor")
+class SGDRegressor(StochasticRegressor):
+    """Stochastic gradient descent on a regression loss."""
+
+    examples = (
+        {"random_state": 0},
+        {"loss": "huber", "epsilon": 0.5, "random_state": 0},
+        {"loss": "epsilon_insensitive", "random_state": 0},
+        {"loss": "squared_epsilon_insensitive", "random_state": 0},
+        {"penalty": "l1", "random_state": 0},
+        {"penalty": "elasticnet", "random_state": 0},
+        {"average": True, "random_state": 0},
+        {"average": 100000000, "random_state": 0},
+        no_intercept(random_state=0),
+        {"early_stopping": True, "random_state": 0},
+        Example({"random_state": 0}, data="sparse"),
+    )
+
+
+@register("sklearn.linear_model.PassiveAggressiveRegressor")
+class PassiveAggressiveRegressor(StochasticRegressor):
+    """Steps just large enough to satisfy each row."""
+
+    examples = (
+        {"random_state": 0},
+        {"loss": "squared_epsilon_insensitive", "epsilon": 0.5, "random_state": 0},
+        {"average": True, "random_state": 0},
+        no_intercept(random_state=0),
+    )
+
+
+class StochasticClassifier(Stochastic, LinearClassifier):
+    """One class against the rest, for each class."""
+
+    def objective(self, operator: Any) -> Objective:
+        pair, name, options = two_classes(operator), operator.loss, _options(operator)
+        if name == "log_loss" and not pair:
+            name = "one_vs_rest_log_loss"
+        elif name == "squared_error" or options:
+            name = f"{name}_on_signs"
+        weigh = {} if pair else {"weigh": "positives"}
+        return Objective(name, {**options, **weigh}, operator.class_weight)
+
+
+@register("sklearn.linear_model.SGDClassifier")
+class SGDClassifier(StochasticClassifier):
+    """Stochastic gradient descent on a classification loss."""
+
+    examples = (
+        {"random_state": 0},
+        {"loss": "log_loss", "learning_rate": "constant", "eta0": 1e-4, "random_state": 0},
+        {"loss": "modified_huber", "random_state": 0},
+        {"loss": "squared_hinge", "random_state": 0},
+        {"loss": "perceptron", "random_state": 0},
+        {"loss": "squared_error", "random_state": 0},
+        {"loss": "huber", "random_state": 0},
+        {"loss": "epsilon_insensitive", "random_state": 0},
+        {"loss": "squared_epsilon_insensitive", "random_state": 0},
+        {"average": True, "random_state": 0},
+        {"average": 100000000, "random_state": 0},
+        {"class_weight": "balanced", "random_state": 0},
+        no_intercept(random_state=0),
+        {"penalty": "l1", "random_state": 0},
+        Example({"random_state": 0}, data="binary"),
+        Example({"loss": "log_loss", "random_state": 0}, data="binary_strings"),
+        Example({"loss": "modified_huber", "random_state": 0}, data="binary"),
+        Example({"loss": "log_loss", "average": True, "random_state": 0}, data="binary"),
+        Example({"average": 100000000, "random_state": 0}, data="binary"),
+        Example({"class_weight": {0: 1.0, 1: 3.0}, "random_state": 0}, data="binary"),
+        Example({"loss": "log_loss", "random_state": 0}, data="sparse_multiclass"),
+    )
+
+    def head(self, operator: Any) -> Head:
+        pair = two_classes(operator)
+        if operator.loss == "log_loss":
+            return Binary("logistic") if pair else one_vs_rest()
+        if operator.loss == "modified_huber":
+            return Binary("modified_huber") if pair else Multiclass("modified_huber")
+        return super().head(operator)
+
+
+@register("sklearn.linear_model.Perceptron")
+class Perceptron(StochasticClassifier):
+    """Steps on the rows that are on the wrong side."""
+
+    examples = (
+        {"random_state": 0},
+        {"class_weight": "balanced", "random_state": 0},
+        no_intercept(random_state=0),
+        Example({"random_state": 0}, data="binary"),
+        Example({"random_state": 0}, data="sparse_multiclass"),
+    )
+
+
+@register("sklearn.linear_model.PassiveAggressiveClassifier")
+class PassiveAggressiveClassifier(StochasticClassifier):
+    """Steps just large enough to put each row on its side."""
+
+    examples = (
+        {"random_state": 0},
+        {"loss": "squared_hinge", "random_state": 0},
+        {"average": True, "random_state": 0},
+        {"class_weight": "balanced", "random_state": 0},
+        no_intercept(random_state=0),
+        Example({"average": True, "random_state": 0}, data="binary"),
+        Example({"random_state": 0}, data="sparse_multiclass"),
+    )
