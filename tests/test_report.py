@@ -13,8 +13,9 @@ from pipegrad.graph import Graph, Step
 from pipegrad.report.folding import fold
 from pipegrad.report.html import graph_html, graph_svg
 from pipegrad.report.layout import place
-from pipegrad.report.table import StepTable
+from pipegrad.report.table import StepTable, supported_table
 from pipegrad.report.tree import rich_tree, text_tree
+from pipegrad.supported import Supported
 
 NASTY = 'x/<script>alert("&")</script>'
 
@@ -92,6 +93,20 @@ def test_table_names_every_step(width):
     text = capture.get()
     for word in ("cat", "OneHotEncoder", "host", "nothing to train", "1,234", "1 translated"):
         assert word in text
+
+
+def test_supported_operators_are_listed():
+    console = Console(width=140, color_system=None)
+    with console.capture() as capture:
+        console.print(supported_table([Supported("a.b.PCA", "a", "operator", "it rotates")]))
+    assert "a.b.PCA" in capture.get()
+    assert "it rotates" in capture.get()
+
+
+def test_long_names_are_broken_where_they_have_parts():
+    graph = Graph((Step("some/quite/long/path/to/a/step", "a.A", ("input",)),), "some")
+    lines = [line.split()[0] for line in str(StepTable(graph)).splitlines() if line.strip()]
+    assert lines[2:4] == ["some/quite/long/path/to/a/", "step"]
 
 
 def test_graphs_show_themselves():

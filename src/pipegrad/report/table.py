@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
+    from ..supported import Supported
+
 _WIDTH = 110  # of plain text
 _WIDE = 100  # from here on, classes have a column of their own
+_COLUMN = 27  # longer names are broken
 
 
 class StepTable:
@@ -62,7 +65,8 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
     table.add_column("numbers", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold", min_width=20)
     for step in graph:
-        first = [Text(step.name), Text(short_kind(step), style="dim" if narrow else "none")]
+        kind = _broken(short_kind(step), ".", _COLUMN)
+        first = [Text(_broken(step.name, "/", _COLUMN)), Text(kind, "dim" if narrow else "none")]
         table.add_row(
             *([Text("\n").join(first)] if narrow else first),
             Text(step.status, style=LOOKS[step.status].style),
@@ -70,6 +74,42 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
             Text(step.reason),
         )
     return table
+
+
+def supported_table(rows: Iterable[Supported]) -> Table:
+    """A table of the operators that pipegrad translates, for `rich.print`.
+
+    Parameters
+    ----------
+    rows : iterable of Supported
+        What `pipegrad.supported` gives.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    caption = f"{len(rows)} operators and composites"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    table.add_column("class", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what becomes of it", overflow="fold", min_width=20)
+    for row in rows:
+        table.add_row(Text(row.name), Text(row.kind), Text(row.summary))
+    return table
+
+
+def _broken(name: str, separator: str, width: int) -> str:
+    """The name in lines that end at a separator, none longer than the width if that can be."""
+    first, *rest = name.split(separator)
+    lines = [first]
+    for part in rest:
+        if len(lines[-1]) + len(part) + 2 <= width:
+            lines[-1] += separator + part
+        else:
+            lines[-1] += separator
+            lines.append("  " + part)
+    return "\n".join(lines)
 
 
 def _numbers(step: Step) -> str:
