@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..modules import Pattern
+
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
     """A tensor of its own memory; integers and booleans become float64."""
@@ -27,3 +29,14 @@ def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
     like = np.asarray(like)
     order: Any = "F" if like.flags.f_contiguous and not like.flags.c_contiguous else "C"
     return np.array(array.reshape(like.shape), dtype=like.dtype, order=order)
+
+
+def sparse_to_pattern(matrix: Any, transpose: bool = False) -> Pattern:
+    """The entries of a CSR matrix, in their order; perhaps of its transpose."""
+    lengths = np.diff(matrix.indptr)
+    rows = torch.from_numpy(np.repeat(np.arange(matrix.shape[0]), lengths))
+    columns = torch.from_numpy(matrix.indices.astype(np.int64))
+    values, (height, width) = to_tensor(matrix.data), matrix.shape
+    if transpose:
+        return Pattern(values, columns, rows, (width, height))
+    return Pattern(values, rows, columns, (height, width))

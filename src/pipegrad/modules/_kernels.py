@@ -1,0 +1,272 @@
+"""Kernels, and features that stand for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ._base import Module, Positive, parameter
+from ._distances import city_block_distances, product, squared_distances, squares
+from ._projection import Pattern
+from ._sparse import Block, SparseRows
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A similarity of rows and points, by name.
+
+    Parameters
+    ----------
+    name : str
+        One of "linear", "polynomial", "sigmoid", "rbf", "laplacian", "cosine", "chi2" and
+        "additive_chi2".
+    gamma, coef0, degree : float
+        Numbers of those kernels that have them.
+    """
+
+    name: str = "rbf"
+    gamma: float = 1.0
+    coef0: float = 1.0
+    degree: float = 3.0
+
+    @property
+    def non_negative(self) -> bool:
+        """Whether rows and points must not be negative."""
+        return self.name in ("chi2", "additive_chi2")
+
+    def __call__(self, x: Block, points: Tensor) -> Tensor:
+        """Similarities (n, points)."""
+        return _KERNELS[self.name](self, x, points)
+
+
+class KernelFeatures(Module):
+    """Similarities to some points, then a linear map (the Nystroem method).
+
+    Parameters
+    ----------
+    points : Tensor or Pattern, shape (points, features)
+        Landmarks. They stay positive where the kernel needs it.
+    mixing : Tensor, shape (points, outputs)
+        Turns similarities into features.
+    kernel : Kernel
+        The similarity.
+    """
+
+    def __init__(self, points: Tensor | Pattern, mixing: Tensor, kernel: Kernel) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.mixing = parameter(mixing)
+        self.points: nn.Parameter | Pattern | Positive
+        if isinstance(points, Pattern):
+            self.points = points
+        else:
+            self.points = Positive(points) if kernel.non_negative else parameter(points)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, outputs)."""
+        points = self.points if isinstance(self.points, Tensor) else self.points()
+        return self.kernel(x, points).to(self.mixing.dtype) @ self.mixing
+
+    def reset_parameters(self) -> None:
+        """Random points, and a mixing uniform in ±1/sqrt(points)."""
+        super().reset_parameters()
+        if isinstance(self.points, Tensor):
+            nn.init.normal_(self.points)
+        elif isinstance(self.points, Positive):
+            nn.init.uniform_(self.points.initial, 0.1, 1.0)
+        bound = 1 / math.sqrt(max(1, self.mixing.shape[0]))
+        nn.init.uniform_(self.mixing, -bound, bound)
+
+
+class RandomFourierFeatures(Module):
+    """``amplitude * cos(x @ weight + offset)``.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (features, outputs)
+        A frequency in each column.
+    offset : Tensor, shape (outputs,)
+        Phases.
+    amplitude : float
+        Height of the waves.
+    log_shift : float, optional
+        Take ``log(x + log_shift)`` first.
+    """
+
+    def __init__(
+        self, weight: Tensor, offset: Tensor, amplitude: float, log_shift: float | None = None
+    ) -> None:
+        super().__init__()
+        self.weight = parameter(weight)
+        self.offset = parameter(offset)
+        self.amplitude = amplitude
+        self.log_shift = log_shift
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, outputs)."""
+        if self.log_shift is not None:
+            x = torch.log((x.to_dense() if isinstance(x, SparseRows) else x) + self.log_shift)
+        return torch.cos(x.matmul(self.weight) + self.offset) * self.amplitude
+
+    def reset_parameters(self) -> None:
+        """Normal frequencies, uniform phases."""
+        nn.init.normal_(self.weight)
+        nn.init.uniform_(self.offset, 0.0, 2 * math.pi)
+
+
+class AdditiveChi2Features(Module):
+    """Waves of ``log(x)``, of height ``sqrt(x)``, for each column of non-negative values.
+
+    Parameters
+    ----------
+    steps : int
+        Number of frequencies, zero among them.
+    interval : float
+        Distance between frequencies.
+    """
+
+    def __init__(self, steps: int, interval: float) -> None:
+        super().__init__()
+        self.steps = steps
+        self.interval = interval
+
+    def forward(self, x: Block) -> Block:
+        """Map (n, features) to (n, (2 * steps - 1) * features); sparse rows stay sparse."""
+        if isinstance(x, SparseRows):
+            waves = self._waves(x.values)
+            return SparseRows.concatenate([x.with_values(wave) for wave in waves])
+        return torch.cat(self._waves(x), 1)
+
+    def _waves(self, values: Tensor) -> list[Tensor]:
+        zero = values == 0
+        safe = torch.where(zero, 1.0, values)
+        logs = self.interval * torch.log(safe)
+        waves = [torch.sqrt(safe * self.interval)]
+        for step in range(1, self.steps):
+            height = math.cosh(math.pi * step * self.interval)
+            factor = torch.sqrt(2 * safe * self.interval / height)
+            waves += [factor * torch.cos(step * logs), factor * torch.sin(step * logs)]
+        return [torch.where(zero, values, wave) for wave in waves]
+
+
+class PolynomialSketch(Module):
+    """A random sketch of a polynomial kernel: a product of convolved count sketches.
+
+    Parameters
+    ----------
+    places : Tensor of int64, shape (degree, features)
+        Column of the sketch that each feature is added to; with a constant, one feature more.
+    signs : Tensor, shape (degree, features)
+        Sign with which it is added.
+    outputs : int
+        Columns of the sketch.
+    gamma, coef0 : float
+        As in ``(gamma * <x, y> + coef0) ** degree``; a ``coef0`` of zero means no constant.
+    """
+
+    places: Tensor
+    signs: Tensor
+
+    def __init__(
+        self, places: Tensor, signs: Tensor, outputs: int, gamma: float, coef0: float
+    ) -> None:
+        super().__init__()
+        self.register_buffer("places", places)
+        self.register_buffer("signs", signs)
+        self.outputs = outputs
+        self.gamma = gamma
+        self.coef0 = coef0
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, outputs)."""
+        spectrum = torch.fft.fft(self._sketch(x, 0))
+        for power in range(1, self.places.shape[0]):
+            spectrum = spectrum * torch.fft.fft(self._sketch(x, power))
+        return torch.fft.ifft(spectrum).real
+
+    def _sketch(self, x: Block, power: int) -> Tensor:
+        places, signs = self.places[power, : x.shape[1]], self.signs[power, : x.shape[1]]
+        factor = math.sqrt(self.gamma)
+        if isinstance(x, SparseRows):
+            values = signs[x.columns] * (factor * x.values)
+            out = SparseRows(x.starts, places[x.columns], values, self.outputs).to_dense()
+        else:
+            zeros = x.new_zeros(x.shape[0], self.outputs)
+            out = zeros.index_add(1, places, signs * (factor * x))
+        if not self.coef0:
+            return out
+        constant = out.new_zeros(self.outputs).index_add(
+            0, self.places[power, -1:], self.signs[power, -1:] * math.sqrt(self.coef0)
+        )
+        return out + constant
+
+
+def _linear(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return product(x, points)
+
+
+def _polynomial(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return (product(x, points) * kernel.gamma + kernel.coef0) ** kernel.degree
+
+
+def _sigmoid(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return torch.tanh(product(x, points) * kernel.gamma + kernel.coef0)
+
+
+def _rbf(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return torch.exp(squared_distances(x, points) * -kernel.gamma)
+
+
+def _laplacian(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return torch.exp(-kernel.gamma * city_block_distances(x, points))
+
+
+def _cosine(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    rows = _unit_sparse_rows(x) if isinstance(x, SparseRows) else _unit_rows(x)
+    return product(rows, _unit_rows(points))
+
+
+def _unit_rows(x: Tensor) -> Tensor:
+    lengths = _lengths(x)
+    # Rows that are zero up to rounding count as zero.
+    short = lengths < 10 * torch.finfo(x.dtype).eps
+    return x / torch.where(short, 1.0, lengths)[:, None]
+
+
+def _unit_sparse_rows(x: SparseRows) -> SparseRows:
+    return x.with_values(x.values / _lengths(x)[x.rows()])
+
+
+def _lengths(x: Block) -> Tensor:
+    squared = squares(x)
+    # Rows of no length stay as they are: no division by zero, forward or backward.
+    return torch.sqrt(torch.where(squared == 0, 1.0, squared))
+
+
+def _additive_chi2(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    rows = (x.to_dense() if isinstance(x, SparseRows) else x).to(torch.float64)[:, None]
+    points = points.to(torch.float64)
+    total, difference = rows + points, rows - points
+    none = total == 0
+    terms = difference * difference / torch.where(none, 1.0, total)
+    return -torch.where(none, 0.0, terms).sum(2)
+
+
+def _chi2(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
+    return torch.exp(_additive_chi2(kernel, x, points) * kernel.gamma)
+
+
+_KERNELS: dict[str, Callable[[Kernel, Block, Tensor], Tensor]] = {
+    "linear": _linear,
+    "polynomial": _polynomial,
+    "sigmoid": _sigmoid,
+    "rbf": _rbf,
+    "laplacian": _laplacian,
+    "cosine": _cosine,
+    "chi2": _chi2,
+    "additive_chi2": _additive_chi2,
+}

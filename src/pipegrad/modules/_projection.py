@@ -1,0 +1,103 @@
+"""Projections on directions, with or without whitening."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._base import Module, Positive, parameter
+from ._linear import Linear
+from ._sparse import Block, SparseRows
+
+
+class Projection(Linear):
+    """``(x - shift) @ weight``, divided by a standard deviation for each direction.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (features, directions)
+        A direction in each column.
+    shift : Tensor, shape (features,), optional
+        Origin of the projection.
+    variance : Tensor, shape (directions,), optional
+        Not negative; None leaves the projection unscaled.
+    """
+
+    def __init__(
+        self, weight: Tensor, shift: Tensor | None = None, variance: Tensor | None = None
+    ) -> None:
+        super().__init__(weight, shift=shift)
+        self.variance = None if variance is None else Positive(variance)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, directions)."""
+        out = super().forward(x)
+        if self.variance is None:
+            return out
+        variance = self.variance()
+        # Cut before the root: a direction without variance then has a gradient, of zero.
+        smallest = torch.finfo(variance.dtype).eps ** 2
+        return out / torch.sqrt(torch.clamp(variance, min=smallest))
+
+    def reset_parameters(self) -> None:
+        """Random directions, no shift, unit variance."""
+        super().reset_parameters()
+        if self.variance is not None:
+            self.variance.reset_parameters()
+
+
+class Pattern(Module):
+    """A matrix whose zeros stay zeros; the other entries train.
+
+    Parameters
+    ----------
+    values : Tensor, shape (entries,)
+        The entries.
+    rows, columns : Tensor of int64, shape (entries,)
+        Where they stand.
+    shape : (int, int)
+        Rows and columns of the matrix.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self, values: Tensor, rows: Tensor, columns: Tensor, shape: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.values = parameter(values)
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns)
+
+    def forward(self) -> Tensor:
+        """The matrix with its zeros."""
+        zeros = self.values.new_zeros(self.shape)
+        return zeros.index_put((self.rows, self.columns), self.values, accumulate=True)
+
+    def reset_parameters(self) -> None:
+        """Standard normal entries."""
+        torch.nn.init.normal_(self.values)
+
+
+class SparseProjection(Module):
+    """``x @ weight`` for a weight of few entries.
+
+    Parameters
+    ----------
+    weight : Pattern, shape (features, outputs)
+        The weight.
+    keep_sparse : bool
+        Whether sparse rows come out sparse.
+    """
+
+    def __init__(self, weight: Pattern, keep_sparse: bool = False) -> None:
+        super().__init__()
+        self.weight = weight
+        self.keep_sparse = keep_sparse
+
+    def forward(self, x: Block) -> Block:
+        """Map (n, features) to (n, outputs)."""
+        out = x.matmul(self.weight())
+        return SparseRows.from_dense(out) if self.keep_sparse and isinstance(x, SparseRows) else out

@@ -1,0 +1,43 @@
+"""Clusters around centers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ...modules import Distances, Head, Nearest
+from ...registry import Example, Objective, register
+from ..arrays import to_array, to_tensor
+from ._base import SklearnTranslation
+
+_FITTED = "says how the source itself was fitted"
+
+
+@register("sklearn.cluster.KMeans", "sklearn.cluster.MiniBatchKMeans")
+class KMeans(SklearnTranslation):
+    """cluster_centers_ train; the score is the distance to each, the nearest is predicted."""
+
+    examples = (
+        {"n_clusters": 3, "random_state": 0, "n_init": 1},
+        {"n_clusters": 1, "random_state": 0, "n_init": 1},
+        Example({"n_clusters": 4, "random_state": 0, "n_init": 1}, data="sparse"),
+    )
+    sparse = True
+    keeps = {
+        "labels_": "clusters of the rows that the source saw, which are not kept",
+        "inertia_": "of the rows that the source saw, which are not kept",
+        "n_steps_": _FITTED,
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Distances(to_tensor(operator.cluster_centers_))
+
+    def write_back(self, module: Distances, operator: Any) -> None:
+        operator.cluster_centers_ = to_array(module.centers, operator.cluster_centers_)
+
+    def head(self, operator: Any) -> Head:
+        return Nearest()
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("inertia")

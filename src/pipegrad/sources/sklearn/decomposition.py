@@ -1,0 +1,185 @@
+"""Decompositions and random projections: rows seen along fewer directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from torch import nn
+
+from ...modules import Linear, Projection, SparseProjection
+from ...registry import Example, register
+from ..arrays import sparse_to_pattern, to_array, to_tensor
+from ._base import SklearnTranslation
+
+_OF_THE_DATA = "describes the data of the source's own fit; transform does not use it"
+# Without whitening these describe the data of the source's own fit, and transform ignores them.
+_SPECTRUM = ("explained_variance_", "explained_variance_ratio_", "singular_values_")
+
+
+class PrincipalComponents(SklearnTranslation):
+    """components_ and mean_ train, and explained_variance_ where whitening divides by it.
+
+    Then singular_values_ and explained_variance_ratio_ follow, for the same total variance.
+    """
+
+    sparse = True
+    keeps = {
+        "noise_variance_": _OF_THE_DATA,
+        "var_": _OF_THE_DATA,
+        "n_components_": "the number of directions does not change",
+        "n_samples_": "says how the source itself was fitted",
+        "batch_size_": "says how the source itself was fitted",
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        variance = to_tensor(operator.explained_variance_) if operator.whiten else None
+        return Projection(to_tensor(operator.components_.T), to_tensor(operator.mean_), variance)
+
+    def write_back(self, module: Projection, operator: Any) -> None:
+        operator.components_ = to_array(module.weight.T, operator.components_)
+        assert module.shift is not None
+        operator.mean_ = to_array(module.shift, operator.mean_)
+        if module.variance is not None:
+            before = operator.explained_variance_
+            after = to_array(module.variance(), before)
+            growth = np.divide(after, before, out=np.ones_like(before), where=before != 0)
+            operator.explained_variance_ = after
+            operator.explained_variance_ratio_ = operator.explained_variance_ratio_ * growth
+            operator.singular_values_ = operator.singular_values_ * np.sqrt(growth)
+
+    def inverse(self, operator: Any) -> nn.Module:
+        weight = operator.components_
+        if operator.whiten:
+            weight = np.sqrt(operator.explained_variance_[:, np.newaxis]) * weight
+        return Linear(to_tensor(weight), to_tensor(operator.mean_))
+
+
+@register("sklearn.decomposition.PCA")
+class PCA(PrincipalComponents):
+    """Principal components by any solver."""
+
+    examples = (
+        Example({}, keeps=_SPECTRUM),
+        {"whiten": True},
+        Example({"n_components": 0.9}, keeps=_SPECTRUM),
+        Example({"n_components": "mle"}, keeps=_SPECTRUM),
+        {"n_components": 2, "whiten": True},
+        Example({"n_components": 3, "svd_solver": "full"}, keeps=_SPECTRUM),
+        {"n_components": 3, "svd_solver": "covariance_eigh", "whiten": True},
+        {"n_components": 3, "svd_solver": "arpack", "whiten": True},
+        {"n_components": 3, "svd_solver": "randomized", "whiten": True, "random_state": 0},
+        Example({"n_components": 3, "svd_solver": "arpack"}, data="sparse", keeps=_SPECTRUM),
+        Example(
+            {"n_components": 3, "svd_solver": "covariance_eigh", "whiten": True}, data="sparse"
+        ),
+    )
+
+
+@register("sklearn.decomposition.IncrementalPCA")
+class IncrementalPCA(PrincipalComponents):
+    """Principal components from one batch after another."""
+
+    examples = (
+        Example({}, keeps=_SPECTRUM),
+        {"whiten": True},
+        Example({"n_components": 3, "batch_size": 20}, keeps=_SPECTRUM),
+        {"n_components": 2, "batch_size": 20, "whiten": True},
+        Example({"n_components": 3}, data="sparse", keeps=_SPECTRUM),
+        Example({"n_components": 3, "whiten": True}, data="sparse"),
+    )
+
+
+@register("sklearn.decomposition.TruncatedSVD")
+class TruncatedSVD(SklearnTranslation):
+    """components_ train; sparse rows stay sparse."""
+
+    examples = (
+        {},
+        {"n_components": 3, "algorithm": "arpack"},
+        Example({"n_components": 3, "random_state": 0}, data="sparse"),
+        Example({"n_components": 3, "algorithm": "arpack"}, data="sparse"),
+    )
+    sparse = True
+    keeps = {
+        "explained_variance_": _OF_THE_DATA,
+        "explained_variance_ratio_": _OF_THE_DATA,
+        "singular_values_": _OF_THE_DATA,
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Linear(to_tensor(operator.components_.T))
+
+    def write_back(self, module: Linear, operator: Any) -> None:
+        operator.components_ = to_array(module.weight.T, operator.components_)
+
+    def inverse(self, operator: Any) -> nn.Module:
+        return Linear(to_tensor(operator.components_))
+
+
+class RandomProjection(SklearnTranslation):
+    """components_ train, and inverse_components_ follow."""
+
+    sparse = True
+    keeps = {
+        "n_components_": "the number of directions does not change",
+        "density_": "the share of entries that are not zero does not change",
+    }
+
+    def follow(self, operator: Any, components: Any) -> None:
+        """Put new components in, and their pseudo-inverse where the operator holds one."""
+        moved = (operator.components_ != components).sum() > 0
+        operator.components_ = components
+        if moved and operator.compute_inverse_components:
+            operator.inverse_components_ = operator._compute_inverse_components()
+
+
+@register("sklearn.random_projection.GaussianRandomProjection")
+class GaussianRandomProjection(RandomProjection):
+    """A dense random projection."""
+
+    examples = (
+        {"n_components": 3, "random_state": 0},
+        {"n_components": 3, "random_state": 0, "compute_inverse_components": True},
+        Example({"n_components": 3, "random_state": 0}, data="sparse"),
+    )
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Linear(to_tensor(operator.components_.T))
+
+    def write_back(self, module: Linear, operator: Any) -> None:
+        self.follow(operator, to_array(module.weight.T, operator.components_))
+
+
+@register("sklearn.random_projection.SparseRandomProjection")
+class SparseRandomProjection(RandomProjection):
+    """A random projection with many zeros, which stay; the other entries train."""
+
+    examples = (
+        {"n_components": 3, "random_state": 0, "density": 0.5},
+        {"n_components": 3, "random_state": 0, "density": 1.0},
+        {
+            "n_components": 3,
+            "random_state": 0,
+            "density": 0.5,
+            "compute_inverse_components": True,
+        },
+        Example({"n_components": 3, "random_state": 0}, data="sparse"),
+        Example({"n_components": 3, "random_state": 0, "dense_output": True}, data="sparse"),
+    )
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        components = operator.components_
+        if not sparse.issparse(components):  # density 1
+            return Linear(to_tensor(components.T))
+        pattern = sparse_to_pattern(components, transpose=True)
+        return SparseProjection(pattern, keep_sparse=not operator.dense_output)
+
+    def write_back(self, module: Linear | SparseProjection, operator: Any) -> None:
+        if isinstance(module, Linear):
+            self.follow(operator, to_array(module.weight.T, operator.components_))
+            return
+        components = operator.components_.copy()
+        components.data = to_array(module.weight.values, components.data)
+        self.follow(operator, components)
