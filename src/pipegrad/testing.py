@@ -282,7 +282,6 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
         return
     actual, desired = actual.astype(float), desired.astype(float)
     finite = np.isfinite(desired)
-    actual, desired = actual.astype(float), desired.astype(float)
     size = np.abs(np.where(finite, desired, 0)).max(axis=0, initial=1e-300)
     np.testing.assert_array_equal(np.isfinite(actual), finite, err_msg=what)
     gap = np.abs(np.where(finite, actual, 0) - np.where(finite, desired, 0))
@@ -306,11 +305,14 @@ def identical(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
     if hasattr(a, "get_params") and type(a) is type(b):
         return identical(_state(a), _state(b))
-    if type(a) is type(b) and hasattr(type(a), "__setstate__"):
+    if type(a) is type(b) and hasattr(type(a), "__setstate__") and not np.isscalar(a):
         return identical(a.__getstate__(), b.__getstate__())
     if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
         return bool(a == b or (np.isnan(a) and np.isnan(b)))
     try:
+        if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
+            # No comparison of its own: what it is made of counts.
+            return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
         return bool(a == b) or a is b
     except (TypeError, ValueError):
         return True
@@ -485,8 +487,8 @@ def check_inputs(case: Case) -> None:
     for name, variant in _variants(X).items():
         ours, theirs = _outcome(net, variant), _outcome(operator, variant)
         if isinstance(theirs, Exception):
-            if name in ("read only", "float32") and not isinstance(ours, Exception):
-                continue  # some compiled code cannot take these; that is no check of the data
+            if _accident(name, theirs) and not isinstance(ours, Exception):
+                continue
             assert isinstance(ours, Exception), f"{name}: answered where the operator refuses"
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
         elif name == "strings":
@@ -498,6 +500,11 @@ def check_inputs(case: Case) -> None:
             for method, desired in theirs.items():
                 if "float32" not in name or np.asarray(desired).dtype.kind == "f":
                     assert_close(ours[method], desired, max(loose, case.tolerance), name)
+
+
+def _accident(name: str, error: Exception) -> bool:
+    """Whether compiled code could not take the array, which is no check of the data."""
+    return name == "float32" or "read-only" in str(error)
 
 
 def _outcome(operator: Any, X: Any) -> Any:
@@ -569,6 +576,8 @@ def check_state(case: Case) -> None:
             assert_close(answers(other, X)[method], value, tolerance, method)
     single = copy.deepcopy(net).to(torch.float32)
     for method, value in answers(net, X).items():
+        if method == "predict_log_proba":
+            continue  # the logarithm of a probability that float32 rounds to zero
         if np.asarray(value.toarray() if sparse.issparse(value) else value).dtype.kind == "f":
             assert_close(answers(single, X)[method], value, 5e-3, f"float32 {method}")
 
