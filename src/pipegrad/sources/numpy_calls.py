@@ -80,7 +80,6 @@ ELEMENTWISE: Mapping[Any, Callable[..., Tensor]] = {
     special.erfc: torch.special.erfc,
     special.ndtr: torch.special.ndtr,
     special.log_ndtr: torch.special.log_ndtr,
-    special.gammaln: torch.special.gammaln,
     special.log1p: torch.log1p,
     special.expm1: torch.expm1,
     special.exp2: torch.exp2,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -161,7 +163,7 @@ def _try_out(function: Callable[..., Any], options: dict[str, Any], width: int) 
     numbers = np.random.default_rng(0).normal(size=(_PROBE_ROWS, width)) * 2
     numbers[: _PROBE_ROWS // 2] = np.abs(numbers[: _PROBE_ROWS // 2])
     try:
-        with np.errstate(all="ignore"):
+        with _quiet():
             expected = np.asarray(function(numbers.copy(), **options), dtype=np.float64)
             part = np.asarray(function(numbers[1:3].copy(), **options), dtype=np.float64)
     except Exception as error:
@@ -178,10 +180,17 @@ def _try_out(function: Callable[..., Any], options: dict[str, Any], width: int) 
     return f"{name} is Python code that torch cannot differentiate"
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _answer(module: Apply, numbers: NDArray[np.float64]) -> NDArray[Any] | None:
     probe = to_tensor(numbers).requires_grad_()
     try:
-        with np.errstate(all="ignore"):
+        with _quiet():
             out = module(probe)
     except Exception:
         return None

@@ -56,7 +56,7 @@ class SimpleImputer(_AboutMissing):
         kept = _kept(operator)
         flags = operator.indicator_.features_ if operator.add_indicator else None
         return Impute(
-            to_tensor(operator.statistics_[kept].astype(operator._fill_dtype)),
+            to_tensor(_numbers(operator, kept)),
             _mark(operator.missing_values),
             None if kept.all() else np.flatnonzero(kept).tolist(),
             flags,
@@ -66,7 +66,7 @@ class SimpleImputer(_AboutMissing):
     def write_back(self, module: Impute, operator: Any) -> None:
         kept = _kept(operator)
         statistics = operator.statistics_.copy()
-        before = statistics[kept].astype(operator._fill_dtype)
+        before = _numbers(operator, kept)
         fill = to_array(module.fill, before)
         statistics[kept] = np.where(fill == before, statistics[kept], fill)
         operator.statistics_ = statistics
@@ -118,6 +118,13 @@ def _mark(missing_values: Any) -> float:
         return float(missing_values)
     except TypeError:
         return math.nan
+
+
+def _numbers(operator: Any, kept: NDArray[np.bool_]) -> NDArray[Any]:
+    """What is filled in, in the type that the source gives it."""
+    kind = getattr(operator, "_fill_dtype", operator._fit_dtype)
+    numbers: NDArray[Any] = operator.statistics_[kept].astype(kind)
+    return numbers
 
 
 def _kept(operator: Any) -> NDArray[np.bool_]:
