@@ -3,8 +3,8 @@
 from ._base import Module, Positive, parameter
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
-from ._encoding import NONE, Codes, Lookup, OneHot
-from ._glue import Average, Concatenate, Inverse, Predictor, Vote
+from ._encoding import NONE, Bins, Codes, Lookup, OneHot
+from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote
 from ._heads import (
     Binary,
     Head,
@@ -36,6 +36,7 @@ __all__ = [
     "Apply",
     "Average",
     "Binary",
+    "Bins",
     "Block",
     "BoxCox",
     "Chain",
@@ -49,6 +50,7 @@ __all__ = [
     "InverseYeoJohnson",
     "Kernel",
     "KernelFeatures",
+    "Labels",
     "Linear",
     "Lookup",
     "Mean",

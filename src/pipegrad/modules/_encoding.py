@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ._base import Module, parameter
@@ -55,6 +55,27 @@ class OneHot(Module):
         values = torch.where(known, codes.new_tensor(self.on), codes.new_tensor(0.0))
         columns = columns.masked_fill(~known, 0)
         return SparseRows(starts, columns.reshape(-1), values.reshape(-1), self.width)
+
+
+class Bins(Module):
+    """In which bin each entry lies: how many of its column's edges it has reached.
+
+    Parameters
+    ----------
+    edges : sequence of Tensor
+        For each column, the inner edges, increasing.
+    """
+
+    edges: Tensor
+
+    def __init__(self, edges: Sequence[Tensor]) -> None:
+        super().__init__()
+        padded = nn.utils.rnn.pad_sequence(list(edges), batch_first=True, padding_value=torch.inf)
+        self.register_buffer("edges", padded.contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes of the bins, same shape out as in."""
+        return torch.searchsorted(self.edges, x.T.contiguous(), right=True).T.to(x.dtype)
 
 
 class Lookup(Module):

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ...modules import NONE, Codes, Lookup, OneHot
+from ...modules import NONE, Bins, Chain, Codes, Lookup, OneHot
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
-from ._base import SklearnTranslation
+from ._base import SklearnTranslation, validate
 
 
 class _Encoder(SklearnTranslation):
@@ -151,6 +151,36 @@ class LabelBinarizer(_Encoder):
             on=float(operator.pos_label),
             sparse=operator.sparse_output,
         )
+
+
+@register("sklearn.preprocessing.KBinsDiscretizer")
+class KBinsDiscretizer(SklearnTranslation):
+    """Bins, as codes or one-hot; nothing to train and no gradients."""
+
+    examples: ClassVar[Any] = (
+        {"strategy": "uniform"},
+        {"strategy": "uniform", "encode": "onehot-dense", "n_bins": 3},
+        {"strategy": "kmeans", "encode": "ordinal", "n_bins": [2, 3, 4, 5, 6, 7]},
+        {"encode": "ordinal", "dtype": np.float32},
+    )
+    tolerance = 0.0
+    differentiable = False
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        return validate(operator, X, dtype=operator.dtype or (np.float64, np.float32))
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        bins = Bins([to_tensor(edges[1:-1]) for edges in operator.bin_edges_])
+        if operator.encode == "ordinal":
+            return bins
+        sizes = [int(count) for count in operator.n_bins_]
+        return Chain(bins, OneHot(sizes, sparse=operator.encode == "onehot"))
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        pass
 
 
 def _label_columns(operator: Any) -> int:
