@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ class LinearPredictor(SklearnTranslation):
 
     def write_back(self, module: Linear, operator: Any) -> None:
         coef = to_array(module.effective_weight().T, dense_coef(operator))
-        write_sparse = type(operator.coef_) if sparse.issparse(operator.coef_) else None
-        operator.coef_ = coef if write_sparse is None else write_sparse(coef)
+        if sparse.issparse(operator.coef_):
+            coef = _like_csr(coef, operator.coef_)
+        operator.coef_ = coef
         if module.bias is not None:
             intercept = to_array(module.bias, operator.intercept_)
             operator.intercept_ = intercept[()] if intercept.ndim == 0 else intercept
@@ -57,6 +59,13 @@ def dense_coef(operator: Any) -> NDArray[Any]:
     """``coef_`` as an array, also after ``sparsify``."""
     coef = operator.coef_
     return coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
+
+
+def _like_csr(coef: NDArray[Any], like: Any) -> Any:
+    # A one-dimensional csr_matrix, which some versions leave, has no constructor.
+    filled, out = sparse.csr_matrix(np.atleast_2d(coef)), copy.copy(like)
+    out.data, out.indices, out.indptr = filled.data, filled.indices, filled.indptr
+    return out
 
 
 def has_bias(operator: Any) -> bool:
