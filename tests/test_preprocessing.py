@@ -407,3 +407,14 @@ def test_random_start():
         module.reset_parameters()
         for p, old in zip(module.parameters(), before, strict=True):
             assert not torch.equal(p, old)
+
+
+def test_exported_graphs_serve_missing_values_too():
+    module = modules.Standardize(torch.zeros(3), torch.ones(3))
+    whole = torch.ones(4, 3)
+    program = torch.export.export(module, (whole,), strict=False).module()
+    holes = whole.masked_fill(torch.eye(4, 3, dtype=torch.bool), torch.nan)
+    holes.requires_grad_()
+    out = program(holes)
+    torch.where(torch.isnan(out), 0.0, out).sum().backward()
+    assert torch.isfinite(program.scale.log_ratio.grad).all()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import Module, parameter
-from ._scaling import split_missing
+from ._scaling import put_missing_back, set_missing_aside
 
 # Closer to zero than this, quotients that tend to 0/0 are taken from their series.
 _SERIES = 1e-3
@@ -63,8 +63,8 @@ class InverseBoxCox(_Power):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        missing, x = split_missing(x)
-        return torch.exp(x * _log1p_over(self.power * x)).masked_fill(missing, torch.nan)
+        missing, x = set_missing_aside(x)
+        return put_missing_back(missing, torch.exp(x * _log1p_over(self.power * x)))
 
 
 class YeoJohnson(_Power):
@@ -72,13 +72,13 @@ class YeoJohnson(_Power):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; NaN passes."""
-        missing, x = split_missing(x)
+        missing, x = set_missing_aside(x)
         positive = x >= 0
         # Not abs: its gradient vanishes at zero, that of the transform does not.
         size = torch.log1p(torch.where(positive, x, -x))
         power = torch.where(positive, self.power, 2 - self.power)
         size = size * _expm1_over(power * size)
-        return torch.where(positive, size, -size).masked_fill(missing, torch.nan)
+        return put_missing_back(missing, torch.where(positive, size, -size))
 
 
 class InverseYeoJohnson(_Power):
@@ -86,9 +86,9 @@ class InverseYeoJohnson(_Power):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; NaN passes."""
-        missing, x = split_missing(x)
+        missing, x = set_missing_aside(x)
         positive = x >= 0
         size = torch.where(positive, x, -x)
         power = torch.where(positive, self.power, 2 - self.power)
         size = torch.expm1(size * _log1p_over(power * size))
-        return torch.where(positive, size, -size).masked_fill(missing, torch.nan)
+        return put_missing_back(missing, torch.where(positive, size, -size))

@@ -9,13 +9,22 @@ from ._base import Module, Positive, parameter
 from ._sparse import Block, SparseRows
 
 
-def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Which entries are NaN, and ``x`` with zeros in their place.
+def set_missing_aside(x: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Which entries are NaN, and ``x`` with zeros in their place; None where there are none.
 
     A NaN that only passes through would still turn the gradients of a whole column into NaN.
     """
     missing = torch.isnan(x)
+    # Without NaN there is nothing to fill, which saves two passes. A traced graph has to serve
+    # all data, and asking an accelerator would make it wait.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not missing.any():
+        return None, x
     return missing, x.masked_fill(missing, 0.0)
+
+
+def put_missing_back(missing: Tensor | None, out: Tensor) -> Tensor:
+    """``out`` with NaN where ``missing`` says so."""
+    return out if missing is None else out.masked_fill(missing, torch.nan)
 
 
 class Standardize(Module):
@@ -51,12 +60,12 @@ class Standardize(Module):
         return self._entries(x, self.shift, scale)
 
     def _entries(self, x: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-        missing, out = split_missing(x)
+        missing, out = set_missing_aside(x)
         out = out if shift is None else out - shift
         out = out if scale is None else out / scale
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
-        return out.masked_fill(missing, torch.nan)
+        return put_missing_back(missing, out)
 
     def reset_parameters(self) -> None:
         """No shift, unit scale."""
@@ -88,11 +97,11 @@ class Rescale(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        missing, x = split_missing(x)
+        missing, x = set_missing_aside(x)
         out = x * self.scale() + self.offset
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
-        return out.masked_fill(missing, torch.nan)
+        return put_missing_back(missing, out)
 
     def reset_parameters(self) -> None:
         """Unit scale, no offset."""
