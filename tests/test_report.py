@@ -13,7 +13,8 @@ from pipegrad.graph import Graph, Step
 from pipegrad.report.folding import fold
 from pipegrad.report.html import graph_html, graph_svg
 from pipegrad.report.layout import place
-from pipegrad.report.table import StepTable, supported_table
+from pipegrad.report.support import supported_table
+from pipegrad.report.table import StepTable
 from pipegrad.report.tree import rich_tree, text_tree
 from pipegrad.supported import Supported
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,6 @@ from .statuses import LOOKS, count, short_kind
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
-
-    from ..supported import Supported
 
 _WIDTH = 110  # of plain text
 _WIDE = 100  # from here on, classes have a column of their own
@@ -73,29 +71,6 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
             Text(_numbers(step)),
             Text(step.reason),
         )
-    return table
-
-
-def supported_table(rows: Iterable[Supported]) -> Table:
-    """A table of the operators that pipegrad translates, for `rich.print`.
-
-    Parameters
-    ----------
-    rows : iterable of Supported
-        What `pipegrad.supported` gives.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = list(rows)
-    caption = f"{len(rows)} operators and composites"
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    table.add_column("class", overflow="fold")
-    table.add_column("kind", no_wrap=True)
-    table.add_column("what becomes of it", overflow="fold", min_width=20)
-    for row in rows:
-        table.add_row(Text(row.name), Text(row.kind), Text(row.summary))
     return table
 
 
