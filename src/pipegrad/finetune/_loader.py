@@ -1,0 +1,175 @@
+"""Rows for training, handed out in whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from ..errors import ArgumentError
+
+
+class Rows(Dataset):
+    """A part of the encoded rows, with targets and weights.
+
+    Parameters
+    ----------
+    encoded : Encoded
+        What enters the neural part.
+    target : Tensor, optional
+        What the loss compares with.
+    weight : Tensor, optional
+        Weight of each row.
+    index : array of int64
+        The rows of this part.
+    raw : array, optional
+        The user's own targets of all rows, for callbacks that score by themselves.
+    """
+
+    def __init__(
+        self,
+        encoded: Any,
+        target: Tensor | None,
+        weight: Tensor | None,
+        index: NDArray[np.int64],
+        raw: Any = None,
+    ) -> None:
+        self.encoded = encoded
+        self.target = target
+        device = next(iter(encoded.blocks.values())).device
+        self.index = torch.from_numpy(index).to(device)
+        self.weight = None
+        if weight is not None:
+            mean = weight[self.index].mean()
+            if not mean > 0:
+                raise ArgumentError("All rows of the training or the validation part weigh zero.")
+            # Mean one over the part: batches then estimate the weighted mean without bias.
+            self.weight = weight / mean
+        self.raw = raw
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    @property
+    def X(self) -> Any:  # noqa: N802
+        """The encoded rows of this part, which the module's own methods take."""
+        return self.encoded[self.index]
+
+    @property
+    def y(self) -> Any:
+        """The user's targets of this part."""
+        return None if self.raw is None else _safe_indexing(self.raw, self.index.cpu().numpy())
+
+    def part(self, positions: NDArray[np.int64]) -> Rows:
+        """Some of the rows, over the same blocks."""
+        index = self.index.cpu().numpy()[positions]
+        return Rows(self.encoded, self.target, self.weight, index, self.raw)
+
+    def take(self, index: Tensor) -> Batch:
+        """A batch of the rows ``index`` (positions among all encoded rows)."""
+        return next(self._cut(index, len(index)))
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """All rows in batches of nearly equal size, in the order of this part's positions."""
+        return self._cut(self.index if order is None else self.index[order], size)
+
+    def _cut(self, index: Tensor, size: int) -> Iterator[Batch]:
+        # One gather of the small columns for all batches; the blocks batch by batch.
+        target = None if self.target is None else self.target[index]
+        weight = None if self.weight is None else self.weight[index]
+        count = max(1, -(-len(index) // size))
+        bounds = [len(index) * i // count for i in range(count + 1)]
+        for start, stop in pairwise(bounds):
+            yield Batch(
+                self.encoded[index[start:stop]],
+                None if target is None else target[start:stop],
+                None if weight is None else weight[start:stop],
+            )
+
+
+class Batch(tuple[Any, Any]):
+    """``(encoded, target)``, as skorch unpacks it, and the rows' weights."""
+
+    weight: Tensor | None
+
+    def __new__(cls, encoded: Any, target: Tensor | None, weight: Tensor | None) -> Batch:
+        batch = super().__new__(cls, (encoded, target))
+        batch.weight = weight
+        return batch
+
+
+class Loader:
+    """Batches of a part, in a new order each time where it is shuffled.
+
+    Parameters
+    ----------
+    rows : Rows
+        The part.
+    batch_size : int
+        Largest number of rows in a batch.
+    generator : numpy Generator, optional
+        Shuffles; None keeps the order.
+    """
+
+    def __init__(
+        self, rows: Rows, batch_size: int, generator: np.random.Generator | None = None
+    ) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.rows) // self.batch_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = None
+        if self.generator is not None:
+            order = torch.from_numpy(self.generator.permutation(len(self.rows)))
+            order = order.to(self.rows.index.device)
+        return self.rows.batches(self.batch_size, order)
+
+
+def split(
+    count: int,
+    fraction: float,
+    generator: np.random.Generator,
+    classes: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that train and rows that validate.
+
+    Parameters
+    ----------
+    count : int
+        Number of rows.
+    fraction : float
+        Share of rows that validate.
+    generator : numpy Generator
+        Draws.
+    classes : array of int64, optional
+        Class of each row: each gets its share, and none is left without a row to train on.
+
+    Returns
+    -------
+    train, valid : array of int64
+        Row numbers in increasing order.
+    """
+    wanted = min(max(1, round(fraction * count)), count - 1)
+    order = generator.permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    # Evenly spaced among rows sorted by class: each class gives its share.
+    places = ((np.arange(wanted) + generator.random()) * count / wanted).astype(np.int64)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[order[np.minimum(places, count - 1)]] = True
+    if classes is not None:
+        missing = ~np.isin(classes, classes[~chosen])
+        chosen[missing] = False
+    rows = np.arange(count)
+    return rows[~chosen], rows[chosen]

@@ -1,0 +1,88 @@
+"""From what the user calls ``optim`` to an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..errors import ArgumentError
+
+Optim = Callable[..., Optimizer]
+
+LEARNING_RATE = 1e-2
+_HINT = (
+    "Hint: optim= takes a class (torch.optim.Adam) or a function from parameters to an optimizer "
+    "(lambda p: torch.optim.Adam(p, lr=1e-3))."
+)
+_FUSED = (torch.optim.Adam, torch.optim.AdamW)
+
+
+def make_optimizer(
+    optim: Any, parameters: Sequence[nn.Parameter], lr: float | None = None
+) -> Optimizer:
+    """Call ``optim``; a bare class gets settings that work.
+
+    Parameters
+    ----------
+    optim : callable
+        Class of an optimizer, or any function from parameters to one.
+    parameters : sequence of Parameter
+        What it is to train.
+    lr : float, optional
+        Learning rate; a class without one gets `LEARNING_RATE`, L-BFGS gets 1 and a line search.
+    """
+    check_optim(optim)
+    try:
+        optimizer = _call(optim, list(parameters), lr)
+    except Exception as error:
+        raise ArgumentError(
+            f"optim={_name(optim)} failed: {type(error).__name__}: {error}\n{_HINT}"
+        ) from error
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(
+            f"optim={_name(optim)} gave {type(optimizer).__name__}, no optimizer.\n{_HINT}"
+        )
+    return optimizer
+
+
+def check_optim(optim: Any) -> None:
+    """Refuse what cannot be called, or plainly gives no optimizer."""
+    if not callable(optim):
+        raise ArgumentError(f"optim={optim!r} cannot be called.\n{_HINT}")
+    if isinstance(optim, type) and not issubclass(optim, Optimizer):
+        raise ArgumentError(f"optim={_name(optim)} is no optimizer.\n{_HINT}")
+
+
+def try_optim(optim: Any, lr: float | None = None) -> None:
+    """Refuse early what gives no optimizer for a parameter of its own."""
+    check_optim(optim)
+    try:
+        optimizer = _call(optim, [nn.Parameter(torch.zeros(2, 2))], lr)
+    except Exception:
+        return  # It may ask for the real parameters; those come later.
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(
+            f"optim={_name(optim)} gave {type(optimizer).__name__}, no optimizer.\n{_HINT}"
+        )
+
+
+def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
+    if not isinstance(optim, type):
+        return optim(parameters) if lr is None else optim(parameters, lr=lr)
+    if issubclass(optim, torch.optim.LBFGS):
+        return optim(parameters, lr=1.0 if lr is None else lr, line_search_fn="strong_wolfe")
+    lr = LEARNING_RATE if lr is None else lr
+    if optim in _FUSED:
+        try:
+            return optim(parameters, lr=lr, fused=True)
+        except (RuntimeError, TypeError):
+            pass  # Not offered for this device or type.
+    return optim(parameters, lr=lr)
+
+
+def _name(optim: Any) -> str:
+    return getattr(optim, "__qualname__", repr(optim))

@@ -1,0 +1,58 @@
+"""What the user sees while training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from skorch.callbacks import Callback
+
+
+class ShowProgress(Callback):
+    """A line with epoch, losses and the time left.
+
+    Parameters
+    ----------
+    epochs : int
+        Largest number of epochs.
+    console : rich Console, optional
+        Where to write; standard error by default.
+    """
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self.epochs = epochs
+        self.console = console
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.progress_ = Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("at most"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self.console or Console(stderr=True),
+        )
+        self.task_ = self.progress_.add_task("", total=self.epochs)
+        self.progress_.start()
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        self.progress_.update(self.task_, advance=1, description=_losses(net.history[-1]))
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back, also after an error."""
+        if hasattr(self, "progress_"):
+            self.progress_.stop()
+            del self.progress_
+
+
+def _losses(row: dict[str, Any]) -> str:
+    names = {"train_loss": "train", "valid_loss": "validation"}
+    return "  ".join(f"{label} {row[key]:.5g}" for key, label in names.items() if key in row)

@@ -1,0 +1,241 @@
+"""Losses by name: what the last operator of a pipeline minimises, row by row.
+
+A loss takes the raw score of a predictor and its target:
+
+- regression: both of shape (n,) or (n, k); several outputs are averaged;
+- two classes: score (n,), positive for the second class; target (n,) of class indices;
+- several classes: score (n, k); target (n,) of class indices;
+- several labels: score and target (n, k), the target of zeros and ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import ArgumentError
+
+Target = Literal["value", "class", "none"]
+Terms = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of the table.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    terms : callable
+        ``terms(score, target, **options)``: (n,), or (n, k) where outputs or classes add up.
+    target : {"value", "class", "none"}
+        What it is compared with: numbers, classes (or labels), nothing.
+    options : mapping
+        Numbers of the loss and their defaults.
+    """
+
+    name: str
+    terms: Terms
+    target: Target
+    options: Mapping[str, Any]
+
+    def __call__(self, score: Tensor, target: Tensor | None = None, **options: Any) -> Tensor:
+        """Loss of each row, shape (n,)."""
+        terms = self.terms(score, target, **{**self.options, **options})
+        if terms.ndim == 1:
+            return terms
+        return terms.mean(1) if self.target == "value" else terms.sum(1)
+
+
+LOSSES: dict[str, Loss] = {}
+
+
+def get_loss(name: str) -> Loss:
+    """The loss of that name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+
+    Returns
+    -------
+    Loss
+        Called with score and target, it gives the loss of each row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pipegrad.finetune.losses import get_loss
+    >>> get_loss("pinball")(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 2.0]), quantile=0.75)
+    tensor([0.7500, 0.5000])
+    """
+    if name not in LOSSES:
+        raise ArgumentError(
+            f"loss={name!r} is not known.\nHint: the names are {', '.join(sorted(LOSSES))}; "
+            "a callable (score, y) -> tensor works as well."
+        )
+    return LOSSES[name]
+
+
+def _loss(target: Target, **options: Any) -> Callable[[Terms], Terms]:
+    def add(terms: Terms) -> Terms:
+        name = terms.__name__
+        LOSSES[name] = Loss(name, terms, target, options)
+        return terms
+
+    return add
+
+
+def signs(score: Tensor, target: Tensor) -> Tensor:
+    """Plus one where the class or label holds, minus one elsewhere; the shape of ``score``."""
+    if target.shape == score.shape:
+        return (2 * target - 1).to(score.dtype)
+    out = torch.full_like(score, -1.0)
+    return out.scatter_(1, target[:, None], 1.0)
+
+
+# Numbers
+
+
+@_loss("value")
+def squared_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).square() / 2
+
+
+@_loss("value")
+def absolute_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).abs()
+
+
+@_loss("value", delta=1.0)
+def huber(score: Tensor, target: Tensor, delta: float) -> Tensor:
+    return functional.huber_loss(score, target, reduction="none", delta=delta)
+
+
+@_loss("value", quantile=0.5)
+def pinball(score: Tensor, target: Tensor, quantile: float) -> Tensor:
+    short = target - score
+    return quantile * short.clamp(min=0) + (1 - quantile) * (-short).clamp(min=0)
+
+
+@_loss("value", epsilon=0.1)
+def epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return ((target - score).abs() - epsilon).clamp(min=0)
+
+
+@_loss("value", epsilon=0.1)
+def squared_epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return epsilon_insensitive(score, target, epsilon).square()
+
+
+@_loss("value")
+def poisson(score: Tensor, target: Tensor) -> Tensor:
+    return torch.exp(score) - target * score
+
+
+@_loss("value")
+def gamma(score: Tensor, target: Tensor) -> Tensor:
+    return score + target * torch.exp(-score)
+
+
+@_loss("value", power=1.5, link="log")
+def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
+    """Half the deviance, up to what depends on the target alone where a logarithm is in it."""
+    log = link == "log"
+    if power == 0:
+        return squared_error(torch.exp(score) if log else score, target)
+    if power == 1:
+        return poisson(score, target) if log else score - torch.xlogy(target, score)
+    if power == 2:
+        return gamma(score, target) if log else torch.log(score) + target / score
+    first, second = 1 - power, 2 - power
+    raised = torch.exp(first * score) if log else score**first
+    twice = torch.exp(second * score) if log else score**second
+    constant = target.clamp(min=0) ** second / (first * second)
+    return constant - target * raised / first + twice / second
+
+
+# Classes and labels
+
+
+@_loss("class", scale=1.0)
+def log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
+    if target.shape == score.shape:
+        return functional.softplus(-signs(score, target) * scale * score)
+    return functional.cross_entropy(scale * score, target, reduction="none")
+
+
+@_loss("class")
+def one_vs_rest_log_loss(score: Tensor, target: Tensor) -> Tensor:
+    return functional.softplus(-signs(score, target) * score)
+
+
+@_loss("class")
+def hinge(score: Tensor, target: Tensor) -> Tensor:
+    return (1 - signs(score, target) * score).clamp(min=0)
+
+
+@_loss("class")
+def squared_hinge(score: Tensor, target: Tensor) -> Tensor:
+    return hinge(score, target).square()
+
+
+@_loss("class")
+def perceptron(score: Tensor, target: Tensor) -> Tensor:
+    return (-signs(score, target) * score).clamp(min=0)
+
+
+@_loss("class")
+def modified_huber(score: Tensor, target: Tensor) -> Tensor:
+    margin = signs(score, target) * score
+    return torch.where(margin >= -1, (1 - margin).clamp(min=0).square(), -4 * margin)
+
+
+@_loss("class")
+def crammer_singer(score: Tensor, target: Tensor) -> Tensor:
+    own = score.gather(1, target[:, None])
+    others = score.scatter(1, target[:, None], -torch.inf)
+    return (1 + others.amax(1) - own.squeeze(1)).clamp(min=0)
+
+
+@_loss("class")
+def squared_error_on_signs(score: Tensor, target: Tensor) -> Tensor:
+    return squared_error(score, signs(score, target))
+
+
+@_loss("class", delta=1.0)
+def huber_on_signs(score: Tensor, target: Tensor, delta: float) -> Tensor:
+    return huber(score, signs(score, target), delta)
+
+
+@_loss("class", epsilon=0.1)
+def epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return epsilon_insensitive(score, signs(score, target), epsilon)
+
+
+@_loss("class", epsilon=0.1)
+def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return squared_epsilon_insensitive(score, signs(score, target), epsilon)
+
+
+@_loss("class")
+def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
+    """The score is the table of probabilities itself; zeros are raised to the smallest step."""
+    chosen = score.gather(1, target[:, None]).squeeze(1)
+    return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
+
+
+# Nothing but the score
+
+
+@_loss("none")
+def inertia(score: Tensor, target: Tensor | None = None) -> Tensor:
+    """The score holds distances to centers; the squared distance to the nearest counts."""
+    return score.amin(1).square()

@@ -1,0 +1,482 @@
+"""Fine-tuning of a translated pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..errors import ArgumentError, DivergedError, PipegradWarning
+from ._criterion import Criterion, LossLike, class_weights, make_criterion
+from ._optim import Optim, make_optimizer, try_optim
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+    from ._loop import Trainer
+
+Validation = float | tuple[Any, ...] | None
+_BATCH_ROWS = 256
+_PROBED_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `fit` that say how to train, checked."""
+
+    optim: Optim = torch.optim.Adam
+    loss: LossLike | None = None
+    epochs: int = 100
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float | None = None
+    patience: int | None = 10
+    seed: int | None = 0
+    callbacks: Sequence[Any] | None = None
+    verbose: int = 0
+
+    def check(self) -> None:
+        """Refuse wrong values before any work is done."""
+        _whole("epochs", self.epochs)
+        if self.batch_size != "auto":
+            _whole("batch_size", self.batch_size, "'auto'")
+        if self.patience is not None:
+            _whole("patience", self.patience, "None")
+        if self.lr is not None and not (_is_number(self.lr) and self.lr > 0):
+            raise ArgumentError(f"lr={self.lr!r}; it is a positive number or None.")
+        if self.seed is not None and not isinstance(self.seed, numbers.Integral):
+            raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
+        try_optim(self.optim, self.lr)
+
+
+def fit(
+    net: PipelineModule,
+    X: Any,
+    y: Any = None,
+    *,
+    optim: Optim = torch.optim.Adam,
+    loss: LossLike | None = None,
+    epochs: int = 100,
+    batch_size: int | Literal["auto"] = "auto",
+    lr: float | None = None,
+    sample_weight: ArrayLike | None = None,
+    validation: Validation = 0.2,
+    patience: int | None = 10,
+    seed: int | None = 0,
+    callbacks: Sequence[Any] | None = None,
+    verbose: int = 0,
+    cache: Any = None,
+) -> PipelineModule:
+    """Train everything that is trainable, and keep what did best on the rows that validate.
+
+    The untouched pipeline is the first candidate. If nothing beats it, its parameters come back
+    to the last bit and a warning says so. Training never disturbs the global random state.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        What `pipegrad.to_torch` made; trained in place.
+    X : array, DataFrame, sparse matrix or list
+        What the source takes, n rows.
+    y : array of shape (n,) or (n, k), optional
+        Targets of the user's own kind; none for clustering.
+    optim : callable
+        From parameters to an optimizer. A bare class gets settings that work: Adam and its kin a
+        learning rate of 0.01 (and their fused form where torch has it), L-BFGS a line search.
+    loss : str, Objective or callable, optional
+        Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
+        a tensor: one value for each row, or one number. Default: what the last operator itself
+        minimises, with its class weights, without its penalty.
+    epochs : int
+        Largest number of passes over the rows that train.
+    batch_size : int or "auto"
+        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256.
+    lr : float, optional
+        Learning rate, given to ``optim`` as ``lr=``.
+    sample_weight : array of shape (n,), optional
+        Weight of each row, in training and in validation.
+    validation : float, tuple or None
+        The share of rows to put aside, rows of your own ``(X, y)`` or ``(X, y, sample_weight)``,
+        or None: the loss on the training rows decides.
+    patience : int, optional
+        Epochs without progress after which training stops; None: never.
+    seed : int, optional
+        Of the split and of the order of rows; None draws anew each time.
+    callbacks : list of skorch callbacks, optional
+        They see the loop as a `skorch.NeuralNet`.
+    verbose : int
+        1 shows epoch, losses and the time left.
+    cache : str or path, optional
+        A folder that keeps the output of the host part.
+
+    Returns
+    -------
+    PipelineModule
+        ``net`` itself; ``net.history`` is a `skorch.history.History` whose first row is the
+        untouched pipeline.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is wrong; no work was done.
+    DivergedError
+        When no loss was finite; the parameters are as they were.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> X = np.linspace(-1, 1, 60)[:, None]
+    >>> y = 3 * X[:, 0]
+    >>> ridge = Ridge(alpha=30).fit(X[:40], y[:40])
+    >>> net = pg.to_torch(ridge).fit(X[:40], y[:40], validation=(X[40:], y[40:]))
+    >>> net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
+    True
+    """
+    options = Options(optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose)
+    train(net, X, y, options, sample_weight=sample_weight, validation=validation, cache=cache)
+    return net
+
+
+def train(
+    net: PipelineModule,
+    X: Any,
+    y: Any,
+    options: Options,
+    *,
+    sample_weight: ArrayLike | None = None,
+    validation: Validation = 0.2,
+    cache: Any = None,
+    seen: bool | None = None,
+) -> Trainer:
+    """As `fit`; gives the trainer, which knows how it went.
+
+    ``seen``: whether the source was fitted on the rows that validate; None: nobody knows.
+    """
+    options.check()
+    _check_validation(validation)
+    parameters = list(net.trainable_parameters().values())
+    if not parameters:
+        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
+    optimizer = make_optimizer(options.optim, parameters, options.lr)
+    function, objective = make_criterion(options.loss, net.objective, net.head)
+    data = _gather(net, X, y, sample_weight, validation, cache)
+    trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
+    if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
+        _warn(_SEEN)
+    _run(trainer, net, options, optimizer)
+    _tell(trainer)
+    return trainer
+
+
+_SEEN = (
+    "The rows that validate may be rows that the pipeline was fitted on: then the untouched "
+    "pipeline looks better there than it is, and improvements may be missed.\n"
+    "Hint: name rows it never saw, validation=(X, y), or use pipegrad.FineTuner, which splits "
+    "before it fits."
+)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Encoded rows of both parts with targets and weights.
+
+    ``parts`` holds the row numbers of the training and the validation part within their blocks;
+    where the user named validation rows, the second block is another one.
+    """
+
+    blocks: tuple[Any, ...]
+    targets: tuple[Tensor | None, ...]
+    weights: tuple[Tensor | None, ...]
+    raw: tuple[Any, ...]
+
+
+def _gather(
+    net: PipelineModule, X: Any, y: Any, weight: Any, validation: Validation, cache: Any
+) -> _Data:
+    sets = [(X, y, weight)]
+    if isinstance(validation, tuple):
+        sets.append((*validation, None, None)[:3])
+    names = ("", "validation: ")
+    # Targets first: they are cheap, and the host part may not be.
+    targets, weights = [], []
+    for (rows, target, own), name in zip(sets, names, strict=False):
+        count = _count(rows)
+        targets.append(_target(net, target, count, name))
+        weights.append(_weights(own, count, name, targets[-1], net))
+    blocks = [net.encode(rows) if cache is None else net.encode(rows, cache) for rows, *_ in sets]
+    for block, name in zip(blocks, names, strict=False):
+        if len(block) == 0:
+            raise ArgumentError(f"{name}X has no rows.")
+    if any(w is not None for w in weights):
+        pairs = zip(weights, blocks, strict=True)
+        weights = [_ones(net, len(b)) if w is None else w for w, b in pairs]
+    return _Data(tuple(blocks), tuple(targets), tuple(weights), tuple(s[1] for s in sets))
+
+
+def _make_trainer(
+    net: PipelineModule,
+    data: _Data,
+    objective: Any,
+    function: Any,
+    optimizer: torch.optim.Optimizer,
+    options: Options,
+    validation: Validation,
+) -> Trainer:
+    from ._loader import Rows, split
+    from ._loop import Trainer
+
+    generator = np.random.default_rng(options.seed)
+    task = None if net.head is None else net.head.task
+    index = np.arange(len(data.blocks[0]))
+    held: NDArray[np.int64] | None = None
+    if isinstance(validation, float):
+        if len(index) < 2:
+            raise ArgumentError(
+                f"{len(index)} row is too few to put some aside for validation (n_samples=1).\n"
+                "Hint: validation=None trains on all rows."
+            )
+        target = data.targets[0]
+        classes = None
+        if task == "classification" and target is not None:
+            classes = target.cpu().numpy()
+        index, held = split(len(index), validation, generator, classes)
+        if not len(held):
+            raise ArgumentError(
+                "No class has a row to spare for validation.\nHint: validation=None, or rows of "
+                "your own."
+            )
+    criterion, weights = _weigh(net, data, objective, function, index, task)
+    targets = _aligned(net, data)
+    rows = [
+        Rows(b, t, w, np.arange(len(b)), raw)
+        for b, t, w, raw in zip(data.blocks, targets, weights, data.raw, strict=True)
+    ]
+    training = rows[0].part(index)
+    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    _probe(net, criterion, training)
+    return Trainer(
+        net,
+        criterion,
+        optimizer,
+        training,
+        validating,
+        batch_size=_batch_size(options.batch_size, optimizer, len(training)),
+        max_epochs=options.epochs,
+        patience=options.patience,
+        generator=generator,
+        callbacks=_callbacks(options),
+    )
+
+
+def _aligned(net: PipelineModule, data: _Data) -> list[Tensor | None]:
+    """A single column of numbers as the score has it: (n,) or (n, 1)."""
+    with torch.no_grad():
+        score = net(data.blocks[0][:1])
+    return [
+        t.reshape(-1, *score.shape[1:])
+        if t is not None and t.is_floating_point() and t[:1].numel() == score.numel() == 1
+        else t
+        for t in data.targets
+    ]
+
+
+def _weigh(
+    net: PipelineModule,
+    data: _Data,
+    objective: Any,
+    function: Any,
+    index: NDArray[np.int64],
+    task: str | None,
+) -> tuple[Criterion, list[Tensor | None]]:
+    """The loss with class weights; weights of rows for each block."""
+    name = objective.name or getattr(function, "__name__", type(function).__name__)
+    weights = list(data.weights)
+    if objective.class_weight is None or data.targets[0] is None:
+        return Criterion(function, name=name), weights
+    like = _ones(net, 1)
+    targets = [t for t in data.targets if t is not None]
+    labels = net.classes_ if task == "classification" else None
+    own, table = class_weights(objective, torch.cat(targets), index, labels, task)
+    if own is not None:
+        parts = own.to(like).split([len(t) for t in targets])
+        weights = [p if w is None else p * w for p, w in zip(parts, weights, strict=True)]
+    return Criterion(function, None if table is None else table.to(like), name), weights
+
+
+def _probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
+    """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
+    positions = rows.index[:_PROBED_ROWS]
+    batch = rows.take(positions)
+    encoded, target = batch
+    with torch.enable_grad():
+        criterion.check(net(encoded), target, batch.weight)
+
+
+def _run(
+    trainer: Trainer, net: PipelineModule, options: Options, optimizer: torch.optim.Optimizer
+) -> None:
+    was_training = net.training
+    before = [p.detach().clone() for p in net.trainable_parameters().values()]
+    try:
+        with _own_randomness(options.seed, optimizer), torch.enable_grad():
+            trainer.fit(None)
+        trainer.restore()
+    except BaseException as error:
+        with torch.no_grad():
+            for parameter, kept in zip(net.trainable_parameters().values(), before, strict=True):
+                parameter.copy_(kept)
+                parameter.grad = None
+        if isinstance(error, torch.linalg.LinAlgError):
+            raise DivergedError(f"{error}\n{_LOWER}") from error
+        raise
+    finally:
+        for _, callback in getattr(trainer, "callbacks_", ()):
+            if hasattr(callback, "close"):
+                callback.close()
+        net.train(was_training)
+        net.history = trainer.history
+
+
+_LOWER = (
+    "Hint: try a smaller learning rate (optim=lambda p: torch.optim.Adam(p, lr=1e-4)), "
+    "standardised columns, or clipped gradients (skorch.callbacks.GradientNormClipping)."
+)
+
+
+def _tell(trainer: Trainer) -> None:
+    """Say what the user would not see otherwise."""
+    if not math.isfinite(trainer.best_loss_):
+        raise DivergedError(
+            "No loss was finite, not that of the untouched pipeline either; its parameters are as "
+            f"they were.\n{_LOWER}"
+        )
+    if trainer.diverged_:
+        kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
+        _warn(
+            f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
+            f"best parameters so far are kept, {kept}.\n{_LOWER}",
+        )
+    elif not trainer.improved_:
+        part = "training" if trainer.valid is None else "validation"
+        losses = [row[trainer.monitor] for row in trainer.history[1:]]
+        reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
+        _warn(
+            f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
+            "The pipeline is as it was.\nHint: try another learning rate or more rows.",
+        )
+
+
+def _warn(message: str) -> None:
+    """Warn at the user's line, the first outside of this package."""
+    package = __name__.split(".")[0]
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, PipegradWarning, stacklevel=level)
+
+
+def _callbacks(options: Options) -> list[Any]:
+    callbacks = list(options.callbacks or [])
+    if options.verbose:
+        from ._progress import ShowProgress
+
+        callbacks.append(("show_progress", ShowProgress(options.epochs)))
+    return callbacks
+
+
+def _batch_size(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
+    if wanted != "auto":
+        return int(wanted)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return count
+    # Small data: enough steps in an epoch to get anywhere.
+    return max(1, min(_BATCH_ROWS, max(32, count // 16)))
+
+
+@contextlib.contextmanager
+def _own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Seed torch for modules that draw, and leave its global state as it was."""
+    device = next(p.device for group in optimizer.param_groups for p in group["params"])
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        if seed is not None:
+            torch.default_generator.manual_seed(int(seed))
+            for one in cuda:
+                with torch.cuda.device(one):
+                    torch.cuda.manual_seed(int(seed))
+        yield
+
+
+def _target(net: PipelineModule, y: Any, count: int | None, name: str) -> Tensor | None:
+    if net.head is not None and net.head.task == "clustering":
+        return None
+    if y is None:
+        if net.head is not None:
+            raise ArgumentError(f"{name}y is missing, and the loss compares with it.")
+        return None
+    given = _count(y)
+    if count is not None and given is not None and count != given:
+        raise ArgumentError(f"{name}X has {count} rows, y has {given}.")
+    return net.encode_target(y)
+
+
+def _weights(
+    weight: Any, count: int | None, name: str, target: Tensor | None, net: PipelineModule
+) -> Tensor | None:
+    if weight is None:
+        return None
+    values = np.asarray(weight, dtype=np.float64)
+    if count is None and target is not None:
+        count = target.shape[0]
+    if values.ndim != 1 or (count is not None and len(values) != count):
+        raise ArgumentError(
+            f"{name}sample_weight has shape {values.shape}; it needs one weight for each of "
+            f"{count} rows."
+        )
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
+    return torch.from_numpy(values).to(_ones(net, 1))
+
+
+def _ones(net: PipelineModule, count: int) -> Tensor:
+    like = next(iter(net.trainable_parameters().values()))
+    return torch.ones(count, dtype=like.dtype, device=like.device)
+
+
+def _count(rows: Any) -> int | None:
+    shape = getattr(rows, "shape", None)
+    if shape is not None and len(shape):
+        return int(shape[0])
+    return len(rows) if hasattr(rows, "__len__") else None
+
+
+def _check_validation(validation: Any) -> None:
+    if validation is None or (isinstance(validation, float) and 0 < validation < 1):
+        return
+    if isinstance(validation, tuple) and 1 <= len(validation) <= 3:
+        return
+    raise ArgumentError(
+        f"validation={validation!r:.60}; it is a share between 0 and 1, rows (X, y), or None."
+    )
+
+
+def _whole(name: str, value: Any, other: str = "") -> None:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        hint = f", or {other}" if other else ""
+        raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(float(value))

@@ -1,0 +1,348 @@
+"""Fit, translate, fine-tune and translate back, as one scikit-learn estimator."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+    has_fit_parameter,
+)
+
+from ..errors import ArgumentError, UntranslatableError
+from ..registry import dotted_name, lookup, why_missing
+
+if TYPE_CHECKING:
+    from ._criterion import LossLike
+    from ._optim import Optim
+
+
+def _has(method: str) -> Callable[[FineTuner], bool]:
+    def check(tuner: FineTuner) -> bool:
+        getattr(getattr(tuner, "estimator_", tuner.estimator), method)
+        return True
+
+    return check
+
+
+class FineTuner(MetaEstimatorMixin, BaseEstimator):
+    """A pipeline that is fitted, and then trained end to end.
+
+    `fit` puts some rows aside, fits a clone of the pipeline on the others, trains all of it
+    together by backpropagation, and keeps what did best on the rows put aside; the fitted pipeline
+    itself is among the candidates. Predictions come from ``estimator_``, which is the same kind of
+    object as ``estimator``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The pipeline (or single operator); it is cloned, never changed.
+    optim : callable, default=torch.optim.Adam
+        From parameters to an optimizer; see `pipegrad.finetune.fit`.
+    loss : str, Objective or callable, optional
+        Default: what the last operator itself minimises.
+    epochs : int, default=100
+        Largest number of passes over the rows that train.
+    batch_size : int or "auto", default="auto"
+        Rows of a step.
+    lr : float, optional
+        Learning rate, given to ``optim``.
+    validation_fraction : float, default=0.2
+        Share of rows put aside; of each class for a classifier.
+    patience : int, default=10
+        Epochs without progress after which training stops; None: never.
+    train, freeze : list of str, optional
+        Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`.
+    callbacks : list of skorch callbacks, optional
+        They see the loop as a `skorch.NeuralNet`.
+    random_state : int, RandomState or None
+        Of the split and of the order of rows.
+    verbose : int, default=0
+        1 shows epoch, losses and the time left.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The trained pipeline.
+    improved_ : bool
+        Whether training beat the fitted pipeline; if not, ``estimator_`` is as it was fitted.
+    history_ : skorch.history.History
+        Losses by epoch; the first row is the fitted pipeline.
+    classes_ : array
+        The labels, for a classifier.
+    n_features_in_, feature_names_in_
+        As the pipeline has them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import pipegrad as pg
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> pipe = make_pipeline(StandardScaler(), Ridge(alpha=1000.0))
+    >>> tuner = pg.FineTuner(pipe, lr=0.1, random_state=0).fit(X, y)
+    >>> tuner.improved_
+    True
+    >>> tuner.estimator_
+    Pipeline(steps=[('standardscaler', StandardScaler()),
+                    ('ridge', Ridge(alpha=1000.0))])
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        optim: Optim = torch.optim.Adam,
+        loss: LossLike | None = None,
+        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float | None = None,
+        validation_fraction: float = 0.2,
+        patience: int | None = 10,
+        train: Sequence[str] | None = None,
+        freeze: Sequence[str] | None = None,
+        callbacks: Sequence[Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.optim = optim
+        self.loss = loss
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.train = train
+        self.freeze = freeze
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> FineTuner:
+        """Fit the pipeline on most rows, train it, and keep what did best on the others.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the pipeline takes, n rows.
+        y : array of shape (n,) or (n, k), optional
+            Targets.
+        sample_weight : array of shape (n,), optional
+            Weight of each row, in the fit and in training. Rows that weigh nothing are left out.
+
+        Returns
+        -------
+        FineTuner
+            Itself.
+        """
+        from ..translate import from_torch, to_torch
+        from .training import train
+
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        options = self._options(seed)
+        _check_last_step(self.estimator)
+        X, y = indexable(X, y)
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        parts = [_part(X, y, weight, rows) for rows in self._split(X, y, weight, seed)]
+        fitted = clone(self.estimator)
+        fitted.fit(*parts[0][:2], **_weight_argument(fitted, parts[0][2]))
+        net = to_torch(fitted, train=self.train, freeze=self.freeze)
+        trainer = train(net, *parts[0][:2], options, sample_weight=parts[0][2], validation=parts[1])
+        self.improved_ = trainer.improved_
+        self.history_ = trainer.history
+        self.estimator_ = from_torch(net) if self.improved_ else fitted
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if hasattr(fitted, name):
+                setattr(self, name, getattr(fitted, name))
+        return self
+
+    def _options(self, seed: int) -> Any:
+        from .training import Options
+
+        options = Options(
+            optim=self.optim,
+            loss=self.loss,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            patience=self.patience,
+            seed=seed,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+        )
+        options.check()
+        share = self.validation_fraction
+        if not isinstance(share, numbers.Real) or not 0 < share < 1:
+            raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")
+        return options
+
+    def _split(
+        self, X: Any, y: Any, weight: NDArray[Any] | None, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        from ._loader import split
+
+        rows = np.arange(_num_samples(X))
+        if weight is not None:
+            rows = rows[weight > 0]
+        if len(rows) < 2:
+            raise ValueError(
+                f"Found array with {len(rows)} sample(s) (n_samples={len(rows)}) while a minimum "
+                "of 2 is required: some rows train, the others validate."
+            )
+        classes = None
+        if y is not None and is_classifier(self.estimator):
+            check_classification_targets(y)
+            labels = np.asarray(y)
+            if labels.ndim == 2 and labels.shape[1] == 1:
+                labels = labels[:, 0]
+            if labels.ndim == 1:
+                classes = np.unique(labels[rows], return_inverse=True)[1]
+        generator = np.random.default_rng(seed)
+        first, second = split(len(rows), float(self.validation_fraction), generator, classes)
+        if not len(second):
+            raise ArgumentError("No class has a row to spare for validation; give more rows.")
+        return rows[first], rows[second]
+
+    @available_if(_has("predict"))
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predictions of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Class probabilities of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of the class probabilities of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Decision values of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    @available_if(_has("transform"))
+    def transform(self, X: Any) -> Any:
+        """Columns of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.transform(X)
+
+    @available_if(_has("score"))
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Score of ``estimator_``."""
+        check_is_fitted(self)
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.estimator_.score(X, y, **weight)
+
+    @available_if(_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the columns of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags
+
+        tags, own = super().__sklearn_tags__(), get_tags(self.estimator)
+        for name in (
+            "estimator_type",
+            "target_tags",
+            "transformer_tags",
+            "classifier_tags",
+            "regressor_tags",
+            "input_tags",
+        ):
+            setattr(tags, name, getattr(own, name))
+        return tags
+
+    # scikit-learn before 1.6 asks these two instead.
+
+    @property
+    def _estimator_type(self) -> str:
+        kind = getattr(self.estimator, "_estimator_type", None)
+        if kind is None:
+            raise AttributeError("_estimator_type")
+        return kind
+
+    def _more_tags(self) -> dict[str, Any]:
+        from sklearn.utils._tags import _safe_tags
+
+        return dict(_safe_tags(self.estimator))
+
+
+def _part(X: Any, y: Any, weight: Any, rows: NDArray[np.int64]) -> tuple[Any, Any, Any]:
+    pick = [None if part is None else _safe_indexing(part, rows) for part in (X, y, weight)]
+    return (pick[0], pick[1], pick[2])
+
+
+def _weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
+    """Under which name the estimator's ``fit`` takes the weights."""
+    if weight is None:
+        return {}
+    from sklearn import get_config
+    from sklearn.pipeline import Pipeline
+
+    prefix, last = "", estimator
+    if not get_config().get("enable_metadata_routing"):
+        while isinstance(last, Pipeline):
+            name, last = [s for s in last.steps if s[1] not in (None, "passthrough")][-1]
+            prefix += f"{name}__"
+    inner = getattr(last, "estimator", getattr(last, "regressor", last))
+    if not isinstance(last, Pipeline) and not has_fit_parameter(inner, "sample_weight"):
+        raise ArgumentError(
+            f"sample_weight was given, but {type(last).__name__}.fit does not take it.\n"
+            "Hint: leave it out, or end the pipeline in a step that weighs rows."
+        )
+    return {f"{prefix}sample_weight": weight}
+
+
+def _check_last_step(estimator: Any) -> None:
+    """Refuse, before anything is fitted, what could not be translated afterwards."""
+    from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
+
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise ArgumentError(f"FineTuner takes an estimator, not {estimator!r:.60}.")
+    path, last, steps = "", estimator, 1
+    while isinstance(last, Pipeline) and last.steps:
+        steps = len(last.steps)
+        name, last = last.steps[-1]
+        path = f"{path}/{name}" if path else name
+    if last is None or isinstance(last, str):
+        return
+    row = lookup(type(last))
+    reason = why_missing(type(last)) if row is None else _refusal(row, last)
+    if reason is not None:
+        name = path or type(last).__name__.lower()
+        raise UntranslatableError(
+            [(name, dotted_name(type(last)), reason)], steps, "nothing was fitted yet."
+        )
+
+
+def _refusal(row: Any, operator: Any) -> str | None:
+    try:
+        return row.refuse(operator)
+    except Exception:
+        return None  # It asks for what only a fitted operator has.
