@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
 
 from .errors import ArgumentError
 from .glue import Glue
@@ -89,7 +88,9 @@ class HostPart:
     def _compute(self, name: str, values: dict[str, Any]) -> Any:
         composite = self._whole.get(name)
         if composite is not None:
-            return answer(composite.operator, composite.method, self._value(composite.source, values))
+            return answer(
+                composite.operator, composite.method, self._value(composite.source, values)
+            )
         step = self.graph[name]
         inputs = [self._value(source, values) for source in step.inputs]
         if isinstance(step.operator, Glue):
@@ -167,9 +168,35 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
     return torch.from_numpy(array).to(device=device, dtype=dtype)
 
 
+def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
+    """Columns (n, k) as the DataFrame or array that the operator was told to give.
+
+    Its rows are named as those of ``X``, if that is a DataFrame.
+    """
+    from sklearn.utils._set_output import _get_output_config
+
+    container = _get_output_config("transform", operator)["dense"]
+    if container == "default":
+        return columns
+    import pandas as pd
+
+    try:
+        names = operator.get_feature_names_out()
+    except Exception:  # the source, too, gives numbers to columns without names
+        names = None
+    index = X.index if isinstance(X, pd.DataFrame) else None
+    table = pd.DataFrame(columns, columns=names, index=index)
+    if container == "polars":
+        import polars as pl
+
+        return pl.from_pandas(table)
+    return table
+
+
 def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
     """The host part's output, kept on disk in ``folder`` and found again for the same input."""
-    from joblib import Memory, hash as hash_of
+    from joblib import Memory
+    from joblib import hash as hash_of
 
     memory = Memory(folder, mmap_mode="r", verbose=0)
     operators = [s.operator for s in host.graph if s.name in host.host]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 
@@ -75,6 +74,7 @@ class Featurizer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         """Fit a clone of the predictor on ``X`` (n, d) and the (derived) label."""
         label = y if self.target is None else self.target(y)
         self.estimator_ = clone(self.estimator).fit(X, label, **fit_params)
+        self._n_outputs = 1 if np.ndim(label) < 2 else np.shape(label)[1]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -85,15 +85,15 @@ class Featurizer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         return predictor_features(self.estimator_, X)
 
-    def _knows_names(self) -> bool:
-        return hasattr(self, "estimator_")
-
-    @available_if(_knows_names)
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names such as ``logisticregression_score_1`` and ``logisticregression_proba_1``."""
+        check_is_fitted(self, "estimator_")
         prefix = type(self.estimator_).__name__.lower()
         if not is_classifier(self.estimator_):
-            return np.array([f"{prefix}_prediction"], dtype=object)
+            if self._n_outputs == 1:
+                return np.array([f"{prefix}_prediction"], dtype=object)
+            names = [f"{prefix}_prediction_{i}" for i in range(self._n_outputs)]
+            return np.array(names, dtype=object)
         classes = list(self.estimator_.classes_)
         columns = classes[1:] if len(classes) == 2 else classes
         names = []

@@ -37,6 +37,8 @@ class Columns(Glue):
         Fitted composite with ``feature_names_in_`` / ``n_features_in_`` to check against.
     needed : frozenset of str
         Names that must be there (of the owner's other parts as well).
+    by_name : bool
+        Whether the user chose them by name, so that an array without names is refused.
     """
 
     indices: Any
@@ -44,28 +46,37 @@ class Columns(Glue):
     scalar: bool = False
     owner: Any = None
     needed: frozenset[str] = frozenset()
+    by_name: bool = False
 
     def run(self, *values: Any) -> Any:
         """Pick the columns, checking the table as the source does."""
+        from sklearn.compose._column_transformer import _check_X
         from sklearn.utils import _safe_indexing
-        from sklearn.utils.validation import check_array
 
         (X,) = values
+        X = _check_X(X)
         if self.names is not None and hasattr(X, "columns"):
-            missing = self.needed - set(X.columns)
+            missing = set(self.needed.difference(X.columns))
             if missing:
                 raise ValueError(f"columns are missing: {missing}")
             return _safe_indexing(X, self.names[0] if self.scalar else self.names, axis=1)
-        if not (hasattr(X, "columns") or sparse.issparse(X) or hasattr(X, "__array__")):
-            X = check_array(X, dtype=object)
+        self._check_width(X)
+        columns = int(self.indices[0]) if self.scalar else np.asarray(self.indices, dtype=int)
+        return _safe_indexing(X, columns, axis=1)
+
+    def _check_width(self, X: Any) -> None:
+        if X.ndim != 2:
+            raise ValueError(f"Expected a table (rows, columns), got an array of shape {X.shape}.")
         width = getattr(self.owner, "n_features_in_", X.shape[1])
         if X.shape[1] != width:
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(self.owner).__name__} is expecting "
                 f"{width} features as input."
             )
-        columns = int(self.indices[0]) if self.scalar else np.asarray(self.indices, dtype=int)
-        return _safe_indexing(X, columns, axis=1)
+        if self.by_name and not hasattr(X, "columns"):
+            raise ValueError(
+                "The columns were chosen by name, which an array does not have; pass a DataFrame."
+            )
 
 
 @dataclass(eq=False)
@@ -164,3 +175,21 @@ class InverseTarget(Glue):
         column = prediction.reshape(-1, 1) if prediction.ndim == 1 else prediction
         out = self.transformer.inverse_transform(column)
         return out.squeeze(1) if self.squeeze and out.ndim == 2 and out.shape[1] == 1 else out
+
+
+@dataclass(eq=False)
+class Labels(Glue):
+    """Class indices become the labels of the composite that was asked to predict.
+
+    Parameters
+    ----------
+    classes : array
+        Its labels.
+    """
+
+    classes: Any
+
+    def run(self, *values: Any) -> Any:
+        """Labels (n,) of indices (n,)."""
+        (codes,) = values
+        return np.asarray(self.classes)[np.asarray(codes).astype(int)]

@@ -12,8 +12,9 @@ from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from .columns import Encoded, HostPart, cached, to_block
+from .columns import Encoded, HostPart, cached, in_container, to_block
 from .errors import ArgumentError
+from .glue import Glue
 from .graph import Graph, Step, translation
 from .modules import Block, Head, Predictor, SparseRows
 from .registry import Objective
@@ -29,7 +30,7 @@ def _answers(method: str) -> Callable[[PipelineModule], bool]:
 
 
 def _transforms(net: PipelineModule) -> bool:
-    return hasattr(net.source, "transform") and (net.head is None or net._gives_columns)
+    return hasattr(net.source, "transform") and (net.head is None or net._gives_distances)
 
 
 class PipelineModule(nn.Module):
@@ -54,6 +55,7 @@ class PipelineModule(nn.Module):
         self.source = source
         self.graph = graph
         self.history: Any = None
+        self.init = "fitted"
         self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
         self._host = HostPart(graph)
         self._plan = [
@@ -61,7 +63,8 @@ class PipelineModule(nn.Module):
             for step in self._neural()
         ]
         last = self._module(graph.output)
-        self.head: Head | None = last.head if isinstance(last, Predictor) else None
+        predicts = isinstance(last, Predictor) and last.method == "score"
+        self.head: Head | None = last.head if predicts else None
 
     # -- the forward pass --------------------------------------------------------------------
 
@@ -157,7 +160,7 @@ class PipelineModule(nn.Module):
         step = self.graph[self.graph.output]
         row = translation(step.operator)
         assert row is not None
-        return row.objective(step.operator)
+        return None if self.head is None else row.objective(step.operator)
 
     def _score(self, X: Any) -> Tensor:
         was_training = self.training
@@ -209,22 +212,23 @@ class PipelineModule(nn.Module):
         return self._in_container(out.cpu().numpy(), X)
 
     @property
-    def _gives_columns(self) -> bool:
+    def _gives_distances(self) -> bool:
         return self.head is not None and self.head.task == "clustering"
 
     def _in_container(self, columns: NDArray[Any], X: Any) -> Any:
-        container = getattr(self.source, "_sklearn_output_config", {}).get("transform")
-        if container is None or container == "default":
+        operator = self._emitter()
+        if operator is None:
             return columns
-        import pandas as pd
+        has_names = operator is self.source or hasattr(operator, "feature_names_in_")
+        return in_container(operator, columns, X if has_names else None)
 
-        index = getattr(X, "index", None)
-        table = pd.DataFrame(columns, columns=self.source.get_feature_names_out(), index=index)
-        if container == "polars":
-            import polars as pl
-
-            return pl.from_pandas(table)
-        return table
+    def _emitter(self) -> Any:
+        """The operator whose ``transform`` gives the last columns, and their container."""
+        last = self.graph[self.graph.output]
+        if last.method == "transform" and not isinstance(last.operator, Glue):
+            return last.operator
+        around = [c.operator for c in self.graph.composites if c.value == last.name]
+        return next((o for o in around if hasattr(o, "_sklearn_auto_wrap_output_keys")), None)
 
     # -- targets -------------------------------------------------------------------------------
 
@@ -324,8 +328,9 @@ class PipelineModule(nn.Module):
 
 
 def _key(name: str) -> str:
-    # ModuleDict takes no dots; the escape is unique because names are paths.
-    return name.replace("%", "%25").replace(".", "%2E")
+    # ModuleDict takes neither dots nor the names of its own attributes; "%" alone marks the latter.
+    key = name.replace("%", "%25").replace(".", "%2E")
+    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
 
 
 def _check_finite(step: Step, inputs: list[Any]) -> None:
@@ -338,5 +343,3 @@ def _check_finite(step: Step, inputs: list[Any]) -> None:
         if not torch.isfinite(numbers).all():
             what = "NaN" if torch.isnan(numbers).any() else "infinity"
             raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
-
-

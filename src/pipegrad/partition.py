@@ -7,12 +7,12 @@ own library, and its output is cached.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from .errors import UntranslatableError
-from .glue import Glue
-from .graph import INPUT, Graph, Step, translation, with_status
+from .glue import Columns
+from .graph import Graph, Step, translation, with_status
 from .registry import Expansion, lookup, why_missing
 
 Translate = Literal["trainable", "all"]
@@ -36,21 +36,26 @@ def partition(
         and refusals[step.name] is None
         and (count := _count_parameters(step))
     }
-    neural = _downstream(graph, set(trainable) | {graph.output})
+    shares = _other_places(graph, trainable)
+    neural = _downstream(graph, {*trainable, *shares, graph.output})
     if translate == "all":
-        neural |= _translatable_tail(graph, refusals)
+        neural |= _translatable_tail(graph, refusals, neural)
     changes: dict[str, dict[str, Any]] = {}
     for step in graph:
         refusal = refusals[step.name]
-        if step.name in trainable:
+        if step.name in shares:
+            status = "trainable", f"shares its numbers with {shares[step.name]!r}"
+        elif step.name in trainable:
             status = "trainable", "holds numbers that the loss can reach"
         elif step.name not in neural:
             status = "host", _why_host(step, chosen, reached, refusal)
         elif refusal is not None:
             status = "refused", refusal
+        elif _needs_raw_input(step) and neural.intersection(step.inputs):
+            status = "refused", "it takes raw values, not what a module gives"
         else:
             status = "translated", _why_translated(step, graph, neural, chosen, reached)
-        count = trainable.get(step.name, 0)
+        count = 0 if step.name in shares else trainable.get(step.name, 0)
         changes[step.name] = {"status": status[0], "reason": status[1], "parameters": count}
     return with_status(graph, changes)
 
@@ -73,15 +78,39 @@ def _refusal(step: Step) -> str | None:
     row = lookup(type(step.operator))
     if row is None:
         return why_missing(type(step.operator))
-    return row.refuse(step.operator)
+    return row.refuse(step.operator) or _refused_method(step)
+
+
+def _refused_method(step: Step) -> str | None:
+    """Why a row does not give what the step is asked for."""
+    row = translation(step.operator)
+    if row is None:
+        return f"its row cannot unfold what {step.method!r} gives"
+    head = row.head(step.operator)
+    if step.method == "transform":
+        smooth = head is None or head.task == "clustering"
+        return None if smooth else "its row gives predictions, not what 'transform' gives"
+    if step.method == "score":
+        return None
+    if head is None:
+        return f"its row gives columns, not what {step.method!r} gives"
+    wanted = "predict_proba" if step.method == "rest_proba" else step.method
+    if wanted in ("features", "votes") or wanted in head.responses:
+        return None
+    return f"its row does not give what {wanted!r} gives"
 
 
 def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | None) -> set[str]:
+    kept = graph.select(_patterns(freeze or ()), "freeze")
     if train is None:
-        chosen = {step.name for step in graph if not step.frozen}
+        chosen = {step.name for step in graph}
+        kept |= {step.name for step in graph if step.frozen}
     else:
         chosen = graph.select(_patterns(train), "train")
-    return chosen - graph.select(_patterns(freeze or ()), "freeze")
+    # An operator that stands in several places is one operator; keeping it counts more.
+    operators = {id(graph[name].operator) for name in chosen}
+    operators -= {id(graph[name].operator) for name in kept}
+    return {step.name for step in graph if id(step.operator) in operators}
 
 
 def _patterns(patterns: Iterable[str]) -> list[str]:
@@ -105,10 +134,14 @@ def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[
 
 def _answers_smoothly(step: Step) -> bool:
     row = translation(step.operator)
-    if step.method != "predict" or row is None or row.refuse(step.operator) is not None:
+    if row is None or row.refuse(step.operator) is not None:
         return True
     head = row.head(step.operator)
-    return head is None or head.task == "regression"
+    if head is None:
+        return True
+    if head.task == "clustering":
+        return step.method in ("score", "transform")
+    return step.method != "predict" or head.task == "regression"
 
 
 def _count_parameters(step: Step) -> int:
@@ -116,6 +149,15 @@ def _count_parameters(step: Step) -> int:
     if row is None or not row.trainable(step.operator):
         return 0
     return sum(p.numel() for p in row.to_torch(step.operator).parameters())
+
+
+def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
+    """Steps whose operator trains elsewhere too, with the place that gradients reach."""
+    first: dict[int, str] = {}
+    for name in trainable:
+        first.setdefault(id(graph[name].operator), name)
+    places = {step.name: first.get(id(step.operator)) for step in graph}
+    return {name: place for name, place in places.items() if place not in (None, name)}
 
 
 def _downstream(graph: Graph, start: set[str]) -> set[str]:
@@ -126,15 +168,12 @@ def _downstream(graph: Graph, start: set[str]) -> set[str]:
     return found
 
 
-def _translatable_tail(graph: Graph, refusals: dict[str, str | None]) -> set[str]:
+def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: set[str]) -> set[str]:
     """Steps that have a module, with everything after them."""
     tail: set[str] = set()
     for step in reversed(graph.steps):
         after = [s.name for s in graph.consumers(step.name)]
         if refusals[step.name] is not None or not tail.issuperset(after):
-            continue
-        # Picking columns of the user's own table is done where the table is.
-        if isinstance(step.operator, Glue) and INPUT in step.inputs:
             continue
         tail.add(step.name)
     encoded = {
@@ -142,7 +181,12 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None]) -> set[str
         for step in graph
         if step.name in tail and _needs_raw_input(step) and tail.intersection(step.inputs)
     }
-    return tail - _upstream(graph, encoded)
+    tail -= _upstream(graph, encoded)
+    # Columns of a table on the host, which may hold anything, are picked where the table is.
+    for step in graph:
+        if isinstance(step.operator, Columns) and not (tail | neural).intersection(step.inputs):
+            tail.discard(step.name)
+    return tail
 
 
 def _needs_raw_input(step: Step) -> bool:

@@ -189,11 +189,16 @@ class Expansion:
         """Why this configuration cannot be unfolded, or None."""
         return None
 
+    def inverse(self, operator: Any) -> nn.Module | None:
+        """A module that undoes the operator (for transformed targets); None if there is none."""
+        return None
+
 
 Row = Translation | Expansion
 R = TypeVar("R", bound=type[Any])
 
 _ROWS: dict[str, Row] = {}
+_REFUSED: dict[str, str] = {}
 _FOUND: dict[type, Row | None] = {}
 _LOADED: set[str] = set()
 
@@ -254,10 +259,13 @@ def lookup(kind: type) -> Row | None:
     """The row that serves exactly this class, or None."""
     if kind not in _FOUND:
         _load_rows(kind)
-        _FOUND[kind] = next(
-            (row for name, row in list(_ROWS.items()) if _names(name, kind)), None
-        )
+        _FOUND[kind] = next((row for name, row in list(_ROWS.items()) if _names(name, kind)), None)
     return _FOUND[kind]
+
+
+def refuse(reasons: Mapping[str, str]) -> None:
+    """Note why some classes of a source have no row, by dotted name."""
+    _REFUSED.update(reasons)
 
 
 def rows() -> Iterator[tuple[str, Row]]:
@@ -273,8 +281,12 @@ def dotted_name(kind: type) -> str:
     row = lookup(kind)
     if row is not None:
         return row.name
-    parts = [part for part in kind.__module__.split(".") if not part.startswith("_")]
-    return ".".join([*parts, kind.__qualname__])
+    parts = kind.__module__.split(".")
+    for depth in range(1, len(parts)):
+        module = ".".join(parts[:depth])
+        if getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
+            return f"{module}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def why_missing(kind: type) -> str:
@@ -286,7 +298,7 @@ def why_missing(kind: type) -> str:
                 f"no row in the mapping table; it is a subclass of {base.__name__}, whose row "
                 "serves that exact class only"
             )
-    return "no row in the mapping table"
+    return _REFUSED.get(dotted_name(kind), "no row in the mapping table")
 
 
 def _names(name: str, kind: type) -> bool:

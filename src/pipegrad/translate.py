@@ -74,14 +74,15 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    _check_arguments(translate, init, data)
-    fitted = _own_copy(source, data)
+    check_arguments(translate, init, data)
+    fitted = own_copy(source, data)
     graph = partition(unfold(fitted), translate, train, freeze)
     check(graph)
     net = PipelineModule(fitted, graph, _modules(graph))
     if init == "random":
         _randomise(net)
-    return net if dtype is None else net.to(dtype)
+        net.init = init
+    return net.to(_widest_type(net) if dtype is None else dtype)
 
 
 def from_torch(net: PipelineModule) -> Any:
@@ -131,39 +132,8 @@ def from_torch(net: PipelineModule) -> Any:
     return result
 
 
-def inspect(
-    source: Any,
-    *,
-    train: Iterable[str] | None = None,
-    freeze: Iterable[str] | None = None,
-    translate: Translate = "trainable",
-) -> Graph:
-    """What would become of each step: trainable, translated, on the host, refused, and why.
-
-    Parameters
-    ----------
-    source : estimator
-        A fitted pipeline.
-    train, freeze, translate
-        As in `to_torch`.
-
-    Returns
-    -------
-    Graph
-        Prints as a tree; notebooks show it as a picture; iterate for its steps.
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import Ridge
-    >>> import pipegrad as pg
-    >>> [(s.name, s.status) for s in pg.inspect(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))]
-    [('ridge', 'trainable')]
-    """
-    _check_arguments(translate, "fitted", None)
-    return partition(unfold(_own_copy(source, None)), translate, train, freeze)
-
-
-def _check_arguments(translate: Any, init: Any, data: Any) -> None:
+def check_arguments(translate: Any, init: Any = "fitted", data: Any = None) -> None:
+    """Refuse wrong arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
         raise ArgumentError(f"translate={translate!r}; it is 'trainable' or 'all'.")
     if init not in ("fitted", "random"):
@@ -172,7 +142,7 @@ def _check_arguments(translate: Any, init: Any, data: Any) -> None:
         raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
 
 
-def _own_copy(source: Any, data: tuple[Any, Any] | None) -> Any:
+def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
@@ -194,6 +164,13 @@ def _own_copy(source: Any, data: tuple[Any, Any] | None) -> Any:
     return copied
 
 
+def _widest_type(net: nn.Module) -> torch.dtype:
+    """One type for all: a scaler fitted on float32 keeps float64, what follows it does not."""
+    tensors = [*net.parameters(), *net.buffers()]
+    kinds = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float64}
+    return max(kinds, key=lambda kind: torch.finfo(kind).bits)
+
+
 def _modules(graph: Graph) -> dict[str, nn.Module]:
     bodies: dict[int, nn.Module] = {}
     modules = {}
@@ -203,7 +180,8 @@ def _modules(graph: Graph) -> dict[str, nn.Module]:
         row = _row(step)
         # An operator that stands in several places is one module in several places.
         body = bodies.setdefault(id(step.operator), row.to_torch(step.operator))
-        body.requires_grad_(step.status == "trainable")
+        if step.status != "trainable":
+            body.requires_grad_(False)
         head = row.head(step.operator)
         modules[step.name] = body if head is None else _predictor(step, body, head)
     return modules
@@ -211,7 +189,7 @@ def _modules(graph: Graph) -> dict[str, nn.Module]:
 
 def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
     classes = None
-    if step.method == "predict" and head.task == "classification":
+    if step.method == "predict" and hasattr(step.operator, "classes_"):
         labels = np.asarray(step.operator.classes_)
         classes = torch.from_numpy(labels.astype(np.float64))
     return Predictor(body, head, step.method, classes)

@@ -85,6 +85,26 @@ class Vote(Module):
         return total
 
 
+class Labels(Module):
+    """Class indices become numbers: the labels of the classes.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (classes,)
+        The number of each class.
+    """
+
+    labels: Tensor
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("labels", labels)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Indices (n,) to labels (n,)."""
+        return self.labels[indices.long()]
+
+
 class Inverse(Module):
     """A module applied to one column of predictions, which stay one-dimensional.
 

@@ -59,8 +59,9 @@ class Head(Module):
         Two classes give one column of probabilities (of the second class), as in the paper's
         Figure 1.
         """
-        if self.task == "regression":
-            return self.predict(score) if score.ndim > 1 else self.predict(score)[:, None]
+        if self.task in ("regression", "clustering"):
+            out = self.predict(score).to(score.dtype)
+            return out if out.ndim > 1 else out[:, None]
         columns = []
         if "decision_function" in self.responses:
             columns.append(score if score.ndim > 1 else score[:, None])

@@ -107,7 +107,28 @@ class InverseTarget(GlueTranslation):
             return f"{type(operator.transformer).__name__} has no inverse that torch can follow"
         return None
 
+    def head(self, operator: glue.InverseTarget) -> Head:
+        return Mean()
+
+    def objective(self, operator: glue.InverseTarget) -> Objective:
+        return Objective("squared_error")
+
+
+@register("pipegrad.glue.Labels")
+class Labels(GlueTranslation):
+    """Labels of classes, between steps."""
+
+    differentiable = False
+
+    def to_torch(self, operator: glue.Labels) -> nn.Module:
+        return modules.Labels(to_tensor(np.asarray(operator.classes, dtype=np.float64)))
+
+    def refuse(self, operator: glue.Labels) -> str | None:
+        if np.asarray(operator.classes).dtype.kind not in "iufb":
+            return "its labels are not numbers"
+        return None
+
 
 def _inverse(operator: glue.InverseTarget) -> nn.Module | None:
     row = lookup(type(operator.transformer))
-    return row.inverse(operator.transformer) if isinstance(row, Translation) else None
+    return None if row is None else row.inverse(operator.transformer)

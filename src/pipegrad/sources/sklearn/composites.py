@@ -6,10 +6,12 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from sklearn.utils._indexing import _determine_key_type
+from torch import nn
 
-from ... import glue
+from ... import glue, modules
 from ...graph import GraphBuilder, join
-from ...registry import Expansion, register
+from ...registry import Expansion, lookup, register
 
 
 @register("sklearn.pipeline.Pipeline")
@@ -22,12 +24,27 @@ class Pipeline(Expansion):
         value = source
         last = len(operator.steps) - 1
         for place, (name, step) in enumerate(operator.steps):
-            if step is not None and step != "passthrough":
+            if not _passes(step):
                 asked = method if place == last else "transform"
                 value = builder.expand(step, value, join(path, name), asked)
         if value == source:
             value = builder.add(join(path, "passthrough"), glue.Concatenate(), (source,))
         return value
+
+    def inverse(self, operator: Any) -> nn.Module | None:
+        back = [_inverse(step) for _, step in reversed(operator.steps) if not _passes(step)]
+        if any(module is None for module in back):
+            return None
+        return modules.Chain(*[module for module in back if module is not None])
+
+
+def _passes(step: Any) -> bool:
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def _inverse(operator: Any) -> nn.Module | None:
+    row = lookup(type(operator))
+    return None if row is None else row.inverse(operator)
 
 
 @register("sklearn.pipeline.FeatureUnion")
@@ -75,6 +92,7 @@ class ColumnTransformer(Expansion):
                 scalar=bool(np.isscalar(columns)),
                 owner=operator,
                 needed=needed,
+                by_name=name != "remainder" and _determine_key_type(columns) == "str",
             )
             value = builder.add(join(path, f"{name}/columns"), picked, (source,))
             if child != "passthrough":
@@ -92,7 +110,7 @@ class ColumnTransformer(Expansion):
 
 def _is_dropped(operator: Any, part: tuple[str, Any, Any]) -> bool:
     name, child, _ = part
-    return isinstance(child, str) and child == "drop" or not len(
+    return (isinstance(child, str) and child == "drop") or not len(
         operator._transformer_to_input_indices[name]
     )
 
@@ -116,11 +134,8 @@ class Stacking(Expansion):
         self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
     ) -> str:
         two_classes = len(getattr(operator, "classes_", ())) == 2
-        names = [name for name, child in operator.estimators if child != "drop"]
         values = []
-        for name, child, asked in zip(
-            names, operator.estimators_, operator.stack_method_, strict=True
-        ):
+        for (name, child), asked in zip(_fitted(operator), operator.stack_method_, strict=True):
             if asked == "predict_proba" and two_classes:
                 asked = "rest_proba"
             values.append(builder.expand(child, source, join(path, name), asked))
@@ -130,10 +145,14 @@ class Stacking(Expansion):
         if method == "transform":
             return value
         final = operator.final_estimator_
-        return builder.expand(final, value, join(path, "final_estimator"), method)
+        value = builder.expand(final, value, join(path, "final_estimator"), method)
+        # The final estimator knows the classes by number alone.
+        if method == "predict" and _has_labels(operator):
+            value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
+        return value
 
     def refuse(self, operator: Any) -> str | None:
-        if any(isinstance(classes, list) for classes in [getattr(operator, "_label_encoder", 0)]):
+        if isinstance(getattr(operator, "_label_encoder", None), list):
             return "stacking of several targets has no module yet"
         return None
 
@@ -145,8 +164,7 @@ class VotingRegressor(Expansion):
     def expand(
         self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
     ) -> str:
-        asked = "predict"
-        values = _children(operator, builder, source, path, asked)
+        values = _children(operator, builder, source, path, "predict")
         if method == "transform":
             return builder.add(join(path, "concatenate"), glue.Concatenate(), values)
         average = glue.Average("regression", _weights(operator))
@@ -161,6 +179,8 @@ class VotingClassifier(Expansion):
         self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
     ) -> str:
         soft = operator.voting == "soft"
+        if method == "transform" and soft and not operator.flatten_transform:
+            return builder.add(path, operator, (source,), method)
         if method == "transform":
             asked = "predict_proba" if soft else "predict"
             values = _children(operator, builder, source, path, asked)
@@ -168,20 +188,30 @@ class VotingClassifier(Expansion):
         values = _children(operator, builder, source, path, "predict_proba" if soft else "votes")
         weights = _weights(operator)
         joint = glue.Average("classification", weights) if soft else glue.Vote(weights)
-        return builder.add(join(path, "average" if soft else "vote"), joint, values, method)
-
-    def refuse(self, operator: Any) -> str | None:
-        if operator.voting == "soft" and not operator.flatten_transform:
-            return "flatten_transform=False gives three-dimensional output"
-        return None
+        value = builder.add(join(path, "average" if soft else "vote"), joint, values, method)
+        if method == "predict":
+            value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
+        return value
 
 
 def _children(
     operator: Any, builder: GraphBuilder, source: str, path: str, method: str
 ) -> tuple[str, ...]:
-    names = [name for name, child in operator.estimators if child != "drop"]
-    children = zip(names, operator.estimators_, strict=True)
-    return tuple(builder.expand(e, source, join(path, name), method) for name, e in children)
+    return tuple(
+        builder.expand(child, source, join(path, name), method) for name, child in _fitted(operator)
+    )
+
+
+def _fitted(operator: Any) -> list[tuple[str, Any]]:
+    """Names and fitted learners of an ensemble, without those that are dropped."""
+    named = operator.named_estimators_.items()
+    names = [name for name, child in named if not isinstance(child, str)]
+    return list(zip(names, operator.estimators_, strict=True))
+
+
+def _has_labels(operator: Any) -> bool:
+    classes = getattr(operator, "classes_", None)
+    return classes is not None and not np.array_equal(classes, np.arange(len(classes)))
 
 
 def _weights(operator: Any) -> tuple[float, ...] | None:
@@ -201,12 +231,13 @@ class TransformedTargetRegressor(Expansion):
         self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
     ) -> str:
         path = join(path, "regressor")
-        if method == "score":
+        # The outermost transformation alone is the loss's own; those within are steps.
+        if method == "score" and builder.target is None:
             builder.target = operator
             return builder.expand(operator.regressor_, source, path, method)
         value = builder.expand(operator.regressor_, source, path, "predict")
         back = glue.InverseTarget(operator.transformer_, operator._training_dim == 1)
-        return builder.add(join(path, "inverse"), back, (value,))
+        return builder.add(join(path, "inverse"), back, (value,), method)
 
 
 @register("sklearn.frozen.FrozenEstimator")
@@ -221,6 +252,9 @@ class FrozenEstimator(Expansion):
             return builder.expand(operator.estimator, source, path, method)
         finally:
             builder.frozen = before
+
+    def inverse(self, operator: Any) -> nn.Module | None:
+        return _inverse(operator.estimator)
 
 
 @register(
