@@ -10,10 +10,13 @@ from .errors import (
     WriteBackError,
 )
 from .featurizer import Featurizer
+from .finetune.tuner import FineTuner
 from .graph import Graph, Step
 from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
-from .translate import from_torch, inspect, to_torch
+from .report.inspection import Inspection, inspect
+from .supported import Supported, supported
+from .translate import from_torch, to_torch
 
 __all__ = [
     "ArgumentError",
@@ -21,19 +24,23 @@ __all__ = [
     "Example",
     "Expansion",
     "Featurizer",
+    "FineTuner",
     "Graph",
+    "Inspection",
     "Objective",
     "PipegradError",
     "PipegradWarning",
     "PipelineModule",
     "RegistrationError",
     "Step",
+    "Supported",
     "Translation",
     "UntranslatableError",
     "WriteBackError",
     "from_torch",
     "inspect",
     "register",
+    "supported",
     "to_torch",
 ]
 __version__ = "0.1.0.dev0"

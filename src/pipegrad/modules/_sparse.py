@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_FEW_OUTPUTS = 4
+
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
@@ -70,6 +72,14 @@ class SparseRows:
         """Product with a dense matrix ``(width, outputs)``; shape (n_rows, outputs)."""
         if not self.columns.numel():
             return weight.new_zeros(self.shape[0], weight.shape[1])
+        if weight.shape[1] <= _FEW_OUTPUTS:
+            # Column by column: embedding_bag sorts all entries for its gradient, this does not.
+            rows = self.rows()
+            columns = [
+                self.row_sums(w.index_select(0, self.columns) * self.values, rows)
+                for w in weight.unbind(1)
+            ]
+            return torch.stack(columns, 1)
         return functional.embedding_bag(
             self.columns,
             weight,
@@ -87,21 +97,33 @@ class SparseRows:
         """Divide column ``j`` by ``divisors[j]``."""
         return self.with_values(self.values / divisors[self.columns])
 
-    def row_sums(self, values: Tensor | None = None) -> Tensor:
+    def row_sums(self, values: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """Sum of each row's values (or of other values in the same places), shape (n_rows,)."""
         values = self.values if values is None else values
-        return values.new_zeros(self.shape[0]).index_add(0, self.rows(), values)
+        rows = self.rows() if rows is None else rows
+        return values.new_zeros(self.shape[0]).index_add(0, rows, values)
 
     def take(self, index: Tensor | slice) -> SparseRows:
         """Some of the rows, in the order of ``index``."""
         if isinstance(index, slice):
-            index = torch.arange(self.shape[0], device=self.device)[index]
+            first, last, step = index.indices(self.shape[0])
+            if step == 1 and first < last:
+                return self._run(first, last)
+            index = torch.arange(self.shape[0])[index]
         index = index.to(self.device)
         counts = self.starts.diff()[index]
         starts = functional.pad(counts.cumsum(0), (1, 0))
         shift = torch.repeat_interleave(self.starts[index] - starts[:-1], counts)
         entries = torch.arange(shift.shape[0], device=self.device) + shift
         return SparseRows(starts, self.columns[entries], self.values[entries], self.width)
+
+    def _run(self, first: int, last: int) -> SparseRows:
+        """Neighboring rows, without a copy of their entries."""
+        starts = self.starts[first : last + 1]
+        begin, end = int(starts[0]), int(starts[-1])
+        return SparseRows(
+            starts - begin, self.columns[begin:end], self.values[begin:end], self.width
+        )
 
     def to_dense(self) -> Tensor:
         """The same block as a dense tensor (n_rows, width)."""

@@ -1,5 +1,6 @@
 """scikit-learn: a file for each family of operators."""
 
+from ...registry import refuse
 from .. import glue
 from . import (
     cluster,
@@ -19,6 +20,9 @@ from . import (
     stochastic,
 )
 from ._base import SklearnTranslation
+from .refused import REFUSED
+
+refuse(REFUSED)
 
 __all__ = [
     "SklearnTranslation",

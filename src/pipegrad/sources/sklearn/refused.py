@@ -1,0 +1,171 @@
+"""The public estimators of scikit-learn that have no row, each with its reason.
+
+They may still stand before the first trained step: there they run in scikit-learn, once.
+"""
+
+from __future__ import annotations
+
+_TREES = "tree ensembles have no module yet"
+_NEIGHBORS = "answers from stored neighbors; no module yet"
+_TEXT = "reads texts or dictionaries, which carry no gradient; it runs on the host"
+_NO_NEW_ROWS = "knows no answer for rows that it was not fitted on"
+_DENSITY = "a density, covariance or outlier estimate; no module yet"
+_BAYES = "naive Bayes; no module yet"
+_KERNEL_MACHINE = "answers from stored support vectors or training rows; no module yet"
+_DECOMPOSITION = "needs its own solver for each new row, or has no module yet"
+_META = "a composite without an expansion yet"
+_NETWORK = "a network; no module yet"
+_PLS = "partial least squares; no module yet"
+_ELEMENT = "a transformer without a module yet; it runs on the host"
+_BASELINE = "learns nothing from the input"
+
+_BY_REASON: dict[str, tuple[str, ...]] = {
+    _TREES: (
+        "ensemble.AdaBoostClassifier",
+        "ensemble.AdaBoostRegressor",
+        "ensemble.BaggingClassifier",
+        "ensemble.BaggingRegressor",
+        "ensemble.ExtraTreesClassifier",
+        "ensemble.ExtraTreesRegressor",
+        "ensemble.GradientBoostingClassifier",
+        "ensemble.GradientBoostingRegressor",
+        "ensemble.HistGradientBoostingClassifier",
+        "ensemble.HistGradientBoostingRegressor",
+        "ensemble.IsolationForest",
+        "ensemble.RandomForestClassifier",
+        "ensemble.RandomForestRegressor",
+        "ensemble.RandomTreesEmbedding",
+        "tree.DecisionTreeClassifier",
+        "tree.DecisionTreeRegressor",
+        "tree.ExtraTreeClassifier",
+        "tree.ExtraTreeRegressor",
+    ),
+    _NEIGHBORS: (
+        "impute.KNNImputer",
+        "neighbors.KNeighborsClassifier",
+        "neighbors.KNeighborsRegressor",
+        "neighbors.KNeighborsTransformer",
+        "neighbors.NearestCentroid",
+        "neighbors.NearestNeighbors",
+        "neighbors.NeighborhoodComponentsAnalysis",
+        "neighbors.RadiusNeighborsClassifier",
+        "neighbors.RadiusNeighborsRegressor",
+        "neighbors.RadiusNeighborsTransformer",
+    ),
+    _TEXT: (
+        "feature_extraction.DictVectorizer",
+        "feature_extraction.FeatureHasher",
+        "feature_extraction.image.PatchExtractor",
+        "feature_extraction.text.CountVectorizer",
+        "feature_extraction.text.HashingVectorizer",
+        "feature_extraction.text.TfidfVectorizer",
+    ),
+    _NO_NEW_ROWS: (
+        "cluster.AgglomerativeClustering",
+        "cluster.DBSCAN",
+        "cluster.HDBSCAN",
+        "cluster.OPTICS",
+        "cluster.SpectralBiclustering",
+        "cluster.SpectralClustering",
+        "cluster.SpectralCoclustering",
+        "manifold.ClassicalMDS",
+        "manifold.MDS",
+        "manifold.SpectralEmbedding",
+        "manifold.TSNE",
+    ),
+    _DENSITY: (
+        "covariance.EllipticEnvelope",
+        "covariance.EmpiricalCovariance",
+        "covariance.GraphicalLasso",
+        "covariance.GraphicalLassoCV",
+        "covariance.LedoitWolf",
+        "covariance.MinCovDet",
+        "covariance.OAS",
+        "covariance.ShrunkCovariance",
+        "linear_model.SGDOneClassSVM",
+        "mixture.BayesianGaussianMixture",
+        "mixture.GaussianMixture",
+        "neighbors.KernelDensity",
+        "neighbors.LocalOutlierFactor",
+        "svm.OneClassSVM",
+    ),
+    _BAYES: (
+        "naive_bayes.BernoulliNB",
+        "naive_bayes.CategoricalNB",
+        "naive_bayes.ComplementNB",
+        "naive_bayes.GaussianNB",
+        "naive_bayes.MultinomialNB",
+        "discriminant_analysis.LinearDiscriminantAnalysis",
+        "discriminant_analysis.QuadraticDiscriminantAnalysis",
+    ),
+    _KERNEL_MACHINE: (
+        "gaussian_process.GaussianProcessClassifier",
+        "gaussian_process.GaussianProcessRegressor",
+        "kernel_ridge.KernelRidge",
+        "semi_supervised.LabelPropagation",
+        "semi_supervised.LabelSpreading",
+        "svm.NuSVC",
+        "svm.NuSVR",
+        "svm.SVC",
+        "svm.SVR",
+    ),
+    _DECOMPOSITION: (
+        "cluster.AffinityPropagation",
+        "cluster.Birch",
+        "cluster.BisectingKMeans",
+        "cluster.FeatureAgglomeration",
+        "cluster.MeanShift",
+        "decomposition.DictionaryLearning",
+        "decomposition.FactorAnalysis",
+        "decomposition.FastICA",
+        "decomposition.KernelPCA",
+        "decomposition.LatentDirichletAllocation",
+        "decomposition.MiniBatchDictionaryLearning",
+        "decomposition.MiniBatchNMF",
+        "decomposition.MiniBatchSparsePCA",
+        "decomposition.NMF",
+        "decomposition.SparseCoder",
+        "decomposition.SparsePCA",
+        "manifold.Isomap",
+        "manifold.LocallyLinearEmbedding",
+    ),
+    _META: (
+        "calibration.CalibratedClassifierCV",
+        "model_selection.FixedThresholdClassifier",
+        "model_selection.TunedThresholdClassifierCV",
+        "multiclass.OneVsOneClassifier",
+        "multiclass.OneVsRestClassifier",
+        "multiclass.OutputCodeClassifier",
+        "multioutput.ClassifierChain",
+        "multioutput.MultiOutputClassifier",
+        "multioutput.MultiOutputRegressor",
+        "multioutput.RegressorChain",
+        "semi_supervised.SelfTrainingClassifier",
+    ),
+    _NETWORK: (
+        "neural_network.BernoulliRBM",
+        "neural_network.MLPClassifier",
+        "neural_network.MLPRegressor",
+    ),
+    _PLS: (
+        "cross_decomposition.CCA",
+        "cross_decomposition.PLSCanonical",
+        "cross_decomposition.PLSRegression",
+        "cross_decomposition.PLSSVD",
+    ),
+    _ELEMENT: (
+        "feature_extraction.text.TfidfTransformer",
+        "isotonic.IsotonicRegression",
+        "preprocessing.KernelCenterer",
+        "preprocessing.LabelEncoder",
+        "preprocessing.MultiLabelBinarizer",
+        "preprocessing.QuantileTransformer",
+        "preprocessing.SplineTransformer",
+    ),
+    _BASELINE: ("dummy.DummyClassifier", "dummy.DummyRegressor"),
+}
+
+REFUSED: dict[str, str] = {
+    f"sklearn.{name}": reason for reason, names in _BY_REASON.items() for name in names
+}
+"""Reason by dotted name."""

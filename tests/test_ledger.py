@@ -1,0 +1,51 @@
+"""Every public estimator of scikit-learn is in the table, or refused for a reason."""
+
+import importlib
+import warnings
+
+import pytest
+from sklearn.utils import all_estimators
+
+import pipegrad as pg
+from pipegrad.registry import dotted_name, lookup, rows
+from pipegrad.sources.sklearn.refused import REFUSED
+
+
+def _estimators() -> list[tuple[str, type]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return all_estimators()
+
+
+@pytest.mark.parametrize(("name", "kind"), _estimators())
+def test_each_estimator_is_in_the_table_or_refused(name: str, kind: type) -> None:
+    translated = lookup(kind) is not None
+    refused = dotted_name(kind) in REFUSED
+    assert translated != refused, f"{dotted_name(kind)}: in both, or in neither"
+
+
+def test_every_row_serves_a_class_that_exists() -> None:
+    optional = {"sklearn.frozen.FrozenEstimator"}  # since scikit-learn 1.6
+    for name, _ in rows():
+        module, _, attribute = name.rpartition(".")
+        if not name.startswith("sklearn.") or name in optional:
+            continue
+        if "Halving" in name:
+            importlib.import_module("sklearn.experimental.enable_halving_search_cv")
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_supported_lists_rows_with_what_becomes_of_them() -> None:
+    names = {row.name: row for row in pg.supported()}
+    assert names["sklearn.pipeline.Pipeline"].kind == "composite"
+    assert names["sklearn.preprocessing.StandardScaler"].kind == "operator"
+    assert all(row.summary for row in names.values())
+    assert not any(name.startswith("pipegrad.glue") for name in names)
+
+
+def test_why_missing_tells_the_ledger_reason() -> None:
+    from sklearn.naive_bayes import GaussianNB
+
+    from pipegrad.registry import why_missing
+
+    assert "naive Bayes" in why_missing(GaussianNB)
