@@ -97,12 +97,14 @@ def graph_svg(graph: Graph) -> str:
 
 def _table(graph: Graph) -> str:
     """The steps with their reasons, folded away."""
-    head = "".join(f"<th>{name}</th>" for name in ("step", "class", "status", "numbers", "why"))
+    left = 'style="text-align:left"'
+    names = ("step", "class", "status", "numbers", "why")
+    head = "".join(f"<th {left}>{name}</th>" for name in names)
     rows = []
     for step in graph:
         numbers = f"{step.parameters:,}" if step.parameters else ""
         cells = (step.name, short_kind(step), step.status, numbers, step.reason)
-        row = "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in cells)
+        row = "".join(f"<td {left}>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr>{row}</tr>")
     return (
         '<details style="font-size:.85em"><summary>The steps, and why</summary>'

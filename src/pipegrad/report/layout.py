@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-_SWEEPS = 8
+_SWEEPS, _SETTLE = 8, 200
 
 
 @dataclass
@@ -136,7 +136,7 @@ def _spread(layers: list[list[Node]], gap: float) -> float:
     """Centre each node between its neighbours as far as the others of its layer let it."""
     for layer in layers:
         _set(layer, [0.0] * len(layer), gap)
-    for sweep in range(4 * _SWEEPS):
+    for sweep in range(_SETTLE):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             _set(layer, [_wish(node) for node in layer], gap)
     left = min(n.x - n.width / 2 for layer in layers for n in layer)
