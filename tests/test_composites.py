@@ -62,7 +62,7 @@ import pipegrad as pg
 from pipegrad.testing import DATASETS, assert_close, identical, perturb
 
 SKLEARN = parse_version(sklearn.__version__)
-PREDICTIONS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+PREDICTIONS = ("predict", "predict_proba", "decision_function")
 
 
 def dense(values: Any) -> Any:

@@ -195,6 +195,8 @@ class GraphBuilder:
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
         """Unfold an operator that takes ``source``; give the name of the value that comes out."""
         row = lookup(type(operator))
+        if row is not None:
+            _check_fitted(operator, path)
         if isinstance(row, Expansion) and row.refuse(operator) is None:
             value = row.expand(operator, self, source, path, method)
             self.composites.append(Composite(path, source, method, value, operator))
@@ -246,6 +248,21 @@ def with_status(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
     """The same graph with some fields of its steps replaced."""
     steps = tuple(replace(step, **changes.get(step.name, {})) for step in graph.steps)
     return replace(graph, steps=steps)
+
+
+def _check_fitted(operator: Any, path: str) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import check_is_fitted
+
+    # A pipeline is as fitted as its steps, each of which is asked for itself.
+    if isinstance(operator, Pipeline) or not hasattr(operator, "fit"):
+        return
+    try:
+        check_is_fitted(operator)
+    except NotFittedError:
+        place = f" at {path!r}" if path else ""
+        raise NotFittedError(f"The {type(operator).__name__}{place} is not fitted yet.") from None
 
 
 def _default_name(operator: Any) -> str:

@@ -63,8 +63,9 @@ class PipelineModule(nn.Module):
             for step in self._neural()
         ]
         last = self._module(graph.output)
-        predicts = isinstance(last, Predictor) and last.method == "score"
-        self.head: Head | None = last.head if predicts else None
+        self.head: Head | None = None
+        if isinstance(last, Predictor) and last.method == "score":
+            self.head = last.head
 
     # -- the forward pass --------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class PipelineModule(nn.Module):
 
     @available_if(_transforms)
     def transform(self, X: Any) -> Any:
-        """Columns (n, k): dense, or CSR where the source gives CSR; a DataFrame if it was told to."""
+        """Columns (n, k): dense, CSR or a DataFrame, as the source gives them."""
         out = self._score(X)
         if isinstance(out, SparseRows):
             return sparse.csr_matrix(

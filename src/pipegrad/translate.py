@@ -145,7 +145,6 @@ def check_arguments(translate: Any, init: Any = "fitted", data: Any = None) -> N
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
 
     if isinstance(source, type) or not hasattr(source, "get_params"):
         raise ArgumentError(
@@ -153,22 +152,15 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
         )
     copied = copy.deepcopy(source)
     try:
-        check_is_fitted(copied)
-    except NotFittedError:
+        unfold(copied)
+    except NotFittedError as error:
         if data is not None:
             return copied.fit(*data)
         raise NotFittedError(
-            f"This {type(source).__name__} is not fitted yet. Call fit first, or pass "
-            "to_torch(..., init='random', data=(X, y)) for random weights."
+            f"{error} Call fit first, or pass to_torch(..., init='random', data=(X, y)) for "
+            "random weights."
         ) from None
     return copied
-
-
-def _widest_type(net: nn.Module) -> torch.dtype:
-    """One type for all: a scaler fitted on float32 keeps float64, what follows it does not."""
-    tensors = [*net.parameters(), *net.buffers()]
-    kinds = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float64}
-    return max(kinds, key=lambda kind: torch.finfo(kind).bits)
 
 
 def _modules(graph: Graph) -> dict[str, nn.Module]:
