@@ -187,6 +187,15 @@ def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
     return Predictor(body, head, step.method, classes)
 
 
+def _widest_type(net: nn.Module) -> torch.dtype:
+    """The type that holds every number, so that steps of different precision fit together."""
+    widest = torch.float32
+    for tensor in [*net.parameters(), *net.buffers()]:
+        if tensor.is_floating_point():
+            widest = torch.promote_types(widest, tensor.dtype)
+    return widest
+
+
 def _row(step: Step) -> Translation:
     row = translation(step.operator)
     assert row is not None
