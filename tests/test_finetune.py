@@ -29,6 +29,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import pipegrad as pg
 from pipegrad.finetune._criterion import Criterion, class_weights
 from pipegrad.finetune._loader import split
+from pipegrad.finetune._optim import make_optimizer
 from pipegrad.finetune.losses import get_loss
 
 
@@ -87,6 +88,16 @@ def test_any_optimizer_lowers_the_loss(pipe, regression, held, optim):
     better = pg.from_torch(net)
     assert better.score(X, y) > pipe.score(X, y)
     np.testing.assert_allclose(better.predict(X), net.predict(X), rtol=1e-9)
+
+
+def test_steps_are_relative_to_each_parameter():
+    small, zero = torch.nn.Parameter(torch.tensor([1e-4, 0, 2e-4, 3e-4])), torch.zeros(2)
+    optimizer = make_optimizer(torch.optim.Adam, [small, torch.nn.Parameter(zero)])
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([2e-6, 1e-2])
+    assert optimizer.defaults["fused"]
+    optimizer = make_optimizer(torch.optim.Adam, [small], lr=0.3)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3]
 
 
 def test_history_starts_with_the_untouched_pipeline(pipe, regression, held):
@@ -434,6 +445,7 @@ def test_skorch_callbacks_are_heard(pipe, regression, held):
 
     net = fitted(
         pipe, regression, held, epochs=2, batch_size=100,
+        optim=lambda p: torch.optim.Adam(p, lr=1e-2),
         callbacks=[
             Ears(),
             skorch.callbacks.GradientNormClipping(1.0),

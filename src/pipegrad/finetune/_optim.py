@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError
@@ -19,6 +19,14 @@ _HINT = (
     "(lambda p: torch.optim.Adam(p, lr=1e-3))."
 )
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
+# Their steps are as long as the learning rate, whatever the gradient.
+_STEADY = (
+    *_FUSED,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+)
 
 
 def make_optimizer(
@@ -33,7 +41,8 @@ def make_optimizer(
     parameters : sequence of Parameter
         What it is to train.
     lr : float, optional
-        Learning rate; a class without one gets `LEARNING_RATE`, L-BFGS gets 1 and a line search.
+        Learning rate of all parameters. A class without one gets `LEARNING_RATE`, for Adam and
+        its kin times the size of each parameter; L-BFGS gets 1 and a line search.
     """
     check_optim(optim)
     try:
@@ -75,13 +84,24 @@ def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
         return optim(parameters) if lr is None else optim(parameters, lr=lr)
     if issubclass(optim, torch.optim.LBFGS):
         return optim(parameters, lr=1.0 if lr is None else lr, line_search_fn="strong_wolfe")
-    lr = LEARNING_RATE if lr is None else lr
+    groups: list[Any] = parameters
+    if lr is None:
+        lr = LEARNING_RATE
+        if optim in _STEADY:
+            groups = [{"params": [p], "lr": lr * _size(p)} for p in parameters]
     if optim in _FUSED:
         try:
-            return optim(parameters, lr=lr, fused=True)
+            return optim(groups, lr=lr, fused=True)
         except (RuntimeError, TypeError):
             pass  # Not offered for this device or type.
-    return optim(parameters, lr=lr)
+    return optim(groups, lr=lr)
+
+
+def _size(parameter: Tensor) -> float:
+    """The median of what is not zero: operators differ in scale by orders of magnitude."""
+    values = parameter.detach().abs()
+    values = values[values > 0]
+    return float(values.median()) if values.numel() else 1.0
 
 
 def _name(optim: Any) -> str:

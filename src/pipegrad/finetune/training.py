@@ -90,8 +90,9 @@ def fit(
     y : array of shape (n,) or (n, k), optional
         Targets of the user's own kind; none for clustering.
     optim : callable
-        From parameters to an optimizer. A bare class gets settings that work: Adam and its kin a
-        learning rate of 0.01 (and their fused form where torch has it), L-BFGS a line search.
+        From parameters to an optimizer. A bare class gets settings that work: Adam and its kin
+        take steps of one hundredth of each parameter's own size (in their fused form where torch
+        has it), L-BFGS a line search.
     loss : str, Objective or callable, optional
         Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
         a tensor: one value for each row, or one number. Default: what the last operator itself
@@ -101,7 +102,7 @@ def fit(
     batch_size : int or "auto"
         Rows of a step; "auto" takes all rows for L-BFGS, else up to 256.
     lr : float, optional
-        Learning rate, given to ``optim`` as ``lr=``.
+        Learning rate, given to ``optim`` as ``lr=``: the same for all parameters.
     sample_weight : array of shape (n,), optional
         Weight of each row, in training and in validation.
     validation : float, tuple or None

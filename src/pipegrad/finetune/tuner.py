@@ -57,7 +57,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     batch_size : int or "auto", default="auto"
         Rows of a step.
     lr : float, optional
-        Learning rate, given to ``optim``.
+        Learning rate, given to ``optim``: the same for all parameters.
     validation_fraction : float, default=0.2
         Share of rows put aside; of each class for a classifier.
     patience : int, default=10
