@@ -91,8 +91,8 @@ def fit(
         Targets of the user's own kind; none for clustering.
     optim : callable
         From parameters to an optimizer. A bare class gets settings that work: Adam and its kin
-        take steps of one hundredth of each parameter's own size (in their fused form where torch
-        has it), L-BFGS a line search.
+        take steps of about one hundredth of each parameter's own size (in their fused form where
+        torch has it), L-BFGS a line search.
     loss : str, Objective or callable, optional
         Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
         a tensor: one value for each row, or one number. Default: what the last operator itself
