@@ -66,8 +66,8 @@ def main() -> None:
     medians = {name: float(np.median(seconds)) for name, seconds in times.items()}
     ratio = medians["whole pipeline"] / medians["cached"]
     print(
-        f"{chosen.rows:,} rows of {chosen.words} words, batch {chosen.batch}, {torch.get_num_threads()} threads, "
-        f"medians of {chosen.repeats}: "
+        f"{chosen.rows:,} rows of {chosen.words} words, batch {chosen.batch}, "
+        f"{torch.get_num_threads()} threads, medians of {chosen.repeats}: "
         + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items())
         + f"; the cached epoch is {ratio:.1f} times cheaper (goal: 5)"
     )

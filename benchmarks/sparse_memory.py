@@ -31,7 +31,9 @@ def texts(folder: str | None):
         return table["text"].tolist(), table["group"].to_numpy()
     rng = np.random.default_rng(0)
     y = rng.integers(GROUPS, size=ROWS)
-    words = rng.zipf(1.25, size=(ROWS, WORDS)) % 150_000 + y[:, None] * (rng.random((ROWS, WORDS)) < 0.2)
+    words = rng.zipf(1.25, size=(ROWS, WORDS)) % 150_000 + y[:, None] * (
+        rng.random((ROWS, WORDS)) < 0.2
+    )
     return [" ".join(f"w{w}" for w in row) for row in words], y
 
 

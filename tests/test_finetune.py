@@ -23,7 +23,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 import pipegrad as pg
@@ -91,10 +91,11 @@ def test_any_optimizer_lowers_the_loss(pipe, regression, held, optim):
 
 
 def test_steps_are_relative_to_each_parameter():
-    small, zero = torch.nn.Parameter(torch.tensor([1e-4, 0, 2e-4, 3e-4])), torch.zeros(2)
-    optimizer = make_optimizer(torch.optim.Adam, [small, torch.nn.Parameter(zero)])
+    small = torch.nn.Parameter(torch.tensor([1e-4, 0, 2e-4, 3e-4]))
+    zero, one = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.ones(1))
+    optimizer = make_optimizer(torch.optim.Adam, [small, zero, one])
     rates = [group["lr"] for group in optimizer.param_groups]
-    assert rates == pytest.approx([2e-6, 1e-2])
+    assert rates == pytest.approx([1e-2 / 4**6, 1e-2])
     assert optimizer.defaults["fused"]
     optimizer = make_optimizer(torch.optim.Adam, [small], lr=0.3)
     assert [group["lr"] for group in optimizer.param_groups] == [0.3]
@@ -598,6 +599,15 @@ def test_wrong_data_is_refused(pipe, regression, classes):
     net = pg.to_torch(LogisticRegression().fit(X, y))
     with pytest.raises(pg.ArgumentError, match="dog"):
         net.fit(X, np.where(y == "ant", "dog", y), validation=None)
+
+
+def test_the_host_part_can_be_cached_on_disk(classes, tmp_path):
+    X, y = classes
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(C=0.01))
+    words = np.where(X > 0, "yes", "no")
+    net = pg.to_torch(model.fit(words, y))
+    net.fit(words, y, validation=None, epochs=2, cache=tmp_path)
+    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
 
 
 def test_nothing_to_train(pipe, regression):

@@ -195,13 +195,23 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
 
 def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
     """The host part's output, kept on disk in ``folder`` and found again for the same input."""
+    from pickle import PicklingError
+
     from joblib import Memory
     from joblib import hash as hash_of
 
+    # Those at the doors encode what enters.
+    runs = host.host | {step for step, _ in host.doors}
+    operators = [step.operator for step in host.graph if step.name in runs]
+    try:
+        key = hash_of([operators, host.graph.to_json()])
+    except (PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            "cache= needs steps that can be pickled; give a named function of a module instead of "
+            f"a lambda or a local one. {str(error).splitlines()[0]:.120}"
+        ) from error
     memory = Memory(folder, mmap_mode="r", verbose=0)
-    operators = [s.operator for s in host.graph if s.name in host.host]
-    run = memory.cache(_run, ignore=["host"])
-    return run(host, X, hash_of([operators, host.graph.to_json()]))
+    return memory.cache(_run, ignore=["host"])(host, X, key)
 
 
 def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:

@@ -252,11 +252,11 @@ def with_status(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
 
 def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
-    from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
 
-    # A pipeline is as fitted as its steps, each of which is asked for itself.
-    if isinstance(operator, Pipeline) or not hasattr(operator, "fit"):
+    # These are as fitted as their parts, each of which is asked for itself.
+    through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
+    if through or not hasattr(operator, "fit"):
         return
     try:
         check_is_fitted(operator)

@@ -226,8 +226,7 @@ def _why_translated(
 
 def _with_place(step: Step, graph: Graph) -> str:
     before = _trained_before(step, graph)
-    row = lookup(type(step.operator))
-    if before is None or row is None or isinstance(row, Expansion):
+    if before is None or isinstance(lookup(type(step.operator)), Expansion):
         return step.reason
     return f"{step.reason}, and it stands after the trainable step {before!r}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
     if lr is None:
         lr = LEARNING_RATE
         if optim in _STEADY:
-            groups = [{"params": [p], "lr": lr * _size(p)} for p in parameters]
+            groups = _groups_by_size(parameters, lr)
     if optim in _FUSED:
         try:
             return optim(groups, lr=lr, fused=True)
@@ -97,10 +98,21 @@ def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
     return optim(groups, lr=lr)
 
 
+def _groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[str, Any]]:
+    """Operators differ in scale by orders of magnitude, and so must the steps.
+
+    Sizes are rounded to powers of four: few groups, since each costs a call in every step.
+    """
+    found: dict[int, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        found.setdefault(round(math.log(_size(parameter), 4)), []).append(parameter)
+    return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
+
+
 def _size(parameter: Tensor) -> float:
-    """The median of what is not zero: operators differ in scale by orders of magnitude."""
+    """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()
-    values = values[values > 0]
+    values = values[(values > 0) & values.isfinite()]
     return float(values.median()) if values.numel() else 1.0
 
 

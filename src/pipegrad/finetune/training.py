@@ -19,13 +19,13 @@ from torch import Tensor
 
 from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
+from ._data import Data, Validation, aligned, gather, ones
 from ._optim import Optim, make_optimizer, try_optim
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
     from ._loop import Trainer
 
-Validation = float | tuple[Any, ...] | None
 _BATCH_ROWS = 256
 _PROBED_ROWS = 16
 
@@ -91,8 +91,8 @@ def fit(
         Targets of the user's own kind; none for clustering.
     optim : callable
         From parameters to an optimizer. A bare class gets settings that work: Adam and its kin
-        take steps of one hundredth of each parameter's own size (in their fused form where torch
-        has it), L-BFGS a line search.
+        take steps of about one hundredth of each parameter's own size (in their fused form where
+        torch has it), L-BFGS a line search.
     loss : str, Objective or callable, optional
         Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
         a tensor: one value for each row, or one number. Default: what the last operator itself
@@ -171,7 +171,7 @@ def train(
         raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
     optimizer = make_optimizer(options.optim, parameters, options.lr)
     function, objective = make_criterion(options.loss, net.objective, net.head)
-    data = _gather(net, X, y, sample_weight, validation, cache)
+    data = gather(net, X, y, sample_weight, validation, cache)
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
         _warn(_SEEN)
@@ -188,46 +188,9 @@ _SEEN = (
 )
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Encoded rows of both parts with targets and weights.
-
-    ``parts`` holds the row numbers of the training and the validation part within their blocks;
-    where the user named validation rows, the second block is another one.
-    """
-
-    blocks: tuple[Any, ...]
-    targets: tuple[Tensor | None, ...]
-    weights: tuple[Tensor | None, ...]
-    raw: tuple[Any, ...]
-
-
-def _gather(
-    net: PipelineModule, X: Any, y: Any, weight: Any, validation: Validation, cache: Any
-) -> _Data:
-    sets = [(X, y, weight)]
-    if isinstance(validation, tuple):
-        sets.append((*validation, None, None)[:3])
-    names = ("", "validation: ")
-    # Targets first: they are cheap, and the host part may not be.
-    targets, weights = [], []
-    for (rows, target, own), name in zip(sets, names, strict=False):
-        count = _count(rows)
-        targets.append(_target(net, target, count, name))
-        weights.append(_weights(own, count, name, targets[-1], net))
-    blocks = [net.encode(rows) if cache is None else net.encode(rows, cache) for rows, *_ in sets]
-    for block, name in zip(blocks, names, strict=False):
-        if len(block) == 0:
-            raise ArgumentError(f"{name}X has no rows.")
-    if any(w is not None for w in weights):
-        pairs = zip(weights, blocks, strict=True)
-        weights = [_ones(net, len(b)) if w is None else w for w, b in pairs]
-    return _Data(tuple(blocks), tuple(targets), tuple(weights), tuple(s[1] for s in sets))
-
-
 def _make_trainer(
     net: PipelineModule,
-    data: _Data,
+    data: Data,
     objective: Any,
     function: Any,
     optimizer: torch.optim.Optimizer,
@@ -258,7 +221,7 @@ def _make_trainer(
                 "your own."
             )
     criterion, weights = _weigh(net, data, objective, function, index, task)
-    targets = _aligned(net, data)
+    targets = aligned(net, data)
     rows = [
         Rows(b, t, w, np.arange(len(b)), raw)
         for b, t, w, raw in zip(data.blocks, targets, weights, data.raw, strict=True)
@@ -280,21 +243,9 @@ def _make_trainer(
     )
 
 
-def _aligned(net: PipelineModule, data: _Data) -> list[Tensor | None]:
-    """A single column of numbers as the score has it: (n,) or (n, 1)."""
-    with torch.no_grad():
-        score = net(data.blocks[0][:1])
-    return [
-        t.reshape(-1, *score.shape[1:])
-        if t is not None and t.is_floating_point() and t[:1].numel() == score.numel() == 1
-        else t
-        for t in data.targets
-    ]
-
-
 def _weigh(
     net: PipelineModule,
-    data: _Data,
+    data: Data,
     objective: Any,
     function: Any,
     index: NDArray[np.int64],
@@ -305,7 +256,7 @@ def _weigh(
     weights = list(data.weights)
     if objective.class_weight is None or data.targets[0] is None:
         return Criterion(function, name=name), weights
-    like = _ones(net, 1)
+    like = ones(net, 1)
     targets = [t for t in data.targets if t is not None]
     labels = net.classes_ if task == "classification" else None
     own, table = class_weights(objective, torch.cat(targets), index, labels, task)
@@ -418,49 +369,6 @@ def _own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Itera
                 with torch.cuda.device(one):
                     torch.cuda.manual_seed(int(seed))
         yield
-
-
-def _target(net: PipelineModule, y: Any, count: int | None, name: str) -> Tensor | None:
-    if net.head is not None and net.head.task == "clustering":
-        return None
-    if y is None:
-        if net.head is not None:
-            raise ArgumentError(f"{name}y is missing, and the loss compares with it.")
-        return None
-    given = _count(y)
-    if count is not None and given is not None and count != given:
-        raise ArgumentError(f"{name}X has {count} rows, y has {given}.")
-    return net.encode_target(y)
-
-
-def _weights(
-    weight: Any, count: int | None, name: str, target: Tensor | None, net: PipelineModule
-) -> Tensor | None:
-    if weight is None:
-        return None
-    values = np.asarray(weight, dtype=np.float64)
-    if count is None and target is not None:
-        count = target.shape[0]
-    if values.ndim != 1 or (count is not None and len(values) != count):
-        raise ArgumentError(
-            f"{name}sample_weight has shape {values.shape}; it needs one weight for each of "
-            f"{count} rows."
-        )
-    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
-    return torch.from_numpy(values).to(_ones(net, 1))
-
-
-def _ones(net: PipelineModule, count: int) -> Tensor:
-    like = next(iter(net.trainable_parameters().values()))
-    return torch.ones(count, dtype=like.dtype, device=like.device)
-
-
-def _count(rows: Any) -> int | None:
-    shape = getattr(rows, "shape", None)
-    if shape is not None and len(shape):
-        return int(shape[0])
-    return len(rows) if hasattr(rows, "__len__") else None
 
 
 def _check_validation(validation: Any) -> None:

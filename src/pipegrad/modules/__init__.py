@@ -29,9 +29,13 @@ from ._projection import Pattern, Projection, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._sparse import Block, SparseRows, dense
+from ._trees import AS_ZERO, NAN, ZERO, Simplex, TreeEnsemble
 
 __all__ = [
+    "AS_ZERO",
+    "NAN",
     "NONE",
+    "ZERO",
     "AdditiveChi2Features",
     "Apply",
     "Average",
@@ -71,10 +75,12 @@ __all__ = [
     "RandomFourierFeatures",
     "Rescale",
     "Select",
+    "Simplex",
     "SparseProjection",
     "SparseRows",
     "Standardize",
     "Threshold",
+    "TreeEnsemble",
     "Vote",
     "Votes",
     "YeoJohnson",

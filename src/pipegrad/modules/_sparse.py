@@ -64,9 +64,7 @@ class SparseRows:
     def rows(self) -> Tensor:
         """Row of each entry, shape (n_entries,)."""
         count = self.starts.shape[0] - 1
-        return torch.repeat_interleave(
-            torch.arange(count, device=self.device), self.starts.diff()
-        )
+        return torch.repeat_interleave(torch.arange(count, device=self.device), self.starts.diff())
 
     def matmul(self, weight: Tensor) -> Tensor:
         """Product with a dense matrix ``(width, outputs)``; shape (n_rows, outputs)."""

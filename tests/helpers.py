@@ -1,0 +1,101 @@
+"""What several test files share: fitted sources and their comparison with modules."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+import pipegrad as pg
+from pipegrad.testing import DATASETS, assert_close, identical, perturb
+
+PREDICTIONS = ("predict", "predict_proba", "decision_function")
+
+
+def dense(values: Any) -> Any:
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
+def fitted(estimator: Any, X: Any, y: Any = None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X, y)
+
+
+def answers(source: Any, X: Any, methods: tuple[str, ...] | None = None) -> dict[str, Any]:
+    if methods is None:
+        methods = PREDICTIONS if hasattr(source, "predict") else ("transform",)
+    return {m: getattr(source, m)(X) for m in methods if hasattr(source, m)}
+
+
+def assert_alike(net: pg.PipelineModule, source: Any, X: Any, tolerance: float = 1e-9) -> None:
+    theirs = answers(source, X)
+    ours = answers(net, X, tuple(theirs))
+    assert ours.keys() == theirs.keys()
+    for method, desired in theirs.items():
+        assert type(ours[method]) is type(desired), method
+        if hasattr(desired, "columns"):
+            assert list(ours[method].columns) == list(desired.columns)
+            assert ours[method].index.equals(desired.index)
+        assert_close(ours[method], desired, tolerance, method)
+
+
+def check(source: Any, X: Any, other: Any = None, tolerance: float = 1e-9, **options: Any) -> Any:
+    """Parity, untouched and perturbed round trip of a fitted source; gives its module."""
+    answers(source, X)  # some composites of scikit-learn note names when they first answer
+    before, X_before = copy.deepcopy(source), copy.deepcopy(X)
+    net = pg.to_torch(source, **options)
+    assert_alike(net, source, X, tolerance)
+    if other is not None:
+        assert_alike(net, source, other, tolerance)
+    assert identical(source, pg.from_torch(net))
+    if net.trainable_parameters():
+        first = answers(net, X)
+        perturb(net)
+        moved = answers(net, X)
+        floats = [m for m in first if not isinstance(first[m], np.ndarray) or m != "predict"]
+        same = [np.array_equal(dense(first[m]), dense(moved[m])) for m in floats]
+        assert not floats or not all(same)
+        changed = pg.from_torch(net)
+        assert type(changed) is type(source)
+        assert_alike(net, changed, X, tolerance)
+        assert not identical(source, changed)
+    assert identical(before, source), "the user's object changed"
+    same = X.equals(X_before) if hasattr(X, "equals") else identical(X, X_before)
+    assert same, "the user's data changed"
+    return net
+
+
+def table(rows: int = 80, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "a": rng.normal(size=rows),
+            "b": rng.normal(3, 10, rows),
+            "color": rng.choice(["red", "green", "blue"], rows),
+            "c": rng.exponential(size=rows),
+            "count": rng.integers(0, 9, rows),
+            "note": rng.choice(["big red bus", "small boat", "red boat by night"], rows),
+        },
+        index=np.arange(rows) + 100,
+    )
+
+
+def target(X: pd.DataFrame, kind: str = "regression") -> Any:
+    y = X["a"] - 0.2 * X["b"] + (X["color"] == "red") + 0.3 * X["count"]
+    y = y.to_numpy() + np.random.default_rng(1).normal(size=len(X)) * 0.1
+    if kind == "binary":
+        return np.where(y > np.median(y), "yes", "no")
+    if kind == "multiclass":
+        return np.array(["ant", "bee", "cat"])[np.digitize(y, np.quantile(y, [0.33, 0.66]))]
+    return y
+
+
+def fit_on(name: str, estimator: Any) -> tuple[Any, Any]:
+    X, y = DATASETS[name]()
+    return fitted(estimator, X, y), X
