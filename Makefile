@@ -39,8 +39,9 @@ format: $(VENV)/.installed-dev  ## Put the code into its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-test  ## Draw the pictures of the documentation again
+docs: $(VENV)/.installed-test  ## Make the pictures and the table of the documentation again
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_table.py
 
 benchmarks: $(VENV)/.installed-test  ## Measure what the design promises
 	@set -e; for script in benchmarks/[a-z]*.py; do \

@@ -1,7 +1,9 @@
 """Every public estimator of scikit-learn is in the table, or refused for a reason."""
 
 import importlib
+import importlib.util
 import warnings
+from pathlib import Path
 
 import pytest
 from sklearn.utils import all_estimators
@@ -49,3 +51,13 @@ def test_why_missing_tells_the_ledger_reason() -> None:
     from pipegrad.registry import why_missing
 
     assert "naive Bayes" in why_missing(GaussianNB)
+
+
+def test_the_page_of_operators_is_up_to_date() -> None:
+    folder = Path(__file__).parents[1] / "docs"
+    spec = importlib.util.spec_from_file_location("make_table", folder / "make_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_table)
+    assert make_table.page() == (folder / "operators.md").read_text(encoding="utf-8"), "make docs"

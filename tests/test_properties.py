@@ -25,7 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 
 import pipegrad as pg
 from helpers import answers
@@ -80,11 +80,15 @@ def pool(task: str) -> list[Any]:
             continue
         if task != "transform" and _task(head) != _task_of(task):
             continue
+        X, y = data("regression" if head is None else task)
         try:
-            quietly(copy.deepcopy(fresh).fit, *data("regression" if head is None else task))
+            fitted = quietly(copy.deepcopy(fresh).fit, X, y)
         except (ValueError, TypeError):
             continue
-        found.append(fresh)
+        # With some options LassoLars answers (n, 1) to a target (n,), of which ensembles make
+        # nonsense.
+        if head is None or fitted.predict(X).ndim == 1:
+            found.append(fresh)
     return found
 
 
@@ -177,10 +181,13 @@ def predictors(task: str) -> st.SearchStrategy[Any]:
 
 
 def _fit(source: Any, task: str) -> tuple[Any, Any]:
+    # One after the other they would fill the memory.
+    wide = [p for p in source.get_params().values() if type(p) is PolynomialFeatures]
+    assume(len(wide) <= 1)
     X, y = data(task)
     try:
         return quietly(copy.deepcopy(source).fit, X, y), X
-    except (ValueError, TypeError, FloatingPointError):
+    except (ValueError, TypeError, ArithmeticError):
         # Too few columns for an operator, a logarithm of negative numbers, and so on.
         event("scikit-learn refuses to fit it")
         assume(False)

@@ -43,7 +43,9 @@ def partition(
     changes: dict[str, dict[str, Any]] = {}
     for step in graph:
         refusal = refusals[step.name]
-        if step.name in shares:
+        if step.name in neural and _needs_raw_input(step) and neural.intersection(step.inputs):
+            status = "refused", "it takes raw values, not what a module gives"
+        elif step.name in shares:
             status = "trainable", f"shares its numbers with {shares[step.name]!r}"
         elif step.name in trainable:
             status = "trainable", "holds numbers that the loss can reach"
@@ -51,8 +53,6 @@ def partition(
             status = "host", _why_host(step, chosen, reached, refusal)
         elif refusal is not None:
             status = "refused", refusal
-        elif _needs_raw_input(step) and neural.intersection(step.inputs):
-            status = "refused", "it takes raw values, not what a module gives"
         else:
             status = "translated", _why_translated(step, graph, neural, chosen, reached)
         count = 0 if step.name in shares else trainable.get(step.name, 0)

@@ -52,5 +52,5 @@ def supported() -> list[Supported]:
             (type(row).__doc__ or "").strip().split("\n")[0],
         )
         for name, row in rows()
-        if not name.startswith("pipegrad.glue.")
+        if not name.startswith(("pipegrad.glue.", "pipegrad.sources."))
     ]

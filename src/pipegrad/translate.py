@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, translation, unfold
@@ -118,17 +118,11 @@ def from_torch(net: PipelineModule) -> Any:
         raise ArgumentError(
             f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
         )
-    _check_numbers(net)
+    changes = list(_changes(net))
     memo: dict[int, Any] = {}
     result = copy.deepcopy(net.source, memo)
-    written: set[int] = set()
-    for step in net._neural():
-        if id(step.operator) in written:
-            continue
-        written.add(id(step.operator))
-        row, module = _row(step), _body(net._module(step.name))
-        if _changed(module, row.to_torch(step.operator)):
-            row.write_back(module, memo[id(step.operator)])
+    for step, module in changes:
+        _row(step).write_back(module, memo[id(step.operator)])
     return result
 
 
@@ -217,19 +211,31 @@ def _randomise(net: PipelineModule) -> None:
             reset()
 
 
-def _check_numbers(net: PipelineModule) -> None:
-    bad = [name for name, p in net.named_parameters() if not torch.isfinite(p).all()]
-    if bad:
-        raise WriteBackError(
-            f"Numbers that are not finite in {', '.join(bad)}; nothing was written. "
-            "Train with a smaller learning rate, or from the start again."
-        )
+def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
+    """The steps whose numbers differ from what their operators hold, each operator once."""
+    seen: set[int] = set()
+    for step in net._neural():
+        if id(step.operator) in seen:
+            continue
+        seen.add(id(step.operator))
+        module = _body(net._module(step.name))
+        then = _row(step).to_torch(step.operator).state_dict()
+        now = {name: value.cpu() for name, value in module.state_dict().items()}
+        if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
+            _check_finite(step, now, then)
+            yield step, module
 
 
-def _changed(module: nn.Module, fresh: nn.Module) -> bool:
-    """Whether any number differs from what the operator itself would give at this precision."""
-    then = fresh.state_dict()
-    for name, value in module.state_dict().items():
-        if not torch.equal(value.cpu(), then[name].to(value.dtype)):
-            return True
-    return False
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def _check_finite(step: Step, now: dict[str, Tensor], then: dict[str, Tensor]) -> None:
+    for name, value in now.items():
+        # A number that was missing in the source may stay so.
+        before = then[name] if then[name].shape == value.shape else torch.zeros_like(value)
+        if (~torch.isfinite(value) & torch.isfinite(before)).any():
+            raise WriteBackError(
+                f"Training left numbers that are not finite in {step.name!r} ({name}); nothing was "
+                "written. Train again from the start, with a smaller learning rate."
+            )

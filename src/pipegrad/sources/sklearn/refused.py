@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _TREES = "tree ensembles have no module yet"
 _NEIGHBORS = "answers from stored neighbors; no module yet"
-_TEXT = "reads texts or dictionaries, which carry no gradient; it runs on the host"
+_TEXT = "reads texts or dictionaries, which carry no gradient"
 _NO_NEW_ROWS = "knows no answer for rows that it was not fitted on"
 _DENSITY = "a density, covariance or outlier estimate; no module yet"
 _BAYES = "naive Bayes; no module yet"
@@ -16,7 +16,7 @@ _DECOMPOSITION = "needs its own solver for each new row, or has no module yet"
 _META = "a composite without an expansion yet"
 _NETWORK = "a network; no module yet"
 _PLS = "partial least squares; no module yet"
-_ELEMENT = "a transformer without a module yet; it runs on the host"
+_ELEMENT = "a transformer without a module yet"
 _BASELINE = "learns nothing from the input"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
