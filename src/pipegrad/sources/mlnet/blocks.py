@@ -86,9 +86,7 @@ class Numbers:
 
     def shaped(self, *shape: int) -> Numbers:
         """The same numbers in another shape."""
-        return replace(
-            self, values=self.values.reshape(shape), written=self.written.reshape(shape)
-        )
+        return replace(self, values=self.values.reshape(shape), written=self.written.reshape(shape))
 
 
 @dataclass(frozen=True, eq=False)

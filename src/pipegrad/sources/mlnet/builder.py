@@ -8,13 +8,14 @@ from typing import Any
 
 from ...errors import ModelFileError
 from .archive import Archive
-from .blocks import Block
+from .blocks import Block, Numbers
 from .operators._base import OPAQUE, TRANSFORMS, Input, Operator, Predictor
 from .schema import Column, Schema
-from .types import BOOLEAN, SINGLE, ColumnType, key_type
+from .types import SINGLE, ColumnType
 
 _DEEPEST = 16
 _MOST_COLUMNS = 20_000
+_WIDEST = 1 << 24
 TABLE = "input"
 
 
@@ -79,6 +80,7 @@ class Answer:
     predict: Column
     proba: Column | None = None
     classes: Any = None
+    score: Column | None = None
 
 
 class Builder:
@@ -110,12 +112,11 @@ class Builder:
             kind = SINGLE if width is None else SINGLE.sized(width)
             column = self.raw(name, kind, missing=reason)
             self.add([column])
-        if width is not None and column.type.width != width:
-            if column.raw or column.type.size != 0:
-                raise self.archive.fail(
-                    f"{where or 'a step'!r} takes {width} numbers, and column {name!r} has "
-                    f"{column.type.width}."
-                )
+        if width is not None and column.type.size != 0 and column.type.width != width:
+            raise self.archive.fail(
+                f"{where or 'a step'!r} takes {width} numbers, and column {name!r} has "
+                f"{column.type.width}."
+            )
         return column
 
     def add(self, columns: list[Column]) -> None:
@@ -123,6 +124,8 @@ class Builder:
         if len(self.schema.columns) + len(columns) > _MOST_COLUMNS:
             raise self.archive.fail(f"it has more than {_MOST_COLUMNS} columns.")
         for column in columns:
+            if column.type.width > _WIDEST:
+                raise self.archive.fail(f"column {column.name!r:.80} is wider than {_WIDEST}.")
             if column.name in self._named:
                 self.archive.charge(len(self.schema.columns) // 8)
             self._named.add(column.name)
@@ -172,12 +175,8 @@ class Builder:
         """A transform that needs .NET: the table must have its columns."""
         self.unserved.append(f"{_short(node.path)!r} ({node.block.loader})")
         reason = f"{node.block.loader} {OPAQUE[node.block.signature]}"
-        for name, kind in _opaque_columns(node):
-            if name not in self._named:
-                self.add([self.raw(name, kind, missing=reason)])
-            else:
-                hidden = self.raw(name, kind, missing=reason)
-                self.add([hidden])
+        columns = _opaque_columns(node)
+        self.add([self.raw(name, kind, missing=reason) for name, kind in columns])
 
     # -- predictors ----------------------------------------------------------------------------
 
@@ -187,7 +186,7 @@ class Builder:
         predictor: Predictor,
         features: tuple[Column, ...],
         *,
-        threshold: float = 0.0,
+        threshold: Numbers | None = None,
         by: str = "Score",
         label: Column | None = None,
         names: tuple[str, str, str] = ("PredictedLabel", "Score", "Probability"),
@@ -220,13 +219,3 @@ def _text_columns(node: Node) -> list[tuple[str, ColumnType]]:
             reader = inner.reader()
             return [(reader.name(), SINGLE.sized(0)) for _ in range(min(reader.i4(), 1))]
     raise node.unknown()
-
-
-def pick_labels(label: Column | None, classes: int, names: Any = None) -> ColumnType:
-    """The type of PredictedLabel: a key over the classes."""
-    if label is not None and label.type.kind == "Key" and label.type.values is not None:
-        return key_type(label.type.values, classes)
-    return key_type(names, classes)
-
-
-__all__ = ["BOOLEAN", "Answer", "Builder", "Made", "Node", "pick_labels"]

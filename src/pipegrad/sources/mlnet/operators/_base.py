@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from ....glue import Glue
 from ..blocks import Block, Numbers
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, kw_only=True)
-class Operator:
+class Operator(Glue):
     """One learned function of an ML.NET model: its numbers, and nothing of torch.
 
     Parameters
@@ -24,6 +25,12 @@ class Operator:
 
     loader: str = ""
 
+    def run(self, *values: Any) -> Any:
+        """Its answer for arrays with the same rows: that of its module."""
+        from ..translations._base import evaluate
+
+        return evaluate(self, *values)
+
     def numbers(self) -> Iterator[Numbers]:
         """Every number that training may change, those of inner operators as well."""
         for one in fields(self):
@@ -31,9 +38,19 @@ class Operator:
 
     def patches(self) -> Iterator[tuple[Any, bytes]]:
         """Places in the file and the bytes that go there."""
-        for numbers in self.numbers():
-            if numbers.changed:
-                yield numbers.place, numbers.bytes()
+        for one in fields(self):
+            yield from _patches(getattr(self, one.name))
+
+
+def _patches(value: Any) -> Iterator[tuple[Any, bytes]]:
+    if isinstance(value, Numbers):
+        if value.changed:
+            yield value.place, value.bytes()
+    elif isinstance(value, Operator):
+        yield from value.patches()
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _patches(item)
 
 
 def _numbers(value: Any) -> Iterator[Numbers]:
@@ -64,6 +81,8 @@ class Predictor:
         How many classes or clusters there are.
     labels : array, optional
         Their names, where the predictor has them.
+    probabilities : bool
+        Whether the scores of several classes are probabilities.
     """
 
     task: str
@@ -72,6 +91,7 @@ class Predictor:
     calibrator: Operator | None = None
     classes: int = 0
     labels: Any = None
+    probabilities: bool = False
 
 
 Transform = Callable[["Node", "Builder"], None]
@@ -143,6 +163,11 @@ def read_calibrator(node: Node) -> Operator:
         raise node.unknown()
     row.check(node.block)
     return row.read(node)  # type: ignore[no-any-return]
+
+
+def differ(width: int, features: int) -> bool:
+    """Whether a predictor takes other than the features before it; 0 if their number varies."""
+    return features not in (0, width)
 
 
 _CALIBRATED = ("PMIXCALP", "CALIPRED", "FTWTCALP")

@@ -19,12 +19,6 @@ class Calibrated(Operator):
     score: Operator
     calibrator: Operator | None
 
-    def patches(self):  # type: ignore[no-untyped-def]
-        """Those of both."""
-        yield from self.score.patches()
-        if self.calibrator is not None:
-            yield from self.calibrator.patches()
-
 
 @dataclass(eq=False, kw_only=True)
 class OneVersusAll(Operator):
@@ -32,11 +26,6 @@ class OneVersusAll(Operator):
 
     parts: tuple[Calibrated, ...]
     normalize: bool
-
-    def patches(self):  # type: ignore[no-untyped-def]
-        """Those of the parts."""
-        for part in self.parts:
-            yield from part.patches()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -46,19 +35,12 @@ class PairwiseCoupling(Operator):
     parts: tuple[Calibrated, ...]
     classes: int
 
-    def patches(self):  # type: ignore[no-untyped-def]
-        """Those of the parts."""
-        for part in self.parts:
-            yield from part.patches()
-
 
 def _part(node: Node, features: int) -> Calibrated:
     inner = read_predictor(node, features)
     if inner.task != "binary" or inner.link is not None:
         raise node.block.fail("is no predictor of two classes")
-    return Calibrated(
-        score=inner.score, calibrator=inner.calibrator, loader=node.block.loader
-    )
+    return Calibrated(score=inner.score, calibrator=inner.calibrator, loader=node.block.loader)
 
 
 @predictor("TLC OVA ")
@@ -76,7 +58,9 @@ def read_one_versus_all(node: Node, features: int) -> Predictor:
         raise reader.fail("has parts without probabilities")
     operator = OneVersusAll(parts=parts, normalize=normalize, loader=node.block.loader)
     link = Softmax(loader=node.block.loader) if formula == 2 else None
-    return Predictor("multiclass", operator, link=link, classes=count)
+    return Predictor(
+        "multiclass", operator, link=link, classes=count, probabilities=formula > 0
+    )
 
 
 @predictor("TLC PKPD")
@@ -97,4 +81,4 @@ def read_pairwise_coupling(node: Node, features: int) -> Predictor:
     if any(part.calibrator is None for part in parts):
         raise reader.fail("has parts without probabilities")
     operator = PairwiseCoupling(parts=parts, classes=count, loader=node.block.loader)
-    return Predictor("multiclass", operator, classes=count)
+    return Predictor("multiclass", operator, classes=count, probabilities=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..blocks import Numbers
 from ..random import gaussian_frequencies
-from ._base import Operator, Predictor, predictor, transform
+from ._base import Operator, Predictor, differ, predictor, transform
+from .vectors import Weights, read_point
 
 if TYPE_CHECKING:
     from ..builder import Builder, Node
@@ -26,10 +27,9 @@ class Projection(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Centroids(Operator):
-    """Squared distances to centers; a center that is stored sparsely has its indices."""
+    """Squared distances to centers."""
 
-    centers: tuple[Numbers, ...]
-    indices: tuple[NDArray[np.int64] | None, ...]
+    centers: tuple[Weights, ...]
     features: int
 
 
@@ -70,9 +70,7 @@ def read_pca(node: Node, builder: Builder) -> None:
         origin = reader.counted_numbers()
         if origin.values.size not in (0, rank):
             raise reader.fail("has a mean of another rank")
-        operator = Projection(
-            directions=directions, origin=origin if origin.values.size else None
-        )
+        operator = Projection(directions=directions, origin=origin if origin.values.size else None)
         added.append(builder.give(node, out, column.type.sized(rank), operator, column))
     reader.done()
     builder.add(added)
@@ -152,34 +150,12 @@ def read_kmeans(node: Node, features: int) -> Predictor:
     reader = node.block.reader()
     reader.float_size()
     count, width = reader.count(4, "centers", least=1), reader.i4()
-    if width != features:
+    if differ(width, features) or not 0 < width <= 1 << 24:
         raise reader.fail(f"takes {width} numbers of {features}")
-    centers, indices = [], []
-    for _ in range(count):
-        stored = reader.i4()
-        if not 0 <= stored <= width:
-            raise reader.fail("has a center with more entries than slots")
-        places = None
-        if stored < width:
-            places = increasing(reader, reader.array(stored), width)
-        indices.append(places)
-        centers.append(reader.numbers(stored))
+    centers = tuple(read_point(reader, width) for _ in range(count))
     reader.done()
-    operator = Centroids(
-        centers=tuple(centers),
-        indices=tuple(indices),
-        features=width,
-        loader=node.block.loader,
-    )
+    operator = Centroids(centers=centers, features=width, loader=node.block.loader)
     return Predictor("clustering", operator, classes=count)
-
-
-def increasing(reader, places: NDArray[np.int32], width: int) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
-    """Indices of a sparse vector, checked."""
-    places = places.astype(np.int64)
-    if len(places) and (places[0] < 0 or places[-1] >= width or (np.diff(places) <= 0).any()):
-        raise reader.fail("has indices that do not rise, or reach too far")
-    return places
 
 
 @predictor("PCA ANOM")
@@ -189,7 +165,7 @@ def read_anomaly(node: Node, features: int) -> Predictor:
     reader.float_size()
     width, rank = reader.i4(), reader.i4()
     centered = reader.flag()
-    if width != features:
+    if differ(width, features):
         raise reader.fail(f"takes {width} numbers of {features}")
     mean = reader.numbers(width)
     directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)

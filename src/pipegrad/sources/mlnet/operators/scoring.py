@@ -36,7 +36,7 @@ class Softmax(Operator):
 class Above(Operator):
     """Whether the score is above a threshold; as a key, 2 or 1."""
 
-    threshold: Numbers
+    threshold: Numbers | None
     key: bool = False
 
 
@@ -52,7 +52,7 @@ def columns_of_predictor(
     node: Node,
     predictor: Predictor,
     features: tuple[Column, ...],
-    threshold: Any,
+    threshold: Numbers | None,
     by: str,
     label: Column | None,
     names: tuple[str, str, str],
@@ -63,7 +63,11 @@ def columns_of_predictor(
     label_name, score_name, probability_name = names
     inputs = tuple(column.value for column in features)
     raw = builder.step(
-        predictor.score, inputs, score_name, node, "score" if predictor.task != "anomaly" else "transform"
+        predictor.score,
+        inputs,
+        score_name,
+        node,
+        "score" if predictor.task != "anomaly" else "transform",
     )
     output = value = raw
     if predictor.link is not None:
@@ -81,8 +85,8 @@ def columns_of_predictor(
     decided = _label(builder, node, predictor, score, probability, threshold, by, label, label_name)
     builder.add([decided, score] + ([] if probability is None else [probability]))
     classes = np.array([False, True]) if decided.type is BOOLEAN else decided.type.values
-    proba = score if predictor.task == "multiclass" else probability
-    builder.answer = Answer(predictor.task, output, decided, proba, classes)
+    proba = score if predictor.probabilities else probability
+    builder.answer = Answer(predictor.task, output, decided, proba, classes, score)
 
 
 def _calibrated(
@@ -103,7 +107,7 @@ def _label(
     predictor: Predictor,
     score: Column,
     probability: Column | None,
-    threshold: Any,
+    threshold: Numbers | None,
     by: str,
     label: Column | None,
     name: str,
@@ -122,7 +126,7 @@ def _label(
 def _label_type(label: Column | None, predictor: Predictor) -> ColumnType:
     count = predictor.classes or 2
     known = label is not None and label.type.kind == "Key" and label.type.values is not None
-    if known and label is not None and len(label.type.values) == count:  # type: ignore[arg-type]
+    if known and label is not None and len(label.type.values) == count:
         return key_type(label.type.values, count)
     return key_type(predictor.labels, count)
 
@@ -134,10 +138,11 @@ def _label_type(label: Column | None, predictor: Predictor) -> ColumnType:
 def read_binary(node: Node, builder: Builder) -> None:
     """A predictor whose label is a threshold."""
     reader = node.block.reader()
-    name, threshold, by = reader.name(), reader.number(finite=False), reader.name()
+    name, threshold, by = reader.text(), reader.number(finite=False), reader.name()
     reader.done()
-    features, predictor = _features(node, builder, name)
-    builder.predict(node, predictor, (features,), threshold=threshold, by=by)  # type: ignore[arg-type]
+    # A predictor of the prior alone takes nothing; any column says how many rows there are.
+    features, predictor = _features(node, builder, name or builder.schema.columns[0].name)
+    builder.predict(node, predictor, (features,), threshold=threshold, by=by)
 
 
 @transform("REG PRED", "RANKPRED", "CLUSPRED")
@@ -176,7 +181,7 @@ def read_fields(node: Node, builder: Builder) -> None:
     fields = tuple(builder.see(name, where=node.path) for name in texts)
     width = sum(column.type.width for column in fields)
     predictor = read_predictor(node.child("Model"), width)
-    builder.predict(node, predictor, fields, threshold=threshold, by=by)  # type: ignore[arg-type]
+    builder.predict(node, predictor, fields, threshold=threshold, by=by)
 
 
 @transform("CALTRANS")
@@ -229,7 +234,7 @@ def _scorer(
     inner = node.child("SchemaBindableMapper").child("Predictor")
     predictor = read_predictor(inner, features.type.width)
     names = tuple(name + suffix for name in ("PredictedLabel", "Score", "Probability"))
-    builder.predict(node, predictor, (features,), names=names, **options)  # type: ignore[arg-type]
+    builder.predict(node, predictor, (features,), names=names, **options)
 
 
 def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predictor]:
@@ -251,7 +256,7 @@ def read_last(archive: Any, builder: Builder) -> None:
     features = builder.see(roles["Feature"], where="Predictor")
     label = builder.schema.find(roles.get("Label", ""))
     predictor = read_predictor(node, features.type.width)
-    builder.predict(node, predictor, (features,), label=label, threshold=_zero())  # type: ignore[arg-type]
+    builder.predict(node, predictor, (features,), label=label)
 
 
 def _role_mapping(archive: Any) -> dict[str, str]:
@@ -262,7 +267,3 @@ def _role_mapping(archive: Any) -> dict[str, str]:
     lines = [line for line in text.splitlines() if line and not line.startswith("#@")]
     pairs = [line.split("\t") for line in lines[1:1000]]
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
-
-def _zero() -> Any:
-    return None
