@@ -50,7 +50,7 @@ class NamedPipeline(PipelineModule):
             name: step for name, step in self.graph.columns.items() if self._can_make(step, table)
         }
         if not wanted:
-            self._host.value(self._missing(self.graph.output, table)[0], {INPUT: table})
+            self._require([self.graph.output], table)
         return self._columns(table, wanted)
 
     @available_if(_answers("predict"))
@@ -76,7 +76,9 @@ class NamedPipeline(PipelineModule):
 
     def encode(self, X: Any, cache: Any = None) -> Any:
         """Run the host part once; give what flows into the neural part."""
-        return super().encode(read_table(X), cache)
+        table = read_table(X)
+        self._require([self.graph.output], table)
+        return super().encode(table, cache)
 
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
@@ -93,8 +95,9 @@ class NamedPipeline(PipelineModule):
     # -- inside --------------------------------------------------------------------------------
 
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
-        name = self.source.answers[method]
-        columns = self._columns(read_table(X), {name: self.graph.columns[name]})
+        name, table = self.source.answers[method], read_table(X)
+        self._require([self.graph.columns[name]], table)
+        columns = self._columns(table, {name: self.graph.columns[name]})
         return self.source.answer_of(method, columns[name])
 
     def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
@@ -118,16 +121,15 @@ class NamedPipeline(PipelineModule):
         return found
 
     def _can_make(self, step: str, table: Any) -> bool:
-        return not self._missing(step, table)
+        return all(self.source.reads(op, table) for op in self._readers([step]))
 
-    def _missing(self, step: str, table: Any) -> list[str]:
-        """Steps behind this one that pick a raw column which the table lacks."""
-        needed = self.graph.ancestors(step)
-        return [
-            s.name
-            for s in self.graph
-            if s.name in needed and INPUT in s.inputs and not self.source.reads(s.operator, table)
-        ]
+    def _require(self, steps: list[str], table: Any) -> None:
+        self.source.require(self._readers(steps), table)
+
+    def _readers(self, steps: list[str]) -> list[Any]:
+        """The operators behind some steps that take from the table."""
+        needed = set().union(*(self.graph.ancestors(step) for step in steps))
+        return [s.operator for s in self.graph if s.name in needed and INPUT in s.inputs]
 
 
 def _array(value: Any) -> NDArray[Any]:

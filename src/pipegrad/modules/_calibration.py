@@ -149,7 +149,8 @@ class PairwiseCoupling(Module):
         for i in range(self.classes):
             columns.append(self._one(i, own, place))
         out = torch.stack(columns, 1)
-        return out / out.sum(1, keepdim=True)
+        total = out.sum(1, keepdim=True)
+        return out / torch.where(total > 0, total, 1.0)
 
     def _one(self, i: int, own: list[Tensor], place: dict[tuple[int, int], Tensor]) -> Tensor:
         # The pair is at least as likely as either of its classes.
@@ -158,5 +159,6 @@ class PairwiseCoupling(Module):
             if j != i:
                 pair = torch.maximum(place[i, j], torch.maximum(own[i], own[j]))
                 total = total + pair
-        inverse = total / own[i] - (self.classes - 2)
-        return 1 / inverse
+        never = own[i] <= 0
+        inverse = total / torch.where(never, 1.0, own[i]) - (self.classes - 2)
+        return torch.where(never, 0.0, 1 / inverse.clamp(min=1))

@@ -11,7 +11,7 @@ from .archive import Archive
 from .blocks import Block, Numbers
 from .operators._base import OPAQUE, TRANSFORMS, Input, Operator, Predictor
 from .schema import Column, Schema
-from .types import SINGLE, ColumnType
+from .kinds import SINGLE, ColumnType
 
 _DEEPEST = 16
 _MOST_COLUMNS = 20_000
@@ -96,10 +96,13 @@ class Builder:
 
     # -- columns -------------------------------------------------------------------------------
 
-    def raw(self, name: str, kind: ColumnType, missing: str = "") -> Column:
-        """A column of the user's table."""
-        operator = Input(loader="column", name=name, type=kind, missing=missing)
-        value = self.step(operator, (TABLE,), name)
+    def raw(
+        self, name: str, kind: ColumnType, missing: str = "", node: Node | None = None
+    ) -> Column:
+        """A column of the user's table; ``missing`` says why the model cannot give it."""
+        loader = "column" if node is None else node.block.loader
+        operator = Input(loader=loader, name=name, type=kind, missing=missing)
+        value = self.step(operator, (TABLE,), name, node)
         return Column(name, kind, value, raw=not missing)
 
     def see(self, name: str, width: int | None = None, where: str = "") -> Column:
@@ -174,9 +177,9 @@ class Builder:
     def _opaque(self, node: Node) -> None:
         """A transform that needs .NET: the table must have its columns."""
         self.unserved.append(f"{_short(node.path)!r} ({node.block.loader})")
-        reason = f"{node.block.loader} {OPAQUE[node.block.signature]}"
+        reason = OPAQUE[node.block.signature]
         columns = _opaque_columns(node)
-        self.add([self.raw(name, kind, missing=reason) for name, kind in columns])
+        self.add([self.raw(name, kind, reason, node) for name, kind in columns])
 
     # -- predictors ----------------------------------------------------------------------------
 

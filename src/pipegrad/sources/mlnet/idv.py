@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archive import Archive
-from .types import NUMBERS, ColumnType
+from .kinds import NUMBERS, ColumnType
 
 _HEADER = 0x100
 _MAGIC, _TAIL = b"CML\0DVB\0", b"\0BVD\0LMC"
@@ -162,11 +162,15 @@ class Table:
             if len(data) != rows * dtype.itemsize:
                 raise self.fail("has a block of the wrong size")
             return np.frombuffer(data, dtype)
-        if not kind.text or len(data) < 4 * (rows + 1):
+        if not kind.text or len(data) < 5 + 4 * rows:
             raise self.fail("has a column that is not served")
         count = struct.unpack_from("<i", data)[0]
         ends = np.frombuffer(data, "<i4", rows, 4)
-        characters = data[4 + 4 * rows :]
+        # The characters stand behind their number, in groups of seven bits.
+        start = 4 + 4 * rows
+        while data[start] & 0x80 and start < len(data) - 1:
+            start += 1
+        characters = data[start + 1 :]
         wrong = count != rows or (rows and (ends[0] < 0 or ends[-1] > len(characters)))
         if wrong or (np.diff(ends) < 0).any():
             raise self.fail("has texts that overlap")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ArgumentError, UntranslatableError
 from . import operators  # noqa: F401  (they register their readers)
 from .archive import Archive, write_atomically
 from .blocks import Block
@@ -58,7 +59,11 @@ class Model:
         """The step that training looks at."""
         if self.answer is not None:
             return self.answer.output
-        return self.schema.columns[-1].value
+        made = [column for column in self.schema.columns if not column.raw]
+        if not made:
+            raise self.archive.fail("the model computes no column.")
+        own = [c for c in made if not isinstance(self.steps[c.value].operator, Input)]
+        return (own or made)[-1].value
 
     @property
     def classes_(self) -> Any:
@@ -100,6 +105,18 @@ class Model:
     def reads(self, operator: Any, table: Any) -> bool:
         """Whether a table has what a step takes from it."""
         return not isinstance(operator, Input) or has_column(table, operator.name)
+
+    def require(self, operators: list[Any], table: Any) -> None:
+        """Refuse a table that lacks columns, naming all of them."""
+        lacking = [op for op in operators if not self.reads(op, table)]
+        problems = [(op.name, op.loader, op.missing) for op in lacking if op.missing]
+        if problems:
+            names = ", ".join(repr(name) for name, _, _ in problems)
+            hint = f"compute {names} with ML.NET and add it to the table as a column."
+            raise UntranslatableError(problems, len(self.steps), hint)
+        if lacking:
+            names = ", ".join(repr(op.name) for op in lacking)
+            raise ArgumentError(f"The table lacks columns that the model reads: {names}.")
 
     def to_bytes(self) -> bytes:
         """The file, with the numbers that the operators hold now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .types import ColumnType
+from .kinds import ColumnType
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ArgumentError, UntranslatableError
-from .types import NUMBERS
+from ...errors import ArgumentError
+from .kinds import NUMBERS
 
 if TYPE_CHECKING:
     from .operators._base import Input
@@ -21,14 +21,8 @@ def raw_column(table: Any, column: Input) -> NDArray[Any]:
     ------
     ArgumentError
         When it is not there, or does not hold such values.
-    UntranslatableError
-        When the model would have to compute it, and that needs .NET.
     """
     if not has_column(table, column.name):
-        if column.missing:
-            problem = (column.name, column.loader, column.missing)
-            hint = f"compute it with ML.NET, and add the column {column.name!r} to the table."
-            raise UntranslatableError([problem], hint=hint)
         known = ", ".join(map(repr, list(_names(table))[:8]))
         raise ArgumentError(f"The table has no column {column.name!r}; it has {known}.")
     values = _values(table[column.name])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..idv import Table
 from ..schema import Column
-from ..types import NUMBERS, SINGLE, TEXT, ColumnType, key_type
+from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType, key_type
 from ._base import Host, Operator, transform
 from .hashing import hash_numbers, hash_texts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..schema import Column
-from ..types import BOOLEAN, SINGLE
+from ..kinds import BOOLEAN, SINGLE
 from ._base import Operator, transform
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _expression(
             raise NotServedError(f"takes columns that are not served ({kinds})")
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"
-        return builder.raw(out, SINGLE, missing=f"{node.block.loader} {why}")
+        return builder.raw(out, SINGLE, why, node)
     truth = gives_truth(formula)
     size = columns[vector].type.size if vector >= 0 else None
     operator = Expression(formula=formula, source=source, truth=truth)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..blocks import Numbers
 from ..schema import Column
-from ..types import BOOLEAN, SINGLE
+from ..kinds import BOOLEAN, SINGLE
 from ._base import Operator, transform
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import Column, Schema
-from ..types import BOOLEAN, NUMBERS, TEXT, ColumnType
+from ..kinds import BOOLEAN, NUMBERS, TEXT, ColumnType
 from ._base import OPAQUE, Host, Operator, transform
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def read_optional(node: Node, builder: Builder) -> None:
     """A label that may be absent: the column again."""
     reader = node.block.reader()
     names = [reader.name() for _ in range(reader.count(4, "columns"))]
-    builder.add([builder.see(name, where=node.path) for name in names])
+    sources = [builder.see(name, where=node.path) for name in names]
+    builder.add([Column(c.name, c.type, c.value) for c in sources])
 
 
 @transform("CONCAT F", versions=(0x00010003,))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import Numbers
-from ..random import gaussian_frequencies
+from ..draws import gaussian_frequencies
 from ._base import Operator, Predictor, differ, predictor, transform
 from .vectors import Weights, read_point
 

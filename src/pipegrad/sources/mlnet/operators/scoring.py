@@ -9,7 +9,7 @@ import numpy as np
 
 from ..blocks import Numbers
 from ..schema import Column
-from ..types import BOOLEAN, SINGLE, ColumnType, key_type
+from ..kinds import BOOLEAN, SINGLE, ColumnType, key_type
 from ._base import Operator, Predictor, read_calibrator, read_predictor, transform
 from .calibrators import Platt
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import Numbers
-from ..types import SINGLE
+from ..kinds import SINGLE
 from ._base import Operator, Predictor, differ, predictor, transform
 from .scoring import Exponential
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import numpy as np
 from torch import nn
 
 from ....modules import (
@@ -22,23 +22,56 @@ from ....modules import (
     Select,
     Standardize,
 )
-from ....registry import refuse, register
+from ....registry import register
 from ..operators import categories, expression, normalizers, plumbing
+from ..operators._base import Host, Input
 from ._base import MLNetTranslation, index, put, single
 
 _AT = "pipegrad.sources.mlnet.operators"
-_TEXT = "takes texts or keys, which carry no gradient; it runs on the host"
 
-refuse(
-    {
-        f"{_AT}._base.Input": "a column of the user's table",
-        f"{_AT}.categories.Vocabulary": _TEXT,
-        f"{_AT}.categories.Hash": _TEXT,
-        f"{_AT}.categories.LookupNumber": _TEXT,
-        f"{_AT}.plumbing.ConcatenateTexts": _TEXT,
-        f"{_AT}.plumbing.ParseNumbers": _TEXT,
-    }
+@register(f"{_AT}._base.Input")
+class InputRow(MLNetTranslation):
+    """A column of the user's table."""
+
+    numeric = False
+
+    def to_torch(self, operator: Input) -> nn.Module:
+        return Codes()
+
+    def refuse(self, operator: Input) -> str | None:
+        if operator.missing:
+            return f"{operator.missing}; it can be used from column {operator.name!r} of the table"
+        return "a column of the user's table"
+
+
+@register(
+    f"{_AT}.categories.Vocabulary",
+    f"{_AT}.categories.Hash",
+    f"{_AT}.categories.LookupNumber",
+    f"{_AT}.plumbing.ParseNumbers",
 )
+class HostRow(MLNetTranslation):
+    """Texts become numbers on the host; to a module they are these numbers."""
+
+    numeric = False
+    differentiable = False
+
+    def to_torch(self, operator: Host) -> nn.Module:
+        return Codes()
+
+    def encode(self, operator: Host, X: Any) -> Any:
+        return operator.run(X).astype(np.float32)
+
+
+@register(f"{_AT}.plumbing.ConcatenateTexts")
+class ConcatenateTexts(MLNetTranslation):
+    """Texts side by side stay texts."""
+
+    def to_torch(self, operator: Host) -> nn.Module:
+        return Codes()
+
+    def refuse(self, operator: Host) -> str | None:
+        return "gives texts or keys side by side; it runs on the host"
 
 
 @register(f"{_AT}.plumbing.Concatenate")

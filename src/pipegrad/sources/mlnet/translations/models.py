@@ -15,12 +15,13 @@ class ModelRow(Expansion):
 
     def expand(self, operator: Model, builder: Any, source: str, path: str, method: str) -> str:
         output = operator.output
-        read = {name for made in operator.steps.values() for name in made.inputs} | {output}
+        named = {n: c.value for n, c in operator.schema.named().items() if not c.raw}
+        read = {output, *named.values()}
+        read.update(name for made in operator.steps.values() for name in made.inputs)
         for made in operator.steps.values():
             if made.name in read or not isinstance(made.operator, Input):
                 inputs = tuple(source if name == "input" else name for name in made.inputs)
                 kind = f"mlnet.{made.operator.loader}"
                 builder.add(made.name, made.operator, inputs, made.method, kind)
-        columns = operator.schema.named()
-        builder.columns = {n: c.value for n, c in columns.items() if not c.raw}
+        builder.columns = named
         return output

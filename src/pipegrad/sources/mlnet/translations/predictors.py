@@ -138,7 +138,8 @@ class Platt(MLNetTranslation):
 class Isotonic(MLNetTranslation):
     """Its pieces stay as they are."""
 
-    _LEAST = 1e-7
+    tolerance = 1e-4  # a steep piece magnifies the rounding of the score
+    _LEAST = 1e-15
 
     def to_torch(self, operator: calibrators.Isotonic) -> nn.Module:
         low, high, level = single(operator.low), single(operator.high), single(operator.level)
@@ -377,10 +378,10 @@ class NaiveBayes(MLNetTranslation):
 
     def to_torch(self, operator: factors.NaiveBayes) -> nn.Module:
         labels, counts = operator.labels.astype(np.float64), operator.counts.astype(np.float64)
-        classes = len(labels)
         present = np.log(counts + 1) - np.log(labels[:, None] - counts + 1)
         present[labels == 0] = 0
-        prior = np.log((labels + 1) / (labels.sum() + classes))
+        with np.errstate(divide="ignore"):
+            prior = np.log(labels / labels.sum())
         weight, bias = single(present.T), single(operator.absent + prior)
         return Chain(Threshold(0.0), Linear(weight, bias).requires_grad_(False))
 
