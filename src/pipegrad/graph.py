@@ -156,7 +156,11 @@ class Graph:
             {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
             for c in self.composites
         ]
-        content = {"output": self.output, "steps": steps, "composites": composites}
+        content: dict[str, Any] = {
+            "output": self.output,
+            "steps": steps,
+            "composites": composites,
+        }
         if self.columns:
             content["columns"] = self.columns
         return json.dumps(content, indent=indent)
@@ -243,7 +247,9 @@ class GraphBuilder:
 
     def build(self, output: str) -> Graph:
         """The finished graph."""
-        return Graph(tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns)
+        return Graph(
+            tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns
+        )
 
 
 def unfold(source: Any) -> Graph:

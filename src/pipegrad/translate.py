@@ -124,11 +124,18 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
         raise ArgumentError(
             f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
         )
+    if path is not None and not hasattr(net.source, "save"):
+        raise ArgumentError(
+            f"A {type(net.source).__name__} lives in no file of its own: from_torch(net) gives it, "
+            "and joblib or skops saves it."
+        )
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
     result = copy.deepcopy(net.source, memo)
     for step, module in changes:
         _row(step).write_back(module, memo[id(step.operator)])
+    if path is not None:
+        result.save(path)
     return result
 
 
@@ -153,10 +160,10 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
 
-    if not isinstance(source, type) and isinstance(lookup(type(source)), Expansion):
-        if not hasattr(source, "get_params"):
-            return copy.deepcopy(source)
-    if isinstance(source, type) or not hasattr(source, "get_params"):
+    estimator = not isinstance(source, type) and hasattr(source, "get_params")
+    if not estimator and isinstance(lookup(type(source)), Expansion):
+        return copy.deepcopy(source)
+    if not estimator:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )

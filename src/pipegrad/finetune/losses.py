@@ -236,9 +236,7 @@ def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
 
 
 @_loss("none", squared=False)
-def inertia(
-    score: Tensor, target: Tensor | None = None, squared: bool = False
-) -> Tensor:
-    """The score holds (squared) distances to centers; the squared distance to the nearest counts."""
+def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) -> Tensor:
+    """The score holds distances to centers, or their squares; the nearest counts, squared."""
     nearest = score.amin(1)
     return nearest if squared else nearest.square()

@@ -53,7 +53,7 @@ class TreeFeatures(Module):
         ones among zeros.
     """
 
-    parents: Tensor
+    passed: Tensor
 
     def __init__(self, ensemble: TreeEnsemble, what: Literal["values", "leaves", "paths"]) -> None:
         super().__init__()

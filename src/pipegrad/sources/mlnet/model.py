@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
-from . import operators  # noqa: F401  (they register their readers)
 from .archive import Archive, write_atomically
 from .blocks import Block
 from .builder import Answer, Builder, Made, Node

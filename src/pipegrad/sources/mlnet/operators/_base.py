@@ -153,7 +153,7 @@ def read_predictor(node: Node, features: int) -> Predictor:
     if row is None:
         raise node.unknown()
     row.check(node.block)
-    return row.read(node, features)  # type: ignore[no-any-return]
+    return row.read(node, features)
 
 
 def read_calibrator(node: Node) -> Operator:
@@ -162,7 +162,7 @@ def read_calibrator(node: Node) -> Operator:
     if row is None:
         raise node.unknown()
     row.check(node.block)
-    return row.read(node)  # type: ignore[no-any-return]
+    return row.read(node)
 
 
 def differ(width: int, features: int) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..idv import Table
-from ..schema import Column
 from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType, key_type
+from ..schema import Column
 from ._base import Host, Operator, transform
 from .hashing import hash_numbers, hash_texts
 

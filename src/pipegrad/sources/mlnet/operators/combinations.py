@@ -58,9 +58,7 @@ def read_one_versus_all(node: Node, features: int) -> Predictor:
         raise reader.fail("has parts without probabilities")
     operator = OneVersusAll(parts=parts, normalize=normalize, loader=node.block.loader)
     link = Softmax(loader=node.block.loader) if formula == 2 else None
-    return Predictor(
-        "multiclass", operator, link=link, classes=count, probabilities=formula > 0
-    )
+    return Predictor("multiclass", operator, link=link, classes=count, probabilities=formula > 0)
 
 
 @predictor("TLC PKPD")

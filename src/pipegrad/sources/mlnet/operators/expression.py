@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..schema import Column
 from ..kinds import BOOLEAN, SINGLE
+from ..schema import Column
 from ._base import Operator, transform
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class _Parser:
         if _FUNCTIONS.get(name) != len(arguments):
             raise NotServedError(f"calls {name} with {len(arguments)} arguments")
         if name in ("float", "single"):
-            return arguments[0]  # type: ignore[no-any-return]
+            return arguments[0]
         return (_ALIASES.get(name, name), *arguments)
 
 

@@ -62,9 +62,9 @@ def _keys(values: NDArray[Any], seed: int, ordered: bool, bits: int, function: A
 
 def hash_texts(values: NDArray[Any], seed: int, ordered: bool, bits: int) -> NDArray[np.uint32]:
     """Keys of texts, 0 for an empty one."""
-    return _keys(values, seed, ordered, bits, hash_text)  # type: ignore[no-any-return]
+    return _keys(values, seed, ordered, bits, hash_text)
 
 
 def hash_numbers(values: NDArray[Any], seed: int, ordered: bool, bits: int) -> NDArray[np.uint32]:
     """Keys of numbers, 0 for NaN."""
-    return _keys(values, seed, ordered, bits, hash_number)  # type: ignore[no-any-return]
+    return _keys(values, seed, ordered, bits, hash_number)

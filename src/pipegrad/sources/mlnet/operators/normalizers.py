@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import Numbers
-from ..schema import Column
 from ..kinds import BOOLEAN, SINGLE
+from ..schema import Column
 from ._base import Operator, transform
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _singles(node: Node, builder: Builder, name: str) -> Column:
 def read_normalizers(node: Node, builder: Builder) -> None:
     """A function for each column."""
     reader = node.block.reader()
-    pairs, added = reader.columns(), []
+    pairs = reader.columns()
+    added: list[Column] = []
     for out, source in pairs:
         _column_type(reader)
         column = _singles(node, builder, source)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schema import Column, Schema
 from ..kinds import BOOLEAN, NUMBERS, TEXT, ColumnType
+from ..schema import Column, Schema
 from ._base import OPAQUE, Host, Operator, transform
 
 if TYPE_CHECKING:

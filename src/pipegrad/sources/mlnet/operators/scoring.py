@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..blocks import Numbers
-from ..schema import Column
 from ..kinds import BOOLEAN, SINGLE, ColumnType, key_type
+from ..schema import Column
 from ._base import Operator, Predictor, read_calibrator, read_predictor, transform
 from .calibrators import Platt
 
@@ -125,9 +125,9 @@ def _label(
 
 def _label_type(label: Column | None, predictor: Predictor) -> ColumnType:
     count = predictor.classes or 2
-    known = label is not None and label.type.kind == "Key" and label.type.values is not None
-    if known and label is not None and len(label.type.values) == count:
-        return key_type(label.type.values, count)
+    values = label.type.values if label is not None and label.type.kind == "Key" else None
+    if values is not None and len(values) == count:
+        return key_type(values, count)
     return key_type(predictor.labels, count)
 
 
@@ -233,7 +233,7 @@ def _scorer(
     features = builder.see(wanted["Feature"], where=node.path)
     inner = node.child("SchemaBindableMapper").child("Predictor")
     predictor = read_predictor(inner, features.type.width)
-    names = tuple(name + suffix for name in ("PredictedLabel", "Score", "Probability"))
+    names = ("PredictedLabel" + suffix, "Score" + suffix, "Probability" + suffix)
     builder.predict(node, predictor, (features,), names=names, **options)
 
 

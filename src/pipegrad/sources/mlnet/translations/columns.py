@@ -9,8 +9,6 @@ from torch import nn
 
 from ....modules import (
     Affine,
-    Apply,
-    Chain,
     Codes,
     Concatenate,
     Formula,
@@ -28,6 +26,7 @@ from ..operators._base import Host, Input
 from ._base import MLNetTranslation, index, put, single
 
 _AT = "pipegrad.sources.mlnet.operators"
+
 
 @register(f"{_AT}._base.Input")
 class InputRow(MLNetTranslation):
@@ -183,5 +182,3 @@ class Robust(MLNetTranslation):
         assert module.scale is not None
         put(operator.center, module.shift)
         put(operator.range, module.scale())
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import Any
 
 import numpy as np
@@ -211,9 +210,7 @@ class EnsembleRow(MLNetTranslation):
 
     def to_torch(self, operator: trees.Trees) -> nn.Module:
         groups = [
-            slots.tolist()
-            for tree in operator.trees
-            for _, slots in sorted(tree.slots.items())
+            slots.tolist() for tree in operator.trees for _, slots in sorted(tree.slots.items())
         ]
         ensemble = _ensemble(operator)
         return Chain(AnyPositive(groups, operator.features), ensemble) if groups else ensemble
@@ -463,9 +460,7 @@ class OneVersusAll(MLNetTranslation):
     """All parts train together."""
 
     def to_torch(self, operator: combinations.OneVersusAll) -> nn.Module:
-        parts = [
-            build(part if operator.normalize else part.score) for part in operator.parts
-        ]
+        parts = [build(part if operator.normalize else part.score) for part in operator.parts]
         return OneVersusRest(*parts, normalize=operator.normalize)
 
     def write_back(self, module: OneVersusRest, operator: combinations.OneVersusAll) -> None:
@@ -496,5 +491,3 @@ class PairwiseCouplingRow(MLNetTranslation):
 
     def objective(self, operator: combinations.PairwiseCoupling) -> Objective:
         return Objective("negative_log_likelihood")
-
-
