@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from .errors import ArgumentError
 from .glue import Glue
@@ -158,24 +157,6 @@ def answer(operator: Any, method: str, X: Any) -> Any:
     if method == "votes":
         return np.eye(len(operator.classes_))[operator.predict(X)]
     return getattr(operator, method)(X)
-
-
-def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
-    """An array or CSR matrix as tensors, in memory of its own."""
-    if sparse.issparse(values):
-        starts = torch.from_numpy(values.indptr.astype(np.int64))
-        columns = torch.from_numpy(values.indices.astype(np.int64))
-        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
-        return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise ArgumentError(
-            f"The first translated step gets values of type {array.dtype}, not numbers. "
-            "Put an encoder or an imputer before it."
-        )
-    if not array.flags.writeable or array.dtype.kind == "f":
-        array = np.array(array)
-    return torch.from_numpy(array).to(device=device, dtype=dtype)
 
 
 def in_container(operator: Any, columns: Any, X: Any = None) -> Any:

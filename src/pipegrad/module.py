@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from .columns import Encoded, HostPart, cached, in_container, to_block
+from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, translation
 from .modules import Block, Head, Predictor, SparseRows
 from .registry import Objective
+from .sources.arrays import to_block, to_csr
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -215,10 +215,7 @@ class PipelineModule(nn.Module):
         """Columns (n, k): dense, CSR or a DataFrame, as the source gives them."""
         out = self._score(X)
         if isinstance(out, SparseRows):
-            return sparse.csr_matrix(
-                (out.values.cpu().numpy(), out.columns.cpu().numpy(), out.starts.cpu().numpy()),
-                shape=out.shape,
-            )
+            return to_csr(out)
         return self._in_container(out.cpu().numpy(), X)
 
     @property

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 
-from .columns import to_block
 from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows
+from .sources.arrays import to_block
 
 
 def _answers(method: str) -> Callable[[NamedPipeline], bool]:
@@ -135,6 +136,8 @@ class NamedPipeline(PipelineModule):
 def _array(value: Any) -> NDArray[Any]:
     if isinstance(value, SparseRows):
         value = value.to_dense()
+    if sparse.issparse(value):
+        return np.asarray(value.toarray())
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 

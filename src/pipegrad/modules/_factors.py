@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ._base import Module, parameter
 from ._distances import safe_sqrt
+from ._sparse import Block, dense
 from ._trees import _round_down
 
 
@@ -31,9 +32,9 @@ class FieldFactorization(Module):
         self.latent = parameter(latent)
         self.normalize = normalize
 
-    def forward(self, *fields: Tensor) -> Tensor:
+    def forward(self, *fields: Block) -> Tensor:
         """Fields (n, d_f) or (n,) to a score (n,)."""
-        blocks = [f[:, None] if f.ndim == 1 else f for f in fields]
+        blocks = [f[:, None] if f.ndim == 1 else f for f in map(dense, fields)]
         x = torch.cat(blocks, 1)
         if self.normalize:
             size = safe_sqrt((x * x).sum(1, keepdim=True))
@@ -99,8 +100,9 @@ class LocalMachine(Module):
         self.register_buffer("route_bias", route_bias.clone())
         self.sharpness = sharpness
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n,)."""
+        x = dense(x)
         gate = torch.tanh(self.sharpness * (x @ self.gate.T + self.gate_bias))
         scores = gate * (x @ self.weight.T + self.bias)
         with torch.no_grad():
@@ -156,8 +158,9 @@ class StepFunctions(Module):
         self.effects = parameter(torch.cat([e.to(dtype) for e in effects]))
         self.bias = parameter(bias.to(dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n,)."""
+        x = dense(x)
         table = x[:, None] if x.ndim == 1 else x
         seen = table.detach().index_select(1, self.columns)
         place = torch.searchsorted(self.bounds, seen.T.contiguous()).T

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ._base import Module
 from ._encoding import OneHot
+from ._sparse import Block, SparseRows
 
 
 class KeyIndicator(Module):
@@ -20,18 +21,24 @@ class KeyIndicator(Module):
         Number of keys in a row.
     add : bool
         Whether the columns of several keys are added up rather than put side by side.
+    sparse : bool
+        Give `SparseRows`.
     """
 
-    def __init__(self, count: int, keys: int = 1, add: bool = False) -> None:
+    def __init__(self, count: int, keys: int = 1, add: bool = False, sparse: bool = False) -> None:
         super().__init__()
         self.count, self.keys, self.add = count, keys, add
-        self.inner = OneHot([count] * keys)
+        self.inner = OneHot([count] * keys, sparse=sparse)
 
-    def forward(self, keys: Tensor) -> Tensor:
+    def forward(self, keys: Tensor) -> Block:
         """Keys (n,) or (n, keys) to (n, count) or (n, count * keys)."""
         codes = (keys[:, None] if keys.ndim == 1 else keys) - 1
         out = self.inner(torch.where(codes < self.count, codes, -1.0))
-        return out.view(-1, self.keys, self.count).sum(1) if self.add else out
+        if not self.add:
+            return out
+        if isinstance(out, SparseRows):
+            return SparseRows(out.starts, out.columns % self.count, out.values, self.count)
+        return out.view(-1, self.keys, self.count).sum(1)
 
 
 class KeyBits(Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ._base import Module, Positive, parameter
 from ._distances import safe_sqrt
 from ._scaling import put_missing_back, set_missing_aside
+from ._sparse import Block, SparseRows, dense
 
 
 class Affine(Module):
@@ -36,8 +37,15 @@ class Affine(Module):
         self.offset = None if offset is None else parameter(offset)
         self.register_buffer("columns", columns)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in: (n, features), or (n,) for a single column."""
+    def forward(self, x: Block) -> Block:
+        """Same shape out as in: (n, features), or (n,) for a single column.
+
+        Sparse rows stay sparse where there is no offset.
+        """
+        if isinstance(x, SparseRows):
+            if self.columns is None and self.offset is None:
+                return x.scale(self.scale())
+            x = x.to_dense()
         if self.columns is None:
             return self._map(x)
         out = self._map(x.index_select(1, self.columns))
@@ -76,8 +84,9 @@ class NormalDistribution(Module):
         self.deviation = Positive(deviation)
         self.logarithm = logarithm
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Same shape out as in; 0 where the logarithm is not finite."""
+        x = dense(x)
         if self.logarithm:
             usable = (x > 0) & torch.isfinite(x)
             x = torch.log(torch.where(usable, x, 1.0))
@@ -121,8 +130,9 @@ class BinPosition(Module):
         origin = self._place(zeros)[0] if from_zero else zeros[0]
         self.register_buffer("origin", origin)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Same shape out as in; NaN passes, gradients do not."""
+        x = dense(x)
         table = x[:, None] if x.ndim == 1 else x
         missing, table = set_missing_aside(table)
         out = put_missing_back(missing, self._place(table) - self.origin)
@@ -152,8 +162,9 @@ class RowNorm(Module):
         super().__init__()
         self.norm, self.center, self.scale = norm, center, scale
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Same shape out as in."""
+        x = dense(x)
         if self.center:
             x = x - x.mean(1, keepdim=True)
         size = self._size(x)

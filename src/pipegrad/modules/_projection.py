@@ -8,7 +8,7 @@ from torch import Tensor
 from ._base import Module, Positive, parameter
 from ._distances import safe_sqrt
 from ._linear import Linear
-from ._sparse import Block, SparseRows
+from ._sparse import Block, SparseRows, dense
 
 
 class Projection(Linear):
@@ -120,9 +120,9 @@ class ResidualShare(Module):
         self.mean = parameter(mean)
         self.directions = parameter(directions)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n,)."""
-        x = x - self.mean
+        x = dense(x) - self.mean
         total = (x * x).sum(1)
         explained = ((x @ self.directions.T) ** 2).sum(1)
         share = (total - explained) / torch.where(total > 0, total, 1.0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ._base import Module
+from ._sparse import Block, dense
 from ._trees import TreeEnsemble
 
 
@@ -34,8 +35,9 @@ class AnyPositive(Module):
         member[columns, rows] = 1.0
         self.register_buffer("member", member)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, features + groups)."""
+        x = dense(x)
         table = x[:, None] if x.ndim == 1 else x
         count = (table > 0).to(self.member.dtype) @ self.member
         return torch.cat([table, (count > 0).to(table.dtype)], 1)
@@ -78,8 +80,9 @@ class TreeFeatures(Module):
                     above[child] += above[node]
         return out
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, trees), (n, leaves) or (n, nodes)."""
+        x = dense(x)
         ends = self.ensemble.leaves(x)
         if self.what == "values":
             return self.ensemble.leaf_table().squeeze(1)[ends]

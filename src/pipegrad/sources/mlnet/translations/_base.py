@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy import sparse
 from torch import Tensor, nn
 
 from ....errors import ArgumentError
+from ....modules import SparseRows
 from ....registry import Translation, lookup
-from ...arrays import to_array, to_tensor
+from ...arrays import to_array, to_block, to_csr, to_tensor
 from ..blocks import Numbers
 
 
@@ -20,10 +22,13 @@ class MLNetTranslation(Translation):
 
     examples = ()
     missing = True
+    sparse = True
     tolerance = 1e-5
 
     def encode(self, operator: Any, X: Any) -> Any:
         """Numbers in single precision."""
+        if sparse.issparse(X):
+            return X.tocsr().astype(np.float32)
         values = np.asarray(X)
         if values.dtype == object:
             raise ArgumentError(f"{operator.loader} takes numbers, and a column holds text.")
@@ -64,8 +69,10 @@ def evaluate(operator: Any, *values: Any) -> Any:
     """An operator's answer on the host, by its module."""
     row = _row(operator)
     with torch.no_grad():
-        tensors = [torch.from_numpy(row.encode(operator, value)) for value in values]
-        return row.to_torch(operator)(*tensors).numpy()
+        arrays = [row.encode(operator, value) for value in values]
+        blocks = [to_block(array, torch.float32, torch.device("cpu")) for array in arrays]
+        out = row.to_torch(operator)(*blocks)
+    return to_csr(out) if isinstance(out, SparseRows) else out.numpy()
 
 
 def _row(operator: Any) -> Translation:

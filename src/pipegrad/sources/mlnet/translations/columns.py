@@ -26,6 +26,8 @@ from ..operators._base import Host, Input
 from ._base import MLNetTranslation, index, put, single
 
 _AT = "pipegrad.sources.mlnet.operators"
+# Wider indicators are sparse.
+_WIDE = 256
 
 
 @register(f"{_AT}._base.Input")
@@ -105,7 +107,8 @@ class Indicator(MLNetTranslation):
 
     def to_torch(self, operator: categories.Indicator) -> nn.Module:
         keys = 1 if operator.size is None else operator.size
-        return KeyIndicator(operator.count, keys, operator.bag)
+        wide = operator.count * keys > _WIDE
+        return KeyIndicator(operator.count, keys, operator.bag, sparse=wide)
 
 
 @register(f"{_AT}.categories.Bits")
