@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from .errors import ArgumentError
 from .glue import Glue
@@ -64,24 +63,34 @@ class HostPart:
         self.host = {step.name for step in graph if step.status == "host"}
         self.doors = _doors(graph, self.host)
         self._whole = _whole_composites(graph, self.host)
+        self._needed = graph.ancestors(graph.output)
 
-    def run(self, X: Any) -> dict[str, Any]:
-        """Numbers at each door: dense or CSR arrays."""
-        values: dict[str, Any] = {INPUT: X}
+    def run(
+        self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Numbers at each door: dense or CSR arrays.
+
+        ``wanted`` names the steps to serve, those behind the output by default; ``values`` takes
+        what the host steps gave.
+        """
+        values = {} if values is None else values
+        values[INPUT] = X
+        wanted = self._needed if wanted is None else wanted
         blocks: dict[str, Any] = {}
         for step in self.graph:
-            if step.name in self.host:
+            if step.name in self.host or step.name not in wanted:
                 continue
             row = translation(step.operator)
             assert row is not None
             for name in step.inputs:
                 if name == INPUT or name in self.host:
-                    raw = self._value(name, values)
+                    raw = self.value(name, values)
                     encoded = row.encode(step.operator, raw)
                     blocks.setdefault(self.doors[step.name, name], encoded)
         return blocks
 
-    def _value(self, name: str, values: dict[str, Any]) -> Any:
+    def value(self, name: str, values: dict[str, Any]) -> Any:
+        """What a host step gives; ``values`` has those that are known, and takes new ones."""
         if name not in values:
             values[name] = self._compute(name, values)
         return values[name]
@@ -90,10 +99,10 @@ class HostPart:
         composite = self._whole.get(name)
         if composite is not None:
             return answer(
-                composite.operator, composite.method, self._value(composite.source, values)
+                composite.operator, composite.method, self.value(composite.source, values)
             )
         step = self.graph[name]
-        inputs = [self._value(source, values) for source in step.inputs]
+        inputs = [self.value(source, values) for source in step.inputs]
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
         return answer(step.operator, step.method, *inputs)
@@ -149,24 +158,6 @@ def answer(operator: Any, method: str, X: Any) -> Any:
     if method == "votes":
         return np.eye(len(operator.classes_))[operator.predict(X)]
     return getattr(operator, method)(X)
-
-
-def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
-    """An array or CSR matrix as tensors, in memory of its own."""
-    if sparse.issparse(values):
-        starts = torch.from_numpy(values.indptr.astype(np.int64))
-        columns = torch.from_numpy(values.indices.astype(np.int64))
-        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
-        return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise ArgumentError(
-            f"The first translated step gets values of type {array.dtype}, not numbers. "
-            "Put an encoder or an imputer before it."
-        )
-    if not array.flags.writeable or array.dtype.kind == "f":
-        array = np.array(array)
-    return torch.from_numpy(array).to(device=device, dtype=dtype)
 
 
 def in_container(operator: Any, columns: Any, X: Any = None) -> Any:

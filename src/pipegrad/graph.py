@@ -86,12 +86,15 @@ class Graph:
         What was unfolded, innermost first.
     target : object, optional
         The `TransformedTargetRegressor` whose transformed target the last step predicts.
+    columns : dict of str to str
+        Where a source names its columns: the step that gives each.
     """
 
     steps: tuple[Step, ...]
     output: str
     composites: tuple[Composite, ...] = ()
     target: Any = field(default=None, compare=False, repr=False)
+    columns: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
@@ -108,6 +111,14 @@ class Graph:
     def consumers(self, name: str) -> list[Step]:
         """The steps that take what ``name`` gives."""
         return [step for step in self.steps if name in step.inputs]
+
+    def ancestors(self, name: str) -> set[str]:
+        """Names of a step and of all that it needs."""
+        found = {name}
+        for step in reversed(self.steps):
+            if step.name in found:
+                found.update(step.inputs)
+        return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:
         """Names of the steps that any of the patterns matches.
@@ -145,7 +156,13 @@ class Graph:
             {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
             for c in self.composites
         ]
-        content = {"output": self.output, "steps": steps, "composites": composites}
+        content: dict[str, Any] = {
+            "output": self.output,
+            "steps": steps,
+            "composites": composites,
+        }
+        if self.columns:
+            content["columns"] = self.columns
         return json.dumps(content, indent=indent)
 
     @classmethod
@@ -163,7 +180,8 @@ class Graph:
                 Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
             )
             composites = tuple(Composite(**c) for c in content["composites"])
-            return cls(steps, content["output"], composites)
+            named = dict(content.get("columns", {}))
+            return cls(steps, content["output"], composites, columns=named)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ArgumentError(f"This text is not a graph that to_json wrote: {error}") from error
 
@@ -191,6 +209,7 @@ class GraphBuilder:
         self.composites: list[Composite] = []
         self.frozen = False
         self.target: Any = None
+        self.columns: dict[str, str] = {}
 
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
         """Unfold an operator that takes ``source``; give the name of the value that comes out."""
@@ -204,16 +223,21 @@ class GraphBuilder:
         return self.add(path or _default_name(operator), operator, (source,), method)
 
     def add(
-        self, path: str, operator: Any, inputs: tuple[str, ...], method: str = "transform"
+        self,
+        path: str,
+        operator: Any,
+        inputs: tuple[str, ...],
+        method: str = "transform",
+        kind: str | None = None,
     ) -> str:
-        """Add one step; give its name."""
+        """Add one step; give its name. ``kind``: what it is called if not by its class."""
         name, copies = path, 1
         while name in self.steps or name == INPUT:
             copies += 1
             name = f"{path}#{copies}"
         self.steps[name] = Step(
             name=name,
-            kind=dotted_name(type(operator)),
+            kind=kind or dotted_name(type(operator)),
             inputs=inputs,
             method=method,
             frozen=self.frozen,
@@ -223,7 +247,9 @@ class GraphBuilder:
 
     def build(self, output: str) -> Graph:
         """The finished graph."""
-        return Graph(tuple(self.steps.values()), output, tuple(self.composites), self.target)
+        return Graph(
+            tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns
+        )
 
 
 def unfold(source: Any) -> Graph:

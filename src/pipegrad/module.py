@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from .columns import Encoded, HostPart, cached, in_container, to_block
+from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, translation
 from .modules import Block, Head, Predictor, SparseRows
 from .registry import Objective
+from .sources.arrays import to_block, to_csr
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -62,6 +62,7 @@ class PipelineModule(nn.Module):
             (step, _key(step.name), [self._host.doors.get((step.name, i)) for i in step.inputs])
             for step in self._neural()
         ]
+        self._needed = graph.ancestors(graph.output)
         last = self._module(graph.output)
         self.head: Head | None = None
         if isinstance(last, Predictor) and last.method == "score":
@@ -121,8 +122,16 @@ class PipelineModule(nn.Module):
         return self.encode(X).blocks
 
     def _walk(self, blocks: Mapping[str, Block], check: bool) -> Any:
+        return self._values(blocks, self._needed, check)[self.graph.output]
+
+    def _values(
+        self, blocks: Mapping[str, Block], wanted: set[str], check: bool = False
+    ) -> dict[str, Any]:
+        """What each of the wanted neural steps gives."""
         values: dict[str, Any] = {}
         for step, key, doors in self._plan:
+            if step.name not in wanted:
+                continue
             inputs = [
                 values[name] if door is None else blocks[door]
                 for name, door in zip(step.inputs, doors, strict=True)
@@ -131,7 +140,7 @@ class PipelineModule(nn.Module):
                 between = zip(inputs, doors, strict=True)
                 _check_finite(step, [value for value, door in between if door is None])
             values[step.name] = self.steps[key](*inputs)
-        return values[self.graph.output]
+        return values
 
     def _neural(self) -> list[Step]:
         return [step for step in self.graph if step.name not in self._host.host]
@@ -206,10 +215,7 @@ class PipelineModule(nn.Module):
         """Columns (n, k): dense, CSR or a DataFrame, as the source gives them."""
         out = self._score(X)
         if isinstance(out, SparseRows):
-            return sparse.csr_matrix(
-                (out.values.cpu().numpy(), out.columns.cpu().numpy(), out.starts.cpu().numpy()),
-                shape=out.shape,
-            )
+            return to_csr(out)
         return self._in_container(out.cpu().numpy(), X)
 
     @property

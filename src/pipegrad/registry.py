@@ -7,18 +7,25 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import nn
 
-from .errors import RegistrationError
+from .errors import ArgumentError, RegistrationError
 from .modules import Head
 
 if TYPE_CHECKING:
     from .graph import GraphBuilder
 
 # Where the rows of a source are defined: they are imported when one of its objects is met.
-_SOURCES = {"sklearn": "pipegrad.sources.sklearn", "pipegrad": "pipegrad.sources.sklearn"}
+_SOURCES = {
+    "sklearn": "pipegrad.sources.sklearn",
+    "pipegrad": "pipegrad.sources.sklearn",
+    "mlnet": "pipegrad.sources.mlnet",
+}
+# Which module's ``load`` reads a file, by the end of its name.
+_LOADERS = {".zip": "pipegrad.sources.mlnet", ".mlnet": "pipegrad.sources.mlnet"}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -261,6 +268,21 @@ def lookup(kind: type) -> Row | None:
         _load_rows(kind)
         _FOUND[kind] = next((row for name, row in list(_ROWS.items()) if _names(name, kind)), None)
     return _FOUND[kind]
+
+
+def load_file(path: Any) -> Any:
+    """The source object in a file, by the loader that serves the end of its name.
+
+    Raises
+    ------
+    ArgumentError
+        When no loader does.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _LOADERS:
+        known = ", ".join(_LOADERS)
+        raise ArgumentError(f"{path!s}: to_torch reads files that end in {known}.")
+    return importlib.import_module(_LOADERS[ending]).load(path)
 
 
 def refuse(reasons: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -14,8 +15,9 @@ from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, translation, unfold
 from .module import PipelineModule
 from .modules import Predictor
+from .named import NamedPipeline
 from .partition import Translate, check, partition
-from .registry import Translation
+from .registry import Expansion, Translation, load_file, lookup
 
 
 def to_torch(
@@ -32,8 +34,9 @@ def to_torch(
 
     Parameters
     ----------
-    source : estimator
+    source : estimator, or path of a model file
         A fitted pipeline, or any fitted operator of the mapping table. It is copied, never changed.
+        Or the path of a model that ML.NET saved (``"model.zip"``), or a NimbusML pipeline.
     train : list of str, optional
         Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others stay
         as they are. Default: everything that holds numbers.
@@ -75,23 +78,26 @@ def to_torch(
     True
     """
     check_arguments(translate, init, data)
-    fitted = own_copy(source, data)
+    fitted = own_copy(open_source(source), data)
     graph = partition(unfold(fitted), translate, train, freeze)
     check(graph)
-    net = PipelineModule(fitted, graph, _modules(graph))
+    made = NamedPipeline if graph.columns else PipelineModule
+    net = made(fitted, graph, _modules(graph))
     if init == "random":
         _randomise(net)
         net.init = init
     return net.to(_widest_type(net) if dtype is None else dtype)
 
 
-def from_torch(net: PipelineModule) -> Any:
+def from_torch(net: PipelineModule, path: Any = None) -> Any:
     """Translate the numbers of a module back into the kind of object it came from.
 
     Parameters
     ----------
     net : PipelineModule
         What `to_torch` made, trained or not.
+    path : str or path, optional
+        Where the model file goes, for sources that live in files.
 
     Returns
     -------
@@ -118,11 +124,18 @@ def from_torch(net: PipelineModule) -> Any:
         raise ArgumentError(
             f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
         )
+    if path is not None and not hasattr(net.source, "save"):
+        raise ArgumentError(
+            f"A {type(net.source).__name__} lives in no file of its own: from_torch(net) gives it, "
+            "and joblib or skops saves it."
+        )
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
     result = copy.deepcopy(net.source, memo)
     for step, module in changes:
         _row(step).write_back(module, memo[id(step.operator)])
+    if path is not None:
+        result.save(path)
     return result
 
 
@@ -136,11 +149,21 @@ def check_arguments(translate: Any, init: Any = "fitted", data: Any = None) -> N
         raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
 
 
+def open_source(source: Any) -> Any:
+    """The source object: that in a file if a path is given, or behind a NimbusML pipeline."""
+    if type(source).__module__.split(".")[0] == "nimbusml":
+        source = source.model
+    return load_file(source) if isinstance(source, str | os.PathLike) else source
+
+
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
 
-    if isinstance(source, type) or not hasattr(source, "get_params"):
+    estimator = not isinstance(source, type) and hasattr(source, "get_params")
+    if not estimator and isinstance(lookup(type(source)), Expansion):
+        return copy.deepcopy(source)
+    if not estimator:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )

@@ -235,7 +235,8 @@ def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
 # Nothing but the score
 
 
-@_loss("none")
-def inertia(score: Tensor, target: Tensor | None = None) -> Tensor:
-    """The score holds distances to centers; the squared distance to the nearest counts."""
-    return score.amin(1).square()
+@_loss("none", squared=False)
+def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) -> Tensor:
+    """The score holds distances to centers, or their squares; the nearest counts, squared."""
+    nearest = score.amin(1)
+    return nearest if squared else nearest.square()

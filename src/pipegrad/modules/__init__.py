@@ -1,9 +1,12 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
+from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, Steps
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
 from ._encoding import NONE, Bins, Codes, Lookup, OneHot
+from ._factors import FieldFactorization, LocalMachine, StepFunctions
+from ._formula import Formula
 from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote
 from ._heads import (
     Binary,
@@ -23,18 +26,29 @@ from ._kernels import (
     PolynomialSketch,
     RandomFourierFeatures,
 )
+from ._keys import BestColumn, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
+from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
-from ._projection import Pattern, Projection, SparseProjection
+from ._projection import Pattern, Projection, ResidualShare, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._sparse import Block, SparseRows, dense
+from ._tree_features import AnyPositive, TreeFeatures
+from ._trees import AS_ZERO, NAN, ZERO, Simplex, TreeEnsemble
 
 __all__ = [
+    "AS_ZERO",
+    "NAN",
     "NONE",
+    "ZERO",
     "AdditiveChi2Features",
+    "Affine",
+    "AnyPositive",
     "Apply",
     "Average",
+    "BestColumn",
+    "BinPosition",
     "Binary",
     "Bins",
     "Block",
@@ -43,6 +57,8 @@ __all__ = [
     "Codes",
     "Concatenate",
     "Distances",
+    "FieldFactorization",
+    "Formula",
     "Head",
     "Impute",
     "Inverse",
@@ -50,8 +66,13 @@ __all__ = [
     "InverseYeoJohnson",
     "Kernel",
     "KernelFeatures",
+    "KeyBits",
+    "KeyIndicator",
+    "KeyNumber",
     "Labels",
     "Linear",
+    "LocalMachine",
+    "LogOdds",
     "Lookup",
     "Mean",
     "Missing",
@@ -60,9 +81,13 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "Nearest",
+    "NormalDistribution",
     "NormalizeRows",
     "OneHot",
+    "OneVersusRest",
+    "PairwiseCoupling",
     "Pattern",
+    "PiecewiseLinear",
     "PolynomialSketch",
     "Positive",
     "Predictor",
@@ -70,11 +95,18 @@ __all__ = [
     "Projection",
     "RandomFourierFeatures",
     "Rescale",
+    "ResidualShare",
+    "RowNorm",
     "Select",
+    "Simplex",
     "SparseProjection",
     "SparseRows",
     "Standardize",
+    "StepFunctions",
+    "Steps",
     "Threshold",
+    "TreeEnsemble",
+    "TreeFeatures",
     "Vote",
     "Votes",
     "YeoJohnson",

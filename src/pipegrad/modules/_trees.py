@@ -1,0 +1,630 @@
+"""Decision trees, many at once: exact and hard, or softened for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from ._base import Module, parameter
+from ._sparse import Block, SparseRows
+
+NAN = 0
+"""NaN goes the default way."""
+AS_ZERO = 1
+"""NaN counts as zero."""
+ZERO = 2
+"""NaN and zeros go the default way."""
+_ALMOST_ZERO = 1e-35
+_CELLS = 1 << 20
+_SOFT_CELLS = 1 << 25
+
+Way = Literal["leaves", "soft", "straight-through"]
+
+
+class Simplex(Module):
+    """Rows of probabilities, which stay probabilities while they train.
+
+    Weights below zero count as zero, and each row is divided by its sum. A weight at zero still
+    feels a pull upwards, so that an outcome that never occurred can become possible.
+
+    Parameters
+    ----------
+    initial : Tensor, shape (rows, outcomes)
+        Probabilities.
+    groups : tuple of int, optional
+        Numbers of outcomes of several distributions side by side; one by default.
+    """
+
+    def __init__(self, initial: Tensor, groups: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.groups = groups or (initial.shape[1],)
+        self.weight = parameter(initial)
+
+    def forward(self) -> Tensor:
+        """The present probabilities, with the shape of ``initial``."""
+        parts = _ClampAtZero.apply(self.weight).split(self.groups, 1)
+        return torch.cat([_normalised(part) for part in parts], 1)
+
+    def reset_parameters(self) -> None:
+        """Almost the same for each outcome."""
+        with torch.no_grad():
+            self.weight.uniform_(0.9, 1.1)
+            self.weight.copy_(self())
+
+
+def _normalised(part: Tensor) -> Tensor:
+    total = part.sum(1, keepdim=True)
+    empty = total == 0
+    part = torch.where(empty, torch.ones_like(part), part)
+    return part / torch.where(empty, float(part.shape[1]), total)
+
+
+class _ClampAtZero(torch.autograd.Function):
+    """max(x, 0) whose gradient passes below zero where a descent would lead upwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))
+
+
+class TreeEnsemble(Module):
+    """The sum (or mean) of many decision trees.
+
+    All trees share flat arrays. ``left`` and ``right`` name the child of each node: a number
+    ``c >= 0`` is the node ``c``, a negative one the leaf ``~c`` (so -1 is leaf 0). ``roots`` is
+    coded alike: a tree may be a single leaf. Every node and every leaf belongs to one tree.
+
+    A row goes left where ``x[feature] <= threshold`` (or ``<``, see ``strict``).
+
+    Parameters
+    ----------
+    roots : Tensor of int64, shape (trees,)
+        Where each tree begins.
+    feature : Tensor of int64, shape (nodes,)
+        Column that each node looks at.
+    threshold : Tensor, shape (nodes,)
+        What it is compared with; ignored at categorical nodes.
+    left, right : Tensor of int64, shape (nodes,)
+        Children, see above.
+    leaf_values : Tensor, shape (leaves, k)
+        What each leaf adds. These train.
+    strict : bool
+        Whether equality goes right.
+    single : bool
+        Whether ``x`` is rounded to float32 before it is compared.
+    default_left : Tensor of bool, shape (nodes,), optional
+        The default way of each node is left; right everywhere if not given.
+    missing : int or Tensor of int64, shape (nodes,)
+        What goes the default way: `NAN`, `ZERO` (zeros as well), or nothing (`AS_ZERO`: NaN counts
+        as zero). At categorical nodes NaN goes the default way whatever this says.
+    category_width : Tensor of int64, shape (nodes,), optional
+        Number of categories that a categorical node knows; 0 for a node that compares.
+    category_left : Tensor of bool, shape (sum of category_width,), optional
+        For each category of each categorical node, node by node, whether it goes left. ``x`` is
+        cut to an integer first.
+    unknown_left : Tensor of bool, shape (nodes,), optional
+        The way of categories outside of the known ones, negative ones too; right if not given.
+    tree_weights : Tensor, shape (trees,), optional
+        A factor for each tree; it does not train unless ``train_weights``.
+    train_weights : bool
+        Whether the factors train and the leaves stay.
+    tree_output : Tensor of int64, shape (trees,), optional
+        The output to which each tree adds; ``leaf_values`` has one column then.
+    outputs : int, optional
+        Number of outputs where ``tree_output`` is given.
+    average : bool
+        Whether the sum is divided by the number of trees.
+    base : Tensor, shape (outputs,), optional
+        Added to the sum.
+    train_base : bool
+        Whether ``base`` trains.
+    probabilities : tuple of int, optional
+        The leaves hold distributions over so many outcomes, one after the other, and stay such;
+        see `Simplex`.
+    linear : tuple of Tensor, optional
+        Linear functions in the leaves: constants (leaves,), columns (leaves, m) of int64 with -1
+        where there are fewer, coefficients (leaves, m). ``leaf_values`` holds where one of the
+        columns is NaN.
+    squeeze : bool
+        Give (n,) instead of (n, 1).
+    """
+
+    roots: Tensor
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    default_left: Tensor | None
+    missing: Tensor
+    category_width: Tensor | None
+    category_left: Tensor | None
+    unknown_left: Tensor | None
+    tree_weights: Tensor | None
+    tree_output: Tensor | None
+    linear_feature: Tensor | None
+    linear_constant: Tensor | None
+    linear_weight: Tensor | None
+    leaf_values: Any
+    base: Tensor | None
+    spread: Tensor
+    _order: Tensor
+    _leaf_tree: Tensor
+    _start: Tensor
+    _children: Tensor
+    _column: Tensor
+    _column_feature: Tensor
+    _column_seen: Tensor
+    _category_start: Tensor
+    _category_width: Tensor
+    _unknown_left: Tensor
+    _default_left: Tensor
+
+    def __init__(
+        self,
+        roots: Tensor,
+        feature: Tensor,
+        threshold: Tensor,
+        left: Tensor,
+        right: Tensor,
+        leaf_values: Tensor,
+        *,
+        strict: bool = False,
+        single: bool = False,
+        default_left: Tensor | None = None,
+        missing: int | Tensor = NAN,
+        category_width: Tensor | None = None,
+        category_left: Tensor | None = None,
+        unknown_left: Tensor | None = None,
+        tree_weights: Tensor | None = None,
+        train_weights: bool = False,
+        tree_output: Tensor | None = None,
+        outputs: int | None = None,
+        average: bool = False,
+        base: Tensor | None = None,
+        train_base: bool = True,
+        probabilities: tuple[int, ...] | None = None,
+        linear: tuple[Tensor, Tensor, Tensor] | None = None,
+        squeeze: bool = False,
+    ) -> None:
+        super().__init__()
+        self.strict, self.single = strict, single
+        self.average, self.squeeze = average, squeeze
+        self.way: Way = "leaves"
+        self.temperature = 0.02
+        if isinstance(missing, int):
+            missing = torch.full_like(feature, missing)
+        categorical = category_width is not None and bool((category_width > 0).any())
+        self.register_buffer("roots", roots)
+        self.register_buffer("feature", feature)
+        self.register_buffer("threshold", threshold.clone())
+        self.register_buffer("left", left)
+        self.register_buffer("right", right)
+        self._optional("default_left", default_left)
+        self.register_buffer("missing", missing)
+        self._optional("category_width", category_width if categorical else None)
+        self._optional("category_left", category_left if categorical else None)
+        self._optional("unknown_left", unknown_left if categorical else None)
+        self._set_values(leaf_values, tree_weights, train_weights, probabilities, linear)
+        self._set_outputs(tree_output, outputs, base, train_base)
+        self._plan()
+
+    def _set_values(
+        self,
+        leaf_values: Tensor,
+        tree_weights: Tensor | None,
+        train_weights: bool,
+        probabilities: tuple[int, ...] | None,
+        linear: tuple[Tensor, Tensor, Tensor] | None,
+    ) -> None:
+        if train_weights:
+            self.register_buffer("leaf_values", leaf_values.clone())
+        elif probabilities is not None:
+            self.leaf_values = Simplex(leaf_values, probabilities)
+        else:
+            self.leaf_values = parameter(leaf_values)
+        if tree_weights is not None and train_weights:
+            self.tree_weights = parameter(tree_weights)
+        else:
+            self._optional("tree_weights", tree_weights)
+        self.linear_constant = self.linear_weight = None
+        if linear is not None:
+            self.linear_constant, self.linear_weight = parameter(linear[0]), parameter(linear[2])
+        self._optional("linear_feature", None if linear is None else linear[1])
+
+    def _set_outputs(
+        self, tree_output: Tensor | None, outputs: int | None, base: Tensor | None, train: bool
+    ) -> None:
+        self._optional("tree_output", tree_output)
+        if tree_output is None:
+            self.outputs = int(self.leaf_table().shape[1])
+        else:
+            self.outputs = int(tree_output.max()) + 1 if outputs is None else outputs
+        if base is not None and train:
+            self.base = parameter(base)
+        else:
+            self._optional("base", None if base is None else base.clone())
+
+    # -- what was derived from the structure --------------------------------------------------
+
+    def _plan(self) -> None:
+        """Find the depth, the tree of each leaf, and the columns that nodes look at."""
+        count, leaves = self.feature.shape[0], int(self.leaf_table().shape[0])
+        self.levels: list[int] = []
+        order, trees = [], torch.zeros(leaves, dtype=torch.int64)
+        at, tree = self.roots, torch.arange(self.roots.shape[0])
+        while at.numel():
+            done = at < 0
+            trees[~at[done]] = tree[done]
+            at, tree = at[~done], tree[~done]
+            if at.numel():
+                order.append(at)
+                self.levels.append(int(at.shape[0]))
+                at = torch.cat([self.left[at], self.right[at]])
+                tree = tree.repeat(2)
+        self.depth = len(order)
+        nodes = torch.cat(order) if order else torch.zeros(0, dtype=torch.int64)
+        # Leaves come after the nodes and are their own children, so that all rows may walk on.
+        leaf = torch.arange(count, count + leaves)
+        children = torch.stack([self.left, self.right], 1)
+        children = torch.where(children < 0, count + ~children, children)
+        self._buffer("_order", nodes)
+        self._buffer("_leaf_tree", trees)
+        self._buffer("_start", torch.where(self.roots < 0, count + ~self.roots, self.roots))
+        self._buffer("_children", torch.cat([children, leaf[:, None].expand(-1, 2)]).flatten())
+        self._plan_columns(count, leaves)
+
+    def _plan_columns(self, count: int, leaves: int) -> None:
+        # A column is a feature seen in one of five ways: what is missing is put at the end of the
+        # line that leads the default way, so that the walk itself compares and nothing else.
+        default = torch.zeros(count, dtype=torch.bool)
+        if self.default_left is not None:
+            default = self.default_left
+        seen = torch.where(self.missing == NAN, default.long(), 2)
+        seen = torch.where(self.missing == ZERO, 3 + default.long(), seen)
+        if self.category_width is not None:
+            seen = torch.where(self.category_width > 0, 0, seen)
+        keys, place = torch.unique(self.feature * 5 + seen, return_inverse=True)
+        if not keys.numel():
+            keys = torch.zeros(1, dtype=torch.int64)
+        self._buffer("_column_feature", keys // 5)
+        self._buffer("_column_seen", keys % 5)
+        self._plain = not bool((keys % 5).any())
+        self._buffer("_column", functional.pad(place, (0, leaves)))
+        if self.category_width is not None:
+            width = self.category_width
+            self._buffer("_category_start", functional.pad(width.cumsum(0) - width, (0, leaves)))
+            self._buffer("_category_width", functional.pad(width, (0, leaves)))
+            unknown = torch.zeros_like(default)
+            unknown = unknown if self.unknown_left is None else self.unknown_left
+            self._buffer("_unknown_left", functional.pad(unknown, (0, leaves)))
+            self._buffer("_default_left", functional.pad(default, (0, leaves)))
+
+    def _optional(self, name: str, values: Tensor | None) -> None:
+        if values is None:
+            setattr(self, name, None)  # torch.export miscounts buffers that are None
+        else:
+            self.register_buffer(name, values)
+
+    def _buffer(self, name: str, values: Tensor) -> None:
+        self.register_buffer(name, values, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TreeEnsemble:
+        """Move or cast; a threshold that loses digits goes down, so that x <= threshold holds on.
+
+        Rounding it to the nearest number could put it on the other side of a row.
+        """
+        before = self.threshold.detach()
+        super()._apply(fn, recurse)
+        if self.threshold.dtype.itemsize < before.dtype.itemsize:
+            rounded = _round_down(before, self.threshold.dtype, False)
+            with torch.no_grad():
+                self.threshold.copy_(rounded)
+        return self
+
+    # -- how it trains -------------------------------------------------------------------------
+
+    def soften(
+        self, way: Way, temperature: float = 0.02, spread: Tensor | None = None
+    ) -> TreeEnsemble:
+        """Choose how the trees train; in `eval` they are hard whatever was chosen.
+
+        Parameters
+        ----------
+        way : {"leaves", "soft", "straight-through"}
+            "leaves": leaf values alone. "soft": a sigmoid at each split, so that thresholds train
+            and gradients reach the input. "straight-through": hard forward, soft backward.
+        temperature : float
+            Width of the sigmoids, as a share of the spread of their feature.
+        spread : Tensor, optional
+            Spread of each column of the input; of its thresholds if not given.
+
+        Returns
+        -------
+        TreeEnsemble
+            Itself.
+        """
+        self.way, self.temperature = way, temperature
+        values = self.threshold.detach()
+        for known in (self._parameters, self._buffers):
+            known.pop("threshold", None)
+        if way == "leaves":
+            self.register_buffer("threshold", values)
+        else:
+            self.threshold = parameter(values)
+            spread = self._threshold_spread() if spread is None else spread.to(values)
+            self._buffer("spread", spread.clone())
+        return self
+
+    def _threshold_spread(self) -> Tensor:
+        """Standard deviation of each feature's thresholds; their size where there is but one."""
+        width = int(self.feature.max()) + 1 if self.feature.numel() else 1
+        t = self.threshold.detach()
+        here = torch.isfinite(t)
+        t, f = t[here], self.feature[here]
+        total = torch.zeros(width, dtype=t.dtype, device=t.device)
+        count = total.index_add(0, f, torch.ones_like(t)).clamp(min=1)
+        mean = total.index_add(0, f, t) / count
+        variance = total.index_add(0, f, (t - mean[f]).square()) / count
+        size = torch.where(mean == 0, torch.ones_like(mean), mean.abs())
+        return torch.where(variance > 0, variance.sqrt(), size)
+
+    # -- the forward pass ----------------------------------------------------------------------
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, outputs), or to (n,)."""
+        x = x.to_dense() if isinstance(x, SparseRows) else x
+        if not self.training or self.way == "leaves":
+            return self.score(self.leaves(x), x)
+        if self.way == "soft":
+            return self._finish(self._soft(x, self.leaf_table()))
+        hard = self.score(self.leaves(x), x)
+        soft = self._finish(self._soft(x, self.leaf_table().detach()))
+        return hard + (soft - soft.detach())
+
+    def leaves(self, x: Block) -> Tensor:
+        """The leaf of each row in each tree.
+
+        Parameters
+        ----------
+        x : Tensor or SparseRows, shape (n, features)
+            The input.
+
+        Returns
+        -------
+        Tensor of int64, shape (n, trees)
+            Rows of `leaf_table`.
+        """
+        if isinstance(x, SparseRows):
+            x = x.to_dense()
+        with torch.no_grad():
+            x, bounds = self._comparable(x.detach())
+            if _captured():
+                return self._walk(x, bounds)
+            rows = max(1, _CELLS // max(1, self.roots.shape[0]))
+            parts = [self._walk(part, bounds) for part in x.split(rows)]
+            return torch.cat(parts)
+
+    def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
+        """What the trees give once the leaves are known.
+
+        Parameters
+        ----------
+        leaves : Tensor of int64, shape (n, trees)
+            See `leaves`.
+        x : Tensor, shape (n, features), optional
+            The input; needed for linear functions in the leaves alone.
+
+        Returns
+        -------
+        Tensor
+            (n, outputs) or (n,).
+        """
+        if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
+            weights = self.tree_weights
+            spread = None if weights is None else weights.expand(leaves.shape)
+            return self._finish(
+                functional.embedding_bag(
+                    leaves, self.leaf_table(), mode="sum", per_sample_weights=spread
+                )
+            )
+        values = self._leaf_outputs(leaves, x)
+        return self._finish(values @ self._assignment(values))
+
+    def leaf_table(self) -> Tensor:
+        """What each leaf adds, before the factor of its tree; shape (leaves, k)."""
+        values = self.leaf_values
+        return values() if isinstance(values, Simplex) else values
+
+    def reset_parameters(self) -> None:
+        """Small random leaf values; the structure stays."""
+        with torch.no_grad():
+            if isinstance(self.leaf_values, Simplex):
+                self.leaf_values.reset_parameters()
+            elif isinstance(self.leaf_values, nn.Parameter):
+                self.leaf_values.normal_(0, 0.1)
+            if isinstance(self.tree_weights, nn.Parameter):
+                self.tree_weights.fill_(1.0)
+            if isinstance(self.base, nn.Parameter):
+                self.base.zero_()
+            if self.linear_constant is not None and self.linear_weight is not None:
+                self.linear_constant.normal_(0, 0.1)
+                self.linear_weight.zero_()
+
+    def _finish(self, total: Tensor) -> Tensor:
+        if self.average:
+            total = total / self.roots.shape[0]
+        if self.base is not None:
+            total = total + self.base
+        return total.squeeze(1) if self.squeeze else total
+
+    def _leaf_outputs(self, leaves: Tensor, x: Tensor | None) -> Tensor:
+        """The number that each tree gives, shape (n, trees)."""
+        table = self.leaf_table().squeeze(1)
+        values = table.index_select(0, leaves.reshape(-1)).view(leaves.shape)
+        if self.linear_weight is None:
+            return values
+        assert x is not None
+        assert self.linear_feature is not None
+        assert self.linear_constant is not None
+        columns, weight = self.linear_feature[leaves], self.linear_weight[leaves]
+        used = columns >= 0
+        rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
+        seen = torch.where(used, x[rows, columns.clamp(min=0)], 0.0)
+        known = torch.isfinite(seen) | torch.isinf(seen)
+        inner = (torch.where(known, seen, 0.0) * weight).sum(2) + self.linear_constant[leaves]
+        return torch.where(known.all(2), inner, values)
+
+    def _assignment(self, like: Tensor) -> Tensor:
+        """The output of each tree with its factor, shape (trees, outputs)."""
+        trees = self.roots.shape[0]
+        weights = self.tree_weights
+        if weights is None:
+            weights = torch.ones(trees, dtype=like.dtype, device=like.device)
+        if self.tree_output is None:
+            return weights[:, None]
+        return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
+
+    # -- hard ----------------------------------------------------------------------------------
+
+    def _comparable(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns as the nodes see them, and bounds with ``x <= bound`` for all that go left."""
+        low = torch.float32 if self.single else torch.promote_types(x.dtype, self.threshold.dtype)
+        bounds = _round_down(self.threshold.detach(), low, self.strict)
+        bounds = functional.pad(bounds, (0, self._leaf_tree.shape[0]))
+        x = x.to(low).index_select(1, self._column_feature)
+        return (x if self._plain else _seen(x, self._column_seen)), bounds
+
+    def _walk(self, x: Tensor, bounds: Tensor) -> Tensor:
+        at = self._start.expand(x.shape[0], -1)
+        for _ in range(self.depth):
+            value = x.gather(1, self._column[at])
+            right = ~(value <= bounds[at])
+            if self.category_width is not None:
+                right = torch.where(
+                    self._category_width[at] > 0, self._goes_right(at, value), right
+                )
+            at = self._children[2 * at + right]
+        return at - self.feature.shape[0]
+
+    def _goes_right(self, at: Tensor, value: Tensor) -> Tensor:
+        """The way at categorical nodes; anything at others."""
+        assert self.category_left is not None
+        width = self._category_width[at]
+        missing = torch.isnan(value)
+        code = torch.where(missing, -1.0, value).trunc().clamp(-2.0, 2.0**31)
+        known = (value > -1) & (code < width)
+        code = torch.where(known, code, 0.0).long()
+        entry = (self._category_start[at] + code).clamp(max=self.category_left.shape[0] - 1)
+        left = torch.where(known, self.category_left[entry], self._unknown_left[at])
+        return ~torch.where(missing, self._default_left[at], left)
+
+    # -- soft ----------------------------------------------------------------------------------
+
+    def _soft(self, x: Tensor, table: Tensor) -> Tensor:
+        rows = max(1, _SOFT_CELLS // max(1, self._leaf_tree.shape[0]))
+        if x.shape[0] <= rows:
+            return self._soft_part(x, table)
+        # Recomputed in the backward pass: what is kept grows with the rows of a part.
+        parts = [checkpoint(self._soft_part, p, table, use_reentrant=False) for p in x.split(rows)]
+        return torch.cat(parts)
+
+    def _soft_part(self, x: Tensor, table: Tensor) -> Tensor:
+        reach, leaf = self._reach(x)
+        tree = self._leaf_tree[leaf]
+        if self.linear_weight is None:
+            weight = self._assignment(table)[tree]
+            return reach @ (
+                table[leaf] * (weight if self.tree_output is not None else weight[:, :1])
+            )
+        return self._soft_linear(x, reach, leaf, table) @ self._assignment(table)[tree]
+
+    def _soft_linear(self, x: Tensor, reach: Tensor, leaf: Tensor, table: Tensor) -> Tensor:
+        assert self.linear_weight is not None
+        assert self.linear_feature is not None
+        assert self.linear_constant is not None
+        columns = self.linear_feature[leaf]
+        used = columns >= 0
+        weight = torch.where(used, self.linear_weight[leaf], 0.0)
+        place = columns.clamp(min=0)
+        dense = weight.new_zeros(leaf.shape[0], x.shape[1]).scatter_add(1, place, weight)
+        needed = torch.zeros_like(dense).scatter_add(1, place, used.to(dense.dtype))
+        missing = torch.isnan(x)
+        inner = torch.where(missing, 0.0, x) @ dense.T + self.linear_constant[leaf]
+        fallback = missing.to(dense.dtype) @ needed.T > 0
+        return reach * torch.where(fallback, table[leaf, 0], inner)
+
+    def _reach(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of each row arrives at each leaf, (n, leaves), and which leaves these are."""
+        at = self.roots
+        reach = torch.ones(x.shape[0], at.shape[0], dtype=x.dtype, device=x.device)
+        arrived, leaf, first = [], [], 0
+        for size in [*self.levels, 0]:
+            done = at < 0
+            if bool(done.any()):
+                arrived.append(reach[:, done])
+                leaf.append(~at[done])
+                reach = reach[:, ~done]
+            nodes = self._order[first : first + size]
+            first += size
+            if size:
+                left = self._left_share(x, nodes)
+                reach = torch.cat([reach * left, reach * (1 - left)], 1)
+                at = torch.cat([self.left[nodes], self.right[nodes]])
+        return torch.cat(arrived, 1), torch.cat(leaf)
+
+    def _left_share(self, x: Tensor, nodes: Tensor) -> Tensor:
+        """Share of each row that goes left, shape (n, nodes): hard where nothing is compared."""
+        feature = self.feature[nodes]
+        value = x.index_select(1, feature)
+        hard = torch.isnan(value) | torch.isinf(self.threshold[nodes])
+        if self.category_width is not None:
+            hard = hard | (self.category_width[nodes] > 0)
+        hard = hard | ((self.missing[nodes] == ZERO) & (value.abs() <= _ALMOST_ZERO))
+        gap = torch.where(hard, 0.0, self.threshold[nodes] - value)
+        width = (self.temperature * self.spread[feature]).to(x.dtype)
+        soft = torch.sigmoid(torch.where(hard, 0.0, gap) / width)
+        with torch.no_grad():
+            seen, bounds = self._comparable(x)
+            at = nodes.expand(x.shape[0], -1)
+            mine = seen.gather(1, self._column[at])
+            left = mine <= bounds[at]
+            if self.category_width is not None:
+                chosen = self._category_width[at] > 0
+                left = torch.where(chosen, ~self._goes_right(at, mine), left)
+        return torch.where(hard, left.to(x.dtype), soft)
+
+
+def _seen(x: Tensor, how: Tensor) -> Tensor:
+    """What is missing, moved to where a comparison leads the default way."""
+    missing = torch.isnan(x)
+    zero = missing | (x.abs() <= _ALMOST_ZERO)
+    # 0: NaN right, 1: NaN left, 2: NaN is zero, 3: NaN and zeros right, 4: both left.
+    x = torch.where((how == 2) & missing, 0.0, x)
+    x = torch.where(((how == 1) & missing) | ((how == 4) & zero), -torch.inf, x)
+    return torch.where((how == 3) & zero, torch.nan, x)
+
+
+def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
+    """The largest number of a type that is not above ``t``; below it if ``strict``."""
+    rounded = t.to(dtype)
+    again = rounded.to(t.dtype)
+    over = (again >= t) if strict else (again > t)
+    lower = torch.nextafter(rounded, torch.full_like(rounded, -torch.inf))
+    if strict:  # nothing is below minus infinity
+        lower = torch.where(t == -torch.inf, torch.full_like(lower, torch.nan), lower)
+    return torch.where(over, lower, rounded)
+
+
+def _captured() -> bool:
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
