@@ -132,6 +132,11 @@ def _categories() -> tuple[Any, Any]:
     return table, y
 
 
+def _missing_binary() -> tuple[Any, Any]:
+    X, y = _missing()
+    return X, np.where(y > y.mean(), "yes", "no")
+
+
 def _marked() -> tuple[Any, Any]:
     X, y = _missing()
     return np.where(np.isnan(X), -99.0, X), y
@@ -169,6 +174,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "sparse": _sparse,
     "sparse_multiclass": _sparse_multiclass,
     "missing": _missing,
+    "missing_binary": _missing_binary,
     "marked": _marked,
     "sparse_missing": _sparse_missing,
     "categories": _categories,

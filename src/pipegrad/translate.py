@@ -127,7 +127,7 @@ def from_torch(net: PipelineModule) -> Any:
             continue
         written.add(id(step.operator))
         row, module = _row(step), _body(net._module(step.name))
-        if _changed(module, row.to_torch(step.operator)):
+        if _changed(module, row.to_torch(step.operator).to(net._like().dtype)):
             row.write_back(module, memo[id(step.operator)])
     return result
 

@@ -101,20 +101,23 @@ class Binary(Head):
     probability : {"logistic", "softmax", "modified_huber"}, optional
         How a probability follows; None when the source gives none. "softmax" is that of
         (-score, score).
+    inclusive : bool
+        Whether a score of zero means the second class.
     """
 
     task: Task = "classification"
 
-    def __init__(self, probability: str | None = None) -> None:
+    def __init__(self, probability: str | None = None, inclusive: bool = False) -> None:
         super().__init__()
         self.probability = probability
+        self.inclusive = inclusive
         self.responses = ("predict", "decision_function")
         if probability is not None:
             self.responses += ("predict_proba", "predict_log_proba")
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
-        return (score > 0).long()
+        return (score >= 0 if self.inclusive else score > 0).long()
 
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, 2)."""
@@ -137,14 +140,19 @@ class Multiclass(Head):
         How probabilities follow; None when the source gives none.
     share : bool
         Whether a row that no class claims gives all the same probability, or NaN.
+    scale : float
+        Factor of the scores in the softmax.
     """
 
     task: Task = "classification"
 
-    def __init__(self, probability: str | None = None, share: bool = True) -> None:
+    def __init__(
+        self, probability: str | None = None, share: bool = True, scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.probability = probability
         self.share = share
+        self.scale = scale
         self.responses = ("predict", "decision_function")
         if probability is not None:
             self.responses += ("predict_proba", "predict_log_proba")
@@ -156,7 +164,7 @@ class Multiclass(Head):
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, classes)."""
         if self.probability == "softmax":
-            return torch.softmax(score, 1)
+            return torch.softmax(score if self.scale == 1 else self.scale * score, 1)
         if self.probability == "one_vs_rest":
             return self._normalise(torch.sigmoid(score))
         if self.probability == "modified_huber":
@@ -182,10 +190,21 @@ class Multilabel(Head):
 
 
 class Probabilities(Head):
-    """The score is the table of class probabilities itself (soft voting)."""
+    """The score is the table of class probabilities itself (soft voting, decision trees).
+
+    Parameters
+    ----------
+    log : bool
+        Whether the source gives their logarithms as well.
+    """
 
     task: Task = "classification"
-    responses = ("predict", "predict_proba")
+
+    def __init__(self, log: bool = False) -> None:
+        super().__init__()
+        self.responses = ("predict", "predict_proba")
+        if log:
+            self.responses += ("predict_log_proba",)
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""

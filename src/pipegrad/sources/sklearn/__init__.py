@@ -18,6 +18,7 @@ from . import (
     scaling,
     selection,
     stochastic,
+    trees,
 )
 from ._base import SklearnTranslation
 from .refused import REFUSED
@@ -42,4 +43,5 @@ __all__ = [
     "scaling",
     "selection",
     "stochastic",
+    "trees",
 ]
