@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import nn
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from .graph import GraphBuilder
 
 # Where the rows of a source are defined: they are imported when one of its objects is met.
-_SOURCES = {"sklearn": "pipegrad.sources.sklearn", "pipegrad": "pipegrad.sources.sklearn"}
+_SOURCES = {
+    "sklearn": "pipegrad.sources.sklearn",
+    "pipegrad": "pipegrad.sources.sklearn",
+    "xgboost": "pipegrad.sources.xgboost",
+}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -148,6 +153,14 @@ class Translation:
         """
         return X
 
+    def reads_numbers(self, operator: Any) -> bool:
+        """Whether the module takes the numbers of the input, not what `encode` makes of it."""
+        return self.numeric
+
+    def smooth(self, operator: Any) -> bool:
+        """Whether gradients pass through to what stands before the operator."""
+        return self.differentiable
+
     def inverse(self, operator: Any) -> nn.Module | None:
         """A module that undoes the operator (for transformed targets); None if there is none."""
         return None
@@ -270,8 +283,9 @@ def refuse(reasons: Mapping[str, str]) -> None:
 
 def rows() -> Iterator[tuple[str, Row]]:
     """All rows by name, those of every source and plug-in."""
-    for package in _SOURCES:
-        _load(_SOURCES[package])
+    for package, source in _SOURCES.items():
+        if find_spec(package) is not None:
+            _load(source)
     _load_plugins()
     yield from sorted(_ROWS.items())
 

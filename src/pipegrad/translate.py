@@ -15,7 +15,7 @@ from .graph import Graph, Step, translation, unfold
 from .module import PipelineModule
 from .modules import Predictor
 from .partition import Translate, check, partition
-from .registry import Translation
+from .registry import Translation, lookup
 
 
 def to_torch(
@@ -146,7 +146,8 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
 
-    if isinstance(source, type) or not hasattr(source, "get_params"):
+    known = hasattr(source, "get_params") or lookup(type(source)) is not None
+    if isinstance(source, type) or not known:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )

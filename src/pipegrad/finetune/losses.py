@@ -119,6 +119,25 @@ def huber(score: Tensor, target: Tensor, delta: float) -> Tensor:
     return functional.huber_loss(score, target, reduction="none", delta=delta)
 
 
+@_loss("value", slope=1.0)
+def pseudo_huber(score: Tensor, target: Tensor, slope: float) -> Tensor:
+    return slope**2 * (torch.sqrt(1 + ((target - score) / slope).square()) - 1)
+
+
+@_loss("value")
+def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
+    # Below -1 there is no logarithm; there the source stops the score as well.
+    score = score.clamp(min=-1 + 1e-6)
+    return squared_error(torch.log1p(score), torch.log1p(target))
+
+
+@_loss("value", positive=1.0)
+def cross_entropy(score: Tensor, target: Tensor, positive: float) -> Tensor:
+    """Shares between zero and one, their logits, and a weight for shares of one."""
+    weight = torch.where(target == 1, positive, 1.0)
+    return weight * (functional.softplus(score) - target * score)
+
+
 @_loss("value", quantile=0.5)
 def pinball(score: Tensor, target: Tensor, quantile: float) -> Tensor:
     short = target - score
@@ -165,11 +184,12 @@ def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
 # Classes and labels
 
 
-@_loss("class", scale=1.0)
-def log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
+@_loss("class", scale=1.0, positive=1.0)
+def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Tensor:
     if target.shape == score.shape:
-        return functional.softplus(-signs(score, target) * scale * score)
-    return functional.cross_entropy(scale * score, target, reduction="none")
+        loss = functional.softplus(-signs(score, target) * scale * score)
+        return loss if positive == 1 else loss * torch.where(target == 1, positive, 1.0)
+    return functional.cross_entropy(scale * score, target.long(), reduction="none")
 
 
 @_loss("class")
@@ -185,6 +205,11 @@ def hinge(score: Tensor, target: Tensor) -> Tensor:
 @_loss("class")
 def squared_hinge(score: Tensor, target: Tensor) -> Tensor:
     return hinge(score, target).square()
+
+
+@_loss("class")
+def exponential(score: Tensor, target: Tensor) -> Tensor:
+    return torch.exp(-signs(score, target) * score)
 
 
 @_loss("class")

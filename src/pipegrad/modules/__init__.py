@@ -1,6 +1,7 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
+from ._boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
 from ._encoding import NONE, Bins, Codes, Lookup, OneHot
@@ -13,6 +14,7 @@ from ._heads import (
     Multilabel,
     Nearest,
     Probabilities,
+    Share,
     Votes,
 )
 from ._imputation import Impute, Missing
@@ -42,6 +44,7 @@ __all__ = [
     "Binary",
     "Bins",
     "Block",
+    "Boosted",
     "BoxCox",
     "Chain",
     "Codes",
@@ -52,9 +55,11 @@ __all__ = [
     "Inverse",
     "InverseBoxCox",
     "InverseYeoJohnson",
+    "Isolation",
     "Kernel",
     "KernelFeatures",
     "Labels",
+    "LeafIndicators",
     "Linear",
     "Lookup",
     "Mean",
@@ -75,6 +80,7 @@ __all__ = [
     "RandomFourierFeatures",
     "Rescale",
     "Select",
+    "Share",
     "Simplex",
     "SparseProjection",
     "SparseRows",
@@ -83,6 +89,7 @@ __all__ = [
     "TreeEnsemble",
     "Vote",
     "Votes",
+    "WeightedMedian",
     "YeoJohnson",
     "dense",
     "parameter",

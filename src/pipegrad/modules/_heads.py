@@ -11,6 +11,40 @@ from torch.nn import functional
 from ._base import Module
 
 Task = Literal["regression", "classification", "multilabel", "clustering"]
+Link = Literal["identity", "log", "logistic", "softmax", "softplus", "signed_square"]
+
+
+def through_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
+    """The mean that a score stands for; ``scale`` is a factor of the score."""
+    score = score if scale == 1 else scale * score
+    if link == "log":
+        return torch.exp(score)
+    if link == "logistic":
+        return torch.sigmoid(score)
+    if link == "softmax":
+        return torch.softmax(score, 1)
+    if link == "softplus":
+        return torch.logaddexp(score, torch.zeros_like(score))
+    if link == "signed_square":
+        return score * score.abs()
+    return score
+Link = Literal["identity", "log", "logistic", "softmax", "sign", "largest"]
+
+
+def inverse_link(score: Tensor, link: Link) -> Tensor:
+    """From a score to a mean: exp, logistic function, softmax of a row and so on.
+
+    "sign" gives one above zero and zero elsewhere, "largest" (n, k) the place of the largest (n,).
+    """
+    if link == "log":
+        return torch.exp(score)
+    if link == "logistic":
+        return torch.sigmoid(score)
+    if link == "softmax":
+        return torch.softmax(score, 1)
+    if link == "sign":
+        return (score > 0).to(score.dtype)
+    return score.argmax(1).to(score.dtype) if link == "largest" else score
 
 
 class Head(Module):
@@ -80,17 +114,45 @@ class Mean(Head):
 
     Parameters
     ----------
-    link : {"identity", "log"}
-        "log" when the score is a log-rate.
+    link : {"identity", "log", "logistic", "softmax", "sign", "largest"}
+        "log" when the score is a log-rate; see `inverse_link`.
     """
 
-    def __init__(self, link: Literal["identity", "log"] = "identity") -> None:
+    def __init__(self, link: Link = "identity") -> None:
         super().__init__()
         self.link = link
 
     def predict(self, score: Tensor) -> Tensor:
         """The mean, with the score's shape."""
-        return torch.exp(score) if self.link == "log" else score
+        return inverse_link(score, self.link)
+
+
+class Share(Head):
+    """The score gives the share of the second class, and a half decides; or that of each label.
+
+    Parameters
+    ----------
+    link : {"identity", "log", "logistic", "sign"}
+        How the share follows, see `inverse_link`.
+    labels : bool
+        Several labels, a score for each, instead of two classes.
+    """
+
+    responses = ("predict", "predict_proba")
+
+    def __init__(self, link: Link = "logistic", labels: bool = False) -> None:
+        super().__init__()
+        self.link = link
+        self.task = "multilabel" if labels else "classification"
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,), or zeros and ones (n, k)."""
+        return (inverse_link(score, self.link) > 0.5).long()
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, 2), or those of each label (n, k)."""
+        share = inverse_link(score, self.link)
+        return share if self.task == "multilabel" else torch.stack([1 - share, share], 1)
 
 
 class Binary(Head):
@@ -103,17 +165,21 @@ class Binary(Head):
         (-score, score).
     inclusive : bool
         Whether a score of zero means the second class.
+    log : bool
+        Whether the source gives the logarithms of probabilities as well.
     """
 
     task: Task = "classification"
 
-    def __init__(self, probability: str | None = None, inclusive: bool = False) -> None:
+    def __init__(
+        self, probability: str | None = None, inclusive: bool = False, log: bool = True
+    ) -> None:
         super().__init__()
         self.probability = probability
         self.inclusive = inclusive
         self.responses = ("predict", "decision_function")
         if probability is not None:
-            self.responses += ("predict_proba", "predict_log_proba")
+            self.responses += ("predict_proba", "predict_log_proba")[: 1 + log]
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
@@ -142,12 +208,18 @@ class Multiclass(Head):
         Whether a row that no class claims gives all the same probability, or NaN.
     scale : float
         Factor of the scores in the softmax.
+    log : bool
+        Whether the source gives the logarithms of probabilities as well.
     """
 
     task: Task = "classification"
 
     def __init__(
-        self, probability: str | None = None, share: bool = True, scale: float = 1.0
+        self,
+        probability: str | None = None,
+        share: bool = True,
+        scale: float = 1.0,
+        log: bool = True,
     ) -> None:
         super().__init__()
         self.probability = probability
@@ -155,7 +227,7 @@ class Multiclass(Head):
         self.scale = scale
         self.responses = ("predict", "decision_function")
         if probability is not None:
-            self.responses += ("predict_proba", "predict_log_proba")
+            self.responses += ("predict_proba", "predict_log_proba")[: 1 + log]
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""

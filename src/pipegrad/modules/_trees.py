@@ -143,6 +143,12 @@ class TreeEnsemble(Module):
         columns is NaN.
     squeeze : bool
         Give (n,) instead of (n, 1).
+    missing_value : float, optional
+        A number that counts as NaN.
+    absent : float
+        What entries count that sparse rows do not hold.
+    whole : bool
+        Whether categories between -1 and 0 are outside of the known ones, not category 0.
     """
 
     roots: Tensor
@@ -202,9 +208,13 @@ class TreeEnsemble(Module):
         probabilities: tuple[int, ...] | None = None,
         linear: tuple[Tensor, Tensor, Tensor] | None = None,
         squeeze: bool = False,
+        missing_value: float | None = None,
+        absent: float = 0.0,
+        whole: bool = False,
     ) -> None:
         super().__init__()
         self.strict, self.single = strict, single
+        self.missing_value, self.absent, self.whole = missing_value, absent, whole
         self.average, self.squeeze = average, squeeze
         self.way: Way = "leaves"
         self.temperature = 0.02
@@ -332,14 +342,14 @@ class TreeEnsemble(Module):
         self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TreeEnsemble:
-        """Move or cast; a threshold that loses digits goes down, so that x <= threshold holds on.
+        """Move or cast; a threshold that loses digits keeps its side of what has fewer digits.
 
         Rounding it to the nearest number could put it on the other side of a row.
         """
         before = self.threshold.detach()
         super()._apply(fn, recurse)
         if self.threshold.dtype.itemsize < before.dtype.itemsize:
-            rounded = _round_down(before, self.threshold.dtype, False)
+            rounded = self._narrow(before, self.threshold.dtype)
             with torch.no_grad():
                 self.threshold.copy_(rounded)
         return self
@@ -391,8 +401,12 @@ class TreeEnsemble(Module):
     def moved_thresholds(self, before: Tensor) -> Tensor:
         """The thresholds, in the precision that ``before`` had where they did not move."""
         now = self.thresholds().detach().to(before.device)
-        same = _round_down(before, now.dtype, False) == now
-        return torch.where(same, before, now.to(before.dtype))
+        same = self._narrow(before, now.dtype) == now
+        return torch.where(same, before, self._narrow(now, before.dtype))
+
+    def _narrow(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        """Thresholds of another type that split its numbers as ``t`` does."""
+        return -_round_down(-t, dtype, False) if self.strict else _round_down(t, dtype, False)
 
     def _threshold_spread(self) -> Tensor:
         """Standard deviation of each feature's thresholds; their size where there is but one."""
@@ -411,7 +425,7 @@ class TreeEnsemble(Module):
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
-        x = x.to_dense() if isinstance(x, SparseRows) else x
+        x = self._numbers(x)
         if not self.training or self.way == "leaves":
             return self.score(self.leaves(x), x)
         if self.way == "soft":
@@ -433,8 +447,7 @@ class TreeEnsemble(Module):
         Tensor of int64, shape (n, trees)
             Rows of `leaf_table`.
         """
-        if isinstance(x, SparseRows):
-            x = x.to_dense()
+        x = self._numbers(x)
         with torch.no_grad():
             x, bounds = self._comparable(x.detach())
             if _captured():
@@ -471,7 +484,7 @@ class TreeEnsemble(Module):
 
     def each(self, x: Block) -> Tensor:
         """What each tree gives alone, by hard splits; shape (n, trees)."""
-        x = x.to_dense() if isinstance(x, SparseRows) else x
+        x = self._numbers(x)
         return self._leaf_outputs(self.leaves(x), x)
 
     def leaf_table(self) -> Tensor:
@@ -530,6 +543,16 @@ class TreeEnsemble(Module):
             return weights[:, None]
         return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
 
+    def _numbers(self, x: Block) -> Tensor:
+        """Dense rows with NaN for all that is missing."""
+        if isinstance(x, SparseRows):
+            x = x.to_dense(self.absent)
+        if self.missing_value is None:
+            return x
+        low = torch.float32 if self.single else x.dtype
+        mark = torch.tensor(self.missing_value, dtype=low, device=x.device)
+        return torch.where(x.to(low) == mark, torch.nan, x)
+
     # -- hard ----------------------------------------------------------------------------------
 
     def _comparable(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -557,8 +580,9 @@ class TreeEnsemble(Module):
         assert self.category_left is not None
         width = self._category_width[at]
         missing = torch.isnan(value)
-        code = torch.where(missing, -1.0, value).trunc().clamp(-2.0, 2.0**31)
-        known = (value > -1) & (code < width)
+        code = torch.where(missing, -1.0, value)
+        code = (code.floor() if self.whole else code.trunc()).clamp(-2.0, 2.0**31)
+        known = (code > -1) & (code < width)
         code = torch.where(known, code, 0.0).long()
         entry = (self._category_start[at] + code).clamp(max=self.category_left.shape[0] - 1)
         left = torch.where(known, self.category_left[entry], self._unknown_left[at])

@@ -3,6 +3,7 @@
 from ...registry import refuse
 from .. import glue
 from . import (
+    boosting,
     cluster,
     composites,
     decomposition,
@@ -27,6 +28,7 @@ refuse(REFUSED)
 
 __all__ = [
     "SklearnTranslation",
+    "boosting",
     "cluster",
     "composites",
     "decomposition",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...modules import TreeEnsemble
 from ..arrays import to_array, to_tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,6 +114,14 @@ def operator_criterion(operator: Any) -> str:
     return str(operator.criterion)
 
 
+def since_1_6(examples: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same examples, those with missing values for later versions of scikit-learn alone."""
+    return tuple(
+        replace(e, since="1.6") if isinstance(e, Example) and "missing" in str(e.data) else e
+        for e in examples
+    )
+
+
 _DEPTH = {"max_depth": 4, "random_state": 0}
 
 
@@ -123,7 +132,7 @@ class OneTree(Averaged):
         return [operator]
 
 
-@register("sklearn.tree.DecisionTreeClassifier", "sklearn.tree.ExtraTreeClassifier")
+@register("sklearn.tree.DecisionTreeClassifier")
 class TreeClassifier(OneTree):
     """The leaves' shares of classes train, and stay shares."""
 
@@ -144,7 +153,14 @@ class TreeClassifier(OneTree):
     )
 
 
-@register("sklearn.tree.DecisionTreeRegressor", "sklearn.tree.ExtraTreeRegressor")
+@register("sklearn.tree.ExtraTreeClassifier")
+class ExtraTreeClassifier(TreeClassifier):
+    """Splits were drawn at random."""
+
+    examples = since_1_6(TreeClassifier.examples)
+
+
+@register("sklearn.tree.DecisionTreeRegressor")
 class TreeRegressor(OneTree):
     """The leaves' means train."""
 
@@ -162,10 +178,17 @@ class TreeRegressor(OneTree):
     )
 
 
+@register("sklearn.tree.ExtraTreeRegressor")
+class ExtraTreeRegressor(TreeRegressor):
+    """Splits were drawn at random."""
+
+    examples = since_1_6(TreeRegressor.examples)
+
+
 _FEW = {"n_estimators": 5, "random_state": 0}
 
 
-@register("sklearn.ensemble.RandomForestClassifier", "sklearn.ensemble.ExtraTreesClassifier")
+@register("sklearn.ensemble.RandomForestClassifier")
 class ForestClassifier(Averaged):
     """The mean of the trees' shares of classes."""
 
@@ -182,7 +205,14 @@ class ForestClassifier(Averaged):
     )
 
 
-@register("sklearn.ensemble.RandomForestRegressor", "sklearn.ensemble.ExtraTreesRegressor")
+@register("sklearn.ensemble.ExtraTreesClassifier")
+class ExtraTreesClassifier(ForestClassifier):
+    """Splits were drawn at random."""
+
+    examples = since_1_6(ForestClassifier.examples)
+
+
+@register("sklearn.ensemble.RandomForestRegressor")
 class ForestRegressor(Averaged):
     """The mean of the trees' means."""
 
@@ -196,3 +226,10 @@ class ForestRegressor(Averaged):
         Example(_FEW, data="sparse"),
         Example(_FEW, data="missing"),
     )
+
+
+@register("sklearn.ensemble.ExtraTreesRegressor")
+class ExtraTreesRegressor(ForestRegressor):
+    """Splits were drawn at random."""
+
+    examples = since_1_6(ForestRegressor.examples)
