@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SOURCES = {
     "sklearn": "pipegrad.sources.sklearn",
     "pipegrad": "pipegrad.sources.sklearn",
+    "lightgbm": "pipegrad.sources.lightgbm",
     "xgboost": "pipegrad.sources.xgboost",
 }
 _ENTRY_POINTS = "pipegrad.translations"
@@ -156,6 +157,14 @@ class Translation:
     def reads_numbers(self, operator: Any) -> bool:
         """Whether the module takes the numbers of the input, not what `encode` makes of it."""
         return self.numeric
+
+    def own_input(self, operator: Any) -> bool:
+        """Whether `encode` gives what is not for other operators with the same input."""
+        return not self.reads_numbers(operator)
+
+    def duplicate(self, operator: Any) -> Any:
+        """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
+        return None
 
     def smooth(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from .errors import ArgumentError, WriteBackError
-from .graph import Graph, Step, translation, unfold
+from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
 from .modules import Predictor
 from .partition import Translate, check, partition
@@ -120,7 +119,7 @@ def from_torch(net: PipelineModule) -> Any:
         )
     _check_numbers(net)
     memo: dict[int, Any] = {}
-    result = copy.deepcopy(net.source, memo)
+    result = copied(net.source, memo)
     written: set[int] = set()
     for step in net._neural():
         if id(step.operator) in written:
@@ -151,17 +150,17 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    copied = copy.deepcopy(source)
+    own = copied(source)
     try:
-        unfold(copied)
+        unfold(own)
     except NotFittedError as error:
         if data is not None:
-            return copied.fit(*data)
+            return own.fit(*data)
         raise NotFittedError(
             f"{error} Call fit first, or pass to_torch(..., init='random', data=(X, y)) for "
             "random weights."
         ) from None
-    return copied
+    return own
 
 
 def _modules(graph: Graph) -> dict[str, nn.Module]:

@@ -11,31 +11,21 @@ from torch.nn import functional
 from ._base import Module
 
 Task = Literal["regression", "classification", "multilabel", "clustering"]
-Link = Literal["identity", "log", "logistic", "softmax", "softplus", "signed_square"]
+Link = Literal[
+    "identity", "log", "logistic", "softmax", "softplus", "signed_square", "sign", "largest"
+]
 
 
-def through_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
-    """The mean that a score stands for; ``scale`` is a factor of the score."""
+def inverse_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
+    """From a score, times ``scale``, to a mean: exp, logistic function, softmax of a row and so on.
+
+    "sign" gives one above zero and zero elsewhere, "largest" (n, k) the place of the largest (n,).
+    """
     score = score if scale == 1 else scale * score
-    if link == "log":
-        return torch.exp(score)
-    if link == "logistic":
-        return torch.sigmoid(score)
-    if link == "softmax":
-        return torch.softmax(score, 1)
     if link == "softplus":
         return torch.logaddexp(score, torch.zeros_like(score))
     if link == "signed_square":
         return score * score.abs()
-    return score
-Link = Literal["identity", "log", "logistic", "softmax", "sign", "largest"]
-
-
-def inverse_link(score: Tensor, link: Link) -> Tensor:
-    """From a score to a mean: exp, logistic function, softmax of a row and so on.
-
-    "sign" gives one above zero and zero elsewhere, "largest" (n, k) the place of the largest (n,).
-    """
     if link == "log":
         return torch.exp(score)
     if link == "logistic":
@@ -98,7 +88,8 @@ class Head(Module):
             return out if out.ndim > 1 else out[:, None]
         columns = []
         if "decision_function" in self.responses:
-            columns.append(score if score.ndim > 1 else score[:, None])
+            raw = self.decision_function(score)
+            columns.append(raw if raw.ndim > 1 else raw[:, None])
         if "predict_proba" in self.responses:
             probability = self.predict_proba(score)
             columns.append(probability[:, 1:] if probability.shape[1] == 2 else probability)
@@ -114,17 +105,90 @@ class Mean(Head):
 
     Parameters
     ----------
-    link : {"identity", "log", "logistic", "softmax", "sign", "largest"}
+    link : {"identity", "log", "logistic", "softmax", "sign", "largest", ...}
         "log" when the score is a log-rate; see `inverse_link`.
+    scale : float
+        Factor of the score.
     """
 
-    def __init__(self, link: Link = "identity") -> None:
+    def __init__(self, link: Link = "identity", scale: float = 1.0) -> None:
         super().__init__()
         self.link = link
+        self.scale = scale
 
     def predict(self, score: Tensor) -> Tensor:
         """The mean, with the score's shape."""
-        return inverse_link(score, self.link)
+        return inverse_link(score, self.link, self.scale)
+
+
+class Raw(Head):
+    """The source answers with the score, whatever it is asked.
+
+    Parameters
+    ----------
+    responses : tuple of str
+        What it may be asked.
+    raw : float
+        Factor of the score in ``decision_function``.
+    """
+
+    def __init__(self, responses: tuple[str, ...] = ("predict",), raw: float = 1.0) -> None:
+        super().__init__()
+        self.responses, self.raw = responses, raw
+
+    def predict(self, score: Tensor) -> Tensor:
+        """The score."""
+        return score
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """The score."""
+        return score
+
+    def decision_function(self, score: Tensor) -> Tensor:
+        """The score, times a factor."""
+        return score if self.raw == 1 else self.raw * score
+
+
+class Linked(Head):
+    """Classes whose probabilities are the score through a link; the largest wins.
+
+    Parameters
+    ----------
+    link : {"identity", "logistic", "softmax", ...}
+        A single score stands for the second class. Nothing but "softmax" makes several sum to one.
+    scale : float
+        Factor of the score before the link.
+    raw : float
+        Factor of the score in ``decision_function``.
+    responses : tuple of str
+        What the source gives.
+    """
+
+    task: Task = "classification"
+
+    def __init__(
+        self,
+        link: Link,
+        scale: float = 1.0,
+        raw: float = 1.0,
+        responses: tuple[str, ...] = ("predict", "predict_proba"),
+    ) -> None:
+        super().__init__()
+        self.link = link
+        self.scale, self.raw, self.responses = scale, raw, responses
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return self.predict_proba(score).argmax(1)
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, classes)."""
+        mean = inverse_link(score, self.link, self.scale)
+        return torch.stack([1 - mean, mean], 1) if mean.ndim == 1 else mean
+
+    def decision_function(self, score: Tensor) -> Tensor:
+        """The score, times a factor."""
+        return score if self.raw == 1 else self.raw * score
 
 
 class Share(Head):
@@ -295,6 +359,16 @@ class Votes(Head):
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
         return score.argmax(1)
+
+
+class Outliers(Head):
+    """A negative score marks an outlier: -1, and 1 elsewhere."""
+
+    responses = ("predict", "decision_function")
+
+    def predict(self, score: Tensor) -> Tensor:
+        """-1 or 1 (n,)."""
+        return torch.where(score < 0, -1, 1)
 
 
 class Nearest(Head):
