@@ -23,11 +23,10 @@ _FIT = "says how the source itself was fitted"
 def check_width_of_float32(X: Any) -> None:
     """Refuse numbers that trees, which look at float32, would take for infinite."""
     values = X.data if sparse.issparse(X) else X
-    if values.dtype.itemsize > 4 and values.size:
-        with np.errstate(invalid="ignore", over="ignore"):
-            rounded = values.astype(np.float32)
-        if np.isinf(rounded).any():
-            raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
+    with np.errstate(invalid="ignore", over="ignore"):
+        rounded = values.astype(np.float32, copy=False)
+    if np.isinf(rounded).any():
+        raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
 
 
 class Trees(SklearnTranslation):
@@ -53,7 +52,7 @@ class Trees(SklearnTranslation):
         return None
 
     def refuse(self, operator: Any) -> str | None:
-        if hasattr(operator, "classes_") and isinstance(operator.n_classes_, list | np.ndarray):
+        if isinstance(getattr(operator, "n_classes_", None), list | np.ndarray):
             return "a classifier of several targets has no module yet"
         return None
 
@@ -83,7 +82,7 @@ class Averaged(Trees):
             single=True,
             average=len(parts) > 1,
             probabilities=(values.shape[2],) if classifies else None,
-            positive=not classifies and operator_criterion(operator) == "poisson",
+            positive=not classifies and self.criterion(operator) == "poisson",
             squeeze=not classifies and values.shape[1] == 1,
         )
 
@@ -95,23 +94,23 @@ class Averaged(Trees):
         values = to_array(module.leaf_table(), self.values(operator))
         write_trees(module, [tree.tree_ for tree in self.trees(operator)], values)
 
+    def criterion(self, operator: Any) -> str:
+        """What the splits were chosen by."""
+        return str(self.trees(operator)[0].criterion)
+
     def head(self, operator: Any) -> Head:
         return Probabilities(log=True) if hasattr(operator, "classes_") else Mean()
 
     def objective(self, operator: Any) -> Objective:
         if hasattr(operator, "classes_"):
-            weight = getattr(operator, "class_weight", None)
+            tree = self.trees(operator)[0]
+            weight = getattr(operator, "class_weight", tree.class_weight)
             weight = "balanced" if weight == "balanced_subsample" else weight
             return Objective("negative_log_likelihood", {}, weight)
-        criterion = operator_criterion(operator)
+        criterion = self.criterion(operator)
         if criterion == "poisson":
             return Objective("tweedie", {"power": 1.0, "link": "identity"})
         return Objective("absolute_error" if criterion == "absolute_error" else "squared_error")
-
-
-def operator_criterion(operator: Any) -> str:
-    """What the splits were chosen by."""
-    return str(operator.criterion)
 
 
 def since_1_6(examples: tuple[Any, ...]) -> tuple[Any, ...]:
