@@ -115,7 +115,7 @@ def _doors(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
         if step.name in host:
             continue
         row = translation(step.operator)
-        shared = row is None or row.numeric
+        shared = row is None or not row.own_input(step.operator)
         for name in step.inputs:
             if name == INPUT or name in host:
                 doors[step.name, name] = name if shared else f"{name}>{step.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
-from .graph import Graph, Step, translation
+from .graph import Graph, Step, copied, translation
 from .modules import Block, Head, Predictor, SparseRows
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
@@ -323,6 +324,13 @@ class PipelineModule(nn.Module):
         from .finetune.training import fit
 
         return fit(self, X, y, optim=optim, **options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PipelineModule:
+        copied(self.source, memo)
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
 
     # -- how it looks ----------------------------------------------------------------------------
 

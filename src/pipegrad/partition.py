@@ -127,7 +127,7 @@ def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[
         row = translation(step.operator)
         smooth = step.name in answers and _answers_smoothly(step)
         # A step without a row is counted as a way through, so that it is named as the obstacle.
-        if smooth and (row is None or refusals[step.name] is not None or row.differentiable):
+        if smooth and (row is None or refusals[step.name] is not None or row.smooth(step.operator)):
             passes.add(step.name)
     return {name for name in answers if _answers_smoothly(graph[name])}
 
@@ -191,7 +191,7 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
 
 def _needs_raw_input(step: Step) -> bool:
     row = translation(step.operator)
-    return row is not None and not row.numeric
+    return row is not None and not row.reads_numbers(step.operator)
 
 
 def _upstream(graph: Graph, names: set[str]) -> set[str]:

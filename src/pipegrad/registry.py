@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 _SOURCES = {
     "sklearn": "pipegrad.sources.sklearn",
     "pipegrad": "pipegrad.sources.sklearn",
+    "lightgbm": "pipegrad.sources.lightgbm",
+    "xgboost": "pipegrad.sources.xgboost",
     "mlnet": "pipegrad.sources.mlnet",
 }
+# Sources whose rows import the library itself.
+_OPTIONAL = ("catboost", "lightgbm", "xgboost")
 # Which module's ``load`` reads a file, by the end of its name.
 _LOADERS = {".zip": "pipegrad.sources.mlnet", ".mlnet": "pipegrad.sources.mlnet"}
 _ENTRY_POINTS = "pipegrad.translations"
@@ -154,6 +159,22 @@ class Translation:
         that the source would do belong here.
         """
         return X
+
+    def reads_numbers(self, operator: Any) -> bool:
+        """Whether the module takes the numbers of the input, not what `encode` makes of it."""
+        return self.numeric
+
+    def own_input(self, operator: Any) -> bool:
+        """Whether `encode` gives what is not for other operators with the same input."""
+        return not self.reads_numbers(operator)
+
+    def duplicate(self, operator: Any) -> Any:
+        """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
+        return None
+
+    def smooth(self, operator: Any) -> bool:
+        """Whether gradients pass through to what stands before the operator."""
+        return self.differentiable
 
     def inverse(self, operator: Any) -> nn.Module | None:
         """A module that undoes the operator (for transformed targets); None if there is none."""
@@ -292,8 +313,9 @@ def refuse(reasons: Mapping[str, str]) -> None:
 
 def rows() -> Iterator[tuple[str, Row]]:
     """All rows by name, those of every source and plug-in."""
-    for package in _SOURCES:
-        _load(_SOURCES[package])
+    for package, source in _SOURCES.items():
+        if package not in _OPTIONAL or find_spec(package) is not None:
+            _load(source)
     _load_plugins()
     yield from sorted(_ROWS.items())
 

@@ -132,6 +132,11 @@ def _categories() -> tuple[Any, Any]:
     return table, y
 
 
+def _missing_binary() -> tuple[Any, Any]:
+    X, y = _missing()
+    return X, np.where(y > y.mean(), "yes", "no")
+
+
 def _marked() -> tuple[Any, Any]:
     X, y = _missing()
     return np.where(np.isnan(X), -99.0, X), y
@@ -152,6 +157,38 @@ def _categories_missing() -> tuple[Any, Any]:
     return table, y
 
 
+def _categories_of_pandas() -> tuple[Any, Any]:
+    table, y = _categories_missing()
+    return table.astype({"color": "category", "size": "category"}), y
+
+
+def _codes() -> tuple[Any, Any]:
+    X, y = _regression()
+    X[:, 5] = np.random.default_rng(6).integers(0, 9, ROWS) * 3.0
+    X[4:9, 5] = np.nan
+    return X, y + np.nan_to_num(X[:, 5]) % 2 * 5
+
+
+def _multiclass_numbers() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    X[4:9, 2] = np.nan
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def _numbers_of_categories() -> tuple[Any, Any]:
+    table, y = _categories_of_pandas()
+    return table, (y == "yes").astype(int)
+
+
+def _ranked() -> tuple[Any, Any]:
+    import pandas as pd
+
+    X = _features()
+    table = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    table["qid"] = np.arange(ROWS) // 16
+    return table, np.digitize(_signal(X), [-0.6, 0.6])
+
+
 def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
@@ -169,10 +206,16 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "sparse": _sparse,
     "sparse_multiclass": _sparse_multiclass,
     "missing": _missing,
+    "missing_binary": _missing_binary,
     "marked": _marked,
     "sparse_missing": _sparse_missing,
     "categories": _categories,
     "categories_missing": _categories_missing,
+    "categories_of_pandas": _categories_of_pandas,
+    "codes": _codes,
+    "multiclass_numbers": _multiclass_numbers,
+    "numbers_of_categories": _numbers_of_categories,
+    "ranked": _ranked,
     "labels": _labels,
 }
 """Data of the contract tests by name: functions that give (X, y), 80 rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, WriteBackError
-from .graph import Graph, Step, translation, unfold
+from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
 from .modules import Predictor
 from .named import NamedPipeline
 from .partition import Translate, check, partition
-from .registry import Expansion, Translation, load_file, lookup
+from .registry import Translation, load_file, lookup
 
 
 def to_torch(
@@ -131,7 +130,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
         )
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
-    result = copy.deepcopy(net.source, memo)
+    result = copied(net.source, memo)
     for step, module in changes:
         _row(step).write_back(module, memo[id(step.operator)])
     if path is not None:
@@ -160,24 +159,22 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
 
-    estimator = not isinstance(source, type) and hasattr(source, "get_params")
-    if not estimator and isinstance(lookup(type(source)), Expansion):
-        return copy.deepcopy(source)
-    if not estimator:
+    known = hasattr(source, "get_params") or lookup(type(source)) is not None
+    if isinstance(source, type) or not known:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    copied = copy.deepcopy(source)
+    own = copied(source)
     try:
-        unfold(copied)
+        unfold(own)
     except NotFittedError as error:
         if data is not None:
-            return copied.fit(*data)
+            return own.fit(*data)
         raise NotFittedError(
             f"{error} Call fit first, or pass to_torch(..., init='random', data=(X, y)) for "
             "random weights."
         ) from None
-    return copied
+    return own
 
 
 def _modules(graph: Graph) -> dict[str, nn.Module]:
@@ -242,7 +239,7 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
             continue
         seen.add(id(step.operator))
         module = _body(net._module(step.name))
-        then = _row(step).to_torch(step.operator).state_dict()
+        then = _row(step).to_torch(step.operator).to(net._like().dtype).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)

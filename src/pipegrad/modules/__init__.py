@@ -1,6 +1,7 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
+from ._boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, Steps
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
@@ -11,11 +12,15 @@ from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote
 from ._heads import (
     Binary,
     Head,
+    Linked,
     Mean,
     Multiclass,
     Multilabel,
     Nearest,
+    Outliers,
     Probabilities,
+    Raw,
+    Share,
     Votes,
 )
 from ._imputation import Impute, Missing
@@ -52,6 +57,7 @@ __all__ = [
     "Binary",
     "Bins",
     "Block",
+    "Boosted",
     "BoxCox",
     "Chain",
     "Codes",
@@ -64,13 +70,16 @@ __all__ = [
     "Inverse",
     "InverseBoxCox",
     "InverseYeoJohnson",
+    "Isolation",
     "Kernel",
     "KernelFeatures",
     "KeyBits",
     "KeyIndicator",
     "KeyNumber",
     "Labels",
+    "LeafIndicators",
     "Linear",
+    "Linked",
     "LocalMachine",
     "LogOdds",
     "Lookup",
@@ -85,6 +94,7 @@ __all__ = [
     "NormalizeRows",
     "OneHot",
     "OneVersusRest",
+    "Outliers",
     "PairwiseCoupling",
     "Pattern",
     "PiecewiseLinear",
@@ -94,10 +104,12 @@ __all__ = [
     "Probabilities",
     "Projection",
     "RandomFourierFeatures",
+    "Raw",
     "Rescale",
     "ResidualShare",
     "RowNorm",
     "Select",
+    "Share",
     "Simplex",
     "SparseProjection",
     "SparseRows",
@@ -109,6 +121,7 @@ __all__ = [
     "TreeFeatures",
     "Vote",
     "Votes",
+    "WeightedMedian",
     "YeoJohnson",
     "dense",
     "parameter",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ._base import Module, parameter
+from ._base import Module, Positive, parameter
 from ._sparse import Block, SparseRows
 
 NAN = 0
@@ -59,6 +59,9 @@ class Simplex(Module):
 
 def _normalised(part: Tensor) -> Tensor:
     total = part.sum(1, keepdim=True)
+    # What sums to one but for rounding stays as it is, to the last bit.
+    near = (total - 1).abs() < 8 * torch.finfo(part.dtype).eps
+    total = total + torch.where(near, 1 - total, 0.0).detach()
     empty = total == 0
     part = torch.where(empty, torch.ones_like(part), part)
     return part / torch.where(empty, float(part.shape[1]), total)
@@ -124,11 +127,13 @@ class TreeEnsemble(Module):
     outputs : int, optional
         Number of outputs where ``tree_output`` is given.
     average : bool
-        Whether the sum is divided by the number of trees.
+        Whether the sum is divided by the number of trees, or the sum of ``tree_weights``.
     base : Tensor, shape (outputs,), optional
         Added to the sum.
     train_base : bool
         Whether ``base`` trains.
+    positive : bool
+        Whether leaf values that are above zero stay there.
     probabilities : tuple of int, optional
         The leaves hold distributions over so many outcomes, one after the other, and stay such;
         see `Simplex`.
@@ -138,6 +143,12 @@ class TreeEnsemble(Module):
         columns is NaN.
     squeeze : bool
         Give (n,) instead of (n, 1).
+    missing_value : float, optional
+        A number that counts as NaN.
+    absent : float
+        What entries count that sparse rows do not hold.
+    whole : bool
+        Whether categories between -1 and 0 are outside of the known ones, not category 0.
     """
 
     roots: Tensor
@@ -193,15 +204,21 @@ class TreeEnsemble(Module):
         average: bool = False,
         base: Tensor | None = None,
         train_base: bool = True,
+        positive: bool = False,
         probabilities: tuple[int, ...] | None = None,
         linear: tuple[Tensor, Tensor, Tensor] | None = None,
         squeeze: bool = False,
+        missing_value: float | None = None,
+        absent: float = 0.0,
+        whole: bool = False,
     ) -> None:
         super().__init__()
         self.strict, self.single = strict, single
+        self.missing_value, self.absent, self.whole = missing_value, absent, whole
         self.average, self.squeeze = average, squeeze
         self.way: Way = "leaves"
         self.temperature = 0.02
+        self._fixed: Tensor | None = None
         if isinstance(missing, int):
             missing = torch.full_like(feature, missing)
         categorical = category_width is not None and bool((category_width > 0).any())
@@ -215,25 +232,30 @@ class TreeEnsemble(Module):
         self._optional("category_width", category_width if categorical else None)
         self._optional("category_left", category_left if categorical else None)
         self._optional("unknown_left", unknown_left if categorical else None)
-        self._set_values(leaf_values, tree_weights, train_weights, probabilities, linear)
+        self._set_values(leaf_values, positive, probabilities, train_weights)
+        self._set_weights(tree_weights, train_weights, linear)
         self._set_outputs(tree_output, outputs, base, train_base)
         self._plan()
 
     def _set_values(
+        self, values: Tensor, positive: bool, outcomes: tuple[int, ...] | None, fixed: bool
+    ) -> None:
+        if fixed:
+            self.register_buffer("leaf_values", values.clone())
+        elif outcomes is not None:
+            self.leaf_values = Simplex(values, outcomes)
+        elif positive:
+            self.leaf_values = Positive(values)
+        else:
+            self.leaf_values = parameter(values)
+
+    def _set_weights(
         self,
-        leaf_values: Tensor,
         tree_weights: Tensor | None,
-        train_weights: bool,
-        probabilities: tuple[int, ...] | None,
+        train: bool,
         linear: tuple[Tensor, Tensor, Tensor] | None,
     ) -> None:
-        if train_weights:
-            self.register_buffer("leaf_values", leaf_values.clone())
-        elif probabilities is not None:
-            self.leaf_values = Simplex(leaf_values, probabilities)
-        else:
-            self.leaf_values = parameter(leaf_values)
-        if tree_weights is not None and train_weights:
+        if tree_weights is not None and train:
             self.tree_weights = parameter(tree_weights)
         else:
             self._optional("tree_weights", tree_weights)
@@ -320,14 +342,14 @@ class TreeEnsemble(Module):
         self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TreeEnsemble:
-        """Move or cast; a threshold that loses digits goes down, so that x <= threshold holds on.
+        """Move or cast; a threshold that loses digits keeps its side of what has fewer digits.
 
         Rounding it to the nearest number could put it on the other side of a row.
         """
         before = self.threshold.detach()
         super()._apply(fn, recurse)
         if self.threshold.dtype.itemsize < before.dtype.itemsize:
-            rounded = _round_down(before, self.threshold.dtype, False)
+            rounded = self._narrow(before, self.threshold.dtype)
             with torch.no_grad():
                 self.threshold.copy_(rounded)
         return self
@@ -355,21 +377,41 @@ class TreeEnsemble(Module):
             Itself.
         """
         self.way, self.temperature = way, temperature
-        values = self.threshold.detach()
+        values = self.thresholds().detach()
         for known in (self._parameters, self._buffers):
             known.pop("threshold", None)
         if way == "leaves":
-            self.register_buffer("threshold", values)
+            self._fixed = None
+            self.register_buffer("threshold", values.clone())
         else:
-            self.threshold = parameter(values)
+            # A split at infinity stays there: it tells what is missing from what is not.
+            fixed = ~torch.isfinite(values)
+            self._fixed = torch.where(fixed, values, 0.0) if bool(fixed.any()) else None
+            self.threshold = parameter(torch.where(fixed, 0.0, values))
             spread = self._threshold_spread() if spread is None else spread.to(values)
             self._buffer("spread", spread.clone())
         return self
 
+    def thresholds(self) -> Tensor:
+        """What each node compares with, shape (nodes,)."""
+        if self._fixed is None:
+            return self.threshold
+        return torch.where(self._fixed == 0, self.threshold, self._fixed)
+
+    def moved_thresholds(self, before: Tensor) -> Tensor:
+        """The thresholds, in the precision that ``before`` had where they did not move."""
+        now = self.thresholds().detach().to(before.device)
+        same = self._narrow(before, now.dtype) == now
+        return torch.where(same, before, self._narrow(now, before.dtype))
+
+    def _narrow(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        """Thresholds of another type that split its numbers as ``t`` does."""
+        return -_round_down(-t, dtype, False) if self.strict else _round_down(t, dtype, False)
+
     def _threshold_spread(self) -> Tensor:
         """Standard deviation of each feature's thresholds; their size where there is but one."""
         width = int(self.feature.max()) + 1 if self.feature.numel() else 1
-        t = self.threshold.detach()
+        t = self.thresholds().detach()
         here = torch.isfinite(t)
         t, f = t[here], self.feature[here]
         total = torch.zeros(width, dtype=t.dtype, device=t.device)
@@ -383,7 +425,7 @@ class TreeEnsemble(Module):
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
-        x = x.to_dense() if isinstance(x, SparseRows) else x
+        x = self._numbers(x)
         if not self.training or self.way == "leaves":
             return self.score(self.leaves(x), x)
         if self.way == "soft":
@@ -405,8 +447,7 @@ class TreeEnsemble(Module):
         Tensor of int64, shape (n, trees)
             Rows of `leaf_table`.
         """
-        if isinstance(x, SparseRows):
-            x = x.to_dense()
+        x = self._numbers(x)
         with torch.no_grad():
             x, bounds = self._comparable(x.detach())
             if _captured():
@@ -441,15 +482,20 @@ class TreeEnsemble(Module):
         values = self._leaf_outputs(leaves, x)
         return self._finish(values @ self._assignment(values))
 
+    def each(self, x: Block) -> Tensor:
+        """What each tree gives alone, by hard splits; shape (n, trees)."""
+        x = self._numbers(x)
+        return self._leaf_outputs(self.leaves(x), x)
+
     def leaf_table(self) -> Tensor:
         """What each leaf adds, before the factor of its tree; shape (leaves, k)."""
         values = self.leaf_values
-        return values() if isinstance(values, Simplex) else values
+        return values() if isinstance(values, Module) else values
 
     def reset_parameters(self) -> None:
         """Small random leaf values; the structure stays."""
         with torch.no_grad():
-            if isinstance(self.leaf_values, Simplex):
+            if isinstance(self.leaf_values, Module):
                 self.leaf_values.reset_parameters()
             elif isinstance(self.leaf_values, nn.Parameter):
                 self.leaf_values.normal_(0, 0.1)
@@ -463,7 +509,8 @@ class TreeEnsemble(Module):
 
     def _finish(self, total: Tensor) -> Tensor:
         if self.average:
-            total = total / self.roots.shape[0]
+            weights = self.tree_weights
+            total = total / (self.roots.shape[0] if weights is None else weights.sum())
         if self.base is not None:
             total = total + self.base
         return total.squeeze(1) if self.squeeze else total
@@ -480,6 +527,7 @@ class TreeEnsemble(Module):
         columns, weight = self.linear_feature[leaves], self.linear_weight[leaves]
         used = columns >= 0
         rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
+        x = x.to(values.dtype)
         seen = torch.where(used, x[rows, columns.clamp(min=0)], 0.0)
         known = torch.isfinite(seen) | torch.isinf(seen)
         inner = (torch.where(known, seen, 0.0) * weight).sum(2) + self.linear_constant[leaves]
@@ -495,12 +543,22 @@ class TreeEnsemble(Module):
             return weights[:, None]
         return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
 
+    def _numbers(self, x: Block) -> Tensor:
+        """Dense rows with NaN for all that is missing."""
+        if isinstance(x, SparseRows):
+            x = x.to_dense(self.absent)
+        if self.missing_value is None:
+            return x
+        low = torch.float32 if self.single else x.dtype
+        mark = torch.tensor(self.missing_value, dtype=low, device=x.device)
+        return torch.where(x.to(low) == mark, torch.nan, x)
+
     # -- hard ----------------------------------------------------------------------------------
 
     def _comparable(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Columns as the nodes see them, and bounds with ``x <= bound`` for all that go left."""
         low = torch.float32 if self.single else torch.promote_types(x.dtype, self.threshold.dtype)
-        bounds = _round_down(self.threshold.detach(), low, self.strict)
+        bounds = _round_down(self.thresholds().detach(), low, self.strict)
         bounds = functional.pad(bounds, (0, self._leaf_tree.shape[0]))
         x = x.to(low).index_select(1, self._column_feature)
         return (x if self._plain else _seen(x, self._column_seen)), bounds
@@ -522,8 +580,9 @@ class TreeEnsemble(Module):
         assert self.category_left is not None
         width = self._category_width[at]
         missing = torch.isnan(value)
-        code = torch.where(missing, -1.0, value).trunc().clamp(-2.0, 2.0**31)
-        known = (value > -1) & (code < width)
+        code = torch.where(missing, -1.0, value)
+        code = (code.floor() if self.whole else code.trunc()).clamp(-2.0, 2.0**31)
+        known = (code > -1) & (code < width)
         code = torch.where(known, code, 0.0).long()
         entry = (self._category_start[at] + code).clamp(max=self.category_left.shape[0] - 1)
         left = torch.where(known, self.category_left[entry], self._unknown_left[at])
@@ -587,11 +646,12 @@ class TreeEnsemble(Module):
         """Share of each row that goes left, shape (n, nodes): hard where nothing is compared."""
         feature = self.feature[nodes]
         value = x.index_select(1, feature)
-        hard = torch.isnan(value) | torch.isinf(self.threshold[nodes])
+        threshold = self.thresholds()[nodes]
+        hard = torch.isnan(value) | torch.isinf(value) | torch.isinf(threshold)
         if self.category_width is not None:
             hard = hard | (self.category_width[nodes] > 0)
         hard = hard | ((self.missing[nodes] == ZERO) & (value.abs() <= _ALMOST_ZERO))
-        gap = torch.where(hard, 0.0, self.threshold[nodes] - value)
+        gap = torch.where(hard, 0.0, threshold - value)
         width = (self.temperature * self.spread[feature]).to(x.dtype)
         soft = torch.sigmoid(torch.where(hard, 0.0, gap) / width)
         with torch.no_grad():

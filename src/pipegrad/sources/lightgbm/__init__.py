@@ -1,0 +1,5 @@
+"""LightGBM: boosted trees, both ways."""
+
+from . import rows
+
+__all__ = ["rows"]
