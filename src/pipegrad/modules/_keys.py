@@ -87,7 +87,7 @@ class KeyNumber(Module):
 
 
 class BestColumn(Module):
-    """The key of the column with the largest number, or with the smallest; the last of equal ones.
+    """The key of the column with the largest number, or with the smallest; the first of equal ones.
 
     NaN never wins, and a row of nothing else has key 0.
 
@@ -104,9 +104,9 @@ class BestColumn(Module):
     def forward(self, scores: Tensor) -> Tensor:
         """Scores (n, k) to keys (n,)."""
         values = -scores if self.smallest else scores
-        values = torch.where(torch.isnan(values), -torch.inf, values).flip(1)
-        best, place = values.max(1)
-        return torch.where(best > -torch.inf, scores.shape[1] - place, 0).to(scores.dtype)
+        values = torch.where(torch.isnan(values), -torch.inf, values)
+        known = values.amax(1) > -torch.inf
+        return torch.where(known, values.argmax(1) + 1, 0).to(scores.dtype)
 
 
 class KeyAbove(Module):
