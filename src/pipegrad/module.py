@@ -262,7 +262,7 @@ class PipelineModule(nn.Module):
         like = self._like()
         if self.head is not None and self.head.task == "classification":
             return torch.as_tensor(self._class_indices(y), device=like.device)
-        values = np.asarray(y, dtype=np.float64)
+        values = np.array(y, dtype=np.float64)
         if self.graph.target is not None:
             values = self._transformed_target(values)
         if not np.isfinite(values).all():

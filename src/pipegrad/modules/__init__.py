@@ -31,7 +31,7 @@ from ._kernels import (
     PolynomialSketch,
     RandomFourierFeatures,
 )
-from ._keys import BestColumn, KeyBits, KeyIndicator, KeyNumber
+from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -73,6 +73,7 @@ __all__ = [
     "Isolation",
     "Kernel",
     "KernelFeatures",
+    "KeyAbove",
     "KeyBits",
     "KeyIndicator",
     "KeyNumber",

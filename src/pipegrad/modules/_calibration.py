@@ -92,8 +92,11 @@ class Steps(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; gradients do not pass."""
         place = torch.trunc((x.detach() - self.start) / self.width)
-        place = torch.nan_to_num(place).clamp(0, self.values.shape[0] - 1)
-        return self.values[place.long()]
+        missing = torch.isnan(place)
+        # What no integer of 32 bits holds becomes the smallest one.
+        place = torch.where(missing | (place.abs() >= 2.0**31), 0.0, place)
+        place = place.clamp(0, self.values.shape[0] - 1)
+        return self.values[place.long()].masked_fill(missing, torch.nan)
 
 
 class OneVersusRest(Module):
@@ -158,7 +161,7 @@ class PairwiseCoupling(Module):
         for j in range(self.classes):
             if j != i:
                 pair = torch.maximum(place[i, j], torch.maximum(own[i], own[j]))
-                total = total + pair
-        never = own[i] <= 0
+                total = total + torch.where(torch.isnan(pair), 0.0, pair)
+        never = ~(own[i] > 0)  # NaN as well
         inverse = total / torch.where(never, 1.0, own[i]) - (self.classes - 2)
         return torch.where(never, 0.0, 1 / inverse.clamp(min=1))

@@ -120,7 +120,7 @@ class LocalMachine(Module):
 
 
 class StepFunctions(Module):
-    """A sum of step functions, each of one column.
+    """A sum of step functions, each of one column; NaN is on the first step.
 
     Parameters
     ----------
@@ -163,7 +163,8 @@ class StepFunctions(Module):
         x = dense(x)
         table = x[:, None] if x.ndim == 1 else x
         seen = table.detach().index_select(1, self.columns)
-        place = torch.searchsorted(self.bounds, seen.T.contiguous()).T
+        missing = torch.isnan(seen)
+        place = torch.searchsorted(self.bounds, seen.T.contiguous()).T.masked_fill(missing, 0)
         sizes = torch.tensor(self.sizes, device=x.device)
         place = torch.minimum(place, sizes - 1) + (sizes.cumsum(0) - sizes)
         return self.effects[place].sum(1) + self.bias

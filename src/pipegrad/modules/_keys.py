@@ -87,7 +87,9 @@ class KeyNumber(Module):
 
 
 class BestColumn(Module):
-    """The key of the column with the largest number, or with the smallest.
+    """The key of the column with the largest number, or with the smallest; the first of equal ones.
+
+    NaN never wins, and a row of nothing else has key 0.
 
     Parameters
     ----------
@@ -101,5 +103,26 @@ class BestColumn(Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Scores (n, k) to keys (n,)."""
-        best = scores.argmin(1) if self.smallest else scores.argmax(1)
-        return (best + 1).to(scores.dtype)
+        values = -scores if self.smallest else scores
+        values = torch.where(torch.isnan(values), -torch.inf, values)
+        known = values.amax(1) > -torch.inf
+        return torch.where(known, values.argmax(1) + 1, 0).to(scores.dtype)
+
+
+class KeyAbove(Module):
+    """The key 2 where a number is above the threshold, else 1; 0 for NaN.
+
+    Parameters
+    ----------
+    threshold : float
+        The threshold.
+    """
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Scores (n,) to keys (n,)."""
+        keys = (scores > self.threshold).to(scores.dtype) + 1
+        return keys.masked_fill(torch.isnan(scores), 0.0)

@@ -144,7 +144,7 @@ class BinPosition(Module):
 
 
 class RowNorm(Module):
-    """Each row, perhaps less its mean, divided by its norm.
+    """Each row, perhaps less its mean, divided by its norm; tiny and huge rows are left alone.
 
     Parameters
     ----------
@@ -168,14 +168,16 @@ class RowNorm(Module):
         if self.center:
             x = x - x.mean(1, keepdim=True)
         size = self._size(x)
-        size = torch.where(size < self._SMALLEST, torch.ones_like(size), size)
-        return x * (self.scale / size)[:, None]
+        usable = size > 0
+        factor = torch.where(usable, self.scale / torch.where(usable, size, 1.0), self.scale)
+        factor = torch.where(factor < self._SMALLEST, 1.0, factor)
+        return x * factor[:, None]
 
     def _size(self, x: Tensor) -> Tensor:
         if self.norm == "l1":
             return x.abs().sum(1)
         if self.norm == "max":
-            return x.abs().amax(1)
+            return torch.where(torch.isnan(x), 0.0, x.abs()).amax(1)
         if self.norm == "std":
             x = x - x.mean(1, keepdim=True)
             return safe_sqrt((x * x).mean(1))

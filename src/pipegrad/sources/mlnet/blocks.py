@@ -144,15 +144,20 @@ class Block:
         version = struct.unpack_from("<I", data, 0x48)[0]
         loader = data[0x50:0x68].rstrip(b"\0").decode("latin-1")
         block = cls(archive, entry, signature, version, loader, data, length)
-        block._check_strings(start + length, tail)
+        reached = block._check_strings(start + length, tail)
+        name, name_size = struct.unpack_from("<qI", data, 0x90)
+        named = (name, name + name_size) == (reached, tail)
+        if not named and ((name, name_size) != (0, 0) or reached != tail):
+            raise block.fail("has parts that do not follow each other")
         return block
 
-    def _check_strings(self, reached: int, tail: int) -> None:
+    def _check_strings(self, reached: int, tail: int) -> int:
+        """Where the strings end."""
         table, table_size, characters, characters_size = struct.unpack_from("<4q", self.data, 0x20)
         if table_size == 0:
-            if characters_size:
+            if table or characters or characters_size:
                 raise self.fail("has characters without strings")
-            return
+            return reached
         inside = table == reached and table_size > 0 and table_size % 8 == 0
         inside = inside and characters == table + table_size and characters_size >= 0
         if not inside or characters + characters_size > tail:
@@ -161,6 +166,7 @@ class Block:
         wrong = ends[0] < 0 or ends[-1] != characters_size or (np.diff(ends) < 0).any()
         if wrong or (ends % 2).any():
             raise self.fail("has strings that overlap")
+        return int(characters + characters_size)
 
     def fail(self, what: str) -> ModelFileError:
         """An error that names the entry."""
@@ -181,6 +187,18 @@ class Block:
         first = int(self._ends[index - 1]) if index else 0
         raw = self.data[start + first : start + int(self._ends[index])]
         return raw.decode("utf-16-le", "surrogatepass")
+
+    def strings(self, indices: NDArray[np.int32]) -> list[str]:
+        """Many strings of the table."""
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(self._ends)):
+            raise self.fail(f"names other strings than the {len(self._ends)} that there are")
+        start, size = struct.unpack_from("<2q", self.data, 0x30)
+        text = self.data[start : start + size].decode("utf-16-le", "surrogatepass")
+        if 2 * len(text) != size:  # characters outside of the first plane take two places
+            return [self.string(int(i)) or "" for i in indices]
+        ends = (self._ends // 2)[indices].tolist()
+        starts = (np.concatenate([[0], self._ends[:-1]]) // 2)[indices].tolist()
+        return [text[a:b] for a, b in zip(starts, ends, strict=True)]
 
     def reader(self) -> Reader:
         """A reader at the start of the model block."""
@@ -275,12 +293,12 @@ class Reader:
         """A count and so many numbers that know their place."""
         return self.numbers(self.i4(), kind, finite)
 
-    def count(self, size: int = 1, what: str = "parts", least: int = 0) -> int:
+    def count(self, size: int = 1, what: str = "parts", least: int = 0, weight: int = 10) -> int:
         """How many of something follow, each of at least ``size`` bytes."""
         value = self.i4()
         if value < least or value * size > self.left:
             raise self.fail(f"cannot hold {value} {what}")
-        self.block.archive.charge(value)
+        self.block.archive.charge(value * weight)
         return value
 
     def text(self) -> str | None:

@@ -16,6 +16,7 @@ from .kinds import NUMBERS, ColumnType
 _HEADER = 0x100
 _MAGIC, _TAIL = b"CML\0DVB\0", b"\0BVD\0LMC"
 _MOST_VALUES = 1 << 20
+_MOST_BLOCKS = 4096
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class Table:
         self.archive.charge(self.rows)
         if column.rows_per_block <= 0 or column.type.size is not None:
             raise self.fail("has a column that is not served")
+        if self.rows > _MOST_BLOCKS * column.rows_per_block:
+            raise self.fail("has more blocks than are served")
         parts: list[NDArray[Any]] = []
         for block in range(-(-self.rows // column.rows_per_block)):
             rows = min(column.rows_per_block, self.rows - block * column.rows_per_block)

@@ -92,10 +92,18 @@ class Model:
         """What a method gives, from the values of its column."""
         assert self.answer is not None
         if method == "predict" and self.answer.predict.type.kind == "Key":
-            return np.asarray(self.classes_)[values.astype(np.int64) - 1]
+            return self._labels(values.astype(np.int64))
         if method == "predict_proba" and values.ndim == 1:
             return np.stack([1 - values, values], 1)
         return values
+
+    def _labels(self, keys: NDArray[np.int64]) -> NDArray[Any]:
+        labels = np.asarray(self.classes_)
+        if keys.all():
+            return labels[keys - 1]
+        # A row without a score has no label.
+        none = "" if labels.dtype == object else np.nan
+        return np.where(keys > 0, labels[keys - 1], none)
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """Values of a column as ML.NET types them."""

@@ -146,6 +146,7 @@ def calibrator(*signatures: str, versions: tuple[int, ...] = (0x00010001,)) -> A
 def read_predictor(node: Node, features: int) -> Predictor:
     """The predictor in a folder, with its calibrator if there is one."""
     if node.block.signature in _CALIBRATED:
+        Row(None, (0x00010001,)).check(node.block)
         inner = read_predictor(node.child("Predictor"), features)
         inner.calibrator = read_calibrator(node.child("Calibrator"))
         return inner

@@ -125,17 +125,17 @@ def _vocabularies(node: Node, count: int) -> list[NDArray[Any]]:
 
 def _vocabulary(reader: Reader) -> NDArray[Any]:
     if not reader.flag():
-        texts = [reader.text() or "" for _ in range(reader.count(4, "terms"))]
-        return np.array(texts, dtype=object)
+        indices = reader.array(reader.count(4, "terms", weight=1))
+        return np.array(reader.block.strings(indices), dtype=object)
     codec = reader.inline()
     if reader.u1():
         raise reader.fail(f"has a vocabulary of {codec} that is not served")
     if codec == "Boolean":
-        return reader.array(reader.count(1, "terms"), "u1").astype(bool)
+        return reader.array(reader.count(1, "terms", weight=1), "u1").astype(bool)
     if codec not in NUMBERS:
         raise reader.fail(f"has a vocabulary of {codec} that is not served")
     dtype = np.dtype(NUMBERS[codec])
-    count = reader.count(dtype.itemsize, "terms")
+    count = reader.count(dtype.itemsize, "terms", weight=1)
     return reader.array(count, dtype.newbyteorder("<").str)
 
 

@@ -82,6 +82,8 @@ class _Parser:
             self.inputs.append(self.name())
         self.expect("=>")
         formula = self.choice()
+        if _depth(formula) > _DEEPEST:
+            raise NotServedError("is nested too deeply")
         if self.place != len(self.tokens):
             raise NotServedError(f"has {self.tokens[self.place]!r} where it should end")
         return formula
@@ -200,6 +202,15 @@ def _tokens(source: str) -> list[Any]:
         number = match["number"]
         found.append(float(number) if number else match["name"] or match["sign"])
     return found
+
+
+def _depth(formula: Formula) -> int:
+    """How deep the operations are nested, without nesting itself."""
+    level, depth = [formula], 0
+    while level:
+        depth += 1
+        level = [inner for f in level for inner in f[1:] if isinstance(inner, tuple)]
+    return depth
 
 
 def parse(source: str) -> tuple[Formula, int]:

@@ -26,11 +26,18 @@ def _mix(state: int) -> int:
     return state ^ (state >> 16)
 
 
+def _wide(text: str) -> bytes:
+    """UTF-8 as ML.NET has it: each half of UTF-16 for itself, its bytes in reverse."""
+    halves = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), "<u2").tolist()
+    return b"".join(chr(half).encode("utf-8", "surrogatepass")[::-1] for half in halves)
+
+
 def hash_text(text: str, seed: int) -> int | None:
     """The hash of a text; None for an empty one."""
-    data = text.strip(" ").encode("utf-8", "surrogatepass")
-    if not data:
+    text = text.strip(" ")
+    if not text:
         return None
+    data = text.encode("ascii") if text.isascii() else _wide(text)
     state = seed
     for start in range(0, len(data), 4):
         state = _round(state, int.from_bytes(data[start : start + 4], "little"))

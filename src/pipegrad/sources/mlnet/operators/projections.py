@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,10 +51,24 @@ class Whitening(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class FourierFeatures(Operator):
-    """Cosines, and perhaps sines, of random projections."""
+    """Cosines, and perhaps sines, of random projections, which the file does not hold.
 
-    frequencies: NDArray[np.float32]
-    phases: NDArray[np.float32] | None
+    Parameters
+    ----------
+    state : array of uint32
+        Where the generator of random numbers stood.
+    """
+
+    state: NDArray[np.uint32]
+    features: int
+    outputs: int
+    gamma: float
+    sines: bool
+
+    @cached_property
+    def drawn(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Frequencies (outputs, features) and phases (outputs,)."""
+        return gaussian_frequencies(self.state, self.features, self.outputs, self.gamma, self.sines)
 
 
 @transform("PCA FUNC", versions=(0x00010001, 0x00010002))
@@ -124,12 +139,15 @@ def read_fourier(node: Node, builder: Builder) -> None:
         reader.float_size()
         state = reader.array(4, "<u4")
         column = builder.see(source, features, node.path)
-        if not 0 < outputs * features <= 1 << 22:
+        if outputs <= 0 or features <= 0 or outputs * features > 1 << 22:
             raise reader.fail(f"draws {outputs} times {features} numbers")
-        node.archive.charge(outputs * features)
-        gamma = _gamma(node.child(f"MatrixGenerator{i}"))
-        frequencies, phases = gaussian_frequencies(state, features, outputs, gamma, sines)
-        operator = FourierFeatures(frequencies=frequencies, phases=phases)
+        operator = FourierFeatures(
+            state=state,
+            features=features,
+            outputs=outputs,
+            gamma=_gamma(node.child(f"MatrixGenerator{i}")),
+            sines=sines,
+        )
         width = 2 * outputs if sines else outputs
         added.append(builder.give(node, out, column.type.sized(width), operator, column))
     reader.done()
@@ -141,7 +159,10 @@ def _gamma(node: Node) -> float:
         raise node.unknown()
     reader = node.block.reader()
     reader.float_size()
-    return float(reader.number().values)
+    gamma = float(reader.number().values)
+    if gamma < 0:
+        raise reader.fail("has a kernel of negative width")
+    return gamma
 
 
 @predictor("KMEANS  ", versions=(0x00010002,))

@@ -98,7 +98,7 @@ def read_trees(node: Node, features: int) -> Trees:
     """The trees of an ensemble; its weights and its bias do not count when it scores."""
     reader = node.block.reader()
     reader.float_size()
-    count = reader.count(21, "trees", least=1)
+    count = reader.count(21, "trees", least=1, weight=50)
     trees = tuple(_tree(reader, features or _WIDEST) for _ in range(count))
     reader.array(1, "<f8")
     reader.text()
@@ -150,7 +150,6 @@ def _tree(reader: Reader, features: int) -> Tree:
         values,
     )
     _check(reader, tree, features)
-    reader.block.archive.charge(2 * leaves)
     return tree
 
 

@@ -16,6 +16,7 @@ from ....modules import (
     Chain,
     FieldFactorization,
     Head,
+    KeyAbove,
     Linear,
     LocalMachine,
     LogOdds,
@@ -188,8 +189,7 @@ class Above(MLNetTranslation):
 
     def to_torch(self, operator: scoring.Above) -> nn.Module:
         threshold = 0.0 if operator.threshold is None else float(operator.threshold.values)
-        above: nn.Module = Threshold(threshold)
-        return Chain(above, Apply(torch.add, {"other": 1.0})) if operator.key else above
+        return KeyAbove(threshold) if operator.key else Threshold(threshold)
 
 
 @register(f"{_AT}.scoring.Largest")

@@ -88,15 +88,16 @@ class FourierFeatures(MLNetTranslation):
     """ML.NET stores no frequencies, only how to draw them: they stay as they are."""
 
     def to_torch(self, operator: projections.FourierFeatures) -> nn.Module:
-        weight = single(operator.frequencies).T
+        frequencies, given = operator.drawn
+        weight = single(frequencies).T
         amplitude = math.sqrt(2.0 / weight.shape[1])
-        if operator.phases is None:
+        if given is None:
             # Sines are cosines a quarter of a turn later; each frequency has its pair.
             weight = weight.repeat_interleave(2, 1)
             quarter = torch.tensor([0.0, -math.pi / 2])
             phases, amplitude = quarter.repeat(weight.shape[1] // 2), amplitude / math.sqrt(2.0)
         else:
-            phases = single(operator.phases)
+            phases = single(given)
         module = RandomFourierFeatures(weight, phases, amplitude)
         return module.requires_grad_(False)
 
