@@ -78,6 +78,8 @@ class Example:
         Learned attributes that this configuration leaves as they are.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
+    fit : mapping
+        Further arguments of ``fit``.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +88,7 @@ class Example:
     keeps: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Translation:

@@ -28,7 +28,7 @@ import torch
 from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
-from .graph import translation
+from .graph import copied, translation
 from .module import PipelineModule
 from .modules import SparseRows
 from .registry import KEPT_ALWAYS, Example, Translation, rows
@@ -263,7 +263,7 @@ class Case:
 
     def fitted(self) -> Any:
         """A fitted operator of its own."""
-        return copy.deepcopy(_fitted(self.name, self.row, self.number))
+        return copied(_fitted(self.name, self.row, self.number))
 
     def module(self) -> tuple[Any, PipelineModule]:
         """A fitted operator and its translation."""
@@ -279,7 +279,8 @@ def _fitted(name: str, row: Translation, number: int) -> Any:
         # Classes that their source is about to drop still keep the contract.
         warnings.simplefilter("ignore")
         operator = copy.deepcopy(_class(name)(**copy.deepcopy(dict(case.example.params))))
-        return operator.fit(X) if y is None else operator.fit(X, y)
+        more = case.example.fit
+        return operator.fit(X, **more) if y is None else operator.fit(X, y, **more)
 
 
 def _class(name: str) -> Any:
@@ -431,12 +432,12 @@ def check_untouched_round_trip(case: Case) -> None:
         assert identical(value, getattr(again, name)), f"{name} changed"
     # The row's own write back, which from_torch skips when nothing moved, adds no drift either.
     row = case.row
-    copied = copy.deepcopy(operator)
-    row.write_back(row.to_torch(operator), copied)
-    assert_same_answers(net, copied, case.data()[0], case.tolerance)
+    mine = copied(operator)
+    row.write_back(row.to_torch(operator), mine)
+    assert_same_answers(net, mine, case.data()[0], case.tolerance)
     for name, value in learned(operator).items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            assert_close(getattr(copied, name), value, max(1e-9, case.tolerance), name)
+            assert_close(getattr(mine, name), value, max(1e-9, case.tolerance), name)
 
 
 def check_perturbed_round_trip(case: Case) -> None:
@@ -459,7 +460,7 @@ def check_nothing_is_shared(case: Case) -> None:
     operator = case.fitted()
     X, _ = case.data()
     X_before = copy.deepcopy(X)
-    before = copy.deepcopy(_state(operator))
+    before = copied(_state(operator))
     net = to_torch(operator)
     for tensor in [*net.parameters(), *net.buffers()]:
         for array in _arrays(_state(operator)):
@@ -543,13 +544,18 @@ def check_inputs(case: Case) -> None:
         else:
             assert not isinstance(ours, Exception), f"{name}: {ours!r}"
             loose = 2e-4 if "float32" in name else case.tolerance
+            usual = answers(operator, X) if name == "no rows" else theirs
             for method, desired in theirs.items():
+                if np.shape(desired)[1:] != np.shape(usual[method])[1:]:
+                    continue  # the operator contradicts itself
                 if "float32" not in name or np.asarray(desired).dtype.kind == "f":
                     assert_close(ours[method], desired, max(loose, case.tolerance), name)
 
 
 def _accident(name: str, error: Exception) -> bool:
     """Whether compiled code could not take the array, which is no check of the data."""
+    if type(error).__name__ == "AxisError":
+        return name == "no rows"
     return name == "float32" or "read-only" in str(error)
 
 

@@ -19,7 +19,7 @@ AS_ZERO = 1
 """NaN counts as zero."""
 ZERO = 2
 """NaN and zeros go the default way."""
-_ALMOST_ZERO = 1e-35
+_ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
 _CELLS = 1 << 20
 _SOFT_CELLS = 1 << 25
 

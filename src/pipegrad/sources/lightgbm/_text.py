@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...modules import AS_ZERO, NAN, ZERO, TreeEnsemble
 from ..arrays import to_array, to_tensor
@@ -98,7 +97,7 @@ class Model:
             tree_weights=weights,
             tree_output=output,
             outputs=header.outputs if several else None,
-            linear=None if linear is None else tuple(map(torch.from_numpy, linear)),
+            linear=None if linear is None else _tensors(*linear),
             squeeze=not several,
         )
 
@@ -144,7 +143,7 @@ class Model:
     def _linear_trees(self) -> NDArray[np.bool_]:
         return np.array([tree.get("is_linear") == "1" for tree in self.lines])
 
-    def _structure(self) -> dict[str, Tensor]:
+    def _structure(self) -> dict[str, Any]:
         node, leaf = _starts(self._nodes), _starts(self._leaves)
         of_node, of_leaf = np.repeat(node, self._nodes), np.repeat(leaf, self._nodes)
         sides = {}
@@ -162,7 +161,7 @@ class Model:
             **sides,
         }
 
-    def _categories(self) -> dict[str, Tensor]:
+    def _categories(self) -> dict[str, Any]:
         """Width of each node's set of categories, and what goes left."""
         if not self.categorical.any():
             return {}
@@ -259,6 +258,10 @@ def _pairs(tree: str) -> Iterable[tuple[str, str]]:
 
 def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.cumsum(sizes) - sizes
+
+
+def _tensors(*arrays: NDArray[Any]) -> Any:
+    return tuple(torch.from_numpy(array) for array in arrays)
 
 
 def _kept(before: NDArray[Any], after: Any) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -75,14 +75,9 @@ class Booster(Boosted):
 
     def duplicate(self, operator: Any) -> Any:
         # Its own way to copy forgets the best iteration; its way to pickle does not.
-        new = type(operator).__new__(type(operator))
-        state = operator.__getstate__()
-        new.__setstate__({name: _own(value) for name, value in state.items()})
+        new = object.__new__(type(operator))
+        new.__setstate__(copy.deepcopy(operator.__getstate__()))
         return new
-
-
-def _own(value: Any) -> Any:
-    return copy.deepcopy(value)
 
 
 class Estimator(Boosted):
@@ -178,7 +173,11 @@ class Classifier(Estimator):
 class Ranker(Estimator):
     """Leaf values train; a loss of single rows must be named, since the own one ranks groups."""
 
-    examples: ClassVar[Any] = ()
+    data = "multiclass_numbers"
+    examples = (
+        Example(_FEW, fit={"group": [16] * 5}),
+        Example({**_FEW, "objective": "rank_xendcg", "random_state": 0}, fit={"group": [20] * 4}),
+    )
 
 
 @register("lightgbm.LGBMModel")
