@@ -128,6 +128,7 @@ def test_pipeline(name):
     check(*fit_on(data, make()))
 
 
+@pytest.mark.filterwarnings("ignore:Persisting input arguments")  # on a busy machine
 def test_pipeline_with_memory(tmp_path):
     pipe = make_pipeline(StandardScaler(), PCA(2), Ridge(), memory=str(tmp_path))
     net = check(*fit_on("regression", pipe))

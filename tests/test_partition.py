@@ -283,6 +283,17 @@ def test_the_cache_knows_the_encoders_that_became_modules(tmp_path, encoder):
         assert np.allclose(net(net.encode(one, cache=tmp_path)).detach(), source.predict(one))
 
 
+def test_the_cache_knows_what_its_steps_were_asked_for(tmp_path):
+    X, y = DATASETS["binary"]()
+    learners = [("one", fitted(LogisticRegression(), X, y))]
+    source = fitted(StackingClassifier(learners, LogisticRegression(), cv="prefit"), X, y)
+    for method in ("predict_proba", "predict", "decision_function"):
+        source.stack_method_ = [method]
+        net = pg.to_torch(source, freeze=["one"])
+        score = net(net.encode(X, cache=tmp_path)).detach()
+        assert np.allclose(score, source.decision_function(X))
+
+
 def test_the_cache_needs_a_host_part_that_can_be_named(tmp_path):
     source, X = fit_on("regression", make_pipeline(FunctionTransformer(lambda X: X), Ridge()))
     net = pg.to_torch(source)

@@ -56,3 +56,14 @@ def test_steps_that_did_not_move_are_bit_identical_beside_one_that_did() -> None
     after = pg.from_torch(net)
     assert identical(learned(pipe[0]), learned(after[0]))
     assert not identical(learned(pipe[1]), learned(after[1]))
+
+
+def test_a_module_outlives_later_changes_of_the_pipeline() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    pipe = make_pipeline(SimpleImputer(), StandardScaler(), Ridge()).fit(X, X[:, 0])
+    net = pg.to_torch(pipe, freeze=["simpleimputer"])
+    before = net.predict(X)
+    pipe.fit(5 * X + 1, X[:, 1])
+    np.testing.assert_array_equal(net.predict(X), before)
+    np.testing.assert_allclose(pg.from_torch(net).predict(X), before, rtol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -202,7 +203,10 @@ def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
             f"a lambda or a local one. {str(error).splitlines()[0]:.120}"
         ) from error
     memory = Memory(folder, mmap_mode="r", verbose=0)
-    return memory.cache(_run, ignore=["host"])(host, X, key)
+    with warnings.catch_warnings():
+        # joblib's remark on large input, of which it keeps but a short description.
+        warnings.filterwarnings("ignore", "Persisting input arguments")
+        return memory.cache(_run, ignore=["host"])(host, X, key)
 
 
 def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:

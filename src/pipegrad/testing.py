@@ -294,6 +294,8 @@ def identical(a: Any, b: Any) -> bool:
     """Whether two learned attributes are the same to the last bit."""
     if sparse.issparse(a) and sparse.issparse(b):
         return identical(a.toarray(), b.toarray())
+    if hasattr(a, "equals") and type(a) is type(b):  # tables and their columns
+        return bool(a.equals(b))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape or a.dtype != b.dtype:
             return False
@@ -316,7 +318,7 @@ def identical(a: Any, b: Any) -> bool:
             return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
         return bool(a == b) or a is b
     except (TypeError, ValueError):
-        return True
+        return repr(a) == repr(b)
 
 
 def _state(operator: Any) -> dict[str, Any]:
