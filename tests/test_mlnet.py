@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 import pipegrad as pg
+from mlnet_files import BlockWriter, chain, concatenation
 from pipegrad.sources.mlnet import load
 from pipegrad.sources.mlnet.archive import Archive
 from pipegrad.sources.mlnet.blocks import Block
@@ -448,3 +449,111 @@ def test_errors_say_which_file():
     ridge = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
     with pytest.raises(pg.ArgumentError, match="no file"):
         pg.from_torch(ridge, "x.zip")
+
+
+# -- what no saved model shows -------------------------------------------------------------------
+
+
+NAMED = ["a", "b", "c"]
+RAW = [(name, "Single") for name in NAMED]
+ROWS = pd.DataFrame(np.arange(12.0, dtype=np.float32).reshape(4, 3) / 3, columns=NAMED)
+
+
+def made(*steps, raw=RAW):
+    return read_model(Archive(chain(raw, [concatenation("F", NAMED), *steps])))
+
+
+def affine(values, offsets, size, slots=None):
+    block = BlockWriter("AFF NORM", "AffineNormExec", 0x00010003).i4(4, size)
+    block.i4(-1 if slots is None else len(slots), *(slots or ()))
+    block.i4(len(values)).f4(*values).i4(len(offsets)).f4(*offsets)
+    outer = BlockWriter("NORMALZR", "Normalizer", 0x00010002).i4(1).text("N", "F").u1(1, 9)
+    return {"": outer.i4(1, size), "Normalizer_000": block}
+
+
+def test_some_slots_alone_are_scaled():
+    net = pg.to_torch(made(affine([2.0, -4.0], [1.0, 0.5], 3, slots=[0, 2])))
+    got, x = net.columns(ROWS)["N"], ROWS.to_numpy()
+    np.testing.assert_array_equal(got[:, 1], x[:, 1])
+    np.testing.assert_allclose(got[:, [0, 2]], (x[:, [0, 2]] - [1.0, 0.5]) * [2.0, -4.0])
+
+
+def test_compressed_rows_of_weights(tmp_path):
+    model = BlockWriter("MULTI LR", "MultiClassLRExec", 0x00010003)
+    model.i4(4, 3, 2).f4(0.5, -0.5).i4(3, 0, 1, 3).i4(3, 2, 0, 1).i4(3).f4(1.0, 2.0, 3.0).u1(0)
+    step = BlockWriter("MC  PRED", "MulticlassPredXfer", 0x00010002)
+    step.text("F", "y", "Score", "PredictedLabel")
+    net = pg.to_torch(made({"": step, "Model": model}))
+    logits = ROWS.to_numpy() @ np.array([[0, 0, 1], [2, 3, 0]]).T + [0.5, -0.5]
+    wanted = torch.softmax(torch.tensor(logits), 1).numpy()
+    np.testing.assert_allclose(net.predict_proba(ROWS), wanted, rtol=1e-5)
+    assert set(net.predict(ROWS)) <= {1, 2}
+    perturb(net)
+    pg.from_torch(net, tmp_path / "same.zip")
+    with torch.no_grad():
+        net.steps["Transform_001/Score"].body.weight.fill_(0.1)
+    pg.from_torch(net, tmp_path / "full.zip")
+    again = pg.to_torch(tmp_path / "full.zip")
+    np.testing.assert_allclose(again.predict_proba(ROWS), net.predict_proba(ROWS), rtol=1e-6)
+
+
+def test_sparse_centers(tmp_path):
+    model = BlockWriter("KMEANS  ", "KMeansPredictor", 0x00010002).i4(4, 2, 3)
+    model.i4(1, 2).f4(2.0).i4(3).f4(1.0, 1.0, 1.0)
+    step = BlockWriter("CLUSPRED", "ClusteringPredXfer").text("F")
+    net = pg.to_torch(made({"": step, "Model": model}))
+    centers = np.array([[0, 0, 2], [1, 1, 1]])
+    wanted = ((ROWS.to_numpy()[:, None] - centers) ** 2).sum(2)
+    np.testing.assert_allclose(net.columns(ROWS)["Score"], wanted, rtol=1e-5, atol=1e-6)
+    net.fit(ROWS, epochs=3, validation=None)
+    pg.from_torch(net, tmp_path / "tuned.zip")
+    again = pg.to_torch(tmp_path / "tuned.zip")
+    assert_same_columns(again.columns(ROWS), net.columns(ROWS), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "match"),
+    [
+        ([affine([1.0] * 2, [], 3)], "other slots"),
+        ([affine([1.0] * 3, [], 4)], "4 slots of 3"),
+        ([affine([np.inf] * 3, [], 3)], "not finite"),
+        ([affine([1.0], [0.0], 3, slots=[3])], "other slots"),
+        ([concatenation("G", ["nowhere"])], "not there"),
+        ([{"": BlockWriter("UNKNOWN ", "Nobody")}], "not served"),
+        ([{"": BlockWriter("CONCAT F", "ConcatTransform", 0x00020000)}], "version"),
+        ([{"": BlockWriter("COPYCOLT", "CopyTransform").i4(1 << 30)}], "cannot hold"),
+        ([{"": BlockWriter("COPYCOLT", "CopyTransform").i4(1, 0, 7)}], "string"),
+    ],
+)
+def test_contradictions_are_named(steps, match):
+    with pytest.raises(pg.ModelFileError, match=match):
+        made(*steps)
+
+
+def test_wide_hashes_stay_sparse():
+    raw = [*RAW, ("t", "TextSpan")]
+    keys = BlockWriter("HASHTRNS", "HashTransform", 0x00010002).i4(1).text("t", "t")
+    keys.i4(20, 7).u1(0)
+    ones = BlockWriter("KEY2VECT", "KeyToVectorTransform", 0x00010002).i4(1).text("t", "t").u1(0)
+    model = BlockWriter("LIN RGRS", "LinearRegressionExec", 0x00020001).i4(4).f4(1.0)
+    model.i4(1 << 20, 0, 0)
+    step = BlockWriter("REG PRED", "RegressionPredXfer").text("t")
+    net = pg.to_torch(made({"": keys}, {"": ones}, {"": step, "Model": model}, raw=raw))
+    table = pd.concat([ROWS] * 500).assign(t=[f"word {i % 99}" for i in range(2000)])
+    net.fit(table, np.arange(2000.0) % 99, epochs=2, validation=None)  # dense: 8 GB
+    assert np.isfinite(net.predict(table)).all()
+
+
+def test_expressions():
+    def value(source, *inputs):
+        block = BlockWriter("EXPRTRNF", "ExprTransform").i4(1, len(inputs)).text(*inputs)
+        block.text(source, "out").i4(-1, *[8] * len(inputs))
+        return pg.to_torch(made({"": block})).columns(ROWS)
+
+    a, b = ROWS["a"].to_numpy(), ROWS["b"].to_numpy()
+    np.testing.assert_allclose(value("x => -x ^ 2 + 1f", "a")["out"], (-a) ** 2 * -1 + 1, rtol=1e-6)
+    np.testing.assert_allclose(value("(x, y) => x < y && !(x > 1) ? y : x / 2", "a", "b")["out"],
+                               np.where((a < b) & (a <= 1), b, a / 2), rtol=1e-6)  # fmt: skip
+    assert value("x => x != 0", "a")["out"].dtype == bool
+    for wrong in ("x => ", "x => lower(x)", "x => x +", "x => " + "-" * 200 + "x", "x + 1"):
+        assert "out" not in value(wrong, "a")

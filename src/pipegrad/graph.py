@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import Any, Literal
 
@@ -104,11 +105,14 @@ class Graph:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @cached_property
+    def _named(self) -> dict[str, Step]:
+        return {step.name: step for step in self.steps}
+
     def __getitem__(self, name: str) -> Step:
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
+        if name not in self._named:
+            raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
+        return self._named[name]
 
     def consumers(self, name: str) -> list[Step]:
         """The steps that take what ``name`` gives."""

@@ -120,15 +120,15 @@ def _patterns(patterns: Iterable[str]) -> list[str]:
 def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[str]:
     """Steps whose own numbers the loss can reach."""
     answers = {graph.output}
-    passes: set[str] = set()
+    feeds: set[str] = set()  # what takes part in a step that lets gradients pass
     for step in reversed(graph.steps):
-        if any(step.name in s.inputs and s.name in passes for s in graph):
+        if step.name in feeds:
             answers.add(step.name)
         row = translation(step.operator)
         smooth = step.name in answers and _answers_smoothly(step)
         # A step without a row is counted as a way through, so that it is named as the obstacle.
         if smooth and (row is None or refusals[step.name] is not None or row.smooth(step.operator)):
-            passes.add(step.name)
+            feeds.update(step.inputs)
     return {name for name in answers if _answers_smoothly(graph[name])}
 
 
@@ -196,9 +196,12 @@ def _needs_raw_input(step: Step) -> bool:
 
 def _upstream(graph: Graph, names: set[str]) -> set[str]:
     found: set[str] = set()
+    feeds: set[str] = set()
     for step in reversed(graph.steps):
-        if any(step.name in s.inputs and s.name in found | names for s in graph):
+        if step.name in feeds:
             found.add(step.name)
+        if step.name in found or step.name in names:
+            feeds.update(step.inputs)
     return found
 
 
