@@ -127,9 +127,7 @@ def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[
         row = translation(step.operator)
         smooth = step.name in answers and _answers_smoothly(step)
         # A step without a row is counted as a way through, so that it is named as the obstacle.
-        if smooth and (
-            row is None or refusals[step.name] is not None or row.smooth(step.operator)
-        ):
+        if smooth and (row is None or refusals[step.name] is not None or row.smooth(step.operator)):
             passes.add(step.name)
     return {name for name in answers if _answers_smoothly(graph[name])}
 

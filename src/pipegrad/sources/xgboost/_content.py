@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from typing import Any
 
@@ -110,7 +111,7 @@ def _categories(column: dict[str, Any]) -> list[Any] | None:
     if not ends:
         return None
     octets = np.array(column["values"], dtype=np.int64).astype(np.uint8).tobytes()
-    return [octets[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [octets[a:b].decode() for a, b in itertools.pairwise(ends)]
 
 
 # -- trees ---------------------------------------------------------------------------------------
