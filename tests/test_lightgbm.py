@@ -4,7 +4,6 @@ import copy
 import inspect
 import pickle
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +23,8 @@ from pipegrad.errors import UntranslatableError
 from pipegrad.finetune.losses import get_loss
 from pipegrad.registry import lookup
 from pipegrad.testing import CHECKS, Case, assert_close, cases, perturb
+
+lgb = pytest.importorskip("lightgbm")
 
 QUIET = {"verbose": -1, "n_jobs": 1}
 SMALL = {**QUIET, "n_estimators": 8, "num_leaves": 6, "min_child_samples": 3}
@@ -618,3 +619,18 @@ def test_the_user_s_booster_is_left_alone():
     net.fit(X, y, epochs=2, validation=None)
     pg.from_torch(net)
     assert booster.model_to_string() == before
+
+
+def test_tuning_from_the_start():
+    X, y = numbers(rows=400)
+    tuner = pg.FineTuner(lgb.LGBMClassifier(**SMALL), epochs=5, random_state=0)
+    tuner.fit(X, np.where(y > 0, "high", "low"))
+    assert type(tuner.estimator_) is lgb.LGBMClassifier
+    np.testing.assert_array_equal(tuner.predict(X), tuner.estimator_.predict(X))
+
+
+def test_how_a_booster_looks():
+    X, y = numbers()
+    booster = boosted("regression", X, y)
+    assert "Booster" in repr(pg.to_torch(booster))
+    assert "trainable" in str(pg.inspect(booster))

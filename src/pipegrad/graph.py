@@ -17,6 +17,8 @@ from .registry import Expansion, Translation, dotted_name, lookup
 INPUT = "input"
 """Name of the raw input of a graph."""
 
+_PLAIN = {int, float, str, bool, bytes, type(None)}
+
 Status = Literal["", "trainable", "translated", "host", "refused"]
 
 
@@ -298,7 +300,8 @@ def _duplicate_parts(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
         return
     seen.add(id(value))
     for part in parts:
-        _duplicate_parts(part, memo, seen)
+        if type(part) not in _PLAIN:
+            _duplicate_parts(part, memo, seen)
 
 
 def join(path: str, name: str) -> str:

@@ -9,7 +9,6 @@ from torch import nn
 
 from ...modules import Head, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
-from ..sklearn._base import checked
 from . import _input, _meaning
 from ._text import Model, header, whole_text
 
@@ -91,6 +90,9 @@ class Estimator(Boosted):
 
     def encode(self, operator: Any, X: Any) -> Any:
         if not hasattr(X, "iloc") and not hasattr(X, "to_pandas"):
+            # A booster on its own does without the rows for scikit-learn.
+            from ..sklearn._base import checked
+
             X = checked(operator, X, sparse=True, finite=False)
         return super().encode(operator, X)
 

@@ -62,6 +62,9 @@ class Boosted(Translation):
             _content.write_trees(module, content, _rounds(operator))
         _content.load(content.model, into=booster)
 
+    def trainable(self, operator: Any) -> bool:
+        return True
+
     def smooth(self, operator: Any) -> bool:
         return _kind(operator) == "gblinear"
 
@@ -153,7 +156,7 @@ _LINEAR = {"n_estimators": 4, "booster": "gblinear", "n_jobs": 1, "updater": "co
 _KEPT = {"n_classes_": "the labels do not change"}
 
 
-@register("xgboost.XGBRegressor", "xgboost.XGBRFRegressor")
+@register("xgboost.XGBRegressor")
 class Regressor(Boosted):
     """Trees, dropped-out trees or a linear model, through the link of the objective."""
 
@@ -178,7 +181,6 @@ class Regressor(Boosted):
         Example({**_FEW, "objective": "reg:squaredlogerror"}, data="positive"),
         Example({**_FEW, "objective": "reg:logistic", "scale_pos_weight": 2.0}, data="binary"),
         Example({**_FEW, "objective": "binary:logitraw"}, data="binary"),
-        Example({**_FEW, "objective": "binary:hinge"}, data="binary"),
         Example({**_LINEAR, "objective": "reg:logistic", "base_score": 0.3}, data="binary"),
         Example(_FEW, data="multioutput"),
         Example({**_FEW, "multi_strategy": "multi_output_tree"}, data="multioutput"),
@@ -188,7 +190,19 @@ class Regressor(Boosted):
     )
 
 
-@register("xgboost.XGBClassifier", "xgboost.XGBRFClassifier")
+@register("xgboost.XGBRFRegressor")
+class ForestRegressor(Regressor):
+    """A random forest: all trees of one round."""
+
+    examples = (
+        _FEW,
+        {**_FEW, "base_score": 2.5},
+        Example({**_FEW, "objective": "reg:gamma"}, data="positive"),
+        Example(_FEW, data="multioutput"),
+    )
+
+
+@register("xgboost.XGBClassifier")
 class Classifier(Boosted):
     """The score is the logit, the logits of the classes, or those of several labels."""
 
@@ -203,7 +217,6 @@ class Classifier(Boosted):
         _LINEAR,
         Example(_FEW, data="binary"),
         Example({**_FEW, "base_score": 0.2, "scale_pos_weight": 3.0}, data="binary"),
-        Example({**_FEW, "objective": "binary:hinge"}, data="binary"),
         Example({**_FEW, "objective": "binary:logitraw"}, data="binary"),
         Example({**_FEW, "objective": "reg:squarederror"}, data="binary"),
         Example({**_FEW, "objective": "multi:softmax", "num_class": 2}, data="binary"),
@@ -230,6 +243,13 @@ class Classifier(Boosted):
         head = Multiclass("softmax")
         head.responses = ("predict", "predict_proba")
         return head
+
+
+@register("xgboost.XGBRFClassifier")
+class ForestClassifier(Classifier):
+    """A random forest: all trees of one round."""
+
+    examples = (_FEW, Example({**_FEW, "base_score": 0.2}, data="binary"))
 
 
 @register("xgboost.XGBRanker")
