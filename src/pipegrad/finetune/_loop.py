@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
+from ._optim import size
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
@@ -48,6 +49,8 @@ class Trainer(NeuralNet):
         Shuffles.
     callbacks : list, optional
         As in skorch.
+    anchor : float
+        Strength of the pull towards the parameters at the start, see `Anchor`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Trainer(NeuralNet):
         patience: int | None,
         generator: np.random.Generator,
         callbacks: list[Any] | None = None,
+        anchor: float = 0.0,
     ) -> None:
         super().__init__(
             module,
@@ -79,6 +83,7 @@ class Trainer(NeuralNet):
         self.valid = valid
         self.patience = patience
         self.generator = generator
+        self.anchor = anchor
         self.reason_ = "the last epoch"
         self.diverged_ = False
         self.best_epoch_ = 0
@@ -191,9 +196,11 @@ class Trainer(NeuralNet):
             self.optimizer_.zero_grad()
             score = self.module_(encoded)
             loss = self.criterion_(score, target, batch.weight)
-            loss.backward()
             if not first:
                 first.extend((loss.detach(), score))
+            if self._pull is not None:
+                loss = loss + self._pull()
+            loss.backward()
             if self._listening:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
@@ -220,6 +227,7 @@ class Trainer(NeuralNet):
     def _measure_start(self) -> None:
         self._listening = any(_listens(callback) for _, callback in self.callbacks_)
         self._best = [p.detach().clone() for p in self._parameters()]
+        self._pull = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
         self._measure()
@@ -283,6 +291,24 @@ class Trainer(NeuralNet):
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+class Anchor:
+    """A pull towards where parameters started (L2-SP), in units of each parameter's own size.
+
+    Half of ``strength`` times the sum of squared distances. It guides training and is no part of
+    the losses that are recorded and compared.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
+        self.parameters = parameters
+        self.starts = [p.detach().clone() for p in parameters]
+        self.scales = [0.5 * strength / size(p) ** 2 for p in parameters]
+
+    def __call__(self) -> Tensor:
+        """The penalty."""
+        parts = zip(self.parameters, self.starts, self.scales, strict=True)
+        return torch.stack([(p - start).square().sum() * scale for p, start, scale in parts]).sum()
 
 
 def _listens(callback: Any) -> bool:
