@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +20,8 @@ from ._optim import size
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
 _MEASURED_ROWS = 2048
+# Share of the typical size that counts as one at least.
+_SMALLEST = 1e-2
 # What counts as progress for the patience, as a share of the loss.
 _PROGRESS = 1e-4
 
@@ -303,7 +306,11 @@ class Anchor:
     def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
         self.parameters = parameters
         self.starts = [p.detach().clone() for p in parameters]
-        self.scales = [0.5 * strength / size(p) ** 2 for p in parameters]
+        sizes = [size(p) for p in parameters]
+        # What is nearly zero beside the others (the mean of centred columns) has no size to speak
+        # of, and would be nailed down.
+        typical = math.exp(sum(math.log(s) for s in sizes) / len(sizes))
+        self.scales = [0.5 * strength / max(s, _SMALLEST * typical) ** 2 for s in sizes]
 
     def __call__(self) -> Tensor:
         """The penalty."""

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _FULL_BATCH = 20_000_000
 # Iterations of L-BFGS between checkpoints grow with those already made.
 _GROWTH, _ITERATIONS = 0.2, 250
-# Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations.
-_PATIENCE = 5
+# Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
+# first 30 iterations may wander: its picture of the curvature is only forming.
+_PATIENCE, _FORMING = 5, 30
 # Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
 _STEPS, _PASSES = (300, 1500), (5, 60)
 # A one-cycle run rises over this share of its steps, from this share of its rate.
@@ -190,6 +191,11 @@ class Run(Trainer):
         encoded, target = batch
         terms = self.criterion_.rows(self.module_(encoded), target)
         return terms.reshape(-1) if batch.weight is None else terms * batch.weight
+
+    def _judge(self) -> bool:
+        if self.candidate.kind == "lbfgs" and sum(self._iterations[: self.steps_]) < _FORMING:
+            self._waited = -1
+        return super()._judge()
 
     def restore(self) -> None:
         """Nothing: the caller knows which checkpoint it wants."""
