@@ -24,6 +24,7 @@ from ._optim import Optim, make_optimizer, try_optim
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
+    from ._loader import Rows
     from ._loop import Trainer
 
 _BATCH_ROWS = 256
@@ -43,6 +44,7 @@ class Options:
     seed: int | None = 0
     callbacks: Sequence[Any] | None = None
     verbose: int = 0
+    anchor: float = 0.0
 
     def check(self) -> None:
         """Refuse wrong values before any work is done."""
@@ -55,6 +57,8 @@ class Options:
             raise ArgumentError(f"lr={self.lr!r}; it is a positive number or None.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
             raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
+        if not (_is_number(self.anchor) and self.anchor >= 0):
+            raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
         try_optim(self.optim, self.lr)
 
 
@@ -68,6 +72,7 @@ def fit(
     epochs: int = 100,
     batch_size: int | Literal["auto"] = "auto",
     lr: float | None = None,
+    anchor: float = 0.0,
     sample_weight: ArrayLike | None = None,
     validation: Validation = 0.2,
     patience: int | None = 10,
@@ -103,6 +108,10 @@ def fit(
         Rows of a step; "auto" takes all rows for L-BFGS, else up to 256.
     lr : float, optional
         Learning rate, given to ``optim`` as ``lr=``: the same for all parameters.
+    anchor : float
+        Strength of a pull towards the parameters as they were fitted (L2-SP): training adds half
+        of it times the sum of squared changes, each in units of its parameter's own size. It is
+        no part of the losses in the history.
     sample_weight : array of shape (n,), optional
         Weight of each row, in training and in validation.
     validation : float, tuple or None
@@ -144,7 +153,9 @@ def fit(
     >>> net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
     True
     """
-    options = Options(optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose)
+    options = Options(
+        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor
+    )
     train(net, X, y, options, sample_weight=sample_weight, validation=validation, cache=cache)
     return net
 
@@ -174,8 +185,8 @@ def train(
     data = gather(net, X, y, sample_weight, validation, cache)
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
-        _warn(_SEEN)
-    _run(trainer, net, options, optimizer)
+        warn(_SEEN)
+    run(trainer, net, options, optimizer)
     _tell(trainer)
     return trainer
 
@@ -197,10 +208,36 @@ def _make_trainer(
     options: Options,
     validation: Validation,
 ) -> Trainer:
-    from ._loader import Rows, split
     from ._loop import Trainer
 
     generator = np.random.default_rng(options.seed)
+    criterion, training, validating = prepare(net, data, objective, function, validation, generator)
+    return Trainer(
+        net,
+        criterion,
+        optimizer,
+        training,
+        validating,
+        batch_size=batch_rows(options.batch_size, optimizer, len(training)),
+        max_epochs=options.epochs,
+        patience=options.patience,
+        generator=generator,
+        callbacks=callbacks_of(options, options.epochs),
+        anchor=options.anchor,
+    )
+
+
+def prepare(
+    net: PipelineModule,
+    data: Data,
+    objective: Any,
+    function: Any,
+    validation: Validation,
+    generator: np.random.Generator,
+) -> tuple[Criterion, Rows, Rows | None]:
+    """The loss, the rows that train, and those that validate where there are any."""
+    from ._loader import Rows, split
+
     task = None if net.head is None else net.head.task
     index = np.arange(len(data.blocks[0]))
     held: NDArray[np.int64] | None = None
@@ -229,18 +266,7 @@ def _make_trainer(
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
     _probe(net, criterion, training)
-    return Trainer(
-        net,
-        criterion,
-        optimizer,
-        training,
-        validating,
-        batch_size=_batch_size(options.batch_size, optimizer, len(training)),
-        max_epochs=options.epochs,
-        patience=options.patience,
-        generator=generator,
-        callbacks=_callbacks(options),
-    )
+    return criterion, training, validating
 
 
 def _weigh(
@@ -275,7 +301,7 @@ def _probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
         criterion.check(net(encoded), target, batch.weight)
 
 
-def _run(
+def run(
     trainer: Trainer, net: PipelineModule, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
     was_training = net.training
@@ -315,7 +341,7 @@ def _tell(trainer: Trainer) -> None:
         )
     if trainer.diverged_:
         kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
-        _warn(
+        warn(
             f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
             f"best parameters so far are kept, {kept}.\n{_LOWER}",
         )
@@ -323,13 +349,13 @@ def _tell(trainer: Trainer) -> None:
         part = "training" if trainer.valid is None else "validation"
         losses = [row[trainer.monitor] for row in trainer.history[1:]]
         reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
-        _warn(
+        warn(
             f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
             "The pipeline is as it was.\nHint: try another learning rate or more rows.",
         )
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn at the user's line, the first outside of this package."""
     package = __name__.split(".")[0]
     level = 1
@@ -339,16 +365,16 @@ def _warn(message: str) -> None:
     warnings.warn(message, PipegradWarning, stacklevel=level)
 
 
-def _callbacks(options: Options) -> list[Any]:
+def callbacks_of(options: Options, epochs: int) -> list[Any]:
     callbacks = list(options.callbacks or [])
     if options.verbose:
         from ._progress import ShowProgress
 
-        callbacks.append(("show_progress", ShowProgress(options.epochs)))
+        callbacks.append(("show_progress", ShowProgress(epochs)))
     return callbacks
 
 
-def _batch_size(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
+def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
     if wanted != "auto":
         return int(wanted)
     if isinstance(optimizer, torch.optim.LBFGS):
