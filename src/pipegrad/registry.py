@@ -24,6 +24,7 @@ _SOURCES = {
     "pipegrad": "pipegrad.sources.sklearn",
     "lightgbm": "pipegrad.sources.lightgbm",
     "xgboost": "pipegrad.sources.xgboost",
+    "catboost": "pipegrad.sources.catboost",
 }
 _ENTRY_POINTS = "pipegrad.translations"
 
@@ -107,6 +108,9 @@ class Translation:
         Whether the module takes `SparseRows`.
     missing : bool
         Whether the operator lets NaN pass.
+    refuses : mapping of str to str
+        Unusual input of the contract tests that the module refuses although the operator takes
+        it, each with its reason.
     numeric : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
     """
@@ -118,6 +122,7 @@ class Translation:
     differentiable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     missing: ClassVar[bool] = False
+    refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
 
     name: str = ""
