@@ -3,6 +3,7 @@
 import copy
 import pickle
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ from pipegrad.registry import lookup
 from pipegrad.sources.sklearn._flat_trees import flatten_trees, leaf_values
 
 FEATURES = 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(300, 4))
+Y = X[:, 0] + np.abs(X[:, 1]) + 0.1 * RNG.normal(size=300)
+HOLES = np.where(RNG.random(X.shape) < 0.2, np.nan, X)
 EDGES = [0.0, -0.0, 0.1, float(np.float32(0.1)), 1.0, -1.0, 1 / 3, 1e-40, 3e38, -3e38]
 
 
@@ -56,6 +61,17 @@ def sklearn_trees(draw):
     return made
 
 
+def assert_each(module, x, expected):
+    """Few rows, small trees and others take different ways to the same leaves."""
+    x = torch.from_numpy(x)
+    sizes = module._scan_sizes
+    for few, scan in ((10**9, sizes), (0, sizes), (0, [])):
+        module._scan_sizes = scan
+        with mock.patch("pipegrad.modules._trees._FEW", few):
+            assert_array_equal(module.each(x).detach(), expected)
+    module._scan_sizes = sizes
+
+
 def rows(thresholds):
     """Values on the thresholds, beside them, and beyond all."""
     t = np.unique(np.concatenate([*thresholds, EDGES]))
@@ -78,11 +94,9 @@ def test_leaves_of_made_trees(trees):
     with np.errstate(over="ignore"):
         theirs = np.column_stack([t.apply(X.astype(np.float32)) for t in trees])
     # The value of a leaf is its number.
-    assert_array_equal(module.each(torch.from_numpy(X)).detach(), theirs)
-    single = copy.deepcopy(module).float()
+    assert_each(module, X, theirs)
     with np.errstate(over="ignore"):
-        X32 = torch.from_numpy(X.astype(np.float32))
-    assert_array_equal(single.each(X32).detach(), theirs)
+        assert_each(copy.deepcopy(module).float(), X.astype(np.float32), theirs)
 
 
 @st.composite
@@ -109,6 +123,7 @@ def hist_trees(draw):
     return TreePredictor(nodes, sets, sets)
 
 
+NO_CATEGORIES = np.zeros((0, 8), np.uint32), np.zeros(4, np.uint32)
 KNOWN = np.uint32(0b101111011)
 
 
@@ -132,15 +147,25 @@ def test_values_of_made_histogram_trees(trees):
     X = rows([t.nodes["num_threshold"] for t in trees])
     X[:, -1] = np.random.default_rng(1).choice([*range(14), 0.5, 2.9, -1, -0.0, np.nan], len(X))
     theirs = np.column_stack([t.predict(X, *known_categories(), 1) for t in trees])
-    assert_array_equal(module.each(torch.from_numpy(X)).detach(), theirs)
+    assert_each(module, X, theirs)
+
+
+@pytest.mark.parametrize("leaves", [2, 31, 32, 33, 63, 64, 65, 200])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_nodes_at_once_or_one_after_the_other(leaves, dtype):
+    x = HOLES.astype(dtype)
+    model = ensemble.HistGradientBoostingRegressor(
+        max_iter=7, max_leaf_nodes=leaves, min_samples_leaf=1, max_depth=None
+    ).fit(x, Y)
+    row = lookup(type(model))
+    module = row.to_torch(model)
+    assert bool(module._scan_sizes) == (leaves <= 64)
+    theirs = [part[0].predict(x.astype(float), *NO_CATEGORIES, 1) for part in model._predictors]
+    assert_each(module, x, np.column_stack(theirs))
+    assert_allclose(module(torch.from_numpy(x)).detach(), model.predict(x), rtol=1e-12)
 
 
 # -- where others are silently wrong ---------------------------------------------------------------
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(300, 4))
-Y = X[:, 0] + np.abs(X[:, 1]) + 0.1 * RNG.normal(size=300)
-HOLES = np.where(RNG.random(X.shape) < 0.2, np.nan, X)
 
 
 def test_histogram_trees_with_missing_values():

@@ -25,6 +25,7 @@ _SOURCES = {
     "pipegrad": "pipegrad.sources.sklearn",
     "lightgbm": "pipegrad.sources.lightgbm",
     "xgboost": "pipegrad.sources.xgboost",
+    "catboost": "pipegrad.sources.catboost",
     "mlnet": "pipegrad.sources.mlnet",
 }
 # Sources whose rows import the library itself.
@@ -113,6 +114,9 @@ class Translation:
         Whether the module takes `SparseRows`.
     missing : bool
         Whether the operator lets NaN pass.
+    refuses : mapping of str to str
+        Unusual input of the contract tests that the module refuses although the operator takes
+        it, each with its reason.
     numeric : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
     """
@@ -124,6 +128,7 @@ class Translation:
     differentiable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     missing: ClassVar[bool] = False
+    refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
 
     name: str = ""

@@ -74,7 +74,8 @@ class Head(Module):
         else:
             two = torch.stack([-score, score], 1) if score.ndim == 1 else score
             soft = torch.softmax(two, 1)
-        hard = functional.one_hot(self.predict(score), soft.shape[1]).to(soft.dtype)
+        chosen = self.predict(score).reshape(-1)
+        hard = functional.one_hot(chosen, soft.shape[1]).to(soft.dtype)
         return hard + (soft - soft.detach())
 
     def features(self, score: Tensor) -> Tensor:
@@ -162,6 +163,10 @@ class Linked(Head):
         Factor of the score in ``decision_function``.
     responses : tuple of str
         What the source gives.
+    boundary : float
+        The probability above which the second of two classes is predicted.
+    column : bool
+        Whether the source gives its predictions as a column (n, 1).
     """
 
     task: Task = "classification"
@@ -172,14 +177,20 @@ class Linked(Head):
         scale: float = 1.0,
         raw: float = 1.0,
         responses: tuple[str, ...] = ("predict", "predict_proba"),
+        boundary: float = 0.5,
+        column: bool = False,
     ) -> None:
         super().__init__()
         self.link = link
         self.scale, self.raw, self.responses = scale, raw, responses
+        self.boundary, self.column = boundary, column
 
     def predict(self, score: Tensor) -> Tensor:
-        """Class indices (n,)."""
-        return self.predict_proba(score).argmax(1)
+        """Class indices (n,), or (n, 1)."""
+        shares = self.predict_proba(score)
+        if self.boundary != 0.5 and score.ndim == 1:
+            return (shares[:, 1] > self.boundary).long()
+        return shares.argmax(1, keepdim=self.column)
 
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, classes)."""

@@ -20,7 +20,9 @@ AS_ZERO = 1
 ZERO = 2
 """NaN and zeros go the default way."""
 _ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
-_CELLS = 1 << 20
+_CELLS = 1 << 17
+_FEW = 1 << 15
+_BITS = 64
 _SOFT_CELLS = 1 << 25
 
 Way = Literal["leaves", "soft", "straight-through"]
@@ -172,7 +174,16 @@ class TreeEnsemble(Module):
     _order: Tensor
     _leaf_tree: Tensor
     _start: Tensor
-    _children: Tensor
+    _place: Tensor
+    _number: Tensor
+    _right: Tensor
+    _leaf_at: Tensor
+    _scan_node: Tensor
+    _scan_column: Tensor
+    _scan_mask: Tensor
+    _scan_start: Tensor
+    _scan_leaf: Tensor
+    _scan_tree: Tensor
     _column: Tensor
     _column_feature: Tensor
     _column_seen: Tensor
@@ -219,6 +230,7 @@ class TreeEnsemble(Module):
         self.way: Way = "leaves"
         self.temperature = 0.02
         self._fixed: Tensor | None = None
+        self._known: Any = None
         if isinstance(missing, int):
             missing = torch.full_like(feature, missing)
         categorical = category_width is not None and bool((category_width > 0).any())
@@ -296,17 +308,33 @@ class TreeEnsemble(Module):
                 tree = tree.repeat(2)
         self.depth = len(order)
         nodes = torch.cat(order) if order else torch.zeros(0, dtype=torch.int64)
-        # Leaves come after the nodes and are their own children, so that all rows may walk on.
-        leaf = torch.arange(count, count + leaves)
-        children = torch.stack([self.left, self.right], 1)
-        children = torch.where(children < 0, count + ~children, children)
         self._buffer("_order", nodes)
         self._buffer("_leaf_tree", trees)
-        self._buffer("_start", torch.where(self.roots < 0, count + ~self.roots, self.roots))
-        self._buffer("_children", torch.cat([children, leaf[:, None].expand(-1, 2)]).flatten())
-        self._plan_columns(count, leaves)
+        self._plan_walk(nodes, count, leaves)
+        self._plan_columns(count)
+        self._scan_sizes: list[int] = []
+        most = int(torch.bincount(trees, minlength=1).max())
+        if self.category_width is None and 1 < most <= _BITS:
+            self._plan_scan(nodes, most)
 
-    def _plan_columns(self, count: int, leaves: int) -> None:
+    def _ends(self, code: Tensor) -> Tensor:
+        """Leaves numbered after the nodes."""
+        return torch.where(code < 0, self.feature.shape[0] + ~code, code)
+
+    def _plan_walk(self, nodes: Tensor, count: int, leaves: int) -> None:
+        """Number nodes and leaves anew, so that the two children of a node are neighbors."""
+        pairs = torch.stack([self.right, self.left], 1)[nodes].flatten()
+        place = self._ends(torch.cat([self.roots, pairs]))
+        number = torch.empty(count + leaves, dtype=torch.int64)
+        number[place] = torch.arange(count + leaves)
+        right = torch.cat([number[self._ends(self.right)], number[count:]])
+        self._buffer("_place", place)
+        self._buffer("_number", number)
+        self._buffer("_start", number[self._ends(self.roots)])
+        self._buffer("_right", right[place])
+        self._buffer("_leaf_at", place - count)
+
+    def _plan_columns(self, count: int) -> None:
         # A column is a feature seen in one of five ways: what is missing is put at the end of the
         # line that leads the default way, so that the walk itself compares and nothing else.
         default = torch.zeros(count, dtype=torch.bool)
@@ -316,21 +344,66 @@ class TreeEnsemble(Module):
         seen = torch.where(self.missing == ZERO, 3 + default.long(), seen)
         if self.category_width is not None:
             seen = torch.where(self.category_width > 0, 0, seen)
-        keys, place = torch.unique(self.feature * 5 + seen, return_inverse=True)
+        keys, column = torch.unique(self.feature * 5 + seen, return_inverse=True)
         if not keys.numel():
             keys = torch.zeros(1, dtype=torch.int64)
         self._buffer("_column_feature", keys // 5)
         self._buffer("_column_seen", keys % 5)
         self._plain = not bool((keys % 5).any())
-        self._buffer("_column", functional.pad(place, (0, leaves)))
+        self._buffer("_column", self._renumbered(column))
         if self.category_width is not None:
             width = self.category_width
-            self._buffer("_category_start", functional.pad(width.cumsum(0) - width, (0, leaves)))
-            self._buffer("_category_width", functional.pad(width, (0, leaves)))
             unknown = torch.zeros_like(default)
             unknown = unknown if self.unknown_left is None else self.unknown_left
-            self._buffer("_unknown_left", functional.pad(unknown, (0, leaves)))
-            self._buffer("_default_left", functional.pad(default, (0, leaves)))
+            self._buffer("_category_start", self._renumbered(width.cumsum(0) - width))
+            self._buffer("_category_width", self._renumbered(width))
+            self._buffer("_unknown_left", self._renumbered(unknown))
+            self._buffer("_default_left", self._renumbered(default))
+
+    def _renumbered(self, values: Tensor) -> Tensor:
+        """What nodes have, in the order of the walk; nothing at leaves."""
+        return functional.pad(values, (0, self._leaf_tree.shape[0]))[self._place]
+
+    def _plan_scan(self, nodes: Tensor, most: int) -> None:
+        """Which leaves each node rules out, as bits; nodes in turns, one of each tree a turn."""
+        count, trees = self.feature.shape[0], self.roots.shape[0]
+        right, tree, bit = self._bits(nodes)
+        mask = ((1 << right) - 1) << bit[:count]
+        held = torch.bincount(tree, minlength=trees)
+        order = torch.argsort(held, descending=True, stable=True)
+        rank = torch.argsort(order)
+        held = held[order]
+        by_tree = torch.argsort(rank[tree], stable=True)
+        turn = torch.arange(count) - (held.cumsum(0) - held)[rank[tree[by_tree]]]
+        by_turn = by_tree[torch.argsort(turn, stable=True)]
+        self._scan_sizes = torch.bincount(turn).tolist()
+        kind = torch.int32 if most <= 32 else torch.int64
+        leaf = torch.zeros(trees * _BITS, dtype=torch.int64)
+        leaf[rank[self._leaf_tree] * _BITS + bit[count:]] = torch.arange(len(self._leaf_tree))
+        self._buffer("_scan_node", self._number[by_turn])
+        self._buffer("_scan_column", self._column[self._scan_node])
+        self._buffer("_scan_mask", mask[by_turn].to(kind))
+        self._buffer("_scan_start", (torch.arange(trees) * _BITS).to(kind))
+        self._buffer("_scan_leaf", leaf)
+        self._buffer("_scan_tree", rank)
+
+    def _bits(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Leaves to the right of each node, its tree, and the first bit of nodes and leaves."""
+        count, leaves = self.feature.shape[0], self._leaf_tree.shape[0]
+        left, right = self._ends(self.left), self._ends(self.right)
+        size = torch.ones(count + leaves, dtype=torch.int64)
+        bit = torch.zeros(count + leaves, dtype=torch.int64)
+        tree = torch.zeros(count + leaves, dtype=torch.int64)
+        tree[self._ends(self.roots)] = torch.arange(self.roots.shape[0])
+        levels = nodes.split(self.levels)
+        for level in reversed(levels):
+            size[level] = size[left[level]] + size[right[level]]
+        # Bits count leaves from the right.
+        for level in levels:
+            bit[right[level]] = bit[level]
+            bit[left[level]] = bit[level] + size[right[level]]
+            tree[right[level]] = tree[left[level]] = tree[level]
+        return size[right], tree[:count], bit
 
     def _optional(self, name: str, values: Tensor | None) -> None:
         if values is None:
@@ -347,12 +420,16 @@ class TreeEnsemble(Module):
         Rounding it to the nearest number could put it on the other side of a row.
         """
         before = self.threshold.detach()
+        self._known = None
         super()._apply(fn, recurse)
         if self.threshold.dtype.itemsize < before.dtype.itemsize:
             rounded = self._narrow(before, self.threshold.dtype)
             with torch.no_grad():
                 self.threshold.copy_(rounded)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": None}
 
     # -- how it trains -------------------------------------------------------------------------
 
@@ -427,10 +504,10 @@ class TreeEnsemble(Module):
         """Map (n, features) to (n, outputs), or to (n,)."""
         x = self._numbers(x)
         if not self.training or self.way == "leaves":
-            return self.score(self.leaves(x), x)
+            return self._hard(x)
         if self.way == "soft":
             return self._finish(self._soft(x, self.leaf_table()))
-        hard = self.score(self.leaves(x), x)
+        hard = self._hard(x)
         soft = self._finish(self._soft(x, self.leaf_table().detach()))
         return hard + (soft - soft.detach())
 
@@ -448,13 +525,10 @@ class TreeEnsemble(Module):
             Rows of `leaf_table`.
         """
         x = self._numbers(x)
-        with torch.no_grad():
-            x, bounds = self._comparable(x.detach())
-            if _captured():
-                return self._walk(x, bounds)
-            rows = max(1, _CELLS // max(1, self.roots.shape[0]))
-            parts = [self._walk(part, bounds) for part in x.split(rows)]
-            return torch.cat(parts)
+        bounds = self._bounds(x)
+        if _captured():
+            return self._route(x, bounds)
+        return torch.cat([self._route(part, bounds) for part in x.split(self._rows())])
 
     def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
         """What the trees give once the leaves are known.
@@ -471,21 +545,12 @@ class TreeEnsemble(Module):
         Tensor
             (n, outputs) or (n,).
         """
-        if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
-            weights = self.tree_weights
-            spread = None if weights is None else weights.expand(leaves.shape)
-            return self._finish(
-                functional.embedding_bag(
-                    leaves, self.leaf_table(), mode="sum", per_sample_weights=spread
-                )
-            )
-        values = self._leaf_outputs(leaves, x)
-        return self._finish(values @ self._assignment(values))
+        return self._finish(self._total(leaves, x, self.leaf_table()))
 
     def each(self, x: Block) -> Tensor:
         """What each tree gives alone, by hard splits; shape (n, trees)."""
         x = self._numbers(x)
-        return self._leaf_outputs(self.leaves(x), x)
+        return self._leaf_outputs(self.leaves(x), x, self.leaf_table())
 
     def leaf_table(self) -> Tensor:
         """What each leaf adds, before the factor of its tree; shape (leaves, k)."""
@@ -515,10 +580,19 @@ class TreeEnsemble(Module):
             total = total + self.base
         return total.squeeze(1) if self.squeeze else total
 
-    def _leaf_outputs(self, leaves: Tensor, x: Tensor | None) -> Tensor:
+    def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+        if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
+            weights = self.tree_weights
+            shares = None if weights is None else weights.expand(leaves.shape)
+            return functional.embedding_bag(leaves, table, mode="sum", per_sample_weights=shares)
+        values = self._leaf_outputs(leaves, x, table)
+        return values @ self._assignment(values)
+
+    def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
         """The number that each tree gives, shape (n, trees)."""
-        table = self.leaf_table().squeeze(1)
-        values = table.index_select(0, leaves.reshape(-1)).view(leaves.shape)
+        # The scan gives leaves tree by tree.
+        flat = leaves.T.reshape(-1)
+        values = table.squeeze(1).index_select(0, flat).view(leaves.shape[::-1]).T
         if self.linear_weight is None:
             return values
         assert x is not None
@@ -555,25 +629,108 @@ class TreeEnsemble(Module):
 
     # -- hard ----------------------------------------------------------------------------------
 
-    def _comparable(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Columns as the nodes see them, and bounds with ``x <= bound`` for all that go left."""
-        low = torch.float32 if self.single else torch.promote_types(x.dtype, self.threshold.dtype)
-        bounds = _round_down(self.thresholds().detach(), low, self.strict)
-        bounds = functional.pad(bounds, (0, self._leaf_tree.shape[0]))
-        x = x.to(low).index_select(1, self._column_feature)
-        return (x if self._plain else _seen(x, self._column_seen)), bounds
+    def _hard(self, x: Tensor) -> Tensor:
+        bounds, table = self._bounds(x), self.leaf_table()
+        if _captured():
+            return self._finish(self._total(self._route(x, bounds), x, table))
+        # A part at a time, so that what lies between fits into the processor's cache.
+        parts = x.split(self._rows())
+        totals = [self._total(self._route(part, bounds), part, table) for part in parts]
+        return self._finish(torch.cat(totals))
+
+    def _rows(self) -> int:
+        return max(1, _CELLS // max(1, self.roots.shape[0]))
+
+    def _route(self, x: Tensor, bounds: Tensor) -> Tensor:
+        with torch.no_grad():
+            seen = self._columns(x.detach(), bounds.dtype)
+            if _captured():
+                return self._walk(seen, bounds)
+            if seen.shape[0] * bounds.shape[0] <= _FEW:
+                return self._leap(seen, bounds)
+            return self._scan(seen, bounds) if self._scan_sizes else self._walk(seen, bounds)
+
+    def _bounds(self, x: Tensor) -> Tensor:
+        """Bounds with ``x <= bound`` for all that go left, in the type that is compared."""
+        # A float32 number is below a threshold if it is below the next float32 beneath that.
+        low = torch.float32 if self.single else x.dtype
+        now = self.threshold
+        if _captured() or isinstance(now, nn.Parameter):
+            return self._rounded(low)
+        # One row should not cost a pass over all nodes.
+        key = (low, now.device, now.dtype, now.data_ptr(), now._version)
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._rounded(low)
+        return self._known[1]
+
+    def _rounded(self, low: torch.dtype) -> Tensor:
+        """Bounds of nodes in the order of the walk; at leaves no comparison holds."""
+        with torch.no_grad():
+            bounds = _round_down(self.thresholds().detach(), low, self.strict)
+            walls = bounds.new_full(self._leaf_tree.shape, torch.nan)
+            return torch.cat([bounds, walls])[self._place]
+
+    def _columns(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Columns as the nodes see them."""
+        x = x.to(dtype).index_select(1, self._column_feature)
+        return x if self._plain else _seen(x, self._column_seen)
 
     def _walk(self, x: Tensor, bounds: Tensor) -> Tensor:
-        at = self._start.expand(x.shape[0], -1)
+        """From node to node, all trees at once; at a leaf nothing compares and all stay."""
+        rows, trees = x.shape[0], self._start.shape[0]
+        offset = torch.arange(rows, device=x.device)[:, None] * x.shape[1]
+        offset = offset.expand(rows, trees).reshape(-1)
+        at, cells = self._start.expand(rows, trees).reshape(-1), x.reshape(-1)
         for _ in range(self.depth):
-            value = x.gather(1, self._column[at])
-            right = ~(value <= bounds[at])
+            value = cells.index_select(0, self._column.index_select(0, at) + offset)
+            left = value <= bounds.index_select(0, at)
             if self.category_width is not None:
-                right = torch.where(
-                    self._category_width[at] > 0, self._goes_right(at, value), right
-                )
-            at = self._children[2 * at + right]
-        return at - self.feature.shape[0]
+                chosen = self._category_width.index_select(0, at) > 0
+                left = torch.where(chosen, ~self._goes_right(at, value), left)
+            # The children of a node are neighbors, the right one first.
+            at = self._right.index_select(0, at) + left
+        return self._leaf_at.index_select(0, at).view(rows, trees)
+
+    def _leap(self, x: Tensor, bounds: Tensor) -> Tensor:
+        """For few rows: what follows on every node, and then along the paths."""
+        rows = x.shape[0]
+        value = x.index_select(1, self._column)
+        left = value <= bounds
+        if self.category_width is not None:
+            at = torch.arange(bounds.shape[0], device=x.device).expand(value.shape)
+            left = torch.where(self._category_width > 0, ~self._goes_right(at, value), left)
+        after = self._right + left
+        at = self._start.expand(rows, -1)
+        for _ in range(self.depth):
+            at = after.gather(1, at)
+        return self._leaf_at.index_select(0, at.reshape(-1)).view(at.shape)
+
+    def _scan(self, x: Tensor, bounds: Tensor) -> Tensor:
+        """Every node of small trees at once, in bits.
+
+        A node whose comparison holds rules out the leaves to its right; the rightmost that is
+        left over is the one. Looking at all nodes in a row is quicker than at few here and there.
+        """
+        rows, trees = x.shape[0], self._start.shape[0]
+        lines = x.T.contiguous()
+        bounds = bounds.index_select(0, self._scan_node)[:, None]
+        mask, kind = self._scan_mask[:, None], self._scan_mask.dtype
+        ruled_out = torch.zeros(trees, rows, dtype=kind, device=x.device)
+        seen = torch.empty(trees, rows, dtype=x.dtype, device=x.device)
+        held = torch.empty(trees, rows, dtype=kind, device=x.device)
+        first = 0
+        for size in self._scan_sizes:
+            here = slice(first, first + size)
+            first += size
+            line, holds = seen[:size], held[:size]
+            torch.index_select(lines, 0, self._scan_column[here], out=line)
+            torch.le(line, bounds[here], out=holds)
+            ruled_out[:size].bitwise_or_(holds.mul_(mask[here]))
+        left_over = ruled_out.bitwise_not_()
+        place = _exponent(left_over & left_over.neg())
+        place += self._scan_start[:, None]
+        leaves = self._scan_leaf.index_select(0, place.view(-1)).view(trees, rows)
+        return leaves.index_select(0, self._scan_tree).T
 
     def _goes_right(self, at: Tensor, value: Tensor) -> Tensor:
         """The way at categorical nodes; anything at others."""
@@ -655,13 +812,14 @@ class TreeEnsemble(Module):
         width = (self.temperature * self.spread[feature]).to(x.dtype)
         soft = torch.sigmoid(torch.where(hard, 0.0, gap) / width)
         with torch.no_grad():
-            seen, bounds = self._comparable(x)
-            at = nodes.expand(x.shape[0], -1)
-            mine = seen.gather(1, self._column[at])
+            bounds = self._bounds(x)
+            at = self._number[nodes]
+            mine = self._columns(x, bounds.dtype).index_select(1, self._column[at])
             left = mine <= bounds[at]
             if self.category_width is not None:
                 chosen = self._category_width[at] > 0
-                left = torch.where(chosen, ~self._goes_right(at, mine), left)
+                way = ~self._goes_right(at.expand(mine.shape), mine)
+                left = torch.where(chosen, way, left)
         return torch.where(hard, left.to(x.dtype), soft)
 
 
@@ -688,3 +846,10 @@ def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
 
 def _captured() -> bool:
     return torch.compiler.is_compiling() or torch.compiler.is_exporting()
+
+
+def _exponent(powers: Tensor) -> Tensor:
+    """The place of the single bit of each number."""
+    if powers.dtype == torch.int32:
+        return ((powers.to(torch.float32).view(torch.int32) >> 23) & 255) - 127
+    return ((powers.to(torch.float64).view(torch.int64) >> 52) & 2047) - 1023

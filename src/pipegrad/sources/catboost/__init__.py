@@ -1,0 +1,5 @@
+"""CatBoost: symmetric and other trees, both ways."""
+
+from . import rows
+
+__all__ = ["rows"]
