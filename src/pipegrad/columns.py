@@ -12,7 +12,7 @@ import torch
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph, translation
-from .modules import Block, SparseRows
+from .modules import Block, Routed, SparseRows
 
 
 class Encoded:
@@ -23,11 +23,12 @@ class Encoded:
 
     Parameters
     ----------
-    blocks : mapping of str to Tensor or SparseRows
-        Blocks by the name of the door through which they enter; all have the same rows.
+    blocks : mapping of str to Tensor, SparseRows or Routed
+        Blocks by the name of the door through which they enter; all have the same rows. One named
+        ``">step"`` stands for the whole input of that step.
     """
 
-    def __init__(self, blocks: Mapping[str, Block]) -> None:
+    def __init__(self, blocks: Mapping[str, Block | Routed]) -> None:
         self.blocks = dict(blocks)
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class Encoded:
         return Encoded({name: block.to(*args, **kwargs) for name, block in self.blocks.items()})
 
 
-def _pick(block: Block, index: Any) -> Block:
+def _pick(block: Block | Routed, index: Any) -> Block | Routed:
     if isinstance(block, SparseRows):
         return block.take(index)
     return block[index] if isinstance(index, slice) else block.index_select(0, index)

@@ -16,7 +16,7 @@ from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, copied, translation
-from .modules import Block, Head, Predictor, SparseRows
+from .modules import Block, Head, Predictor, Routed, SparseRows, Splits
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
 
@@ -57,6 +57,7 @@ class PipelineModule(nn.Module):
         self.graph = graph
         self.history: Any = None
         self.init = "fitted"
+        self.splits = Splits()
         self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
         self._host = HostPart(graph)
         self._plan = [
@@ -132,6 +133,10 @@ class PipelineModule(nn.Module):
         values: dict[str, Any] = {}
         for step, key, doors in self._plan:
             if step.name not in wanted:
+                continue
+            given = blocks.get(f">{step.name}")
+            if given is not None:
+                values[step.name] = self.steps[key](given)
                 continue
             inputs = [
                 values[name] if door is None else blocks[door]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from torch import nn
 
 from .errors import ArgumentError, RegistrationError
-from .modules import Head
+from .modules import Head, Splits, TreeEnsemble
 
 if TYPE_CHECKING:
     from .graph import GraphBuilder
@@ -119,6 +119,9 @@ class Translation:
         it, each with its reason.
     numeric : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
+    splits : bool
+        Whether the module holds trees whose splits may be softened: they train then, and
+        gradients pass through.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -130,6 +133,7 @@ class Translation:
     missing: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
+    splits: ClassVar[bool] = False
 
     name: str = ""
 
@@ -183,6 +187,15 @@ class Translation:
     def smooth(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""
         return self.differentiable
+
+    def module(self, operator: Any, splits: Splits) -> nn.Module:
+        """What `to_torch` gives, with splits that train as it is asked for."""
+        module = self.to_torch(operator)
+        if self.splits and splits.soft:
+            for part in module.modules():
+                if isinstance(part, TreeEnsemble):
+                    part.soften(splits.way, splits.temperature)
+        return module
 
     def inverse(self, operator: Any) -> nn.Module | None:
         """A module that undoes the operator (for transformed targets); None if there is none."""
@@ -310,7 +323,10 @@ def load_file(path: Any) -> Any:
     ending = Path(path).suffix.lower()
     if ending not in _LOADERS:
         known = ", ".join(_LOADERS)
-        raise ArgumentError(f"{path!s}: to_torch reads files that end in {known}.")
+        raise ArgumentError(
+            f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; not "
+            f"{str(path)!r}."
+        )
     return importlib.import_module(_LOADERS[ending]).load(path)
 
 

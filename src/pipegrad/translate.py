@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
-from .modules import Predictor
+from .modules import Predictor, Splits, Way
 from .named import NamedPipeline
 from .partition import Translate, check, partition
 from .registry import Translation, load_file, lookup
@@ -28,6 +30,8 @@ def to_torch(
     init: Literal["fitted", "random"] = "fitted",
     data: tuple[Any, Any] | None = None,
     dtype: torch.dtype | None = None,
+    trees: Way = "leaves",
+    temperature: float = 0.02,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
@@ -50,6 +54,16 @@ def to_torch(
         With ``init="random"``: data that give an unfitted pipeline its shapes.
     dtype : torch.dtype, optional
         Type of the parameters; the source's own precision by default.
+    trees : {"leaves", "soft", "straight-through"}
+        How decision trees train. "leaves": what their leaves give; the splits stay as they are, and
+        no gradient reaches what stands before them. "soft": each split becomes a sigmoid, so that
+        thresholds train as well, and what stands before the trees. "straight-through": hard
+        splits, with the gradients of sigmoids. Whatever is chosen, predictions, validation losses
+        and what is written back are those of hard splits; ``net(X)`` in training mode alone is
+        soft.
+    temperature : float
+        Width of those sigmoids, as a share of the spread of each feature. Larger ones train more
+        rows at each split, and lose more when the splits are hard again.
 
     Returns
     -------
@@ -76,12 +90,14 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data)
+    check_arguments(translate, init, data, trees, temperature)
     fitted = own_copy(open_source(source), data)
-    graph = partition(unfold(fitted), translate, train, freeze)
+    splits = Splits(trees, temperature)
+    graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
-    net = made(fitted, graph, _modules(graph))
+    net = made(fitted, graph, _modules(graph, splits))
+    net.splits = splits
     if init == "random":
         _randomise(net)
         net.init = init
@@ -138,12 +154,22 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     return result
 
 
-def check_arguments(translate: Any, init: Any = "fitted", data: Any = None) -> None:
+def check_arguments(
+    translate: Any,
+    init: Any = "fitted",
+    data: Any = None,
+    trees: Any = "leaves",
+    temperature: Any = 0.02,
+) -> None:
     """Refuse wrong arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
         raise ArgumentError(f"translate={translate!r}; it is 'trainable' or 'all'.")
     if init not in ("fitted", "random"):
         raise ArgumentError(f"init={init!r}; it is 'fitted' or 'random'.")
+    if trees not in ("leaves", "soft", "straight-through"):
+        raise ArgumentError(f"trees={trees!r}; it is 'leaves', 'soft' or 'straight-through'.")
+    if not (isinstance(temperature, numbers.Real) and 0 < temperature < math.inf):
+        raise ArgumentError(f"temperature={temperature!r}; it is a positive number.")
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
 
@@ -177,7 +203,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     return own
 
 
-def _modules(graph: Graph) -> dict[str, nn.Module]:
+def _modules(graph: Graph, splits: Splits) -> dict[str, nn.Module]:
     bodies: dict[int, nn.Module] = {}
     modules = {}
     for step in graph:
@@ -185,7 +211,7 @@ def _modules(graph: Graph) -> dict[str, nn.Module]:
             continue
         row = _row(step)
         # An operator that stands in several places is one module in several places.
-        body = bodies.setdefault(id(step.operator), row.to_torch(step.operator))
+        body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
         if step.status != "trainable":
             body.requires_grad_(False)
         head = row.head(step.operator)
@@ -239,7 +265,8 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
             continue
         seen.add(id(step.operator))
         module = _body(net._module(step.name))
-        then = _row(step).to_torch(step.operator).to(net._like().dtype).state_dict()
+        fresh = _row(step).module(step.operator, net.splits).to(net._like().dtype)
+        then = fresh.state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)

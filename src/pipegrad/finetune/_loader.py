@@ -72,6 +72,11 @@ class Rows(Dataset):
         index = self.index.cpu().numpy()[positions]
         return Rows(self.encoded, self.target, self.weight, index, self.raw)
 
+    def over(self, encoded: Any) -> Rows:
+        """The same rows with other blocks."""
+        index = self.index.cpu().numpy()
+        return Rows(encoded, self.target, self.weight, index, self.raw)
+
     def take(self, index: Tensor) -> Batch:
         """A batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))

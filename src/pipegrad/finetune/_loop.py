@@ -292,6 +292,19 @@ class Trainer(NeuralNet):
                 parameter.copy_(kept)
         self.optimizer_.zero_grad()
 
+    def go_on(self, other: Trainer) -> bool:
+        """Take what another trainer did after this one into the history; whether it helped."""
+        epochs = len(self.history) - 1
+        helped = bool(other.best_loss_ < self.best_loss_)
+        for row in other.history[1:]:
+            best = row[self.monitor] < self.best_loss_
+            self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
+            if best:
+                self.best_loss_ = row[self.monitor]
+        if helped:
+            self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
+        return helped
+
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
 

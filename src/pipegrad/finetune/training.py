@@ -21,6 +21,7 @@ from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
 from ._data import Data, Validation, aligned, gather, ones
 from ._optim import Optim, make_optimizer, try_optim
+from ._trees import Hardened, measure_spreads, routed, softened
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -186,9 +187,48 @@ def train(
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN)
+    fitted = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
     run(trainer, net, options, optimizer)
+    if trainer.improved_ and softened(net):
+        _refit(net, trainer, options, fitted)
     _tell(trainer)
     return trainer
+
+
+def _refit(
+    net: PipelineModule, trainer: Trainer, options: Options, fitted: dict[str, Tensor]
+) -> None:
+    """Leaves were trained for soft splits; train them, and what follows, for hard ones."""
+    from ._loop import Trainer
+
+    chosen = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
+    trainable = net.trainable_parameters()
+    hardened = Hardened(net, trainer.train, fitted)
+    try:
+        parameters = list(net.trainable_parameters().values())
+        optimizer = make_optimizer(options.optim, parameters, options.lr)
+        rows = [r and r.over(routed(net, r.encoded)) for r in (trainer.train, trainer.valid)]
+        again = Trainer(
+            net,
+            trainer.criterion,
+            optimizer,
+            rows[0],
+            rows[1],
+            batch_size=trainer.batch_size,
+            max_epochs=options.epochs,
+            patience=options.patience,
+            generator=trainer.generator,
+            callbacks=callbacks_of(options, options.epochs),
+            anchor=options.anchor,
+        )
+        run(again, net, options, optimizer)
+    finally:
+        hardened.soften()
+    if not trainer.go_on(again):
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(chosen[name])
+    net.history = trainer.history
 
 
 _SEEN = (
@@ -259,12 +299,14 @@ def prepare(
             )
     criterion, weights = _weigh(net, data, objective, function, index, task)
     targets = aligned(net, data)
+    blocks = [routed(net, b) for b in data.blocks]
     rows = [
         Rows(b, t, w, np.arange(len(b)), raw)
-        for b, t, w, raw in zip(data.blocks, targets, weights, data.raw, strict=True)
+        for b, t, w, raw in zip(blocks, targets, weights, data.raw, strict=True)
     ]
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    measure_spreads(net, training)
     _probe(net, criterion, training)
     return criterion, training, validating
 

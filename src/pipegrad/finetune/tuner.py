@@ -25,6 +25,7 @@ from ..errors import ArgumentError, UntranslatableError
 from ..registry import dotted_name, lookup, why_missing
 
 if TYPE_CHECKING:
+    from ..modules import Way
     from ._criterion import LossLike
     from ._optim import Optim
 
@@ -72,6 +73,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`.
     callbacks : list of skorch callbacks, optional
         They see the loop as a `skorch.NeuralNet`.
+    trees : {"leaves", "soft", "straight-through"}, default="leaves"
+        How decision trees train; see `pipegrad.to_torch`.
     recipe : "auto" or None, default="auto"
         "auto": several ways to train are compared on rows that neither the pipeline nor the
         training saw. If the best of them is better by more than chance explains, the pipeline is
@@ -133,6 +136,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         train: Sequence[str] | None = None,
         freeze: Sequence[str] | None = None,
         callbacks: Sequence[Any] | None = None,
+        trees: Way = "leaves",
         recipe: Literal["auto"] | None = "auto",
         random_state: Any = None,
         verbose: int = 0,
@@ -149,6 +153,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.train = train
         self.freeze = freeze
         self.callbacks = callbacks
+        self.trees = trees
         self.recipe = recipe
         self.random_state = random_state
         self.verbose = verbose
@@ -243,9 +248,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     def _translated(self, fitted: Any) -> Any:
         from ..translate import to_torch
 
-        return to_torch(fitted, train=self.train, freeze=self.freeze)
+        return to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
 
     def _options(self, seed: int) -> Any:
+        from ..translate import check_arguments
         from .training import Options
 
         options = Options(
@@ -263,6 +269,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         if self.recipe not in ("auto", None):
             raise ArgumentError(f"recipe={self.recipe!r}; it is 'auto' or None.")
         options.check()
+        check_arguments("trainable", trees=self.trees)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")

@@ -40,6 +40,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._sparse import Block, SparseRows, dense
 from ._tree_features import AnyPositive, TreeFeatures
+from ._splits import Routed, Splits, Way
 from ._trees import AS_ZERO, NAN, ZERO, Simplex, TreeEnsemble
 
 __all__ = [
@@ -108,12 +109,14 @@ __all__ = [
     "Raw",
     "Rescale",
     "ResidualShare",
+    "Routed",
     "RowNorm",
     "Select",
     "Share",
     "Simplex",
     "SparseProjection",
     "SparseRows",
+    "Splits",
     "Standardize",
     "StepFunctions",
     "Steps",
@@ -122,6 +125,7 @@ __all__ = [
     "TreeFeatures",
     "Vote",
     "Votes",
+    "Way",
     "WeightedMedian",
     "YeoJohnson",
     "dense",

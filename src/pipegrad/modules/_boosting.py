@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ._base import Module
 from ._sparse import Block, SparseRows
+from ._splits import Routed
 from ._trees import TreeEnsemble
 
 Link = Literal["identity", "logit", "half_logit", "multinomial_logit"]
@@ -43,10 +44,15 @@ class Boosted(Module):
         self.start, self.trees = start, trees
         self.link, self.smallest, self.single = link, smallest, single
 
-    def forward(self, x: Block) -> Tensor:
+    def forward(self, x: Block | Routed) -> Tensor:
         """Map (n, features) to (n,) or (n, outputs)."""
-        seen = x.to(torch.float32).to(x.dtype) if self.single else x
+        raw = x.rest if isinstance(x, Routed) else x
+        seen = raw.to(torch.float32).to(raw.dtype) if self.single else raw
         return self.trees(x) + self._begin(self.start(seen))
+
+    def route(self, x: Block) -> Routed:
+        """The rows with their leaves, which the forward pass takes as well."""
+        return Routed(self.trees.route(x).leaves, x)
 
     def _begin(self, out: Tensor) -> Tensor:
         if self.link == "identity":
@@ -77,12 +83,16 @@ class WeightedMedian(Module):
         self.trees = trees
         self.register_buffer("weights", weights.clone())
 
-    def forward(self, x: Block) -> Tensor:
+    def forward(self, x: Block | Routed) -> Tensor:
         """Map (n, features) to (n,)."""
         values, order = self.trees.each(x).sort(1)
         reached = self.weights[order].cumsum(1)
         half = (reached >= 0.5 * reached[:, -1:]).to(torch.uint8)
         return values.gather(1, half.argmax(1, keepdim=True)).squeeze(1)
+
+    def route(self, x: Block) -> Routed:
+        """The rows with their leaves, which the forward pass takes as well."""
+        return self.trees.route(x)
 
 
 class Isolation(Module):
@@ -137,6 +147,8 @@ class LeafIndicators(Module):
 
     def forward(self, x: Block) -> Block:
         """Map (n, features) to (n, width)."""
+        if self.training and self.trees.way != "leaves":
+            return self._shares(x)
         columns = self.column[self.trees.leaves(x)]
         rows, each = columns.shape
         ones = torch.ones(columns.shape, dtype=x.dtype, device=x.device)
@@ -144,3 +156,8 @@ class LeafIndicators(Module):
             return ones.new_zeros(rows, self.width).scatter(1, columns, ones)
         starts = torch.arange(rows + 1, device=x.device) * each
         return SparseRows(starts, columns.flatten(), ones.flatten(), self.width)
+
+    def _shares(self, x: Block) -> Block:
+        """How much of each row arrives at each leaf."""
+        shares = self.trees.shares(x)[:, self.column.argsort()]
+        return SparseRows.from_dense(shares) if self.sparse else shares

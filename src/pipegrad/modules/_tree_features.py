@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ._base import Module
 from ._sparse import Block, dense
+from ._splits import Routed
 from ._trees import TreeEnsemble
 
 
@@ -80,9 +81,9 @@ class TreeFeatures(Module):
                     above[child] += above[node]
         return out
 
-    def forward(self, x: Block) -> Tensor:
+    def forward(self, x: Block | Routed) -> Tensor:
         """Map (n, features) to (n, trees), (n, leaves) or (n, nodes)."""
-        x = dense(x)
+        x = x if isinstance(x, Routed) else dense(x)
         ends = self.ensemble.leaves(x)
         if self.what == "values":
             return self.ensemble.leaf_table().squeeze(1)[ends]

@@ -19,6 +19,7 @@ class Boosted(Translation):
     missing = True
     sparse = True
     differentiable = False
+    splits = True
 
     def booster(self, operator: Any) -> Any:
         """The trees."""

@@ -142,6 +142,8 @@ class AdaBoostClassifier(Trees):
         assert module.tree_weights is not None
         weights[: len(operator.estimators_)] = to_array(module.tree_weights)
         operator.estimator_weights_ = weights
+        parts = [tree.tree_ for tree in operator.estimators_]
+        write_trees(module, parts, leaf_values(parts))
 
     def head(self, operator: Any) -> Head:
         if operator.n_classes_ == 2:
@@ -209,6 +211,8 @@ class AdaBoostRegressor(Trees):
 @register("sklearn.ensemble.IsolationForest")
 class IsolationForest(Trees):
     """The score is the decision function. It has no loss of its own, so nothing trains."""
+
+    splits = False
 
     examples = (
         _SEVERAL,
@@ -292,4 +296,6 @@ class RandomTreesEmbedding(Trees):
         return LeafIndicators(trees, torch.arange(count), count, operator.sparse_output)
 
     def write_back(self, module: LeafIndicators, operator: Any) -> None:
-        """Nothing trains."""
+        """The splits, where they were softened."""
+        parts = [tree.tree_ for tree in operator.estimators_]
+        write_trees(module.trees, parts, leaf_values(parts))

@@ -35,6 +35,7 @@ class Trees(SklearnTranslation):
     sparse = True
     missing = True
     differentiable = False
+    splits = True
 
     def encode(self, operator: Any, X: Any) -> Any:
         first = self.trees(operator)[0]

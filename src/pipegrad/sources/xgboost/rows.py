@@ -45,6 +45,7 @@ class Boosted(Translation):
 
     missing = True
     differentiable = False
+    splits = True
     tolerance = 2e-6
 
     def to_torch(self, operator: Any) -> nn.Module:

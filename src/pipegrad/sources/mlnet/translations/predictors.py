@@ -208,6 +208,9 @@ class Largest(MLNetTranslation):
 class EnsembleRow(MLNetTranslation):
     """Leaf values train; routing compares in float32, as ML.NET does."""
 
+    differentiable = False
+    splits = True
+
     def to_torch(self, operator: trees.Trees) -> nn.Module:
         groups = [
             slots.tolist() for tree in operator.trees for _, slots in sorted(tree.slots.items())
@@ -220,12 +223,13 @@ class EnsembleRow(MLNetTranslation):
         parts = torch.split(ensemble.leaf_table()[:, 0], [len(v.values) for v in operator.values])
         for numbers, part in zip(operator.values, parts, strict=True):
             put(numbers, part)
-        if isinstance(ensemble.threshold, nn.Parameter):
-            _put_thresholds(ensemble, operator)
+        _put_thresholds(ensemble, operator)
 
 
 def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
-    parts = torch.split(ensemble.threshold, [len(t.values) for t in operator.thresholds])
+    before = single(np.concatenate([t.values for t in operator.thresholds]))
+    moved = ensemble.moved_thresholds(before)
+    parts = torch.split(moved, [len(t.values) for t in operator.thresholds])
     for tree, numbers, part in zip(operator.trees, operator.thresholds, parts, strict=True):
         new = to_array(part)
         # A categorical node compares nothing; what the file has there stays.
