@@ -1,0 +1,169 @@
+"""Splits that are sigmoids, so that thresholds and the input train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ._base import parameter
+from ._routing import _ALMOST_ZERO, ZERO, Routing
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_SOFT_CELLS = 1 << 25
+
+Way = Literal["leaves", "soft", "straight-through"]
+
+
+class SoftTrees(Routing):
+    """Trees whose splits can be softened; what their leaves add is a subclass's matter."""
+
+    spread: Tensor
+    tree_output: Tensor | None
+    linear_feature: Tensor | None
+    linear_constant: Tensor | None
+    linear_weight: Tensor | None
+    way: Way = "leaves"
+    temperature: float = 0.02
+    _fixed: Tensor | None = None
+
+    def _assignment(self, like: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def soften(self, way: Way, temperature: float = 0.02, spread: Tensor | None = None) -> Self:
+        """Choose how the trees train; in `eval` they are hard whatever was chosen.
+
+        Parameters
+        ----------
+        way : {"leaves", "soft", "straight-through"}
+            "leaves": leaf values alone. "soft": a sigmoid at each split, so that thresholds train
+            and gradients reach the input. "straight-through": hard forward, soft backward.
+        temperature : float
+            Width of the sigmoids, as a share of the spread of their feature.
+        spread : Tensor, optional
+            Spread of each column of the input; of its thresholds if not given.
+
+        Returns
+        -------
+        SoftTrees
+            Itself.
+        """
+        self.way, self.temperature = way, temperature
+        values = self.thresholds().detach()
+        for known in (self._parameters, self._buffers):
+            known.pop("threshold", None)
+        if way == "leaves":
+            self._fixed = None
+            self.register_buffer("threshold", values.clone())
+        else:
+            # A split at infinity stays there: it tells what is missing from what is not.
+            fixed = ~torch.isfinite(values)
+            self._fixed = torch.where(fixed, values, 0.0) if bool(fixed.any()) else None
+            self.threshold = parameter(torch.where(fixed, 0.0, values))
+            spread = self._threshold_spread() if spread is None else spread.to(values)
+            self._buffer("spread", spread.clone())
+        return self
+
+    def thresholds(self) -> Tensor:
+        """What each node compares with, shape (nodes,)."""
+        if self._fixed is None:
+            return self.threshold
+        return torch.where(self._fixed == 0, self.threshold, self._fixed)
+
+    def moved_thresholds(self, before: Tensor) -> Tensor:
+        """The thresholds, in the precision that ``before`` had where they did not move."""
+        now = self.thresholds().detach().to(before.device)
+        same = self._narrow(before, now.dtype) == now
+        return torch.where(same, before, self._narrow(now, before.dtype))
+
+    def _threshold_spread(self) -> Tensor:
+        """Standard deviation of each feature's thresholds; their size where there is but one."""
+        width = int(self.feature.max()) + 1 if self.feature.numel() else 1
+        t = self.thresholds().detach()
+        here = torch.isfinite(t)
+        t, f = t[here], self.feature[here]
+        total = torch.zeros(width, dtype=t.dtype, device=t.device)
+        count = total.index_add(0, f, torch.ones_like(t)).clamp(min=1)
+        mean = total.index_add(0, f, t) / count
+        variance = total.index_add(0, f, (t - mean[f]).square()) / count
+        size = torch.where(mean == 0, torch.ones_like(mean), mean.abs())
+        return torch.where(variance > 0, variance.sqrt(), size)
+
+    def _soft(self, x: Tensor, table: Tensor) -> Tensor:
+        rows = max(1, _SOFT_CELLS // max(1, self._leaf_tree.shape[0]))
+        if x.shape[0] <= rows:
+            return self._soft_part(x, table)
+        # Recomputed in the backward pass: what is kept grows with the rows of a part.
+        parts = [checkpoint(self._soft_part, p, table, use_reentrant=False) for p in x.split(rows)]
+        return torch.cat(parts)
+
+    def _soft_part(self, x: Tensor, table: Tensor) -> Tensor:
+        reach, leaf = self._reach(x)
+        tree = self._leaf_tree[leaf]
+        if self.linear_weight is None:
+            weight = self._assignment(table)[tree]
+            return reach @ (
+                table[leaf] * (weight if self.tree_output is not None else weight[:, :1])
+            )
+        return self._soft_linear(x, reach, leaf, table) @ self._assignment(table)[tree]
+
+    def _soft_linear(self, x: Tensor, reach: Tensor, leaf: Tensor, table: Tensor) -> Tensor:
+        assert self.linear_weight is not None
+        assert self.linear_feature is not None
+        assert self.linear_constant is not None
+        columns = self.linear_feature[leaf]
+        used = columns >= 0
+        weight = torch.where(used, self.linear_weight[leaf], 0.0)
+        place = columns.clamp(min=0)
+        dense = weight.new_zeros(leaf.shape[0], x.shape[1]).scatter_add(1, place, weight)
+        needed = torch.zeros_like(dense).scatter_add(1, place, used.to(dense.dtype))
+        missing = torch.isnan(x)
+        inner = torch.where(missing, 0.0, x) @ dense.T + self.linear_constant[leaf]
+        fallback = missing.to(dense.dtype) @ needed.T > 0
+        return reach * torch.where(fallback, table[leaf, 0], inner)
+
+    def _reach(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of each row arrives at each leaf, (n, leaves), and which leaves these are."""
+        at = self.roots
+        reach = torch.ones(x.shape[0], at.shape[0], dtype=x.dtype, device=x.device)
+        arrived, leaf, first = [], [], 0
+        for size in [*self.levels, 0]:
+            done = at < 0
+            if bool(done.any()):
+                arrived.append(reach[:, done])
+                leaf.append(~at[done])
+                reach = reach[:, ~done]
+            nodes = self._order[first : first + size]
+            first += size
+            if size:
+                left = self._left_share(x, nodes)
+                reach = torch.cat([reach * left, reach * (1 - left)], 1)
+                at = torch.cat([self.left[nodes], self.right[nodes]])
+        return torch.cat(arrived, 1), torch.cat(leaf)
+
+    def _left_share(self, x: Tensor, nodes: Tensor) -> Tensor:
+        """Share of each row that goes left, shape (n, nodes): hard where nothing is compared."""
+        feature = self.feature[nodes]
+        value = x.index_select(1, feature)
+        threshold = self.thresholds()[nodes]
+        hard = torch.isnan(value) | torch.isinf(value) | torch.isinf(threshold)
+        if self.category_width is not None:
+            hard = hard | (self.category_width[nodes] > 0)
+        hard = hard | ((self.missing[nodes] == ZERO) & (value.abs() <= _ALMOST_ZERO))
+        gap = torch.where(hard, 0.0, threshold - value)
+        width = (self.temperature * self.spread[feature]).to(x.dtype)
+        soft = torch.sigmoid(torch.where(hard, 0.0, gap) / width)
+        with torch.no_grad():
+            bounds = self._bounds(x)
+            at = self._number[nodes]
+            mine = self._columns(x, bounds.dtype).index_select(1, self._column[at])
+            left = mine <= bounds[at]
+            if self.category_width is not None:
+                chosen = self._category_width[at] > 0
+                way = ~self._goes_right(at.expand(mine.shape), mine)
+                left = torch.where(chosen, way, left)
+        return torch.where(hard, left.to(x.dtype), soft)
