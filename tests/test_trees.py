@@ -67,7 +67,7 @@ def assert_each(module, x, expected):
     sizes = module._scan_sizes
     for few, scan in ((10**9, sizes), (0, sizes), (0, [])):
         module._scan_sizes = scan
-        with mock.patch("pipegrad.modules._trees._FEW", few):
+        with mock.patch("pipegrad.modules._routing._FEW", few):
             assert_array_equal(module.each(x).detach(), expected)
     module._scan_sizes = sizes
 
@@ -339,7 +339,7 @@ def test_soft_parts_are_recomputed(monkeypatch):
     whole.sum().backward()
     grad = trees.threshold.grad.clone()
     trees.zero_grad()
-    monkeypatch.setattr("pipegrad.modules._trees._SOFT_CELLS", 1000)
+    monkeypatch.setattr("pipegrad.modules._soft_trees._SOFT_CELLS", 1000)
     parts = trees(x)
     parts.sum().backward()
     assert_allclose(parts.detach(), whole.detach())

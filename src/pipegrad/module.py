@@ -108,7 +108,7 @@ class PipelineModule(nn.Module):
         blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
         return Encoded(blocks)
 
-    def _blocks(self, X: Any) -> Mapping[str, Block]:
+    def _blocks(self, X: Any) -> Mapping[str, Block | Routed]:
         if isinstance(X, Encoded):
             return X.blocks
         if isinstance(X, Tensor | SparseRows):
@@ -123,11 +123,11 @@ class PipelineModule(nn.Module):
             return X
         return self.encode(X).blocks
 
-    def _walk(self, blocks: Mapping[str, Block], check: bool) -> Any:
+    def _walk(self, blocks: Mapping[str, Block | Routed], check: bool) -> Any:
         return self._values(blocks, self._needed, check)[self.graph.output]
 
     def _values(
-        self, blocks: Mapping[str, Block], wanted: set[str], check: bool = False
+        self, blocks: Mapping[str, Block | Routed], wanted: set[str], check: bool = False
     ) -> dict[str, Any]:
         """What each of the wanted neural steps gives."""
         values: dict[str, Any] = {}

@@ -168,7 +168,7 @@ def check_arguments(
         raise ArgumentError(f"init={init!r}; it is 'fitted' or 'random'.")
     if trees not in ("leaves", "soft", "straight-through"):
         raise ArgumentError(f"trees={trees!r}; it is 'leaves', 'soft' or 'straight-through'.")
-    if not (isinstance(temperature, numbers.Real) and 0 < temperature < math.inf):
+    if not (isinstance(temperature, numbers.Real) and 0 < float(temperature) < math.inf):
         raise ArgumentError(f"temperature={temperature!r}; it is a positive number.")
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")

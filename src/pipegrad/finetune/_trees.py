@@ -140,7 +140,7 @@ class Hardened:
             if not any(e is known for e in ensembles for known, _ in self.ways):
                 continue
             for ensemble in ensembles:
-                if ensemble.shift is not None:
+                if isinstance(ensemble.shift, nn.Parameter):
                     yield ensemble.shift
             before = self.net.graph.ancestors(step.name) - {step.name}
             for other in self.net._neural():
@@ -150,9 +150,7 @@ class Hardened:
     def _restore_empty_leaves(self, rows: Rows, fitted: dict[str, Tensor]) -> None:
         names = {id(p): name for name, p in self.net.named_parameters()}
         ensembles = [ensemble for ensemble, _ in self.ways]
-        reached = {
-            id(e): torch.zeros(e.leaf_table().shape[0], dtype=torch.bool) for e in ensembles
-        }
+        reached = {id(e): torch.zeros(e.leaf_table().shape[0], dtype=torch.bool) for e in ensembles}
         self.net.eval()
         with torch.no_grad():
             for start in range(0, len(rows), _ROWS):

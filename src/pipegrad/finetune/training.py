@@ -207,13 +207,18 @@ def _refit(
     try:
         parameters = list(net.trainable_parameters().values())
         optimizer = make_optimizer(options.optim, parameters, options.lr)
-        rows = [r and r.over(routed(net, r.encoded)) for r in (trainer.train, trainer.valid)]
+        training = trainer.train.over(routed(net, trainer.train.encoded))
+        valid = trainer.valid
+        if valid is trainer.train or (valid and valid.encoded is trainer.train.encoded):
+            valid = valid.over(training.encoded)
+        elif valid is not None:
+            valid = valid.over(routed(net, valid.encoded))
         again = Trainer(
             net,
             trainer.criterion,
             optimizer,
-            rows[0],
-            rows[1],
+            training,
+            valid,
             batch_size=trainer.batch_size,
             max_epochs=options.epochs,
             patience=options.patience,

@@ -36,12 +36,14 @@ from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Pattern, Projection, ResidualShare, SparseProjection
+from ._routing import AS_ZERO, NAN, ZERO
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
+from ._simplex import Simplex
 from ._sparse import Block, SparseRows, dense
-from ._tree_features import AnyPositive, TreeFeatures
 from ._splits import Routed, Splits, Way
-from ._trees import AS_ZERO, NAN, ZERO, Simplex, TreeEnsemble
+from ._tree_features import AnyPositive, TreeFeatures
+from ._trees import TreeEnsemble
 
 __all__ = [
     "AS_ZERO",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -87,9 +87,14 @@ class TreeFeatures(Module):
         ends = self.ensemble.leaves(x)
         if self.what == "values":
             return self.ensemble.leaf_table().squeeze(1)[ends]
-        count = self.ensemble.leaf_table().shape[0]
-        leaves = functional.one_hot(ends, count).sum(1).to(x.dtype)
-        return leaves if self.what == "leaves" else leaves @ self.passed.to(x.dtype)
+        table = self.ensemble.leaf_table()
+        leaves = functional.one_hot(ends, table.shape[0]).sum(1).to(table.dtype)
+        return leaves if self.what == "leaves" else leaves @ self.passed.to(table.dtype)
+
+    @property
+    def route(self) -> Callable[[Block], Routed] | None:
+        """Finds the leaves of rows beforehand, where something about them trains."""
+        return self.ensemble.route if self.what == "values" else None
 
     def reset_parameters(self) -> None:
         """Forget the values."""
