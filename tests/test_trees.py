@@ -282,7 +282,7 @@ def test_gradients_reach_thresholds_and_input(model, way):
     net.train()
     out = net(x)
     out.square().sum().backward()
-    for grad in (x.grad, trees.threshold.grad, trees.leaf_values.grad):
+    for grad in (x.grad, trees.shift.grad, trees.leaf_values.grad):
         assert torch.isfinite(grad).all()
         assert grad.abs().max() > 0
     if way == "straight-through":
@@ -297,14 +297,14 @@ def test_moved_thresholds_go_back(model):
     net = pg.to_torch(model)
     trees = body(net).soften("soft")
     with torch.no_grad():
-        trees.threshold += 0.05 * torch.randn(trees.threshold.shape, dtype=torch.float64)
+        trees.shift += 0.05 * torch.randn(trees.shift.shape, dtype=torch.float64)
     changed = pg.from_torch(net)
     assert not np.allclose(changed.predict(X), model.predict(X))
     assert_allclose(changed.predict(X), net.predict(X), rtol=1e-9)
     again = pg.to_torch(pickle.loads(pickle.dumps(changed)))
     assert_allclose(again.predict(X), net.predict(X), rtol=1e-9)
     trees.soften("leaves")
-    assert "threshold" not in dict(trees.named_parameters())
+    assert "shift" not in dict(trees.named_parameters())
     assert_allclose(changed.predict(X), net.predict(X), rtol=1e-9)
 
 
@@ -324,11 +324,11 @@ def test_soft_gradients_are_right():
     trees = body(pg.to_torch(model)).soften("soft", temperature=0.5).train()
     x = torch.tensor(X[:3], requires_grad=True)
 
-    def call(x, threshold, leaves):
-        values = {"threshold": threshold, "leaf_values": leaves}
+    def call(x, shift, leaves):
+        values = {"shift": shift, "leaf_values": leaves}
         return torch.func.functional_call(trees, values, (x,))
 
-    assert torch.autograd.gradcheck(call, (x, trees.threshold, trees.leaf_values))
+    assert torch.autograd.gradcheck(call, (x, trees.shift, trees.leaf_values))
 
 
 def test_soft_parts_are_recomputed(monkeypatch):
@@ -337,13 +337,13 @@ def test_soft_parts_are_recomputed(monkeypatch):
     x = torch.tensor(X)
     whole = trees(x)
     whole.sum().backward()
-    grad = trees.threshold.grad.clone()
+    grad = trees.shift.grad.clone()
     trees.zero_grad()
     monkeypatch.setattr("pipegrad.modules._soft_trees._SOFT_CELLS", 1000)
     parts = trees(x)
     parts.sum().backward()
     assert_allclose(parts.detach(), whole.detach())
-    assert_allclose(trees.threshold.grad, grad)
+    assert_allclose(trees.shift.grad, grad)
 
 
 def test_leaves_can_be_kept():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
-from .modules import Predictor, Splits, Way
+from .modules import Predictor, Splits, TreeEnsemble, Way
 from .named import NamedPipeline
 from .partition import Translate, check, partition
 from .registry import Translation, load_file, lookup
@@ -265,12 +265,21 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
             continue
         seen.add(id(step.operator))
         module = _body(net._module(step.name))
-        fresh = _row(step).module(step.operator, net.splits).to(net._like().dtype)
-        then = fresh.state_dict()
+        then = _fresh(net, step, module).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)
             yield step, module
+
+
+def _fresh(net: PipelineModule, step: Step, module: nn.Module) -> nn.Module:
+    """The module as it was translated."""
+    fresh = _row(step).module(step.operator, net.splits)
+    for new, old in zip(fresh.modules(), module.modules(), strict=True):
+        # Someone may have softened the module itself.
+        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble) and new.way != old.way:
+            new.soften(old.way, old.temperature)
+    return fresh.to(net._like().dtype)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

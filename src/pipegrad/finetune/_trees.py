@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..columns import Encoded
-from ..modules import Routed, TreeEnsemble
+from ..modules import Routed, TreeEnsemble, dense
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ROWS = 8192
 # Rows on which the spread of features is measured.
 _MEASURED = 4096
+# Distance of the quantiles 0.1 and 0.9 of a normal distribution.
+_INNER = 2.563
 # Leaves of so many rows and trees are kept in memory (4 bytes each).
 _MOST_KEPT = 1 << 29
 
@@ -89,7 +91,16 @@ def measure_spreads(net: PipelineModule, rows: Rows) -> None:
         net.train()
     for ensemble in ensembles:
         if id(ensemble) in seen:
-            ensemble.spread_over(seen[id(ensemble)])
+            ensemble.spread_over(_spread(dense(ensemble._numbers(seen[id(ensemble)]))))
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Standard deviation of each column, by its inner quantiles where these differ."""
+    x = torch.where(torch.isfinite(x), x, torch.nan)
+    low, high = torch.nanquantile(x, torch.tensor([0.1, 0.9], dtype=x.dtype, device=x.device), 0)
+    inner = (high - low) / _INNER
+    gap = torch.nan_to_num(x - x.nanmean(0))
+    return torch.where(inner > 0, inner, gap.square().mean(0).sqrt())
 
 
 @contextmanager

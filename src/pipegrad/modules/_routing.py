@@ -305,18 +305,18 @@ class Routing(Module):
         """Bounds with ``x <= bound`` for all that go left, in the type that is compared."""
         # A float32 number is below a threshold if it is below the next float32 beneath that.
         low = torch.float32 if self.single else x.dtype
-        if _captured():
+        if _captured() or self._moving():
             return self._rounded(low)
         # One row should not cost a pass over all nodes.
-        key = low, *self._state()
+        now = self.threshold
+        key = (low, now.device, now.dtype, now.data_ptr(), now._version)
         if self._known is None or self._known[0] != key:
             self._known = key, self._rounded(low)
         return self._known[1]
 
-    def _state(self) -> tuple[Any, ...]:
-        """Changes whenever the thresholds do."""
-        now = self.threshold
-        return now.device, now.dtype, now.data_ptr(), now._version
+    def _moving(self) -> bool:
+        """Whether thresholds may change unnoticed."""
+        return False
 
     def _rounded(self, low: torch.dtype) -> Tensor:
         """Bounds of nodes in the order of the walk; at leaves no comparison holds."""

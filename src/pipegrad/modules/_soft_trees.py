@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class SoftTrees(Routing):
 
     unit: Tensor
     spread: Tensor
-    shift: Tensor | None = None
+    shift: Tensor | None
     tree_output: Tensor | None
     linear_feature: Tensor | None
     linear_constant: Tensor | None
@@ -55,7 +55,8 @@ class SoftTrees(Routing):
         """
         self.way, self.temperature = way, temperature
         self.threshold = self.thresholds().detach().clone()
-        self._parameters.pop("shift", None)
+        del self.shift
+        self.shift = None
         if way == "leaves":
             return self
         # In units of the thresholds' own spread, one rate suits all features.
@@ -78,11 +79,9 @@ class SoftTrees(Routing):
         # A split at infinity stays there: it tells what is missing from what is not.
         return self.threshold + self.shift * self.unit[self.feature]
 
-    def _state(self) -> tuple[Any, ...]:
-        known = super()._state()
-        if self.shift is None:
-            return known
-        return *known, self.shift.data_ptr(), self.shift._version
+    def _moving(self) -> bool:
+        # Fused optimizers change parameters without counting it.
+        return self.shift is not None
 
     def moved_thresholds(self, before: Tensor) -> Tensor:
         """The thresholds, in the precision that ``before`` had where they did not move."""

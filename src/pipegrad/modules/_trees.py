@@ -139,6 +139,7 @@ class TreeEnsemble(SoftTrees):
             whole=whole,
         )
         self.average, self.squeeze = average, squeeze
+        self.shift = None
         self._set_values(leaf_values, positive, probabilities, train_weights)
         self._set_weights(tree_weights, train_weights, linear)
         self._set_outputs(tree_output, outputs, base, train_base)

@@ -214,6 +214,7 @@ class HistTrees(SklearnTranslation):
 
     missing = True
     differentiable = False
+    splits = True
     keeps: ClassVar[Any] = {
         "is_categorical_": _STRUCTURE,
         "n_trees_per_iteration_": _STRUCTURE,
