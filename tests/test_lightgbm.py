@@ -494,9 +494,9 @@ def test_thresholds_that_trained_come_back():
     net.train()
     loss = (net(np.nan_to_num(X)) - torch.from_numpy(y)).square().mean()
     loss.backward()
-    assert body(net).threshold.grad.abs().max() > 0
+    assert body(net).shift.grad.abs().max() > 0
     with torch.no_grad():
-        body(net).threshold.add_(torch.linspace(-0.3, 0.3, len(body(net).threshold)))
+        body(net).shift.add_(torch.linspace(-0.3, 0.3, len(body(net).shift)))
     net.eval()
     again = copy.deepcopy(model)
     lookup(type(model)).write_back(body(net), again)

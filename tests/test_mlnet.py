@@ -441,7 +441,7 @@ def read_or_refuse(content):
 
 
 def test_errors_say_which_file():
-    with pytest.raises(pg.ArgumentError, match="end in"):
+    with pytest.raises(pg.ArgumentError, match="ends in"):
         pg.to_torch("model.bin")
     with pytest.raises(FileNotFoundError):
         pg.to_torch("nowhere.zip")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
 from ._optim import size
+from ._trees import centre_splits
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
@@ -143,6 +144,7 @@ class Trainer(NeuralNet):
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Trainer:
         self._measure_start()
+        centre_splits(self.module_, self.train)
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
         loader = Loader(self.train, self.batch_size, self.generator)
         for _ in range(self.max_epochs):

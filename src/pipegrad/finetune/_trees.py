@@ -80,6 +80,20 @@ def softened(net: PipelineModule) -> list[TreeEnsemble]:
 
 def measure_spreads(net: PipelineModule, rows: Rows) -> None:
     """Tell the soft splits how wide each feature is spread over the rows that train."""
+    for ensemble, x in _typical(net, rows):
+        ensemble.spread_over(_spread(x))
+        ensemble.keep_apart(x)
+
+
+def centre_splits(net: PipelineModule, rows: Rows) -> None:
+    """Move soft splits off the values of the rows that train."""
+    for ensemble, x in _typical(net, rows):
+        if ensemble.shift is not None and ensemble.shift.requires_grad:
+            ensemble.centre(x)
+
+
+def _typical(net: PipelineModule, rows: Rows) -> Iterator[tuple[TreeEnsemble, Tensor]]:
+    """The ensembles whose splits train, with rows as they arrive there."""
     ensembles = softened(net)
     if not ensembles:
         return
@@ -91,7 +105,7 @@ def measure_spreads(net: PipelineModule, rows: Rows) -> None:
         net.train()
     for ensemble in ensembles:
         if id(ensemble) in seen:
-            ensemble.spread_over(_spread(dense(ensemble._numbers(seen[id(ensemble)]))))
+            yield ensemble, dense(ensemble._numbers(seen[id(ensemble)])).detach()
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 _SOFT_CELLS = 1 << 25
+# Columns of so many values have gaps, of which a sigmoid is at most this share wide.
+_FEW, _SHARE = 128, 0.1
+# A threshold so near to a value, as a share of the gap, lies on it.
+_EDGE = 0.1
 
 
 class SoftTrees(Routing):
@@ -24,6 +28,7 @@ class SoftTrees(Routing):
 
     unit: Tensor
     spread: Tensor
+    widest: Tensor
     shift: Tensor | None
     tree_output: Tensor | None
     linear_feature: Tensor | None
@@ -62,6 +67,7 @@ class SoftTrees(Routing):
         # In units of the thresholds' own spread, one rate suits all features.
         self._buffer("unit", self._threshold_spread())
         self._buffer("spread", self.unit.clone())
+        self._buffer("widest", torch.full_like(self.threshold, torch.inf))
         self.shift = parameter(torch.zeros_like(self.threshold))
         if spread is not None:
             self.spread_over(spread)
@@ -71,6 +77,55 @@ class SoftTrees(Routing):
         """Say how wide each column of the input is spread; where it is not, thresholds tell."""
         known = spread[: self.spread.shape[0]].to(self.spread)
         self.spread = torch.where(known > 0, known, self.unit)
+
+    def keep_apart(self, x: Tensor) -> None:
+        """Keep sigmoids between the values of columns that have few.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, features)
+            Typical rows.
+        """
+        low, high, few = self._neighbours(x)
+        limit = torch.where(few, _SHARE * (high - low), torch.inf)
+        self.widest = torch.where(limit > 0, limit, torch.inf).to(self.widest)
+
+    def centre(self, x: Tensor) -> None:
+        """Move thresholds that lie on a value of their column to the middle between two values.
+
+        No row of ``x`` changes its way, and a sigmoid does not divide rows that a split does not.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, features)
+            Typical rows.
+        """
+        assert self.shift is not None
+        now = self.thresholds().detach()
+        low, high, _ = self._neighbours(x)
+        share = (now - low) / (high - low)
+        off = torch.isfinite(share) & ((share < _EDGE) | (share > 1 - _EDGE))
+        move = ((low + high) / 2 - now) / self.unit[self.feature]
+        with torch.no_grad():
+            self.shift += torch.where(off, move, 0.0).to(self.shift)
+
+    def _neighbours(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The values beside each threshold, and whether its column has few; NaN where none."""
+        now = self.thresholds().detach()
+        low, high = torch.full_like(now, torch.nan), torch.full_like(now, torch.nan)
+        few = torch.zeros_like(now, dtype=torch.bool)
+        for column in self.feature.unique().tolist():
+            values = x[:, column].to(now.dtype)
+            values = values[torch.isfinite(values)].unique()
+            if values.numel() < 2:
+                continue
+            nodes = torch.nonzero(self.feature == column)[:, 0]
+            above = torch.searchsorted(values, now[nodes].contiguous(), right=not self.strict)
+            inside = (above > 0) & (above < values.shape[0])
+            nodes, above = nodes[inside], above[inside]
+            low[nodes], high[nodes] = values[above - 1], values[above]
+            few[nodes] = values.numel() <= _FEW
+        return low, high, few
 
     def thresholds(self) -> Tensor:
         """What each node compares with, shape (nodes,)."""
@@ -191,7 +246,8 @@ class SoftTrees(Routing):
         feature = self.feature[nodes]
         value = x.index_select(1, feature)
         threshold = self.thresholds()[nodes]
-        width = (self.temperature * self.spread[feature]).to(x.dtype)
+        width = self.temperature * self.spread[feature]
+        width = torch.minimum(width, self.widest[nodes]).to(x.dtype)
         hard = self._uncompared(value, threshold, nodes)
         if not bool(hard.any()):
             return torch.sigmoid((threshold - value) / width)
