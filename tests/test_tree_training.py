@@ -27,7 +27,7 @@ SMALL = {"n_estimators": 8, "random_state": 0}
 
 MODELS = [
     (tree.DecisionTreeRegressor(max_depth=4), Y),
-    (tree.DecisionTreeClassifier(max_depth=6), LABELS),
+    (tree.DecisionTreeClassifier(max_depth=4, min_samples_leaf=10), LABELS),
     (ensemble.RandomForestRegressor(max_depth=4, **SMALL), Y),
     (ensemble.ExtraTreesClassifier(max_depth=4, **SMALL), LABELS),
     (ensemble.GradientBoostingRegressor(**SMALL), Y),

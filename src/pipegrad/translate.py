@@ -265,17 +265,18 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
             continue
         seen.add(id(step.operator))
         module = _body(net._module(step.name))
-        then = _fresh(net, step, module).state_dict()
+        then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)
             yield step, module
 
 
-def _fresh(net: PipelineModule, step: Step, module: nn.Module) -> nn.Module:
-    """The module as it was translated."""
+def fresh_module(net: PipelineModule, step: Step) -> nn.Module:
+    """The module of a step as it was translated, without its head."""
     fresh = _row(step).module(step.operator, net.splits)
-    for new, old in zip(fresh.modules(), module.modules(), strict=True):
+    present = _body(net._module(step.name))
+    for new, old in zip(fresh.modules(), present.modules(), strict=True):
         # Someone may have softened the module itself.
         if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble) and new.way != old.way:
             new.soften(old.way, old.temperature)

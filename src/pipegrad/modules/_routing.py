@@ -279,6 +279,16 @@ class Routing(Module):
             return self._route(x, bounds)
         return torch.cat([self._route(part, bounds) for part in x.split(self._rows())])
 
+    def node_trees(self) -> Tensor:
+        """The tree of each node, shape (nodes,)."""
+        tree = torch.empty_like(self.feature)
+        for level in reversed(self._order.split(self.levels)):
+            child = self.left[level]
+            inner = child >= 0
+            below = self._leaf_tree[torch.where(inner, 0, ~child)]
+            tree[level] = torch.where(inner, tree[child.clamp(min=0)], below)
+        return tree
+
     def _numbers(self, x: Block) -> Tensor:
         """Dense rows with NaN for all that is missing."""
         if isinstance(x, SparseRows):

@@ -114,12 +114,15 @@ class SoftTrees(Routing):
         now = self.thresholds().detach()
         low, high = torch.full_like(now, torch.nan), torch.full_like(now, torch.nan)
         few = torch.zeros_like(now, dtype=torch.bool)
-        for column in self.feature.unique().tolist():
+        compares = torch.isfinite(now)
+        if self.category_width is not None:
+            compares &= self.category_width == 0
+        for column in self.feature[compares].unique().tolist():
             values = x[:, column].to(now.dtype)
             values = values[torch.isfinite(values)].unique()
             if values.numel() < 2:
                 continue
-            nodes = torch.nonzero(self.feature == column)[:, 0]
+            nodes = torch.nonzero(compares & (self.feature == column))[:, 0]
             above = torch.searchsorted(values, now[nodes].contiguous(), right=not self.strict)
             inside = (above > 0) & (above < values.shape[0])
             nodes, above = nodes[inside], above[inside]
