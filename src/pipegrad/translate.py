@@ -31,7 +31,7 @@ def to_torch(
     data: tuple[Any, Any] | None = None,
     dtype: torch.dtype | None = None,
     trees: Way = "leaves",
-    temperature: float = 0.02,
+    temperature: float = 0.005,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
@@ -159,7 +159,7 @@ def check_arguments(
     init: Any = "fitted",
     data: Any = None,
     trees: Any = "leaves",
-    temperature: Any = 0.02,
+    temperature: Any = 0.005,
 ) -> None:
     """Refuse wrong arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
 from ._optim import size
-from ._trees import centre_splits
+from ._trees import centre_splits, softened
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
@@ -239,7 +239,9 @@ class Trainer(NeuralNet):
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
         self.history.record(self.monitor + "_best", True)
-        self._progress_loss, self._waited = self.best_loss_, 0
+        # Soft splits begin behind the hard ones; they get time to come up.
+        behind = bool(softened(self.module_))
+        self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
 
     def _check_input(self) -> None:
         """Where the start has no loss: refuse NaN between steps as the source does."""
@@ -278,7 +280,7 @@ class Trainer(NeuralNet):
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
             return False
-        if loss < self._progress_loss - _PROGRESS * abs(self._progress_loss):
+        if loss < self._progress_loss - _PROGRESS * abs(loss):
             self._progress_loss, self._waited = loss, 0
         elif not np.isnan(self._progress_loss):
             self._waited += 1

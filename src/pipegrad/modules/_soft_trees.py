@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _SOFT_CELLS = 1 << 25
+# A step of an optimizer is that much smaller for thresholds than for numbers of their spread.
+_UNIT = 0.3
 # Columns of so many values have gaps, of which a sigmoid is at most this share wide.
 _FEW, _SHARE = 128, 0.1
 # A threshold so near to a value, as a share of the gap, lies on it.
@@ -35,12 +37,12 @@ class SoftTrees(Routing):
     linear_constant: Tensor | None
     linear_weight: Tensor | None
     way: Way = "leaves"
-    temperature: float = 0.02
+    temperature: float = 0.005
 
     def _assignment(self, like: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def soften(self, way: Way, temperature: float = 0.02, spread: Tensor | None = None) -> Self:
+    def soften(self, way: Way, temperature: float = 0.005, spread: Tensor | None = None) -> Self:
         """Choose how the trees train; in `eval` they are hard whatever was chosen.
 
         Parameters
@@ -64,9 +66,9 @@ class SoftTrees(Routing):
         self.shift = None
         if way == "leaves":
             return self
-        # In units of the thresholds' own spread, one rate suits all features.
-        self._buffer("unit", self._threshold_spread())
-        self._buffer("spread", self.unit.clone())
+        # Relative to the thresholds' own spread, one rate suits all features.
+        self._buffer("spread", self._threshold_spread())
+        self._buffer("unit", _UNIT * self.spread)
         self._buffer("widest", torch.full_like(self.threshold, torch.inf))
         self.shift = parameter(torch.zeros_like(self.threshold))
         if spread is not None:
@@ -76,7 +78,7 @@ class SoftTrees(Routing):
     def spread_over(self, spread: Tensor) -> None:
         """Say how wide each column of the input is spread; where it is not, thresholds tell."""
         known = spread[: self.spread.shape[0]].to(self.spread)
-        self.spread = torch.where(known > 0, known, self.unit)
+        self.spread = torch.where(known > 0, known, self.unit / _UNIT)
 
     def keep_apart(self, x: Tensor) -> None:
         """Keep sigmoids between the values of columns that have few.

@@ -25,7 +25,7 @@ class Splits:
     """
 
     way: Way = "leaves"
-    temperature: float = 0.02
+    temperature: float = 0.005
 
     @property
     def soft(self) -> bool:
