@@ -48,7 +48,7 @@ def ensembles(net):
 
 
 def tuned(model, y, way, **options):
-    net = pg.to_torch(model, trees=way)
+    net = pg.to_torch(model, trees=way, temperature=0.02)
     settings = {"epochs": 6, "validation": (X[VALID], y[VALID]), **options}
     return net.fit(X[TRAIN], y[TRAIN], **settings)
 
@@ -78,7 +78,7 @@ def test_soft_splits_are_hard_outside_of_training(model, y, way):
 @pytest.mark.parametrize(("model", "y"), MODELS, ids=NAMES)
 def test_what_was_trained_goes_back(model, y, way):
     model = fitted(model, y)
-    net = tuned(model, y, way)
+    net = tuned(model, y, way, epochs=6 if hasattr(model, "estimators_") else 30)
     moved = [e.shift.abs().max() for e in ensembles(net)]
     assert min(moved) > 0
     better = pg.from_torch(net)
@@ -237,6 +237,28 @@ def test_spreads_are_those_of_the_rows():
     (trees,) = ensembles(net)
     seen = trees.spread / torch.from_numpy(scales)[: len(trees.spread)]
     assert_allclose(seen, 0.31, atol=0.03)  # a uniform column: 0.8 / 2.563
+
+
+def test_sigmoids_keep_off_the_values_of_a_column():
+    rows = np.column_stack([np.arange(300) % 3, X[:300, 0]]).astype(float)
+    model = ensemble.HistGradientBoostingRegressor(max_iter=3, max_depth=2).fit(rows, rows[:, 0])
+    for part in model._predictors:
+        nodes = part[0].nodes
+        inner = (nodes["is_leaf"] == 0) & (nodes["feature_idx"] == 0)
+        # As LightGBM splits zero from what is above, and XGBoost just below a value.
+        nodes["num_threshold"][inner] = np.floor(nodes["num_threshold"][inner])
+    net = pg.to_torch(model, trees="soft")
+    (trees,) = ensembles(net)
+    before, hard = trees.thresholds().detach(), net.predict(rows)
+    x = torch.from_numpy(rows)
+    trees.keep_apart(x)
+    assert not np.allclose(net.train()(rows).detach(), hard, rtol=0.01)
+    trees.centre(x)
+    after = trees.thresholds().detach()
+    discrete = trees.feature == 0
+    assert torch.equal(after[discrete], before[discrete] + 0.5)
+    assert_array_equal(net.predict(rows), hard)
+    assert_allclose(net.train()(rows).detach(), hard, rtol=0.01, atol=0.01)
 
 
 def test_a_fine_tuner_takes_the_way():

@@ -121,7 +121,8 @@ class MovedSplits:
         ax.invert_yaxis()
         ax.margins(x=0.15)
         ax.set_xlabel("position in units of the column's spread; hollow: before, filled: after")
-        ax.set_title(f"{self.moved:,} of {self.total:,} splits moved; these moved most")
+        most = "; these moved most" if self.splits else ""
+        ax.set_title(f"{self.moved:,} of {self.total:,} splits moved{most}")
         for side_ in ("top", "right"):
             ax.spines[side_].set_visible(False)
         return ax
