@@ -261,6 +261,15 @@ def test_sigmoids_keep_off_the_values_of_a_column():
     assert_allclose(net.train()(rows).detach(), hard, rtol=0.01, atol=0.01)
 
 
+def test_the_recipe_trains_trees():
+    model = ensemble.GradientBoostingRegressor(**SMALL)
+    tuner = pg.FineTuner(model, random_state=0).fit(X[:650], Y[:650])
+    assert tuner.improved_
+    plain = model.fit(X[:650], Y[:650])
+    losses = [np.mean((m.predict(X[TEST]) - Y[TEST]) ** 2) for m in (plain, tuner)]
+    assert losses[1] < losses[0]
+
+
 def test_a_fine_tuner_takes_the_way():
     model = ensemble.GradientBoostingRegressor(**SMALL)
     tuner = pg.FineTuner(model, trees="soft", epochs=4, random_state=0).fit(X, Y)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import ArgumentError, DivergedError
+from ..modules import Block, Routed
 from ._choice import WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
 from ._data import gather
@@ -22,6 +23,7 @@ from ._loader import Loader, Rows
 from ._loop import Trainer
 from ._optim import LEARNING_RATE, make_optimizer
 from ._report import Report, Tried
+from ._trees import softened
 from .training import Options, batch_rows, callbacks_of, prepare, run
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Candidate:
         return _PATIENCE if self.kind == "lbfgs" else None
 
 
-def portfolio(rows: Rows, options: Options, loss: float) -> list[Candidate]:
+def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> list[Candidate]:
     """The candidates for so many rows.
 
     Parameters
@@ -100,10 +102,13 @@ def portfolio(rows: Rows, options: Options, loss: float) -> list[Candidate]:
         What the user set: batch size and anchor.
     loss : float
         Of the fitted pipeline; the noise that the anchor by rule is measured against.
+    soft : bool
+        Whether trees have soft splits. What training lowers is not what is measured then, so that
+        a long line search is wasted on it.
     """
     count = len(rows)
     found = []
-    if _numbers(rows) <= _FULL_BATCH:
+    if _numbers(rows) <= _FULL_BATCH and not soft:
         full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
         found.append(full)
         if count < _ENOUGH and not options.anchor and loss > 0:
@@ -120,9 +125,14 @@ def portfolio(rows: Rows, options: Options, loss: float) -> list[Candidate]:
 
 def _numbers(rows: Rows) -> int:
     """How many numbers enter the neural part."""
-    blocks = rows.encoded.blocks.values()
-    sizes = [(b if isinstance(b, Tensor) else b.values).numel() for b in blocks]
+    sizes = [_entries(block) for block in rows.encoded.blocks.values()]
     return sum(sizes) * len(rows) // max(1, len(rows.encoded))
+
+
+def _entries(block: Block | Routed) -> int:
+    if isinstance(block, Routed):
+        return block.leaves.numel()
+    return (block if isinstance(block, Tensor) else block.values).numel()
 
 
 def _plan() -> list[int]:
@@ -237,6 +247,7 @@ class Task:
 
     def loss(self) -> float:
         """Of the rows that train, at the start."""
+        self.net.eval()
         with torch.no_grad():
             batches = Loader(self.training, 4096)
             sums = [self.criterion(self.net(b[0]), b[1], b.weight) * len(b[0]) for b in batches]
@@ -341,7 +352,8 @@ def tune(
     seed = options.seed or 0
     for train, valid in splits:
         task = Task.of(translate(fit(pick(train))), pick(train), pick(valid), options)
-        candidates = candidates or portfolio(task.training, options, task.loss())
+        soft = bool(softened(task.net))
+        candidates = candidates or portfolio(task.training, options, task.loss(), soft)
         racing = _racing(folds, candidates)
         if folds and not any(racing):
             break
