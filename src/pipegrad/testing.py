@@ -460,7 +460,7 @@ def check_nothing_is_shared(case: Case) -> None:
     operator = case.fitted()
     X, _ = case.data()
     X_before = copy.deepcopy(X)
-    before = copied(_state(operator))
+    before = copied(operator)
     net = to_torch(operator)
     for tensor in [*net.parameters(), *net.buffers()]:
         for array in _arrays(_state(operator)):
@@ -469,7 +469,7 @@ def check_nothing_is_shared(case: Case) -> None:
     perturb(net)
     answers(net, X)
     from_torch(net)
-    assert identical(before, _state(operator)), "the operator changed"
+    assert identical(_state(before), _state(operator)), "the operator changed"
     assert _same_input(X_before, X), "the input changed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ _SAME = {
 }
 _LOGISTIC = ("Logloss", "CrossEntropy")
 _LABELS = ("MultiLogloss", "MultiCrossEntropy")
+_READABLE = {"Borders", "Buckets", "Counter"}
+_FORGOTTEN = ("_n_features_in",)
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba")
 
 
@@ -44,6 +47,12 @@ class Boosted(Translation):
             change = operator.get_feature_importance(type="PredictionValuesChange")
             operator._prediction_values_change = change
 
+    def duplicate(self, operator: Any) -> Any:
+        # Its own way to copy forgets the number of columns.
+        new = copy.deepcopy(operator)
+        vars(new).update({k: v for k, v in vars(operator).items() if k in _FORGOTTEN})
+        return new
+
     def trainable(self, operator: Any) -> bool:
         return True
 
@@ -54,6 +63,9 @@ class Boosted(Translation):
             return "text_features: the saved model does not tell how texts become numbers"
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not tell how they become numbers"
+        unread = Content(operator).ctr_types() - _READABLE
+        if unread:
+            return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
@@ -166,9 +178,9 @@ class Classifier(Boosted):
     def head(self, operator: Any) -> Head:
         name, _ = _loss(operator)
         if name in _LABELS:
-            head = Share("logistic", labels=True)
-            head.responses = _ANSWERS
-            return head
+            labels = Share("logistic", labels=True)
+            labels.responses = _ANSWERS  # type: ignore[assignment]
+            return labels
         if name.startswith("MultiClass"):
             return Linked(
                 "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
