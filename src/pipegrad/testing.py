@@ -352,7 +352,7 @@ def identical(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
     if hasattr(a, "get_params") and type(a) is type(b):
         return identical(_state(a), _state(b))
-    if type(a) is type(b) and hasattr(type(a), "__setstate__") and not np.isscalar(a):
+    if type(a) is type(b) and _keeps_state(type(a)) and not np.isscalar(a):
         return identical(a.__getstate__(), b.__getstate__())
     if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
         return bool(a == b or (np.isnan(a) and np.isnan(b)))
@@ -363,6 +363,12 @@ def identical(a: Any, b: Any) -> bool:
         return bool(a == b) or a is b
     except (TypeError, ValueError):
         return repr(a) == repr(b)
+
+
+def _keeps_state(kind: type) -> bool:
+    """Whether objects of that kind tell all that they hold by a method of their own."""
+    told = getattr(kind, "__getstate__", None)
+    return hasattr(kind, "__setstate__") and told is not getattr(object, "__getstate__", None)
 
 
 def _state(operator: Any) -> dict[str, Any]:

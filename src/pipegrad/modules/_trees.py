@@ -462,7 +462,7 @@ class TreeEnsemble(Module):
             self.register_buffer("threshold", values.clone())
         else:
             # A split at infinity stays there: it tells what is missing from what is not.
-            fixed = ~torch.isfinite(values)
+            fixed = _endless(values)
             self._fixed = torch.where(fixed, values, 0.0) if bool(fixed.any()) else None
             self.threshold = parameter(torch.where(fixed, 0.0, values))
             spread = self._threshold_spread() if spread is None else spread.to(values)
@@ -489,7 +489,7 @@ class TreeEnsemble(Module):
         """Standard deviation of each feature's thresholds; their size where there is but one."""
         width = int(self.feature.max()) + 1 if self.feature.numel() else 1
         t = self.thresholds().detach()
-        here = torch.isfinite(t)
+        here = ~_endless(t)
         t, f = t[here], self.feature[here]
         total = torch.zeros(width, dtype=t.dtype, device=t.device)
         count = total.index_add(0, f, torch.ones_like(t)).clamp(min=1)
@@ -804,7 +804,7 @@ class TreeEnsemble(Module):
         feature = self.feature[nodes]
         value = x.index_select(1, feature)
         threshold = self.thresholds()[nodes]
-        hard = torch.isnan(value) | torch.isinf(value) | torch.isinf(threshold)
+        hard = torch.isnan(value) | torch.isinf(value) | _endless(threshold)
         if self.category_width is not None:
             hard = hard | (self.category_width[nodes] > 0)
         hard = hard | ((self.missing[nodes] == ZERO) & (value.abs() <= _ALMOST_ZERO))
@@ -842,6 +842,11 @@ def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
     if strict:  # nothing is below minus infinity
         lower = torch.where(t == -torch.inf, torch.full_like(lower, torch.nan), lower)
     return torch.where(over, lower, rounded)
+
+
+def _endless(t: Tensor) -> Tensor:
+    """Which thresholds stand beyond all numbers, or at the last one of float32."""
+    return ~(t.abs() < torch.finfo(torch.float32).max)
 
 
 def _captured() -> bool:

@@ -65,7 +65,7 @@ class Content:
         # The first split is the lowest bit of a leaf's number: the one that is asked last.
         seen = [self._seen(split) for split in reversed(splits)]
         flat.split += [seen[i][0] for i in level]
-        for name, column in zip(_NODES[:4], zip(*(s[1] for s in seen)), strict=False):
+        for name, column in zip(_NODES, zip(*(s[1] for s in seen), strict=True), strict=False):
             flat.nodes[name] += np.array(column)[level].tolist()
         for name, child in (("left", left), ("right", right)):
             flat.nodes[name] += np.where(child < 0, child - leaf, child + node).tolist()

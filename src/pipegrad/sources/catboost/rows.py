@@ -22,7 +22,6 @@ _SAME = {
 _LOGISTIC = ("Logloss", "CrossEntropy")
 _LABELS = ("MultiLogloss", "MultiCrossEntropy")
 _READABLE = {"Borders", "Buckets", "Counter"}
-_FORGOTTEN = ("_n_features_in",)
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba")
 
 
@@ -48,9 +47,10 @@ class Boosted(Translation):
             operator._prediction_values_change = change
 
     def duplicate(self, operator: Any) -> Any:
-        # Its own way to copy forgets the number of columns.
+        # Its own way to copy forgets the number of columns, among others.
         new = copy.deepcopy(operator)
-        vars(new).update({k: v for k, v in vars(operator).items() if k in _FORGOTTEN})
+        known = {name: value for name, value in vars(operator).items() if name != "_object"}
+        vars(new).update(copy.deepcopy(known))
         return new
 
     def trainable(self, operator: Any) -> bool:
@@ -114,6 +114,7 @@ _FEW = {
     "thread_count": 1,
     "random_seed": 0,
 }
+_QUERIES = [row // 16 for row in range(80)]
 _DEEP = {**_FEW, "grow_policy": "Depthwise", "min_data_in_leaf": 3}
 _LEAFY = {k: v for k, v in _FEW.items() if k != "depth"}
 
@@ -215,8 +216,26 @@ def _class_weights(operator: Any) -> Any:
     return dict(zip(labels, given, strict=True))
 
 
-@register("catboost.CatBoost", "catboost.CatBoostRanker")
+@register("catboost.CatBoost")
 class Native(Boosted):
     """The score itself is the answer, whatever the loss was."""
 
-    examples: ClassVar[Any] = ()
+    examples: ClassVar[Any] = (
+        {"params": _FEW},
+        Example({"params": {**_FEW, "loss_function": "Logloss"}}, data="binary"),
+        Example({"params": {**_DEEP, "loss_function": "MultiClass"}}, data="multiclass"),
+        Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
+        Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
+    )
+
+
+@register("catboost.CatBoostRanker")
+class Ranker(Boosted):
+    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+
+    data = "ranked"
+    examples: ClassVar[Any] = (
+        Example({**_FEW, "loss_function": "YetiRank"}, fit={"group_id": _QUERIES}),
+        Example({**_DEEP, "loss_function": "QueryRMSE"}, fit={"group_id": _QUERIES}),
+        Example({**_FEW, "loss_function": "PairLogit"}, fit={"group_id": _QUERIES}),
+    )
