@@ -244,8 +244,6 @@ def test_several_classes_and_categories() -> None:
 def test_tuned_values_survive_catboosts_own_files(
     tmp_path: Any, data: str, shape: Any, ending: str
 ) -> None:
-    if data == "multilabel" and shape != SHAPES[0]:
-        pytest.skip("CatBoost grows symmetric trees alone for several labels")
     X, y = DATASETS[data]()
     model = catboost.CatBoostClassifier(
         iterations=4,
@@ -412,6 +410,11 @@ def test_weights_of_classes_reach_the_loss() -> None:
         "scale_pos_weight": (4.0,),
         "auto_class_weights": ("Balanced",),
     }
+    root = catboost.CatBoostClassifier(**FEW, auto_class_weights="SqrtBalanced")
+    given = dict(pg.to_torch(root.fit(X[35:], y[35:])).objective.class_weight)
+    more, fewer = np.bincount(y[35:]).max(), np.bincount(y[35:]).min()
+    assert more != fewer
+    assert max(given.values()) / min(given.values()) == pytest.approx((more / fewer) ** 0.5)
     for name, values in weighed.items():
         for value in values:
             model = catboost.CatBoostClassifier(**FEW, **{name: value}).fit(X, y)

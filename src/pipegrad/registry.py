@@ -31,7 +31,14 @@ _SOURCES = {
 # Sources whose rows import the library itself.
 _OPTIONAL = ("catboost", "lightgbm", "xgboost")
 # Which module's ``load`` reads a file, by the end of its name.
-_LOADERS = {".zip": "pipegrad.sources.mlnet", ".mlnet": "pipegrad.sources.mlnet"}
+_LOADERS = {
+    ".zip": "pipegrad.sources.mlnet",
+    ".mlnet": "pipegrad.sources.mlnet",
+    ".txt": "pipegrad.sources.lightgbm",
+    ".ubj": "pipegrad.sources.xgboost",
+    ".cbm": "pipegrad.sources.catboost",
+    ".json": "pipegrad.sources.boosted_json",
+}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -119,6 +126,8 @@ class Translation:
         it, each with its reason.
     numeric : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
+    endings : tuple of str
+        How the names of the files end that `save` writes.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -130,6 +139,7 @@ class Translation:
     missing: ClassVar[bool] = False
     refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
+    endings: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
 
@@ -179,6 +189,10 @@ class Translation:
     def duplicate(self, operator: Any) -> Any:
         """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
         return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        """Write the operator as a file of its own library; see `endings`."""
+        raise NotImplementedError
 
     def smooth(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""
@@ -311,7 +325,17 @@ def load_file(path: Any) -> Any:
     if ending not in _LOADERS:
         known = ", ".join(_LOADERS)
         raise ArgumentError(f"{path!s}: to_torch reads files that end in {known}.")
-    return importlib.import_module(_LOADERS[ending]).load(path)
+    if ending not in (".zip", ".mlnet") and not Path(path).is_file():
+        raise FileNotFoundError(f"{path!s}: there is no such file.")
+    try:
+        source = importlib.import_module(_LOADERS[ending])
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            raise
+        raise ArgumentError(
+            f"{path!s} needs {error.name}: pip install 'pipegrad[trees]'."
+        ) from error
+    return source.load(path)
 
 
 def refuse(reasons: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -31,6 +32,7 @@ class Boosted(Translation):
     data = "missing"
     sparse = True
     missing = True
+    endings = (".cbm", ".json")
     differentiable = False
     refuses: ClassVar[Any] = {
         "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
@@ -67,6 +69,9 @@ class Boosted(Translation):
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
         return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        operator.save_model(str(path), format=path.suffix[1:].lower())
 
     def encode(self, operator: Any, X: Any) -> Any:
         _input.ask(operator, X)
@@ -209,6 +214,8 @@ def _class_weights(operator: Any) -> Any:
     if params.get("auto_class_weights") == "Balanced":
         return "balanced"
     given, labels = params.get("class_weights"), list(operator.classes_)
+    if params.get("auto_class_weights") == "SqrtBalanced":
+        given = operator.get_all_params()["class_weights"]
     if params.get("scale_pos_weight") is not None:
         given = [1.0, params["scale_pos_weight"]]
     if given is None or isinstance(given, dict):
