@@ -31,7 +31,14 @@ _SOURCES = {
 # Sources whose rows import the library itself.
 _OPTIONAL = ("catboost", "lightgbm", "xgboost")
 # Which module's ``load`` reads a file, by the end of its name.
-_LOADERS = {".zip": "pipegrad.sources.mlnet", ".mlnet": "pipegrad.sources.mlnet"}
+_LOADERS = {
+    ".zip": "pipegrad.sources.mlnet",
+    ".mlnet": "pipegrad.sources.mlnet",
+    ".txt": "pipegrad.sources.lightgbm",
+    ".ubj": "pipegrad.sources.xgboost",
+    ".cbm": "pipegrad.sources.catboost",
+    ".json": "pipegrad.sources.boosted_json",
+}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -122,6 +129,8 @@ class Translation:
     splits : bool
         Whether the module holds trees whose splits may be softened: they train then, and
         gradients pass through.
+    endings : tuple of str
+        How the names of the files end that `save` writes.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -134,6 +143,7 @@ class Translation:
     refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
     splits: ClassVar[bool] = False
+    endings: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
 
@@ -183,6 +193,10 @@ class Translation:
     def duplicate(self, operator: Any) -> Any:
         """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
         return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        """Write the operator as a file of its own library; see `endings`."""
+        raise NotImplementedError
 
     def smooth(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""
@@ -327,7 +341,17 @@ def load_file(path: Any) -> Any:
             f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; not "
             f"{str(path)!r}."
         )
-    return importlib.import_module(_LOADERS[ending]).load(path)
+    if ending not in (".zip", ".mlnet") and not Path(path).is_file():
+        raise FileNotFoundError(f"{path!s}: there is no such file.")
+    try:
+        source = importlib.import_module(_LOADERS[ending])
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            raise
+        raise ArgumentError(
+            f"{path!s} needs {error.name}: pip install 'pipegrad[trees]'."
+        ) from error
+    return source.load(path)
 
 
 def refuse(reasons: Mapping[str, str]) -> None:

@@ -6,6 +6,8 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +41,8 @@ def to_torch(
     ----------
     source : estimator, or path of a model file
         A fitted pipeline, or any fitted operator of the mapping table. It is copied, never changed.
-        Or the path of a model that ML.NET saved (``"model.zip"``), or a NimbusML pipeline.
+        Or a NimbusML pipeline, or the path of a model that ML.NET, LightGBM, XGBoost or CatBoost
+        saved (``"model.zip"``, ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``).
     train : list of str, optional
         Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others stay
         as they are. Default: everything that holds numbers.
@@ -112,7 +115,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     net : PipelineModule
         What `to_torch` made, trained or not.
     path : str or path, optional
-        Where the model file goes, for sources that live in files.
+        Where the model file goes, for sources that their own library keeps in files.
 
     Returns
     -------
@@ -139,19 +142,47 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
         raise ArgumentError(
             f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
         )
-    if path is not None and not hasattr(net.source, "save"):
-        raise ArgumentError(
-            f"A {type(net.source).__name__} lives in no file of its own: from_torch(net) gives it, "
-            "and joblib or skops saves it."
-        )
+    if path is not None:
+        _check_path(net.source, path)
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
     result = copied(net.source, memo)
     for step, module in changes:
         _row(step).write_back(module, memo[id(step.operator)])
     if path is not None:
-        result.save(path)
+        _save(result, path)
     return result
+
+
+def _check_path(source: Any, path: Any) -> None:
+    if hasattr(source, "save"):
+        return
+    row = translation(source)
+    endings = () if row is None else row.endings
+    if not endings:
+        raise ArgumentError(
+            f"A {type(source).__name__} lives in no file of its own: from_torch(net) gives it, "
+            "and joblib or skops saves it."
+        )
+    if Path(path).suffix.lower() not in endings:
+        raise ArgumentError(
+            f"{path!s}: the file of a {type(source).__name__} ends in {' or '.join(endings)}."
+        )
+    if not Path(path).parent.is_dir():
+        raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")
+
+
+def _save(source: Any, path: Any) -> None:
+    """Write the file of a source; it is there as a whole or not at all."""
+    if hasattr(source, "save"):
+        source.save(path)
+        return
+    row = translation(source)
+    assert row is not None
+    with TemporaryDirectory(dir=Path(path).parent) as folder:
+        partial = Path(folder, Path(path).name)
+        row.save(source, partial)
+        partial.replace(path)
 
 
 def check_arguments(

@@ -116,7 +116,7 @@ class SoftTrees(Routing):
         now = self.thresholds().detach()
         low, high = torch.full_like(now, torch.nan), torch.full_like(now, torch.nan)
         few = torch.zeros_like(now, dtype=torch.bool)
-        compares = torch.isfinite(now)
+        compares = ~_endless(now)
         if self.category_width is not None:
             compares &= self.category_width == 0
         for column in self.feature[compares].unique().tolist():
@@ -153,7 +153,7 @@ class SoftTrees(Routing):
         """Standard deviation of each feature's thresholds; their size where there is but one."""
         width = int(self.feature.max()) + 1 if self.feature.numel() else 1
         t = self.thresholds().detach()
-        here = torch.isfinite(t)
+        here = ~_endless(t)
         t, f = t[here], self.feature[here]
         total = torch.zeros(width, dtype=t.dtype, device=t.device)
         count = total.index_add(0, f, torch.ones_like(t)).clamp(min=1)
@@ -262,7 +262,7 @@ class SoftTrees(Routing):
 
     def _uncompared(self, value: Tensor, threshold: Tensor, nodes: Tensor) -> Tensor:
         """Where no distance from a threshold decides."""
-        hard = ~torch.isfinite(value) | torch.isinf(threshold)
+        hard = ~torch.isfinite(value) | _endless(threshold)
         if self.category_width is not None:
             hard = hard | (self.category_width[nodes] > 0)
         return hard | ((self.missing[nodes] == ZERO) & (value.abs() <= _ALMOST_ZERO))
@@ -279,3 +279,8 @@ class SoftTrees(Routing):
             chosen = self._category_width[at] > 0
             way = ~self._goes_right(at.expand(mine.shape), mine)
             return torch.where(chosen, way, left)
+
+
+def _endless(t: Tensor) -> Tensor:
+    """Which thresholds stand beyond all numbers, or at the last one of float32."""
+    return ~(t.abs() < torch.finfo(torch.float32).max)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +44,10 @@ class Content:
         """The columns of the input that hold numbers."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
+    def ctr_types(self) -> set[str]:
+        """The kinds of statistics of categories that the splits compare."""
+        return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
+
     def flatten(self) -> Flat:
         """All trees as flat arrays."""
         flat = Flat()
@@ -59,7 +65,7 @@ class Content:
         # The first split is the lowest bit of a leaf's number: the one that is asked last.
         seen = [self._seen(split) for split in reversed(splits)]
         flat.split += [seen[i][0] for i in level]
-        for name, column in zip(_NODES[:4], zip(*(s[1] for s in seen)), strict=False):
+        for name, column in zip(_NODES, zip(*(s[1] for s in seen), strict=True), strict=False):
             flat.nodes[name] += np.array(column)[level].tolist()
         for name, child in (("left", left), ("right", right)):
             flat.nodes[name] += np.where(child < 0, child - leaf, child + node).tolist()
@@ -173,17 +179,66 @@ def write_back(module: TreeEnsemble, operator: Any) -> None:
     assert module.base is not None
     bias = to_array(module.base).astype(np.float64).tolist()
     if np.array_equal(before, moved):
-        operator.set_leaf_values(values.ravel())
-        operator.set_scale_and_bias(content.scale, bias if len(bias) > 1 else bias[0])
-        return
+        _reload(operator)
+        order = leaf_order(operator, content)
+    else:
+        order = _rebuild(operator, content, flat, moved)
+    operator.set_leaf_values(values[order].ravel())
+    operator.set_scale_and_bias(content.scale, bias if len(bias) > 1 else bias[0])
+
+
+def leaf_order(operator: Any, content: Content) -> NDArray[np.int64]:
+    """Which leaf of the JSON form stands at each place of ``get_leaf_values()``."""
+    count = int(operator.get_leaf_values().size)
+    if "trees" not in content.model:
+        return np.arange(count // len(content.bias))
+    # The order in which CatBoost holds the leaves of other trees is its own affair: ask it.
+    marked = _fresh(operator)
+    marked.set_leaf_values(np.arange(count, dtype=np.float64))
+    values = Content(marked).flatten().leaf_values()
+    return np.argsort(values[:, 0])
+
+
+def _rebuild(
+    operator: Any, content: Content, flat: Flat, thresholds: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Put the thresholds into the estimator, and say where its leaves stand then."""
+    count, width = flat.leaf_values().shape
+    marks = np.repeat(np.arange(count, dtype=np.float64)[:, None], width, axis=1)
     # Nodes of one level may differ now, so that no tree is symmetric any more.
-    content.model["trees"] = [_nested(flat, root, moved, values) for root in flat.roots]
+    content.model["trees"] = [_nested(flat, root, thresholds, marks) for root in flat.roots]
     content.model.pop("oblivious_trees", None)
-    content.model["scale_and_bias"] = [content.scale, bias]
     _number_splits(content.model)
-    kept = {name: value for name, value in vars(operator).items() if name != "_object"}
-    _from_json(content.model, operator)
-    vars(operator).update(kept)
+    with _kept(operator):
+        _from_json(content.model, operator)
+    return operator.get_leaf_values().reshape(-1, width)[:, 0].round().astype(np.int64)
+
+
+@contextmanager
+def _kept(operator: Any) -> Iterator[None]:
+    """Keep what the estimator holds besides the model; loading one forgets it."""
+    state = {name: value for name, value in vars(operator).items() if name != "_object"}
+    evaluated = operator._object._get_test_evals()
+    yield
+    vars(operator).update(state)
+    if evaluated:
+        operator._set_test_evals(evaluated)
+
+
+def _reload(operator: Any) -> None:
+    """Load the model anew: CatBoost changes no model that was copied or unpickled."""
+    with _kept(operator), TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.cbm"))
+        operator.save_model(path)
+        operator.load_model(path)
+
+
+def _fresh(operator: Any) -> Any:
+    """The model alone, in a form that may be changed."""
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.cbm"))
+        operator.save_model(path)
+        return catboost.CatBoost().load_model(path)
 
 
 def _nested(

@@ -47,7 +47,7 @@ def numbers(operator: Any, X: Any) -> Any:
         answers = np.zeros((count, len(content.questions)))
         if count:
             answers = np.asarray(asker.calc_leaf_indexes(X), dtype=np.float64)
-        columns.append(answers.reshape(count, -1))
+        columns.append(answers.reshape(count, len(content.questions)))
     return np.column_stack(columns) if columns else np.zeros((count, 0))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -20,6 +22,7 @@ _SAME = {
 }
 _LOGISTIC = ("Logloss", "CrossEntropy")
 _LABELS = ("MultiLogloss", "MultiCrossEntropy")
+_READABLE = {"Borders", "Buckets", "Counter"}
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba")
 
 
@@ -29,7 +32,9 @@ class Boosted(Translation):
     data = "missing"
     sparse = True
     missing = True
+    endings = (".cbm", ".json")
     differentiable = False
+    splits = True
     refuses: ClassVar[Any] = {
         "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
     }
@@ -44,6 +49,13 @@ class Boosted(Translation):
             change = operator.get_feature_importance(type="PredictionValuesChange")
             operator._prediction_values_change = change
 
+    def duplicate(self, operator: Any) -> Any:
+        # Its own way to copy forgets the number of columns, among others.
+        new = copy.deepcopy(operator)
+        known = {name: value for name, value in vars(operator).items() if name != "_object"}
+        vars(new).update(copy.deepcopy(known))
+        return new
+
     def trainable(self, operator: Any) -> bool:
         return True
 
@@ -54,7 +66,13 @@ class Boosted(Translation):
             return "text_features: the saved model does not tell how texts become numbers"
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not tell how they become numbers"
+        unread = Content(operator).ctr_types() - _READABLE
+        if unread:
+            return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
         return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        operator.save_model(str(path), format=path.suffix[1:].lower())
 
     def encode(self, operator: Any, X: Any) -> Any:
         _input.ask(operator, X)
@@ -102,6 +120,7 @@ _FEW = {
     "thread_count": 1,
     "random_seed": 0,
 }
+_QUERIES = [row // 16 for row in range(80)]
 _DEEP = {**_FEW, "grow_policy": "Depthwise", "min_data_in_leaf": 3}
 _LEAFY = {k: v for k, v in _FEW.items() if k != "depth"}
 
@@ -166,9 +185,9 @@ class Classifier(Boosted):
     def head(self, operator: Any) -> Head:
         name, _ = _loss(operator)
         if name in _LABELS:
-            head = Share("logistic", labels=True)
-            head.responses = _ANSWERS
-            return head
+            labels = Share("logistic", labels=True)
+            labels.responses = _ANSWERS  # type: ignore[assignment]
+            return labels
         if name.startswith("MultiClass"):
             return Linked(
                 "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
@@ -196,6 +215,8 @@ def _class_weights(operator: Any) -> Any:
     if params.get("auto_class_weights") == "Balanced":
         return "balanced"
     given, labels = params.get("class_weights"), list(operator.classes_)
+    if params.get("auto_class_weights") == "SqrtBalanced":
+        given = operator.get_all_params()["class_weights"]
     if params.get("scale_pos_weight") is not None:
         given = [1.0, params["scale_pos_weight"]]
     if given is None or isinstance(given, dict):
@@ -203,8 +224,26 @@ def _class_weights(operator: Any) -> Any:
     return dict(zip(labels, given, strict=True))
 
 
-@register("catboost.CatBoost", "catboost.CatBoostRanker")
+@register("catboost.CatBoost")
 class Native(Boosted):
     """The score itself is the answer, whatever the loss was."""
 
-    examples: ClassVar[Any] = ()
+    examples: ClassVar[Any] = (
+        {"params": _FEW},
+        Example({"params": {**_FEW, "loss_function": "Logloss"}}, data="binary"),
+        Example({"params": {**_DEEP, "loss_function": "MultiClass"}}, data="multiclass"),
+        Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
+        Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
+    )
+
+
+@register("catboost.CatBoostRanker")
+class Ranker(Boosted):
+    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+
+    data = "ranked"
+    examples: ClassVar[Any] = (
+        Example({**_FEW, "loss_function": "YetiRank"}, fit={"group_id": _QUERIES}),
+        Example({**_DEEP, "loss_function": "QueryRMSE"}, fit={"group_id": _QUERIES}),
+        Example({**_FEW, "loss_function": "PairLogit"}, fit={"group_id": _QUERIES}),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -20,6 +21,7 @@ class Boosted(Translation):
     sparse = True
     differentiable = False
     splits = True
+    endings = (".txt",)
 
     def booster(self, operator: Any) -> Any:
         """The trees."""
@@ -47,6 +49,9 @@ class Boosted(Translation):
         categories = booster.pandas_categorical
         booster.model_from_string(text)
         booster.pandas_categorical = categories
+
+    def save(self, operator: Any, path: Path) -> None:
+        self.booster(operator).save_model(str(path))
 
     def head(self, operator: Any) -> Head:
         return _meaning.mean_head(header(self.booster(operator)))

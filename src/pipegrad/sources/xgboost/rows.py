@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 from scipy import sparse
@@ -47,6 +48,7 @@ class Boosted(Translation):
     differentiable = False
     splits = True
     tolerance = 2e-6
+    endings = (".json", ".ubj")
 
     def to_torch(self, operator: Any) -> nn.Module:
         content, missing = Content(_booster(operator)), _missing_value(operator)
@@ -73,6 +75,9 @@ class Boosted(Translation):
         if _kind(operator) != "gblinear" and not _booster(operator).num_boosted_rounds():
             return "it holds no trees"
         return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        operator.save_model(path)
 
     def encode(self, operator: Any, X: Any) -> Any:
         _input.ask(operator.predict, X)
