@@ -220,18 +220,29 @@ class EnsembleRow(MLNetTranslation):
         parts = torch.split(ensemble.leaf_table()[:, 0], [len(v.values) for v in operator.values])
         for numbers, part in zip(operator.values, parts, strict=True):
             put(numbers, part)
-        if isinstance(ensemble.threshold, nn.Parameter):
-            _put_thresholds(ensemble, operator)
+        _put_thresholds(ensemble, operator)
 
 
 def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
-    parts = torch.split(ensemble.threshold, [len(t.values) for t in operator.thresholds])
+    before = single(np.concatenate([t.values for t in operator.thresholds]))
+    moved = ensemble.moved_thresholds(before)
+    parts = torch.split(moved, [len(t.values) for t in operator.thresholds])
     for tree, numbers, part in zip(operator.trees, operator.thresholds, parts, strict=True):
         new = to_array(part)
         # A categorical node compares nothing; what the file has there stays.
         places = list(tree.slots)
         new[places] = numbers.values[places]
+        _put_defaults(tree, new)
         numbers.put(new)
+
+
+def _put_defaults(tree: trees.Tree, thresholds: Any) -> None:
+    """What a missing value counts as stays on its side of a threshold that moves."""
+    if tree.default is not None:
+        old, above = tree.default.values, np.nextafter(thresholds, np.float32(np.inf))
+        left = old <= tree.threshold.values
+        new = np.where(left, thresholds, above)
+        tree.default.put(np.where(left == (old <= thresholds), old, new))
 
 
 def _trees_in(module: nn.Module) -> TreeEnsemble:
@@ -267,7 +278,7 @@ def _flatten(operator: trees.Trees) -> dict[str, Any]:
             groups += 1
         default = np.zeros(count, dtype=bool)
         if tree.default is not None:
-            default = tree.default <= threshold
+            default = tree.default.values <= threshold
         parts["roots"].append([nodes if count else ~leaves])
         parts["feature"].append(feature)
         parts["threshold"].append(threshold)
