@@ -24,6 +24,8 @@ from test_mlnet import DATA, NAMES, NOTHING_TRAINS, expected_of, path_of, pertur
 
 # Of the largest value in a column: what float32 and the order of a sum leave open.
 TOLERANCE = 2e-6
+# Frequencies of a Cauchy distribution are large, and waves magnify rounding.
+LARGER = {"more_kernel_laplacian": 3e-5}
 # What .NET has to give to us: words and counts of words.
 GIVEN = {"text_featurize": ["t"], "text_words": ["w", "c", "ng", "ngt", "ngh"]}
 SOFT = ["fasttree_regression", "fastforest_binary", "lightgbm_multiclass", "fasttree_categorical"]
@@ -66,7 +68,9 @@ def written(runtime, tmp_path_factory):
     """Perturbed models, and what ML.NET says of them."""
     folder, jobs = tmp_path_factory.mktemp("perturbed"), []
     for name in NAMES:
-        jobs.append((folder / f"{name}.zip", DATA / f"{name}.input.parquet", folder / f"{name}.npz"))
+        jobs.append(
+            (folder / f"{name}.zip", DATA / f"{name}.input.parquet", folder / f"{name}.npz")
+        )
         net = pg.to_torch(path_of(name))
         perturb(net)
         pg.from_torch(net, jobs[-1][0])
@@ -78,7 +82,7 @@ def written(runtime, tmp_path_factory):
     return folder
 
 
-def assert_same(net, table, real, wanted_columns):
+def assert_same(net, table, real, wanted_columns, tolerance=TOLERANCE):
     mine = net.columns(table)
     shared = set(mine) & set(real)
     assert set(wanted_columns) & set(mine) <= shared
@@ -89,9 +93,10 @@ def assert_same(net, table, real, wanted_columns):
             assert (one.astype(str) == other).all(), name
             continue
         assert one.dtype == other.dtype, name
-        size = np.nanmax(np.abs(other.astype(float)), initial=0.0) or 1.0
+        finite = other[np.isfinite(other)].astype(float)
+        size = np.abs(finite).max(initial=0.0) or 1.0
         np.testing.assert_allclose(
-            one.astype(float), other.astype(float), rtol=0, atol=TOLERANCE * size,
+            one.astype(float), other.astype(float), rtol=0, atol=tolerance * size,
             equal_nan=True, err_msg=name,
         )  # fmt: skip
 
@@ -105,8 +110,14 @@ def test_mlnet_scores_written_models_as_the_module_does(written, name):
     net = pg.to_torch(path_of(name))
     perturb(net)
     if name != "text_words":  # nothing of it is ours
-        assert_same(net, table, real, expected_of(name))
-    if name not in {*NOTHING_TRAINS, "kernel_map", "text_featurize", "text_words"}:
+        assert_same(net, table, real, expected_of(name), LARGER.get(name, TOLERANCE))
+    if name not in {
+        *NOTHING_TRAINS,
+        "kernel_map",
+        "more_kernel_laplacian",
+        "text_featurize",
+        "text_words",
+    }:
         before = expected_of(name)
         floats = [n for n in before if n in real and before[n].dtype.kind == "f"]
         assert any(not np.array_equal(before[n], real[n], equal_nan=True) for n in floats)

@@ -111,26 +111,45 @@ class Runtime:
         """Every column that ML.NET computes for the rows of a table."""
         with zipfile.ZipFile(model) as file:
             names = {name.replace("\\", "/") for name in file.namelist()}
-        score = self._entry_points if _OF_ENTRY_POINTS in names else self._chain
+        if _OF_ENTRY_POINTS not in names:
+            score = self._chain
+        else:
+            score = self._predictor if "Predictor/Model.key" in names else self._transforms
         return self.columns(score(str(model), table, folder))
 
     def _chain(self, model, table, folder):
         loaded, schema = self.context.Model.Load(model, None)
         return loaded.Transform(self.view(table, self.wanted(schema), folder))
 
-    def _entry_points(self, model, table, folder):
-        array = self.system.Array[self.system.Object]
-        kind = self.internal("Microsoft.ML.EntryPoints.PredictorModelImpl")
-        read = next(c for c in kind.GetConstructors(self.every) if len(c.GetParameters()) == 2)
+    def _stored(self, name, model):
+        """What entry points saved, read as a type of ML.NET."""
+        kind = self.internal(f"Microsoft.ML.EntryPoints.{name}")
+        read = next(
+            c
+            for c in kind.GetConstructors(self.every)
+            if [p.Name for p in c.GetParameters()] == ["env", "stream"]
+        )
         stream = self.system.IO.File.OpenRead(model)
         try:
-            predictor = read.Invoke(array([self.context, stream]))
+            return kind, read.Invoke(self.system.Array[self.system.Object]([self.context, stream]))
         finally:
             stream.Close()
-        chain = kind.GetProperty("TransformModel", self.every).GetValue(predictor)
+
+    def _input(self, chain, table, folder):
         owner = self.internal("Microsoft.ML.EntryPoints.TransformModelImpl")
         schema = owner.GetProperty("InputSchema", self.every).GetValue(chain)
-        data = self.view(table, self.wanted(schema), folder)
+        return self.view(table, self.wanted(schema), folder)
+
+    def _transforms(self, model, table, folder):
+        kind, chain = self._stored("TransformModelImpl", model)
+        data = self._input(chain, table, folder)
+        arguments = self.system.Array[self.system.Object]([self.context, data])
+        return self.ml.IDataView(self.method(kind, "Apply").Invoke(chain, arguments))
+
+    def _predictor(self, model, table, folder):
+        kind, predictor = self._stored("PredictorModelImpl", model)
+        chain = kind.GetProperty("TransformModel", self.every).GetValue(predictor)
+        data = self._input(chain, table, folder)
         nodes = [
             {
                 "Name": "Transforms.DatasetScorer",
@@ -271,19 +290,20 @@ def _cells(table, name, kind, size):
 def _cell(value, kind):
     missing = value is None or value != value
     if kind == "String":
-        text = "" if missing else str(value)
-        return '"' + text.replace('"', '""') + '"' if text else ""
+        return '"' + ("" if missing else str(value).replace('"', '""')) + '"'
     if kind == "Boolean":
         return "1" if value else "0"
     if kind in ("Single", "Double"):
-        return "NaN" if missing else f"{float(value):.17g}" if kind == "Double" else _single(value)
+        return "NaN" if missing else _number(value, kind)
     return str(int(value))
 
 
-def _single(value):
+def _number(value, kind):
     import numpy as np
 
-    return f"{np.float32(value):.9g}"
+    if abs(value) == float("inf"):
+        return "Infinity" if value > 0 else "-Infinity"
+    return f"{np.float32(value):.9g}" if kind == "Single" else f"{float(value):.17g}"
 
 
 def score_all(folder, jobs):

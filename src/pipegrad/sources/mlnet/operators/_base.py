@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....glue import Glue
 from ..blocks import Block, Numbers
+from ..kinds import ColumnType
 
 if TYPE_CHECKING:
     from ..builder import Builder, Node
@@ -24,6 +25,8 @@ class Operator(Glue):
     """
 
     loader: str = ""
+    # Whether `run` keeps digits that single precision has no room for.
+    exact: ClassVar[bool] = False
 
     def run(self, *values: Any) -> Any:
         """Its answer for arrays with the same rows: that of its module."""
@@ -115,8 +118,8 @@ class Row:
 TRANSFORMS: dict[str, Row] = {}
 PREDICTORS: dict[str, Row] = {}
 CALIBRATORS: dict[str, Row] = {}
-OPAQUE: dict[str, str] = {}
-"""Why some signatures are not translated."""
+OPAQUE: dict[str, tuple[str, ColumnType]] = {}
+"""Why some signatures are not translated, and what they give."""
 
 
 def _into(table: dict[str, Row], signatures: tuple[str, ...], versions: tuple[int, ...]) -> Any:
@@ -177,6 +180,8 @@ _CALIBRATED = ("PMIXCALP", "CALIPRED", "FTWTCALP")
 @dataclass(eq=False, kw_only=True)
 class Host(Operator):
     """An operator that runs on the host, on arrays."""
+
+    exact = True
 
     def run(self, *values: Any) -> Any:
         """Its answer for arrays with the same rows."""

@@ -78,7 +78,9 @@ def columns_of_predictor(
     if predictor.calibrator is not None:
         output, given = _calibrated(builder, node, predictor.calibrator, raw, probability_name)
         probability = Column(probability_name, SINGLE, given)
-    if predictor.task in ("regression", "ranking"):
+    # Entry points give an anomaly its score alone.
+    unlabelled = predictor.task == "anomaly" and threshold is None
+    if unlabelled or predictor.task in ("regression", "ranking"):
         builder.add([score])
         builder.answer = Answer(predictor.task, output, score)
         return

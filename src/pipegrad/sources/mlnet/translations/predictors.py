@@ -438,7 +438,8 @@ class Residual(MLNetTranslation):
     """Mean and directions train, if something after the score does."""
 
     def to_torch(self, operator: projections.Residual) -> nn.Module:
-        return ResidualShareModule(single(operator.mean), single(operator.directions))
+        mean = None if operator.mean is None else single(operator.mean)
+        return ResidualShareModule(mean, single(operator.directions))
 
     def write_back(self, module: ResidualShareModule, operator: projections.Residual) -> None:
         put(operator.mean, module.mean)
