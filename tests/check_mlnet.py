@@ -48,12 +48,12 @@ def softened(name):
     return net.eval()
 
 
-def score(runtime, jobs):
-    """ML.NET's columns for each (model, table, name of the result)."""
-    file = Path(jobs[0][2]).with_suffix(".json")
+def run(runtime, jobs):
+    """Let ML.NET score (model, table, result), or train (graph, model, table, result)."""
+    file = Path(jobs[0][-1]).with_suffix(".jobs.json")
     file.write_text(json.dumps([[str(part) for part in job] for job in jobs]))
     command, variables = mlnet_runtime.python_of(runtime)
-    subprocess.run([*command, "score", str(runtime), str(file)], env=variables, check=True)
+    subprocess.run([*command, "run", str(runtime), str(file)], env=variables, check=True)
 
 
 def columns_of(path):
@@ -78,7 +78,7 @@ def written(runtime, tmp_path_factory):
         model = folder / f"{name}.soft.zip"
         pg.from_torch(softened(name), model)
         jobs.append((model, DATA / f"{name}.input.parquet", folder / f"{name}.soft.npz"))
-    score(runtime, jobs)
+    run(runtime, jobs)
     return folder
 
 
@@ -138,7 +138,7 @@ def test_mlnet_loads_weights_that_filled_up(runtime, tmp_path, name):
                 parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view_as(parameter))
     pg.from_torch(net, tmp_path / "full.zip")
     job = (tmp_path / "full.zip", DATA / f"{name}.input.parquet", tmp_path / "full.npz")
-    score(runtime, [job])
+    run(runtime, [job])
     assert_same(net, table_of(name), columns_of(job[2]), expected_of(name))
 
 
@@ -149,7 +149,7 @@ def test_figure_1_is_better_in_mlnet(runtime, tmp_path):
     pg.from_torch(net, tmp_path / "tuned.zip")
     files = {"before": path_of("figure1"), "after": tmp_path / "tuned.zip"}
     rows = DATA / "figure1.test.parquet"
-    score(runtime, [(model, rows, tmp_path / f"{k}.npz") for k, model in files.items()])
+    run(runtime, [(model, rows, tmp_path / f"{k}.npz") for k, model in files.items()])
     count = test["cnt"].to_numpy(float)
     losses = {}
     for key in files:
@@ -157,3 +157,33 @@ def test_figure_1_is_better_in_mlnet(runtime, tmp_path):
         deviance = 2 * np.mean(count * np.log(np.maximum(count, 1) / mean) - count + mean)
         losses[key] = [deviance, np.abs(mean - count).mean(), ((mean - count) ** 2).mean()]
     assert (np.array(losses["after"]) < 0.88 * np.array(losses["before"])).all()
+
+
+@pytest.mark.parametrize("source", ["figure1.entrypoints.json", "figure1_nimbus.zip"])
+def test_mlnet_runs_the_graphs_that_are_written(runtime, tmp_path, source):
+    graph = tmp_path / "graph.json"
+    if source.endswith(".json"):
+        read = pg.Graph.from_json((DATA / source).read_text())
+    else:
+        read = pg.to_torch(DATA / source).graph
+        # The file names the labels of the last predictor alone.
+        text = read.to_json(form="mlnet").replace(
+            '"FeatureColumnName": "norm"',
+            '"FeatureColumnName": "norm", "LabelColumnName": "Label01"',
+        )
+        read = pg.Graph.from_json(text)
+    graph.write_text(read.to_json(form="mlnet"))
+    table = pd.read_parquet(DATA / "figure1.train.parquet")
+    table["Label01"] = (table["cnt"] > 139).astype("float32")
+    table.to_parquet(tmp_path / "rows.parquet")
+    model, rows = tmp_path / "new.zip", tmp_path / "rows.parquet"
+    run(
+        runtime,
+        [(graph, path_of("figure1_nimbus"), rows, model), (model, rows, tmp_path / "new.npz")],
+    )
+    problem = Path(f"{model}.error")
+    assert model.exists(), problem.read_text()
+    net = pg.to_torch(model)
+    assert_same(net, table, columns_of(tmp_path / "new.npz"), ["Score", "norm", "prob1"])
+    kinds = [step.kind for step in pg.to_torch(path_of("figure1_nimbus")).graph]
+    assert [step.kind for step in net.graph] == kinds

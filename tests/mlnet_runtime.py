@@ -1,10 +1,13 @@
 """Real ML.NET inside of Python, to score models with: what `make test-mlnet` compares with.
 
 python tests/mlnet_runtime.py install FOLDER        packages from PyPI into FOLDER: 850 MB, a minute
-FOLDER/venv/bin/python tests/mlnet_runtime.py score FOLDER JOBS.json
+FOLDER/venv/bin/python tests/mlnet_runtime.py run FOLDER JOBS.json
 
-JOBS.json is a list of [model, table.parquet, out.npz]. ML.NET is the build inside of NimbusML's
-last wheel (1.5.0-preview2); it needs Linux on x86-64, and neither .NET nor a compiler.
+JOBS.json is a list of [model, table.parquet, out.npz] to score, and of [graph.json, model,
+table.parquet, out.zip] to train a graph of entry points on a table typed as the model's.
+
+ML.NET is the build inside of NimbusML's last wheel (1.5.0-preview2); it needs Linux on x86-64, and
+neither .NET nor a compiler.
 """
 
 from __future__ import annotations
@@ -179,6 +182,21 @@ class Runtime:
         get = self.method(kind, "GetOutput").MakeGenericMethod(output_kind)
         return get.Invoke(runner, array([output]))
 
+    def train(self, graph, model, table, out, folder):
+        """Run the JSON of an entry-point graph on a table typed as a model's; save the result."""
+        nodes = json.loads(Path(graph).read_text())["nodes"]
+        _, predictor = self._stored("PredictorModelImpl", str(model))
+        kind = self.internal("Microsoft.ML.EntryPoints.PredictorModel")
+        chain = kind.GetProperty("TransformModel", self.every).GetValue(predictor)
+        inputs = {"data": (self.table_kind, self._input(chain, table, folder))}
+        trained = self.run(nodes, inputs, "out", kind)
+        stream = self.system.IO.File.Create(str(out))
+        try:
+            arguments = self.system.Array[self.system.Object]([self.context, stream])
+            self.method(kind, "Save").Invoke(trained, arguments)
+        finally:
+            stream.Close()
+
     # -- tables
 
     def wanted(self, schema):
@@ -306,25 +324,33 @@ def _number(value, kind):
     return f"{np.float32(value):.9g}" if kind == "Single" else f"{float(value):.17g}"
 
 
-def score_all(folder, jobs):
+def run_all(folder, jobs):
     import numpy as np
     import pandas as pd
 
     runtime = Runtime(folder / "libs")
     with tempfile.TemporaryDirectory() as temporary:
-        for model, table, out in jobs:
+        for *models, table, out in jobs:
+            rows = pd.read_parquet(table)
             try:
-                columns = runtime.score(model, pd.read_parquet(table), temporary)
+                if len(models) == 1:
+                    np.savez(out, **runtime.score(models[0], rows, temporary))
+                else:
+                    runtime.train(*models, rows, out, temporary)
             except Exception as error:  # the others are still of interest
-                Path(f"{out}.error").write_text(f"{type(error).__name__}: {error}"[:2000])
-                continue
-            np.savez(out, **columns)
+                Path(f"{out}.error").write_text(_reason(error)[:2000])
+
+
+def _reason(error):
+    while getattr(error, "InnerException", None) is not None:
+        error = error.InnerException
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "install":
         install(Path(sys.argv[2]))
-    elif len(sys.argv) == 4 and sys.argv[1] == "score":
-        score_all(Path(sys.argv[2]).resolve(), json.loads(Path(sys.argv[3]).read_text()))
+    elif len(sys.argv) == 4 and sys.argv[1] == "run":
+        run_all(Path(sys.argv[2]).resolve(), json.loads(Path(sys.argv[3]).read_text()))
     else:
         sys.exit(__doc__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import struct
 import time
 import tracemalloc
@@ -306,6 +307,72 @@ def test_steps_have_names_to_choose_by():
     assert not any(name.startswith("Transform_005/") for name in trained)
     again = pg.Graph.from_json(net.graph.to_json())
     assert again.columns == net.graph.columns
+
+
+# -- graphs of entry points ------------------------------------------------------------------------
+
+
+def test_entry_points_are_read_and_written():
+    text = (DATA / "figure1.entrypoints.json").read_text()
+    graph = pg.Graph.from_json(text)
+    assert json.loads(graph.to_json(form="mlnet")) == json.loads(text)
+    assert pg.Graph.from_json(graph.to_json()) == graph
+    assert graph["ColumnConcatenator#2"].inputs == (
+        "ColumnCopier",
+        "ColumnCopier#2",
+        "MinMaxNormalizer",
+    )
+    assert graph.columns["Score"] == graph.output == "PoissonRegressor"
+
+
+def test_entry_points_of_a_model():
+    graph = pg.to_torch(path_of("figure1_nimbus")).graph
+    nodes = json.loads(graph.to_json(form="mlnet"))["nodes"]
+    wanted = json.loads((DATA / "figure1.entrypoints.json").read_text())["nodes"]
+    # A file does not say that the first classifier was fitted by dual coordinate ascent.
+    linear = "Trainers.LogisticRegressionBinaryClassifier"
+    assert [n["Name"] for n in nodes] == [
+        linear if "Dual" in n["Name"] else n["Name"] for n in wanted
+    ]
+    for node, other in zip(nodes, wanted):
+        assert node["Outputs"] == other["Outputs"]
+        for option, value in node["Inputs"].items():
+            if option == "Column":
+                for column, of in zip(value, other["Inputs"][option], strict=True):
+                    assert column.items() <= of.items()
+            else:
+                assert value == other["Inputs"].get(option), option
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_entry_points_or_the_reason_why_not(name):
+    graph = pg.to_torch(path_of(name)).graph
+    reason, text = "", ""
+    try:
+        text = graph.to_json(form="mlnet")
+    except pg.ArgumentError as error:
+        reason = str(error)
+    assert text or "no entry points for" in reason
+    if text:
+        again = pg.Graph.from_json(text)
+        assert again.to_json(form="mlnet") == text
+        made = {n for n, s in graph.columns.items() if graph[s].kind != "mlnet.column"}
+        made -= {"PredictedLabel"}  # entry points give an anomaly its score alone
+        assert {n for n in made if "@" not in n} <= set(again.columns)
+
+
+def test_other_graphs_have_no_entry_points():
+    ridge = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0])).graph
+    with pytest.raises(pg.ArgumentError, match=r"Only graphs of ML\.NET"):
+        ridge.to_json(form="mlnet")
+    with pytest.raises(pg.ArgumentError, match="form='onnx'"):
+        ridge.to_json(form="onnx")
+    for text in ('{"nodes": []}', '{"nodes": [1]}', '{"nodes": {"a": {}}}', "[]"):
+        with pytest.raises(pg.ArgumentError):
+            pg.Graph.from_json(text)
+    node = {"Name": "Data.TextLoader", "Inputs": {}, "Outputs": {"Data": "$data"}}
+    with pytest.raises(pg.ArgumentError, match=r"Data\.TextLoader"):
+        pg.Graph.from_json(json.dumps({"nodes": [node]}))
 
 
 # -- files that lie ----------------------------------------------------------------------------

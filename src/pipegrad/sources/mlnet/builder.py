@@ -158,6 +158,7 @@ class Builder:
         self, node: Node, name: str, kind: ColumnType, operator: Operator, *inputs: Column
     ) -> Column:
         """A step that gives a column; the column is still to be added."""
+        operator.entry.column = name
         return Column(name, kind, self.step(operator, tuple(c.value for c in inputs), name, node))
 
     # -- transforms ----------------------------------------------------------------------------
@@ -206,10 +207,14 @@ class Builder:
         threshold: Numbers | None = None,
         by: str = "Score",
         label: Column | None = None,
+        target: str | None = None,
         names: tuple[str, str, str] = ("PredictedLabel", "Score", "Probability"),
     ) -> None:
         """Add the columns that a predictor gives: label, score, probability."""
         from .operators.scoring import columns_of_predictor
+
+        entry = predictor.score.entry
+        entry.label, entry.calibrated = target or "", predictor.calibrator is not None
 
         columns_of_predictor(self, node, predictor, features, threshold, by, label, names)
 

@@ -14,6 +14,28 @@ if TYPE_CHECKING:
     from ..builder import Builder, Node
 
 
+@dataclass
+class Entry:
+    """What ML.NET's own graph says of a step.
+
+    Parameters
+    ----------
+    column : str
+        The column that it gives.
+    of : str
+        The first step of the predictor that it belongs to.
+    label : str
+        The column that a predictor learned from, where the file says so.
+    calibrated : bool
+        Whether a calibrator follows the predictor.
+    """
+
+    column: str = ""
+    of: str = ""
+    label: str = ""
+    calibrated: bool = False
+
+
 @dataclass(eq=False, kw_only=True)
 class Operator(Glue):
     """One learned function of an ML.NET model: its numbers, and nothing of torch.
@@ -22,9 +44,12 @@ class Operator(Glue):
     ----------
     loader : str
         ML.NET's name of the class that loads it.
+    entry : Entry
+        Its place in ML.NET's graph.
     """
 
     loader: str = ""
+    entry: Entry = field(default_factory=Entry, repr=False)
     # Whether `run` keeps digits that single precision has no room for.
     exact: ClassVar[bool] = False
 

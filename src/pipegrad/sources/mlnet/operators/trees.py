@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..blocks import Numbers
 from ..kinds import SINGLE
-from ._base import Operator, Predictor, differ, predictor, transform
+from ._base import Entry, Operator, Predictor, differ, predictor, transform
 from .scoring import Exponential
 
 if TYPE_CHECKING:
@@ -211,6 +211,6 @@ def read_tree_features(node: Node, builder: Builder) -> None:
     added = []
     for out, width, kind in zip(outputs, widths, kinds, strict=True):
         if out:
-            operator = kind(**vars(replace(trees)))
+            operator = kind(**{**vars(trees), "entry": Entry()})
             added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
     builder.add(added)
