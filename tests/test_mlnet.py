@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
+import shutil
 import struct
 import time
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -257,6 +260,26 @@ def losses(net, table):
     mean, y = net.predict(table).astype(float), table["cnt"].to_numpy(float)
     deviance = 2 * np.mean(y * np.log(np.maximum(y, 1e-9) / mean) - y + mean)
     return np.array([deviance, np.abs(mean - y).mean(), ((mean - y) ** 2).mean()])
+
+
+def test_the_page_runs(tmp_path, monkeypatch, capsys):
+    for name in (
+        "figure1.zip",
+        "figure1_nimbus.zip",
+        "figure1.train.parquet",
+        "figure1.test.parquet",
+    ):
+        shutil.copy(DATA / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = (DATA.parents[2] / "docs" / "mlnet.md").read_text("utf-8")
+    names = {"__name__": "page"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pg.PipegradWarning)
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(compile(block, "mlnet.md", "exec"), names)
+    assert names["graph"]["PoissonRegressor"].options["LabelColumnName"] == "cnt"
+    assert len(names["columns"]["Score"]) == len(names["test"])
+    assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
