@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from .registry import Expansion, Translation, dotted_name, lookup
 INPUT = "input"
 """Name of the raw input of a graph."""
 
+_FORMS = {"mlnet": "pipegrad.sources.mlnet.entrypoints"}
 _PLAIN = {int, float, str, bool, bytes, type(None)}
 
 Status = Literal["", "trainable", "translated", "host", "refused"]
@@ -45,6 +47,8 @@ class Step:
         How many numbers training may change.
     frozen : bool
         Whether the source itself says that it stays as it is (`FrozenEstimator`).
+    options : dict
+        What the source's own form of the graph tells the step.
     operator : object
         The fitted operator; not part of the JSON form.
     """
@@ -57,6 +61,7 @@ class Step:
     reason: str = ""
     parameters: int = 0
     frozen: bool = False
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
     operator: Any = field(default=None, compare=False, repr=False)
 
     def matches(self, pattern: str) -> bool:
@@ -145,21 +150,27 @@ class Graph:
             found |= names
         return found
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """The structure as JSON text: names, classes and edges, without the learned numbers."""
-        steps = [
-            {
-                "name": s.name,
-                "kind": s.kind,
-                "inputs": list(s.inputs),
-                "method": s.method,
-                "status": s.status,
-                "reason": s.reason,
-                "parameters": s.parameters,
-                "frozen": s.frozen,
-            }
-            for s in self.steps
-        ]
+    def to_json(
+        self, indent: int | None = 2, form: Literal["pipegrad", "mlnet"] = "pipegrad"
+    ) -> str:
+        """The structure as JSON text: names, classes and edges, without the learned numbers.
+
+        Parameters
+        ----------
+        indent : int, optional
+            Spaces for each level; None for one line.
+        form : {"pipegrad", "mlnet"}
+            "mlnet" gives the entry-point graph that ML.NET's ``GraphRunner`` runs. It names the
+            options that the learned numbers show.
+
+        Raises
+        ------
+        ArgumentError
+            When a step has no entry point, or is none of ML.NET's.
+        """
+        if form != "pipegrad":
+            return str(_form(form).to_json(self, indent))
+        steps = [_step_to_json(step) for step in self.steps]
         composites = [
             {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
             for c in self.composites
@@ -175,7 +186,12 @@ class Graph:
 
     @classmethod
     def from_json(cls, text: str) -> Graph:
-        """The graph that `to_json` wrote; its steps hold no operators.
+        """The graph that `to_json` wrote, in either form; its steps hold no operators.
+
+        Parameters
+        ----------
+        text : str
+            A graph of ours, or an entry-point graph of ML.NET.
 
         Raises
         ------
@@ -184,6 +200,9 @@ class Graph:
         """
         try:
             content = json.loads(text)
+            if "nodes" in content:
+                graph: Graph = _form("mlnet").from_json(text)
+                return graph
             steps = tuple(
                 Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
             )
@@ -207,6 +226,27 @@ class Graph:
         from .report.html import graph_html
 
         return graph_html(self)
+
+
+def _form(name: str) -> Any:
+    """The module that knows another form of graphs; a source is imported when it is asked for."""
+    if name not in _FORMS:
+        raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, _FORMS))}.")
+    return import_module(_FORMS[name])
+
+
+def _step_to_json(step: Step) -> dict[str, Any]:
+    content = {
+        "name": step.name,
+        "kind": step.kind,
+        "inputs": list(step.inputs),
+        "method": step.method,
+        "status": step.status,
+        "reason": step.reason,
+        "parameters": step.parameters,
+        "frozen": step.frozen,
+    }
+    return {**content, "options": step.options} if step.options else content
 
 
 class GraphBuilder:

@@ -102,9 +102,11 @@ class NamedPipeline(PipelineModule):
         return self.source.answer_of(method, columns[name])
 
     def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
+        exact = self._exact_steps()
         steps: set[str] = set()
         for step in wanted.values():
-            steps |= self.graph.ancestors(step)
+            if step not in exact:
+                steps |= self.graph.ancestors(step)
         host: dict[str, Any] = {}
         arrays = self._host.run(table, steps, host)
         like, was_training = self._like(), self.training
@@ -117,8 +119,16 @@ class NamedPipeline(PipelineModule):
             self.train(was_training)
         found = {}
         for name, step in wanted.items():
-            value = self._host.value(step, host) if step in self._host.host else values[step]
+            value = self._host.value(step, host) if step in exact else values[step]
             found[name] = self.source.column(name, _array(value))
+        return found
+
+    def _exact_steps(self) -> set[str]:
+        """Steps of the host, and those behind them that keep more digits there than a module."""
+        found = set(self._host.host)
+        for step in self.graph:
+            if step.operator.exact and found.issuperset({*step.inputs} - {INPUT}):
+                found.add(step.name)
         return found
 
     def _can_make(self, step: str, table: Any) -> bool:

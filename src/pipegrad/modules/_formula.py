@@ -19,6 +19,10 @@ def _truth(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return give
 
 
+def _sign(x: Tensor) -> Tensor:
+    return torch.where(torch.isnan(x), x, torch.sign(x))
+
+
 _OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
@@ -28,7 +32,7 @@ _OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "pow": torch.pow,
     "neg": torch.neg,
     "abs": torch.abs,
-    "sign": torch.sign,
+    "sign": _sign,
     "exp": torch.exp,
     "log": torch.log,
     "sqrt": torch.sqrt,

@@ -55,10 +55,10 @@ class KeyBits(Module):
         self.width = width
 
     def forward(self, keys: Tensor) -> Tensor:
-        """Keys (n,) to (n, width)."""
+        """Keys (n,) or (n, keys) to (n, width) or (n, keys * width)."""
         code = (keys - 1).long()
         shifts = torch.arange(self.width - 1, -1, -1, device=keys.device)
-        return ((code[:, None] >> shifts) & 1).to(keys.dtype)
+        return ((code[..., None] >> shifts) & 1).to(keys.dtype).flatten(1)
 
 
 class KeyNumber(Module):

@@ -109,20 +109,22 @@ class ResidualShare(Module):
 
     Parameters
     ----------
-    mean : Tensor, shape (features,)
+    mean : Tensor, shape (features,), optional
         Subtracted from each row.
     directions : Tensor, shape (directions, features)
         Orthonormal rows.
     """
 
-    def __init__(self, mean: Tensor, directions: Tensor) -> None:
+    mean: Tensor | None
+
+    def __init__(self, mean: Tensor | None, directions: Tensor) -> None:
         super().__init__()
-        self.mean = parameter(mean)
+        self.mean = None if mean is None else parameter(mean)
         self.directions = parameter(directions)
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n,)."""
-        x = dense(x) - self.mean
+        x = dense(x) if self.mean is None else dense(x) - self.mean
         total = (x * x).sum(1)
         explained = ((x @ self.directions.T) ** 2).sum(1)
         share = (total - explained) / torch.where(total > 0, total, 1.0)
@@ -130,5 +132,6 @@ class ResidualShare(Module):
 
     def reset_parameters(self) -> None:
         """No mean, random directions."""
-        torch.nn.init.zeros_(self.mean)
+        if self.mean is not None:
+            torch.nn.init.zeros_(self.mean)
         torch.nn.init.normal_(self.directions)

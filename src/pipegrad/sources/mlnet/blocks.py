@@ -70,7 +70,8 @@ class Numbers:
             When a value is not finite: ML.NET refuses to load such a model.
         """
         new = np.asarray(new).reshape(self.values.shape)
-        same = self.values.astype(new.dtype) == new
+        old = self.values.astype(new.dtype)
+        same = (old == new) | (np.isnan(old) & np.isnan(new))
         values = np.where(same, self.values, new.astype(self.values.dtype))
         if not np.isfinite(values[~same]).all():
             raise WriteBackError(f"Numbers of {self.place.entry!r} would not be finite.")

@@ -158,6 +158,7 @@ class Builder:
         self, node: Node, name: str, kind: ColumnType, operator: Operator, *inputs: Column
     ) -> Column:
         """A step that gives a column; the column is still to be added."""
+        operator.entry.column = name
         return Column(name, kind, self.step(operator, tuple(c.value for c in inputs), name, node))
 
     # -- transforms ----------------------------------------------------------------------------
@@ -170,16 +171,30 @@ class Builder:
             return
         row = TRANSFORMS.get(signature)
         if row is None:
-            raise node.unknown()
+            self._unknown(node)
+            return
         row.check(node.block)
         row.read(node, self)
 
     def _opaque(self, node: Node) -> None:
         """A transform that needs .NET: the table must have its columns."""
+        reason, kind = OPAQUE[node.block.signature]
+        self.opaque(node, _opaque_columns(node), reason, kind)
+
+    def _unknown(self, node: Node) -> None:
+        """A transform that nobody knows: most begin with the names of what they give and take."""
+        try:
+            pairs = _names(node)
+        except ModelFileError:
+            raise node.unknown() from None
+        if not pairs or any(self.schema.find(source) is None for _, source in pairs):
+            raise node.unknown()
+        self.opaque(node, [out for out, _ in pairs], "is not known here", SINGLE)
+
+    def opaque(self, node: Node, names: list[str], reason: str, kind: ColumnType) -> None:
+        """Columns that the table must have, of a transform that we do not run."""
         self.unserved.append(f"{_short(node.path)!r} ({node.block.loader})")
-        reason = OPAQUE[node.block.signature]
-        columns = _opaque_columns(node)
-        self.add([self.raw(name, kind, reason, node) for name, kind in columns])
+        self.add([self.raw(name, kind.sized(0), reason, node) for name in names])
 
     # -- predictors ----------------------------------------------------------------------------
 
@@ -192,10 +207,14 @@ class Builder:
         threshold: Numbers | None = None,
         by: str = "Score",
         label: Column | None = None,
+        target: str | None = None,
         names: tuple[str, str, str] = ("PredictedLabel", "Score", "Probability"),
     ) -> None:
         """Add the columns that a predictor gives: label, score, probability."""
         from .operators.scoring import columns_of_predictor
+
+        entry = predictor.score.entry
+        entry.label, entry.calibrated = target or "", predictor.calibrator is not None
 
         columns_of_predictor(self, node, predictor, features, threshold, by, label, names)
 
@@ -206,13 +225,27 @@ def _short(path: str) -> str:
     return path.replace("/Mapper", "")
 
 
-def _opaque_columns(node: Node) -> list[tuple[str, ColumnType]]:
+def _names(node: Node) -> list[tuple[str, str]]:
+    """Outputs and inputs, as indices of strings or, in native libraries, as strings."""
+    try:
+        return node.block.reader().columns()
+    except ModelFileError:
+        pairs, reader = [], node.block.reader()
+        for _ in range(reader.count(7, "columns")):
+            pairs.append((reader.inline(), reader.inline()))
+            reader.inline()
+            reader.array(reader.i4(), "u1")
+        reader.done()
+        return pairs
+
+
+def _opaque_columns(node: Node) -> list[str]:
     if node.block.signature == "TEXT XFR":
         return _text_columns(node)
-    return [(out, SINGLE.sized(0)) for out, _ in node.block.reader().columns()]
+    return [out for out, _ in node.block.reader().columns()]
 
 
-def _text_columns(node: Node) -> list[tuple[str, ColumnType]]:
+def _text_columns(node: Node) -> list[str]:
     """What the chain inside of a text featurizer leaves: what its last step but one gives."""
     chain = node.child("Chain")
     count = chain.block.reader().count(4, "steps")
@@ -220,5 +253,5 @@ def _text_columns(node: Node) -> list[tuple[str, ColumnType]]:
         inner = chain.child(f"Transform_{i:03d}").block
         if inner.signature == "CONCAT F":
             reader = inner.reader()
-            return [(reader.name(), SINGLE.sized(0)) for _ in range(min(reader.i4(), 1))]
+            return [reader.name() for _ in range(min(reader.i4(), 1))]
     raise node.unknown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +54,26 @@ class Tausworthe:
             if inside <= 0.27846 and u > 0 and v * v <= -4 * u * u * math.log(u):
                 return v / u
 
+    def cauchy(self) -> float:
+        """A standard Cauchy number."""
+        return math.tan(math.pi * (self.single() - 0.5))
 
-def gaussian_frequencies(
-    state: NDArray[np.uint32], features: int, outputs: int, gamma: float, sines: bool
+
+def kernel_frequencies(
+    state: NDArray[np.uint32],
+    features: int,
+    outputs: int,
+    kernel: Literal["gaussian", "laplacian"],
+    width: float,
+    sines: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Frequencies (outputs, features) and phases (outputs,) of a Gaussian kernel map."""
+    """Frequencies (outputs, features) and phases (outputs,) of a kernel map."""
     random = Tausworthe(state)
-    drawn = np.array([random.gaussian() for _ in range(outputs * features)], dtype=np.float32)
-    frequencies = (drawn * np.sqrt(np.float32(2.0 * gamma))).reshape(outputs, features)
+    draw, scale = random.cauchy, np.float32(width)
+    if kernel == "gaussian":
+        draw, scale = random.gaussian, np.sqrt(np.float32(2.0 * width))
+    drawn = np.array([draw() for _ in range(outputs * features)], dtype=np.float32)
+    frequencies = (drawn * scale).reshape(outputs, features)
     if sines:
         return frequencies, None
     phases = [(random.single() - 0.5) * math.pi for _ in range(outputs)]

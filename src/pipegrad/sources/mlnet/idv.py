@@ -165,6 +165,11 @@ class Table:
             if len(data) != rows * dtype.itemsize:
                 raise self.fail("has a block of the wrong size")
             return np.frombuffer(data, dtype)
+        if kind.kind == "Key" and rows and len(data) in (rows, 2 * rows, 4 * rows):
+            return np.frombuffer(data, f"<u{len(data) // rows}").astype(np.uint32)
+        if kind.kind == "Boolean" and len(data) == (rows + 7) // 8:
+            packed = np.frombuffer(data, "u1")
+            return np.unpackbits(packed, bitorder="little")[:rows].astype(bool)
         if not kind.text or len(data) < 5 + 4 * rows:
             raise self.fail("has a column that is not served")
         count = struct.unpack_from("<i", data)[0]
@@ -173,16 +178,19 @@ class Table:
         start = 4 + 4 * rows
         while data[start] & 0x80 and start < len(data) - 1:
             start += 1
-        characters = data[start + 1 :]
-        wrong = count != rows or (rows and (ends[0] < 0 or ends[-1] > len(characters)))
+        try:
+            characters = data[start + 1 :].decode("utf-8").encode("utf-16-le", "surrogatepass")
+        except UnicodeDecodeError:
+            raise self.fail("has texts that are not text") from None
+        # Ends count halves of UTF-16.
+        wrong = count != rows or (rows and (ends[0] < 0 or 2 * int(ends[-1]) > len(characters)))
         if wrong or (np.diff(ends) < 0).any():
             raise self.fail("has texts that overlap")
         starts = [0, *ends[:-1].tolist()]
-        try:
-            texts = [characters[a:b].decode("utf-8") for a, b in zip(starts, ends, strict=True)]
-        except UnicodeDecodeError:
-            raise self.fail("has texts that are not text") from None
-        return np.array(texts, dtype=object)
+        texts = [characters[2 * a : 2 * b] for a, b in zip(starts, ends.tolist(), strict=True)]
+        out = np.empty(rows, dtype=object)
+        out[:] = [text.decode("utf-16-le", "surrogatepass") for text in texts]
+        return out
 
 
 def _key_count(parameters: bytes) -> int:

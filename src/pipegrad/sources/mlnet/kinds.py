@@ -65,6 +65,8 @@ class ColumnType:
             return values.astype(np.uint32)
         if self.kind == "Boolean":
             return values.astype(bool)
+        if values.dtype.kind == "f" and self.kind not in ("Single", "Double"):
+            values = np.nan_to_num(values)  # no category among integers
         return values.astype(NUMBERS[self.kind])
 
     def _texts(self, values: NDArray[Any]) -> NDArray[Any]:

@@ -61,7 +61,10 @@ class Model:
         made = [column for column in self.schema.columns if not column.raw]
         if not made:
             raise self.archive.fail("the model computes no column.")
-        own = [c for c in made if not isinstance(self.steps[c.value].operator, Input)]
+        operators = {c.value: self.steps[c.value].operator for c in made}
+        own = [c for c in made if not isinstance(operators[c.value], Input)]
+        if not own and not any(getattr(op, "missing", "") for op in operators.values()):
+            raise self.archive.fail("the model moves columns and computes none.")
         return (own or made)[-1].value
 
     @property

@@ -100,5 +100,7 @@ def _truth(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype == object or values.dtype.kind in "US":
         known = {"true": True, "1": True, "false": False, "0": False, "": False}
         texts = [_text(v).strip().lower() for v in values.ravel().tolist()]
+        if not known.keys() >= set(texts):
+            raise ValueError(f"{min(set(texts) - known.keys())!r} is neither true nor false")
         return np.array([known[t] for t in texts], dtype=bool).reshape(values.shape)
     return values.astype(bool)

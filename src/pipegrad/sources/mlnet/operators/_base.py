@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....glue import Glue
 from ..blocks import Block, Numbers
+from ..kinds import ColumnType
 
 if TYPE_CHECKING:
     from ..builder import Builder, Node
+
+
+@dataclass
+class Entry:
+    """What ML.NET's own graph says of a step.
+
+    Parameters
+    ----------
+    column : str
+        The column that it gives.
+    of : str
+        The first step of the predictor that it belongs to.
+    label : str
+        The column that a predictor learned from, where the file says so.
+    calibrated : bool
+        Whether a calibrator follows the predictor.
+    """
+
+    column: str = ""
+    of: str = ""
+    label: str = ""
+    calibrated: bool = False
 
 
 @dataclass(eq=False, kw_only=True)
@@ -21,9 +44,14 @@ class Operator(Glue):
     ----------
     loader : str
         ML.NET's name of the class that loads it.
+    entry : Entry
+        Its place in ML.NET's graph.
     """
 
     loader: str = ""
+    entry: Entry = field(default_factory=Entry, repr=False)
+    # Whether `run` keeps digits that single precision has no room for.
+    exact: ClassVar[bool] = False
 
     def run(self, *values: Any) -> Any:
         """Its answer for arrays with the same rows: that of its module."""
@@ -115,8 +143,8 @@ class Row:
 TRANSFORMS: dict[str, Row] = {}
 PREDICTORS: dict[str, Row] = {}
 CALIBRATORS: dict[str, Row] = {}
-OPAQUE: dict[str, str] = {}
-"""Why some signatures are not translated."""
+OPAQUE: dict[str, tuple[str, ColumnType]] = {}
+"""Why some signatures are not translated, and what they give."""
 
 
 def _into(table: dict[str, Row], signatures: tuple[str, ...], versions: tuple[int, ...]) -> Any:
@@ -177,6 +205,8 @@ _CALIBRATED = ("PMIXCALP", "CALIPRED", "FTWTCALP")
 @dataclass(eq=False, kw_only=True)
 class Host(Operator):
     """An operator that runs on the host, on arrays."""
+
+    exact = True
 
     def run(self, *values: Any) -> Any:
         """Its answer for arrays with the same rows."""

@@ -12,7 +12,7 @@ from ..idv import Table
 from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType, key_type
 from ..schema import Column
 from ._base import Host, Operator, transform
-from .hashing import hash_numbers, hash_texts
+from .hashing import HASHES, hash_keys
 
 if TYPE_CHECKING:
     from ..blocks import Reader
@@ -40,6 +40,7 @@ class Vocabulary(Host):
 class Hash(Host):
     """A key by a hash of each value."""
 
+    kind: str
     bits: int
     seed: int
     ordered: bool
@@ -47,8 +48,7 @@ class Hash(Host):
     def run(self, *values: Any) -> Any:
         """Keys of the same shape."""
         (given,) = values
-        function = hash_texts if given.dtype == object else hash_numbers
-        return function(given, self.seed, self.ordered, self.bits)
+        return hash_keys(given, self.kind, self.seed, self.ordered, self.bits)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -70,9 +70,16 @@ class Bits(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class CategoryNumber(Operator):
-    """The number that each key stands for; NaN for none."""
+    """The number that each key stands for; NaN for none, or 0 among integers."""
 
-    values: NDArray[np.float32] = field(repr=False)
+    values: NDArray[Any] = field(repr=False)
+    exact = True
+
+    def run(self, *values: Any) -> Any:
+        """Numbers of the type of the categories."""
+        none = np.nan if self.values.dtype.kind == "f" else 0
+        table = np.concatenate([np.array([none], dtype=self.values.dtype), self.values])
+        return table[values[0].astype(np.int64)]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -81,18 +88,24 @@ class CategoryText(Operator):
 
 
 @dataclass(eq=False, kw_only=True)
-class LookupNumber(Host):
-    """The number beside each text in a table; otherwise 0."""
+class Lookup(Host):
+    """The number beside each value in a table; otherwise 0."""
 
     keys: NDArray[Any] = field(repr=False)
     values: NDArray[Any] = field(repr=False)
 
     def run(self, *values: Any) -> Any:
-        """Numbers of the same shape."""
+        """Entries of the same shape."""
         (given,) = values
+        none = "" if self.values.dtype == object else 0
         table = dict(zip(self.keys.tolist(), self.values.tolist(), strict=True))
-        found = [table.get(key, 0.0) for key in given.ravel().tolist()]
-        return np.array(found, dtype=np.float32).reshape(given.shape)
+        found = [table.get(key, none) for key in given.ravel().tolist()]
+        return np.array(found, dtype=self.values.dtype).reshape(given.shape)
+
+
+@dataclass(eq=False, kw_only=True)
+class LookupText(Lookup):
+    """The text beside each value in a table; otherwise an empty one."""
 
 
 @transform("TERMTRNF", versions=(0x00010003,))
@@ -131,7 +144,9 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
     if reader.u1():
         raise reader.fail(f"has a vocabulary of {codec} that is not served")
     if codec == "Boolean":
-        return reader.array(reader.count(1, "terms", weight=1), "u1").astype(bool)
+        count = reader.count(0, "terms", weight=1)
+        packed = reader.array((count + 7) // 8, "u1")
+        return np.unpackbits(packed, bitorder="little")[:count].astype(bool)
     if codec not in NUMBERS:
         raise reader.fail(f"has a vocabulary of {codec} that is not served")
     dtype = np.dtype(NUMBERS[codec])
@@ -173,11 +188,10 @@ def read_bits(node: Node, builder: Builder) -> None:
     reader.done()
     for out, source in pairs:
         column = _keys(node, builder, source)
-        if column.type.size is not None:
-            raise node.block.fail("takes vectors of keys, which is not served")
         width = column.type.count.bit_length() + 1
         operator = Bits(count=column.type.count, width=width)
-        added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
+        size = width if column.type.size is None else width * column.type.size
+        added.append(builder.give(node, out, SINGLE.sized(size), operator, column))
     builder.add(added)
 
 
@@ -197,7 +211,7 @@ def read_values(node: Node, builder: Builder) -> None:
             added.append(builder.give(node, out, kind, CategoryText(), column))
             continue
         name = next((n for n, t in NUMBERS.items() if np.dtype(t) == values.dtype), "Boolean")
-        operator = CategoryNumber(values=values.astype(np.float32))
+        operator = CategoryNumber(values=values)
         kind = ColumnType(name, column.type.size)
         added.append(builder.give(node, out, kind, operator, column))
     builder.add(added)
@@ -213,9 +227,9 @@ def read_hash(node: Node, builder: Builder) -> None:
         if not 1 <= bits <= 31:
             raise reader.fail(f"hashes to {bits} bits")
         column = builder.see(source, where=node.path)
-        if column.type.kind not in ("TextSpan", "Single"):
+        if column.type.kind not in HASHES:
             raise reader.fail(f"hashes {column.type.kind}, which is not served")
-        operator = Hash(bits=bits, seed=seed, ordered=ordered)
+        operator = Hash(kind=column.type.kind, bits=bits, seed=seed, ordered=ordered)
         kind = key_type(None, 1 << bits).sized(column.type.size)
         added.append(builder.give(node, out, kind, operator, column))
     reader.done()
@@ -229,16 +243,25 @@ def read_lookup(node: Node, builder: Builder) -> None:
     pairs, added = reader.columns(), []
     reader.done()
     table = Table(node.archive, f"{node.path}/DefaultMap.idv")
+    columns = {column.name: i for i, column in enumerate(table.columns)}
     kinds = [column.type for column in table.columns]
-    if len(kinds) != 2 or not kinds[0].text or kinds[1].kind != "Single":
-        raise node.block.fail("looks up other than numbers of texts, which is not served")
-    keys, values = table.values(0), table.values(1)
+    plain = {"Key", "Value"} <= set(columns) <= {"Key", "Value", "KeyValues"}
+    for name in ("Key", "Value") if plain else ():
+        kind = kinds[columns[name]]
+        plain &= kind.size is None and kind.kind in (*NUMBERS, "Boolean", "TextSpan", "Key")
+    if not plain:
+        names = [out for out, _ in pairs]
+        builder.opaque(node, names, "looks up vectors, which needs .NET", SINGLE)
+        return
+    keys, values = (table.values(columns[name]) for name in ("Key", "Value"))
+    given, found = (kinds[columns[name]] for name in ("Key", "Value"))
     for out, source in pairs:
         column = builder.see(source, where=node.path)
-        if not column.type.text:
-            raise node.block.fail(f"looks up {column.type.kind}, which is not served")
-        kind = SINGLE.sized(column.type.size)
-        added.append(builder.give(node, out, kind, LookupNumber(keys=keys, values=values), column))
+        if column.type.kind != given.kind or column.type.values is not None:
+            raise node.block.fail(f"looks up {given.kind} in {column.type.kind}")
+        lookup = (LookupText if found.text else Lookup)(keys=keys, values=values)
+        kind = found.sized(column.type.size)
+        added.append(builder.give(node, out, kind, lookup, column))
     builder.add(added)
 
 

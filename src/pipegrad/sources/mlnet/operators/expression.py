@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..kinds import BOOLEAN, SINGLE
+from ..kinds import SINGLE, ColumnType
 from ..schema import Column
 from ._base import Operator, transform
 
@@ -30,13 +31,15 @@ _BINARY: Sequence[dict[str, str]] = (
     {"+": "add", "-": "sub"},
     {"*": "mul", "/": "div", "%": "mod"},
 )
-_TRUTH = {"or", "and", "not", "eq", "ne", "lt", "le", "gt", "ge", "isna", "truth"}
+_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 _FUNCTIONS = {
     "abs": 1, "sign": 1, "exp": 1, "ln": 1, "log": 1, "sqrt": 1, "sin": 1, "cos": 1, "tan": 1,
     "sinh": 1, "cosh": 1, "tanh": 1, "asin": 1, "acos": 1, "atan": 1, "floor": 1, "ceil": 1,
-    "round": 1, "trunc": 1, "truncate": 1, "pow": 2, "min": 2, "max": 2, "atan2": 2, "isna": 1,
-    "deg": 1, "rad": 1, "na": 1, "default": 1, "float": 1, "single": 1,
+    "ceiling": 1, "round": 1, "trunc": 1, "truncate": 1, "min": 2, "max": 2, "atan2": 2,
+    "atanyx": 2, "isna": 1, "deg": 1, "rad": 1, "na": 1, "default": 1, "pi": 0,
+    "float": 1, "single": 1, "double": 1, "int": 1,
 }  # fmt: skip
+_SUFFIXES = {"": "Single", "f": "Single", "d": "Double", "l": "Int64"}
 
 
 class NotServedError(Exception):
@@ -53,13 +56,10 @@ class Expression(Operator):
         The operations.
     source : str
         As ML.NET has it.
-    truth : bool
-        Whether it gives true or false.
     """
 
     formula: Formula
     source: str
-    truth: bool
 
 
 class _Parser:
@@ -70,6 +70,7 @@ class _Parser:
         self.place = 0
         self.depth = 0
         self.inputs: list[str] = []
+        self.known: dict[str, Formula] = {}
 
     def program(self) -> Formula:
         """``x => ...`` or ``(x, y) => ...``."""
@@ -124,6 +125,8 @@ class _Parser:
         if self.depth > _DEEPEST:
             raise NotServedError("is nested too deeply")
         formula = self.binary(0)
+        if self.accept("??"):
+            formula = ("where", ("isna", formula), self.choice(), formula)
         if self.accept("?"):
             first = self.choice()
             self.expect(":")
@@ -135,9 +138,17 @@ class _Parser:
     def binary(self, level: int) -> Formula:
         if level == len(_BINARY):
             return self.unary()
-        formula = self.binary(level + 1)
+        formula = last = self.binary(level + 1)
+        chained: Formula | None = None
         while self.peek() in _BINARY[level]:
-            formula = (_BINARY[level][self.next()], formula, self.binary(level + 1))
+            name, right = _BINARY[level][self.next()], self.binary(level + 1)
+            if name not in _COMPARISONS:
+                formula = (name, formula, right)
+                continue
+            # a < b < c asks for both.
+            link = (name, last, right)
+            formula = chained = link if chained is None else ("and", chained, link)
+            last = right
         return formula
 
     def unary(self) -> Formula:
@@ -161,33 +172,66 @@ class _Parser:
 
     def primary(self) -> Formula:
         token = self.next()
-        if isinstance(token, float):
-            return ("number", token)
+        if isinstance(token, tuple):
+            return token
         if token == "(":
             formula = self.choice()
             self.expect(")")
             return formula
         if token in ("true", "false"):
             return ("truth", float(token == "true"))
+        if token in self.known:
+            return self.known[token]
         if token in self.inputs:
             return ("input", self.inputs.index(token))
+        if token == "with":
+            return self.definitions()
         if self.accept("("):
             return self.call(token)
         raise NotServedError(f"has {token!r}, which is not known")
+
+    def definitions(self) -> Formula:
+        """``with(y = ..., z = ...; formula)``."""
+        self.expect("(")
+        outer = dict(self.known)
+        while True:
+            name = self.name()
+            self.expect("=")
+            self.known[name] = self.choice()
+            if not self.accept(","):
+                break
+        self.expect(";")
+        formula = self.choice()
+        self.expect(")")
+        self.known = outer
+        return formula
 
     def call(self, name: str) -> Formula:
         arguments = [] if self.peek() == ")" else [self.choice()]
         while self.accept(","):
             arguments.append(self.choice())
         self.expect(")")
+        if name == "log" and len(arguments) == 2:
+            return ("div", *(("log", argument) for argument in arguments))
+        if name in ("sind", "cosd", "tand") and len(arguments) == 1:
+            return (name[:3], ("rad", *arguments))
         if _FUNCTIONS.get(name) != len(arguments):
             raise NotServedError(f"calls {name} with {len(arguments)} arguments")
-        if name in ("float", "single"):
-            return arguments[0]
+        if name == "pi":
+            return ("number", math.pi, "Double")
         return (_ALIASES.get(name, name), *arguments)
 
 
-_ALIASES = {"ln": "log", "truncate": "trunc"}
+_ALIASES = {
+    "ln": "log",
+    "truncate": "trunc",
+    "ceiling": "ceil",
+    "atanyx": "atan2",
+    "float": "Single",
+    "single": "Single",
+    "double": "Double",
+    "int": "Int32",
+}
 
 
 def _tokens(source: str) -> list[Any]:
@@ -199,8 +243,13 @@ def _tokens(source: str) -> list[Any]:
         if match is None:
             raise NotServedError(f"has {source[place:].strip()[:10]!r}, which is not known")
         place = match.end()
-        number = match["number"]
-        found.append(float(number) if number else match["name"] or match["sign"])
+        number, suffix = match["number"], match["suffix"]
+        if number:
+            plain = number.isdigit() and not suffix
+            kind = "Int32" if plain else _SUFFIXES[suffix.lower()]
+            found.append(("number", float(number), kind))
+        else:
+            found.append(match["name"] or match["sign"])
     return found
 
 
@@ -225,11 +274,65 @@ def parse(source: str) -> tuple[Formula, int]:
     return parser.program(), len(parser.inputs)
 
 
-def gives_truth(formula: Formula) -> bool:
-    """Whether a formula gives true or false."""
-    if formula[0] == "where":
-        return gives_truth(formula[2])
-    return formula[0] in _TRUTH
+_RANKS = ("Int32", "Int64", "Single", "Double")
+_SAME = {"add", "sub", "mul", "div", "mod", "pow", "neg", "abs", "sign", "min", "max"}
+
+
+def typed(formula: Formula, kinds: list[str]) -> tuple[Formula, str]:
+    """A formula with the roundings that types ask for, and the type that it gives.
+
+    Raises
+    ------
+    NotServedError
+        When types do not fit.
+    """
+    name, *rest = formula
+    if name == "number":
+        return formula, rest[1]
+    if name == "truth":
+        return formula, "Boolean"
+    if name == "input":
+        return formula, kinds[rest[0]]
+    inner = [typed(argument, kinds) for argument in rest]
+    arguments, given = [f for f, _ in inner], [kind for _, kind in inner]
+    if name in ("and", "or", "not"):
+        if set(given) != {"Boolean"}:
+            raise NotServedError(f"calls {name} for {', '.join(given)}")
+        return (name, *arguments), "Boolean"
+    if name == "where":
+        if given[0] != "Boolean":
+            raise NotServedError(f"chooses by {given[0]}")
+        same = given[1] == given[2]
+        return (name, *arguments), given[1] if same else _promoted(given[1:])
+    if name in ("eq", "ne") and set(given) == {"Boolean"}:
+        return (name, *arguments), "Boolean"
+    return _numeric(name, arguments, _promoted(given))
+
+
+def _numeric(name: str, arguments: list[Formula], kind: str) -> tuple[Formula, str]:
+    whole = kind in ("Int32", "Int64")
+    if name in _COMPARISONS or name == "isna":
+        return (name, *arguments), "Boolean"
+    if name in ("Single", "Double"):
+        return arguments[0], name
+    if name == "Int32":
+        return ("round", arguments[0]), name
+    if name in ("na", "default"):
+        if name == "na" and whole:
+            raise NotServedError("asks for a missing integer")
+        return (name, *arguments), kind
+    if name in _SAME:
+        formula = (name, *arguments)
+        return ("trunc", formula) if whole and name in ("div", "pow") else formula, kind
+    return (name, *arguments), {"Int32": "Single", "Int64": "Double"}.get(kind, kind)
+
+
+def _promoted(kinds: list[str]) -> str:
+    if not set(kinds) <= set(_RANKS):
+        raise NotServedError(f"computes with {', '.join(sorted(set(kinds)))}")
+    if {"Int64", "Single"} <= set(kinds):
+        return "Double"
+    return max(kinds, key=_RANKS.index)
 
 
 @transform("EXPRTRNF")
@@ -240,8 +343,8 @@ def read_expression(node: Node, builder: Builder) -> None:
     for _ in range(reader.count(16, "columns")):
         names = [reader.name() for _ in range(reader.count(4, "columns"))]
         source, out, vector = reader.name(), reader.name(), reader.i4()
-        kinds = reader.array(len(names)).tolist()
-        added.append(_expression(node, builder, names, source, out, vector, kinds))
+        reader.array(len(names))  # kinds of the inputs
+        added.append(_expression(node, builder, names, source, out, vector))
     reader.done()
     builder.add(added)
 
@@ -253,19 +356,18 @@ def _expression(
     source: str,
     out: str,
     vector: int,
-    kinds: list[int],
 ) -> Column:
     columns = [builder.see(name, where=node.path) for name in names]
-    plain = all(c.type.kind in ("Single", "Boolean") for c in columns)
+    taken = [column.type.kind for column in columns]
     try:
         formula, count = parse(source)
+        plain = set(taken) <= {*_RANKS, "Boolean"}
         if count != len(columns) or not plain or vector not in range(-1, len(columns)):
-            raise NotServedError(f"takes columns that are not served ({kinds})")
+            raise NotServedError(f"takes columns that are not served ({', '.join(taken)})")
+        formula, kind = typed(formula, taken)
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"
         return builder.raw(out, SINGLE, why, node)
-    truth = gives_truth(formula)
     size = columns[vector].type.size if vector >= 0 else None
-    operator = Expression(formula=formula, source=source, truth=truth)
-    kind = (BOOLEAN if truth else SINGLE).sized(size)
-    return builder.give(node, out, kind, operator, *columns)
+    operator = Expression(formula=formula, source=source)
+    return builder.give(node, out, ColumnType(kind, size), operator, *columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,9 @@ def _wide(text: str) -> bytes:
 
 def hash_text(text: str, seed: int) -> int | None:
     """The hash of a text; None for an empty one."""
-    text = text.strip(" ")
     if not text:
         return None
+    text = text.strip(" ")
     data = text.encode("ascii") if text.isascii() else _wide(text)
     state = seed
     for start in range(0, len(data), 4):
@@ -52,7 +53,49 @@ def hash_number(value: float, seed: int) -> int | None:
     return _mix(_round(seed, bits))
 
 
-def _keys(values: NDArray[Any], seed: int, ordered: bool, bits: int, function: Any) -> Any:
+def hash_double(value: float, seed: int) -> int | None:
+    """The hash of a number in double precision; None for NaN."""
+    if value != value:
+        return None
+    return hash_long(0 if value == 0 else int(np.float64(value).view(np.uint64)), seed)
+
+
+def hash_integer(value: int, seed: int) -> int | None:
+    """The hash of an integer of four bytes at most, or of true and false."""
+    return _mix(_round(seed, int(value) & _ALL))
+
+
+def hash_long(value: int, seed: int) -> int | None:
+    """The hash of an integer of eight bytes."""
+    low, high = value & _ALL, (value >> 32) & _ALL
+    state = _round(seed, low)
+    return _mix(_round(state, high) if high else state)
+
+
+def hash_key(value: int, seed: int) -> int | None:
+    """The hash of a key; None for no category."""
+    return hash_integer(value, seed) if value else None
+
+
+HASHES: dict[str, Callable[[Any, int], int | None]] = {
+    "TextSpan": hash_text,
+    "Single": hash_number,
+    "Double": hash_double,
+    "Key": hash_key,
+    "Int64": hash_long,
+    "UInt64": hash_long,
+    **dict.fromkeys(
+        ("Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32"), hash_integer
+    ),
+}
+"""The hash of each kind of value."""
+
+
+def hash_keys(
+    values: NDArray[Any], kind: str, seed: int, ordered: bool, bits: int
+) -> NDArray[np.uint32]:
+    """Keys of values of some kind, 0 for what is missing."""
+    function = HASHES[kind]
     table = values[:, None] if values.ndim == 1 else values
     mask = (1 << bits) - 1
     out = np.zeros(table.shape, dtype=np.uint32)
@@ -65,13 +108,3 @@ def _keys(values: NDArray[Any], seed: int, ordered: bool, bits: int, function: A
                 known[value] = 0 if hashed is None else (hashed & mask) + 1
             out[row, slot] = known[value]
     return out.reshape(values.shape)
-
-
-def hash_texts(values: NDArray[Any], seed: int, ordered: bool, bits: int) -> NDArray[np.uint32]:
-    """Keys of texts, 0 for an empty one."""
-    return _keys(values, seed, ordered, bits, hash_text)
-
-
-def hash_numbers(values: NDArray[Any], seed: int, ordered: bool, bits: int) -> NDArray[np.uint32]:
-    """Keys of numbers, 0 for NaN."""
-    return _keys(values, seed, ordered, bits, hash_number)

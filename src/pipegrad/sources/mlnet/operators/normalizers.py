@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import Numbers
-from ..kinds import BOOLEAN, SINGLE
+from ..kinds import BOOLEAN
 from ..schema import Column
-from ._base import Operator, transform
+from ._base import Operator, differ, transform
 
 if TYPE_CHECKING:
     from ..blocks import Reader
@@ -89,17 +89,21 @@ def read_replace(node: Node, builder: Builder) -> None:
     builder.add(added)
 
 
+_FORMATS = {"Single": "<f4", "Double": "<f8"}
+
+
 def _fill(reader: Reader) -> Numbers:
-    codec = reader.inline()
-    if codec == "Single" and reader.u1() == 0:
-        return reader.numbers(1)
-    if codec != "VBuffer" or reader.u1() != 16 or reader.inline() != "Single" or reader.u1():
-        raise reader.fail(f"replaces values of {codec}, which is not served")
+    codec, size = reader.inline(), reader.u1()
+    if codec in _FORMATS and size == 0:
+        return reader.numbers(1, _FORMATS[codec])
+    inner = reader.inline() if codec == "VBuffer" else ""
+    if inner not in _FORMATS or size != 10 + len(inner) or reader.u1():
+        raise reader.fail(f"replaces values of {inner or codec}, which is not served")
     rank, size = reader.i4(), reader.i4()
     one, again, stored, indices = (reader.i4() for _ in range(4))
     if (rank, one, stored, indices) != (1, 1, -1, 0) or size != again:
         raise reader.fail("has fill values that are not stored densely, which is not served")
-    return reader.numbers(size)
+    return reader.numbers(size, _FORMATS[inner])
 
 
 @transform("NAIND TF")
@@ -131,8 +135,9 @@ def read_normalizers(node: Node, builder: Builder) -> None:
     for out, source in pairs:
         _column_type(reader)
         column = _singles(node, builder, source)
-        operator = _normalizer(node.child(f"Normalizer_{len(added):03d}"), column.type.width)
-        added.append(builder.give(node, out, column.type, operator, column))
+        operator, width = _normalizer(node.child(f"Normalizer_{len(added):03d}"), column.type.width)
+        kind = column.type.sized(width) if column.type.size == 0 else column.type
+        added.append(builder.give(node, out, kind, operator, column))
     reader.done()
     builder.add(added)
 
@@ -145,45 +150,48 @@ def _column_type(reader: Reader) -> None:
         reader.counted()
 
 
-def _normalizer(node: Node, width: int) -> Operator:
+def _normalizer(node: Node, width: int) -> tuple[Operator, int]:
+    """A function of so many slots, and how many those are; 0 leaves it to the function."""
     reads = {"AFF NORM": _affine, "CDFNORMF": _cumulative, "BINNORMF": _binning}
     versions = {"AFF NORM": 0x00010003, "CDFNORMF": 0x00010001, "BINNORMF": 0x00010001}
     read = reads.get(node.block.signature)
     if read is None or node.block.version != versions[node.block.signature]:
         raise node.unknown()
-    operator = read(node, width)
+    operator, width = read(node, width)
     operator.loader = node.block.loader
-    return operator
+    return operator, width
 
 
-def _affine(node: Node, width: int) -> Operator:
+def _affine(node: Node, width: int) -> tuple[Operator, int]:
     reader = node.block.reader()
     kind = "<f4" if reader.float_size(4, 8) == 4 else "<f8"
     size, morph = reader.i4(), reader.i4()
     slots = None if morph < 0 else reader.array(morph).astype(np.int64)
     scale, offset = reader.counted_numbers(kind), reader.counted_numbers(kind)
     reader.done()
-    if size != width or morph < -1:
+    if differ(size, width) or not 0 <= size <= 1 << 24 or morph < -1:
         raise reader.fail(f"normalises {size} slots of {width}")
+    width = size
     count = width if slots is None else len(slots)
     outside = slots is not None and len(slots) and (slots.min() < 0 or slots.max() >= width)
     if outside or scale.values.size != count or offset.values.size not in (0, count):
         raise reader.fail("has scales for other slots")
-    return Affine(scale=scale, offset=offset if offset.values.size else None, slots=slots)
+    given = offset if offset.values.size else None
+    return Affine(scale=scale, offset=given, slots=slots), width
 
 
-def _cumulative(node: Node, width: int) -> Operator:
+def _cumulative(node: Node, width: int) -> tuple[Operator, int]:
     reader = node.block.reader()
     kind = "<f4" if reader.float_size(4, 8) == 4 else "<f8"
     logarithm, count = reader.flag(), reader.i4()
     mean, deviation = reader.numbers(count, kind), reader.numbers(count, kind)
     reader.done()
-    if count != width:
+    if differ(count, width):
         raise reader.fail(f"normalises {count} slots of {width}")
-    return Cumulative(mean=mean, deviation=deviation, logarithm=logarithm)
+    return Cumulative(mean=mean, deviation=deviation, logarithm=logarithm), count
 
 
-def _binning(node: Node, width: int) -> Operator:
+def _binning(node: Node, width: int) -> tuple[Operator, int]:
     reader = node.block.reader()
     fix_zero = reader.flag()
     reader.done()
@@ -194,12 +202,12 @@ def _binning(node: Node, width: int) -> Operator:
     kind = "<f4" if reader.float_size(4, 8) == 4 else "<f8"
     bounds = tuple(reader.counted(kind) for _ in range(reader.count(4, "slots")))
     reader.done()
-    if len(bounds) != width:
+    if differ(len(bounds), width):
         raise reader.fail(f"normalises {len(bounds)} slots of {width}")
     for one in bounds:
         if not len(one) or not (np.diff(one) > 0).all() or one[-1] != np.inf:
             raise reader.fail("has bounds that do not rise to infinity")
-    return Binning(bounds=bounds, fix_zero=fix_zero)
+    return Binning(bounds=bounds, fix_zero=fix_zero), len(bounds)
 
 
 @transform("GCNORMAF", versions=(0x00010003,))
@@ -226,13 +234,14 @@ def read_robust(node: Node, builder: Builder) -> None:
     added = []
     for _ in range(reader.count(12, "columns")):
         out, source, kind = reader.inline(), reader.inline(), reader.inline()
-        if kind != "System.Single" or reader.i4() != 8:
+        code = {"System.Single": "<f4", "System.Double": "<f8"}.get(kind, "")
+        if not code or reader.i4() != 2 * np.dtype(code).itemsize:
             raise reader.fail(f"scales {kind} in a way that is not served")
-        center, width = reader.numbers(1), reader.numbers(1)
+        center, width = reader.numbers(1, code), reader.numbers(1, code)
         column = _singles(node, builder, source)
         if column.type.width != 1 or not width.values[0]:
             raise reader.fail(f"cannot scale column {source!r}")
         operator = Robust(center=center, range=width)
-        added.append(builder.give(node, out, SINGLE, operator, column))
+        added.append(builder.give(node, out, column.type, operator, column))
     reader.done()
     builder.add(added)

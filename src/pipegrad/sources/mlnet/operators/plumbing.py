@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kinds import BOOLEAN, NUMBERS, TEXT, ColumnType
+from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType
 from ..schema import Column, Schema
 from ._base import OPAQUE, Host, Operator, transform
 
 if TYPE_CHECKING:
     from ..builder import Builder, Node
 
-OPAQUE.update(
-    {
-        "TEXT XFR": "turns text into numbers, which needs .NET",
-        "TEXTNORM": "normalises text, which needs .NET",
-        "WRDTOKNS": "splits text into words, which needs .NET",
-        "CHARTOKN": "splits text into characters, which needs .NET",
-        "NGRAMTRN": "counts n-grams of text, which needs .NET",
-    }
-)
+# What needs .NET, why, and what kind of values it gives.
+_TEXT = {
+    "TEXT XFR": ("turns text into numbers", SINGLE),
+    "TEXTNORM": ("normalises text", TEXT),
+    "WRDTOKNS": ("splits text into words", TEXT),
+    "STOPWRDR": ("removes words", TEXT),
+    "CSTOPWRD": ("removes words", TEXT),
+    "CHARTOKN": ("splits text into characters", ColumnType("Key", count=65535)),
+    "NGRAMTRN": ("counts n-grams of text", SINGLE),
+    "NGRAMHSH": ("counts n-grams of text", SINGLE),
+    "W2VTRANS": ("looks up vectors of words", SINGLE),
+    "LIGHTLDA": ("finds topics", SINGLE),
+    "HSHJOINF": ("hashes columns together", ColumnType("Key", count=1 << 31)),
+    "NADROPXF": ("gives rows of different lengths", SINGLE),
+}
+OPAQUE.update({sign: (f"{why}, which needs .NET", kind) for sign, (why, kind) in _TEXT.items()})
 
 # ML.NET's numbers for kinds of data; none for dates, spans of time and identifiers.
 DATA_KINDS = {
@@ -60,16 +68,33 @@ class ConcatenateTexts(Host):
 class Convert(Operator):
     """Numbers of another type; the same to a module."""
 
+    kind: str = "Single"
+    exact = True
+
+    def run(self, *values: Any) -> Any:
+        """The numbers of the other type, all their digits kept."""
+        with np.errstate(over="ignore"):
+            return values[0].astype(bool if self.kind == "Boolean" else NUMBERS[self.kind])
+
 
 @dataclass(eq=False, kw_only=True)
-class ParseNumbers(Host):
-    """Texts become numbers; NaN for what is none."""
+class Truth(Operator):
+    """Whether a number is other than 0; NaN is."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Parse(Host):
+    """Texts become numbers, or true and false."""
+
+    kind: str
 
     def run(self, *values: Any) -> Any:
         """Parse each text."""
         (texts,) = values
-        flat = [_parse(text) for text in texts.ravel().tolist()]
-        return np.array(flat, dtype=np.float32).reshape(texts.shape)
+        flat = [_parse(text, self.kind) for text in texts.ravel().tolist()]
+        with np.errstate(over="ignore"):
+            dtype = bool if self.kind == "Boolean" else NUMBERS[self.kind]
+            return np.array(flat).astype(dtype).reshape(texts.shape)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -79,11 +104,25 @@ class SelectSlots(Operator):
     keep: NDArray[np.int64]
 
 
-def _parse(text: str) -> float:
-    try:
-        return float(text) if text.strip() else np.nan
-    except ValueError:
-        return np.nan
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INFINITY = re.compile(r"([+-]?)(Infinity|∞)")
+_INTEGER = re.compile(r"-?[0-9]+")
+_TRUE = ("1", "+", "t", "y", "yes", "true")
+
+
+def _parse(text: str, kind: str) -> Any:
+    """A text as ML.NET reads it: an empty one is 0, a number that is none is NaN or 0."""
+    if kind == "Boolean":
+        return text.lower() in _TRUE
+    if kind in ("Single", "Double"):
+        text = text.rstrip(" ")
+        infinite = _INFINITY.fullmatch(text)
+        if infinite:
+            return -np.inf if infinite[1] == "-" else np.inf
+        return float(text) if _DECIMAL.fullmatch(text) else np.nan if text else 0.0
+    limits = np.iinfo(np.dtype(NUMBERS[kind]).str)
+    value = int(text) if _INTEGER.fullmatch(text) and len(text) < 25 else 0
+    return np.array(value if limits.min <= value <= limits.max else 0, dtype=NUMBERS[kind])
 
 
 @transform("XF CHAIN")
@@ -98,6 +137,11 @@ def read_chain(node: Node, builder: Builder) -> None:
 def read_wrapper(node: Node, builder: Builder) -> None:
     """A wrapper around a transform."""
     builder.read(node.child("Mapper"))
+
+
+@transform("NOOPNOOP")
+def read_nothing(node: Node, builder: Builder) -> None:
+    """All columns as they are."""
 
 
 @transform("OPTCOL T", versions=(0x00010001, 0x00010002))
@@ -195,11 +239,12 @@ def _converted(node: Node, builder: Builder, out: str, column: Column, kind: str
     target = ColumnType(kind, column.type.size)
     if column.type.kind == kind:
         return Column(out, target, column.value)
-    if column.type.text and kind in ("Single", "Double"):
-        return builder.give(node, out, target, ParseNumbers(), column)
-    numbers = (*NUMBERS, "Boolean")
-    if column.type.kind in numbers and kind in ("Single", "Double"):
-        return builder.give(node, out, target, Convert(), column)
+    if column.type.text and column.type.values is None and kind in (*NUMBERS, "Boolean"):
+        return builder.give(node, out, target, Parse(kind=kind), column)
+    if column.type.kind in NUMBERS and kind == "Boolean":
+        return builder.give(node, out, target, Truth(), column)
+    if column.type.kind in (*NUMBERS, "Boolean") and kind in NUMBERS:
+        return builder.give(node, out, target, Convert(kind=kind), column)
     raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not served")
 
 
@@ -222,6 +267,3 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
         added.append(builder.give(node, out, kind, SelectSlots(keep=keep), column))
     reader.done()
     builder.add(added)
-
-
-__all__ = ["BOOLEAN", "TEXT", "Concatenate", "ConcatenateTexts", "Convert", "ParseNumbers"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..blocks import Numbers
-from ..draws import gaussian_frequencies
+from ..draws import kernel_frequencies
 from ._base import Operator, Predictor, differ, predictor, transform
 from .vectors import Weights, read_point
 
@@ -38,15 +38,16 @@ class Centroids(Operator):
 class Residual(Operator):
     """How much of a row's length its projection does not explain."""
 
-    mean: Numbers
+    mean: Numbers | None
     directions: Numbers
 
 
 @dataclass(eq=False, kw_only=True)
 class Whitening(Operator):
-    """``matrix @ x``."""
+    """``matrix @ x``, of which so many rows count."""
 
     matrix: Numbers
+    rows: int
 
 
 @dataclass(eq=False, kw_only=True)
@@ -62,13 +63,16 @@ class FourierFeatures(Operator):
     state: NDArray[np.uint32]
     features: int
     outputs: int
-    gamma: float
+    kernel: Literal["gaussian", "laplacian"]
+    width: float
     sines: bool
 
     @cached_property
     def drawn(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Frequencies (outputs, features) and phases (outputs,)."""
-        return gaussian_frequencies(self.state, self.features, self.outputs, self.gamma, self.sines)
+        return kernel_frequencies(
+            self.state, self.features, self.outputs, self.kernel, self.width, self.sines
+        )
 
 
 @transform("PCA FUNC", versions=(0x00010001, 0x00010002))
@@ -114,16 +118,17 @@ def read_whitening(node: Node, builder: Builder) -> None:
         inverse, rank = reader.flag(), reader.i4()
         options.append((kind, inverse, rank))
     added = []
-    for (out, source), (kind, inverse, _) in zip(pairs, options, strict=True):
+    for (out, source), (kind, inverse, rank) in zip(pairs, options, strict=True):
         column = builder.see(source, where=node.path)
         width = column.type.width
         matrix = reader.counted_numbers()
         if width == 0 or matrix.values.size % width or kind not in (0, 1):
             raise reader.fail(f"cannot whiten column {source!r}")
-        rows = matrix.values.size // width
+        stored = matrix.values.size // width
+        rows = rank if kind == 0 and 0 < rank < stored else stored
         if inverse:
             reader.counted("<f4")
-        operator = Whitening(matrix=matrix.shaped(rows, width))
+        operator = Whitening(matrix=matrix.shaped(stored, width), rows=rows)
         added.append(builder.give(node, out, column.type.sized(rows), operator, column))
     reader.done()
     builder.add(added)
@@ -131,7 +136,7 @@ def read_whitening(node: Node, builder: Builder) -> None:
 
 @transform("RFF FUNC", versions=(0x00010002,))
 def read_fourier(node: Node, builder: Builder) -> None:
-    """Random features of a Gaussian kernel, drawn again as ML.NET draws them."""
+    """Random features of a kernel, drawn again as ML.NET draws them."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for i, (out, source) in enumerate(pairs):
@@ -141,11 +146,13 @@ def read_fourier(node: Node, builder: Builder) -> None:
         column = builder.see(source, features, node.path)
         if outputs <= 0 or features <= 0 or outputs * features > 1 << 22:
             raise reader.fail(f"draws {outputs} times {features} numbers")
+        kernel, scale = _kernel(node.child(f"MatrixGenerator{i}"))
         operator = FourierFeatures(
             state=state,
             features=features,
             outputs=outputs,
-            gamma=_gamma(node.child(f"MatrixGenerator{i}")),
+            kernel=kernel,
+            width=scale,
             sines=sines,
         )
         width = 2 * outputs if sines else outputs
@@ -154,15 +161,15 @@ def read_fourier(node: Node, builder: Builder) -> None:
     builder.add(added)
 
 
-def _gamma(node: Node) -> float:
-    if node.block.signature != "RND GAUS":
+def _kernel(node: Node) -> tuple[Literal["gaussian", "laplacian"], float]:
+    if node.block.signature not in ("RND GAUS", "RND LPLC"):
         raise node.unknown()
     reader = node.block.reader()
     reader.float_size()
-    gamma = float(reader.number().values)
-    if gamma < 0:
+    width = float(reader.number().values)
+    if width < 0:
         raise reader.fail("has a kernel of negative width")
-    return gamma
+    return "gaussian" if node.block.signature == "RND GAUS" else "laplacian", width
 
 
 @predictor("KMEANS  ", versions=(0x00010002,))
@@ -188,9 +195,8 @@ def read_anomaly(node: Node, features: int) -> Predictor:
     centered = reader.flag()
     if differ(width, features):
         raise reader.fail(f"takes {width} numbers of {features}")
-    mean = reader.numbers(width)
+    mean = reader.numbers(width) if centered else None
     directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)
     reader.done()
-    del centered  # the mean is zero then
     operator = Residual(mean=mean, directions=directions, loader=node.block.loader)
     return Predictor("anomaly", operator)

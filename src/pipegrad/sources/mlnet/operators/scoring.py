@@ -10,7 +10,7 @@ import numpy as np
 from ..blocks import Numbers
 from ..kinds import BOOLEAN, SINGLE, ColumnType, key_type
 from ..schema import Column
-from ._base import Operator, Predictor, read_calibrator, read_predictor, transform
+from ._base import Entry, Operator, Predictor, read_calibrator, read_predictor, transform
 from .calibrators import Platt
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def columns_of_predictor(
         "score" if predictor.task != "anomaly" else "transform",
     )
     output = value = raw
+    predictor.score.entry.column = "" if predictor.link else score_name
     if predictor.link is not None:
+        predictor.link.entry = Entry(score_name, raw)
         value = builder.step(predictor.link, (raw,), f"{score_name}/link", node)
     size = predictor.classes if predictor.task in ("multiclass", "clustering") else None
     score = Column(score_name, SINGLE.sized(size), value)
@@ -78,11 +80,15 @@ def columns_of_predictor(
     if predictor.calibrator is not None:
         output, given = _calibrated(builder, node, predictor.calibrator, raw, probability_name)
         probability = Column(probability_name, SINGLE, given)
-    if predictor.task in ("regression", "ranking"):
+    # Entry points give an anomaly its score alone.
+    unlabelled = predictor.task == "anomaly" and threshold is None
+    if unlabelled or predictor.task in ("regression", "ranking"):
         builder.add([score])
         builder.answer = Answer(predictor.task, output, score)
         return
-    decided = _label(builder, node, predictor, score, probability, threshold, by, label, label_name)
+    decided = _label(
+        builder, node, predictor, score, probability, threshold, by, label, label_name, raw
+    )
     builder.add([decided, score] + ([] if probability is None else [probability]))
     classes = np.array([False, True]) if decided.type is BOOLEAN else decided.type.values
     proba = score if predictor.probabilities else probability
@@ -93,11 +99,15 @@ def _calibrated(
     builder: Builder, node: Node, calibrator: Operator, raw: str, name: str
 ) -> tuple[str, str]:
     """The step that training looks at, and the step that gives the probability."""
+    predictor = builder.steps[raw].operator.entry.of or raw
+    calibrator.entry = Entry(name, predictor)
     if isinstance(calibrator, Sigmoid):
         return raw, builder.step(calibrator, (raw,), name, node)
     if isinstance(calibrator, Platt):
+        sigmoid = Sigmoid(loader=calibrator.loader, entry=Entry(name, predictor))
+        calibrator.entry.column = ""
         odds = builder.step(calibrator, (raw,), f"{name}/log-odds", node, "score")
-        return odds, builder.step(Sigmoid(loader=calibrator.loader), (odds,), name, node)
+        return odds, builder.step(sigmoid, (odds,), name, node)
     return raw, builder.step(calibrator, (raw,), name, node)
 
 
@@ -111,15 +121,18 @@ def _label(
     by: str,
     label: Column | None,
     name: str,
+    raw: str,
 ) -> Column:
     if predictor.task in ("multiclass", "clustering"):
         kind = _label_type(label, predictor)
-        operator: Operator = Largest(smallest=predictor.task == "clustering")
+        place = Entry(name, raw)
+        operator: Operator = Largest(smallest=predictor.task == "clustering", entry=place)
         return Column(name, kind, builder.step(operator, (score.value,), name, node))
     keyed = label is not None and label.type.kind == "Key" and label.type.count == 2
     kind = _label_type(label, predictor) if keyed else BOOLEAN
     of = probability if by == "Probability" and probability is not None else score
-    step = builder.step(Above(threshold=threshold, key=keyed), (of.value,), name, node)
+    above = Above(threshold=threshold, key=keyed, entry=Entry(name, raw))
+    step = builder.step(above, (of.value,), name, node)
     return Column(name, kind, step)
 
 
@@ -165,9 +178,8 @@ def read_multiclass(node: Node, builder: Builder) -> None:
     reader.done()
     features, predictor = _features(node, builder, name)
     seen = builder.schema.find(label) if label else None
-    builder.predict(
-        node, predictor, (features,), label=seen, names=(names[1], names[0], "Probability")
-    )
+    answers = (names[1], names[0], "Probability")
+    builder.predict(node, predictor, (features,), label=seen, target=label, names=answers)
 
 
 @transform("FAFMPRED")
@@ -234,7 +246,8 @@ def _scorer(
     inner = node.child("SchemaBindableMapper").child("Predictor")
     predictor = read_predictor(inner, features.type.width)
     names = ("PredictedLabel" + suffix, "Score" + suffix, "Probability" + suffix)
-    builder.predict(node, predictor, (features,), names=names, **options)
+    target = wanted.get("Label")
+    builder.predict(node, predictor, (features,), target=target, names=names, **options)
 
 
 def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predictor]:
@@ -256,7 +269,7 @@ def read_last(archive: Any, builder: Builder) -> None:
     features = builder.see(roles["Feature"], where="Predictor")
     label = builder.schema.find(roles.get("Label", ""))
     predictor = read_predictor(node, features.type.width)
-    builder.predict(node, predictor, (features,), label=label)
+    builder.predict(node, predictor, (features,), label=label, target=roles.get("Label"))
 
 
 def _role_mapping(archive: Any) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..blocks import Numbers
 from ..kinds import SINGLE
-from ._base import Operator, Predictor, differ, predictor, transform
+from ._base import Entry, Operator, Predictor, differ, predictor, transform
 from .scoring import Exponential
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Tree:
         Column that each node looks at.
     threshold : Numbers
         A row goes left at or below it.
-    default : array, optional
+    default : Numbers, optional
         What a missing value counts as.
     slots : dict
         For each categorical node the slots any of which, if positive, leads to the right.
@@ -48,7 +48,7 @@ class Tree:
     right: NDArray[np.int64]
     feature: NDArray[np.int64]
     threshold: Numbers
-    default: NDArray[np.float32] | None
+    default: Numbers | None
     slots: dict[int, NDArray[np.int64]]
     values: Numbers
 
@@ -67,7 +67,7 @@ class Trees(Operator):
         Whether the sum is divided by the number of trees.
     kind : str
         ML.NET's signature, which says what was minimised.
-    thresholds, values : tuple of Numbers
+    thresholds, values, defaults : tuple of Numbers
         Those of all trees.
     """
 
@@ -77,6 +77,7 @@ class Trees(Operator):
     kind: str = ""
     thresholds: tuple[Numbers, ...] = ()
     values: tuple[Numbers, ...] = ()
+    defaults: tuple[Numbers, ...] = ()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -116,6 +117,7 @@ def read_trees(node: Node, features: int) -> Trees:
         kind=node.block.signature,
         thresholds=tuple(tree.threshold for tree in trees),
         values=tuple(tree.values for tree in trees),
+        defaults=tuple(tree.default for tree in trees if tree.default is not None),
         loader=node.block.loader,
     )
 
@@ -132,20 +134,20 @@ def _tree(reader: Reader, features: int) -> Tree:
         reader.array(2)
     reader.counted()
     threshold = reader.counted_numbers(finite=False)
-    default = reader.counted("<f4")
+    default = reader.counted_numbers(finite=False)
     values = reader.counted_numbers("<f8")
     for _ in range(5 if kind == 2 else 3):
         reader.counted("<f8")
     nodes = leaves - 1
     sizes = {len(left), len(right), len(feature), len(threshold.values)}
-    if sizes != {nodes} or len(values.values) != leaves or len(default) not in (0, nodes):
+    if sizes != {nodes} or len(values.values) != leaves or default.values.size not in (0, nodes):
         raise reader.fail(f"has a tree of {leaves} leaves with other numbers of nodes")
     tree = Tree(
         left.astype(np.int64),
         right.astype(np.int64),
         feature.astype(np.int64),
         threshold,
-        default if len(default) else None,
+        default if default.values.size else None,
         slots,
         values,
     )
@@ -209,6 +211,6 @@ def read_tree_features(node: Node, builder: Builder) -> None:
     added = []
     for out, width, kind in zip(outputs, widths, kinds, strict=True):
         if out:
-            operator = kind(**vars(replace(trees)))
+            operator = kind(**{**vars(trees), "entry": Entry()})
             added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
     builder.add(added)

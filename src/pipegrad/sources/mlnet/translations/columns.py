@@ -48,8 +48,8 @@ class InputRow(MLNetTranslation):
 @register(
     f"{_AT}.categories.Vocabulary",
     f"{_AT}.categories.Hash",
-    f"{_AT}.categories.LookupNumber",
-    f"{_AT}.plumbing.ParseNumbers",
+    f"{_AT}.categories.Lookup",
+    f"{_AT}.plumbing.Parse",
 )
 class HostRow(MLNetTranslation):
     """Texts become numbers on the host; to a module they are these numbers."""
@@ -61,18 +61,19 @@ class HostRow(MLNetTranslation):
         return Codes()
 
     def encode(self, operator: Host, X: Any) -> Any:
-        return operator.run(X).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return operator.run(X).astype(np.float32)
 
 
-@register(f"{_AT}.plumbing.ConcatenateTexts")
-class ConcatenateTexts(MLNetTranslation):
-    """Texts side by side stay texts."""
+@register(f"{_AT}.plumbing.ConcatenateTexts", f"{_AT}.categories.LookupText")
+class TextRow(MLNetTranslation):
+    """Texts that stay texts."""
 
     def to_torch(self, operator: Host) -> nn.Module:
         return Codes()
 
     def refuse(self, operator: Host) -> str | None:
-        return "gives texts or keys side by side; it runs on the host"
+        return "gives texts or keys; it runs on the host"
 
 
 @register(f"{_AT}.plumbing.Concatenate")
@@ -89,6 +90,16 @@ class Same(MLNetTranslation):
 
     def to_torch(self, operator: Any) -> nn.Module:
         return Codes()
+
+
+@register(f"{_AT}.plumbing.Truth")
+class Truth(MLNetTranslation):
+    """Where a number is not zero."""
+
+    differentiable = False
+
+    def to_torch(self, operator: plumbing.Truth) -> nn.Module:
+        return Formula(("ne", ("input", 0), ("number", 0.0)))
 
 
 @register(f"{_AT}.plumbing.SelectSlots")
@@ -128,7 +139,8 @@ class CategoryNumber(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: categories.CategoryNumber) -> nn.Module:
-        return KeyNumber(single(operator.values))
+        with np.errstate(over="ignore"):
+            return KeyNumber(single(operator.values))
 
 
 @register(f"{_AT}.expression.Expression")

@@ -235,7 +235,17 @@ def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
         # A categorical node compares nothing; what the file has there stays.
         places = list(tree.slots)
         new[places] = numbers.values[places]
+        _put_defaults(tree, new)
         numbers.put(new)
+
+
+def _put_defaults(tree: trees.Tree, thresholds: Any) -> None:
+    """What a missing value counts as stays on its side of a threshold that moves."""
+    if tree.default is not None:
+        old, above = tree.default.values, np.nextafter(thresholds, np.float32(np.inf))
+        left = old <= tree.threshold.values
+        new = np.where(left, thresholds, above)
+        tree.default.put(np.where(left == (old <= thresholds), old, new))
 
 
 def _trees_in(module: nn.Module) -> TreeEnsemble:
@@ -271,7 +281,7 @@ def _flatten(operator: trees.Trees) -> dict[str, Any]:
             groups += 1
         default = np.zeros(count, dtype=bool)
         if tree.default is not None:
-            default = tree.default <= threshold
+            default = tree.default.values <= threshold
         parts["roots"].append([nodes if count else ~leaves])
         parts["feature"].append(feature)
         parts["threshold"].append(threshold)
@@ -431,7 +441,8 @@ class Residual(MLNetTranslation):
     """Mean and directions train, if something after the score does."""
 
     def to_torch(self, operator: projections.Residual) -> nn.Module:
-        return ResidualShareModule(single(operator.mean), single(operator.directions))
+        mean = None if operator.mean is None else single(operator.mean)
+        return ResidualShareModule(mean, single(operator.directions))
 
     def write_back(self, module: ResidualShareModule, operator: projections.Residual) -> None:
         put(operator.mean, module.mean)

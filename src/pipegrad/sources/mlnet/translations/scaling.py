@@ -77,10 +77,12 @@ class Whitening(MLNetTranslation):
     """The matrix trains."""
 
     def to_torch(self, operator: projections.Whitening) -> nn.Module:
-        return Linear(single(operator.matrix).T)
+        return Linear(single(operator.matrix.values[: operator.rows]).T)
 
     def write_back(self, module: Linear, operator: projections.Whitening) -> None:
-        put(operator.matrix, module.weight.T)
+        new = operator.matrix.values.copy()
+        new[: operator.rows] = to_array(module.weight.T)
+        operator.matrix.put(new)
 
 
 @register(f"{_AT}.projections.FourierFeatures")
