@@ -64,12 +64,12 @@ def sklearn_trees(draw):
 def assert_each(module, x, expected):
     """Few rows, small trees and others take different ways to the same leaves."""
     x = torch.from_numpy(x)
-    sizes = module._scan_sizes
-    for few, scan in ((10**9, sizes), (0, sizes), (0, [])):
-        module._scan_sizes = scan
+    planned = module._scan
+    for few, scan in ((10**9, planned), (0, planned), (0, None)):
+        module._scan = scan
         with mock.patch("pipegrad.modules._routing._FEW", few):
             assert_array_equal(module.each(x).detach(), expected)
-    module._scan_sizes = sizes
+    module._scan = planned
 
 
 def rows(thresholds):
@@ -159,7 +159,7 @@ def test_all_nodes_at_once_or_one_after_the_other(leaves, dtype):
     ).fit(x, Y)
     row = lookup(type(model))
     module = row.to_torch(model)
-    assert bool(module._scan_sizes) == (leaves <= 64)
+    assert (module._scan is not None) == (leaves <= 64)
     theirs = [part[0].predict(x.astype(float), *NO_CATEGORIES, 1) for part in model._predictors]
     assert_each(module, x, np.column_stack(theirs))
     assert_allclose(module(torch.from_numpy(x)).detach(), model.predict(x), rtol=1e-12)

@@ -14,6 +14,8 @@ from ._simplex import Simplex
 from ._soft_trees import SoftTrees
 from ._sparse import Block
 
+_FEW_OUTPUTS = 32
+
 
 class TreeEnsemble(SoftTrees):
     """The sum (or mean) of many decision trees.
@@ -209,7 +211,7 @@ class TreeEnsemble(SoftTrees):
 
         Parameters
         ----------
-        leaves : Tensor of int64, shape (n, trees)
+        leaves : Tensor of int64 or int32, shape (n, trees)
             See `leaves`.
         x : Tensor, shape (n, features), optional
             The input; needed for linear functions in the leaves alone.
@@ -255,18 +257,24 @@ class TreeEnsemble(SoftTrees):
         return total.squeeze(1) if self.squeeze else total
 
     def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+        weights = self.tree_weights
         if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
-            weights = self.tree_weights
-            shares = None if weights is None else weights.expand(leaves.shape)
-            return functional.embedding_bag(leaves, table, mode="sum", per_sample_weights=shares)
+            if self.outputs > _FEW_OUTPUTS:
+                shares = None if weights is None else weights.expand(leaves.shape)
+                return functional.embedding_bag(
+                    leaves, table, mode="sum", per_sample_weights=shares
+                )
+            flat = _flat(leaves)
+            columns = [_taken(column, leaves, flat) for column in table.unbind(1)]
+            return torch.stack([_summed(values, weights) for values in columns], 1)
         values = self._leaf_outputs(leaves, x, table)
+        if self.tree_output is None:
+            return _summed(values, weights)[:, None]
         return values @ self._assignment(values)
 
     def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
         """The number that each tree gives, shape (n, trees)."""
-        # The scan gives leaves tree by tree.
-        flat = leaves.T.reshape(-1)
-        values = table.squeeze(1).index_select(0, flat).view(leaves.shape[::-1]).T
+        values = _taken(table.squeeze(1), leaves, _flat(leaves))
         if self.linear_weight is None:
             return values
         assert x is not None
@@ -290,3 +298,20 @@ class TreeEnsemble(SoftTrees):
         if self.tree_output is None:
             return weights[:, None]
         return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
+
+
+def _flat(leaves: Tensor) -> Tensor:
+    """All leaves in the order in which they lie in memory: row by row, or tree by tree."""
+    return (leaves if leaves.is_contiguous() else leaves.T).reshape(-1)
+
+
+def _taken(column: Tensor, leaves: Tensor, flat: Tensor) -> Tensor:
+    values = column.index_select(0, flat)
+    return (
+        values.view(leaves.shape) if leaves.is_contiguous() else values.view(leaves.shape[::-1]).T
+    )
+
+
+def _summed(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over trees, (n,)."""
+    return values.sum(1) if weights is None else values @ weights
