@@ -13,6 +13,7 @@ from torch.nn import functional
 from ._base import Module
 from ._scan import Scan, Shape, even_trees, small_trees
 from ._sparse import Block, SparseRows
+from ._threads import side_by_side, threads_for
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,7 +25,7 @@ AS_ZERO = 1
 ZERO = 2
 """NaN and zeros go the default way."""
 _ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
-_CELLS = 1 << 17
+_CELLS = 1 << 18
 _FEW = 1 << 15
 _LARGE = 1 << 31
 # NaN right, NaN left, NaN is zero, NaN and zeros right, both left.
@@ -243,8 +244,10 @@ class Routing(Module):
         if _captured():
             return self._route(x, bounds).to(dtype)
         out = torch.empty(x.shape[0], self.roots.shape[0], dtype=dtype, device=x.device)
-        for part, leaves in zip(x.split(self._rows()), out.split(self._rows()), strict=True):
-            leaves.copy_(self._route(part, bounds))
+        threads = threads_for(x, bounds)
+        rows = self._rows(x, threads)
+        parts = list(zip(x.split(rows), out.split(rows), strict=True))
+        side_by_side(lambda part, ends: ends.copy_(self._route(part, bounds)), parts, threads)
         return out
 
     def _numbers(self, x: Block) -> Tensor:
@@ -257,8 +260,13 @@ class Routing(Module):
         mark = torch.tensor(self.missing_value, dtype=low, device=x.device)
         return torch.where(x.to(low) == mark, torch.nan, x)
 
-    def _rows(self) -> int:
-        return max(1, _CELLS // max(1, self.roots.shape[0]))
+    def _rows(self, x: Tensor, threads: int) -> int:
+        """Rows of a part, so that what lies between fits into the processor's cache."""
+        cells = max(1, x.shape[0] * self.roots.shape[0])
+        parts = -(-cells // _CELLS)
+        if cells > _CELLS // 4:
+            parts = -(-parts // threads) * threads
+        return max(1, -(-x.shape[0] // parts))
 
     def _route(self, x: Tensor, bounds: Tensor) -> Tensor:
         with torch.no_grad():

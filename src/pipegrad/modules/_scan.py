@@ -186,11 +186,12 @@ class Scan(Module):
         """Whether the nodes of each level still ask the same; thresholds may have moved."""
         if not self.even:
             return True
-        if self._checked is None or self._checked[0] is not bounds:
+        checked = self._checked
+        if checked is None or checked[0] is not bounds:
             mine, other = bounds[self.same]
             alike = (mine == other) | (mine.isnan() & other.isnan())
-            self._checked = bounds, bool(alike.all())
-        return self._checked[1]
+            checked = self._checked = bounds, bool(alike.all())
+        return checked[1]
 
     def forward(self, x: Tensor, bounds: Tensor) -> Tensor:
         """Map columns (n, columns) to leaves (n, trees)."""

@@ -13,6 +13,7 @@ from ._routing import NAN, _captured
 from ._simplex import Simplex
 from ._soft_trees import SoftTrees
 from ._sparse import Block
+from ._threads import side_by_side, threads_for
 
 _FEW_OUTPUTS = 32
 
@@ -201,9 +202,11 @@ class TreeEnsemble(SoftTrees):
         bounds, table = self._bounds(x), self.leaf_table()
         if _captured():
             return self._finish(self._total(self._route(x, bounds), x, table))
-        # A part at a time, so that what lies between fits into the processor's cache.
-        parts = x.split(self._rows())
-        totals = [self._total(self._route(part, bounds), part, table) for part in parts]
+        threads = threads_for(x, bounds, table)
+        parts = [(part,) for part in x.split(self._rows(x, threads))]
+        totals = side_by_side(
+            lambda part: self._total(self._route(part, bounds), part, table), parts, threads
+        )
         return self._finish(torch.cat(totals))
 
     def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
