@@ -224,7 +224,16 @@ class TreeEnsemble(SoftTrees):
         Tensor
             (n, outputs) or (n,).
         """
-        return self._finish(self._total(leaves, x, self.leaf_table()))
+        table = self.leaf_table()
+        if _captured():
+            return self._finish(self._total(leaves, x, table))
+        threads = threads_for(leaves, table)
+        rows = self._rows(leaves, threads)
+        ends = leaves.split(rows)
+        seen = [None] * len(ends) if x is None else x.split(rows)
+        parts = list(zip(ends, seen, strict=True))
+        totals = side_by_side(lambda part, x: self._total(part, x, table), parts, threads)
+        return self._finish(torch.cat(totals))
 
     def each(self, x: Block) -> Tensor:
         """What each tree gives alone, by hard splits; shape (n, trees)."""
