@@ -64,12 +64,12 @@ def sklearn_trees(draw):
 def assert_each(module, x, expected):
     """Few rows, small trees and others take different ways to the same leaves."""
     x = torch.from_numpy(x)
-    sizes = module._scan_sizes
-    for few, scan in ((10**9, sizes), (0, sizes), (0, [])):
-        module._scan_sizes = scan
+    planned = module._scan
+    for few, scan in ((10**9, planned), (0, planned), (0, None)):
+        module._scan = scan
         with mock.patch("pipegrad.modules._routing._FEW", few):
             assert_array_equal(module.each(x).detach(), expected)
-    module._scan_sizes = sizes
+    module._scan = planned
 
 
 def rows(thresholds):
@@ -159,7 +159,7 @@ def test_all_nodes_at_once_or_one_after_the_other(leaves, dtype):
     ).fit(x, Y)
     row = lookup(type(model))
     module = row.to_torch(model)
-    assert bool(module._scan_sizes) == (leaves <= 64)
+    assert (module._scan is not None) == (leaves <= 64)
     theirs = [part[0].predict(x.astype(float), *NO_CATEGORIES, 1) for part in model._predictors]
     assert_each(module, x, np.column_stack(theirs))
     assert_allclose(module(torch.from_numpy(x)).detach(), model.predict(x), rtol=1e-12)
@@ -353,6 +353,112 @@ def test_leaves_can_be_kept():
     kept = trees.leaves(x)
     assert kept.shape == (300, 12)
     assert_allclose(trees.score(kept).detach(), model.decision_function(X), rtol=1e-12)
+
+
+def test_kept_leaves_may_be_short():
+    for model in (
+        ensemble.RandomForestClassifier(6, max_depth=5, random_state=0),
+        ensemble.GradientBoostingRegressor(n_estimators=5),
+    ):
+        trees = body(pg.to_torch(model.fit(X, np.digitize(Y, [0.3, 1.5]))))
+        x = torch.tensor(X)
+        kept, short = trees.leaves(x), trees.leaves(x, torch.int32)
+        assert short.dtype == torch.int32
+        assert_array_equal(short, kept)
+        grads = []
+        for leaves in (kept, short, kept.T.contiguous().T):
+            trees.zero_grad()
+            out = trees.score(leaves)
+            assert_allclose(out.detach(), trees(x).detach(), rtol=1e-12)
+            out.square().sum().backward()
+            grads.append([p.grad.clone() for p in trees.parameters()])
+        for other in grads[1:]:
+            for mine, first in zip(other, grads[0]):
+                assert_allclose(mine, first, rtol=1e-12)
+
+
+def test_many_outputs_are_added_as_few_are(monkeypatch):
+    model = ensemble.RandomForestClassifier(6, max_depth=5, random_state=0)
+    trees = body(pg.to_torch(model.fit(X, np.digitize(Y, [0.3, 1.5]))))
+    few = trees(torch.tensor(X)).detach()
+    monkeypatch.setattr("pipegrad.modules._trees._FEW_OUTPUTS", 2)
+    assert_allclose(trees(torch.tensor(X)).detach(), few, rtol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["_walk", "_scan", "leaves"])
+def test_rows_divided_among_threads(way, monkeypatch):
+    depth = 7 if way == "_walk" else 4
+    model = ensemble.GradientBoostingRegressor(n_estimators=9, max_depth=depth).fit(X, Y)
+    trees = body(pg.to_torch(model))
+    x = torch.tensor(np.tile(X, (7, 1))[:-1])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = trees(x)
+        alone.sum().backward()
+        grad = trees.leaf_values.grad.clone()
+        ends = trees.leaves(x)
+        trees.zero_grad()
+        torch.set_num_threads(3)
+        monkeypatch.setattr("pipegrad.modules._routing._CELLS", 1000)
+        if way == "leaves":
+            with torch.inference_mode():
+                assert_array_equal(trees.leaves(x), ends)
+            return
+        together = trees(x)
+        together.sum().backward()
+        assert torch.get_num_threads() == 3
+        with torch.no_grad():
+            assert not trees(x).requires_grad
+        state = dict(trees.named_parameters())
+        call = torch.func.functional_call
+        apart = torch.func.grad(lambda p: call(trees, p, (x,)).sum())(state)
+    finally:
+        torch.set_num_threads(before)
+    assert_allclose(together.detach(), alone.detach(), rtol=1e-12)
+    assert_allclose(trees.leaf_values.grad, grad, rtol=1e-12)
+    assert_allclose(apart["leaf_values"], grad, rtol=1e-12)
+
+
+def even_tree(depth, generator):
+    """Children, columns and thresholds of a tree whose levels ask one question each."""
+    nodes = (1 << depth) - 1
+    child = 2 * torch.arange(nodes) + 1
+    code = torch.stack([child, child + 1])
+    code = torch.where(code < nodes, code, ~(code - nodes))
+    level = (torch.arange(nodes) + 1).log2().floor().long()
+    questions = torch.randn(depth, generator=generator).round(decimals=1).double()
+    columns = torch.randint(FEATURES, (depth,), generator=generator)
+    return code, columns[level], questions[level]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_even_trees(strict):
+    generator = torch.Generator().manual_seed(0)
+    parts, nodes, leaves, roots = [], 0, 0, []
+    for depth in (3, 7, 1, 0, 7):
+        code, columns, questions = even_tree(depth, generator)
+        roots.append(nodes if depth else ~leaves)
+        parts.append((torch.where(code < 0, code - leaves, code + nodes), columns, questions))
+        nodes, leaves = nodes + code.shape[1], leaves + code.shape[1] + 1
+    code, columns, questions = (torch.cat(part, -1) for part in zip(*parts))
+    trees = TreeEnsemble(
+        torch.tensor(roots), columns, questions, *code, torch.arange(leaves).double()[:, None],
+        strict=strict,
+    )  # fmt: skip
+    assert trees._scan.even
+    x = torch.randn(500, FEATURES, generator=generator).double().round(decimals=1)
+    with mock.patch("pipegrad.modules._routing._FEW", 0):
+        quick, scan = trees.leaves(x), trees._scan
+        trees._scan = None
+        assert_array_equal(quick, trees.leaves(x))
+        # Once a threshold has moved, a level asks several questions.
+        trees._scan = scan
+        trees.threshold[20] += 0.5
+        moved = trees.leaves(x)
+        trees._scan = None
+        assert_array_equal(moved, trees.leaves(x))
+        assert (moved != quick).any()
 
 
 def test_fine_tuned_leaves_go_back():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ._base import Module
+from ._scan import Scan, Shape, even_trees, small_trees
 from ._sparse import Block, SparseRows
 from ._splits import Routed
+from ._threads import side_by_side, threads_for
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,9 +26,11 @@ AS_ZERO = 1
 ZERO = 2
 """NaN and zeros go the default way."""
 _ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
-_CELLS = 1 << 17
+_CELLS = 1 << 18
 _FEW = 1 << 15
-_BITS = 64
+_LARGE = 1 << 31
+# NaN right, NaN left, NaN is zero, NaN and zeros right, both left.
+_INSTEAD = (torch.nan, -torch.inf, 0.0, torch.nan, -torch.inf)
 
 
 class Routing(Module):
@@ -53,12 +58,6 @@ class Routing(Module):
     _number: Tensor
     _right: Tensor
     _leaf_at: Tensor
-    _scan_node: Tensor
-    _scan_column: Tensor
-    _scan_mask: Tensor
-    _scan_start: Tensor
-    _scan_leaf: Tensor
-    _scan_tree: Tensor
     _column: Tensor
     _column_feature: Tensor
     _column_seen: Tensor
@@ -66,6 +65,7 @@ class Routing(Module):
     _category_width: Tensor
     _unknown_left: Tensor
     _default_left: Tensor
+    _scan: Scan | None
 
     def __init__(
         self,
@@ -158,15 +158,22 @@ class Routing(Module):
                 at = torch.cat([self.left[at], self.right[at]])
                 tree = tree.repeat(2)
         self.depth = len(order)
+        # The numbers of nodes begin with those of the top levels.
+        self._tops = [trees + 2 * sum(self.levels[:level]) for level in range(self.depth)]
         nodes = torch.cat(order) if order else torch.zeros(0, dtype=torch.int64)
         self._buffer("_order", nodes)
         self._buffer("_leaf_tree", owner)
         self._plan_walk(nodes, count, leaves)
         self._plan_columns(count)
-        self._scan_sizes: list[int] = []
-        most = int(torch.bincount(owner, minlength=1).max())
-        if self.category_width is None and 1 < most <= _BITS:
-            self._plan_scan(nodes, most)
+        self._scan = self._planned_scan(nodes.split(self.levels))
+
+    def _planned_scan(self, levels: Sequence[Tensor]) -> Scan | None:
+        if self.category_width is not None:
+            return None
+        roots, left, right = (self._ends(code) for code in (self.roots, self.left, self.right))
+        shape, number = Shape(roots, left, right, levels), self._number
+        turns = even_trees(shape, self._column[number], self.threshold) or small_trees(shape)
+        return None if turns is None else Scan(turns, number, self._column, self._leaf_tree)
 
     def _ends(self, code: Tensor) -> Tensor:
         """Leaves numbered after the nodes."""
@@ -179,11 +186,12 @@ class Routing(Module):
         number = torch.empty(count + leaves, dtype=torch.int64)
         number[place] = torch.arange(count + leaves)
         right = torch.cat([number[self._ends(self.right)], number[count:]])
-        self._buffer("_place", place)
-        self._buffer("_number", number)
-        self._buffer("_start", number[self._ends(self.roots)])
-        self._buffer("_right", right[place])
-        self._buffer("_leaf_at", place - count)
+        kind = torch.int32 if count + leaves < _LARGE else torch.int64
+        self._buffer("_place", place.to(kind))
+        self._buffer("_number", number.to(kind))
+        self._buffer("_start", number[self._ends(self.roots)].to(kind))
+        self._buffer("_right", right[place].to(kind))
+        self._buffer("_leaf_at", (place - count).to(kind))
 
     def _plan_columns(self, count: int) -> None:
         # A column is a feature seen in one of five ways: what is missing is put at the end of the
@@ -200,8 +208,8 @@ class Routing(Module):
             keys = torch.zeros(1, dtype=torch.int64)
         self._buffer("_column_feature", keys // 5)
         self._buffer("_column_seen", keys % 5)
-        self._plain = not bool((keys % 5).any())
-        self._buffer("_column", self._renumbered(column))
+        self._kinds: list[int] = (keys % 5).unique().tolist()
+        self._buffer("_column", self._renumbered(column.to(self._right.dtype)))
         if self.category_width is not None:
             width = self.category_width
             unknown = torch.zeros_like(default)
@@ -215,69 +223,35 @@ class Routing(Module):
         """What nodes have, in the order of the walk; nothing at leaves."""
         return functional.pad(values, (0, self._leaf_tree.shape[0]))[self._place]
 
-    def _plan_scan(self, nodes: Tensor, most: int) -> None:
-        """Which leaves each node rules out, as bits; nodes in turns, one of each tree a turn."""
-        count, trees = self.feature.shape[0], self.roots.shape[0]
-        right, tree, bit = self._bits(nodes)
-        mask = ((1 << right) - 1) << bit[:count]
-        held = torch.bincount(tree, minlength=trees)
-        order = torch.argsort(held, descending=True, stable=True)
-        rank = torch.argsort(order)
-        held = held[order]
-        by_tree = torch.argsort(rank[tree], stable=True)
-        turn = torch.arange(count) - (held.cumsum(0) - held)[rank[tree[by_tree]]]
-        by_turn = by_tree[torch.argsort(turn, stable=True)]
-        self._scan_sizes = torch.bincount(turn).tolist()
-        kind = torch.int32 if most <= 32 else torch.int64
-        leaf = torch.zeros(trees * _BITS, dtype=torch.int64)
-        leaf[rank[self._leaf_tree] * _BITS + bit[count:]] = torch.arange(len(self._leaf_tree))
-        self._buffer("_scan_node", self._number[by_turn])
-        self._buffer("_scan_column", self._column[self._scan_node])
-        self._buffer("_scan_mask", mask[by_turn].to(kind))
-        self._buffer("_scan_start", (torch.arange(trees) * _BITS).to(kind))
-        self._buffer("_scan_leaf", leaf)
-        self._buffer("_scan_tree", rank)
-
-    def _bits(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Leaves to the right of each node, its tree, and the first bit of nodes and leaves."""
-        count, leaves = self.feature.shape[0], self._leaf_tree.shape[0]
-        left, right = self._ends(self.left), self._ends(self.right)
-        size = torch.ones(count + leaves, dtype=torch.int64)
-        bit = torch.zeros(count + leaves, dtype=torch.int64)
-        tree = torch.zeros(count + leaves, dtype=torch.int64)
-        tree[self._ends(self.roots)] = torch.arange(self.roots.shape[0])
-        levels = nodes.split(self.levels)
-        for level in reversed(levels):
-            size[level] = size[left[level]] + size[right[level]]
-        # Bits count leaves from the right.
-        for level in levels:
-            bit[right[level]] = bit[level]
-            bit[left[level]] = bit[level] + size[right[level]]
-            tree[right[level]] = tree[left[level]] = tree[level]
-        return size[right], tree[:count], bit
-
     # -- from rows to leaves -------------------------------------------------------------------
 
-    def leaves(self, x: Block | Routed) -> Tensor:
+    def leaves(self, x: Block | Routed, dtype: torch.dtype = torch.int64) -> Tensor:
         """The leaf of each row in each tree.
 
         Parameters
         ----------
         x : Tensor, SparseRows or Routed, shape (n, features)
             The input.
+        dtype : torch.dtype
+            Type of the result; int32 takes half the memory.
 
         Returns
         -------
-        Tensor of int64 or int32, shape (n, trees)
+        Tensor, shape (n, trees)
             Rows of `leaf_table`.
         """
         if isinstance(x, Routed):
-            return x.leaves
+            return x.leaves.to(dtype)
         x = self._numbers(x)
         bounds = self._bounds(x)
         if _captured():
-            return self._route(x, bounds)
-        return torch.cat([self._route(part, bounds) for part in x.split(self._rows())])
+            return self._route(x, bounds).to(dtype)
+        out = torch.empty(x.shape[0], self.roots.shape[0], dtype=dtype, device=x.device)
+        threads = threads_for(x, bounds)
+        rows = self._rows(x, threads)
+        parts = list(zip(x.split(rows), out.split(rows), strict=True))
+        side_by_side(lambda part, ends: ends.copy_(self._route(part, bounds)), parts, threads)
+        return out
 
     def node_trees(self) -> Tensor:
         """The tree of each node, shape (nodes,)."""
@@ -299,17 +273,25 @@ class Routing(Module):
         mark = torch.tensor(self.missing_value, dtype=low, device=x.device)
         return torch.where(x.to(low) == mark, torch.nan, x)
 
-    def _rows(self) -> int:
-        return max(1, _CELLS // max(1, self.roots.shape[0]))
+    def _rows(self, x: Tensor, threads: int) -> int:
+        """Rows of a part, so that what lies between fits into the processor's cache."""
+        cells = max(1, x.shape[0] * self.roots.shape[0])
+        parts = -(-cells // _CELLS)
+        if cells > _CELLS // 4:
+            parts = -(-parts // threads) * threads
+        return max(1, -(-x.shape[0] // parts))
 
     def _route(self, x: Tensor, bounds: Tensor) -> Tensor:
         with torch.no_grad():
             seen = self._columns(x.detach(), bounds.dtype)
             if _captured():
-                return self._walk(seen, bounds)
-            if seen.shape[0] * bounds.shape[0] <= _FEW:
-                return self._leap(seen, bounds)
-            return self._scan(seen, bounds) if self._scan_sizes else self._walk(seen, bounds)
+                return self._walk(seen, bounds, self._begin(seen), self.depth)
+            if seen.shape[0] * self.roots.shape[0] <= _FEW // 8:
+                steps = bisect_right(self._tops, _FEW // max(1, seen.shape[0]))
+                return self._walk(seen, bounds, self._leap(seen, bounds, steps), self.depth - steps)
+            if self._scan is not None and self._scan.fits(bounds):
+                return self._scan(seen, bounds)
+            return self._walk(seen, bounds, self._begin(seen), self.depth)
 
     def _bounds(self, x: Tensor) -> Tensor:
         """Bounds with ``x <= bound`` for all that go left, in the type that is compared."""
@@ -338,15 +320,25 @@ class Routing(Module):
     def _columns(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Columns as the nodes see them."""
         x = x.to(dtype).index_select(1, self._column_feature)
-        return x if self._plain else _seen(x, self._column_seen)
+        missing = torch.isnan(x) if any(self._kinds) else x
+        for kind in self._kinds:
+            if kind:
+                gone = missing | (x.abs() <= _ALMOST_ZERO) if kind > 2 else missing
+                mine = gone if len(self._kinds) == 1 else gone & (self._column_seen == kind)
+                x = torch.where(mine, _INSTEAD[kind], x)
+        return x
 
-    def _walk(self, x: Tensor, bounds: Tensor) -> Tensor:
+    def _begin(self, x: Tensor) -> Tensor:
+        return self._start.expand(x.shape[0], -1).reshape(-1)
+
+    def _walk(self, x: Tensor, bounds: Tensor, at: Tensor, steps: int) -> Tensor:
         """From node to node, all trees at once; at a leaf nothing compares and all stay."""
         rows, trees = x.shape[0], self._start.shape[0]
-        offset = torch.arange(rows, device=x.device)[:, None] * x.shape[1]
-        offset = offset.expand(rows, trees).reshape(-1)
-        at, cells = self._start.expand(rows, trees).reshape(-1), x.reshape(-1)
-        for _ in range(self.depth):
+        short = not _captured() and x.numel() < _LARGE
+        offset = torch.arange(rows, device=x.device) * x.shape[1]
+        offset = offset.to(torch.int32 if short else torch.int64)[:, None]
+        offset, cells = offset.expand(rows, trees).reshape(-1), x.reshape(-1)
+        for _ in range(steps):
             value = cells.index_select(0, self._column.index_select(0, at) + offset)
             left = value <= bounds.index_select(0, at)
             if self.category_width is not None:
@@ -356,46 +348,23 @@ class Routing(Module):
             at = self._right.index_select(0, at) + left
         return self._leaf_at.index_select(0, at).view(rows, trees)
 
-    def _leap(self, x: Tensor, bounds: Tensor) -> Tensor:
-        """For few rows: what follows on every node, and then along the paths."""
-        rows = x.shape[0]
-        value = x.index_select(1, self._column)
-        left = value <= bounds
+    def _leap(self, x: Tensor, bounds: Tensor, steps: int) -> Tensor:
+        """For few rows: what follows on every node of the top levels, and then along the paths."""
+        rows, size = x.shape[0], self._tops[steps - 1] if steps else 0
+        value = x.index_select(1, self._column[:size])
+        left = value <= bounds[:size]
         if self.category_width is not None:
-            at = torch.arange(bounds.shape[0], device=x.device).expand(value.shape)
-            left = torch.where(self._category_width > 0, ~self._goes_right(at, value), left)
-        after = self._right + left
-        at = self._start.expand(rows, -1)
-        for _ in range(self.depth):
-            at = after.gather(1, at)
-        return self._leaf_at.index_select(0, at.reshape(-1)).view(at.shape)
-
-    def _scan(self, x: Tensor, bounds: Tensor) -> Tensor:
-        """Every node of small trees at once, in bits.
-
-        A node whose comparison holds rules out the leaves to its right; the rightmost that is
-        left over is the one. Looking at all nodes in a row is quicker than at few here and there.
-        """
-        rows, trees = x.shape[0], self._start.shape[0]
-        lines = x.T.contiguous()
-        bounds = bounds.index_select(0, self._scan_node)[:, None]
-        mask, kind = self._scan_mask[:, None], self._scan_mask.dtype
-        ruled_out = torch.zeros(trees, rows, dtype=kind, device=x.device)
-        seen = torch.empty(trees, rows, dtype=x.dtype, device=x.device)
-        held = torch.empty(trees, rows, dtype=kind, device=x.device)
-        first = 0
-        for size in self._scan_sizes:
-            here = slice(first, first + size)
-            first += size
-            line, holds = seen[:size], held[:size]
-            torch.index_select(lines, 0, self._scan_column[here], out=line)
-            torch.le(line, bounds[here], out=holds)
-            ruled_out[:size].bitwise_or_(holds.mul_(mask[here]))
-        left_over = ruled_out.bitwise_not_()
-        place = _exponent(left_over & left_over.neg())
-        place += self._scan_start[:, None]
-        leaves = self._scan_leaf.index_select(0, place.view(-1)).view(trees, rows)
-        return leaves.index_select(0, self._scan_tree).T
+            at = torch.arange(size, device=x.device).expand(value.shape)
+            chosen = self._category_width[:size] > 0
+            left = torch.where(chosen, ~self._goes_right(at, value), left)
+        after = (self._right[:size] + left).view(-1)
+        # One long list for all rows, so that each step is a single look-up.
+        offset = (torch.arange(rows, device=x.device) * size).to(after.dtype)
+        offset = offset[:, None].expand(rows, self._start.shape[0]).reshape(-1)
+        at = self._begin(x)
+        for _ in range(steps):
+            at = after.index_select(0, at + offset if rows > 1 else at)
+        return at
 
     def _goes_right(self, at: Tensor, value: Tensor) -> Tensor:
         """The way at categorical nodes; anything at others."""
@@ -411,16 +380,6 @@ class Routing(Module):
         return ~torch.where(missing, self._default_left[at], left)
 
 
-def _seen(x: Tensor, how: Tensor) -> Tensor:
-    """What is missing, moved to where a comparison leads the default way."""
-    missing = torch.isnan(x)
-    zero = missing | (x.abs() <= _ALMOST_ZERO)
-    # 0: NaN right, 1: NaN left, 2: NaN is zero, 3: NaN and zeros right, 4: both left.
-    x = torch.where((how == 2) & missing, 0.0, x)
-    x = torch.where(((how == 1) & missing) | ((how == 4) & zero), -torch.inf, x)
-    return torch.where((how == 3) & zero, torch.nan, x)
-
-
 def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
     """The largest number of a type that is not above ``t``; below it if ``strict``."""
     rounded = t.to(dtype)
@@ -434,10 +393,3 @@ def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
 
 def _captured() -> bool:
     return torch.compiler.is_compiling() or torch.compiler.is_exporting()
-
-
-def _exponent(powers: Tensor) -> Tensor:
-    """The place of the single bit of each number."""
-    if powers.dtype == torch.int32:
-        return ((powers.to(torch.float32).view(torch.int32) >> 23) & 255) - 127
-    return ((powers.to(torch.float64).view(torch.int64) >> 52) & 2047) - 1023

@@ -14,6 +14,9 @@ from ._simplex import Simplex
 from ._soft_trees import SoftTrees
 from ._sparse import Block
 from ._splits import Routed
+from ._threads import side_by_side, threads_for
+
+_FEW_OUTPUTS = 32
 
 
 class TreeEnsemble(SoftTrees):
@@ -203,9 +206,11 @@ class TreeEnsemble(SoftTrees):
         bounds, table = self._bounds(x), self.leaf_table()
         if _captured():
             return self._finish(self._total(self._route(x, bounds), x, table))
-        # A part at a time, so that what lies between fits into the processor's cache.
-        parts = x.split(self._rows())
-        totals = [self._total(self._route(part, bounds), part, table) for part in parts]
+        threads = threads_for(x, bounds, table)
+        parts = [(part,) for part in x.split(self._rows(x, threads))]
+        totals = side_by_side(
+            lambda part: self._total(self._route(part, bounds), part, table), parts, threads
+        )
         return self._finish(torch.cat(totals))
 
     def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
@@ -213,7 +218,7 @@ class TreeEnsemble(SoftTrees):
 
         Parameters
         ----------
-        leaves : Tensor of int64, shape (n, trees)
+        leaves : Tensor of int64 or int32, shape (n, trees)
             See `leaves`.
         x : Tensor, shape (n, features), optional
             The input; needed for linear functions in the leaves alone.
@@ -223,12 +228,21 @@ class TreeEnsemble(SoftTrees):
         Tensor
             (n, outputs) or (n,).
         """
-        return self._finish(self._total(leaves, x, self.leaf_table()))
+        table = self.leaf_table()
+        if _captured():
+            return self._finish(self._total(leaves, x, table))
+        threads = threads_for(leaves, table)
+        rows = self._rows(leaves, threads)
+        ends = leaves.split(rows)
+        seen = [None] * len(ends) if x is None else x.split(rows)
+        parts = list(zip(ends, seen, strict=True))
+        totals = side_by_side(lambda part, x: self._total(part, x, table), parts, threads)
+        return self._finish(torch.cat(totals))
 
     def route(self, x: Block) -> Routed:
         """The rows with their leaves, which the forward pass takes as well."""
         rest = None if self.linear_weight is None else self._numbers(x)
-        return Routed(self.leaves(x).to(torch.int32), rest)
+        return Routed(self.leaves(x, torch.int32), rest)
 
     def each(self, x: Block | Routed) -> Tensor:
         """What each tree gives alone, by hard splits; shape (n, trees)."""
@@ -282,18 +296,24 @@ class TreeEnsemble(SoftTrees):
         return total.squeeze(1) if self.squeeze else total
 
     def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+        weights = self.tree_weights
         if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
-            weights = self.tree_weights
-            shares = None if weights is None else weights.expand(leaves.shape)
-            return functional.embedding_bag(leaves, table, mode="sum", per_sample_weights=shares)
+            if self.outputs > _FEW_OUTPUTS:
+                shares = None if weights is None else weights.expand(leaves.shape)
+                return functional.embedding_bag(
+                    leaves, table, mode="sum", per_sample_weights=shares
+                )
+            flat = _flat(leaves)
+            columns = [_taken(column, leaves, flat) for column in table.unbind(1)]
+            return torch.stack([_summed(values, weights) for values in columns], 1)
         values = self._leaf_outputs(leaves, x, table)
+        if self.tree_output is None:
+            return _summed(values, weights)[:, None]
         return values @ self._assignment(values)
 
     def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
         """The number that each tree gives, shape (n, trees)."""
-        # The scan gives leaves tree by tree.
-        flat = leaves.T.reshape(-1)
-        values = table.squeeze(1).index_select(0, flat).view(leaves.shape[::-1]).T
+        values = _taken(table.squeeze(1), leaves, _flat(leaves))
         if self.linear_weight is None:
             return values
         assert x is not None
@@ -317,3 +337,20 @@ class TreeEnsemble(SoftTrees):
         if self.tree_output is None:
             return weights[:, None]
         return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
+
+
+def _flat(leaves: Tensor) -> Tensor:
+    """All leaves in the order in which they lie in memory: row by row, or tree by tree."""
+    return (leaves if leaves.is_contiguous() else leaves.T).reshape(-1)
+
+
+def _taken(column: Tensor, leaves: Tensor, flat: Tensor) -> Tensor:
+    values = column.index_select(0, flat)
+    return (
+        values.view(leaves.shape) if leaves.is_contiguous() else values.view(leaves.shape[::-1]).T
+    )
+
+
+def _summed(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over trees, (n,)."""
+    return values.sum(1) if weights is None else values @ weights
