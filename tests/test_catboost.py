@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from helpers import answers, assert_alike
+from pipegrad.modules import SymmetricTrees, TreeEnsemble
 from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, cases, identical, perturb
 
 catboost = pytest.importorskip("catboost")
@@ -41,7 +42,7 @@ def test_contract(case: Case, check: Any) -> None:
 
 
 def trees_of(net: Any) -> Any:
-    return next(m for m in net.modules() if type(m).__name__ == "TreeEnsemble")
+    return next(m for m in net.modules() if isinstance(m, TreeEnsemble))
 
 
 def tune(source: Any) -> tuple[Any, Any]:
@@ -144,6 +145,41 @@ def test_random_trees_route_as_catboost_does(
         np.testing.assert_array_equal(known, theirs)
     net, tuned = tune(model)
     assert_close(score(net, rows), raw(tuned, rows), EXACT)
+
+
+def test_symmetric_trees_go_the_ways_of_others() -> None:
+    X, y = DATASETS["missing"]()
+    model = catboost.CatBoostRegressor(iterations=9, depth=5, **QUIET).fit(X, y)
+    net = pg.to_torch(model)
+    trees = trees_of(net)
+    assert type(trees) is SymmetricTrees
+    rows = torch.from_numpy(around_thresholds(net, np.nan_to_num(X[0])))
+    quick = trees.leaves(rows)
+    assert trees._even
+    bounds = trees._bounds(rows)
+    assert torch.equal(quick, TreeEnsemble._route(trees, rows, bounds))
+    for few in (0, 1):
+        assert torch.equal(trees.leaves(rows[:few]), quick[:few])
+    # Once the nodes of a level differ, each is asked on its own.
+    with torch.no_grad():
+        trees.threshold.add_(torch.linspace(-0.2, 0.2, len(trees.threshold)).double())
+    moved = trees.leaves(rows)
+    assert not trees._even
+    assert not torch.equal(quick, moved)
+    assert torch.equal(moved, TreeEnsemble._route(trees, rows, trees._bounds(rows)))
+
+
+def test_trees_of_unequal_depth_and_without_splits() -> None:
+    X, y = DATASETS["missing"]()
+    parts = [
+        catboost.CatBoostRegressor(iterations=3, depth=depth, **QUIET).fit(X, y)
+        for depth in (2, 4, 1)
+    ]
+    constant = catboost.CatBoostRegressor(allow_const_label=True, **FEW).fit(X, np.ones(len(X)))
+    joint = catboost.sum_models([*parts, constant])
+    assert {len(splits) for splits in depths(joint)} >= {1, 2, 4}
+    check(joint, X)
+    check(constant, X)
 
 
 def depths(model: Any) -> Any:

@@ -39,6 +39,7 @@ from ._projection import Pattern, Projection, ResidualShare, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._sparse import Block, SparseRows, dense
+from ._symmetric import SymmetricTrees
 from ._tree_features import AnyPositive, TreeFeatures
 from ._trees import AS_ZERO, NAN, ZERO, Simplex, TreeEnsemble
 
@@ -117,6 +118,7 @@ __all__ = [
     "Standardize",
     "StepFunctions",
     "Steps",
+    "SymmetricTrees",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",

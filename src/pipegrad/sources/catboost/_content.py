@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...modules import TreeEnsemble
+from ...modules import SymmetricTrees, TreeEnsemble
 from ..arrays import to_array, to_tensor
 
 _NODES = ("feature", "threshold", "default_left", "asked", "left", "right")
@@ -70,6 +70,7 @@ class Content:
         for name, child in (("left", left), ("right", right)):
             flat.nodes[name] += np.where(child < 0, child - leaf, child + node).tolist()
         flat.roots.append(node if depth else ~leaf)
+        flat.depths.append(depth)
         width = 2**depth
         flat.values.append(np.array(tree["leaf_values"], dtype=np.float64).reshape(width, -1))
         flat.weight += list(tree.get("leaf_weights") or [0.0] * width)
@@ -120,6 +121,7 @@ class Flat:
 
     def __init__(self) -> None:
         self.roots: list[int] = []
+        self.depths: list[int] = []  # of symmetric trees
         self.nodes: dict[str, list[Any]] = {name: [] for name in _NODES}
         self.split: list[dict[str, Any]] = []
         self.values: list[NDArray[np.float64]] = []
@@ -150,7 +152,12 @@ def to_module(content: Content) -> TreeEnsemble:
     values = flat.leaf_values()
     asked = torch.from_numpy(flat.node("asked", bool))
     trees = len(flat.roots)
-    return TreeEnsemble(
+    # Without a single split there is no level.
+    symmetric = bool(flat.split) and len(flat.depths) == trees
+    kind: Any = TreeEnsemble
+    if symmetric:
+        kind = partial(SymmetricTrees, depths=torch.tensor(flat.depths))
+    return kind(
         torch.tensor(flat.roots),
         torch.from_numpy(flat.node("feature", np.int64)),
         to_tensor(flat.node("threshold", np.float64)),
