@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from helpers import answers, assert_alike
+from pipegrad.modules import TreeEnsemble
 from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, cases, identical, perturb
 
 catboost = pytest.importorskip("catboost")
@@ -41,7 +41,7 @@ def test_contract(case: Case, check: Any) -> None:
 
 
 def trees_of(net: Any) -> Any:
-    return next(m for m in net.modules() if type(m).__name__ == "TreeEnsemble")
+    return next(m for m in net.modules() if isinstance(m, TreeEnsemble))
 
 
 def tune(source: Any) -> tuple[Any, Any]:
@@ -144,6 +144,46 @@ def test_random_trees_route_as_catboost_does(
         np.testing.assert_array_equal(known, theirs)
     net, tuned = tune(model)
     assert_close(score(net, rows), raw(tuned, rows), EXACT)
+
+
+def test_symmetric_trees_go_the_ways_of_others() -> None:
+    X, y = DATASETS["missing"]()
+    model = catboost.CatBoostRegressor(iterations=9, depth=5, **QUIET).fit(X, y)
+    net = pg.to_torch(model)
+    trees = trees_of(net)
+    assert trees._scan.even
+    some = torch.from_numpy(around_thresholds(net, np.nan_to_num(X[0])))
+    rows = some.repeat(50, 1)  # few rows go another way
+
+    def walked() -> torch.Tensor:
+        with mock.patch.object(trees._scan, "fits", lambda bounds: False):
+            return trees.leaves(rows)
+
+    quick = trees.leaves(rows)
+    assert trees._scan.fits(trees._bounds(rows))
+    assert torch.equal(quick, walked())
+    for few in (0, 1):
+        assert torch.equal(trees.leaves(rows[:few]), quick[:few])
+    # Once the nodes of a level differ, each is asked on its own.
+    with torch.no_grad():
+        trees.threshold.add_(torch.linspace(-0.2, 0.2, len(trees.threshold)).double())
+    moved = trees.leaves(rows)
+    assert not trees._scan.fits(trees._bounds(rows))
+    assert not torch.equal(quick, moved)
+    assert torch.equal(moved, walked())
+
+
+def test_trees_of_unequal_depth_and_without_splits() -> None:
+    X, y = DATASETS["missing"]()
+    parts = [
+        catboost.CatBoostRegressor(iterations=3, depth=depth, **QUIET).fit(X, y)
+        for depth in (2, 4, 1)
+    ]
+    constant = catboost.CatBoostRegressor(allow_const_label=True, **FEW).fit(X, np.ones(len(X)))
+    joint = catboost.sum_models([*parts, constant])
+    assert {len(splits) for splits in depths(joint)} >= {1, 2, 4}
+    check(joint, X)
+    check(constant, X)
 
 
 def depths(model: Any) -> Any:
@@ -489,8 +529,3 @@ def test_pools_of_numbers() -> None:
     model = catboost.train(pool, {"loss_function": "RMSE", **FEW}, logging_level="Silent")
     net = pg.to_torch(model)
     assert_close(net.predict(pool), model.predict(pool), EXACT)
-
-
-def test_catboost_is_not_imported_before_it_is_met() -> None:
-    code = "import sys, pipegrad; assert 'catboost' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ from types import FunctionType, ModuleType
 from typing import Any, Literal
 
 from .errors import ArgumentError
-from .registry import Expansion, Translation, dotted_name, lookup
+from .registry import Translation, dotted_name, lookup
 
 INPUT = "input"
 """Name of the raw input of a graph."""
@@ -264,7 +264,9 @@ class GraphBuilder:
         row = lookup(type(operator))
         if row is not None:
             _check_fitted(operator, path)
-        if isinstance(row, Expansion) and row.refuse(operator) is None:
+        if isinstance(row, Translation):
+            row = row.expansion(operator)
+        if row is not None and row.refuse(operator) is None:
             value = row.expand(operator, self, source, path, method)
             self.composites.append(Composite(path, source, method, value, operator))
             return value

@@ -198,6 +198,10 @@ class Translation:
         """Write the operator as a file of its own library; see `endings`."""
         raise NotImplementedError
 
+    def expansion(self, operator: Any) -> Expansion | None:
+        """How this operator unfolds if, of its class, it is one that stands for its parts."""
+        return None
+
     def smooth(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""
         return self.differentiable

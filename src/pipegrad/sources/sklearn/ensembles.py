@@ -17,6 +17,8 @@ from sklearn.tree import (
 )
 from torch import nn
 
+from ... import glue
+from ...graph import GraphBuilder, join
 from ...modules import (
     Binary,
     Head,
@@ -28,7 +30,7 @@ from ...modules import (
     TreeEnsemble,
     WeightedMedian,
 )
-from ...registry import Example, Objective, register
+from ...registry import Example, Expansion, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
@@ -46,8 +48,47 @@ def _not_trees(operator: Any) -> str | None:
     return None
 
 
+class AnyMembers(Expansion):
+    """The mean of what members that are no trees answer.
+
+    A classifier gives its predictions and probabilities; the mean of its members' decision
+    functions, which scikit-learn gives besides, is another sum of theirs.
+    """
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        classifies = hasattr(operator, "classes_")
+        asked = "predict_proba" if classifies else "predict"
+        checked = glue.Checked(operator, _checked)
+        source = builder.add(join(path, "checked"), checked, (source,))
+        values = []
+        members = zip(operator.estimators_, operator.estimators_features_, strict=True)
+        for number, (member, columns) in enumerate(members):
+            through, name = source, join(path, f"estimators_/{number}")
+            if not np.array_equal(columns, np.arange(operator.n_features_in_)):
+                picked = glue.Columns(np.asarray(columns))
+                through = builder.add(f"{name}/columns", picked, (source,))
+            values.append(builder.expand(member, through, name, asked))
+        joint = glue.Average("classification" if classifies else "regression")
+        value = builder.add(join(path, "average"), joint, tuple(values), method)
+        if method == "predict" and classifies:
+            value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
+        return value
+
+
+def _checked(operator: Any, X: Any) -> Any:
+    return validate(operator, X, sparse=True, finite=False)
+
+
+_ANY = AnyMembers()
+
+
 class Bagging(Averaged):
     """Trees on rows and columns drawn at random."""
+
+    def expansion(self, operator: Any) -> Expansion | None:
+        return None if self.refuse(operator) or _not_trees(operator) is None else _ANY
 
     def encode(self, operator: Any, X: Any) -> Any:
         # Each tree checks the columns that it was given, and these alone.
@@ -63,16 +104,17 @@ class Bagging(Averaged):
         return list(operator.estimators_features_)
 
     def refuse(self, operator: Any) -> str | None:
-        reason = _not_trees(operator)
-        if reason is not None or not hasattr(operator, "classes_"):
-            return reason
+        if not hasattr(operator, "classes_"):
+            return None
+        if not all(hasattr(member, "predict_proba") for member in operator.estimators_):
+            return "its members vote, since they give no probabilities"
         complete = all(len(t.classes_) == operator.n_classes_ for t in operator.estimators_)
-        return None if complete else "some of its trees did not see every class"
+        return None if complete else "some of its members did not see every class"
 
 
 @register("sklearn.ensemble.BaggingClassifier")
 class BaggingClassifier(Bagging):
-    """The mean of the trees' shares of classes."""
+    """The mean of its members' probabilities; trees are one module, others unfold."""
 
     data = "multiclass"
     examples = (
@@ -87,7 +129,7 @@ class BaggingClassifier(Bagging):
 
 @register("sklearn.ensemble.BaggingRegressor")
 class BaggingRegressor(Bagging):
-    """The mean of the trees' means."""
+    """The mean of its members' predictions; trees are one module, others unfold."""
 
     examples = (
         _SEVERAL,
