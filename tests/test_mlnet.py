@@ -42,7 +42,8 @@ NOTHING_TRAINS = {
     "more_expression_coalesce", "more_expression_double", "more_expression_integer",
     "more_expression_with", "more_hash_key", "more_hash_types", "more_key_value_long",
     "more_key_value_text", "more_map_integer", "more_map_key", "more_map_truth",
-    "more_missing_double", "more_nimbus_naive_bayes", "more_norms", "more_onehot_binary",
+    "more_missing_double", "more_nimbus_naive_bayes", "more_nimbus_scored_labels", "more_norms",
+    "more_onehot_binary",
     "more_onehot_types", "more_tree_featurizer",
 }  # fmt: skip
 # Where rounding of float32 is magnified: by cancellation near the middle of a distribution, by
