@@ -31,7 +31,7 @@ from pipegrad.sources.mlnet.model import read_model
 
 DATA = Path(__file__).parent / "data" / "mlnet"
 NAMES = sorted(path.stem for path in DATA.glob("*.zip"))
-NEEDS_DOTNET = {"text_featurize", "text_words"}
+NEEDS_DOTNET = {"text_featurize", "text_words", "more_nimbus_text", "more_text_tokens"}
 SERVED = [name for name in NAMES if name not in NEEDS_DOTNET]
 # Nothing that the output depends on can train.
 NOTHING_TRAINS = {
@@ -244,6 +244,19 @@ def test_text_is_refused_and_can_be_given():
         pg.to_torch(path_of("text_words")).columns(table_of("text_words"))
     table["t"] = list(wanted.pop("t"))
     assert_same_columns(net.columns(table), wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("more_nimbus_text", "t"), ("more_text_tokens", "ng")]
+)
+def test_what_net_leaves_of_text_can_be_given(name, column):
+    net, table, wanted = pg.to_torch(path_of(name)), table_of(name), expected_of(name)
+    with pytest.raises(pg.UntranslatableError, match=rf"'{column}'.*\.NET"):
+        net.predict(table)
+    table[column] = list(wanted[column])
+    made = net.columns(table)
+    assert {"Features" if "Features" in wanted else "F", "Score", "PredictedLabel"} <= set(made)
+    assert_same_columns(made, {name: values for name, values in wanted.items() if name in made})
 
 
 def test_figure_1_learns(tmp_path):

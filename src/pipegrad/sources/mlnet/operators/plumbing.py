@@ -210,7 +210,7 @@ def read_select(node: Node, builder: Builder) -> None:
     else:
         dropped = set(names)
         kept = [c for c in found if c.name not in dropped]
-    builder.schema = Schema(kept)
+    builder.schema = Schema(builder.bounded(kept))
 
 
 @transform("CHSCOLIF")
