@@ -27,7 +27,12 @@ TOLERANCE = 2e-6
 # Frequencies of a Cauchy distribution are large, and waves magnify rounding.
 LARGER = {"more_kernel_laplacian": 3e-5}
 # What .NET has to give to us: words and counts of words.
-GIVEN = {"text_featurize": ["t"], "text_words": ["w", "c", "ng", "ngt", "ngh"]}
+GIVEN = {
+    "text_featurize": ["t"],
+    "text_words": ["w", "c", "ng", "ngt", "ngh"],
+    "more_nimbus_text": ["t"],
+    "more_text_tokens": ["ng"],
+}
 SOFT = ["fasttree_regression", "fastforest_binary", "lightgbm_multiclass", "fasttree_categorical"]
 
 

@@ -31,7 +31,7 @@ from pipegrad.sources.mlnet.model import read_model
 
 DATA = Path(__file__).parent / "data" / "mlnet"
 NAMES = sorted(path.stem for path in DATA.glob("*.zip"))
-NEEDS_DOTNET = {"text_featurize", "text_words"}
+NEEDS_DOTNET = {"text_featurize", "text_words", "more_nimbus_text", "more_text_tokens"}
 SERVED = [name for name in NAMES if name not in NEEDS_DOTNET]
 # Nothing that the output depends on can train.
 NOTHING_TRAINS = {
@@ -42,7 +42,8 @@ NOTHING_TRAINS = {
     "more_expression_coalesce", "more_expression_double", "more_expression_integer",
     "more_expression_with", "more_hash_key", "more_hash_types", "more_key_value_long",
     "more_key_value_text", "more_map_integer", "more_map_key", "more_map_truth",
-    "more_missing_double", "more_nimbus_naive_bayes", "more_norms", "more_onehot_binary",
+    "more_missing_double", "more_nimbus_naive_bayes", "more_nimbus_scored_labels", "more_norms",
+    "more_onehot_binary",
     "more_onehot_types", "more_tree_featurizer",
 }  # fmt: skip
 # Where rounding of float32 is magnified: by cancellation near the middle of a distribution, by
@@ -243,6 +244,19 @@ def test_text_is_refused_and_can_be_given():
         pg.to_torch(path_of("text_words")).columns(table_of("text_words"))
     table["t"] = list(wanted.pop("t"))
     assert_same_columns(net.columns(table), wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("more_nimbus_text", "t"), ("more_text_tokens", "ng")]
+)
+def test_what_net_leaves_of_text_can_be_given(name, column):
+    net, table, wanted = pg.to_torch(path_of(name)), table_of(name), expected_of(name)
+    with pytest.raises(pg.UntranslatableError, match=rf"'{column}'.*\.NET"):
+        net.predict(table)
+    table[column] = list(wanted[column])
+    made = net.columns(table)
+    assert {"Features" if "Features" in wanted else "F", "Score", "PredictedLabel"} <= set(made)
+    assert_same_columns(made, {name: values for name, values in wanted.items() if name in made})
 
 
 def test_figure_1_learns(tmp_path):

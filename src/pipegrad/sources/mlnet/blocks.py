@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelFileError, WriteBackError
 from .archive import Archive
+from .kinds import split_text
 
 _MAGIC, _TAIL = b"ML\0MODEL", b"LEDOM\0LM"
 _HEADER = 0x100
@@ -164,7 +165,7 @@ class Block:
         if not inside or characters + characters_size > tail:
             raise self.fail("has strings that reach beyond it")
         ends = np.frombuffer(self.data, "<i8", table_size // 8, table)
-        wrong = ends[0] < 0 or ends[-1] != characters_size or (np.diff(ends) < 0).any()
+        wrong = ends[0] < 0 or ends[-1] != characters_size or (ends[1:] < ends[:-1]).any()
         if wrong or (ends % 2).any():
             raise self.fail("has strings that overlap")
         return int(characters + characters_size)
@@ -333,6 +334,32 @@ class Reader:
             return self.block.data[start : start + size].decode("utf-8")
         except UnicodeDecodeError:
             raise self.fail("has a string that is not text") from None
+
+    def vector(self) -> tuple[str, int]:
+        """Kind and length of the dense vector that follows, behind the name of its codec."""
+        size, inner = self.u1(), self.inline()
+        if size != 10 + len(inner) or self.u1():
+            raise self.fail(f"has a vector of {inner} that is not served")
+        rank, length = self.i4(), self.i4()
+        one, again, stored, indices = (self.i4() for _ in range(4))
+        if (rank, one, stored, indices) != (1, 1, -1, 0) or not 0 <= length == again:
+            raise self.fail("has a vector that is not stored densely, which is not served")
+        return inner, length
+
+    def texts(self, count: int) -> NDArray[Any]:
+        """So many texts that stand among the numbers: their ends, then their characters."""
+        if self.i4() != count:
+            raise self.fail("has another number of texts")
+        ends = self.array(count)
+        size = self.seven_bit()
+        start = self._take(size)
+        try:
+            found = split_text(self.block.data[start : start + size].decode("utf-8"), ends)
+        except UnicodeDecodeError:
+            found = None
+        if found is None:
+            raise self.fail("has texts that overlap")
+        return found
 
     def float_size(self, *allowed: int) -> int:
         """The size of a number, which most blocks begin with."""

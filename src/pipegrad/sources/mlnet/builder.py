@@ -134,6 +134,31 @@ class Builder:
             self._named.add(column.name)
         self.schema.add(columns)
 
+    def bounded(self, kept: list[Column]) -> list[Column]:
+        """Columns made of ones that need .NET and that are dropped: the table must have them.
+
+        So NimbusML's text featurizer ends: it drops the parts, and nobody but ML.NET has them.
+        """
+        values = {column.value for column in kept}
+        reasons = {
+            column.value: reason
+            for column in self.schema.columns
+            if column.value not in values
+            and (reason := getattr(self.steps[column.value].operator, "missing", ""))
+        }
+        for made in self.steps.values() if reasons else ():
+            why = next((reasons[name] for name in made.inputs if name in reasons), "")
+            if why and any(True for _ in made.operator.numbers()):
+                return kept  # what trains is worth more than a column less to ask for
+            if why:
+                reasons[made.name] = why
+        bound = [
+            self.raw(c.name, c.type, reasons[c.value]) if c.value in reasons else c for c in kept
+        ]
+        for name in reasons:
+            del self.steps[name]
+        return bound
+
     def step(
         self,
         operator: Operator,

@@ -10,6 +10,8 @@ from ...errors import ArgumentError
 from ...graph import INPUT, Graph, Step
 
 _SCORER = "Transforms.DatasetScorer"
+# Of the scorer behind a trainer: what it adds to the names of its columns.
+_SUFFIX = "Suffix"
 _COMBINERS = ("Transforms.ManyHeterogeneousModelCombiner", "Transforms.ModelCombiner")
 # What a predictor gives, by the last words of its name.
 _GIVES = {
@@ -55,7 +57,8 @@ class EntryPoint:
         """Names of the columns that it makes."""
         if self.trains:
             last = next((end for end in _GIVES if self.name.endswith(end)), "")
-            return list(_GIVES.get(last, ("Score",)))
+            suffix = self.options.get(_SUFFIX, "")
+            return [name + suffix for name in _GIVES.get(last, ("Score",))]
         return [str(column["Name"]) for column in self._columns()]
 
     def _columns(self) -> list[dict[str, Any]]:
@@ -108,10 +111,13 @@ def _content(points: list[EntryPoint]) -> dict[str, Any]:
         else:
             predictor = f"$predictor{number}"
             inputs = {**point.options, "TrainingData": data}
+            suffix = inputs.pop(_SUFFIX, None)
             nodes.append(_node(point.name, inputs, {"PredictorModel": predictor}))
             if not point.scored:
                 continue
             inputs = {"Data": data, "PredictorModel": predictor}
+            if suffix:
+                inputs[_SUFFIX] = suffix
             outputs = {"ScoredData": after, "ScoringTransform": model}
             nodes.append(_node(_SCORER, inputs, outputs))
             predictor = ""
@@ -138,7 +144,10 @@ def _points(content: dict[str, Any]) -> list[EntryPoint]:
             continue
         if name == _SCORER:
             place = trained[inputs["PredictorModel"]]
-            points[place] = EntryPoint(points[place].name, points[place].options, scored=True)
+            options = dict(points[place].options)
+            if inputs.get(_SUFFIX):
+                options[_SUFFIX] = str(inputs[_SUFFIX])
+            points[place] = EntryPoint(points[place].name, options, scored=True)
             continue
         if name.startswith("Trainers."):
             inputs.pop("TrainingData")

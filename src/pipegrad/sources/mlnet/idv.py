@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archive import Archive
-from .kinds import NUMBERS, ColumnType
+from .kinds import NUMBERS, ColumnType, split_text
 
 _HEADER = 0x100
 _MAGIC, _TAIL = b"CML\0DVB\0", b"\0BVD\0LMC"
@@ -179,18 +179,12 @@ class Table:
         while data[start] & 0x80 and start < len(data) - 1:
             start += 1
         try:
-            characters = data[start + 1 :].decode("utf-8").encode("utf-16-le", "surrogatepass")
+            texts = split_text(data[start + 1 :].decode("utf-8"), ends)
         except UnicodeDecodeError:
             raise self.fail("has texts that are not text") from None
-        # Ends count halves of UTF-16.
-        wrong = count != rows or (rows and (ends[0] < 0 or 2 * int(ends[-1]) > len(characters)))
-        if wrong or (np.diff(ends) < 0).any():
+        if count != rows or texts is None:
             raise self.fail("has texts that overlap")
-        starts = [0, *ends[:-1].tolist()]
-        texts = [characters[2 * a : 2 * b] for a, b in zip(starts, ends.tolist(), strict=True)]
-        out = np.empty(rows, dtype=object)
-        out[:] = [text.decode("utf-16-le", "surrogatepass") for text in texts]
-        return out
+        return texts
 
 
 def _key_count(parameters: bytes) -> int:

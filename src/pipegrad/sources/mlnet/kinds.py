@@ -77,6 +77,19 @@ class ColumnType:
         return known[values.astype(int)]
 
 
+def split_text(text: str, ends: NDArray[np.int32]) -> NDArray[Any] | None:
+    """Texts that stand one behind the other; ends count halves of UTF-16. None if they overlap."""
+    halves = text.encode("utf-16-le", "surrogatepass")
+    starts = [0, *ends[:-1].tolist()]
+    wrong = len(ends) and (ends[0] < 0 or 2 * int(ends[-1]) > len(halves))
+    if wrong or (ends[1:] < ends[:-1]).any():
+        return None
+    out = np.empty(len(ends), dtype=object)
+    for i, (a, b) in enumerate(zip(starts, ends.tolist(), strict=False)):
+        out[i] = halves[2 * a : 2 * b].decode("utf-16-le", "surrogatepass")
+    return out
+
+
 SINGLE = ColumnType("Single")
 BOOLEAN = ColumnType("Boolean")
 TEXT = ColumnType("TextSpan")

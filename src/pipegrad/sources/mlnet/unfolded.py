@@ -130,9 +130,12 @@ class _Writer:
         label = step.operator.entry.label
         if label:
             own["LabelColumnName"] = label
-        options = {**own, **options, "NormalizeFeatures": "No"}
-        self.found.append((step.name, f"Trainers.{name}", {}, options))
         parts = [s for s in self.graph if s.name == step.name or s.operator.entry.of == step.name]
+        options = {**own, **options, "NormalizeFeatures": "No"}
+        scores = [c for s in parts if (c := s.operator.entry.column).startswith("Score_")]
+        if scores:
+            options["Suffix"] = scores[0].removeprefix("Score")
+        self.found.append((step.name, f"Trainers.{name}", {}, options))
         for part in parts:
             if part.operator.entry.column:
                 self.visible[part.operator.entry.column] = part.name

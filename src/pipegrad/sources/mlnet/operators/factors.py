@@ -158,7 +158,7 @@ def _additive(node: Node, features: int) -> Additive:
         of[shape] = feature
     reader.done()
     for one in bounds:
-        if not len(one) or not (np.diff(one) > 0).all():
+        if not len(one) or not (one[1:] > one[:-1]).all():
             raise reader.fail("has bounds that do not rise")
     if (of < 0).any():
         raise reader.fail("has shapes of no feature")

@@ -93,17 +93,15 @@ _FORMATS = {"Single": "<f4", "Double": "<f8"}
 
 
 def _fill(reader: Reader) -> Numbers:
-    codec, size = reader.inline(), reader.u1()
-    if codec in _FORMATS and size == 0:
-        return reader.numbers(1, _FORMATS[codec])
-    inner = reader.inline() if codec == "VBuffer" else ""
-    if inner not in _FORMATS or size != 10 + len(inner) or reader.u1():
-        raise reader.fail(f"replaces values of {inner or codec}, which is not served")
-    rank, size = reader.i4(), reader.i4()
-    one, again, stored, indices = (reader.i4() for _ in range(4))
-    if (rank, one, stored, indices) != (1, 1, -1, 0) or size != again:
-        raise reader.fail("has fill values that are not stored densely, which is not served")
-    return reader.numbers(size, _FORMATS[inner])
+    codec = reader.inline()
+    size = 1
+    if codec == "VBuffer":
+        codec, size = reader.vector()
+    elif reader.u1():
+        raise reader.fail(f"replaces values of {codec}, which is not served")
+    if codec not in _FORMATS:
+        raise reader.fail(f"replaces values of {codec}, which is not served")
+    return reader.numbers(size, _FORMATS[codec])
 
 
 @transform("NAIND TF")
@@ -205,7 +203,7 @@ def _binning(node: Node, width: int) -> tuple[Operator, int]:
     if differ(len(bounds), width):
         raise reader.fail(f"normalises {len(bounds)} slots of {width}")
     for one in bounds:
-        if not len(one) or not (np.diff(one) > 0).all() or one[-1] != np.inf:
+        if not len(one) or not (one[1:] > one[:-1]).all() or one[-1] != np.inf:
             raise reader.fail("has bounds that do not rise to infinity")
     return Binning(bounds=bounds, fix_zero=fix_zero), len(bounds)
 

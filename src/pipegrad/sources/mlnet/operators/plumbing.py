@@ -210,7 +210,21 @@ def read_select(node: Node, builder: Builder) -> None:
     else:
         dropped = set(names)
         kept = [c for c in found if c.name not in dropped]
-    builder.schema = Schema(kept)
+    builder.schema = Schema(builder.bounded(kept))
+
+
+@transform("CHSCOLIF")
+def read_choice(node: Node, builder: Builder) -> None:
+    """Columns to keep or to drop, by their places."""
+    reader = node.block.reader()
+    drop, places = reader.flag(), reader.counted().tolist()
+    reader.done()
+    found = builder.schema.columns
+    if not all(0 <= place < len(found) for place in places):
+        raise node.block.fail("chooses columns that are not there")
+    if drop:
+        places = sorted(set(range(len(found))) - set(places))
+    builder.schema = Schema([found[place] for place in places])
 
 
 @transform("CONVERTF", versions=(0x00010003, 0x00010004))

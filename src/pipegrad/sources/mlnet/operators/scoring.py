@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..blocks import Numbers
-from ..kinds import BOOLEAN, SINGLE, ColumnType, key_type
+from ..kinds import BOOLEAN, NUMBERS, SINGLE, ColumnType, key_type
 from ..schema import Column
 from ._base import Entry, Operator, Predictor, read_calibrator, read_predictor, transform
 from .calibrators import Platt
@@ -224,6 +224,14 @@ def read_binary_scorer(node: Node, builder: Builder) -> None:
     _scorer(node, builder, suffix, roles, threshold=threshold, by=by)
 
 
+@transform("MULCLSCR", "CLSTRSCR", versions=(0x00010001, 0x00010002, 0x00010003))
+def read_multiclass_scorer(node: Node, builder: Builder) -> None:
+    """A predictor of several classes or clusters in the middle of an entry-point graph."""
+    reader = node.block.reader()
+    suffix, roles = reader.text() or "", _roles(reader)
+    _scorer(node, builder, suffix, roles)
+
+
 @transform("GNRICSCR", versions=(0x00010001, 0x00010002, 0x00010003, 0x00010004))
 def read_generic_scorer(node: Node, builder: Builder) -> None:
     """Another predictor in the middle of an entry-point graph."""
@@ -243,11 +251,31 @@ def _scorer(
     if "Feature" not in wanted:
         raise node.block.fail("names no column of features")
     features = builder.see(wanted["Feature"], where=node.path)
-    inner = node.child("SchemaBindableMapper").child("Predictor")
+    inner, labels = _bound(node)
     predictor = read_predictor(inner, features.type.width)
+    if labels is not None and len(labels) == predictor.classes:
+        predictor.labels = labels
     names = ("PredictedLabel" + suffix, "Score" + suffix, "Probability" + suffix)
     target = wanted.get("Label")
     builder.predict(node, predictor, (features,), target=target, names=names, **options)
+
+
+def _bound(node: Node) -> tuple[Node, Any]:
+    """The predictor of a scorer, and the names of its labels where wrappers have them."""
+    mapper, labels = node.child("SchemaBindableMapper"), None
+    while mapper.block.signature == "LABNAMBM":
+        labels = _labels(mapper.block.reader())
+        mapper = mapper.child("InnerMapper")
+    return mapper.child("Predictor"), labels
+
+
+def _labels(reader: Any) -> Any:
+    if reader.inline() != "VBuffer":
+        return None
+    codec, count = reader.vector()
+    if codec == "TextSpan":
+        return reader.texts(count)
+    return reader.array(count, np.dtype(NUMBERS[codec]).str) if codec in NUMBERS else None
 
 
 def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predictor]:

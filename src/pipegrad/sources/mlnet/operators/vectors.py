@@ -118,7 +118,7 @@ def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
         if count != rows * width or len(columns):
             raise reader.fail("has weights for other slots")
     else:
-        steps = np.diff(starts)
+        steps = starts[1:].astype(np.int64) - starts[:-1]
         if len(starts) != rows + 1 or starts[0] or starts[-1] != count or (steps < 0).any():
             raise reader.fail("has rows of weights that do not follow each other")
         if len(columns) != count or not ((columns >= 0) & (columns < width)).all():

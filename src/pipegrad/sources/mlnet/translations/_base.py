@@ -41,7 +41,8 @@ class MLNetTranslation(Translation):
 def single(values: ArrayLike | Numbers) -> Tensor:
     """A tensor of float32 in memory of its own."""
     array = values.values if isinstance(values, Numbers) else values
-    return to_tensor(np.asarray(array).astype(np.float32))
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+        return to_tensor(np.asarray(array).astype(np.float32))
 
 
 def put(numbers: Numbers | None, tensor: Tensor | None) -> None:

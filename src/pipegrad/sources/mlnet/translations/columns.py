@@ -139,8 +139,7 @@ class CategoryNumber(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: categories.CategoryNumber) -> nn.Module:
-        with np.errstate(over="ignore"):
-            return KeyNumber(single(operator.values))
+        return KeyNumber(single(operator.values))
 
 
 @register(f"{_AT}.expression.Expression")
