@@ -334,12 +334,17 @@ class Routing(Module):
     def _walk(self, x: Tensor, bounds: Tensor, at: Tensor, steps: int) -> Tensor:
         """From node to node, all trees at once; at a leaf nothing compares and all stay."""
         rows, trees = x.shape[0], self._start.shape[0]
-        short = not _captured() and x.numel() < _LARGE
-        offset = torch.arange(rows, device=x.device) * x.shape[1]
-        offset = offset.to(torch.int32 if short else torch.int64)[:, None]
-        offset, cells = offset.expand(rows, trees).reshape(-1), x.reshape(-1)
+        if not steps:
+            return self._leaf_at.index_select(0, at).view(rows, trees)
+        cells, offset = x.reshape(-1), None
+        if _captured() or rows != 1:
+            short = not _captured() and x.numel() < _LARGE
+            offset = torch.arange(rows, device=x.device) * x.shape[1]
+            offset = offset.to(torch.int32 if short else torch.int64)[:, None]
+            offset = offset.expand(rows, trees).reshape(-1)
         for _ in range(steps):
-            value = cells.index_select(0, self._column.index_select(0, at) + offset)
+            cell = self._column.index_select(0, at)
+            value = cells.index_select(0, cell if offset is None else cell + offset)
             left = value <= bounds.index_select(0, at)
             if self.category_width is not None:
                 chosen = self._category_width.index_select(0, at) > 0
@@ -358,12 +363,16 @@ class Routing(Module):
             chosen = self._category_width[:size] > 0
             left = torch.where(chosen, ~self._goes_right(at, value), left)
         after = (self._right[:size] + left).view(-1)
+        at = self._begin(x)
+        if rows == 1:
+            for _ in range(steps):
+                at = after.index_select(0, at)
+            return at
         # One long list for all rows, so that each step is a single look-up.
         offset = (torch.arange(rows, device=x.device) * size).to(after.dtype)
         offset = offset[:, None].expand(rows, self._start.shape[0]).reshape(-1)
-        at = self._begin(x)
         for _ in range(steps):
-            at = after.index_select(0, at + offset if rows > 1 else at)
+            at = after.index_select(0, at + offset)
         return at
 
     def _goes_right(self, at: Tensor, value: Tensor) -> Tensor:

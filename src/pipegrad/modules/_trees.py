@@ -204,7 +204,7 @@ class TreeEnsemble(SoftTrees):
 
     def _hard(self, x: Tensor) -> Tensor:
         bounds, table = self._bounds(x), self.leaf_table()
-        if _captured():
+        if _captured() or x.shape[0] == 1:
             return self._finish(self._total(self._route(x, bounds), x, table))
         threads = threads_for(x, bounds, table)
         parts = [(part,) for part in x.split(self._rows(x, threads))]
