@@ -156,7 +156,7 @@ def test_symmetric_trees_go_the_ways_of_others() -> None:
     rows = some.repeat(50, 1)  # few rows go another way
 
     def walked() -> torch.Tensor:
-        with mock.patch.object(trees._scan, "fits", lambda bounds: False):
+        with mock.patch.object(trees._scan, "fits", return_value=False):
             return trees.leaves(rows)
 
     quick = trees.leaves(rows)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,11 @@ def test_all_lists_name_what_exists(name):
     assert not missing
 
 
+@pytest.mark.filterwarnings("ignore:The rows that validate:pipegrad.PipegradWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    for file in (ROOT / "tests" / "data" / "mlnet").glob("figure1*"):
+        shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     text = (ROOT / page).read_text("utf-8")
