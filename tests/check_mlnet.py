@@ -33,7 +33,13 @@ GIVEN = {
     "more_nimbus_text": ["t"],
     "more_text_tokens": ["ng"],
 }
-SOFT = ["fasttree_regression", "fastforest_binary", "lightgbm_multiclass", "fasttree_categorical"]
+SOFT = [
+    "more_nimbus_lightgbm_missing",
+    "fasttree_regression",
+    "fastforest_binary",
+    "lightgbm_multiclass",
+    "fasttree_categorical",
+]
 
 
 @pytest.fixture(scope="session")
