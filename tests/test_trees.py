@@ -165,6 +165,29 @@ def test_all_nodes_at_once_or_one_after_the_other(leaves, dtype):
     assert_allclose(module(torch.from_numpy(x)).detach(), model.predict(x), rtol=1e-12)
 
 
+@pytest.mark.parametrize("labels", ["numbers", "words"])
+def test_several_targets(labels):
+    y = np.column_stack([np.digitize(Y, [0, 1, 2]), X[:, 0] > 0])
+    if labels == "words":
+        y = np.array(["ant", "bee", "cat", "dog"])[y.astype(int)]
+    for kind in (tree.DecisionTreeClassifier, ensemble.RandomForestClassifier):
+        model = kind(max_depth=4, random_state=0).fit(X[:200], y[:200])
+        net = pg.to_torch(model)
+        assert_array_equal(net.predict(X), model.predict(X))
+        assert net.predict(X).dtype == model.predict(X).dtype
+        ours, theirs = net.predict_proba(X), model.predict_proba(X)
+        assert isinstance(ours, list)
+        for mine, other in zip(ours, theirs, strict=True):
+            assert_allclose(mine, other, rtol=1e-12)
+        assert [list(c) for c in net.classes_] == [list(c) for c in model.classes_]
+        with pytest.warns(pg.PipegradWarning):
+            net.fit(X[:200], y[:200], epochs=2)
+        with pytest.raises(pg.ArgumentError, match="needs 2 columns"):
+            net.fit(X[:200], y[:200, 0], epochs=2)
+        better = pg.FineTuner(kind(max_depth=4, random_state=0), epochs=5, random_state=0)
+        assert_array_equal(better.fit(X, y).predict(X).shape, y.shape)
+
+
 # -- where others are silently wrong ---------------------------------------------------------------
 
 

@@ -164,8 +164,10 @@ class PipelineModule(nn.Module):
     # -- what the source answers -------------------------------------------------------------
 
     @property
-    def classes_(self) -> NDArray[Any]:
-        """Labels of the classes, in the user's own kind."""
+    def classes_(self) -> Any:
+        """Labels of the classes, in the user's own kind; a list for several targets."""
+        if self.head is not None and self.head.task == "several":
+            return list(self.source.classes_)
         if self.head is None or self.head.task != "classification":
             raise AttributeError(f"{type(self.source).__name__} has no classes_")
         return np.asarray(self.source.classes_)
@@ -194,21 +196,25 @@ class PipelineModule(nn.Module):
         answer = self.head.predict(self._score(X)).cpu().numpy()
         if self.head.task == "classification":
             return self.classes_[answer]
+        if self.head.task == "several":
+            columns = zip(self.classes_, answer.T, strict=True)
+            first = self.classes_[0].dtype
+            return np.column_stack([labels[place].astype(first) for labels, place in columns])
         if self.head.task == "clustering":
             return answer.astype(np.int32)
         return self._decode_target(answer)
 
     @available_if(_answers("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Class probabilities (n, classes), in the order of ``classes_``."""
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
         assert self.head is not None
-        return self.head.predict_proba(self._score(X)).cpu().numpy()
+        return _arrays(self.head.predict_proba(self._score(X)))
 
     @available_if(_answers("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the class probabilities (n, classes)."""
         assert self.head is not None
-        return self.head.predict_log_proba(self._score(X)).cpu().numpy()
+        return _arrays(self.head.predict_log_proba(self._score(X)))
 
     @available_if(_answers("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
@@ -266,7 +272,9 @@ class PipelineModule(nn.Module):
         """
         like = self._like()
         if self.head is not None and self.head.task == "classification":
-            return torch.as_tensor(self._class_indices(y), device=like.device)
+            return torch.as_tensor(_places(y, self.classes_), device=like.device)
+        if self.head is not None and self.head.task == "several":
+            return torch.as_tensor(self._several_places(y), device=like.device)
         values = np.array(y, dtype=np.float64)
         if self.graph.target is not None:
             values = self._transformed_target(values)
@@ -274,16 +282,12 @@ class PipelineModule(nn.Module):
             raise ArgumentError("y contains NaN or infinity.")
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
-    def _class_indices(self, y: Any) -> NDArray[np.int64]:
-        labels = np.asarray(y).ravel()
-        place = {label: i for i, label in enumerate(self.classes_.tolist())}
-        unseen = sorted({str(v) for v in labels.tolist() if v not in place})
-        if unseen:
-            raise ArgumentError(
-                f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
-                f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
-            )
-        return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+    def _several_places(self, y: Any) -> NDArray[np.int64]:
+        table, classes = np.asarray(y), self.classes_
+        if table.ndim != 2 or table.shape[1] != len(classes):
+            raise ArgumentError(f"y has shape {table.shape}; it needs {len(classes)} columns.")
+        columns = zip(table.T, classes, strict=True)
+        return np.column_stack([_places(column, labels) for column, labels in columns])
 
     def _transformed_target(self, y: NDArray[Any]) -> NDArray[Any]:
         column = y.reshape(-1, 1) if y.ndim == 1 else y
@@ -351,6 +355,25 @@ def _key(name: str) -> str:
     # ModuleDict takes neither dots nor the names of its own attributes; "%" alone marks the latter.
     key = name.replace("%", "%25").replace(".", "%2E")
     return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
+
+
+def _arrays(answer: Tensor | list[Tensor]) -> Any:
+    if isinstance(answer, list):
+        return [part.cpu().numpy() for part in answer]
+    return answer.cpu().numpy()
+
+
+def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
+    """The place of each label among the classes."""
+    labels = np.asarray(y).ravel()
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    unseen = sorted({str(v) for v in labels.tolist() if v not in place})
+    if unseen:
+        raise ArgumentError(
+            f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
+            f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
+        )
+    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def _check_finite(step: Step, inputs: list[Any]) -> None:

@@ -95,6 +95,12 @@ def _multilabel() -> tuple[Any, Any]:
     return X, np.column_stack([s > 0, s + X[:, 0] > 0, X[:, 3] > 0]).astype(int)
 
 
+def _several() -> tuple[Any, Any]:
+    X = _features()
+    s = _signal(X)
+    return X, np.column_stack([np.digitize(s, [-0.6, 0.6]) + 3, s + X[:, 0] > 0, X[:, 3] > 0])
+
+
 def _sparse() -> tuple[Any, Any]:
     X = sparse.random(ROWS, 12, density=0.3, format="csr", random_state=0, dtype=np.float64)
     X.data += 0.1
@@ -203,6 +209,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "positive": _positive,
     "multioutput": _multioutput,
     "multilabel": _multilabel,
+    "several": _several,
     "sparse": _sparse,
     "sparse_multiclass": _sparse_multiclass,
     "missing": _missing,
@@ -385,10 +392,11 @@ def learned(operator: Any) -> dict[str, Any]:
 
 
 def answers(operator: Any, X: Any) -> dict[str, Any]:
-    """What the operator answers to each method that it has."""
+    """What the operator answers to each method that it has; a list of tables side by side."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
+    found = {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
     if isinstance(operator, PipelineModule):
         return found
     # An operator that both predicts and transforms is translated as a predictor.

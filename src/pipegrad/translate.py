@@ -252,7 +252,8 @@ def _modules(graph: Graph, splits: Splits) -> dict[str, nn.Module]:
 
 def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
     classes = None
-    if step.method == "predict" and hasattr(step.operator, "classes_"):
+    single = head.task == "classification"
+    if step.method == "predict" and single and hasattr(step.operator, "classes_"):
         labels = np.asarray(step.operator.classes_)
         classes = torch.from_numpy(labels.astype(np.float64))
     return Predictor(body, head, step.method, classes)

@@ -272,9 +272,15 @@ def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon:
     return squared_epsilon_insensitive(score, signs(score, target), epsilon)
 
 
-@_loss("class")
-def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
-    """The score is the table of probabilities itself; zeros are raised to the smallest step."""
+@_loss("class", counts=())
+def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
+    """The score is the table of probabilities itself; zeros are raised to the smallest step.
+
+    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    """
+    if counts:
+        parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
+        return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
     chosen = score.gather(1, target[:, None]).squeeze(1)
     return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
 

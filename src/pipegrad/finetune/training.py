@@ -331,7 +331,7 @@ def _weigh(
         return Criterion(function, name=name), weights
     like = ones(net, 1)
     targets = [t for t in data.targets if t is not None]
-    labels = net.classes_ if task == "classification" else None
+    labels = net.classes_ if task in ("classification", "several") else None
     own, table = class_weights(objective, torch.cat(targets), index, labels, task)
     if own is not None:
         parts = own.to(like).split([len(t) for t in targets])

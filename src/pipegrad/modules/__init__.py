@@ -20,6 +20,7 @@ from ._heads import (
     Outliers,
     Probabilities,
     Raw,
+    SeveralTargets,
     Share,
     Votes,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "Routed",
     "RowNorm",
     "Select",
+    "SeveralTargets",
     "Share",
     "Simplex",
     "SparseProjection",

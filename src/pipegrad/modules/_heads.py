@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ._base import Module
 
-Task = Literal["regression", "classification", "multilabel", "clustering"]
+Task = Literal["regression", "classification", "multilabel", "several", "clustering"]
 Link = Literal[
     "identity", "log", "logistic", "softmax", "softplus", "signed_square", "sign", "largest"
 ]
@@ -360,6 +360,40 @@ class Probabilities(Head):
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, classes)."""
         return score
+
+
+class SeveralTargets(Head):
+    """Several targets with classes of their own: the score holds all their probabilities.
+
+    Parameters
+    ----------
+    counts : tuple of int
+        Numbers of classes.
+    """
+
+    task: Task = "several"
+    responses = ("predict", "predict_proba", "predict_log_proba")
+
+    def __init__(self, counts: tuple[int, ...]) -> None:
+        super().__init__()
+        self.counts = counts
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n, targets)."""
+        return torch.stack([part.argmax(1) for part in score.split(self.counts, 1)], 1)
+
+    def predict_proba(self, score: Tensor) -> Any:
+        """Probabilities (n, classes) of each target, a list."""
+        return list(score.split(self.counts, 1))
+
+    def predict_log_proba(self, score: Tensor) -> Any:
+        """Logarithms of the probabilities of each target, a list."""
+        return [torch.log(part) for part in score.split(self.counts, 1)]
+
+    def features(self, score: Tensor) -> Tensor:
+        """The probabilities of all targets; of two classes, the second's alone."""
+        parts = score.split(self.counts, 1)
+        return torch.cat([p[:, 1:] if p.shape[1] == 2 else p for p in parts], 1)
 
 
 class Votes(Head):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from ...modules import Head, Mean, Probabilities, TreeEnsemble
+from ...modules import Head, Mean, Probabilities, SeveralTargets, TreeEnsemble
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
@@ -52,11 +52,6 @@ class Trees(SklearnTranslation):
         """The columns that each tree was given; None for all."""
         return None
 
-    def refuse(self, operator: Any) -> str | None:
-        if isinstance(getattr(operator, "n_classes_", None), list | np.ndarray):
-            return "a classifier of several targets has no module yet"
-        return None
-
 
 class Averaged(Trees):
     """One tree, or the mean of many: leaves hold means, or the shares of classes."""
@@ -77,12 +72,15 @@ class Averaged(Trees):
         flat = flatten_trees(parts, self.columns(operator))
         values = self.values(operator)
         classifies = hasattr(operator, "classes_")
+        counts = class_counts(operator) if classifies else ()
+        if classifies:
+            values = values[:, _known_classes(counts)][:, None]
         return TreeEnsemble(
             **flat.structure,
             leaf_values=to_tensor(values.reshape(len(values), -1)),
             single=True,
             average=len(parts) > 1,
-            probabilities=(values.shape[2],) if classifies else None,
+            probabilities=counts if classifies else None,
             positive=not classifies and self.criterion(operator) == "poisson",
             squeeze=not classifies and values.shape[1] == 1,
         )
@@ -92,7 +90,12 @@ class Averaged(Trees):
         return leaf_values([tree.tree_ for tree in self.trees(operator)])
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
-        values = to_array(module.leaf_table(), self.values(operator))
+        values = self.values(operator).copy()
+        if hasattr(operator, "classes_"):
+            known = _known_classes(class_counts(operator))
+            values[:, known] = to_array(module.leaf_table(), values[:, known])
+        else:
+            values = to_array(module.leaf_table(), values)
         write_trees(module, [tree.tree_ for tree in self.trees(operator)], values)
 
     def criterion(self, operator: Any) -> str:
@@ -100,14 +103,19 @@ class Averaged(Trees):
         return str(self.trees(operator)[0].criterion)
 
     def head(self, operator: Any) -> Head:
-        return Probabilities(log=True) if hasattr(operator, "classes_") else Mean()
+        if not hasattr(operator, "classes_"):
+            return Mean()
+        counts = class_counts(operator)
+        return Probabilities(log=True) if len(counts) == 1 else SeveralTargets(counts)
 
     def objective(self, operator: Any) -> Objective:
         if hasattr(operator, "classes_"):
             tree = self.trees(operator)[0]
             weight = getattr(operator, "class_weight", tree.class_weight)
             weight = "balanced" if weight == "balanced_subsample" else weight
-            return Objective("negative_log_likelihood", {}, weight)
+            counts = class_counts(operator)
+            options = {"counts": counts} if len(counts) > 1 else {}
+            return Objective("negative_log_likelihood", options, weight)
         criterion = self.criterion(operator)
         if criterion == "poisson":
             return Objective("tweedie", {"power": 1.0, "link": "identity"})
@@ -120,6 +128,16 @@ def since_1_6(examples: tuple[Any, ...]) -> tuple[Any, ...]:
         replace(e, since="1.6") if isinstance(e, Example) and "missing" in str(e.data) else e
         for e in examples
     )
+
+
+def class_counts(operator: Any) -> tuple[int, ...]:
+    """Number of classes of each target."""
+    return tuple(int(count) for count in np.atleast_1d(operator.n_classes_))
+
+
+def _known_classes(counts: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which entries of (targets, classes) stand for a class."""
+    return np.arange(max(counts)) < np.array(counts)[:, None]
 
 
 _DEPTH = {"max_depth": 4, "random_state": 0}
@@ -150,6 +168,8 @@ class TreeClassifier(OneTree):
         Example({"monotonic_cst": [1, 0, 0, 0, 0, -1], **_DEPTH}, data="binary"),
         Example(_DEPTH, data="sparse_multiclass"),
         Example(_DEPTH, data="missing_binary"),
+        Example(_DEPTH, data="several"),
+        Example({"class_weight": "balanced", **_DEPTH}, data="several"),
     )
 
 
@@ -202,6 +222,7 @@ class ForestClassifier(Averaged):
         Example({**_FEW, "class_weight": "balanced"}, data="binary_strings"),
         Example(_FEW, data="sparse_multiclass"),
         Example(_FEW, data="missing_binary"),
+        Example({**_FEW, "max_depth": 4}, data="several"),
     )
 
 
