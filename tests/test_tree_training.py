@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import ensemble, tree
@@ -14,6 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from pipegrad.finetune import _trees, training
@@ -24,6 +26,9 @@ TRAIN, VALID, TEST = slice(0, 400), slice(400, 650), slice(650, 900)
 LABELS = np.digitize(Y, np.quantile(Y, [0.3, 0.7]))
 SOFT = ["soft", "straight-through"]
 SMALL = {"n_estimators": 8, "random_state": 0}
+# Later versions know no other algorithm.
+OLD = parse_version(sklearn.__version__) < parse_version("1.6")
+VOTES = {**SMALL, "algorithm": "SAMME"} if OLD else SMALL
 
 MODELS = [
     (tree.DecisionTreeRegressor(max_depth=4), Y),
@@ -36,7 +41,7 @@ MODELS = [
     (ensemble.HistGradientBoostingRegressor(max_iter=8), Y),
     (ensemble.HistGradientBoostingClassifier(max_iter=4), LABELS),
     (ensemble.AdaBoostRegressor(**SMALL), Y),
-    (ensemble.AdaBoostClassifier(tree.DecisionTreeClassifier(max_depth=2), **SMALL), LABELS),
+    (ensemble.AdaBoostClassifier(tree.DecisionTreeClassifier(max_depth=2), **VOTES), LABELS),
     (ensemble.BaggingRegressor(tree.DecisionTreeRegressor(max_depth=4), **SMALL), Y),
     (make_pipeline(ensemble.RandomTreesEmbedding(max_depth=3, **SMALL), Ridge()), Y),
 ]
