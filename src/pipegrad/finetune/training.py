@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._loader import Rows
     from ._loop import Trainer
 
-_BATCH_ROWS = 256
+_BATCH_ROWS, _LARGEST_BATCH = 256, 1024
 _PROBED_ROWS = 16
 
 
@@ -106,7 +106,8 @@ def fit(
     epochs : int
         Largest number of passes over the rows that train.
     batch_size : int or "auto"
-        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256.
+        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256, or 1,024 of more than
+        30,000 rows.
     lr : float, optional
         Learning rate, given to ``optim`` as ``lr=``: the same for all parameters.
     anchor : float
@@ -426,8 +427,9 @@ def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, 
         return int(wanted)
     if isinstance(optimizer, torch.optim.LBFGS):
         return count
-    # Small data: enough steps in an epoch to get anywhere.
-    return max(1, min(_BATCH_ROWS, max(32, count // 16)))
+    # Small data: enough steps in an epoch to get anywhere. Large data: no more than it needs.
+    most = min(max(_BATCH_ROWS, count // 128), _LARGEST_BATCH)
+    return max(1, min(most, max(32, count // 16)))
 
 
 @contextlib.contextmanager
