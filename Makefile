@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest check format docs benchmarks clean
+.PHONY: help demo test test-oldest test-mlnet check format docs benchmarks clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -27,6 +27,11 @@ test: $(VENV)/.installed-test  ## Run the tests, the examples in docstrings and 
 
 test-oldest:  ## Run the tests with the oldest scikit-learn that is served
 	@$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+# The build of ML.NET inside of NimbusML's last wheel, without .NET: see tests/mlnet_runtime.py.
+test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrote (Linux on x86-64; 850 MB of packages)
+	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
+	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/check_mlnet.py
 
 check: $(VENV)/.installed-dev  ## Run every check: style, types, the direction of imports, tests
 	$(BIN)/ruff check .
@@ -49,7 +54,7 @@ benchmarks: $(VENV)/.installed-test  ## Measure what the design promises
 	done
 
 clean:  ## Remove the virtual environment and what was built
-	rm -rf $(VENV) .venv-oldest build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-mlnet build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ MODULES = [
     for _, name, _ in pkgutil.walk_packages(pipegrad.__path__, "pipegrad.")
     if not any(part.startswith("_") for part in name.split("."))
 ]
-README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 
 
 def public_names() -> list[str]:
@@ -86,11 +87,16 @@ def test_all_lists_name_what_exists(name):
     assert not missing
 
 
-def test_readme_code_runs(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore:The rows that validate:pipegrad.PipegradWarning")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    for file in (ROOT / "tests" / "data" / "mlnet").glob("figure1*"):
+        shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "readme"}
-    for block in README:
-        exec(compile(block, "README.md", "exec"), names)
+    names: dict[str, object] = {"__name__": "page"}
+    text = (ROOT / page).read_text("utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, page, "exec"), names)
 
 
 def test_the_version_is_the_same_everywhere():
@@ -98,8 +104,8 @@ def test_the_version_is_the_same_everywhere():
     assert f'version = "{pipegrad.__version__}"' in text
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_inside_the_repository_lead_somewhere(document):
-    text = (ROOT / document).read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-        assert (ROOT / target).exists(), f"{document} links to {target}"
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), f"{document} links to {target}"

@@ -54,6 +54,8 @@ def test_why_missing_tells_the_ledger_reason() -> None:
 
 
 def test_the_page_of_operators_is_up_to_date() -> None:
+    for library in ("catboost", "lightgbm", "xgboost"):
+        pytest.importorskip(library)  # the page lists their rows as well
     folder = Path(__file__).parents[1] / "docs"
     spec = importlib.util.spec_from_file_location("make_table", folder / "make_table.py")
     assert spec is not None

@@ -3,6 +3,7 @@
 from .errors import (
     ArgumentError,
     DivergedError,
+    ModelFileError,
     PipegradError,
     PipegradWarning,
     RegistrationError,
@@ -27,6 +28,7 @@ __all__ = [
     "FineTuner",
     "Graph",
     "Inspection",
+    "ModelFileError",
     "Objective",
     "PipegradError",
     "PipegradWarning",

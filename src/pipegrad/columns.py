@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph, translation
-from .modules import Block, SparseRows
+from .modules import Block, Routed, SparseRows
 
 
 class Encoded:
@@ -24,11 +23,12 @@ class Encoded:
 
     Parameters
     ----------
-    blocks : mapping of str to Tensor or SparseRows
-        Blocks by the name of the door through which they enter; all have the same rows.
+    blocks : mapping of str to Tensor, SparseRows or Routed
+        Blocks by the name of the door through which they enter; all have the same rows. One named
+        ``">step"`` stands for the whole input of that step.
     """
 
-    def __init__(self, blocks: Mapping[str, Block]) -> None:
+    def __init__(self, blocks: Mapping[str, Block | Routed]) -> None:
         self.blocks = dict(blocks)
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Encoded:
         return Encoded({name: block.to(*args, **kwargs) for name, block in self.blocks.items()})
 
 
-def _pick(block: Block, index: Any) -> Block:
+def _pick(block: Block | Routed, index: Any) -> Block | Routed:
     if isinstance(block, SparseRows):
         return block.take(index)
     return block[index] if isinstance(index, slice) else block.index_select(0, index)
@@ -64,24 +64,34 @@ class HostPart:
         self.host = {step.name for step in graph if step.status == "host"}
         self.doors = _doors(graph, self.host)
         self._whole = _whole_composites(graph, self.host)
+        self._needed = graph.ancestors(graph.output)
 
-    def run(self, X: Any) -> dict[str, Any]:
-        """Numbers at each door: dense or CSR arrays."""
-        values: dict[str, Any] = {INPUT: X}
+    def run(
+        self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Numbers at each door: dense or CSR arrays.
+
+        ``wanted`` names the steps to serve, those behind the output by default; ``values`` takes
+        what the host steps gave.
+        """
+        values = {} if values is None else values
+        values[INPUT] = X
+        wanted = self._needed if wanted is None else wanted
         blocks: dict[str, Any] = {}
         for step in self.graph:
-            if step.name in self.host:
+            if step.name in self.host or step.name not in wanted:
                 continue
             row = translation(step.operator)
             assert row is not None
             for name in step.inputs:
                 if name == INPUT or name in self.host:
-                    raw = self._value(name, values)
+                    raw = self.value(name, values)
                     encoded = row.encode(step.operator, raw)
                     blocks.setdefault(self.doors[step.name, name], encoded)
         return blocks
 
-    def _value(self, name: str, values: dict[str, Any]) -> Any:
+    def value(self, name: str, values: dict[str, Any]) -> Any:
+        """What a host step gives; ``values`` has those that are known, and takes new ones."""
         if name not in values:
             values[name] = self._compute(name, values)
         return values[name]
@@ -90,10 +100,10 @@ class HostPart:
         composite = self._whole.get(name)
         if composite is not None:
             return answer(
-                composite.operator, composite.method, self._value(composite.source, values)
+                composite.operator, composite.method, self.value(composite.source, values)
             )
         step = self.graph[name]
-        inputs = [self._value(source, values) for source in step.inputs]
+        inputs = [self.value(source, values) for source in step.inputs]
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
         return answer(step.operator, step.method, *inputs)
@@ -106,7 +116,7 @@ def _doors(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
         if step.name in host:
             continue
         row = translation(step.operator)
-        shared = row is None or row.numeric
+        shared = row is None or not row.own_input(step.operator)
         for name in step.inputs:
             if name == INPUT or name in host:
                 doors[step.name, name] = name if shared else f"{name}>{step.name}"
@@ -149,24 +159,6 @@ def answer(operator: Any, method: str, X: Any) -> Any:
     if method == "votes":
         return np.eye(len(operator.classes_))[operator.predict(X)]
     return getattr(operator, method)(X)
-
-
-def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
-    """An array or CSR matrix as tensors, in memory of its own."""
-    if sparse.issparse(values):
-        starts = torch.from_numpy(values.indptr.astype(np.int64))
-        columns = torch.from_numpy(values.indices.astype(np.int64))
-        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
-        return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise ArgumentError(
-            f"The first translated step gets values of type {array.dtype}, not numbers. "
-            "Put an encoder or an imputer before it."
-        )
-    if not array.flags.writeable or array.dtype.kind == "f":
-        array = np.array(array)
-    return torch.from_numpy(array).to(device=device, dtype=dtype)
 
 
 def in_container(operator: Any, columns: Any, X: Any = None) -> Any:

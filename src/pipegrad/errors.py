@@ -5,6 +5,7 @@
     PipegradError
     ├── UntranslatableError (TypeError)     a step of the pipeline has no module
     ├── WriteBackError (ValueError)         trained numbers that the source cannot hold
+    ├── ModelFileError (ValueError)         a model file is damaged, hostile or of unknown kind
     ├── RegistrationError (ValueError)      a row of the mapping table is wrong
     ├── ArgumentError (ValueError)          an argument of ours is wrong
     └── DivergedError (RuntimeError)        training never gave a finite loss
@@ -57,6 +58,10 @@ class UntranslatableError(PipegradError, TypeError):
 
 class WriteBackError(PipegradError, ValueError):
     """The trained numbers do not fit into the source object; nothing was written."""
+
+
+class ModelFileError(PipegradError, ValueError):
+    """A model file cannot be read: it is damaged, contradicts itself, or is of unknown kind."""
 
 
 class RegistrationError(PipegradError, ValueError):

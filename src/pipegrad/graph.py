@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
+from importlib import import_module
+from types import FunctionType, ModuleType
 from typing import Any, Literal
 
 from .errors import ArgumentError
-from .registry import Expansion, Translation, dotted_name, lookup
+from .registry import Translation, dotted_name, lookup
 
 INPUT = "input"
 """Name of the raw input of a graph."""
+
+_FORMS = {"mlnet": "pipegrad.sources.mlnet.entrypoints"}
+_PLAIN = {int, float, str, bool, bytes, type(None)}
 
 Status = Literal["", "trainable", "translated", "host", "refused"]
 
@@ -40,6 +47,8 @@ class Step:
         How many numbers training may change.
     frozen : bool
         Whether the source itself says that it stays as it is (`FrozenEstimator`).
+    options : dict
+        What the source's own form of the graph tells the step.
     operator : object
         The fitted operator; not part of the JSON form.
     """
@@ -52,6 +61,7 @@ class Step:
     reason: str = ""
     parameters: int = 0
     frozen: bool = False
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
     operator: Any = field(default=None, compare=False, repr=False)
 
     def matches(self, pattern: str) -> bool:
@@ -86,12 +96,15 @@ class Graph:
         What was unfolded, innermost first.
     target : object, optional
         The `TransformedTargetRegressor` whose transformed target the last step predicts.
+    columns : dict of str to str
+        Where a source names its columns: the step that gives each.
     """
 
     steps: tuple[Step, ...]
     output: str
     composites: tuple[Composite, ...] = ()
     target: Any = field(default=None, compare=False, repr=False)
+    columns: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
@@ -99,15 +112,26 @@ class Graph:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @cached_property
+    def _named(self) -> dict[str, Step]:
+        return {step.name: step for step in self.steps}
+
     def __getitem__(self, name: str) -> Step:
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
+        if name not in self._named:
+            raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
+        return self._named[name]
 
     def consumers(self, name: str) -> list[Step]:
         """The steps that take what ``name`` gives."""
         return [step for step in self.steps if name in step.inputs]
+
+    def ancestors(self, name: str) -> set[str]:
+        """Names of a step and of all that it needs."""
+        found = {name}
+        for step in reversed(self.steps):
+            if step.name in found:
+                found.update(step.inputs)
+        return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:
         """Names of the steps that any of the patterns matches.
@@ -126,31 +150,48 @@ class Graph:
             found |= names
         return found
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """The structure as JSON text: names, classes and edges, without the learned numbers."""
-        steps = [
-            {
-                "name": s.name,
-                "kind": s.kind,
-                "inputs": list(s.inputs),
-                "method": s.method,
-                "status": s.status,
-                "reason": s.reason,
-                "parameters": s.parameters,
-                "frozen": s.frozen,
-            }
-            for s in self.steps
-        ]
+    def to_json(
+        self, indent: int | None = 2, form: Literal["pipegrad", "mlnet"] = "pipegrad"
+    ) -> str:
+        """The structure as JSON text: names, classes and edges, without the learned numbers.
+
+        Parameters
+        ----------
+        indent : int, optional
+            Spaces for each level; None for one line.
+        form : {"pipegrad", "mlnet"}
+            "mlnet" gives the entry-point graph that ML.NET's ``GraphRunner`` runs. It names the
+            options that the learned numbers show.
+
+        Raises
+        ------
+        ArgumentError
+            When a step has no entry point, or is none of ML.NET's.
+        """
+        if form != "pipegrad":
+            return str(_form(form).to_json(self, indent))
+        steps = [_step_to_json(step) for step in self.steps]
         composites = [
             {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
             for c in self.composites
         ]
-        content = {"output": self.output, "steps": steps, "composites": composites}
+        content: dict[str, Any] = {
+            "output": self.output,
+            "steps": steps,
+            "composites": composites,
+        }
+        if self.columns:
+            content["columns"] = self.columns
         return json.dumps(content, indent=indent)
 
     @classmethod
     def from_json(cls, text: str) -> Graph:
-        """The graph that `to_json` wrote; its steps hold no operators.
+        """The graph that `to_json` wrote, in either form; its steps hold no operators.
+
+        Parameters
+        ----------
+        text : str
+            A graph of ours, or an entry-point graph of ML.NET.
 
         Raises
         ------
@@ -159,11 +200,15 @@ class Graph:
         """
         try:
             content = json.loads(text)
+            if "nodes" in content:
+                graph: Graph = _form("mlnet").from_json(text)
+                return graph
             steps = tuple(
                 Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
             )
             composites = tuple(Composite(**c) for c in content["composites"])
-            return cls(steps, content["output"], composites)
+            named = dict(content.get("columns", {}))
+            return cls(steps, content["output"], composites, columns=named)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ArgumentError(f"This text is not a graph that to_json wrote: {error}") from error
 
@@ -183,6 +228,27 @@ class Graph:
         return graph_html(self)
 
 
+def _form(name: str) -> Any:
+    """The module that knows another form of graphs; a source is imported when it is asked for."""
+    if name not in _FORMS:
+        raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, _FORMS))}.")
+    return import_module(_FORMS[name])
+
+
+def _step_to_json(step: Step) -> dict[str, Any]:
+    content = {
+        "name": step.name,
+        "kind": step.kind,
+        "inputs": list(step.inputs),
+        "method": step.method,
+        "status": step.status,
+        "reason": step.reason,
+        "parameters": step.parameters,
+        "frozen": step.frozen,
+    }
+    return {**content, "options": step.options} if step.options else content
+
+
 class GraphBuilder:
     """Collects the steps while composites unfold."""
 
@@ -191,29 +257,37 @@ class GraphBuilder:
         self.composites: list[Composite] = []
         self.frozen = False
         self.target: Any = None
+        self.columns: dict[str, str] = {}
 
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
         """Unfold an operator that takes ``source``; give the name of the value that comes out."""
         row = lookup(type(operator))
         if row is not None:
             _check_fitted(operator, path)
-        if isinstance(row, Expansion) and row.refuse(operator) is None:
+        if isinstance(row, Translation):
+            row = row.expansion(operator)
+        if row is not None and row.refuse(operator) is None:
             value = row.expand(operator, self, source, path, method)
             self.composites.append(Composite(path, source, method, value, operator))
             return value
         return self.add(path or _default_name(operator), operator, (source,), method)
 
     def add(
-        self, path: str, operator: Any, inputs: tuple[str, ...], method: str = "transform"
+        self,
+        path: str,
+        operator: Any,
+        inputs: tuple[str, ...],
+        method: str = "transform",
+        kind: str | None = None,
     ) -> str:
-        """Add one step; give its name."""
+        """Add one step; give its name. ``kind``: what it is called if not by its class."""
         name, copies = path, 1
         while name in self.steps or name == INPUT:
             copies += 1
             name = f"{path}#{copies}"
         self.steps[name] = Step(
             name=name,
-            kind=dotted_name(type(operator)),
+            kind=kind or dotted_name(type(operator)),
             inputs=inputs,
             method=method,
             frozen=self.frozen,
@@ -223,7 +297,9 @@ class GraphBuilder:
 
     def build(self, output: str) -> Graph:
         """The finished graph."""
-        return Graph(tuple(self.steps.values()), output, tuple(self.composites), self.target)
+        return Graph(
+            tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns
+        )
 
 
 def unfold(source: Any) -> Graph:
@@ -231,6 +307,43 @@ def unfold(source: Any) -> Graph:
     builder = GraphBuilder()
     method = "score" if _predicts(source) else "transform"
     return builder.build(builder.expand(source, INPUT, "", method))
+
+
+def copied(source: Any, memo: dict[int, Any] | None = None) -> Any:
+    """A deep copy of a source object; each part is copied as its row says.
+
+    Parameters
+    ----------
+    source : object
+        What is copied.
+    memo : dict, optional
+        Filled with the copies of all parts by the ``id`` of the original.
+    """
+    memo = {} if memo is None else memo
+    _duplicate_parts(source, memo, set())
+    return copy.deepcopy(source, memo)
+
+
+def _duplicate_parts(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
+    if id(value) in memo or id(value) in seen:
+        return
+    if isinstance(value, dict):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    elif hasattr(value, "__dict__") and not isinstance(value, type | ModuleType | FunctionType):
+        row = translation(value)
+        duplicate = None if row is None else row.duplicate(value)
+        if duplicate is not None:
+            memo[id(value)] = duplicate
+            return
+        parts = list(vars(value).values())
+    else:
+        return
+    seen.add(id(value))
+    for part in parts:
+        if type(part) not in _PLAIN:
+            _duplicate_parts(part, memo, seen)
 
 
 def join(path: str, name: str) -> str:

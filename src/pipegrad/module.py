@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from .columns import Encoded, HostPart, cached, in_container, to_block
+from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
-from .graph import Graph, Step, translation
-from .modules import Block, Head, Predictor, SparseRows
+from .graph import Graph, Step, copied, translation
+from .modules import Block, Head, Predictor, Routed, SparseRows, Splits
 from .registry import Objective
+from .sources.arrays import to_block, to_csr
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -56,12 +57,14 @@ class PipelineModule(nn.Module):
         self.graph = graph
         self.history: Any = None
         self.init = "fitted"
+        self.splits = Splits()
         self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
         self._host = HostPart(graph)
         self._plan = [
             (step, _key(step.name), [self._host.doors.get((step.name, i)) for i in step.inputs])
             for step in self._neural()
         ]
+        self._needed = graph.ancestors(graph.output)
         last = self._module(graph.output)
         self.head: Head | None = None
         if isinstance(last, Predictor) and last.method == "score":
@@ -105,7 +108,7 @@ class PipelineModule(nn.Module):
         blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
         return Encoded(blocks)
 
-    def _blocks(self, X: Any) -> Mapping[str, Block]:
+    def _blocks(self, X: Any) -> Mapping[str, Block | Routed]:
         if isinstance(X, Encoded):
             return X.blocks
         if isinstance(X, Tensor | SparseRows):
@@ -120,9 +123,21 @@ class PipelineModule(nn.Module):
             return X
         return self.encode(X).blocks
 
-    def _walk(self, blocks: Mapping[str, Block], check: bool) -> Any:
+    def _walk(self, blocks: Mapping[str, Block | Routed], check: bool) -> Any:
+        return self._values(blocks, self._needed, check)[self.graph.output]
+
+    def _values(
+        self, blocks: Mapping[str, Block | Routed], wanted: set[str], check: bool = False
+    ) -> dict[str, Any]:
+        """What each of the wanted neural steps gives."""
         values: dict[str, Any] = {}
         for step, key, doors in self._plan:
+            if step.name not in wanted:
+                continue
+            given = blocks.get(f">{step.name}")
+            if given is not None:
+                values[step.name] = self.steps[key](given)
+                continue
             inputs = [
                 values[name] if door is None else blocks[door]
                 for name, door in zip(step.inputs, doors, strict=True)
@@ -131,7 +146,7 @@ class PipelineModule(nn.Module):
                 between = zip(inputs, doors, strict=True)
                 _check_finite(step, [value for value, door in between if door is None])
             values[step.name] = self.steps[key](*inputs)
-        return values[self.graph.output]
+        return values
 
     def _neural(self) -> list[Step]:
         return [step for step in self.graph if step.name not in self._host.host]
@@ -149,8 +164,10 @@ class PipelineModule(nn.Module):
     # -- what the source answers -------------------------------------------------------------
 
     @property
-    def classes_(self) -> NDArray[Any]:
-        """Labels of the classes, in the user's own kind."""
+    def classes_(self) -> Any:
+        """Labels of the classes, in the user's own kind; a list for several targets."""
+        if self.head is not None and self.head.task == "several":
+            return list(self.source.classes_)
         if self.head is None or self.head.task != "classification":
             raise AttributeError(f"{type(self.source).__name__} has no classes_")
         return np.asarray(self.source.classes_)
@@ -179,21 +196,25 @@ class PipelineModule(nn.Module):
         answer = self.head.predict(self._score(X)).cpu().numpy()
         if self.head.task == "classification":
             return self.classes_[answer]
+        if self.head.task == "several":
+            columns = zip(self.classes_, answer.T, strict=True)
+            first = self.classes_[0].dtype
+            return np.column_stack([labels[place].astype(first) for labels, place in columns])
         if self.head.task == "clustering":
             return answer.astype(np.int32)
         return self._decode_target(answer)
 
     @available_if(_answers("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Class probabilities (n, classes), in the order of ``classes_``."""
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
         assert self.head is not None
-        return self.head.predict_proba(self._score(X)).cpu().numpy()
+        return _arrays(self.head.predict_proba(self._score(X)))
 
     @available_if(_answers("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the class probabilities (n, classes)."""
         assert self.head is not None
-        return self.head.predict_log_proba(self._score(X)).cpu().numpy()
+        return _arrays(self.head.predict_log_proba(self._score(X)))
 
     @available_if(_answers("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
@@ -206,10 +227,7 @@ class PipelineModule(nn.Module):
         """Columns (n, k): dense, CSR or a DataFrame, as the source gives them."""
         out = self._score(X)
         if isinstance(out, SparseRows):
-            return sparse.csr_matrix(
-                (out.values.cpu().numpy(), out.columns.cpu().numpy(), out.starts.cpu().numpy()),
-                shape=out.shape,
-            )
+            return to_csr(out)
         return self._in_container(out.cpu().numpy(), X)
 
     @property
@@ -254,24 +272,22 @@ class PipelineModule(nn.Module):
         """
         like = self._like()
         if self.head is not None and self.head.task == "classification":
-            return torch.as_tensor(self._class_indices(y), device=like.device)
-        values = np.asarray(y, dtype=np.float64)
+            return torch.as_tensor(_places(y, self.classes_), device=like.device)
+        if self.head is not None and self.head.task == "several":
+            return torch.as_tensor(self._several_places(y), device=like.device)
+        values = np.array(y, dtype=np.float64)
         if self.graph.target is not None:
             values = self._transformed_target(values)
         if not np.isfinite(values).all():
             raise ArgumentError("y contains NaN or infinity.")
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
-    def _class_indices(self, y: Any) -> NDArray[np.int64]:
-        labels = np.asarray(y).ravel()
-        place = {label: i for i, label in enumerate(self.classes_.tolist())}
-        unseen = sorted({str(v) for v in labels.tolist() if v not in place})
-        if unseen:
-            raise ArgumentError(
-                f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
-                f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
-            )
-        return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+    def _several_places(self, y: Any) -> NDArray[np.int64]:
+        table, classes = np.asarray(y), self.classes_
+        if table.ndim != 2 or table.shape[1] != len(classes):
+            raise ArgumentError(f"y has shape {table.shape}; it needs {len(classes)} columns.")
+        columns = zip(table.T, classes, strict=True)
+        return np.column_stack([_places(column, labels) for column, labels in columns])
 
     def _transformed_target(self, y: NDArray[Any]) -> NDArray[Any]:
         column = y.reshape(-1, 1) if y.ndim == 1 else y
@@ -318,6 +334,13 @@ class PipelineModule(nn.Module):
 
         return fit(self, X, y, optim=optim, **options)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> PipelineModule:
+        copied(self.source, memo)
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
+
     # -- how it looks ----------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -332,6 +355,25 @@ def _key(name: str) -> str:
     # ModuleDict takes neither dots nor the names of its own attributes; "%" alone marks the latter.
     key = name.replace("%", "%25").replace(".", "%2E")
     return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
+
+
+def _arrays(answer: Tensor | list[Tensor]) -> Any:
+    if isinstance(answer, list):
+        return [part.cpu().numpy() for part in answer]
+    return answer.cpu().numpy()
+
+
+def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
+    """The place of each label among the classes."""
+    labels = np.asarray(y).ravel()
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    unseen = sorted({str(v) for v in labels.tolist() if v not in place})
+    if unseen:
+        raise ArgumentError(
+            f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
+            f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
+        )
+    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def _check_finite(step: Step, inputs: list[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .errors import UntranslatableError
 from .glue import Columns
 from .graph import Graph, Step, translation, with_status
+from .modules import Splits
 from .registry import Expansion, lookup, why_missing
 
 Translate = Literal["trainable", "all"]
@@ -23,18 +24,20 @@ def partition(
     translate: Translate = "trainable",
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
+    splits: Splits | None = None,
 ) -> Graph:
     """The graph with a status and a reason on every step; "refused" where there is a problem."""
+    splits = splits or Splits()
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
-    reached = _reached_by_gradients(graph, refusals)
+    reached = _reached_by_gradients(graph, refusals, splits)
     trainable = {
         step.name: count
         for step in graph
         if step.name in chosen
         and step.name in reached
         and refusals[step.name] is None
-        and (count := _count_parameters(step))
+        and (count := _count_parameters(step, splits))
     }
     shares = _other_places(graph, trainable)
     neural = _downstream(graph, {*trainable, *shares, graph.output})
@@ -117,19 +120,28 @@ def _patterns(patterns: Iterable[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _reached_by_gradients(graph: Graph, refusals: dict[str, str | None]) -> set[str]:
+def _reached_by_gradients(
+    graph: Graph, refusals: dict[str, str | None], splits: Splits
+) -> set[str]:
     """Steps whose own numbers the loss can reach."""
     answers = {graph.output}
-    passes: set[str] = set()
+    feeds: set[str] = set()  # what takes part in a step that lets gradients pass
     for step in reversed(graph.steps):
-        if any(step.name in s.inputs and s.name in passes for s in graph):
+        if step.name in feeds:
             answers.add(step.name)
         row = translation(step.operator)
         smooth = step.name in answers and _answers_smoothly(step)
-        # A step without a row is counted as a way through, so that it is named as the obstacle.
-        if smooth and (row is None or refusals[step.name] is not None or row.differentiable):
-            passes.add(step.name)
+        # A step without a row is counted as a way through, so that it is named.
+        obstacle = row is None or refusals[step.name] is not None
+        if smooth and (obstacle or _passes(step, splits)):
+            feeds.update(step.inputs)
     return {name for name in answers if _answers_smoothly(graph[name])}
+
+
+def _passes(step: Step, splits: Splits) -> bool:
+    row = translation(step.operator)
+    assert row is not None
+    return row.smooth(step.operator) or (row.splits and splits.soft)
 
 
 def _answers_smoothly(step: Step) -> bool:
@@ -144,11 +156,11 @@ def _answers_smoothly(step: Step) -> bool:
     return step.method != "predict" or head.task == "regression"
 
 
-def _count_parameters(step: Step) -> int:
+def _count_parameters(step: Step, splits: Splits) -> int:
     row = translation(step.operator)
-    if row is None or not row.trainable(step.operator):
+    if row is None or not (row.trainable(step.operator) or (row.splits and splits.soft)):
         return 0
-    return sum(p.numel() for p in row.to_torch(step.operator).parameters())
+    return sum(p.numel() for p in row.module(step.operator, splits).parameters())
 
 
 def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
@@ -191,14 +203,17 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
 
 def _needs_raw_input(step: Step) -> bool:
     row = translation(step.operator)
-    return row is not None and not row.numeric
+    return row is not None and not row.reads_numbers(step.operator)
 
 
 def _upstream(graph: Graph, names: set[str]) -> set[str]:
     found: set[str] = set()
+    feeds: set[str] = set()
     for step in reversed(graph.steps):
-        if any(step.name in s.inputs and s.name in found | names for s in graph):
+        if step.name in feeds:
             found.add(step.name)
+        if step.name in found or step.name in names:
+            feeds.update(step.inputs)
     return found
 
 

@@ -7,18 +7,38 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import nn
 
-from .errors import RegistrationError
-from .modules import Head
+from .errors import ArgumentError, RegistrationError
+from .modules import Head, Splits, TreeEnsemble
 
 if TYPE_CHECKING:
     from .graph import GraphBuilder
 
 # Where the rows of a source are defined: they are imported when one of its objects is met.
-_SOURCES = {"sklearn": "pipegrad.sources.sklearn", "pipegrad": "pipegrad.sources.sklearn"}
+_SOURCES = {
+    "sklearn": "pipegrad.sources.sklearn",
+    "pipegrad": "pipegrad.sources.sklearn",
+    "lightgbm": "pipegrad.sources.lightgbm",
+    "xgboost": "pipegrad.sources.xgboost",
+    "catboost": "pipegrad.sources.catboost",
+    "mlnet": "pipegrad.sources.mlnet",
+}
+# Sources whose rows import the library itself.
+_OPTIONAL = ("catboost", "lightgbm", "xgboost")
+# Which module's ``load`` reads a file, by the end of its name.
+_LOADERS = {
+    ".zip": "pipegrad.sources.mlnet",
+    ".mlnet": "pipegrad.sources.mlnet",
+    ".txt": "pipegrad.sources.lightgbm",
+    ".ubj": "pipegrad.sources.xgboost",
+    ".cbm": "pipegrad.sources.catboost",
+    ".json": "pipegrad.sources.boosted_json",
+}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -66,6 +86,8 @@ class Example:
         Learned attributes that this configuration leaves as they are.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
+    fit : mapping
+        Further arguments of ``fit``.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -74,6 +96,7 @@ class Example:
     keeps: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Translation:
@@ -98,8 +121,16 @@ class Translation:
         Whether the module takes `SparseRows`.
     missing : bool
         Whether the operator lets NaN pass.
+    refuses : mapping of str to str
+        Unusual input of the contract tests that the module refuses although the operator takes
+        it, each with its reason.
     numeric : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
+    splits : bool
+        Whether the module holds trees whose splits may be softened: they train then, and
+        gradients pass through.
+    endings : tuple of str
+        How the names of the files end that `save` writes.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -109,7 +140,10 @@ class Translation:
     differentiable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     missing: ClassVar[bool] = False
+    refuses: ClassVar[Mapping[str, str]] = {}
     numeric: ClassVar[bool] = True
+    splits: ClassVar[bool] = False
+    endings: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
 
@@ -147,6 +181,39 @@ class Translation:
         that the source would do belong here.
         """
         return X
+
+    def reads_numbers(self, operator: Any) -> bool:
+        """Whether the module takes the numbers of the input, not what `encode` makes of it."""
+        return self.numeric
+
+    def own_input(self, operator: Any) -> bool:
+        """Whether `encode` gives what is not for other operators with the same input."""
+        return not self.reads_numbers(operator)
+
+    def duplicate(self, operator: Any) -> Any:
+        """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
+        return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        """Write the operator as a file of its own library; see `endings`."""
+        raise NotImplementedError
+
+    def expansion(self, operator: Any) -> Expansion | None:
+        """How this operator unfolds if, of its class, it is one that stands for its parts."""
+        return None
+
+    def smooth(self, operator: Any) -> bool:
+        """Whether gradients pass through to what stands before the operator."""
+        return self.differentiable
+
+    def module(self, operator: Any, splits: Splits) -> nn.Module:
+        """What `to_torch` gives, with splits that train as it is asked for."""
+        module = self.to_torch(operator)
+        if self.splits and splits.soft:
+            for part in module.modules():
+                if isinstance(part, TreeEnsemble):
+                    part.soften(splits.way, splits.temperature)
+        return module
 
     def inverse(self, operator: Any) -> nn.Module | None:
         """A module that undoes the operator (for transformed targets); None if there is none."""
@@ -263,6 +330,34 @@ def lookup(kind: type) -> Row | None:
     return _FOUND[kind]
 
 
+def load_file(path: Any) -> Any:
+    """The source object in a file, by the loader that serves the end of its name.
+
+    Raises
+    ------
+    ArgumentError
+        When no loader does.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _LOADERS:
+        known = ", ".join(_LOADERS)
+        raise ArgumentError(
+            f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; not "
+            f"{str(path)!r}."
+        )
+    if ending not in (".zip", ".mlnet") and not Path(path).is_file():
+        raise FileNotFoundError(f"{path!s}: there is no such file.")
+    try:
+        source = importlib.import_module(_LOADERS[ending])
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            raise
+        raise ArgumentError(
+            f"{path!s} needs {error.name}: pip install 'pipegrad[trees]'."
+        ) from error
+    return source.load(path)
+
+
 def refuse(reasons: Mapping[str, str]) -> None:
     """Note why some classes of a source have no row, by dotted name."""
     _REFUSED.update(reasons)
@@ -270,8 +365,9 @@ def refuse(reasons: Mapping[str, str]) -> None:
 
 def rows() -> Iterator[tuple[str, Row]]:
     """All rows by name, those of every source and plug-in."""
-    for package in _SOURCES:
-        _load(_SOURCES[package])
+    for package, source in _SOURCES.items():
+        if package not in _OPTIONAL or find_spec(package) is not None:
+            _load(source)
     _load_plugins()
     yield from sorted(_ROWS.items())
 

@@ -28,7 +28,7 @@ import torch
 from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
-from .graph import translation
+from .graph import copied, translation
 from .module import PipelineModule
 from .modules import SparseRows
 from .registry import KEPT_ALWAYS, Example, Translation, rows
@@ -95,6 +95,12 @@ def _multilabel() -> tuple[Any, Any]:
     return X, np.column_stack([s > 0, s + X[:, 0] > 0, X[:, 3] > 0]).astype(int)
 
 
+def _several() -> tuple[Any, Any]:
+    X = _features()
+    s = _signal(X)
+    return X, np.column_stack([np.digitize(s, [-0.6, 0.6]) + 3, s + X[:, 0] > 0, X[:, 3] > 0])
+
+
 def _sparse() -> tuple[Any, Any]:
     X = sparse.random(ROWS, 12, density=0.3, format="csr", random_state=0, dtype=np.float64)
     X.data += 0.1
@@ -132,6 +138,11 @@ def _categories() -> tuple[Any, Any]:
     return table, y
 
 
+def _missing_binary() -> tuple[Any, Any]:
+    X, y = _missing()
+    return X, np.where(y > y.mean(), "yes", "no")
+
+
 def _marked() -> tuple[Any, Any]:
     X, y = _missing()
     return np.where(np.isnan(X), -99.0, X), y
@@ -152,6 +163,38 @@ def _categories_missing() -> tuple[Any, Any]:
     return table, y
 
 
+def _categories_of_pandas() -> tuple[Any, Any]:
+    table, y = _categories_missing()
+    return table.astype({"color": "category", "size": "category"}), y
+
+
+def _codes() -> tuple[Any, Any]:
+    X, y = _regression()
+    X[:, 5] = np.random.default_rng(6).integers(0, 9, ROWS) * 3.0
+    X[4:9, 5] = np.nan
+    return X, y + np.nan_to_num(X[:, 5]) % 2 * 5
+
+
+def _multiclass_numbers() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    X[4:9, 2] = np.nan
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def _numbers_of_categories() -> tuple[Any, Any]:
+    table, y = _categories_of_pandas()
+    return table, (y == "yes").astype(int)
+
+
+def _ranked() -> tuple[Any, Any]:
+    import pandas as pd
+
+    X = _features()
+    table = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    table["qid"] = np.arange(ROWS) // 16
+    return table, np.digitize(_signal(X), [-0.6, 0.6])
+
+
 def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
@@ -166,13 +209,20 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "positive": _positive,
     "multioutput": _multioutput,
     "multilabel": _multilabel,
+    "several": _several,
     "sparse": _sparse,
     "sparse_multiclass": _sparse_multiclass,
     "missing": _missing,
+    "missing_binary": _missing_binary,
     "marked": _marked,
     "sparse_missing": _sparse_missing,
     "categories": _categories,
     "categories_missing": _categories_missing,
+    "categories_of_pandas": _categories_of_pandas,
+    "codes": _codes,
+    "multiclass_numbers": _multiclass_numbers,
+    "numbers_of_categories": _numbers_of_categories,
+    "ranked": _ranked,
     "labels": _labels,
 }
 """Data of the contract tests by name: functions that give (X, y), 80 rows."""
@@ -220,7 +270,7 @@ class Case:
 
     def fitted(self) -> Any:
         """A fitted operator of its own."""
-        return copy.deepcopy(_fitted(self.name, self.row, self.number))
+        return copied(_fitted(self.name, self.row, self.number))
 
     def module(self) -> tuple[Any, PipelineModule]:
         """A fitted operator and its translation."""
@@ -236,7 +286,8 @@ def _fitted(name: str, row: Translation, number: int) -> Any:
         # Classes that their source is about to drop still keep the contract.
         warnings.simplefilter("ignore")
         operator = copy.deepcopy(_class(name)(**copy.deepcopy(dict(case.example.params))))
-        return operator.fit(X) if y is None else operator.fit(X, y)
+        more = case.example.fit
+        return operator.fit(X, **more) if y is None else operator.fit(X, y, **more)
 
 
 def _class(name: str) -> Any:
@@ -308,7 +359,7 @@ def identical(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
     if hasattr(a, "get_params") and type(a) is type(b):
         return identical(_state(a), _state(b))
-    if type(a) is type(b) and hasattr(type(a), "__setstate__") and not np.isscalar(a):
+    if type(a) is type(b) and _keeps_state(type(a)) and not np.isscalar(a):
         return identical(a.__getstate__(), b.__getstate__())
     if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
         return bool(a == b or (np.isnan(a) and np.isnan(b)))
@@ -319,6 +370,12 @@ def identical(a: Any, b: Any) -> bool:
         return bool(a == b) or a is b
     except (TypeError, ValueError):
         return repr(a) == repr(b)
+
+
+def _keeps_state(kind: type) -> bool:
+    """Whether objects of that kind tell all that they hold by a method of their own."""
+    told = getattr(kind, "__getstate__", None)
+    return hasattr(kind, "__setstate__") and told is not getattr(object, "__getstate__", None)
 
 
 def _state(operator: Any) -> dict[str, Any]:
@@ -335,10 +392,11 @@ def learned(operator: Any) -> dict[str, Any]:
 
 
 def answers(operator: Any, X: Any) -> dict[str, Any]:
-    """What the operator answers to each method that it has."""
+    """What the operator answers to each method that it has; a list of tables side by side."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
+    found = {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
     if isinstance(operator, PipelineModule):
         return found
     # An operator that both predicts and transforms is translated as a predictor.
@@ -388,12 +446,12 @@ def check_untouched_round_trip(case: Case) -> None:
         assert identical(value, getattr(again, name)), f"{name} changed"
     # The row's own write back, which from_torch skips when nothing moved, adds no drift either.
     row = case.row
-    copied = copy.deepcopy(operator)
-    row.write_back(row.to_torch(operator), copied)
-    assert_same_answers(net, copied, case.data()[0], case.tolerance)
+    mine = copied(operator)
+    row.write_back(row.to_torch(operator), mine)
+    assert_same_answers(net, mine, case.data()[0], case.tolerance)
     for name, value in learned(operator).items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            assert_close(getattr(copied, name), value, max(1e-9, case.tolerance), name)
+            assert_close(getattr(mine, name), value, max(1e-9, case.tolerance), name)
 
 
 def check_perturbed_round_trip(case: Case) -> None:
@@ -416,7 +474,7 @@ def check_nothing_is_shared(case: Case) -> None:
     operator = case.fitted()
     X, _ = case.data()
     X_before = copy.deepcopy(X)
-    before = copy.deepcopy(_state(operator))
+    before = copied(operator)
     net = to_torch(operator)
     for tensor in [*net.parameters(), *net.buffers()]:
         for array in _arrays(_state(operator)):
@@ -425,7 +483,7 @@ def check_nothing_is_shared(case: Case) -> None:
     perturb(net)
     answers(net, X)
     from_torch(net)
-    assert identical(before, _state(operator)), "the operator changed"
+    assert identical(_state(before), _state(operator)), "the operator changed"
     assert _same_input(X_before, X), "the input changed"
 
 
@@ -489,6 +547,9 @@ def check_inputs(case: Case) -> None:
     X, _ = case.data()
     for name, variant in _variants(X).items():
         ours, theirs = _outcome(net, variant), _outcome(operator, variant)
+        if name in case.row.refuses:
+            assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
+            continue
         if isinstance(theirs, Exception):
             if _accident(name, theirs) and not isinstance(ours, Exception):
                 continue
@@ -500,13 +561,18 @@ def check_inputs(case: Case) -> None:
         else:
             assert not isinstance(ours, Exception), f"{name}: {ours!r}"
             loose = 2e-4 if "float32" in name else case.tolerance
+            usual = answers(operator, X) if name == "no rows" else theirs
             for method, desired in theirs.items():
+                if np.shape(desired)[1:] != np.shape(usual[method])[1:]:
+                    continue  # the operator contradicts itself
                 if "float32" not in name or np.asarray(desired).dtype.kind == "f":
                     assert_close(ours[method], desired, max(loose, case.tolerance), name)
 
 
 def _accident(name: str, error: Exception) -> bool:
     """Whether compiled code could not take the array, which is no check of the data."""
+    if type(error).__name__ == "AxisError":
+        return name == "no rows"
     return name == "float32" or "read-only" in str(error)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import math
+import numbers
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, WriteBackError
-from .graph import Graph, Step, translation, unfold
+from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
-from .modules import Predictor
+from .modules import Predictor, Splits, TreeEnsemble, Way
+from .named import NamedPipeline
 from .partition import Translate, check, partition
-from .registry import Translation
+from .registry import Translation, load_file, lookup
 
 
 def to_torch(
@@ -27,13 +32,17 @@ def to_torch(
     init: Literal["fitted", "random"] = "fitted",
     data: tuple[Any, Any] | None = None,
     dtype: torch.dtype | None = None,
+    trees: Way = "leaves",
+    temperature: float = 0.005,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
     Parameters
     ----------
-    source : estimator
+    source : estimator, or path of a model file
         A fitted pipeline, or any fitted operator of the mapping table. It is copied, never changed.
+        Or a NimbusML pipeline, or the path of a model that ML.NET, LightGBM, XGBoost or CatBoost
+        saved (``"model.zip"``, ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``).
     train : list of str, optional
         Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others stay
         as they are. Default: everything that holds numbers.
@@ -48,6 +57,16 @@ def to_torch(
         With ``init="random"``: data that give an unfitted pipeline its shapes.
     dtype : torch.dtype, optional
         Type of the parameters; the source's own precision by default.
+    trees : {"leaves", "soft", "straight-through"}
+        How decision trees train. "leaves": what their leaves give; the splits stay as they are, and
+        no gradient reaches what stands before them. "soft": each split becomes a sigmoid, so that
+        thresholds train as well, and what stands before the trees. "straight-through": hard
+        splits, with the gradients of sigmoids. Whatever is chosen, predictions, validation losses
+        and what is written back are those of hard splits; ``net(X)`` in training mode alone is
+        soft.
+    temperature : float
+        Width of those sigmoids, as a share of the spread of each feature. Larger ones train more
+        rows at each split, and lose more when the splits are hard again.
 
     Returns
     -------
@@ -74,24 +93,29 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data)
-    fitted = own_copy(source, data)
-    graph = partition(unfold(fitted), translate, train, freeze)
+    check_arguments(translate, init, data, trees, temperature)
+    fitted = own_copy(open_source(source), data)
+    splits = Splits(trees, temperature)
+    graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
-    net = PipelineModule(fitted, graph, _modules(graph))
+    made = NamedPipeline if graph.columns else PipelineModule
+    net = made(fitted, graph, _modules(graph, splits))
+    net.splits = splits
     if init == "random":
         _randomise(net)
         net.init = init
     return net.to(_widest_type(net) if dtype is None else dtype)
 
 
-def from_torch(net: PipelineModule) -> Any:
+def from_torch(net: PipelineModule, path: Any = None) -> Any:
     """Translate the numbers of a module back into the kind of object it came from.
 
     Parameters
     ----------
     net : PipelineModule
         What `to_torch` made, trained or not.
+    path : str or path, optional
+        Where the model file goes, for sources that their own library keeps in files.
 
     Returns
     -------
@@ -118,46 +142,99 @@ def from_torch(net: PipelineModule) -> Any:
         raise ArgumentError(
             f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
         )
+    if path is not None:
+        _check_path(net.source, path)
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
-    result = copy.deepcopy(net.source, memo)
+    result = copied(net.source, memo)
     for step, module in changes:
         _row(step).write_back(module, memo[id(step.operator)])
+    if path is not None:
+        _save(result, path)
     return result
 
 
-def check_arguments(translate: Any, init: Any = "fitted", data: Any = None) -> None:
+def _check_path(source: Any, path: Any) -> None:
+    if hasattr(source, "save"):
+        return
+    row = translation(source)
+    endings = () if row is None else row.endings
+    if not endings:
+        raise ArgumentError(
+            f"A {type(source).__name__} lives in no file of its own: from_torch(net) gives it, "
+            "and joblib or skops saves it."
+        )
+    if Path(path).suffix.lower() not in endings:
+        raise ArgumentError(
+            f"{path!s}: the file of a {type(source).__name__} ends in {' or '.join(endings)}."
+        )
+    if not Path(path).parent.is_dir():
+        raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")
+
+
+def _save(source: Any, path: Any) -> None:
+    """Write the file of a source; it is there as a whole or not at all."""
+    if hasattr(source, "save"):
+        source.save(path)
+        return
+    row = translation(source)
+    assert row is not None
+    with TemporaryDirectory(dir=Path(path).parent) as folder:
+        partial = Path(folder, Path(path).name)
+        row.save(source, partial)
+        partial.replace(path)
+
+
+def check_arguments(
+    translate: Any,
+    init: Any = "fitted",
+    data: Any = None,
+    trees: Any = "leaves",
+    temperature: Any = 0.005,
+) -> None:
     """Refuse wrong arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
         raise ArgumentError(f"translate={translate!r}; it is 'trainable' or 'all'.")
     if init not in ("fitted", "random"):
         raise ArgumentError(f"init={init!r}; it is 'fitted' or 'random'.")
+    if trees not in ("leaves", "soft", "straight-through"):
+        raise ArgumentError(f"trees={trees!r}; it is 'leaves', 'soft' or 'straight-through'.")
+    if not (isinstance(temperature, numbers.Real) and 0 < float(temperature) < math.inf):
+        raise ArgumentError(f"temperature={temperature!r}; it is a positive number.")
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
+
+
+def open_source(source: Any) -> Any:
+    """The source object: that in a file if a path is given, or behind a NimbusML pipeline."""
+    if type(source).__module__.split(".")[0] == "nimbusml":
+        source = source.model
+    return load_file(source) if isinstance(source, str | os.PathLike) else source
 
 
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     """A copy that later changes of the user's object cannot reach; fitted, or an error."""
     from sklearn.exceptions import NotFittedError
 
-    if isinstance(source, type) or not hasattr(source, "get_params"):
+    known = hasattr(source, "get_params") or lookup(type(source)) is not None
+    if isinstance(source, type) or not known:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    copied = copy.deepcopy(source)
+    own = copied(source)
     try:
-        unfold(copied)
+        unfold(own)
     except NotFittedError as error:
         if data is not None:
-            return copied.fit(*data)
+            return own.fit(*data)
         raise NotFittedError(
             f"{error} Call fit first, or pass to_torch(..., init='random', data=(X, y)) for "
             "random weights."
         ) from None
-    return copied
+    return own
 
 
-def _modules(graph: Graph) -> dict[str, nn.Module]:
+def _modules(graph: Graph, splits: Splits) -> dict[str, nn.Module]:
     bodies: dict[int, nn.Module] = {}
     modules = {}
     for step in graph:
@@ -165,7 +242,7 @@ def _modules(graph: Graph) -> dict[str, nn.Module]:
             continue
         row = _row(step)
         # An operator that stands in several places is one module in several places.
-        body = bodies.setdefault(id(step.operator), row.to_torch(step.operator))
+        body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
         if step.status != "trainable":
             body.requires_grad_(False)
         head = row.head(step.operator)
@@ -175,7 +252,8 @@ def _modules(graph: Graph) -> dict[str, nn.Module]:
 
 def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
     classes = None
-    if step.method == "predict" and hasattr(step.operator, "classes_"):
+    single = head.task == "classification"
+    if step.method == "predict" and single and hasattr(step.operator, "classes_"):
         labels = np.asarray(step.operator.classes_)
         classes = torch.from_numpy(labels.astype(np.float64))
     return Predictor(body, head, step.method, classes)
@@ -219,11 +297,22 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
             continue
         seen.add(id(step.operator))
         module = _body(net._module(step.name))
-        then = _row(step).to_torch(step.operator).state_dict()
+        then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)
             yield step, module
+
+
+def fresh_module(net: PipelineModule, step: Step) -> nn.Module:
+    """The module of a step as it was translated, without its head."""
+    fresh = _row(step).module(step.operator, net.splits)
+    present = _body(net._module(step.name))
+    for new, old in zip(fresh.modules(), present.modules(), strict=True):
+        # Someone may have softened the module itself.
+        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble) and new.way != old.way:
+            new.soften(old.way, old.temperature)
+    return fresh.to(net._like().dtype)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

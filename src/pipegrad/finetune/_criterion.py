@@ -19,7 +19,7 @@ LossLike = str | Objective | Callable[..., Any]
 
 _TASKS = {
     "value": ("regression",),
-    "class": ("classification", "multilabel"),
+    "class": ("classification", "multilabel", "several"),
     "none": ("clustering",),
 }
 # What a loss means for a prediction that is the score itself, not its logarithm.
@@ -143,7 +143,9 @@ def class_weights(
     if spec is None:
         return None, None
     if task == "multilabel":
-        return _label_weights(spec, target, part), None
+        classes = [np.arange(2)] * target.shape[1]
+    if task in ("multilabel", "several"):
+        return _label_weights(spec, target, part, classes), None
     if task != "classification":
         raise ArgumentError(f"class_weight={spec!r} needs a classifier.")
     counts = torch.bincount(target[part], minlength=len(classes)).double().clamp(min=1)
@@ -163,17 +165,18 @@ def class_weights(
     return None, table.to(target.device)
 
 
-def _label_weights(spec: Any, target: Tensor, part: NDArray[Any]) -> Tensor:
+def _label_weights(spec: Any, target: Tensor, part: NDArray[Any], classes: Any) -> Tensor:
     # A row weighs the product over its labels, as in compute_sample_weight.
     weights = torch.ones(target.shape[0], dtype=torch.float64, device=target.device)
     for column in range(target.shape[1]):
         labels = target[:, column].long()
+        known = _plain(classes[column])
         if spec == "balanced":
-            counts = torch.bincount(labels[part], minlength=2).double().clamp(min=1)
-            own = len(part) / (2 * counts)
+            counts = torch.bincount(labels[part], minlength=len(known)).double().clamp(min=1)
+            own = len(part) / (len(known) * counts)
         else:
             here = spec[column] if isinstance(spec, list) else spec
-            own = torch.tensor([float(here.get(0, 1.0)), float(here.get(1, 1.0))])
+            own = torch.tensor([float(here.get(label, 1.0)) for label in known])
         weights = weights * own.to(target.device)[labels]
     return weights
 

@@ -72,6 +72,11 @@ class Rows(Dataset):
         index = self.index.cpu().numpy()[positions]
         return Rows(self.encoded, self.target, self.weight, index, self.raw)
 
+    def over(self, encoded: Any) -> Rows:
+        """The same rows with other blocks."""
+        index = self.index.cpu().numpy()
+        return Rows(encoded, self.target, self.weight, index, self.raw)
+
     def take(self, index: Tensor) -> Batch:
         """A batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))
@@ -173,3 +178,36 @@ def split(
         chosen[missing] = False
     rows = np.arange(count)
     return rows[~chosen], rows[chosen]
+
+
+def folds(
+    count: int,
+    fraction: float,
+    generator: np.random.Generator,
+    classes: NDArray[np.int64] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """As `split`, again and again: no row validates twice.
+
+    Parameters
+    ----------
+    count, fraction, generator, classes
+        See `split`.
+
+    Yields
+    ------
+    train, valid : array of int64
+        Row numbers in increasing order; at most ``1 / fraction`` pairs.
+    """
+    order = generator.permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    number = max(2, int(1 / fraction + 1e-9))
+    place = np.empty(count, dtype=np.int64)
+    place[order] = (np.arange(count) + generator.integers(number)) % number
+    rows = np.arange(count)
+    for fold in range(number):
+        chosen = place == fold
+        if classes is not None:
+            chosen &= np.isin(classes, classes[~chosen])
+        if chosen.any():
+            yield rows[~chosen], rows[chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,10 +15,14 @@ from torch import Tensor, nn
 
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
+from ._optim import size
+from ._trees import centre_splits, softened
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
 _MEASURED_ROWS = 2048
+# Share of the typical size that counts as one at least.
+_SMALLEST = 1e-2
 # What counts as progress for the patience, as a share of the loss.
 _PROGRESS = 1e-4
 
@@ -48,6 +53,8 @@ class Trainer(NeuralNet):
         Shuffles.
     callbacks : list, optional
         As in skorch.
+    anchor : float
+        Strength of the pull towards the parameters at the start, see `Anchor`.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Trainer(NeuralNet):
         patience: int | None,
         generator: np.random.Generator,
         callbacks: list[Any] | None = None,
+        anchor: float = 0.0,
     ) -> None:
         super().__init__(
             module,
@@ -79,6 +87,7 @@ class Trainer(NeuralNet):
         self.valid = valid
         self.patience = patience
         self.generator = generator
+        self.anchor = anchor
         self.reason_ = "the last epoch"
         self.diverged_ = False
         self.best_epoch_ = 0
@@ -135,6 +144,7 @@ class Trainer(NeuralNet):
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Trainer:
         self._measure_start()
+        centre_splits(self.module_, self.train)
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
         loader = Loader(self.train, self.batch_size, self.generator)
         for _ in range(self.max_epochs):
@@ -191,9 +201,11 @@ class Trainer(NeuralNet):
             self.optimizer_.zero_grad()
             score = self.module_(encoded)
             loss = self.criterion_(score, target, batch.weight)
-            loss.backward()
             if not first:
                 first.extend((loss.detach(), score))
+            if self._pull is not None:
+                loss = loss + self._pull()
+            loss.backward()
             if self._listening:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
@@ -220,13 +232,16 @@ class Trainer(NeuralNet):
     def _measure_start(self) -> None:
         self._listening = any(_listens(callback) for _, callback in self.callbacks_)
         self._best = [p.detach().clone() for p in self._parameters()]
+        self._pull = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
         self._measure()
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
         self.history.record(self.monitor + "_best", True)
-        self._progress_loss, self._waited = self.best_loss_, 0
+        # Soft splits begin behind the hard ones; they get time to come up.
+        behind = bool(softened(self.module_))
+        self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
 
     def _check_input(self) -> None:
         """Where the start has no loss: refuse NaN between steps as the source does."""
@@ -265,7 +280,7 @@ class Trainer(NeuralNet):
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
             return False
-        if loss < self._progress_loss - _PROGRESS * abs(self._progress_loss):
+        if loss < self._progress_loss - _PROGRESS * abs(loss):
             self._progress_loss, self._waited = loss, 0
         elif not np.isnan(self._progress_loss):
             self._waited += 1
@@ -281,8 +296,43 @@ class Trainer(NeuralNet):
                 parameter.copy_(kept)
         self.optimizer_.zero_grad()
 
+    def go_on(self, other: Trainer) -> bool:
+        """Take what another trainer did after this one into the history; whether it helped."""
+        epochs = len(self.history) - 1
+        helped = bool(other.best_loss_ < self.best_loss_)
+        for row in other.history[1:]:
+            best = row[self.monitor] < self.best_loss_
+            self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
+            if best:
+                self.best_loss_ = row[self.monitor]
+        if helped:
+            self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
+        return helped
+
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+class Anchor:
+    """A pull towards where parameters started (L2-SP), in units of each parameter's own size.
+
+    Half of ``strength`` times the sum of squared distances. It guides training and is no part of
+    the losses that are recorded and compared.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
+        self.parameters = parameters
+        self.starts = [p.detach().clone() for p in parameters]
+        sizes = [size(p) for p in parameters]
+        # What is nearly zero beside the others (the mean of centred columns) has no size to speak
+        # of, and would be nailed down.
+        typical = math.exp(sum(math.log(s) for s in sizes) / len(sizes))
+        self.scales = [0.5 * strength / max(s, _SMALLEST * typical) ** 2 for s in sizes]
+
+    def __call__(self) -> Tensor:
+        """The penalty."""
+        parts = zip(self.parameters, self.starts, self.scales, strict=True)
+        return torch.stack([(p - start).square().sum() * scale for p, start, scale in parts]).sum()
 
 
 def _listens(callback: Any) -> bool:

@@ -89,7 +89,7 @@ def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
     if lr is None:
         lr = LEARNING_RATE
         if optim in _STEADY:
-            groups = _groups_by_size(parameters, lr)
+            groups = groups_by_size(parameters, lr)
     if optim in _FUSED:
         try:
             return optim(groups, lr=lr, fused=True)
@@ -98,18 +98,20 @@ def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
     return optim(groups, lr=lr)
 
 
-def _groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[str, Any]]:
-    """Operators differ in scale by orders of magnitude, and so must the steps.
+def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[str, Any]]:
+    """Parameters with rates relative to their size.
+
+    Operators differ in scale by orders of magnitude, and so must the steps.
 
     Sizes are rounded to powers of four: few groups, since each costs a call in every step.
     """
     found: dict[int, list[nn.Parameter]] = {}
     for parameter in parameters:
-        found.setdefault(round(math.log(_size(parameter), 4)), []).append(parameter)
+        found.setdefault(round(math.log(size(parameter), 4)), []).append(parameter)
     return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
 
 
-def _size(parameter: Tensor) -> float:
+def size(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()
     values = values[(values > 0) & values.isfinite()]

@@ -98,7 +98,7 @@ def signs(score: Tensor, target: Tensor) -> Tensor:
     if target.shape == score.shape:
         return (2 * target - 1).to(score.dtype)
     out = torch.full_like(score, -1.0)
-    return out.scatter_(1, target[:, None], 1.0)
+    return out.scatter_(1, target.long()[:, None], 1.0)
 
 
 # Numbers
@@ -117,6 +117,25 @@ def absolute_error(score: Tensor, target: Tensor) -> Tensor:
 @_loss("value", delta=1.0)
 def huber(score: Tensor, target: Tensor, delta: float) -> Tensor:
     return functional.huber_loss(score, target, reduction="none", delta=delta)
+
+
+@_loss("value", slope=1.0)
+def pseudo_huber(score: Tensor, target: Tensor, slope: float) -> Tensor:
+    return slope**2 * (torch.sqrt(1 + ((target - score) / slope).square()) - 1)
+
+
+@_loss("value")
+def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
+    # Below -1 there is no logarithm; there the source stops the score as well.
+    score = score.clamp(min=-1 + 1e-6)
+    return squared_error(torch.log1p(score), torch.log1p(target))
+
+
+@_loss("value", positive=1.0, scale=1.0)
+def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) -> Tensor:
+    """Shares between zero and one, their logits, and a weight for shares of one."""
+    weight = torch.where(target == 1, positive, 1.0)
+    return weight * (functional.softplus(scale * score) - target * scale * score)
 
 
 @_loss("value", quantile=0.5)
@@ -145,6 +164,28 @@ def gamma(score: Tensor, target: Tensor) -> Tensor:
     return score + target * torch.exp(-score)
 
 
+@_loss("value", c=1.0)
+def fair(score: Tensor, target: Tensor, c: float) -> Tensor:
+    gap = (target - score).abs() / c
+    return c * c * (gap - torch.log1p(gap))
+
+
+@_loss("value")
+def relative_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).abs() / target.abs().clamp(min=1)
+
+
+@_loss("value")
+def squared_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
+    """The score stands for the root of the target, with its sign."""
+    return squared_error(score, target.sign() * target.abs().sqrt())
+
+
+@_loss("value")
+def absolute_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
+    return absolute_error(score, target.sign() * target.abs().sqrt())
+
+
 @_loss("value", power=1.5, link="log")
 def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
     """Half the deviance, up to what depends on the target alone where a logarithm is in it."""
@@ -165,16 +206,17 @@ def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
 # Classes and labels
 
 
-@_loss("class", scale=1.0)
-def log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
+@_loss("class", scale=1.0, positive=1.0)
+def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Tensor:
     if target.shape == score.shape:
-        return functional.softplus(-signs(score, target) * scale * score)
-    return functional.cross_entropy(scale * score, target, reduction="none")
+        loss = functional.softplus(-signs(score, target) * scale * score)
+        return loss if positive == 1 else loss * torch.where(target == 1, positive, 1.0)
+    return functional.cross_entropy(scale * score, target.long(), reduction="none")
 
 
-@_loss("class")
-def one_vs_rest_log_loss(score: Tensor, target: Tensor) -> Tensor:
-    return functional.softplus(-signs(score, target) * score)
+@_loss("class", scale=1.0)
+def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
+    return functional.softplus(-signs(score, target) * scale * score)
 
 
 @_loss("class")
@@ -185,6 +227,11 @@ def hinge(score: Tensor, target: Tensor) -> Tensor:
 @_loss("class")
 def squared_hinge(score: Tensor, target: Tensor) -> Tensor:
     return hinge(score, target).square()
+
+
+@_loss("class")
+def exponential(score: Tensor, target: Tensor) -> Tensor:
+    return torch.exp(-signs(score, target) * score)
 
 
 @_loss("class")
@@ -225,9 +272,15 @@ def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon:
     return squared_epsilon_insensitive(score, signs(score, target), epsilon)
 
 
-@_loss("class")
-def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
-    """The score is the table of probabilities itself; zeros are raised to the smallest step."""
+@_loss("class", counts=())
+def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
+    """The score is the table of probabilities itself; zeros are raised to the smallest step.
+
+    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    """
+    if counts:
+        parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
+        return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
     chosen = score.gather(1, target[:, None]).squeeze(1)
     return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
 
@@ -235,7 +288,8 @@ def negative_log_likelihood(score: Tensor, target: Tensor) -> Tensor:
 # Nothing but the score
 
 
-@_loss("none")
-def inertia(score: Tensor, target: Tensor | None = None) -> Tensor:
-    """The score holds distances to centers; the squared distance to the nearest counts."""
-    return score.amin(1).square()
+@_loss("none", squared=False)
+def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) -> Tensor:
+    """The score holds distances to centers, or their squares; the nearest counts, squared."""
+    nearest = score.amin(1)
+    return nearest if squared else nearest.square()

@@ -21,12 +21,14 @@ from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
 from ._data import Data, Validation, aligned, gather, ones
 from ._optim import Optim, make_optimizer, try_optim
+from ._trees import Hardened, measure_spreads, routed, softened
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
+    from ._loader import Rows
     from ._loop import Trainer
 
-_BATCH_ROWS = 256
+_BATCH_ROWS, _LARGEST_BATCH = 256, 1024
 _PROBED_ROWS = 16
 
 
@@ -43,6 +45,7 @@ class Options:
     seed: int | None = 0
     callbacks: Sequence[Any] | None = None
     verbose: int = 0
+    anchor: float = 0.0
 
     def check(self) -> None:
         """Refuse wrong values before any work is done."""
@@ -55,6 +58,8 @@ class Options:
             raise ArgumentError(f"lr={self.lr!r}; it is a positive number or None.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
             raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
+        if not (_is_number(self.anchor) and self.anchor >= 0):
+            raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
         try_optim(self.optim, self.lr)
 
 
@@ -68,6 +73,7 @@ def fit(
     epochs: int = 100,
     batch_size: int | Literal["auto"] = "auto",
     lr: float | None = None,
+    anchor: float = 0.0,
     sample_weight: ArrayLike | None = None,
     validation: Validation = 0.2,
     patience: int | None = 10,
@@ -100,9 +106,14 @@ def fit(
     epochs : int
         Largest number of passes over the rows that train.
     batch_size : int or "auto"
-        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256.
+        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256, or 1,024 of more than
+        30,000 rows.
     lr : float, optional
         Learning rate, given to ``optim`` as ``lr=``: the same for all parameters.
+    anchor : float
+        Strength of a pull towards the parameters as they were fitted (L2-SP): training adds half
+        of it times the sum of squared changes, each in units of its parameter's own size. It is
+        no part of the losses in the history.
     sample_weight : array of shape (n,), optional
         Weight of each row, in training and in validation.
     validation : float, tuple or None
@@ -144,7 +155,9 @@ def fit(
     >>> net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
     True
     """
-    options = Options(optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose)
+    options = Options(
+        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor
+    )
     train(net, X, y, options, sample_weight=sample_weight, validation=validation, cache=cache)
     return net
 
@@ -174,10 +187,54 @@ def train(
     data = gather(net, X, y, sample_weight, validation, cache)
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
-        _warn(_SEEN)
-    _run(trainer, net, options, optimizer)
+        warn(_SEEN)
+    fitted = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
+    run(trainer, net, options, optimizer)
+    if trainer.improved_ and softened(net):
+        _refit(net, trainer, options, fitted)
     _tell(trainer)
     return trainer
+
+
+def _refit(
+    net: PipelineModule, trainer: Trainer, options: Options, fitted: dict[str, Tensor]
+) -> None:
+    """Leaves were trained for soft splits; train them, and what follows, for hard ones."""
+    from ._loop import Trainer
+
+    chosen = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
+    trainable = net.trainable_parameters()
+    hardened = Hardened(net, trainer.train, fitted)
+    try:
+        parameters = list(net.trainable_parameters().values())
+        optimizer = make_optimizer(options.optim, parameters, options.lr)
+        training = trainer.train.over(routed(net, trainer.train.encoded))
+        valid = trainer.valid
+        if valid is trainer.train or (valid and valid.encoded is trainer.train.encoded):
+            valid = valid.over(training.encoded)
+        elif valid is not None:
+            valid = valid.over(routed(net, valid.encoded))
+        again = Trainer(
+            net,
+            trainer.criterion,
+            optimizer,
+            training,
+            valid,
+            batch_size=trainer.batch_size,
+            max_epochs=options.epochs,
+            patience=options.patience,
+            generator=trainer.generator,
+            callbacks=callbacks_of(options, options.epochs),
+            anchor=options.anchor,
+        )
+        run(again, net, options, optimizer)
+    finally:
+        hardened.soften()
+    if not trainer.go_on(again):
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(chosen[name])
+    net.history = trainer.history
 
 
 _SEEN = (
@@ -197,10 +254,36 @@ def _make_trainer(
     options: Options,
     validation: Validation,
 ) -> Trainer:
-    from ._loader import Rows, split
     from ._loop import Trainer
 
     generator = np.random.default_rng(options.seed)
+    criterion, training, validating = prepare(net, data, objective, function, validation, generator)
+    return Trainer(
+        net,
+        criterion,
+        optimizer,
+        training,
+        validating,
+        batch_size=batch_rows(options.batch_size, optimizer, len(training)),
+        max_epochs=options.epochs,
+        patience=options.patience,
+        generator=generator,
+        callbacks=callbacks_of(options, options.epochs),
+        anchor=options.anchor,
+    )
+
+
+def prepare(
+    net: PipelineModule,
+    data: Data,
+    objective: Any,
+    function: Any,
+    validation: Validation,
+    generator: np.random.Generator,
+) -> tuple[Criterion, Rows, Rows | None]:
+    """The loss, the rows that train, and those that validate where there are any."""
+    from ._loader import Rows, split
+
     task = None if net.head is None else net.head.task
     index = np.arange(len(data.blocks[0]))
     held: NDArray[np.int64] | None = None
@@ -222,25 +305,16 @@ def _make_trainer(
             )
     criterion, weights = _weigh(net, data, objective, function, index, task)
     targets = aligned(net, data)
+    blocks = [routed(net, b) for b in data.blocks]
     rows = [
         Rows(b, t, w, np.arange(len(b)), raw)
-        for b, t, w, raw in zip(data.blocks, targets, weights, data.raw, strict=True)
+        for b, t, w, raw in zip(blocks, targets, weights, data.raw, strict=True)
     ]
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    measure_spreads(net, training)
     _probe(net, criterion, training)
-    return Trainer(
-        net,
-        criterion,
-        optimizer,
-        training,
-        validating,
-        batch_size=_batch_size(options.batch_size, optimizer, len(training)),
-        max_epochs=options.epochs,
-        patience=options.patience,
-        generator=generator,
-        callbacks=_callbacks(options),
-    )
+    return criterion, training, validating
 
 
 def _weigh(
@@ -258,7 +332,7 @@ def _weigh(
         return Criterion(function, name=name), weights
     like = ones(net, 1)
     targets = [t for t in data.targets if t is not None]
-    labels = net.classes_ if task == "classification" else None
+    labels = net.classes_ if task in ("classification", "several") else None
     own, table = class_weights(objective, torch.cat(targets), index, labels, task)
     if own is not None:
         parts = own.to(like).split([len(t) for t in targets])
@@ -275,7 +349,7 @@ def _probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
         criterion.check(net(encoded), target, batch.weight)
 
 
-def _run(
+def run(
     trainer: Trainer, net: PipelineModule, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
     was_training = net.training
@@ -315,7 +389,7 @@ def _tell(trainer: Trainer) -> None:
         )
     if trainer.diverged_:
         kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
-        _warn(
+        warn(
             f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
             f"best parameters so far are kept, {kept}.\n{_LOWER}",
         )
@@ -323,13 +397,13 @@ def _tell(trainer: Trainer) -> None:
         part = "training" if trainer.valid is None else "validation"
         losses = [row[trainer.monitor] for row in trainer.history[1:]]
         reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
-        _warn(
+        warn(
             f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
             "The pipeline is as it was.\nHint: try another learning rate or more rows.",
         )
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn at the user's line, the first outside of this package."""
     package = __name__.split(".")[0]
     level = 1
@@ -339,22 +413,23 @@ def _warn(message: str) -> None:
     warnings.warn(message, PipegradWarning, stacklevel=level)
 
 
-def _callbacks(options: Options) -> list[Any]:
+def callbacks_of(options: Options, epochs: int) -> list[Any]:
     callbacks = list(options.callbacks or [])
     if options.verbose:
         from ._progress import ShowProgress
 
-        callbacks.append(("show_progress", ShowProgress(options.epochs)))
+        callbacks.append(("show_progress", ShowProgress(epochs)))
     return callbacks
 
 
-def _batch_size(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
+def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
     if wanted != "auto":
         return int(wanted)
     if isinstance(optimizer, torch.optim.LBFGS):
         return count
-    # Small data: enough steps in an epoch to get anywhere.
-    return max(1, min(_BATCH_ROWS, max(32, count // 16)))
+    # Small data: enough steps in an epoch to get anywhere. Large data: no more than it needs.
+    most = min(max(_BATCH_ROWS, count // 128), _LARGEST_BATCH)
+    return max(1, min(most, max(32, count // 16)))
 
 
 @contextlib.contextmanager

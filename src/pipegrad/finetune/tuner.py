@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..errors import ArgumentError, UntranslatableError
 from ..registry import dotted_name, lookup, why_missing
 
 if TYPE_CHECKING:
+    from ..modules import Way
     from ._criterion import LossLike
     from ._optim import Optim
 
@@ -48,24 +50,36 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : estimator
         The pipeline (or single operator); it is cloned, never changed.
-    optim : callable, default=torch.optim.Adam
-        From parameters to an optimizer; see `pipegrad.finetune.fit`.
+    optim : callable, optional
+        From parameters to an optimizer; see `pipegrad.finetune.fit`. Setting it, ``epochs`` or
+        ``lr`` turns the recipe off; the default is then torch.optim.Adam.
     loss : str, Objective or callable, optional
         Default: what the last operator itself minimises.
-    epochs : int, default=100
-        Largest number of passes over the rows that train.
+    epochs : int, optional
+        Largest number of passes over the rows that train; 100 without a recipe.
     batch_size : int or "auto", default="auto"
         Rows of a step.
     lr : float, optional
         Learning rate, given to ``optim``: the same for all parameters.
+    anchor : float, optional
+        Strength of a pull towards the fitted parameters; see `pipegrad.finetune.fit`. Default:
+        the recipe tries one on few rows, and without a recipe there is none.
     validation_fraction : float, default=0.2
-        Share of rows put aside; of each class for a classifier.
+        Share of rows put aside; of each class for a classifier. The recipe puts at most 10,000
+        aside, and every row once where one split cannot tell.
     patience : int, default=10
-        Epochs without progress after which training stops; None: never.
+        Epochs without progress after which training stops; None: never. The recipe has its own.
     train, freeze : list of str, optional
         Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`.
     callbacks : list of skorch callbacks, optional
         They see the loop as a `skorch.NeuralNet`.
+    trees : {"leaves", "soft", "straight-through"}, default="leaves"
+        How decision trees train; see `pipegrad.to_torch`.
+    recipe : "auto" or None, default="auto"
+        "auto": several ways to train are compared on rows that neither the pipeline nor the
+        training saw. If the best of them is better by more than chance explains, the pipeline is
+        fitted and trained that way on all rows; otherwise the result is the pipeline, fitted on
+        all rows. None: one run with the settings above, on the rows not put aside.
     random_state : int, RandomState or None
         Of the split and of the order of rows.
     verbose : int, default=0
@@ -78,7 +92,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     improved_ : bool
         Whether training beat the fitted pipeline; if not, ``estimator_`` is as it was fitted.
     history_ : skorch.history.History
-        Losses by epoch; the first row is the fitted pipeline.
+        Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
+        candidate on the first split; None where there were too few rows to try any.
+    report_ : pipegrad.finetune.Report
+        What was tried and chosen, and why; ``print`` it.
     classes_ : array
         The labels, for a classifier.
     n_features_in_, feature_names_in_
@@ -93,8 +110,11 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     >>> import pipegrad as pg
     >>> X, y = load_diabetes(return_X_y=True)
     >>> pipe = make_pipeline(StandardScaler(), Ridge(alpha=1000.0))
-    >>> tuner = pg.FineTuner(pipe, lr=0.1, random_state=0).fit(X, y)
+    >>> tuner = pg.FineTuner(pipe, random_state=0).fit(X, y)
     >>> tuner.improved_
+    True
+    >>> low, high = tuner.report_.interval
+    >>> low > 0
     True
     >>> tuner.estimator_
     Pipeline(steps=[('standardscaler', StandardScaler()),
@@ -105,16 +125,19 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self,
         estimator: Any,
         *,
-        optim: Optim = torch.optim.Adam,
+        optim: Optim | None = None,
         loss: LossLike | None = None,
-        epochs: int = 100,
+        epochs: int | None = None,
         batch_size: int | Literal["auto"] = "auto",
         lr: float | None = None,
+        anchor: float | None = None,
         validation_fraction: float = 0.2,
         patience: int | None = 10,
         train: Sequence[str] | None = None,
         freeze: Sequence[str] | None = None,
         callbacks: Sequence[Any] | None = None,
+        trees: Way = "leaves",
+        recipe: Literal["auto"] | None = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -124,11 +147,14 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.anchor = anchor
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.train = train
         self.freeze = freeze
         self.callbacks = callbacks
+        self.trees = trees
+        self.recipe = recipe
         self.random_state = random_state
         self.verbose = verbose
 
@@ -149,9 +175,6 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         FineTuner
             Itself.
         """
-        from ..translate import from_torch, to_torch
-        from .training import train
-
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         _check_last_step(self.estimator)
@@ -159,45 +182,103 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        parts = [_part(X, y, weight, rows) for rows in self._split(X, y, weight, seed)]
-        fitted = clone(self.estimator)
-        fitted.fit(*parts[0][:2], **_weight_argument(fitted, parts[0][2]))
-        net = to_torch(fitted, train=self.train, freeze=self.freeze)
+        settings = (self.optim, self.lr, self.epochs)
+        if self.recipe is None or any(setting is not None for setting in settings):
+            self._fit_once(X, y, weight, options)
+        else:
+            self._fit_by_recipe(X, y, weight, options)
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+        return self
+
+    def _fit_once(self, X: Any, y: Any, weight: Any, options: Any) -> None:
+        """One run with the user's settings."""
+        from ..translate import from_torch
+        from ._report import Report
+        from .training import train
+
+        began = time.perf_counter()
+        rows, classes = self._rows(X, y, weight)
+        split = self._split(rows, classes, options.seed)
+        parts = [_part(X, y, weight, some) for some in split]
+        fitted = self._fitted(parts[0])
+        net = self._translated(fitted)
         trainer = train(net, *parts[0][:2], options, sample_weight=parts[0][2], validation=parts[1])
         self.improved_ = trainer.improved_
         self.history_ = trainer.history
         self.estimator_ = from_torch(net) if self.improved_ else fitted
-        for name in ("classes_", "n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(fitted, name):
-                setattr(self, name, getattr(fitted, name))
-        return self
+        self.report_ = Report(
+            "the settings given" if self.improved_ else None,
+            "" if self.improved_ else "no epoch did better on the rows that validate",
+            before=trainer.start_loss_,
+            gain=trainer.start_loss_ - trainer.best_loss_,
+            rows=len(split[1]),
+            splits=1,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _fit_by_recipe(self, X: Any, y: Any, weight: Any, options: Any) -> None:
+        """Candidates by rule, compared on rows put aside."""
+        from ..translate import from_torch
+        from ._recipe import tune
+        from .training import warn
+
+        rows, classes = self._rows(X, y, weight)
+        outcome = tune(
+            self._fitted,
+            self._translated,
+            from_torch,
+            lambda some: _part(X, y, weight, some),
+            self._splits(rows, classes, options.seed),
+            rows,
+            options,
+        )
+        self.estimator_, self.improved_ = outcome.estimator, outcome.improved
+        self.history_, self.report_ = outcome.history, outcome.report
+        if not self.improved_:
+            warn(f"The pipeline is as it was fitted: {self.report_.why}.")
+
+    def _fitted(self, part: tuple[Any, Any, Any]) -> Any:
+        X, y, weight = part
+        fitted = clone(self.estimator)
+        return fitted.fit(X, y, **_weight_argument(fitted, weight))
+
+    def _translated(self, fitted: Any) -> Any:
+        from ..translate import to_torch
+
+        return to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
 
     def _options(self, seed: int) -> Any:
+        from ..translate import check_arguments
         from .training import Options
 
         options = Options(
-            optim=self.optim,
+            optim=torch.optim.Adam if self.optim is None else self.optim,
             loss=self.loss,
-            epochs=self.epochs,
+            epochs=100 if self.epochs is None else self.epochs,
             batch_size=self.batch_size,
             lr=self.lr,
             patience=self.patience,
             seed=seed,
             callbacks=self.callbacks,
             verbose=self.verbose,
+            anchor=0.0 if self.anchor is None else self.anchor,
         )
+        if self.recipe not in ("auto", None):
+            raise ArgumentError(f"recipe={self.recipe!r}; it is 'auto' or None.")
         options.check()
+        check_arguments("trainable", trees=self.trees)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")
         return options
 
-    def _split(
-        self, X: Any, y: Any, weight: NDArray[Any] | None, seed: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from ._loader import split
-
+    def _rows(
+        self, X: Any, y: Any, weight: NDArray[Any] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """The rows that weigh something, and the class of each."""
         rows = np.arange(_num_samples(X))
         if weight is not None:
             rows = rows[weight > 0]
@@ -214,11 +295,29 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
                 labels = labels[:, 0]
             if labels.ndim == 1:
                 classes = np.unique(labels[rows], return_inverse=True)[1]
+        return rows, classes
+
+    def _split(
+        self, rows: NDArray[np.int64], classes: NDArray[np.int64] | None, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        from ._loader import split
+
         generator = np.random.default_rng(seed)
         first, second = split(len(rows), float(self.validation_fraction), generator, classes)
         if not len(second):
             raise ArgumentError("No class has a row to spare for validation; give more rows.")
         return rows[first], rows[second]
+
+    def _splits(
+        self, rows: NDArray[np.int64], classes: NDArray[np.int64] | None, seed: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Splits whose validation parts do not meet, while rows last."""
+        from ._loader import folds
+        from ._recipe import MOST_HELD
+
+        share = min(float(self.validation_fraction), MOST_HELD / len(rows))
+        for first, second in folds(len(rows), share, np.random.default_rng(seed), classes):
+            yield rows[first], rows[second]
 
     @available_if(_has("predict"))
     def predict(self, X: Any) -> NDArray[Any]:

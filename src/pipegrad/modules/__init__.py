@@ -1,18 +1,27 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
+from ._boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
+from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, Steps
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
 from ._encoding import NONE, Bins, Codes, Lookup, OneHot
+from ._factors import FieldFactorization, LocalMachine, StepFunctions
+from ._formula import Formula
 from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote
 from ._heads import (
     Binary,
     Head,
+    Linked,
     Mean,
     Multiclass,
     Multilabel,
     Nearest,
+    Outliers,
     Probabilities,
+    Raw,
+    SeveralTargets,
+    Share,
     Votes,
 )
 from ._imputation import Impute, Missing
@@ -23,35 +32,61 @@ from ._kernels import (
     PolynomialSketch,
     RandomFourierFeatures,
 )
+from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
+from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
-from ._projection import Pattern, Projection, SparseProjection
+from ._projection import Pattern, Projection, ResidualShare, SparseProjection
+from ._routing import AS_ZERO, NAN, ZERO
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
+from ._simplex import Simplex
 from ._sparse import Block, SparseRows, dense
+from ._splits import Routed, Splits, Way
+from ._tree_features import AnyPositive, TreeFeatures
+from ._trees import TreeEnsemble
 
 __all__ = [
+    "AS_ZERO",
+    "NAN",
     "NONE",
+    "ZERO",
     "AdditiveChi2Features",
+    "Affine",
+    "AnyPositive",
     "Apply",
     "Average",
+    "BestColumn",
+    "BinPosition",
     "Binary",
     "Bins",
     "Block",
+    "Boosted",
     "BoxCox",
     "Chain",
     "Codes",
     "Concatenate",
     "Distances",
+    "FieldFactorization",
+    "Formula",
     "Head",
     "Impute",
     "Inverse",
     "InverseBoxCox",
     "InverseYeoJohnson",
+    "Isolation",
     "Kernel",
     "KernelFeatures",
+    "KeyAbove",
+    "KeyBits",
+    "KeyIndicator",
+    "KeyNumber",
     "Labels",
+    "LeafIndicators",
     "Linear",
+    "Linked",
+    "LocalMachine",
+    "LogOdds",
     "Lookup",
     "Mean",
     "Missing",
@@ -60,23 +95,42 @@ __all__ = [
     "Multiclass",
     "Multilabel",
     "Nearest",
+    "NormalDistribution",
     "NormalizeRows",
     "OneHot",
+    "OneVersusRest",
+    "Outliers",
+    "PairwiseCoupling",
     "Pattern",
+    "PiecewiseLinear",
     "PolynomialSketch",
     "Positive",
     "Predictor",
     "Probabilities",
     "Projection",
     "RandomFourierFeatures",
+    "Raw",
     "Rescale",
+    "ResidualShare",
+    "Routed",
+    "RowNorm",
     "Select",
+    "SeveralTargets",
+    "Share",
+    "Simplex",
     "SparseProjection",
     "SparseRows",
+    "Splits",
     "Standardize",
+    "StepFunctions",
+    "Steps",
     "Threshold",
+    "TreeEnsemble",
+    "TreeFeatures",
     "Vote",
     "Votes",
+    "Way",
+    "WeightedMedian",
     "YeoJohnson",
     "dense",
     "parameter",

@@ -16,15 +16,19 @@ class Distances(Module):
     ----------
     centers : Tensor, shape (centers, features)
         Where the centers are.
+    squared : bool
+        Whether the squares of the distances come out.
     """
 
-    def __init__(self, centers: Tensor) -> None:
+    def __init__(self, centers: Tensor, squared: bool = False) -> None:
         super().__init__()
         self.centers = parameter(centers)
+        self.squared = squared
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, centers)."""
-        return safe_sqrt(squared_distances(x, self.centers))
+        squares = squared_distances(x, self.centers)
+        return squares if self.squared else safe_sqrt(squares)
 
     def reset_parameters(self) -> None:
         """Standard normal centers."""

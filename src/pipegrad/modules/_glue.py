@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from ._base import Module
 from ._heads import Head
 from ._sparse import Block, SparseRows, dense
+from ._splits import Routed
 
 
 class Concatenate(Module):
@@ -159,3 +161,8 @@ class Predictor(Module):
         if self.method == "predict" and self.classes is not None:
             return self.classes[out]
         return out
+
+    @property
+    def route(self) -> Callable[[Block], Routed] | None:
+        """Finds the leaves of rows beforehand, where the body is made of trees."""
+        return getattr(self.body, "route", None)

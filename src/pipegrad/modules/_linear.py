@@ -25,7 +25,11 @@ class Linear(Module):
         Give (n,) instead of (n, 1): one target, or the margin of two classes.
     nonnegative : bool
         Whether negative weights count as zero.
+    offset : Tensor, shape (outputs,), optional
+        Added as well; it does not train.
     """
+
+    offset: Tensor | None
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Linear(Module):
         shift: Tensor | None = None,
         squeeze: bool = False,
         nonnegative: bool = False,
+        offset: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.squeeze = squeeze
@@ -41,6 +46,10 @@ class Linear(Module):
         self.weight = parameter(weight)
         self.bias = None if bias is None else parameter(bias)
         self.shift = None if shift is None else parameter(shift)
+        if offset is None:
+            self.offset = None
+        else:
+            self.register_buffer("offset", offset.clone())
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
@@ -51,6 +60,8 @@ class Linear(Module):
             out = out - self.shift @ weight
         if self.bias is not None:
             out = out + self.bias
+        if self.offset is not None:
+            out = out + self.offset
         return out.squeeze(1) if self.squeeze else out
 
     def effective_weight(self) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ._base import Module, Positive, parameter
+from ._distances import safe_sqrt
 from ._linear import Linear
-from ._sparse import Block, SparseRows
+from ._sparse import Block, SparseRows, dense
 
 
 class Projection(Linear):
@@ -101,3 +102,36 @@ class SparseProjection(Module):
         """Map (n, features) to (n, outputs)."""
         out = x.matmul(self.weight())
         return SparseRows.from_dense(out) if self.keep_sparse and isinstance(x, SparseRows) else out
+
+
+class ResidualShare(Module):
+    """How much of a row's length its projection leaves unexplained, between 0 and 1.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (features,), optional
+        Subtracted from each row.
+    directions : Tensor, shape (directions, features)
+        Orthonormal rows.
+    """
+
+    mean: Tensor | None
+
+    def __init__(self, mean: Tensor | None, directions: Tensor) -> None:
+        super().__init__()
+        self.mean = None if mean is None else parameter(mean)
+        self.directions = parameter(directions)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n,)."""
+        x = dense(x) if self.mean is None else dense(x) - self.mean
+        total = (x * x).sum(1)
+        explained = ((x @ self.directions.T) ** 2).sum(1)
+        share = (total - explained) / torch.where(total > 0, total, 1.0)
+        return safe_sqrt(share.clamp(min=0))
+
+    def reset_parameters(self) -> None:
+        """No mean, random directions."""
+        if self.mean is not None:
+            torch.nn.init.zeros_(self.mean)
+        torch.nn.init.normal_(self.directions)

@@ -123,10 +123,11 @@ class SparseRows:
             starts - begin, self.columns[begin:end], self.values[begin:end], self.width
         )
 
-    def to_dense(self) -> Tensor:
-        """The same block as a dense tensor (n_rows, width)."""
-        dense = self.values.new_zeros(self.shape)
-        return dense.index_put((self.rows(), self.columns), self.values, accumulate=True)
+    def to_dense(self, fill: float = 0.0) -> Tensor:
+        """The same block as a dense tensor (n_rows, width), with ``fill`` where nothing is."""
+        dense = self.values.new_full(self.shape, fill)
+        place = self.rows(), self.columns
+        return dense.index_put(place, self.values, accumulate=fill == 0)
 
     def select(self, keep: Tensor) -> SparseRows:
         """The columns ``keep`` (int64 indices, increasing), shape (n_rows, len(keep))."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..graph import Graph, Step, unfold
+from ..modules import Splits, Way
 from ..partition import Translate, partition
 from ..translate import check_arguments, own_copy
 from .table import StepTable
@@ -46,6 +47,7 @@ def inspect(
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
     translate: Translate = "trainable",
+    trees: Way = "leaves",
 ) -> Inspection:
     """What would become of each step: trainable, translated, on the host, refused, and why.
 
@@ -53,7 +55,7 @@ def inspect(
     ----------
     source : estimator
         A fitted pipeline; it is not changed.
-    train, freeze, translate
+    train, freeze, translate, trees
         As in `pipegrad.to_torch`.
 
     Returns
@@ -74,5 +76,6 @@ def inspect(
     >>> [(step.name, step.status, step.parameters) for step in steps]
     [('ridge', 'trainable', 2)]
     """
-    check_arguments(translate)
-    return Inspection(partition(unfold(own_copy(source)), translate, train, freeze))
+    check_arguments(translate, trees=trees)
+    graph = unfold(own_copy(source))
+    return Inspection(partition(graph, translate, train, freeze, Splits(trees)))

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from torch import Tensor
 
-from ..modules import Pattern
+from ..errors import ArgumentError
+from ..modules import Block, Pattern, SparseRows
 
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
@@ -40,3 +42,27 @@ def sparse_to_pattern(matrix: Any, transpose: bool = False) -> Pattern:
     if transpose:
         return Pattern(values, columns, rows, (width, height))
     return Pattern(values, rows, columns, (height, width))
+
+
+def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
+    """An array or CSR matrix as tensors, in memory of its own."""
+    if sparse.issparse(values):
+        starts = torch.from_numpy(values.indptr.astype(np.int64))
+        columns = torch.from_numpy(values.indices.astype(np.int64))
+        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
+        return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ArgumentError(
+            f"The first translated step gets values of type {array.dtype}, not numbers. "
+            "Put an encoder or an imputer before it."
+        )
+    if not array.flags.writeable or array.dtype.kind == "f":
+        array = np.array(array)
+    return torch.from_numpy(array).to(device=device, dtype=dtype)
+
+
+def to_csr(rows: SparseRows) -> sparse.csr_matrix:
+    """Sparse rows as a CSR matrix."""
+    parts = (rows.values, rows.columns, rows.starts)
+    return sparse.csr_matrix(tuple(part.cpu().numpy() for part in parts), shape=rows.shape)

@@ -3,11 +3,13 @@
 from ...registry import refuse
 from .. import glue
 from . import (
+    boosting,
     cluster,
     composites,
     decomposition,
     elementwise,
     encoders,
+    ensembles,
     glm,
     imputation,
     kernels,
@@ -18,6 +20,7 @@ from . import (
     scaling,
     selection,
     stochastic,
+    trees,
 )
 from ._base import SklearnTranslation
 from .refused import REFUSED
@@ -26,11 +29,13 @@ refuse(REFUSED)
 
 __all__ = [
     "SklearnTranslation",
+    "boosting",
     "cluster",
     "composites",
     "decomposition",
     "elementwise",
     "encoders",
+    "ensembles",
     "glm",
     "glue",
     "imputation",
@@ -42,4 +47,5 @@ __all__ = [
     "scaling",
     "selection",
     "stochastic",
+    "trees",
 ]

@@ -38,8 +38,20 @@ def validate(
     dtype: Any = "numeric",
 ) -> Any:
     """Check input as the operator itself does (names, width, NaN, sparsity); dense or CSR out."""
+    return as_float(checked(operator, X, sparse=sparse, finite=finite, dtype=dtype))
+
+
+def checked(
+    operator: Any,
+    X: Any,
+    *,
+    sparse: bool = False,
+    finite: bool | str = True,
+    dtype: Any = "numeric",
+) -> Any:
+    """The same checks; numbers stay of the type that they have."""
     options: dict[str, Any] = {_FINITE: finite}
-    out = _validate_data(
+    return _validate_data(
         operator,
         X,
         reset=False,
@@ -47,7 +59,6 @@ def validate(
         dtype=dtype,
         **options,
     )
-    return as_float(out)
 
 
 def as_float(X: Any) -> Any:

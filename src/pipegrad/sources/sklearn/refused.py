@@ -5,7 +5,6 @@ They may still stand before the first trained step: there they run in scikit-lea
 
 from __future__ import annotations
 
-_TREES = "tree ensembles have no module yet"
 _NEIGHBORS = "answers from stored neighbors; no module yet"
 _TEXT = "reads texts or dictionaries, which carry no gradient"
 _NO_NEW_ROWS = "knows no answer for rows that it was not fitted on"
@@ -20,26 +19,6 @@ _ELEMENT = "a transformer without a module yet"
 _BASELINE = "learns nothing from the input"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
-    _TREES: (
-        "ensemble.AdaBoostClassifier",
-        "ensemble.AdaBoostRegressor",
-        "ensemble.BaggingClassifier",
-        "ensemble.BaggingRegressor",
-        "ensemble.ExtraTreesClassifier",
-        "ensemble.ExtraTreesRegressor",
-        "ensemble.GradientBoostingClassifier",
-        "ensemble.GradientBoostingRegressor",
-        "ensemble.HistGradientBoostingClassifier",
-        "ensemble.HistGradientBoostingRegressor",
-        "ensemble.IsolationForest",
-        "ensemble.RandomForestClassifier",
-        "ensemble.RandomForestRegressor",
-        "ensemble.RandomTreesEmbedding",
-        "tree.DecisionTreeClassifier",
-        "tree.DecisionTreeRegressor",
-        "tree.ExtraTreeClassifier",
-        "tree.ExtraTreeRegressor",
-    ),
     _NEIGHBORS: (
         "impute.KNNImputer",
         "neighbors.KNeighborsClassifier",

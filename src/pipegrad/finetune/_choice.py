@@ -1,0 +1,115 @@
+"""Whether training helped: paired losses on rows that nothing was fitted on, and their noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Share of the loss below which a gain is no gain.
+WORTH = 1e-3
+# Fewer rows than this are few: their noise is itself known badly.
+FEW = 300
+# Two halves: with more parts the choices share rows, and the error comes out too small.
+_GROUPS = 2
+_REPEATS = 8
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rows say.
+
+    Attributes
+    ----------
+    best : tuple of int, optional
+        Candidate and checkpoint that did best; None where none may be compared.
+    gain : float
+        How much lower the loss of a row gets by choosing as we do, on rows that had no part in
+        the choice.
+    error : float
+        Standard error of ``gain``.
+    wanted : float
+        How many standard errors the gain has to be away from zero.
+    before : float
+        Loss of the fitted pipeline.
+    """
+
+    best: tuple[int, int] | None
+    gain: float
+    error: float
+    wanted: float
+    before: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gain is more than noise, and worth a change."""
+        if self.best is None or not np.isfinite(self.gain):
+            return False
+        return bool(self.gain > max(self.wanted * self.error, WORTH * abs(self.before), _FLOOR))
+
+
+def evidence(count: int) -> float:
+    """How many standard errors a gain on ``count`` rows needs."""
+    return 2.0 if count >= FEW else 3.0
+
+
+def choose(start: NDArray[np.float64], losses: NDArray[np.float64], seed: int) -> Choice:
+    """Choose among checkpoints, and measure on other rows what such a choice is worth.
+
+    The loss of the best of many checkpoints flatters, since chance has a part in which is best.
+    So the rows are split in halves, the choice is made on each and measured on the other, and this
+    is repeated for other splits.
+
+    Parameters
+    ----------
+    start : array of shape (n,)
+        Loss of each row under the fitted pipeline.
+    losses : array of shape (candidates, checkpoints, n)
+        Loss of each row under each checkpoint; one that is not finite excludes the checkpoint.
+    seed : int
+        Of the splits.
+
+    Returns
+    -------
+    Choice
+        The best by all rows, with the gain on rows that had no part in choosing.
+    """
+    count = len(start)
+    wanted, before = evidence(count), float(start.mean())
+    flat = losses.reshape(-1, count)
+    usable = np.asarray(np.isfinite(flat).all(axis=1))
+    if not usable.any() or count < 2:
+        return Choice(None, 0.0, 0.0, wanted, before)
+    gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
+    squares = gains**2
+    mean, variance = 0.0, 0.0
+    generator = np.random.default_rng(seed)
+    groups = min(_GROUPS, count)
+    for _ in range(_REPEATS):
+        group = generator.permutation(np.arange(count) % groups)
+        others = (group[:, None] != np.arange(groups)).astype(float)
+        bounds = _lower(gains @ others, squares @ others, others.sum(axis=0))
+        bounds[~usable] = -np.inf
+        chosen = bounds.argmax(axis=0)
+        stays = bounds[chosen, np.arange(groups)] <= 0
+        credit = np.where(stays[group], 0.0, gains[chosen[group], np.arange(count)])
+        mean += float(credit.mean()) / _REPEATS
+        # Repeats share their rows, so their noise does not average out.
+        variance += float(credit.var(ddof=1)) / _REPEATS
+    bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
+    bounds[~usable] = -np.inf
+    place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
+    error = float(np.sqrt(variance / count))
+    best = (int(place[0]), int(place[1]))
+    return Choice(best, mean, error, wanted, before)
+
+
+def _lower(
+    total: NDArray[np.float64], squares: NDArray[np.float64], count: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean gain less its standard error: of two equal gains, the surer one."""
+    mean = total / count
+    variance = np.maximum(squares / count - mean**2, 0.0) / np.maximum(count - 1, 1.0)
+    return np.asarray(mean - np.sqrt(variance))

@@ -1,0 +1,511 @@
+"""Settings by rule: a few ways to train, compared on rows that nothing was fitted on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import ArgumentError, DivergedError
+from ..modules import Block, Routed
+from ._choice import WORTH, Choice, choose
+from ._criterion import Criterion, make_criterion
+from ._data import gather
+from ._loader import Loader, Rows
+from ._loop import Trainer
+from ._optim import LEARNING_RATE, make_optimizer
+from ._report import Report, Tried
+from ._trees import softened
+from .training import Options, batch_rows, callbacks_of, prepare, run
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+
+# Numbers that enter the neural part up to which all rows make one step.
+_FULL_BATCH = 20_000_000
+# Iterations of L-BFGS between checkpoints grow with those already made.
+_GROWTH, _ITERATIONS = 0.2, 250
+# Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
+# first 30 iterations may wander: its picture of the curvature is only forming.
+_PATIENCE, _FORMING = 5, 30
+# Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
+_STEPS, _PASSES = (300, 1500), (5, 60)
+# A one-cycle run rises over this share of its steps, from this share of its rate.
+_RISE, _LOW = 0.3, 0.04
+# Below so many rows no difference could be told from noise.
+_FEWEST = 50
+# Rows on which an unclear difference stays a tie.
+_ENOUGH = 2000
+_FOLDS = 5
+# More rows than these would not make the choice surer.
+MOST_HELD = 10_000
+# Standard errors behind the best after which a candidate is given up.
+_BEHIND = 1.0
+# A loss that cannot be told by row is told by parts of the rows.
+_PARTS = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to train.
+
+    Parameters
+    ----------
+    name : str
+        For the report.
+    kind : {"lbfgs", "adam", "relative"}
+        Optimizer: full-batch L-BFGS, or Adam with one rate or with rates relative to the size of
+        each parameter, along one cycle.
+    batch_size : int
+        Rows of a step.
+    epochs : int
+        Largest number of checkpoints.
+    anchor : float
+        Strength of the pull towards the start.
+    """
+
+    name: str
+    kind: Literal["lbfgs", "adam", "relative"]
+    batch_size: int
+    epochs: int
+    anchor: float = 0.0
+
+    def optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """A new optimizer over the parameters."""
+        if self.kind == "lbfgs":
+            return make_optimizer(torch.optim.LBFGS, parameters)
+        lr = LEARNING_RATE if self.kind == "adam" else None
+        return make_optimizer(torch.optim.Adam, parameters, lr)
+
+    @property
+    def patience(self) -> int | None:
+        """One cycle pays at its end only."""
+        return _PATIENCE if self.kind == "lbfgs" else None
+
+
+def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> list[Candidate]:
+    """The candidates for so many rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        Those that train.
+    options : Options
+        What the user set: batch size and anchor.
+    loss : float
+        Of the fitted pipeline; the noise that the anchor by rule is measured against.
+    soft : bool
+        Whether trees have soft splits. What training lowers is not what is measured then, so that
+        a long line search is wasted on it.
+    """
+    count = len(rows)
+    found = []
+    if _numbers(rows) <= _FULL_BATCH and not soft:
+        full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
+        found.append(full)
+        if count < _ENOUGH and not options.anchor and loss > 0:
+            # As a normal prior of each parameter's own size would have it, with noise ``loss``.
+            found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
+    like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+    batch = batch_rows(options.batch_size, like, count)
+    steps = min(max(count // 4, _STEPS[0]), _STEPS[1])
+    epochs = min(max(round(steps * batch / count), _PASSES[0]), _PASSES[1])
+    for name, kind in (("Adam", "adam"), ("Adam, relative rates", "relative")):
+        found.append(Candidate(name, kind, batch, epochs, options.anchor))  # type: ignore[arg-type]
+    return found
+
+
+def _numbers(rows: Rows) -> int:
+    """How many numbers enter the neural part."""
+    sizes = [_entries(block) for block in rows.encoded.blocks.values()]
+    return sum(sizes) * len(rows) // max(1, len(rows.encoded))
+
+
+def _entries(block: Block | Routed) -> int:
+    if isinstance(block, Routed):
+        return block.leaves.numel()
+    return (block if isinstance(block, Tensor) else block.values).numel()
+
+
+def _plan() -> list[int]:
+    """Iterations of L-BFGS before each checkpoint."""
+    plan = [1]
+    while sum(plan) < _ITERATIONS:
+        plan.append(max(1, round(_GROWTH * sum(plan))))
+    return plan
+
+
+class Run(Trainer):
+    """One candidate: keeps the loss of each row that validates at each checkpoint.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        How to train.
+    *args, **kwargs
+        See `Trainer`.
+    """
+
+    def __init__(self, candidate: Candidate, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.candidate = candidate
+        self.losses_: list[NDArray[np.float64]] = []
+        self.steps_ = 0
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._iterations = _plan()
+
+    def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
+        if self.candidate.kind == "lbfgs":
+            iterations = self._iterations[self.steps_]
+            for group in self.optimizer.param_groups:
+                group.update(max_iter=iterations, max_eval=2 * iterations + 4)
+        self._total = self.candidate.epochs * len(iterator)
+        super().run_single_epoch(iterator, *args, **kwargs)
+
+    def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
+        if self.candidate.kind != "lbfgs":
+            share = one_cycle(self.steps_ / self._total)
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * share
+        self.steps_ += 1
+        return super().train_step(batch, **kwargs)
+
+    def _measure(self) -> None:
+        if self.valid is None:
+            return  # How long to train is settled already.
+        self.losses_.append(self._row_losses(self.valid))
+        self.history.record("valid_loss", float(self.losses_[-1].mean()))
+
+    def _row_losses(self, rows: Rows) -> NDArray[np.float64]:
+        self.module_.eval()
+        with torch.no_grad():
+            parts = [self._terms(batch) for batch in self._measured(rows)]
+        self.module_.train()
+        return torch.cat(parts).double().cpu().numpy()
+
+    def _measured(self, rows: Rows) -> Loader:
+        encoded, target = rows.take(rows.index[:2])
+        with torch.no_grad():
+            told = self.criterion_.rows(self.module_(encoded), target).ndim > 0
+        return Loader(rows, 4096 if told else math.ceil(len(rows) / _PARTS))
+
+    def _terms(self, batch: Any) -> Tensor:
+        encoded, target = batch
+        terms = self.criterion_.rows(self.module_(encoded), target)
+        return terms.reshape(-1) if batch.weight is None else terms * batch.weight
+
+    def _judge(self) -> bool:
+        if self.candidate.kind == "lbfgs" and sum(self._iterations[: self.steps_]) < _FORMING:
+            self._waited = -1
+        return super()._judge()
+
+    def restore(self) -> None:
+        """Nothing: the caller knows which checkpoint it wants."""
+        self.optimizer_.zero_grad()
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the full rate: up along a cosine, and down to nothing."""
+    if progress < _RISE:
+        return _LOW + (1 - _LOW) * (1 - math.cos(math.pi * progress / _RISE)) / 2
+    return (1 + math.cos(math.pi * (progress - _RISE) / (1 - _RISE))) / 2
+
+
+@dataclass
+class Task:
+    """A module with data, and its parameters at the start."""
+
+    net: PipelineModule
+    criterion: Criterion
+    training: Rows
+    validating: Rows | None
+    options: Options
+    start: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, net: PipelineModule, train: Any, valid: Any, options: Options) -> Task:
+        """Encode the rows once for all candidates."""
+        if not net.trainable_parameters():
+            raise ArgumentError(
+                "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect."
+            )
+        function, objective = make_criterion(options.loss, net.objective, net.head)
+        X, y, weight = train
+        data = gather(net, X, y, weight, valid, None)
+        generator = np.random.default_rng(options.seed)
+        parts = prepare(net, data, objective, function, valid, generator)
+        start = [p.detach().clone() for p in net.trainable_parameters().values()]
+        return cls(net, *parts, options, start)
+
+    def loss(self) -> float:
+        """Of the rows that train, at the start."""
+        self.net.eval()
+        with torch.no_grad():
+            batches = Loader(self.training, 4096)
+            sums = [self.criterion(self.net(b[0]), b[1], b.weight) * len(b[0]) for b in batches]
+        return float(sum(sums)) / len(self.training)
+
+    def run(self, candidate: Candidate, epochs: int | None = None) -> Run:
+        """Train from the start; the parameters stay where they end."""
+        parameters = list(self.net.trainable_parameters().values())
+        with torch.no_grad():
+            for parameter, value in zip(parameters, self.start, strict=True):
+                parameter.copy_(value)
+        optimizer = candidate.optimizer(parameters)
+        epochs = candidate.epochs if epochs is None else epochs
+        trainer = Run(
+            candidate,
+            self.net,
+            self.criterion,
+            optimizer,
+            self.training,
+            self.validating,
+            batch_size=candidate.batch_size,
+            max_epochs=epochs,
+            patience=candidate.patience if self.validating else None,
+            generator=np.random.default_rng(self.options.seed),
+            callbacks=callbacks_of(self.options, epochs),
+            anchor=candidate.anchor,
+        )
+        run(trainer, self.net, self.options, optimizer)
+        return trainer
+
+
+@dataclass
+class Fold:
+    """What came of all candidates on one split."""
+
+    start: NDArray[np.float64]
+    runs: list[Run | None]
+    seconds: list[float]
+
+    def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
+        """Shape (candidates, checkpoints, rows); runs that ended early go on as they ended."""
+        out = np.full((len(self.runs), max(epochs), len(self.start)), np.inf)
+        for place, trained in enumerate(self.runs):
+            if trained is None:
+                continue
+            found = np.stack(trained.losses_[1:])
+            out[place, : len(found)] = found
+            if not trained.diverged_:
+                out[place, len(found) : epochs[place]] = found[-1]
+        return out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The estimator to keep, with the history and the report."""
+
+    estimator: Any
+    improved: bool
+    history: Any
+    report: Report
+
+
+Part = tuple[Any, Any, Any]
+Split = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def tune(
+    fit: Callable[[Part], Any],
+    translate: Callable[[Any], PipelineModule],
+    write_back: Callable[[PipelineModule], Any],
+    pick: Callable[[NDArray[np.int64]], Part],
+    splits: Iterator[Split],
+    rows: NDArray[np.int64],
+    options: Options,
+) -> Outcome:
+    """Fit, compare the candidates on splits of the rows, and train on all rows with the best.
+
+    Parameters
+    ----------
+    fit : callable
+        Fits a new copy of the pipeline on a part.
+    translate, write_back : callable
+        Between a fitted pipeline and a module.
+    pick : callable
+        From row numbers to a part ``(X, y, weight)``.
+    splits : iterator
+        Row numbers that train and that validate, one pair for each split.
+    rows : array of int64
+        All rows, on which the pipeline that is kept is fitted.
+    options : Options
+        With the loss, batch size, seed, anchor, callbacks.
+    """
+    began = time.perf_counter()
+    whole = fit(pick(rows))
+    if len(rows) < _FEWEST:
+        translate(whole)  # Complains about what could not be trained.
+        why = f"{len(rows)} rows are too few to tell an improvement from chance"
+        report = Report(None, why, seconds=time.perf_counter() - began)
+        return Outcome(whole, False, None, report)
+    folds: list[Fold] = []
+    candidates: list[Candidate] = []
+    seed = options.seed or 0
+    for train, valid in splits:
+        task = Task.of(translate(fit(pick(train))), pick(train), pick(valid), options)
+        soft = bool(softened(task.net))
+        candidates = candidates or portfolio(task.training, options, task.loss(), soft)
+        racing = _racing(folds, candidates)
+        if folds and not any(racing):
+            break
+        folds.append(_try_all(task, _scaled(candidates, len(task.training)), racing))
+        epochs = [c.epochs for c in candidates]
+        losses = np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
+        choice = choose(np.concatenate([fold.start for fold in folds]), losses, seed)
+        if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
+            break
+    tried = _summary(candidates, folds)
+    estimator, why = None, _why_not(choice)
+    if choice.clear and choice.best is not None:
+        number, checkpoint = choice.best
+        done = [fold.runs[number] for fold in folds]
+        done = [fold.runs[number] for fold in folds]
+        estimator = _train_whole(
+            whole, translate, write_back, pick(rows), candidates[number], checkpoint, done, options
+        )
+        why = "" if estimator is not None else _UNSTABLE
+    best = 0 if choice.best is None else choice.best[0]
+    shown = next((f.runs[best] for f in folds if f.runs[best] is not None), None)
+    report = Report(
+        candidates[best].name if estimator is not None else None,
+        why,
+        before=choice.before,
+        gain=choice.gain,
+        error=choice.error,
+        wanted=choice.wanted,
+        rows=losses.shape[2],
+        splits=len(folds),
+        tried=tried,
+        seconds=time.perf_counter() - began,
+    )
+    history = None if shown is None else shown.history
+    kept = whole if estimator is None else estimator
+    return Outcome(kept, estimator is not None, history, report)
+
+
+_UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
+
+
+def _settled(choice: Choice, count: int) -> bool:
+    """Whether another split could still change the answer."""
+    if count >= _ENOUGH:
+        return True
+    return choice.clear and choice.gain > 2 * choice.wanted * choice.error
+
+
+def _why_not(choice: Choice) -> str:
+    if choice.best is None:
+        return "no candidate gave a finite loss"
+    if choice.gain <= 0:
+        return "no candidate did better on rows that had no part in choosing it"
+    return "the improvement is no larger than its noise, and ties go to the original"
+
+
+def _scaled(candidates: list[Candidate], count: int) -> list[Candidate]:
+    """The same candidates for another number of rows."""
+    return [replace(c, batch_size=count) if c.kind == "lbfgs" else c for c in candidates]
+
+
+def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
+    """Which candidates may still win: better than the original where it flatters them most, and
+    not behind the best by more than the noise of both.
+    """
+    if not folds:
+        return [True] * len(candidates)
+    before = float(np.mean(np.concatenate([fold.start for fold in folds])))
+    losses = np.concatenate([f.losses([c.epochs for c in candidates]) for f in folds], axis=2)
+    means = losses.mean(axis=2)
+    checkpoints = means.argmin(axis=1)
+    rows = losses[np.arange(len(candidates)), checkpoints]
+    best = rows[rows.mean(axis=1).argmin()]
+    finite = np.isfinite(rows).all(axis=1)
+    behind = np.where(finite[:, None], rows, 0.0) - best
+    error = behind.std(axis=1) / math.sqrt(len(best))
+    helps = means.min(axis=1) < before - WORTH * abs(before)
+    return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
+
+
+def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fold:
+    runs: list[Run | None] = []
+    seconds, start = [], None
+    for candidate, runs_on in zip(candidates, racing, strict=True):
+        if not runs_on:
+            runs.append(None)
+            seconds.append(0.0)
+            continue
+        began = time.perf_counter()
+        try:
+            trained = task.run(candidate)
+        except DivergedError:
+            runs.append(None)
+        else:
+            runs.append(trained)
+            start = trained.losses_[0]
+        seconds.append(time.perf_counter() - began)
+    if start is None or not np.isfinite(start).all():
+        raise DivergedError(
+            "The loss of the fitted pipeline is not finite on rows that it was not fitted on."
+        )
+    return Fold(start, runs, seconds)
+
+
+def _summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
+    epochs = [candidate.epochs for candidate in candidates]
+    found = []
+    for place, candidate in enumerate(candidates):
+        seconds = sum(fold.seconds[place] for fold in folds)
+        ran = [fold for fold in folds if fold.runs[place] is not None]
+        if not ran:
+            found.append(Tried(candidate.name, 0, math.nan, math.nan, 0, seconds))
+            continue
+        start = np.concatenate([fold.start for fold in ran])
+        losses = np.concatenate([fold.losses(epochs)[place] for fold in ran], axis=1)
+        checkpoint = int(losses.mean(axis=1).argmin())
+        gains = start - losses[checkpoint]
+        error = float(np.std(gains, ddof=1) / math.sqrt(len(gains)))
+        gain = float(gains.mean())
+        found.append(Tried(candidate.name, checkpoint + 1, gain, error, len(gains), seconds))
+    return tuple(found)
+
+
+def _train_whole(
+    whole: Any,
+    translate: Callable[[Any], PipelineModule],
+    write_back: Callable[[PipelineModule], Any],
+    part: Part,
+    candidate: Candidate,
+    checkpoint: int,
+    runs: list[Run | None],
+    options: Options,
+) -> Any:
+    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray."""
+    net = translate(whole)
+    task = Task.of(net, part, None, options)
+    (candidate,) = _scaled([candidate], len(task.training))
+    try:
+        trained = task.run(candidate, checkpoint + 1)
+    except DivergedError:
+        return None
+    expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
+    # The training loss is all that there is to compare now.
+    astray = expected > 0 and _drop(trained, checkpoint) < 0.5 * expected
+    if trained.diverged_ or astray:
+        return None
+    return write_back(net)
+
+
+def _drop(trained: Run | None, checkpoint: int) -> float:
+    """By how much the training loss fell up to a checkpoint."""
+    if trained is None:
+        return 0.0
+    losses = trained.history[:, "train_loss"]
+    return float(losses[0] - losses[min(checkpoint + 1, len(losses) - 1)])

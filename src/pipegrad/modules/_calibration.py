@@ -1,0 +1,167 @@
+"""From scores to probabilities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ._base import Module, parameter
+
+
+class LogOdds(Module):
+    """``-(slope * score + offset)``.
+
+    Parameters
+    ----------
+    slope, offset : Tensor, shape ()
+        A negative slope lets the odds rise with the score.
+    """
+
+    def __init__(self, slope: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.slope = parameter(slope)
+        self.offset = parameter(offset)
+
+    def forward(self, score: Tensor) -> Tensor:
+        """Same shape out as in."""
+        return -(self.slope * score + self.offset)
+
+    def reset_parameters(self) -> None:
+        """The score itself."""
+        nn.init.constant_(self.slope, -1.0)
+        nn.init.zeros_(self.offset)
+
+
+class PiecewiseLinear(Module):
+    """Straight lines between knots, constant beyond them, cut to a range.
+
+    Parameters
+    ----------
+    knots : Tensor, shape (knots,)
+        Where the knots are; never falling.
+    values : Tensor, shape (knots,)
+        The function there.
+    bounds : (float, float)
+        Smallest and largest value that comes out.
+    """
+
+    knots: Tensor
+    values: Tensor
+
+    def __init__(
+        self, knots: Tensor, values: Tensor, bounds: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        super().__init__()
+        self.register_buffer("knots", knots.clone())
+        self.register_buffer("values", values.clone())
+        self.bounds = bounds
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out as in."""
+        last = self.knots.shape[0] - 1
+        inside = torch.minimum(torch.maximum(x, self.knots[0]), self.knots[last])
+        right = torch.searchsorted(self.knots, inside.contiguous()).clamp(1, max(1, last))
+        right = right.clamp(max=last)
+        left = (right - 1).clamp(min=0)
+        width = self.knots[right] - self.knots[left]
+        flat = width == 0
+        share = (inside - self.knots[left]) / torch.where(flat, 1.0, width)
+        share = torch.where(flat, 1.0, share)
+        out = self.values[left] + share * (self.values[right] - self.values[left])
+        return torch.clamp(out, *self.bounds)
+
+
+class Steps(Module):
+    """A value for each bin of the same width; the outer bins reach to infinity.
+
+    Parameters
+    ----------
+    values : Tensor, shape (bins,)
+        The values.
+    start, width : float
+        Where the first bin begins, and how wide each is.
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Tensor, start: float, width: float) -> None:
+        super().__init__()
+        self.register_buffer("values", values.clone())
+        self.start, self.width = start, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out as in; gradients do not pass."""
+        place = torch.trunc((x.detach() - self.start) / self.width)
+        missing = torch.isnan(place)
+        # What no integer of 32 bits holds becomes the smallest one.
+        place = torch.where(missing | (place.abs() >= 2.0**31), 0.0, place)
+        place = place.clamp(0, self.values.shape[0] - 1)
+        return self.values[place.long()].masked_fill(missing, torch.nan)
+
+
+class OneVersusRest(Module):
+    """A score, or a probability, of each class by a module of its own.
+
+    Parameters
+    ----------
+    *parts : torch.nn.Module
+        Each maps (n, features) to (n,).
+    normalize : bool
+        Whether the answers of a row are divided by their sum.
+    """
+
+    def __init__(self, *parts: nn.Module, normalize: bool) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.normalize = normalize
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, features) to (n, classes)."""
+        out = torch.stack([part(x) for part in self.parts], 1)
+        if not self.normalize:
+            return out
+        total = out.sum(1, keepdim=True)
+        return out / torch.where(total > 0, total, 1.0)
+
+
+class PairwiseCoupling(Module):
+    """Probabilities of classes from those of "this class" and of "one of these two".
+
+    Parameters
+    ----------
+    *parts : torch.nn.Module
+        Row by row of the lower triangle; each maps (n, features) to a probability (n,).
+    classes : int
+        Number of classes.
+    """
+
+    def __init__(self, *parts: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, features) to (n, classes)."""
+        answers = [part(x) for part in self.parts]
+        place = {}
+        for i in range(self.classes):
+            for j in range(i + 1):
+                place[i, j] = place[j, i] = answers[i * (i + 1) // 2 + j]
+        own = [place[i, i] for i in range(self.classes)]
+        columns = []
+        for i in range(self.classes):
+            columns.append(self._one(i, own, place))
+        out = torch.stack(columns, 1)
+        total = out.sum(1, keepdim=True)
+        return out / torch.where(total > 0, total, 1.0)
+
+    def _one(self, i: int, own: list[Tensor], place: dict[tuple[int, int], Tensor]) -> Tensor:
+        # The pair is at least as likely as either of its classes.
+        total = torch.zeros_like(own[i])
+        for j in range(self.classes):
+            if j != i:
+                pair = torch.maximum(place[i, j], torch.maximum(own[i], own[j]))
+                total = total + torch.where(torch.isnan(pair), 0.0, pair)
+        never = ~(own[i] > 0)  # NaN as well
+        inverse = total / torch.where(never, 1.0, own[i]) - (self.classes - 2)
+        return torch.where(never, 0.0, 1 / inverse.clamp(min=1))

@@ -1,0 +1,174 @@
+"""A translated pipeline whose source names its columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.metaestimators import available_if
+
+from .errors import ArgumentError
+from .graph import INPUT
+from .module import Optim, PipelineModule
+from .modules import SparseRows
+from .sources.arrays import to_block
+
+
+def _answers(method: str) -> Callable[[NamedPipeline], bool]:
+    def check(net: NamedPipeline) -> bool:
+        return method in net.source.answers
+
+    return check
+
+
+class NamedPipeline(PipelineModule):
+    """A pipeline of named columns, such as an ML.NET model; made by `pipegrad.to_torch`.
+
+    Input is a DataFrame with the raw columns, or the path of a CSV or Parquet file.
+    """
+
+    def columns(self, X: Any) -> dict[str, NDArray[Any]]:
+        """Every named column that the model computes.
+
+        Parameters
+        ----------
+        X : DataFrame, dict of arrays or path
+            The raw columns, n rows.
+
+        Returns
+        -------
+        dict of str to array
+            (n,) or (n, k) by name; ``NAME@INDEX`` is a column that a later one of the same name
+            hides. Columns made of raw ones that ``X`` lacks are left out.
+        """
+        table = read_table(X)
+        wanted = {
+            name: step for name, step in self.graph.columns.items() if self._can_make(step, table)
+        }
+        if not wanted:
+            self._require([self.graph.output], table)
+        return self._columns(table, wanted)
+
+    @available_if(_answers("predict"))
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Scores for regression and ranking, labels of the user's own kind otherwise."""
+        return self._answer("predict", X)
+
+    @available_if(_answers("predict_proba"))
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Class probabilities (n, classes), in the order of ``classes_``."""
+        return self._answer("predict_proba", X)
+
+    @available_if(_answers("predict_proba"))
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of the class probabilities (n, classes)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self._answer("predict_proba", X))
+
+    @available_if(_answers("decision_function"))
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Scores as the model gives them."""
+        return self._answer("decision_function", X)
+
+    def encode(self, X: Any, cache: Any = None) -> Any:
+        """Run the host part once; give what flows into the neural part."""
+        table = read_table(X)
+        self._require([self.graph.output], table)
+        return super().encode(table, cache)
+
+    def fit(
+        self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
+    ) -> NamedPipeline:
+        """Fine-tune everything that is trainable; ``y`` may be the name of a column of ``X``."""
+        table, y = _target(read_table(X), y)
+        held = options.get("validation")
+        if isinstance(held, tuple) and len(held) > 1:
+            rows, target = _target(read_table(held[0]), held[1])
+            options["validation"] = (rows, target, *held[2:])
+        super().fit(table, y, optim=optim, **options)
+        return self
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _answer(self, method: str, X: Any) -> NDArray[Any]:
+        name, table = self.source.answers[method], read_table(X)
+        self._require([self.graph.columns[name]], table)
+        columns = self._columns(table, {name: self.graph.columns[name]})
+        return self.source.answer_of(method, columns[name])
+
+    def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
+        exact = self._exact_steps()
+        steps: set[str] = set()
+        for step in wanted.values():
+            if step not in exact:
+                steps |= self.graph.ancestors(step)
+        host: dict[str, Any] = {}
+        arrays = self._host.run(table, steps, host)
+        like, was_training = self._like(), self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                blocks = {n: to_block(a, like.dtype, like.device) for n, a in arrays.items()}
+                values = self._values(blocks, steps)
+        finally:
+            self.train(was_training)
+        found = {}
+        for name, step in wanted.items():
+            value = self._host.value(step, host) if step in exact else values[step]
+            found[name] = self.source.column(name, _array(value))
+        return found
+
+    def _exact_steps(self) -> set[str]:
+        """Steps of the host, and those behind them that keep more digits there than a module."""
+        found = set(self._host.host)
+        for step in self.graph:
+            if step.operator.exact and found.issuperset({*step.inputs} - {INPUT}):
+                found.add(step.name)
+        return found
+
+    def _can_make(self, step: str, table: Any) -> bool:
+        return all(self.source.reads(op, table) for op in self._readers([step]))
+
+    def _require(self, steps: list[str], table: Any) -> None:
+        self.source.require(self._readers(steps), table)
+
+    def _readers(self, steps: list[str]) -> list[Any]:
+        """The operators behind some steps that take from the table."""
+        needed = set().union(*(self.graph.ancestors(step) for step in steps))
+        return [s.operator for s in self.graph if s.name in needed and INPUT in s.inputs]
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if isinstance(value, SparseRows):
+        value = value.to_dense()
+    if sparse.issparse(value):
+        return np.asarray(value.toarray())
+    return value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def read_table(X: Any) -> Any:
+    """A table as it is, or that in a CSV or Parquet file."""
+    if not isinstance(X, str | os.PathLike):
+        return X
+    import pandas as pd
+
+    path = os.fspath(X)
+    if path.lower().endswith((".parquet", ".pq")):
+        return pd.read_parquet(path)
+    if path.lower().endswith((".csv", ".csv.gz")):
+        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
+    raise ArgumentError(f"{path}: tables are read from .csv and .parquet files.")
+
+
+def _target(table: Any, y: Any) -> tuple[Any, Any]:
+    if not isinstance(y, str):
+        return table, y
+    names = table.columns if hasattr(table, "columns") else table.keys()
+    if y not in names:
+        raise ArgumentError(f"y={y!r} names no column of X.")
+    return table, np.asarray(table[y])

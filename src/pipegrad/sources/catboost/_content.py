@@ -1,0 +1,299 @@
+"""What a CatBoost model holds, read from its own JSON form and put back into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import catboost
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...modules import TreeEnsemble
+from ..arrays import to_array, to_tensor
+
+_NODES = ("feature", "threshold", "default_left", "asked", "left", "right")
+
+
+class Content:
+    """The model of an estimator as a tree of dicts and lists, and its trees as flat arrays.
+
+    Parameters
+    ----------
+    operator : catboost.CatBoost
+        It is read, never changed.
+    """
+
+    def __init__(self, operator: Any) -> None:
+        self.model = _to_json(operator)
+        scale, bias = self.model["scale_and_bias"]
+        self.scale, self.bias = float(scale), np.array(bias, dtype=np.float64)
+        info = self.model["features_info"]
+        self.floats = info.get("float_features", [])
+        self.has_categories = bool(info.get("categorical_features"))
+        self.questions: list[dict[str, Any]] = []
+        self._columns: dict[int, tuple[int, dict[str, Any]]] = {}
+
+    def float_columns(self) -> list[int]:
+        """The columns of the input that hold numbers."""
+        return [int(f["flat_feature_index"]) for f in self.floats]
+
+    def ctr_types(self) -> set[str]:
+        """The kinds of statistics of categories that the splits compare."""
+        return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
+
+    def flatten(self) -> Flat:
+        """All trees as flat arrays."""
+        flat = Flat()
+        for tree in self.model.get("oblivious_trees", []):
+            self._add_symmetric(flat, tree)
+        for tree in self.model.get("trees", []):
+            flat.roots.append(self._add(flat, tree))
+        return flat
+
+    def _add_symmetric(self, flat: Flat, tree: dict[str, Any]) -> None:
+        splits = tree.get("splits") or []
+        depth = len(splits)
+        level, left, right = _heap(depth)
+        node, leaf = len(flat.split), len(flat.weight)
+        # The first split is the lowest bit of a leaf's number: the one that is asked last.
+        seen = [self._seen(split) for split in reversed(splits)]
+        flat.split += [seen[i][0] for i in level]
+        for name, column in zip(_NODES, zip(*(s[1] for s in seen), strict=True), strict=False):
+            flat.nodes[name] += np.array(column)[level].tolist()
+        for name, child in (("left", left), ("right", right)):
+            flat.nodes[name] += np.where(child < 0, child - leaf, child + node).tolist()
+        flat.roots.append(node if depth else ~leaf)
+        width = 2**depth
+        flat.values.append(np.array(tree["leaf_values"], dtype=np.float64).reshape(width, -1))
+        flat.weight += list(tree.get("leaf_weights") or [0.0] * width)
+
+    def _add(self, flat: Flat, tree: dict[str, Any]) -> int:
+        if "split" not in tree:
+            flat.values.append(np.array(tree["value"], dtype=np.float64).reshape(1, -1))
+            flat.weight.append(tree.get("weight", 0.0))
+            return ~(len(flat.weight) - 1)
+        split, seen = self._seen(tree["split"])
+        node = len(flat.split)
+        flat.split.append(split)
+        for name, value in zip(_NODES[:4], seen, strict=True):
+            flat.nodes[name].append(value)
+        flat.nodes["left"].append(0)
+        flat.nodes["right"].append(0)
+        flat.nodes["left"][node] = self._add(flat, tree["left"])
+        flat.nodes["right"][node] = self._add(flat, tree["right"])
+        return node
+
+    def _seen(self, split: dict[str, Any]) -> tuple[dict[str, Any], tuple[int, float, bool, bool]]:
+        """A split as (column, threshold, whether NaN goes left, whether CatBoost is asked)."""
+        if split["split_type"] == "FloatFeature":
+            number = int(split["float_feature_index"])
+            feature = self.floats[number]
+            column = number if self.has_categories else int(feature["flat_feature_index"])
+            left = feature["nan_value_treatment"] != "AsTrue"
+            return split, (column, float(split["border"]), left, False)
+        known = self._columns.get(split["split_index"])
+        if known is None:
+            known = len(self.floats) + len(self.questions), split
+            self._columns[split["split_index"]] = known
+            self.questions.append(split)
+        return split, (known[0], 0.5, True, True)
+
+    def asker(self) -> Any:
+        """A model whose trees are the splits of the categorical columns, one each."""
+        self.flatten()
+        model = {k: v for k, v in self.model.items() if k not in ("trees", "oblivious_trees")}
+        leaves = {"leaf_values": [0.0, 1.0], "leaf_weights": [1.0, 1.0]}
+        model["oblivious_trees"] = [{**leaves, "splits": [split]} for split in self.questions]
+        model["scale_and_bias"] = [1, [0.0]]
+        return _from_json(model, catboost.CatBoost())
+
+
+class Flat:
+    """Trees as flat arrays: nodes, leaves, and the splits that the nodes came from."""
+
+    def __init__(self) -> None:
+        self.roots: list[int] = []
+        self.nodes: dict[str, list[Any]] = {name: [] for name in _NODES}
+        self.split: list[dict[str, Any]] = []
+        self.values: list[NDArray[np.float64]] = []
+        self.weight: list[float] = []
+
+    def node(self, name: str, dtype: Any) -> NDArray[Any]:
+        """One number of each node."""
+        return np.array(self.nodes[name], dtype=dtype)
+
+    def leaf_values(self) -> NDArray[np.float64]:
+        """Shape (leaves, outputs)."""
+        return np.concatenate(self.values)
+
+
+@cache
+def _heap(depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Level and children of the nodes of a full tree; leaves are coded ``~number``."""
+    nodes = np.arange(2**depth - 1)
+    level = np.floor(np.log2(nodes + 1)).astype(np.int64)
+    children = [2 * nodes + side for side in (1, 2)]
+    left, right = (np.where(c < len(nodes), c, ~(c - len(nodes))) for c in children)
+    return level, left, right
+
+
+def to_module(content: Content) -> TreeEnsemble:
+    """The trees as one module."""
+    flat = content.flatten()
+    values = flat.leaf_values()
+    asked = torch.from_numpy(flat.node("asked", bool))
+    trees = len(flat.roots)
+    return TreeEnsemble(
+        torch.tensor(flat.roots),
+        torch.from_numpy(flat.node("feature", np.int64)),
+        to_tensor(flat.node("threshold", np.float64)),
+        torch.from_numpy(flat.node("left", np.int64)),
+        torch.from_numpy(flat.node("right", np.int64)),
+        to_tensor(values),
+        single=True,
+        default_left=torch.from_numpy(flat.node("default_left", bool)),
+        # What CatBoost answers is zero or one; one goes right.
+        category_width=asked.long() * 2,
+        category_left=torch.tensor([True, False]).repeat(int(asked.sum())),
+        tree_weights=None if content.scale == 1 else to_tensor(np.full(trees, content.scale)),
+        outputs=values.shape[1],
+        base=to_tensor(np.broadcast_to(content.bias, values.shape[1])),
+        squeeze=values.shape[1] == 1,
+    )
+
+
+def write_back(module: TreeEnsemble, operator: Any) -> None:
+    """Put leaf values, bias and thresholds into the estimator."""
+    content = Content(operator)
+    flat = content.flatten()
+    before = flat.node("threshold", np.float64).astype(np.float32)
+    moved = to_array(module.moved_thresholds(to_tensor(before)))
+    values = to_array(module.leaf_table()).astype(np.float64)
+    assert module.base is not None
+    bias = to_array(module.base).astype(np.float64).tolist()
+    if np.array_equal(before, moved):
+        _reload(operator)
+        order = leaf_order(operator, content)
+    else:
+        order = _rebuild(operator, content, flat, moved)
+    operator.set_leaf_values(values[order].ravel())
+    operator.set_scale_and_bias(content.scale, bias if len(bias) > 1 else bias[0])
+
+
+def leaf_order(operator: Any, content: Content) -> NDArray[np.int64]:
+    """Which leaf of the JSON form stands at each place of ``get_leaf_values()``."""
+    count = int(operator.get_leaf_values().size)
+    if "trees" not in content.model:
+        return np.arange(count // len(content.bias))
+    # The order in which CatBoost holds the leaves of other trees is its own affair: ask it.
+    marked = _fresh(operator)
+    marked.set_leaf_values(np.arange(count, dtype=np.float64))
+    values = Content(marked).flatten().leaf_values()
+    return np.argsort(values[:, 0])
+
+
+def _rebuild(
+    operator: Any, content: Content, flat: Flat, thresholds: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Put the thresholds into the estimator, and say where its leaves stand then."""
+    count, width = flat.leaf_values().shape
+    marks = np.repeat(np.arange(count, dtype=np.float64)[:, None], width, axis=1)
+    # Nodes of one level may differ now, so that no tree is symmetric any more.
+    content.model["trees"] = [_nested(flat, root, thresholds, marks) for root in flat.roots]
+    content.model.pop("oblivious_trees", None)
+    _number_splits(content.model)
+    with _kept(operator):
+        _from_json(content.model, operator)
+    return operator.get_leaf_values().reshape(-1, width)[:, 0].round().astype(np.int64)
+
+
+@contextmanager
+def _kept(operator: Any) -> Iterator[None]:
+    """Keep what the estimator holds besides the model; loading one forgets it."""
+    state = {name: value for name, value in vars(operator).items() if name != "_object"}
+    evaluated = operator._object._get_test_evals()
+    yield
+    vars(operator).update(state)
+    if evaluated:
+        operator._set_test_evals(evaluated)
+
+
+def _reload(operator: Any) -> None:
+    """Load the model anew: CatBoost changes no model that was copied or unpickled."""
+    with _kept(operator), TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.cbm"))
+        operator.save_model(path)
+        operator.load_model(path)
+
+
+def _fresh(operator: Any) -> Any:
+    """The model alone, in a form that may be changed."""
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.cbm"))
+        operator.save_model(path)
+        return catboost.CatBoost().load_model(path)
+
+
+def _nested(
+    flat: Flat, at: int, thresholds: NDArray[np.float32], values: NDArray[np.float64]
+) -> dict[str, Any]:
+    if at < 0:
+        value = values[~at].tolist()
+        return {"value": value if len(value) > 1 else value[0], "weight": flat.weight[~at]}
+    split = dict(flat.split[at])
+    if split["split_type"] == "FloatFeature":
+        split["border"] = float(thresholds[at])
+    left, right = flat.nodes["left"][at], flat.nodes["right"][at]
+    return {
+        "split": split,
+        "left": _nested(flat, left, thresholds, values),
+        "right": _nested(flat, right, thresholds, values),
+    }
+
+
+def _number_splits(model: dict[str, Any]) -> None:
+    """List the borders that the trees use, and count the splits anew."""
+    floats = model["features_info"].get("float_features", [])
+    used: list[set[float]] = [set() for _ in floats]
+    splits = [split for tree in model["trees"] for split in _splits(tree)]
+    for split in splits:
+        if split["split_type"] == "FloatFeature":
+            used[split["float_feature_index"]].add(split["border"])
+    before = sum(len(feature["borders"]) for feature in floats)
+    place: dict[tuple[int, float], int] = {}
+    for number, (feature, borders) in enumerate(zip(floats, used, strict=True)):
+        feature["borders"] = sorted(borders)
+        for border in feature["borders"]:
+            place[number, border] = len(place)
+    for split in splits:
+        if split["split_type"] == "FloatFeature":
+            split["split_index"] = place[split["float_feature_index"], split["border"]]
+        else:
+            split["split_index"] += len(place) - before
+
+
+def _splits(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    if "split" not in tree:
+        return []
+    return [tree["split"], *_splits(tree["left"]), *_splits(tree["right"])]
+
+
+def _to_json(operator: Any) -> dict[str, Any]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.json")
+        operator.save_model(str(path), format="json")
+        return json.loads(path.read_text())
+
+
+def _from_json(model: dict[str, Any], into: Any) -> Any:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.json")
+        path.write_text(json.dumps(model))
+        return into.load_model(str(path), format="json")

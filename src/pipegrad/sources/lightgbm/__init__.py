@@ -1,0 +1,6 @@
+"""LightGBM: boosted trees, both ways."""
+
+from . import rows
+from ._file import load
+
+__all__ = ["load", "rows"]

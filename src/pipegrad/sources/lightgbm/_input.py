@@ -1,0 +1,57 @@
+"""What LightGBM takes as rows, as the numbers that its trees see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lightgbm import basic
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+def numbers(booster: Any, X: Any) -> Any:
+    """Dense or CSR rows as the library reads them; codes for the categories of a table.
+
+    Raises
+    ------
+    ValueError
+        For another number of columns.
+    TypeError
+        For what holds no numbers.
+    """
+    if not hasattr(X, "iloc") and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if hasattr(X, "iloc"):
+        X = _coded(booster, X)
+    out = _sparse(X) if sparse.issparse(X) else _dense(X)
+    width = booster.num_feature()
+    if out.shape[1] != width:
+        raise ValueError(f"X has {out.shape[1]} features, but the booster expects {width}.")
+    return out
+
+
+def _coded(booster: Any, table: Any) -> NDArray[Any]:
+    # The library's own coding, so that it is the same in each of its versions.
+    return basic._data_from_pandas(
+        data=table.to_frame() if table.ndim == 1 else table,
+        feature_name="auto",
+        categorical_feature="auto",
+        pandas_categorical=booster.pandas_categorical,
+    )[0]
+
+
+def _dense(X: Any) -> NDArray[Any]:
+    if isinstance(X, str | bytes):
+        raise TypeError("Files of rows are not read here; pass an array or a table.")
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(f"X is {array.ndim}-dimensional; rows and columns are needed.")
+    # Whatever is not floating point goes through float32, whole numbers too.
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def _sparse(X: Any) -> sparse.csr_matrix:
+    if X.dtype not in (np.float32, np.float64):
+        raise TypeError(f"A sparse matrix of float32 or float64 is needed, not of {X.dtype}.")
+    return sparse.csr_matrix(X)

@@ -1,0 +1,214 @@
+"""A model file of ML.NET as an object: read, translated, written again."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ArgumentError, UntranslatableError
+from .archive import Archive, write_atomically
+from .blocks import Block
+from .builder import Answer, Builder, Made, Node
+from .idv import Table
+from .operators._base import Input
+from .operators.scoring import read_last
+from .schema import Schema
+from .tables import has_column
+
+_CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
+# What ML.NET writes for people to read, and never reads itself: wrong once the numbers change.
+_SIDE_FILES = re.compile(r"(Affine|Cdf|Bin)Normalizer\.txt|Calibrator\.txt")
+
+
+_CLASSIFIES = ("binary", "multiclass", "anomaly", "clustering")
+
+
+class Model:
+    """An ML.NET model: columns by name, and the operators that give them.
+
+    Read it with `load`; `pipegrad.to_torch` does so when it is given a path.
+
+    Attributes
+    ----------
+    archive : Archive
+        The file as it was read.
+    schema : Schema
+        The columns, raw ones first.
+    steps : dict of str to Made
+        The operators by name, in the order in which data meets them.
+    answer : Answer or None
+        What the model predicts.
+    """
+
+    def __init__(self, archive: Archive, builder: Builder) -> None:
+        self.archive = archive
+        self.schema: Schema = builder.schema
+        self.steps: dict[str, Made] = builder.steps
+        self.answer: Answer | None = builder.answer
+
+    def __repr__(self) -> str:
+        raw = sum(column.raw for column in self.schema.columns)
+        return f"<ML.NET model {self.archive.name}: {len(self.steps) - raw} steps>"
+
+    @property
+    def output(self) -> str:
+        """The step that training looks at."""
+        if self.answer is not None:
+            return self.answer.output
+        made = [column for column in self.schema.columns if not column.raw]
+        if not made:
+            raise self.archive.fail("the model computes no column.")
+        operators = {c.value: self.steps[c.value].operator for c in made}
+        own = [c for c in made if not isinstance(operators[c.value], Input)]
+        if not own and not any(getattr(op, "missing", "") for op in operators.values()):
+            raise self.archive.fail("the model moves columns and computes none.")
+        return (own or made)[-1].value
+
+    @property
+    def classes_(self) -> Any:
+        """The labels of the classes, if the model has classes."""
+        if self.answer is None or self.answer.task not in _CLASSIFIES:
+            raise AttributeError("this model has no classes_")
+        if self.answer.classes is None:
+            return np.arange(1, self.answer.predict.type.count + 1)
+        return self.answer.classes
+
+    # -- what a module of named columns asks for -----------------------------------------------
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """The column behind each method of a predictor."""
+        if self.answer is None:
+            return {}
+        names = {column.value: name for name, column in self.schema.named().items()}
+        found = {"predict": names.get(self.answer.predict.value)}
+        if self.answer.proba is not None:
+            found["predict_proba"] = names.get(self.answer.proba.value)
+        if self.answer.score is not None:
+            found["decision_function"] = names.get(self.answer.score.value)
+        return {method: name for method, name in found.items() if name is not None}
+
+    def answer_of(self, method: str, values: NDArray[Any]) -> NDArray[Any]:
+        """What a method gives, from the values of its column."""
+        assert self.answer is not None
+        if method == "predict" and self.answer.predict.type.kind == "Key":
+            return self._labels(values.astype(np.int64))
+        if method == "predict_proba" and values.ndim == 1:
+            return np.stack([1 - values, values], 1)
+        return values
+
+    def _labels(self, keys: NDArray[np.int64]) -> NDArray[Any]:
+        labels = np.asarray(self.classes_)
+        if keys.all():
+            return labels[keys - 1]
+        # A row without a score has no label.
+        none = "" if labels.dtype == object else np.nan
+        return np.where(keys > 0, labels[keys - 1], none)
+
+    def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of a column as ML.NET types them."""
+        return self.schema.named()[name].type.array(values)
+
+    def reads(self, operator: Any, table: Any) -> bool:
+        """Whether a table has what a step takes from it."""
+        return not isinstance(operator, Input) or has_column(table, operator.name)
+
+    def require(self, operators: list[Any], table: Any) -> None:
+        """Refuse a table that lacks columns, naming all of them."""
+        lacking = [op for op in operators if not self.reads(op, table)]
+        problems = [(op.name, op.loader, op.missing) for op in lacking if op.missing]
+        if problems:
+            names = ", ".join(repr(name) for name, _, _ in problems)
+            hint = f"compute {names} with ML.NET and add it to the table as a column."
+            raise UntranslatableError(problems, len(self.steps), hint)
+        if lacking:
+            names = ", ".join(repr(op.name) for op in lacking)
+            raise ArgumentError(f"The table lacks columns that the model reads: {names}.")
+
+    def to_bytes(self) -> bytes:
+        """The file, with the numbers that the operators hold now."""
+        patches: dict[str, dict[Any, bytes]] = {}
+        for made in self.steps.values():
+            for place, new in made.operator.patches():
+                patches.setdefault(place.entry, {})[place] = new
+        changes: dict[str, bytes | None] = {}
+        for entry, places in patches.items():
+            block = Block.read(self.archive, entry)
+            changes[entry] = block.spliced(list(places.items()))
+            folder = entry.rpartition("/")[0]
+            for beside in self.archive.folder(folder):
+                if _SIDE_FILES.fullmatch(beside[len(folder) + 1 :]):
+                    changes[beside] = None
+        return self.archive.replaced(changes)
+
+    def save(self, path: Any) -> None:
+        """Write the model file; it is there as a whole or not at all.
+
+        Numbers that did not change stay byte for byte. The text files beside changed numbers,
+        which ML.NET writes for people and never reads, are left out.
+        """
+        content = self.to_bytes()
+        read_model(Archive(content, str(path)))  # what we write, we can read
+        write_atomically(path, content)
+
+
+def load(path: Any) -> Model:
+    """The model in a ``.zip`` or ``.mlnet`` file.
+
+    Parameters
+    ----------
+    path : str or path
+        What ``MLContext.Model.Save`` or NimbusML wrote.
+
+    Returns
+    -------
+    Model
+        Columns and operators.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is damaged, hostile or of unknown kind.
+    """
+    return read_model(Archive.read(path))
+
+
+def read_model(archive: Archive) -> Model:
+    """The model in an archive."""
+    builder = Builder(archive)
+    if f"{_LOADER}/Model.key" in archive:
+        _read_loader_model(archive, builder)
+    elif f"{_CHAIN}/Model.key" in archive:
+        _read_schema(archive, "Schema", builder)
+        node = Node(archive, _CHAIN)
+        if node.block.signature != "XF CHAIN":
+            raise node.unknown()
+        builder.read(node)
+    else:
+        raise archive.fail(f"it holds neither {_CHAIN} nor {_LOADER}: not a model of ML.NET.")
+    if not builder.schema.columns:
+        raise archive.fail("the model has no columns.")
+    return Model(archive, builder)
+
+
+def _read_loader_model(archive: Archive, builder: Builder) -> None:
+    """NimbusML's layout: a loader with its transforms, and the last predictor beside it."""
+    node = Node(archive, _LOADER)
+    if node.block.signature != "PIPELODR" or node.block.version != 0x00010002:
+        raise node.unknown()
+    _read_schema(archive, f"{_LOADER}/Loader/Schema.idv", builder)
+    reader = node.block.reader()
+    reader.float_size()
+    count = reader.count(8, "steps")
+    for i in range(count):
+        builder.read(node.child(f"Transform_{i:03d}"))
+    if "Predictor/Model.key" in archive:
+        read_last(archive, builder)
+
+
+def _read_schema(archive: Archive, entry: str, builder: Builder) -> None:
+    table = Table(archive, entry)
+    builder.add([builder.raw(c.name, c.type) for c in table.columns])

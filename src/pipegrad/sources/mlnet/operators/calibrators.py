@@ -1,0 +1,89 @@
+"""Calibrators: from a score to a probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..blocks import Numbers
+from ._base import Operator, calibrator
+
+if TYPE_CHECKING:
+    from ..builder import Node
+
+
+@dataclass(eq=False, kw_only=True)
+class Platt(Operator):
+    """Probability 1 / (1 + exp(slope * score + offset))."""
+
+    slope: Numbers
+    offset: Numbers
+
+
+@dataclass(eq=False, kw_only=True)
+class Isotonic(Operator):
+    """A constant on each piece, a line between two pieces."""
+
+    low: Numbers
+    high: Numbers
+    level: Numbers
+
+
+@dataclass(eq=False, kw_only=True)
+class Binned(Operator):
+    """A probability for each bin of equal width."""
+
+    width: float
+    start: float
+    level: Numbers
+
+
+@calibrator("PLATTCAL")
+def read_platt(node: Node) -> Platt:
+    """Slope and offset."""
+    reader = node.block.reader()
+    slope, offset = reader.number("<f8"), reader.number("<f8")
+    reader.done()
+    return Platt(slope=slope, offset=offset, loader=node.block.loader)
+
+
+@calibrator("PAV  CAL")
+def read_isotonic(node: Node) -> Isotonic:
+    """Pieces: smallest and largest score, level."""
+    reader = node.block.reader()
+    reader.float_size()
+    count = reader.count(12, "pieces", least=1)
+    pieces = reader.numbers(3 * count).shaped(count, 3)
+    reader.done()
+    low, high, level = pieces.values.T
+    rising = (np.diff(level) >= 0).all() and (low <= high).all() and (high[:-1] <= low[1:]).all()
+    if not rising or level[0] < 0 or level[-1] > 1:
+        raise reader.fail("has pieces that do not rise")
+    # The three columns share one place: none of them trains.
+    return Isotonic(
+        low=_column(pieces, 0),
+        high=_column(pieces, 1),
+        level=_column(pieces, 2),
+        loader=node.block.loader,
+    )
+
+
+def _column(pieces: Numbers, index: int) -> Numbers:
+    return Numbers(pieces.values[:, index], pieces.place, pieces.written[:, index])
+
+
+@calibrator("NAIVECAL")
+def read_binned(node: Node) -> Binned:
+    """Bins of equal width."""
+    reader = node.block.reader()
+    reader.float_size()
+    width, start = float(reader.number().values), float(reader.number().values)
+    level = reader.counted_numbers()
+    reader.done()
+    if width <= 0 or not level.values.size:
+        raise reader.fail("has no bins")
+    if (level.values < 0).any() or (level.values > 1).any():
+        raise reader.fail("has probabilities outside of 0 and 1")
+    return Binned(width=width, start=start, level=level, loader=node.block.loader)

@@ -1,0 +1,268 @@
+"""Categories: vocabularies, indicators, hashes, lookup tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..idv import Table
+from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType, key_type
+from ..schema import Column
+from ._base import Host, Operator, transform
+from .hashing import HASHES, hash_keys
+
+if TYPE_CHECKING:
+    from ..blocks import Reader
+    from ..builder import Builder, Node
+
+
+@dataclass(eq=False, kw_only=True)
+class Vocabulary(Host):
+    """The key of each value: 1 for the first category, 0 for none."""
+
+    values: NDArray[Any] = field(repr=False)
+
+    def run(self, *values: Any) -> Any:
+        """Keys of the same shape."""
+        (given,) = values
+        place: dict[Any, int] = {}
+        for i, value in enumerate(self.values.tolist()):
+            place.setdefault(value, i + 1)
+        place.pop("", None)
+        keys = [place.get(value, 0) for value in given.ravel().tolist()]
+        return np.array(keys, dtype=np.uint32).reshape(given.shape)
+
+
+@dataclass(eq=False, kw_only=True)
+class Hash(Host):
+    """A key by a hash of each value."""
+
+    kind: str
+    bits: int
+    seed: int
+    ordered: bool
+
+    def run(self, *values: Any) -> Any:
+        """Keys of the same shape."""
+        (given,) = values
+        return hash_keys(given, self.kind, self.seed, self.ordered, self.bits)
+
+
+@dataclass(eq=False, kw_only=True)
+class Indicator(Operator):
+    """A column for each category; several keys side by side, or added up (``bag``)."""
+
+    count: int
+    size: int | None
+    bag: bool
+
+
+@dataclass(eq=False, kw_only=True)
+class Bits(Operator):
+    """The digits of the key in base two, the largest first."""
+
+    count: int
+    width: int
+
+
+@dataclass(eq=False, kw_only=True)
+class CategoryNumber(Operator):
+    """The number that each key stands for; NaN for none, or 0 among integers."""
+
+    values: NDArray[Any] = field(repr=False)
+    exact = True
+
+    def run(self, *values: Any) -> Any:
+        """Numbers of the type of the categories."""
+        none = np.nan if self.values.dtype.kind == "f" else 0
+        table = np.concatenate([np.array([none], dtype=self.values.dtype), self.values])
+        return table[values[0].astype(np.int64)]
+
+
+@dataclass(eq=False, kw_only=True)
+class CategoryText(Operator):
+    """The text that each key stands for: to a module, the key itself."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Lookup(Host):
+    """The number beside each value in a table; otherwise 0."""
+
+    keys: NDArray[Any] = field(repr=False)
+    values: NDArray[Any] = field(repr=False)
+
+    def run(self, *values: Any) -> Any:
+        """Entries of the same shape."""
+        (given,) = values
+        none = "" if self.values.dtype == object else 0
+        table = dict(zip(self.keys.tolist(), self.values.tolist(), strict=True))
+        found = [table.get(key, none) for key in given.ravel().tolist()]
+        return np.array(found, dtype=self.values.dtype).reshape(given.shape)
+
+
+@dataclass(eq=False, kw_only=True)
+class LookupText(Lookup):
+    """The text beside each value in a table; otherwise an empty one."""
+
+
+@transform("TERMTRNF", versions=(0x00010003,))
+def read_terms(node: Node, builder: Builder) -> None:
+    """Keys by vocabulary."""
+    reader = node.block.reader()
+    pairs = reader.columns()
+    as_text = [reader.flag() for _ in pairs]
+    reader.done()
+    del as_text  # says how the categories are shown, not what they are
+    vocabularies = _vocabularies(node.child("Vocabulary"), len(pairs))
+    added = []
+    for (out, source), values in zip(pairs, vocabularies, strict=True):
+        column = builder.see(source, where=node.path)
+        kind = key_type(values).sized(column.type.size)
+        added.append(builder.give(node, out, kind, Vocabulary(values=values), column))
+    builder.add(added)
+
+
+def _vocabularies(node: Node, count: int) -> list[NDArray[Any]]:
+    reader = node.block.reader()
+    if node.block.signature != "TERM MAN" or node.block.version != 0x00010002:
+        raise node.unknown()
+    if reader.i4() != count:
+        raise reader.fail("has vocabularies for other columns")
+    found = [_vocabulary(reader) for _ in range(count)]
+    reader.done()
+    return found
+
+
+def _vocabulary(reader: Reader) -> NDArray[Any]:
+    if not reader.flag():
+        indices = reader.array(reader.count(4, "terms", weight=1))
+        return np.array(reader.block.strings(indices), dtype=object)
+    codec = reader.inline()
+    if reader.u1():
+        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+    if codec == "Boolean":
+        count = reader.count(0, "terms", weight=1)
+        packed = reader.array((count + 7) // 8, "u1")
+        return np.unpackbits(packed, bitorder="little")[:count].astype(bool)
+    if codec not in NUMBERS:
+        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+    dtype = np.dtype(NUMBERS[codec])
+    count = reader.count(dtype.itemsize, "terms", weight=1)
+    return reader.array(count, dtype.newbyteorder("<").str)
+
+
+def _keys(node: Node, builder: Builder, name: str) -> Column:
+    column = builder.see(name, where=node.path)
+    if column.type.kind != "Key":
+        raise node.block.fail(f"takes keys, and column {name!r} holds {column.type.kind}")
+    if not 0 < column.type.count <= 1 << 31:
+        raise node.block.fail(f"takes keys, and column {name!r} has {column.type.count}")
+    return column
+
+
+@transform("KEY2VECT", versions=(0x00010002,))
+def read_indicator(node: Node, builder: Builder) -> None:
+    """Indicators of keys."""
+    reader = node.block.reader()
+    pairs = reader.columns()
+    bags = [reader.flag() for _ in pairs]
+    reader.done()
+    added = []
+    for (out, source), bag in zip(pairs, bags, strict=True):
+        column = _keys(node, builder, source)
+        count, size = column.type.count, column.type.size
+        operator = Indicator(count=count, size=size, bag=bag)
+        width = count if bag or size is None else count * size
+        added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
+    builder.add(added)
+
+
+@transform("KEY2BINR", versions=(0x00000001, 0x00010001))
+def read_bits(node: Node, builder: Builder) -> None:
+    """Keys in base two."""
+    reader = node.block.reader()
+    pairs, added = reader.columns(), []
+    reader.done()
+    for out, source in pairs:
+        column = _keys(node, builder, source)
+        width = column.type.count.bit_length() + 1
+        operator = Bits(count=column.type.count, width=width)
+        size = width if column.type.size is None else width * column.type.size
+        added.append(builder.give(node, out, SINGLE.sized(size), operator, column))
+    builder.add(added)
+
+
+@transform("KEY2VALT")
+def read_values(node: Node, builder: Builder) -> None:
+    """What keys stand for."""
+    reader = node.block.reader()
+    pairs, added = reader.columns(), []
+    reader.done()
+    for out, source in pairs:
+        column = _keys(node, builder, source)
+        values = column.type.values
+        if values is None:
+            raise node.block.fail(f"takes keys without categories ({source!r})")
+        if values.dtype == object:
+            kind = ColumnType("TextSpan", column.type.size, len(values), values)
+            added.append(builder.give(node, out, kind, CategoryText(), column))
+            continue
+        name = next((n for n, t in NUMBERS.items() if np.dtype(t) == values.dtype), "Boolean")
+        operator = CategoryNumber(values=values)
+        kind = ColumnType(name, column.type.size)
+        added.append(builder.give(node, out, kind, operator, column))
+    builder.add(added)
+
+
+@transform("HASHTRNS", versions=(0x00010002,))
+def read_hash(node: Node, builder: Builder) -> None:
+    """Keys by hash."""
+    reader = node.block.reader()
+    pairs, added = reader.columns(), []
+    for out, source in pairs:
+        bits, seed, ordered = reader.i4(), int(reader.array(1, "<u4")[0]), reader.flag()
+        if not 1 <= bits <= 31:
+            raise reader.fail(f"hashes to {bits} bits")
+        column = builder.see(source, where=node.path)
+        if column.type.kind not in HASHES:
+            raise reader.fail(f"hashes {column.type.kind}, which is not served")
+        operator = Hash(kind=column.type.kind, bits=bits, seed=seed, ordered=ordered)
+        kind = key_type(None, 1 << bits).sized(column.type.size)
+        added.append(builder.give(node, out, kind, operator, column))
+    reader.done()
+    builder.add(added)
+
+
+@transform("VALUMAPG")
+def read_lookup(node: Node, builder: Builder) -> None:
+    """A table of two columns."""
+    reader = node.block.reader()
+    pairs, added = reader.columns(), []
+    reader.done()
+    table = Table(node.archive, f"{node.path}/DefaultMap.idv")
+    columns = {column.name: i for i, column in enumerate(table.columns)}
+    kinds = [column.type for column in table.columns]
+    plain = {"Key", "Value"} <= set(columns) <= {"Key", "Value", "KeyValues"}
+    for name in ("Key", "Value") if plain else ():
+        kind = kinds[columns[name]]
+        plain &= kind.size is None and kind.kind in (*NUMBERS, "Boolean", "TextSpan", "Key")
+    if not plain:
+        names = [out for out, _ in pairs]
+        builder.opaque(node, names, "looks up vectors, which needs .NET", SINGLE)
+        return
+    keys, values = (table.values(columns[name]) for name in ("Key", "Value"))
+    given, found = (kinds[columns[name]] for name in ("Key", "Value"))
+    for out, source in pairs:
+        column = builder.see(source, where=node.path)
+        if column.type.kind != given.kind or column.type.values is not None:
+            raise node.block.fail(f"looks up {given.kind} in {column.type.kind}")
+        lookup = (LookupText if found.text else Lookup)(keys=keys, values=values)
+        kind = found.sized(column.type.size)
+        added.append(builder.give(node, out, kind, lookup, column))
+    builder.add(added)
+
+
+__all__ = ["TEXT"]

@@ -1,0 +1,202 @@
+"""Projections, distances and kernel features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..blocks import Numbers
+from ..draws import kernel_frequencies
+from ._base import Operator, Predictor, differ, predictor, transform
+from .vectors import Weights, read_point
+
+if TYPE_CHECKING:
+    from ..builder import Builder, Node
+
+
+@dataclass(eq=False, kw_only=True)
+class Projection(Operator):
+    """``directions @ x - origin``."""
+
+    directions: Numbers
+    origin: Numbers | None
+
+
+@dataclass(eq=False, kw_only=True)
+class Centroids(Operator):
+    """Squared distances to centers."""
+
+    centers: tuple[Weights, ...]
+    features: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Residual(Operator):
+    """How much of a row's length its projection does not explain."""
+
+    mean: Numbers | None
+    directions: Numbers
+
+
+@dataclass(eq=False, kw_only=True)
+class Whitening(Operator):
+    """``matrix @ x``, of which so many rows count."""
+
+    matrix: Numbers
+    rows: int
+
+
+@dataclass(eq=False, kw_only=True)
+class FourierFeatures(Operator):
+    """Cosines, and perhaps sines, of random projections, which the file does not hold.
+
+    Parameters
+    ----------
+    state : array of uint32
+        Where the generator of random numbers stood.
+    """
+
+    state: NDArray[np.uint32]
+    features: int
+    outputs: int
+    kernel: Literal["gaussian", "laplacian"]
+    width: float
+    sines: bool
+
+    @cached_property
+    def drawn(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Frequencies (outputs, features) and phases (outputs,)."""
+        return kernel_frequencies(
+            self.state, self.features, self.outputs, self.kernel, self.width, self.sines
+        )
+
+
+@transform("PCA FUNC", versions=(0x00010001, 0x00010002))
+def read_pca(node: Node, builder: Builder) -> None:
+    """Principal components."""
+    reader = node.block.reader()
+    if node.block.version < 0x00010002:
+        reader.float_size()
+    pairs, added = reader.columns(), []
+    for out, source in pairs:
+        features, rank = reader.i4(), reader.i4()
+        column = builder.see(source, features, node.path)
+        directions = reader.numbers(_product(reader, features, rank)).shaped(rank, features)
+        origin = reader.counted_numbers()
+        if origin.values.size not in (0, rank):
+            raise reader.fail("has a mean of another rank")
+        operator = Projection(directions=directions, origin=origin if origin.values.size else None)
+        added.append(builder.give(node, out, column.type.sized(rank), operator, column))
+    reader.done()
+    builder.add(added)
+
+
+def _product(reader, *sizes: int) -> int:  # type: ignore[no-untyped-def]
+    """A product of sizes that the block can hold."""
+    total = 1
+    for size in sizes:
+        if size <= 0:
+            raise reader.fail(f"has a matrix with {size} rows or columns")
+        total *= size
+    return total
+
+
+@transform("WHITENTF")
+def read_whitening(node: Node, builder: Builder) -> None:
+    """Whitening by PCA or ZCA: a matrix, and perhaps its inverse, which scoring leaves alone."""
+    reader = node.block.reader()
+    pairs = reader.columns()
+    options = []
+    for _ in pairs:
+        kind = reader.i4()
+        reader.array(1, "<f4")
+        reader.i4()
+        inverse, rank = reader.flag(), reader.i4()
+        options.append((kind, inverse, rank))
+    added = []
+    for (out, source), (kind, inverse, rank) in zip(pairs, options, strict=True):
+        column = builder.see(source, where=node.path)
+        width = column.type.width
+        matrix = reader.counted_numbers()
+        if width == 0 or matrix.values.size % width or kind not in (0, 1):
+            raise reader.fail(f"cannot whiten column {source!r}")
+        stored = matrix.values.size // width
+        rows = rank if kind == 0 and 0 < rank < stored else stored
+        if inverse:
+            reader.counted("<f4")
+        operator = Whitening(matrix=matrix.shaped(stored, width), rows=rows)
+        added.append(builder.give(node, out, column.type.sized(rows), operator, column))
+    reader.done()
+    builder.add(added)
+
+
+@transform("RFF FUNC", versions=(0x00010002,))
+def read_fourier(node: Node, builder: Builder) -> None:
+    """Random features of a kernel, drawn again as ML.NET draws them."""
+    reader = node.block.reader()
+    pairs, added = reader.columns(), []
+    for i, (out, source) in enumerate(pairs):
+        features, outputs, sines = reader.i4(), reader.i4(), reader.flag()
+        reader.float_size()
+        state = reader.array(4, "<u4")
+        column = builder.see(source, features, node.path)
+        if outputs <= 0 or features <= 0 or outputs * features > 1 << 22:
+            raise reader.fail(f"draws {outputs} times {features} numbers")
+        kernel, scale = _kernel(node.child(f"MatrixGenerator{i}"))
+        operator = FourierFeatures(
+            state=state,
+            features=features,
+            outputs=outputs,
+            kernel=kernel,
+            width=scale,
+            sines=sines,
+        )
+        width = 2 * outputs if sines else outputs
+        added.append(builder.give(node, out, column.type.sized(width), operator, column))
+    reader.done()
+    builder.add(added)
+
+
+def _kernel(node: Node) -> tuple[Literal["gaussian", "laplacian"], float]:
+    if node.block.signature not in ("RND GAUS", "RND LPLC"):
+        raise node.unknown()
+    reader = node.block.reader()
+    reader.float_size()
+    width = float(reader.number().values)
+    if width < 0:
+        raise reader.fail("has a kernel of negative width")
+    return "gaussian" if node.block.signature == "RND GAUS" else "laplacian", width
+
+
+@predictor("KMEANS  ", versions=(0x00010002,))
+def read_kmeans(node: Node, features: int) -> Predictor:
+    """Centers of clusters."""
+    reader = node.block.reader()
+    reader.float_size()
+    count, width = reader.count(4, "centers", least=1), reader.i4()
+    if differ(width, features) or not 0 < width <= 1 << 24:
+        raise reader.fail(f"takes {width} numbers of {features}")
+    centers = tuple(read_point(reader, width) for _ in range(count))
+    reader.done()
+    operator = Centroids(centers=centers, features=width, loader=node.block.loader)
+    return Predictor("clustering", operator, classes=count)
+
+
+@predictor("PCA ANOM")
+def read_anomaly(node: Node, features: int) -> Predictor:
+    """Anomalies by their distance from principal components."""
+    reader = node.block.reader()
+    reader.float_size()
+    width, rank = reader.i4(), reader.i4()
+    centered = reader.flag()
+    if differ(width, features):
+        raise reader.fail(f"takes {width} numbers of {features}")
+    mean = reader.numbers(width) if centered else None
+    directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)
+    reader.done()
+    operator = Residual(mean=mean, directions=directions, loader=node.block.loader)
+    return Predictor("anomaly", operator)

@@ -1,0 +1,216 @@
+"""Tree ensembles, as predictors and as features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..blocks import Numbers
+from ..kinds import SINGLE
+from ._base import Entry, Operator, Predictor, differ, predictor, transform
+from .scoring import Exponential
+
+if TYPE_CHECKING:
+    from ..blocks import Reader
+    from ..builder import Builder, Node
+
+_DEEPEST = 4096
+_WIDEST = 1 << 24
+_VERSIONS = tuple(range(0x00010003, 0x00010007))
+_BINARY = ("FTREE BC", "FFORE BC", "LGBBINCL")
+_RANKING = ("FTREE RA", "LGBMRANK")
+
+
+@dataclass(eq=False)
+class Tree:
+    """One tree; a child ``c >= 0`` is a node, a negative one the leaf ``~c``.
+
+    Parameters
+    ----------
+    left, right : array
+        Children of each node.
+    feature : array
+        Column that each node looks at.
+    threshold : Numbers
+        A row goes left at or below it.
+    default : Numbers, optional
+        What a missing value counts as.
+    slots : dict
+        For each categorical node the slots any of which, if positive, leads to the right.
+    values : Numbers
+        What each leaf adds.
+    """
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: Numbers
+    default: Numbers | None
+    slots: dict[int, NDArray[np.int64]]
+    values: Numbers
+
+
+@dataclass(eq=False, kw_only=True)
+class Trees(Operator):
+    """The sum or the mean of trees.
+
+    Parameters
+    ----------
+    trees : tuple of Tree
+        The trees.
+    features : int
+        Width of the input.
+    average : bool
+        Whether the sum is divided by the number of trees.
+    kind : str
+        ML.NET's signature, which says what was minimised.
+    thresholds, values, defaults : tuple of Numbers
+        Those of all trees.
+    """
+
+    trees: tuple[Tree, ...]
+    features: int
+    average: bool = False
+    kind: str = ""
+    thresholds: tuple[Numbers, ...] = ()
+    values: tuple[Numbers, ...] = ()
+    defaults: tuple[Numbers, ...] = ()
+
+
+@dataclass(eq=False, kw_only=True)
+class TreeValues(Trees):
+    """What each tree gives, a column for each."""
+
+
+@dataclass(eq=False, kw_only=True)
+class TreeLeaves(Trees):
+    """A column for each leaf, one where the row ends."""
+
+
+@dataclass(eq=False, kw_only=True)
+class TreePaths(Trees):
+    """A column for each node, one where the row passes."""
+
+
+def read_trees(node: Node, features: int) -> Trees:
+    """The trees of an ensemble; its weights and its bias do not count when it scores."""
+    reader = node.block.reader()
+    reader.float_size()
+    count = reader.count(21, "trees", least=1, weight=50)
+    trees = tuple(_tree(reader, features or _WIDEST) for _ in range(count))
+    reader.array(1, "<f8")
+    reader.text()
+    reader.text()
+    width = reader.i4()
+    if differ(width, features) or not 0 < width <= _WIDEST:
+        raise reader.fail(f"takes {width} numbers of {features}")
+    if not features:
+        for tree in trees:
+            _check(reader, tree, width)
+    return Trees(
+        trees=trees,
+        features=width,
+        average=node.block.signature == "FFORE RE",
+        kind=node.block.signature,
+        thresholds=tuple(tree.threshold for tree in trees),
+        values=tuple(tree.values for tree in trees),
+        defaults=tuple(tree.default for tree in trees if tree.default is not None),
+        loader=node.block.loader,
+    )
+
+
+def _tree(reader: Reader, features: int) -> Tree:
+    kind, leaves = reader.u1(), reader.i4()
+    if kind not in (0, 2) or leaves < 1:
+        raise reader.fail(f"has a tree of unknown kind {kind}")
+    reader.array(2, "<f8")
+    left, right, feature, categorical = (reader.counted() for _ in range(4))
+    slots = {}
+    for node in categorical.tolist():
+        slots[node] = reader.counted().astype(np.int64)
+        reader.array(2)
+    reader.counted()
+    threshold = reader.counted_numbers(finite=False)
+    default = reader.counted_numbers(finite=False)
+    values = reader.counted_numbers("<f8")
+    for _ in range(5 if kind == 2 else 3):
+        reader.counted("<f8")
+    nodes = leaves - 1
+    sizes = {len(left), len(right), len(feature), len(threshold.values)}
+    if sizes != {nodes} or len(values.values) != leaves or default.values.size not in (0, nodes):
+        raise reader.fail(f"has a tree of {leaves} leaves with other numbers of nodes")
+    tree = Tree(
+        left.astype(np.int64),
+        right.astype(np.int64),
+        feature.astype(np.int64),
+        threshold,
+        default if default.values.size else None,
+        slots,
+        values,
+    )
+    _check(reader, tree, features)
+    return tree
+
+
+def _check(reader: Reader, tree: Tree, features: int) -> None:
+    nodes = len(tree.left)
+    plain = np.ones(nodes, dtype=bool)
+    for node, slots in tree.slots.items():
+        if not 0 <= node < nodes or not ((slots >= 0) & (slots < features)).all():
+            raise reader.fail("has a tree with categories of other columns")
+        plain[node] = False
+    used = tree.feature[plain]
+    if not ((used >= 0) & (used < features)).all() or np.isnan(tree.threshold.values[plain]).any():
+        raise reader.fail("has a tree that compares other columns")
+    children = np.concatenate([tree.left, tree.right])
+    wanted = np.concatenate([np.arange(-nodes - 1, 0), np.arange(1, nodes)])
+    if nodes and not np.array_equal(np.sort(children), wanted):
+        raise reader.fail("has a tree whose nodes do not form one")
+    reached, at = 0, np.zeros(min(nodes, 1), dtype=np.int64)
+    for _ in range(_DEEPEST):
+        if not len(at):
+            break
+        reached += len(at)
+        below = np.concatenate([tree.left[at], tree.right[at]])
+        at = below[below >= 0]
+    if reached != nodes or len(at):
+        raise reader.fail("has a tree with nodes out of reach")
+
+
+@predictor(
+    "FTREE BC", "FTREE RE", "FTREE RA", "FTREE TW", "FFORE BC", "FFORE RE", "LGBBINCL", "LGBSIREG",
+    "LGBMRANK", versions=_VERSIONS,
+)  # fmt: skip
+def read_ensemble(node: Node, features: int) -> Predictor:
+    """The trees of all trainers are stored alike."""
+    signature = node.block.signature
+    operator = read_trees(node, features)
+    task = "binary" if signature in _BINARY else "regression"
+    task = "ranking" if signature in _RANKING else task
+    link = Exponential(loader=node.block.loader) if signature == "FTREE TW" else None
+    return Predictor(task, operator, link=link)
+
+
+@transform("TREEFEAT")
+def read_tree_features(node: Node, builder: Builder) -> None:
+    """Three columns of one ensemble."""
+    reader = node.block.reader()
+    name, outputs = reader.name(), [reader.text() for _ in range(3)]
+    reader.done()
+    column = builder.see(name, where=node.path)
+    model = node.child("Model")
+    if model.block.signature not in (*_BINARY, *_RANKING, "FTREE RE", "FTREE TW", "FFORE RE"):
+        raise model.unknown()
+    trees = read_trees(model, column.type.width)
+    leaves = sum(len(values.values) for values in trees.values)
+    widths = (len(trees.trees), leaves, leaves - len(trees.trees))
+    kinds = (TreeValues, TreeLeaves, TreePaths)
+    added = []
+    for out, width, kind in zip(outputs, widths, kinds, strict=True):
+        if out:
+            operator = kind(**{**vars(trees), "entry": Entry()})
+            added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
+    builder.add(added)

@@ -1,0 +1,131 @@
+"""Numbers that may be stored sparsely, and are written anew where training fills the gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....errors import WriteBackError
+from ..blocks import Numbers, Place, Reader
+from ._base import Operator, differ
+
+
+@dataclass(eq=False, kw_only=True)
+class Weights(Operator):
+    """Numbers of which the file may hold some alone.
+
+    Parameters
+    ----------
+    stored : Numbers
+        What the file has.
+    places : array, optional
+        Where the stored numbers stand, counted row by row; None where all are there.
+    shape : tuple of int
+        Of all numbers.
+    span : Place
+        The bytes of counts, indices and numbers.
+    counts : tuple of int
+        The counts that stand before the numbers where all are there.
+    """
+
+    stored: Numbers
+    places: NDArray[np.int64] | None
+    shape: tuple[int, ...]
+    span: Place
+    counts: tuple[int, ...]
+    filled: NDArray[np.float32] | None = None
+
+    def array(self) -> NDArray[np.float32]:
+        """All numbers, zeros where the file has none."""
+        if self.filled is not None:
+            return self.filled
+        if self.places is None:
+            return self.stored.values.reshape(self.shape)
+        out = np.zeros(int(np.prod(self.shape)), dtype=np.float32)
+        out[self.places] = self.stored.values
+        return out.reshape(self.shape)
+
+    def put(self, new: Any) -> None:
+        """Take all numbers; where they do not fit in place, the block is to be written anew."""
+        flat = np.asarray(new).astype(np.float32).ravel()
+        if self.places is None:
+            self.stored.put(flat)
+            return
+        others = np.ones(len(flat), dtype=bool)
+        others[self.places] = False
+        if not flat[others].any():
+            self.stored.put(flat[self.places])
+            return
+        if not np.isfinite(flat).all():
+            raise WriteBackError(f"Numbers of {self.span.entry!r} would not be finite.")
+        self.filled = flat.reshape(self.shape)
+
+    def patches(self) -> Iterator[tuple[Any, bytes]]:
+        """The stored numbers, or all of them in their place."""
+        if self.filled is None:
+            yield from super().patches()
+            return
+        counts = np.array(self.counts, dtype="<i4").tobytes()
+        yield self.span, counts + self.filled.astype("<f4").tobytes()
+
+
+def increasing(reader: Reader, places: NDArray[Any], width: int) -> NDArray[np.int64]:
+    """Indices of a sparse vector, checked."""
+    places = places.astype(np.int64)
+    if len(places) and (places[0] < 0 or places[-1] >= width or (np.diff(places) <= 0).any()):
+        raise reader.fail("has indices that do not rise, or reach too far")
+    return places
+
+
+def read_vector(reader: Reader, features: int) -> Weights:
+    """A vector: its size, the indices of what is stored, what is stored."""
+    size = reader.i4()
+    if differ(size, features) or not 0 <= size <= 1 << 24:
+        raise reader.fail(f"takes {size} numbers of {features}")
+    start = reader.place
+    indices, stored = reader.counted(), reader.counted_numbers()
+    places = None
+    if len(stored.values) != size or len(indices):
+        if len(stored.values) != len(indices):
+            raise reader.fail("has as many weights as it has no indices")
+        places = increasing(reader, indices, size)
+    span = Place(reader.block.entry, start, reader.place)
+    return Weights(stored=stored, places=places, shape=(size,), span=span, counts=(0, size))
+
+
+def read_point(reader: Reader, width: int) -> Weights:
+    """A point: how much of it is stored, where if not all, what is stored."""
+    start, count = reader.place, reader.i4()
+    if not 0 <= count <= width:
+        raise reader.fail("has a point with more entries than slots")
+    places = None if count == width else increasing(reader, reader.array(count), width)
+    stored = reader.numbers(count)
+    span = Place(reader.block.entry, start, reader.place)
+    return Weights(stored=stored, places=places, shape=(width,), span=span, counts=(width,))
+
+
+def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
+    """A matrix: starts of its rows and columns of its entries if sparse, the entries."""
+    start = reader.place
+    starts, columns, stored = reader.counted(), reader.counted(), reader.counted_numbers()
+    span = Place(reader.block.entry, start, reader.place)
+    count, places = len(stored.values), None
+    if not len(starts):
+        if count != rows * width or len(columns):
+            raise reader.fail("has weights for other slots")
+    else:
+        steps = starts[1:].astype(np.int64) - starts[:-1]
+        if len(starts) != rows + 1 or starts[0] or starts[-1] != count or (steps < 0).any():
+            raise reader.fail("has rows of weights that do not follow each other")
+        if len(columns) != count or not ((columns >= 0) & (columns < width)).all():
+            raise reader.fail("has indices that reach too far")
+        if rows * width > 1 << 24:
+            raise reader.fail(f"has a matrix of {rows} times {width}")
+        flat = np.repeat(np.arange(rows), steps) * width + columns
+        places = increasing(reader, flat, rows * width)
+    counts = (0, 0, rows * width)
+    return Weights(stored=stored, places=places, shape=(rows, width), span=span, counts=counts)

@@ -1,0 +1,82 @@
+"""What the rows for ML.NET share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy import sparse
+from torch import Tensor, nn
+
+from ....errors import ArgumentError
+from ....modules import SparseRows
+from ....registry import Translation, lookup
+from ...arrays import to_array, to_block, to_csr, to_tensor
+from ..blocks import Numbers
+
+
+class MLNetTranslation(Translation):
+    """A row for ML.NET: float32 arithmetic, NaN passes, columns (n,) or (n, k)."""
+
+    examples = ()
+    missing = True
+    sparse = True
+    tolerance = 1e-5
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        """Numbers in single precision."""
+        if sparse.issparse(X):
+            return X.tocsr().astype(np.float32)
+        values = np.asarray(X)
+        if values.dtype == object:
+            raise ArgumentError(f"{operator.loader} takes numbers, and a column holds text.")
+        return values.astype(np.float32)
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        """Most rows have nothing to write."""
+
+
+def single(values: ArrayLike | Numbers) -> Tensor:
+    """A tensor of float32 in memory of its own."""
+    array = values.values if isinstance(values, Numbers) else values
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+        return to_tensor(np.asarray(array).astype(np.float32))
+
+
+def put(numbers: Numbers | None, tensor: Tensor | None) -> None:
+    """Trained numbers back into their place, if there is one."""
+    if numbers is not None and tensor is not None:
+        numbers.put(to_array(tensor))
+
+
+def index(values: ArrayLike) -> Tensor:
+    """A tensor of int64."""
+    return torch.from_numpy(np.array(values, dtype=np.int64))
+
+
+def build(operator: Any) -> nn.Module:
+    """The module of an operator inside another."""
+    return _row(operator).to_torch(operator)
+
+
+def restore(module: Any, operator: Any) -> None:
+    """Write the module of an operator inside another back."""
+    _row(operator).write_back(module, operator)
+
+
+def evaluate(operator: Any, *values: Any) -> Any:
+    """An operator's answer on the host, by its module."""
+    row = _row(operator)
+    with torch.no_grad():
+        arrays = [row.encode(operator, value) for value in values]
+        blocks = [to_block(array, torch.float32, torch.device("cpu")) for array in arrays]
+        out = row.to_torch(operator)(*blocks)
+    return to_csr(out) if isinstance(out, SparseRows) else out.numpy()
+
+
+def _row(operator: Any) -> Translation:
+    row = lookup(type(operator))
+    assert isinstance(row, Translation)
+    return row

@@ -1,0 +1,198 @@
+"""Rows of steps that move columns, and of categories and missing values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ....modules import (
+    Affine,
+    Codes,
+    Concatenate,
+    Formula,
+    Impute,
+    KeyBits,
+    KeyIndicator,
+    KeyNumber,
+    Missing,
+    Select,
+    Standardize,
+)
+from ....registry import register
+from ..operators import categories, expression, normalizers, plumbing
+from ..operators._base import Host, Input
+from ._base import MLNetTranslation, index, put, single
+
+_AT = "pipegrad.sources.mlnet.operators"
+# Wider indicators are sparse.
+_WIDE = 256
+
+
+@register(f"{_AT}._base.Input")
+class InputRow(MLNetTranslation):
+    """A column of the user's table."""
+
+    numeric = False
+
+    def to_torch(self, operator: Input) -> nn.Module:
+        return Codes()
+
+    def refuse(self, operator: Input) -> str | None:
+        if operator.missing:
+            return f"{operator.missing}; it can be used from column {operator.name!r} of the table"
+        return "a column of the user's table"
+
+
+@register(
+    f"{_AT}.categories.Vocabulary",
+    f"{_AT}.categories.Hash",
+    f"{_AT}.categories.Lookup",
+    f"{_AT}.plumbing.Parse",
+)
+class HostRow(MLNetTranslation):
+    """Texts become numbers on the host; to a module they are these numbers."""
+
+    numeric = False
+    differentiable = False
+
+    def to_torch(self, operator: Host) -> nn.Module:
+        return Codes()
+
+    def encode(self, operator: Host, X: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return operator.run(X).astype(np.float32)
+
+
+@register(f"{_AT}.plumbing.ConcatenateTexts", f"{_AT}.categories.LookupText")
+class TextRow(MLNetTranslation):
+    """Texts that stay texts."""
+
+    def to_torch(self, operator: Host) -> nn.Module:
+        return Codes()
+
+    def refuse(self, operator: Host) -> str | None:
+        return "gives texts or keys; it runs on the host"
+
+
+@register(f"{_AT}.plumbing.Concatenate")
+class ConcatenateRow(MLNetTranslation):
+    """Columns side by side."""
+
+    def to_torch(self, operator: plumbing.Concatenate) -> nn.Module:
+        return Concatenate()
+
+
+@register(f"{_AT}.plumbing.Convert", f"{_AT}.categories.CategoryText")
+class Same(MLNetTranslation):
+    """The type of a column is not a matter of modules; a text is its key."""
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return Codes()
+
+
+@register(f"{_AT}.plumbing.Truth")
+class Truth(MLNetTranslation):
+    """Where a number is not zero."""
+
+    differentiable = False
+
+    def to_torch(self, operator: plumbing.Truth) -> nn.Module:
+        return Formula(("ne", ("input", 0), ("number", 0.0)))
+
+
+@register(f"{_AT}.plumbing.SelectSlots")
+class SelectSlots(MLNetTranslation):
+    """Slots by position."""
+
+    def to_torch(self, operator: plumbing.SelectSlots) -> nn.Module:
+        return Select(index(operator.keep))
+
+
+@register(f"{_AT}.categories.Indicator")
+class Indicator(MLNetTranslation):
+    """Indicators of keys."""
+
+    differentiable = False
+
+    def to_torch(self, operator: categories.Indicator) -> nn.Module:
+        keys = 1 if operator.size is None else operator.size
+        wide = operator.count * keys > _WIDE
+        return KeyIndicator(operator.count, keys, operator.bag, sparse=wide)
+
+
+@register(f"{_AT}.categories.Bits")
+class Bits(MLNetTranslation):
+    """Keys in base two."""
+
+    differentiable = False
+
+    def to_torch(self, operator: categories.Bits) -> nn.Module:
+        return KeyBits(operator.width)
+
+
+@register(f"{_AT}.categories.CategoryNumber")
+class CategoryNumber(MLNetTranslation):
+    """What keys stand for."""
+
+    differentiable = False
+
+    def to_torch(self, operator: categories.CategoryNumber) -> nn.Module:
+        return KeyNumber(single(operator.values))
+
+
+@register(f"{_AT}.expression.Expression")
+class Expression(MLNetTranslation):
+    """A formula; one that gives true or false lets no gradient pass."""
+
+    def to_torch(self, operator: expression.Expression) -> nn.Module:
+        return Formula(operator.formula)
+
+
+@register(f"{_AT}.normalizers.ReplaceMissing")
+class ReplaceMissing(MLNetTranslation):
+    """The numbers that replace NaN train."""
+
+    def to_torch(self, operator: normalizers.ReplaceMissing) -> nn.Module:
+        return Impute(single(operator.fill))
+
+    def write_back(self, module: Impute, operator: normalizers.ReplaceMissing) -> None:
+        put(operator.fill, module.fill)
+
+
+@register(f"{_AT}.normalizers.IsMissing")
+class IsMissing(MLNetTranslation):
+    """Where NaN is."""
+
+    differentiable = False
+
+    def to_torch(self, operator: normalizers.IsMissing) -> nn.Module:
+        return Missing()
+
+
+@register(f"{_AT}.normalizers.Affine")
+class AffineRow(MLNetTranslation):
+    """Scale and offset train; where there is no offset none appears."""
+
+    def to_torch(self, operator: normalizers.Affine) -> nn.Module:
+        offset = None if operator.offset is None else single(operator.offset)
+        slots = None if operator.slots is None else index(operator.slots)
+        return Affine(single(operator.scale), offset, slots)
+
+    def write_back(self, module: Affine, operator: normalizers.Affine) -> None:
+        put(operator.scale, module.scale())
+        put(operator.offset, module.offset)
+
+
+@register(f"{_AT}.normalizers.Robust")
+class Robust(MLNetTranslation):
+    """Center and range train."""
+
+    def to_torch(self, operator: normalizers.Robust) -> nn.Module:
+        return Standardize(single(operator.center), single(operator.range))
+
+    def write_back(self, module: Standardize, operator: normalizers.Robust) -> None:
+        assert module.scale is not None
+        put(operator.center, module.shift)
+        put(operator.range, module.scale())

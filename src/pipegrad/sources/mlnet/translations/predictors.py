@@ -1,0 +1,508 @@
+"""Rows of predictors, calibrators and what stands between their columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....modules import (
+    AnyPositive,
+    Apply,
+    BestColumn,
+    Binary,
+    Chain,
+    FieldFactorization,
+    Head,
+    KeyAbove,
+    Linear,
+    LocalMachine,
+    LogOdds,
+    Mean,
+    Multiclass,
+    OneVersusRest,
+    PairwiseCoupling,
+    PiecewiseLinear,
+    Probabilities,
+    StepFunctions,
+    Steps,
+    Threshold,
+    TreeEnsemble,
+    TreeFeatures,
+)
+from ....modules import ResidualShare as ResidualShareModule
+from ....registry import Objective, register
+from ...arrays import to_array
+from ..operators import calibrators, combinations, factors, linear, projections, scoring, trees
+from ._base import MLNetTranslation, build, index, put, restore, single
+
+_AT = "pipegrad.sources.mlnet.operators"
+_RANKING = ("FTREE RA", "LGBMRANK")
+
+
+# -- linear ------------------------------------------------------------------------------------
+
+
+@register(f"{_AT}.linear.Linear")
+class LinearRow(MLNetTranslation):
+    """Weights and bias train; the file says no more of what was minimised than the task."""
+
+    def to_torch(self, operator: linear.Linear) -> nn.Module:
+        weight = single(operator.weights.array())[:, None]
+        return Linear(weight, single(operator.bias)[None], squeeze=True)
+
+    def write_back(self, module: Linear, operator: linear.Linear) -> None:
+        operator.weights.put(to_array(module.weight))
+        put(operator.bias, module.bias)
+
+    def head(self, operator: linear.Linear) -> Head:
+        if operator.kind == "binary":
+            return Binary()
+        return Mean("log" if operator.kind == "poisson" else "identity")
+
+    def objective(self, operator: linear.Linear) -> Objective:
+        names = {"binary": "hinge", "poisson": "poisson"}
+        return Objective(names.get(operator.kind, "squared_error"))
+
+
+@register(f"{_AT}.linear.MulticlassLinear")
+class MulticlassLinear(MLNetTranslation):
+    """A row of weights for each class."""
+
+    def to_torch(self, operator: linear.MulticlassLinear) -> nn.Module:
+        return Linear(single(operator.weights.array()).T, single(operator.biases))
+
+    def write_back(self, module: Linear, operator: linear.MulticlassLinear) -> None:
+        operator.weights.put(to_array(module.weight.T))
+        put(operator.biases, module.bias)
+
+    def head(self, operator: linear.MulticlassLinear) -> Head:
+        return Multiclass("softmax" if operator.probabilities else None)
+
+    def objective(self, operator: linear.MulticlassLinear) -> Objective:
+        return Objective("log_loss" if operator.probabilities else "crammer_singer")
+
+
+@register(f"{_AT}.linear.Constant")
+class Constant(MLNetTranslation):
+    """The prior: the same score for every row."""
+
+    numeric = False
+
+    def encode(self, operator: linear.Constant, X: Any) -> Any:
+        return np.zeros(len(X), dtype=np.float32)
+
+    def to_torch(self, operator: linear.Constant) -> nn.Module:
+        probability = single(operator.probability)[None, None]
+        return Chain(
+            Apply(torch.unsqueeze, {"dim": 1}, elementwise=False),
+            Linear(torch.zeros(1, 1), 2 * probability[0] - 1, squeeze=True).requires_grad_(False),
+        )
+
+    def head(self, operator: linear.Constant) -> Head:
+        return Binary()
+
+
+@register(f"{_AT}.linear.ConstantProbability")
+class ConstantProbability(MLNetTranslation):
+    """The probability behind the prior's score."""
+
+    def to_torch(self, operator: linear.ConstantProbability) -> nn.Module:
+        return Chain(Apply(torch.add, {"other": 1.0}), Apply(torch.div, {"other": 2.0}))
+
+
+# -- calibrators and columns of a predictor ----------------------------------------------------
+
+
+@register(f"{_AT}.calibrators.Platt")
+class Platt(MLNetTranslation):
+    """Slope and offset train; what training looks at are the log-odds."""
+
+    def to_torch(self, operator: calibrators.Platt) -> nn.Module:
+        return LogOdds(single(operator.slope), single(operator.offset))
+
+    def write_back(self, module: LogOdds, operator: calibrators.Platt) -> None:
+        put(operator.slope, module.slope)
+        put(operator.offset, module.offset)
+
+    def head(self, operator: calibrators.Platt) -> Head:
+        return Binary("logistic")
+
+    def objective(self, operator: calibrators.Platt) -> Objective:
+        return Objective("log_loss")
+
+
+@register(f"{_AT}.calibrators.Isotonic")
+class Isotonic(MLNetTranslation):
+    """Its pieces stay as they are."""
+
+    tolerance = 1e-4  # a steep piece magnifies the rounding of the score
+    _LEAST = 1e-15
+
+    def to_torch(self, operator: calibrators.Isotonic) -> nn.Module:
+        low, high, level = single(operator.low), single(operator.high), single(operator.level)
+        knots, values = torch.stack([low, high], 1).flatten(), level.repeat_interleave(2)
+        return PiecewiseLinear(knots, values, (self._LEAST, 1 - self._LEAST))
+
+
+@register(f"{_AT}.calibrators.Binned")
+class Binned(MLNetTranslation):
+    """Its bins stay as they are; gradients end here."""
+
+    differentiable = False
+
+    def to_torch(self, operator: calibrators.Binned) -> nn.Module:
+        return Steps(single(operator.level), operator.start, operator.width)
+
+
+@register(f"{_AT}.scoring.Exponential")
+class Exponential(MLNetTranslation):
+    """From a log-rate to the rate."""
+
+    def to_torch(self, operator: scoring.Exponential) -> nn.Module:
+        return Apply(torch.exp)
+
+
+@register(f"{_AT}.scoring.Sigmoid")
+class Sigmoid(MLNetTranslation):
+    """From log-odds to a probability."""
+
+    def to_torch(self, operator: scoring.Sigmoid) -> nn.Module:
+        return Apply(torch.sigmoid)
+
+
+@register(f"{_AT}.scoring.Softmax")
+class Softmax(MLNetTranslation):
+    """From scores to probabilities."""
+
+    def to_torch(self, operator: scoring.Softmax) -> nn.Module:
+        return Apply(torch.softmax, {"dim": 1}, elementwise=False)
+
+
+@register(f"{_AT}.scoring.Above")
+class Above(MLNetTranslation):
+    """The label: no gradient passes, the threshold stays."""
+
+    differentiable = False
+
+    def to_torch(self, operator: scoring.Above) -> nn.Module:
+        threshold = 0.0 if operator.threshold is None else float(operator.threshold.values)
+        return KeyAbove(threshold) if operator.key else Threshold(threshold)
+
+
+@register(f"{_AT}.scoring.Largest")
+class Largest(MLNetTranslation):
+    """The label: no gradient passes."""
+
+    differentiable = False
+
+    def to_torch(self, operator: scoring.Largest) -> nn.Module:
+        return BestColumn(operator.smallest)
+
+
+# -- trees -------------------------------------------------------------------------------------
+
+
+class EnsembleRow(MLNetTranslation):
+    """Leaf values train; routing compares in float32, as ML.NET does."""
+
+    differentiable = False
+    splits = True
+
+    def to_torch(self, operator: trees.Trees) -> nn.Module:
+        groups = [
+            slots.tolist() for tree in operator.trees for _, slots in sorted(tree.slots.items())
+        ]
+        ensemble = _ensemble(operator)
+        return Chain(AnyPositive(groups, operator.features), ensemble) if groups else ensemble
+
+    def write_back(self, module: nn.Module, operator: trees.Trees) -> None:
+        ensemble = _trees_in(module)
+        parts = torch.split(ensemble.leaf_table()[:, 0], [len(v.values) for v in operator.values])
+        for numbers, part in zip(operator.values, parts, strict=True):
+            put(numbers, part)
+        _put_thresholds(ensemble, operator)
+
+
+def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
+    before = single(np.concatenate([t.values for t in operator.thresholds]))
+    moved = ensemble.moved_thresholds(before)
+    parts = torch.split(moved, [len(t.values) for t in operator.thresholds])
+    for tree, numbers, part in zip(operator.trees, operator.thresholds, parts, strict=True):
+        new = to_array(part)
+        # A categorical node compares nothing; what the file has there stays.
+        places = list(tree.slots)
+        new[places] = numbers.values[places]
+        _put_defaults(tree, new)
+        numbers.put(new)
+
+
+def _put_defaults(tree: trees.Tree, thresholds: Any) -> None:
+    """What a missing value counts as stays on its side of a threshold that moves."""
+    if tree.default is not None:
+        old, above = tree.default.values, np.nextafter(thresholds, np.float32(np.inf))
+        left = old <= tree.threshold.values
+        new = np.where(left, thresholds, above)
+        tree.default.put(np.where(left == (old <= thresholds), old, new))
+
+
+def _trees_in(module: nn.Module) -> TreeEnsemble:
+    return next(m for m in module.modules() if isinstance(m, TreeEnsemble))
+
+
+def _ensemble(operator: trees.Trees) -> TreeEnsemble:
+    flat = _flatten(operator)
+    return TreeEnsemble(
+        index(flat["roots"]),
+        index(flat["feature"]),
+        single(flat["threshold"]),
+        index(flat["left"]),
+        index(flat["right"]),
+        single(np.concatenate([v.values for v in operator.values]))[:, None],
+        default_left=torch.from_numpy(flat["default"]),
+        average=operator.average,
+        squeeze=True,
+    )
+
+
+def _flatten(operator: trees.Trees) -> dict[str, Any]:
+    parts: dict[str, list[Any]] = {
+        name: [] for name in ("roots", "feature", "threshold", "left", "right", "default")
+    }
+    nodes = leaves = groups = 0
+    for tree in operator.trees:
+        count = len(tree.left)
+        feature, threshold = tree.feature.copy(), tree.threshold.values.copy()
+        for node in sorted(tree.slots):
+            # A column of its own says whether any of the slots is positive: then to the right.
+            feature[node], threshold[node] = operator.features + groups, 0.5
+            groups += 1
+        default = np.zeros(count, dtype=bool)
+        if tree.default is not None:
+            default = tree.default.values <= threshold
+        parts["roots"].append([nodes if count else ~leaves])
+        parts["feature"].append(feature)
+        parts["threshold"].append(threshold)
+        parts["default"].append(default)
+        for name, children in (("left", tree.left), ("right", tree.right)):
+            parts[name].append(np.where(children < 0, children - leaves, children + nodes))
+        nodes, leaves = nodes + count, leaves + len(tree.values.values)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+@register(f"{_AT}.trees.Trees")
+class TreesRow(EnsembleRow):
+    """An ensemble that predicts."""
+
+    def head(self, operator: trees.Trees) -> Head:
+        if operator.kind in ("FTREE BC", "FFORE BC", "LGBBINCL"):
+            return Binary()
+        return Mean("log" if operator.kind == "FTREE TW" else "identity")
+
+    def objective(self, operator: trees.Trees) -> Objective | None:
+        if operator.kind in _RANKING:
+            return None  # ranking compares rows of a group, which the score does not know
+        if operator.kind == "FTREE TW":
+            return Objective("tweedie", {"power": 1.5, "link": "log"})
+        return Objective("log_loss" if isinstance(self.head(operator), Binary) else "squared_error")
+
+
+@register(f"{_AT}.trees.TreeValues", f"{_AT}.trees.TreeLeaves", f"{_AT}.trees.TreePaths")
+class TreeColumns(EnsembleRow):
+    """The value of each tree trains; leaves and paths hold nothing to train."""
+
+    _WHAT = {"TreeValues": "values", "TreeLeaves": "leaves", "TreePaths": "paths"}
+
+    def to_torch(self, operator: trees.Trees) -> nn.Module:
+        what: Any = self._WHAT[type(operator).__name__]
+        inner = super().to_torch(operator)
+        if isinstance(inner, Chain):
+            first, ensemble = inner.links
+            return Chain(first, TreeFeatures(ensemble, what))  # type: ignore[arg-type]
+        return TreeFeatures(inner, what)  # type: ignore[arg-type]
+
+    def trainable(self, operator: trees.Trees) -> bool:
+        return isinstance(operator, trees.TreeValues)
+
+    def write_back(self, module: nn.Module, operator: trees.Trees) -> None:
+        if isinstance(operator, trees.TreeValues):
+            super().write_back(module, operator)
+
+
+# -- other predictors --------------------------------------------------------------------------
+
+
+@register(f"{_AT}.factors.Factorization")
+class Factorization(MLNetTranslation):
+    """Weights and latent vectors train."""
+
+    def to_torch(self, operator: factors.Factorization) -> nn.Module:
+        linear_weights, latent = single(operator.linear), single(operator.latent)
+        return FieldFactorization(linear_weights, latent, operator.normalize)
+
+    def write_back(self, module: FieldFactorization, operator: factors.Factorization) -> None:
+        put(operator.linear, module.linear)
+        put(operator.latent, module.latent)
+
+    def head(self, operator: factors.Factorization) -> Head:
+        return Binary("logistic")
+
+    def objective(self, operator: factors.Factorization) -> Objective:
+        return Objective("log_loss")
+
+
+@register(f"{_AT}.factors.LocalMachine")
+class LocalMachineRow(MLNetTranslation):
+    """Scores and gates train; the routes stay."""
+
+    def to_torch(self, operator: factors.LocalMachine) -> nn.Module:
+        return LocalMachine(
+            single(operator.weight),
+            single(operator.weight_bias),
+            single(operator.gate),
+            single(operator.gate_bias),
+            single(operator.route),
+            single(operator.route_bias),
+            float(operator.sharpness.values),
+        )
+
+    def write_back(self, module: LocalMachine, operator: factors.LocalMachine) -> None:
+        put(operator.weight, module.weight)
+        put(operator.weight_bias, module.bias)
+        put(operator.gate, module.gate)
+        put(operator.gate_bias, module.gate_bias)
+
+    def head(self, operator: factors.LocalMachine) -> Head:
+        return Binary()
+
+    def objective(self, operator: factors.LocalMachine) -> Objective:
+        return Objective("hinge")
+
+
+@register(f"{_AT}.factors.NaiveBayes")
+class NaiveBayes(MLNetTranslation):
+    """Counts, which stay; no gradient passes."""
+
+    differentiable = False
+
+    def to_torch(self, operator: factors.NaiveBayes) -> nn.Module:
+        labels, counts = operator.labels.astype(np.float64), operator.counts.astype(np.float64)
+        present = np.log(counts + 1) - np.log(labels[:, None] - counts + 1)
+        present[labels == 0] = 0
+        with np.errstate(divide="ignore"):
+            prior = np.log(labels / labels.sum())
+        weight, bias = single(present.T), single(operator.absent + prior)
+        return Chain(Threshold(0.0), Linear(weight, bias).requires_grad_(False))
+
+    def trainable(self, operator: factors.NaiveBayes) -> bool:
+        return False
+
+    def head(self, operator: factors.NaiveBayes) -> Head:
+        return Multiclass()
+
+    def objective(self, operator: factors.NaiveBayes) -> Objective:
+        return Objective("log_loss")
+
+
+@register(f"{_AT}.factors.Additive")
+class Additive(MLNetTranslation):
+    """Effects and bias train; gradients end here."""
+
+    differentiable = False
+
+    def to_torch(self, operator: factors.Additive) -> nn.Module:
+        effects = [_double(e.values) for e in operator.effects]
+        bounds = [_double(b) for b in operator.bounds]
+        features, bias = index(operator.features), _double(operator.bias.values)
+        return StepFunctions(effects, bounds, features, bias, torch.float32)
+
+    def write_back(self, module: StepFunctions, operator: factors.Additive) -> None:
+        put(operator.bias, module.bias)
+        for numbers, part in zip(operator.effects, module.parts(), strict=True):
+            put(numbers, part)
+
+    def head(self, operator: factors.Additive) -> Head:
+        binary = operator.loader.startswith("Binary")
+        return Binary() if binary else Mean()
+
+    def objective(self, operator: factors.Additive) -> Objective:
+        binary = isinstance(self.head(operator), Binary)
+        return Objective("log_loss" if binary else "squared_error")
+
+
+def _double(values: Any) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float64))
+
+
+@register(f"{_AT}.projections.Residual")
+class Residual(MLNetTranslation):
+    """Mean and directions train, if something after the score does."""
+
+    def to_torch(self, operator: projections.Residual) -> nn.Module:
+        mean = None if operator.mean is None else single(operator.mean)
+        return ResidualShareModule(mean, single(operator.directions))
+
+    def write_back(self, module: ResidualShareModule, operator: projections.Residual) -> None:
+        put(operator.mean, module.mean)
+        put(operator.directions, module.directions)
+
+
+# -- combinations ------------------------------------------------------------------------------
+
+
+@register(f"{_AT}.combinations.Calibrated")
+class Calibrated(MLNetTranslation):
+    """A predictor of two classes inside another: its probability if it has one."""
+
+    def to_torch(self, operator: combinations.Calibrated) -> nn.Module:
+        links = [build(operator.score)]
+        if operator.calibrator is not None:
+            links.append(build(operator.calibrator))
+            if isinstance(operator.calibrator, calibrators.Platt):
+                links.append(Apply(torch.sigmoid))
+        return Chain(*links)
+
+    def write_back(self, module: Chain, operator: combinations.Calibrated) -> None:
+        restore(module.links[0], operator.score)
+        if operator.calibrator is not None:
+            restore(module.links[1], operator.calibrator)
+
+
+@register(f"{_AT}.combinations.OneVersusAll")
+class OneVersusAll(MLNetTranslation):
+    """All parts train together."""
+
+    def to_torch(self, operator: combinations.OneVersusAll) -> nn.Module:
+        parts = [build(part if operator.normalize else part.score) for part in operator.parts]
+        return OneVersusRest(*parts, normalize=operator.normalize)
+
+    def write_back(self, module: OneVersusRest, operator: combinations.OneVersusAll) -> None:
+        for inner, part in zip(module.parts, operator.parts, strict=True):
+            restore(inner, part if operator.normalize else part.score)
+
+    def head(self, operator: combinations.OneVersusAll) -> Head:
+        return Probabilities() if operator.normalize else Multiclass()
+
+    def objective(self, operator: combinations.OneVersusAll) -> Objective:
+        return Objective("negative_log_likelihood" if operator.normalize else "hinge")
+
+
+@register(f"{_AT}.combinations.PairwiseCoupling")
+class PairwiseCouplingRow(MLNetTranslation):
+    """All parts train together."""
+
+    def to_torch(self, operator: combinations.PairwiseCoupling) -> nn.Module:
+        parts = [build(part) for part in operator.parts]
+        return PairwiseCoupling(*parts, classes=operator.classes)
+
+    def write_back(self, module: PairwiseCoupling, operator: combinations.PairwiseCoupling) -> None:
+        for inner, part in zip(module.parts, operator.parts, strict=True):
+            restore(inner, part)
+
+    def head(self, operator: combinations.PairwiseCoupling) -> Head:
+        return Probabilities()
+
+    def objective(self, operator: combinations.PairwiseCoupling) -> Objective:
+        return Objective("negative_log_likelihood")

@@ -1,0 +1,343 @@
+"""Ensembles whose members are trees by choice, and trees without a target."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.ensemble._iforest import _average_path_length
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
+from torch import nn
+
+from ... import glue
+from ...graph import GraphBuilder, join
+from ...modules import (
+    Binary,
+    Head,
+    Isolation,
+    LeafIndicators,
+    Mean,
+    Multiclass,
+    Outliers,
+    TreeEnsemble,
+    WeightedMedian,
+)
+from ...registry import Example, Expansion, Objective, register
+from ..arrays import to_array, to_tensor
+from ._base import validate
+from ._flat_trees import flatten_trees, leaf_values, write_trees
+from .trees import Averaged, Trees, check_width_of_float32
+
+_TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
+_SEVERAL = {"n_estimators": 4, "random_state": 0}
+_SMALL = DecisionTreeClassifier(max_depth=3)
+
+
+def _not_trees(operator: Any) -> str | None:
+    for member in operator.estimators_:
+        if type(member) not in _TREES:
+            return f"its members are no trees but {type(member).__name__}"
+    return None
+
+
+class AnyMembers(Expansion):
+    """The mean of what members that are no trees answer.
+
+    A classifier gives its predictions and probabilities; the mean of its members' decision
+    functions, which scikit-learn gives besides, is another sum of theirs.
+    """
+
+    def expand(
+        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    ) -> str:
+        classifies = hasattr(operator, "classes_")
+        asked = "predict_proba" if classifies else "predict"
+        checked = glue.Checked(operator, _checked)
+        source = builder.add(join(path, "checked"), checked, (source,))
+        values = []
+        members = zip(operator.estimators_, operator.estimators_features_, strict=True)
+        for number, (member, columns) in enumerate(members):
+            through, name = source, join(path, f"estimators_/{number}")
+            if not np.array_equal(columns, np.arange(operator.n_features_in_)):
+                picked = glue.Columns(np.asarray(columns))
+                through = builder.add(f"{name}/columns", picked, (source,))
+            values.append(builder.expand(member, through, name, asked))
+        joint = glue.Average("classification" if classifies else "regression")
+        value = builder.add(join(path, "average"), joint, tuple(values), method)
+        if method == "predict" and classifies:
+            value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
+        return value
+
+
+def _checked(operator: Any, X: Any) -> Any:
+    return validate(operator, X, sparse=True, finite=False)
+
+
+_ANY = AnyMembers()
+
+
+class Bagging(Averaged):
+    """Trees on rows and columns drawn at random."""
+
+    def expansion(self, operator: Any) -> Expansion | None:
+        return None if self.refuse(operator) or _not_trees(operator) is None else _ANY
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        # Each tree checks the columns that it was given, and these alone.
+        X = validate(operator, X, sparse=True, finite=False)
+        seen = X[:, np.unique(np.concatenate(self.columns(operator)))]
+        values = seen.data if sparse.issparse(seen) else seen
+        if not operator.estimators_[0]._support_missing_values(X) and np.isnan(values).any():
+            raise ValueError("Input X contains NaN.")
+        check_width_of_float32(seen)
+        return X
+
+    def columns(self, operator: Any) -> list[Any]:
+        return list(operator.estimators_features_)
+
+    def refuse(self, operator: Any) -> str | None:
+        if not hasattr(operator, "classes_"):
+            return None
+        if not all(hasattr(member, "predict_proba") for member in operator.estimators_):
+            return "its members vote, since they give no probabilities"
+        complete = all(len(t.classes_) == operator.n_classes_ for t in operator.estimators_)
+        return None if complete else "some of its members did not see every class"
+
+
+@register("sklearn.ensemble.BaggingClassifier")
+class BaggingClassifier(Bagging):
+    """The mean of its members' probabilities; trees are one module, others unfold."""
+
+    data = "multiclass"
+    examples = (
+        _SEVERAL,
+        {**_SEVERAL, "estimator": _SMALL, "max_features": 0.5},
+        {**_SEVERAL, "estimator": _SMALL, "bootstrap_features": True, "oob_score": True},
+        Example({**_SEVERAL, "estimator": _SMALL}, data="binary_strings"),
+        Example({**_SEVERAL, "estimator": _SMALL}, data="sparse_multiclass"),
+        Example({**_SEVERAL, "estimator": _SMALL}, data="missing_binary"),
+    )
+
+
+@register("sklearn.ensemble.BaggingRegressor")
+class BaggingRegressor(Bagging):
+    """The mean of its members' predictions; trees are one module, others unfold."""
+
+    examples = (
+        _SEVERAL,
+        {**_SEVERAL, "max_features": 3, "max_samples": 0.5, "bootstrap": False},
+        {**_SEVERAL, "estimator": ExtraTreeRegressor(max_depth=4)},
+        Example({**_SEVERAL, "max_features": 3}, data="sparse"),
+    )
+
+
+@register("sklearn.ensemble.AdaBoostClassifier")
+class AdaBoostClassifier(Trees):
+    """The weights of the trees train: a leaf votes for one class, whatever its shares."""
+
+    data = "multiclass"
+    missing = False
+    examples = (
+        Example(_SEVERAL, since="1.6"),
+        Example({**_SEVERAL, "estimator": _SMALL, "learning_rate": 0.4}, since="1.6"),
+        Example(_SEVERAL, data="binary_strings", since="1.6"),
+        Example({**_SEVERAL, "estimator": _SMALL}, data="sparse_multiclass", since="1.6"),
+        Example({**_SEVERAL, "algorithm": "SAMME"}, before="1.6"),
+        Example({**_SEVERAL, "algorithm": "SAMME"}, data="binary_strings", before="1.6"),
+    )
+    keeps: ClassVar[Any] = {
+        "estimators_": "a leaf votes for one class, which does not change",
+        "estimator_": "what the trees were copied from",
+        "estimator_errors_": "says how the source itself was fitted",
+        "n_classes_": "the labels do not change",
+    }
+
+    def refuse(self, operator: Any) -> str | None:
+        if getattr(operator, "algorithm", "") == "SAMME.R":
+            return "algorithm='SAMME.R' has no module; later versions dropped it"
+        if operator.n_classes_ < 2:
+            return "it knows a single class"
+        return _not_trees(operator)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        two = operator.n_classes_ == 2
+        return TreeEnsemble(
+            **flatten_trees([tree.tree_ for tree in operator.estimators_]).structure,
+            leaf_values=to_tensor(_votes(operator)),
+            single=True,
+            tree_weights=to_tensor(operator.estimator_weights_[: len(operator.estimators_)]),
+            train_weights=True,
+            average=True,
+            squeeze=two,
+        )
+
+    def write_back(self, module: TreeEnsemble, operator: Any) -> None:
+        weights = np.array(operator.estimator_weights_)
+        assert module.tree_weights is not None
+        weights[: len(operator.estimators_)] = to_array(module.tree_weights)
+        operator.estimator_weights_ = weights
+        parts = [tree.tree_ for tree in operator.estimators_]
+        write_trees(module, parts, leaf_values(parts))
+
+    def head(self, operator: Any) -> Head:
+        if operator.n_classes_ == 2:
+            return Binary("logistic")
+        return Multiclass("softmax", scale=1 / (operator.n_classes_ - 1))
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("log_loss", {"scale": 1 / (operator.n_classes_ - 1)})
+
+
+def _votes(operator: Any) -> NDArray[Any]:
+    """For each leaf 1 for its class and less than 0 for others; one column for two classes."""
+    count = operator.n_classes_
+    votes = []
+    for tree in operator.estimators_:
+        shares = leaf_values([tree.tree_])[:, 0]
+        place = np.searchsorted(operator.classes_, tree.classes_[shares.argmax(1)])
+        votes.append(np.where(np.arange(count) == place[:, None], 1.0, -1.0 / (count - 1)))
+    table = np.concatenate(votes)
+    return 2 * table[:, 1:] if count == 2 else table
+
+
+@register("sklearn.ensemble.AdaBoostRegressor")
+class AdaBoostRegressor(Trees):
+    """The weighted median of the trees' means, which train."""
+
+    missing = False
+    examples = (
+        _SEVERAL,
+        {**_SEVERAL, "loss": "exponential", "learning_rate": 0.5},
+        {**_SEVERAL, "estimator": DecisionTreeRegressor(max_depth=2), "loss": "square"},
+        Example(_SEVERAL, data="sparse"),
+    )
+    keeps: ClassVar[Any] = {
+        "estimator_weights_": "a median has no gradient with respect to its weights",
+        "estimator_": "what the trees were copied from",
+        "estimator_errors_": "says how the source itself was fitted",
+    }
+
+    def refuse(self, operator: Any) -> str | None:
+        return _not_trees(operator)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        parts = [tree.tree_ for tree in operator.estimators_]
+        trees = TreeEnsemble(
+            **flatten_trees(parts).structure,
+            leaf_values=to_tensor(leaf_values(parts)[:, :, 0]),
+            single=True,
+            squeeze=True,
+        )
+        return WeightedMedian(trees, to_tensor(operator.estimator_weights_[: len(parts)]))
+
+    def write_back(self, module: WeightedMedian, operator: Any) -> None:
+        parts = [tree.tree_ for tree in operator.estimators_]
+        values = to_array(module.trees.leaf_table(), leaf_values(parts))
+        write_trees(module.trees, parts, values)
+
+    def head(self, operator: Any) -> Head:
+        return Mean()
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("absolute_error")
+
+
+@register("sklearn.ensemble.IsolationForest")
+class IsolationForest(Trees):
+    """The score is the decision function. It has no loss of its own, so nothing trains."""
+
+    splits = False
+
+    examples = (
+        _SEVERAL,
+        {**_SEVERAL, "contamination": 0.2, "max_samples": 20},
+        {**_SEVERAL, "max_features": 3, "bootstrap": True},
+        {**_SEVERAL, "max_samples": 1},
+        Example(_SEVERAL, data="sparse"),
+        Example(_SEVERAL, data="missing", since="1.6"),
+    )
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        tags = getattr(operator, "__sklearn_tags__", None)
+        if tags is not None and tags().input_tags.allow_nan:
+            X = validate(operator, X, sparse=True, finite=False)
+            if sparse.issparse(X):
+                # A sparse NaN is compared, and no comparison with it holds.
+                X.data = np.where(np.isnan(X.data), np.inf, X.data)
+            return X
+        return super().encode(operator, X)
+
+    def columns(self, operator: Any) -> list[Any]:
+        return list(operator.estimators_features_)
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        parts = [tree.tree_ for tree in operator.estimators_]
+        lengths = [
+            (depth + rest - 1.0)[part.children_left < 0]
+            for part, depth, rest in zip(
+                parts,
+                operator._decision_path_lengths,
+                operator._average_path_length_per_tree,
+                strict=True,
+            )
+        ]
+        trees = TreeEnsemble(
+            **flatten_trees(parts, self.columns(operator)).structure,
+            leaf_values=to_tensor(np.concatenate(lengths)[:, None]),
+            single=True,
+            squeeze=True,
+        )
+        typical = len(parts) * float(_average_path_length([operator._max_samples])[0])
+        return Isolation(trees, typical, to_tensor(np.float64(operator.offset_)))
+
+    def write_back(self, module: Isolation, operator: Any) -> None:
+        """Nothing trains."""
+
+    def head(self, operator: Any) -> Head:
+        return Outliers()
+
+
+@register("sklearn.ensemble.RandomTreesEmbedding")
+class RandomTreesEmbedding(Trees):
+    """A column for each leaf of each tree."""
+
+    examples = (
+        {**_SEVERAL, "max_depth": 3},
+        {**_SEVERAL, "sparse_output": False, "max_leaf_nodes": 5},
+        Example(_SEVERAL, data="sparse"),
+    )
+
+    def trainable(self, operator: Any) -> bool:
+        return False
+
+    def refuse(self, operator: Any) -> str | None:
+        leaves = [int((tree.tree_.children_left < 0).sum()) for tree in operator.estimators_]
+        known = [len(found) for found in operator.one_hot_encoder_.categories_]
+        return None if leaves == known else "some of its leaves have no column"
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        parts = [tree.tree_ for tree in operator.estimators_]
+        count = sum(int((part.children_left < 0).sum()) for part in parts)
+        trees = TreeEnsemble(
+            **flatten_trees(parts).structure,
+            leaf_values=torch.zeros(count, 1, dtype=torch.float64),
+            single=True,
+        )
+        # Columns are sorted by tree and node, as leaves are.
+        return LeafIndicators(trees, torch.arange(count), count, operator.sparse_output)
+
+    def write_back(self, module: LeafIndicators, operator: Any) -> None:
+        """The splits, where they were softened."""
+        parts = [tree.tree_ for tree in operator.estimators_]
+        write_trees(module.trees, parts, leaf_values(parts))

@@ -1,0 +1,274 @@
+"""Settings by rule: what is chosen, and that nothing is harmed."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_regression
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.fixes import parse_version
+
+import pipegrad as pg
+from pipegrad.finetune import _recipe
+from pipegrad.finetune._choice import choose, evidence
+from pipegrad.finetune._loader import folds
+from pipegrad.finetune._recipe import one_cycle
+
+quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Short runs, for tests of what happens around them."""
+    monkeypatch.setattr(_recipe, "_STEPS", (60, 60))
+    monkeypatch.setattr(_recipe, "_PASSES", (2, 4))
+    monkeypatch.setattr(_recipe, "_ITERATIONS", 12)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    X, y = make_regression(500, 6, n_informative=6, noise=1.0, random_state=0)
+    return X, y / 50
+
+
+def bottleneck():
+    return make_pipeline(StandardScaler(), PCA(2), Ridge(alpha=1.0))
+
+
+def tuned(pipe, X, y, seed=0, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pg.FineTuner(pipe, random_state=seed, **options).fit(X, y)
+
+
+def made_by_rule():
+    pipe = make_pipeline(StandardScaler(), LogisticRegression())
+    return pg.FineTuner(pipe, random_state=0)
+
+
+if parse_version(sklearn.__version__) >= parse_version("1.6"):
+    conventions = parametrize_with_checks([made_by_rule()])
+else:
+    conventions = pytest.mark.parametrize(
+        ("estimator", "check"), list(check_estimator(made_by_rule(), True))
+    )
+
+
+# The choice by itself
+
+
+def test_a_clear_gain_is_chosen():
+    rng = np.random.default_rng(0)
+    start = rng.exponential(1.0, 600)
+    losses = np.stack([[start * 0.8, start * 1.2], [start * 0.9, start * 1.1]])
+    choice = choose(start, losses, 0)
+    assert choice.clear
+    assert choice.best == (0, 0)
+    assert choice.gain == pytest.approx(0.2 * start.mean())
+    assert choice.gain > 2 * choice.error > 0
+
+
+def test_chance_is_not_chosen():
+    clear = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        start = rng.exponential(1.0, 400)
+        losses = start + rng.normal(0.0, 0.3, (4, 25, 400))
+        clear += choose(start, losses, seed).clear
+    # The best of a hundred looks better than the start by two standard errors nearly always.
+    assert clear <= 3
+
+
+def test_ties_go_to_the_original():
+    start = np.linspace(0.0, 1.0, 500)
+    assert not choose(start, np.broadcast_to(start, (2, 3, 500)), 0).clear
+    assert not choose(start, np.broadcast_to(start * (1 - 1e-5), (2, 3, 500)), 0).clear
+
+
+def test_what_is_not_finite_is_never_chosen():
+    start = np.ones(400)
+    losses = np.full((2, 2, 400), 0.5)
+    losses[0, 0, 3] = np.inf
+    losses[0, 1, 5] = np.nan
+    assert choose(start, losses, 0).best == (1, 0)
+    nothing = choose(start, np.full((1, 1, 400), np.inf), 0)
+    assert nothing.best is None
+    assert not nothing.clear
+
+
+def test_few_rows_have_to_say_more():
+    assert evidence(100) > evidence(10_000)
+
+
+def test_no_row_validates_twice():
+    classes = np.repeat([0, 1, 2], [70, 29, 1])
+    parts = list(folds(100, 0.2, np.random.default_rng(0), classes))
+    assert len(parts) == 5
+    held = np.concatenate([valid for _, valid in parts])
+    assert sorted(held) == list(range(99))  # The only row of its class always trains.
+    for train, valid in parts:
+        assert not set(train) & set(valid)
+        assert set(classes[train]) == {0, 1, 2}
+
+
+def test_one_cycle_rises_and_falls():
+    assert one_cycle(0.0) < 0.1
+    assert one_cycle(0.3) == pytest.approx(1.0)
+    assert one_cycle(1.0) == pytest.approx(0.0)
+
+
+# With pipelines
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_takes_a_clear_gain(numbers, seed):
+    X, y = numbers
+    tuner = tuned(bottleneck(), X[:400], y[:400], seed)
+    assert tuner.improved_
+    plain = clone(tuner.estimator).fit(X[:400], y[:400])
+    assert tuner.score(X[400:], y[400:]) > plain.score(X[400:], y[400:]) + 0.1
+    assert tuner.report_.chosen in [tried.name for tried in tuner.report_.tried]
+    assert tuner.report_.interval[0] > 0
+    assert tuner.report_.after < tuner.report_.before
+    # What is kept was fitted on all rows.
+    assert tuner.estimator_[0].n_samples_seen_ == 400
+
+
+def test_it_leaves_noise_alone(short):
+    improved = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(200, 4)), rng.integers(0, 2, 200)
+        pipe = make_pipeline(StandardScaler(), PCA(2), LogisticRegression(C=0.01))
+        tuner = tuned(pipe, X, y, seed)
+        improved += tuner.improved_
+        if not tuner.improved_:
+            plain = clone(pipe).fit(X, y)
+            np.testing.assert_array_equal(tuner.predict_proba(X), plain.predict_proba(X))
+    assert improved <= 1
+
+
+def test_the_original_is_fitted_on_all_rows_and_says_so(numbers, short):
+    X, _ = numbers
+    noise = np.random.default_rng(0).normal(size=len(X))
+    with pytest.warns(pg.PipegradWarning, match="as it was fitted: "):
+        tuner = pg.FineTuner(bottleneck(), random_state=0).fit(X, noise)
+    assert not tuner.improved_
+    assert tuner.report_.chosen is None
+    assert tuner.report_.why
+    assert tuner.estimator_[0].n_samples_seen_ == len(X)
+
+
+@quietly
+def test_too_few_rows_to_tell(numbers):
+    X, y = numbers
+    tuner = pg.FineTuner(bottleneck()).fit(X[:30], y[:30])
+    assert not tuner.improved_
+    assert tuner.history_ is None
+    assert "30 rows are too few" in str(tuner.report_)
+
+
+def test_seeds_make_it_repeatable(numbers, short):
+    X, y = numbers
+    first, second = (tuned(bottleneck(), X, y, 3) for _ in range(2))
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+    assert first.report_.gain == second.report_.gain
+    again = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+    assert str(again.report_) == str(first.report_)
+
+
+def test_settings_of_ones_own_turn_it_off(numbers):
+    X, y = numbers
+    for options in ({"epochs": 2}, {"lr": 0.01, "epochs": 2}, {"optim": torch.optim.LBFGS}):
+        tuner = tuned(bottleneck(), X, y, **options)
+        assert tuner.report_.tried == ()
+        assert tuner.estimator_[0].n_samples_seen_ == 400
+    assert tuner.report_.chosen == "the settings given"
+    assert tuned(bottleneck(), X, y, recipe=None, patience=1).report_.tried == ()
+    with pytest.raises(pg.ArgumentError, match="recipe='best'"):
+        pg.FineTuner(bottleneck(), recipe="best").fit(X, y)
+
+
+def test_the_report_prints(numbers, short):
+    X, y = numbers
+    text = str(tuned(bottleneck(), X, y).report_)
+    for part in ("Chosen: ", "Validation loss: ", "95% interval", "L-BFGS", "Adam", "seconds"):
+        assert part in text
+
+
+def test_losses_of_ones_own_and_weights(numbers, short):
+    X, y = numbers
+    mean = lambda score, target: (score - target).abs().mean()  # noqa: E731
+    tuner = tuned(bottleneck(), X, y, loss=mean)
+    assert 0 < tuner.report_.before < 10
+    weight = np.where(X[:, 0] > 0, 1.0, 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuner = pg.FineTuner(bottleneck(), random_state=0)
+        tuner.fit(X, np.where(weight > 0, y, 1e6), sample_weight=weight)
+    assert tuner.report_.before < 10
+    assert tuner.estimator_[0].n_samples_seen_ == weight.sum()
+
+
+def test_large_data_train_in_batches(numbers, short, monkeypatch):
+    monkeypatch.setattr(_recipe, "_FULL_BATCH", 100)
+    X, y = numbers
+    names = [tried.name for tried in tuned(bottleneck(), X, y).report_.tried]
+    assert names == ["Adam", "Adam, relative rates"]
+
+
+def test_a_candidate_that_diverges_is_no_harm(numbers, short, monkeypatch):
+    X, y = numbers
+    monkeypatch.setattr(_recipe, "LEARNING_RATE", 1e200)
+    tuner = tuned(bottleneck(), X, y)
+    assert tuner.report_.chosen != "Adam"
+    assert np.isfinite(tuner.predict(X)).all()
+
+
+@conventions
+def test_it_follows_the_conventions(estimator, check, request, short):
+    if "sample_weight" in check.func.__name__:
+        pytest.skip("which rows validate depends on how many there are")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+# Anchors
+
+
+def test_an_anchor_holds_the_parameters(numbers):
+    X, y = numbers
+    pipe = bottleneck().fit(X[:300], y[:300])
+
+    def moved(strength):
+        net = pg.to_torch(pipe)
+        start = [p.detach().clone() for p in net.trainable_parameters().values()]
+        net.fit(X[:300], y[:300], validation=None, epochs=5, anchor=strength)
+        return sum(
+            float((p.detach() - s).square().sum())
+            for p, s in zip(net.trainable_parameters().values(), start, strict=True)
+        )
+
+    assert moved(100.0) < 0.5 * moved(1.0)
+    assert moved(1.0) < moved(0.0)
+    tuner = tuned(pipe, X, y, anchor=1e9, epochs=5)
+    np.testing.assert_allclose(tuner.predict(X), tuner.estimator_.predict(X))
+
+
+@pytest.mark.parametrize("anchor", [-1.0, "strong", float("nan")])
+def test_anchors_are_numbers(numbers, anchor):
+    pipe = bottleneck().fit(*numbers)
+    with pytest.raises(pg.ArgumentError, match="anchor="):
+        pg.to_torch(pipe).fit(*numbers, anchor=anchor)
+    with pytest.raises(pg.ArgumentError, match="anchor="):
+        pg.FineTuner(pipe, anchor=anchor).fit(*numbers)
