@@ -5,16 +5,18 @@ import pickle
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import ensemble, tree
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_friedman1
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
@@ -22,6 +24,7 @@ from pipegrad.finetune import _trees, training
 from pipegrad.modules import Routed, TreeEnsemble
 
 X, Y = make_friedman1(900, 6, noise=0.3, random_state=0)
+RNG = np.random.default_rng(0)
 TRAIN, VALID, TEST = slice(0, 400), slice(400, 650), slice(650, 900)
 LABELS = np.digitize(Y, np.quantile(Y, [0.3, 0.7]))
 SOFT = ["soft", "straight-through"]
@@ -115,6 +118,35 @@ def test_what_stands_before_the_trees_trains(way):
     assert losses[1] < 0.8 * losses[0]
 
 
+BOOSTERS = {
+    "sklearn.ensemble.GradientBoostingRegressor": {},
+    "lightgbm.LGBMRegressor": {"verbose": -1},
+    "xgboost.XGBRegressor": {},
+    "catboost.CatBoostRegressor": {"verbose": 0, "allow_writing_files": False},
+}
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_encodings_and_projections_before_trees_train(name):
+    package, _, kind = name.rpartition(".")
+    library = pytest.importorskip(package)
+    booster = getattr(library, kind)(n_estimators=20, **BOOSTERS[name])
+    codes = RNG.integers(0, 8, len(X))
+    effect = RNG.normal(size=8)
+    rows = pd.DataFrame({"k": [f"k{c}" for c in codes], "a": X[:, 0], "b": X[:, 1]})
+    y = effect[codes] * X[:, 0] + X[:, 1]
+    encode = make_column_transformer((TargetEncoder(), ["k"]), remainder="passthrough")
+    pipe = make_pipeline(encode, PCA(3), booster).fit(rows[:500], y[:500])
+    net = pg.to_torch(pipe, trees="soft")
+    trained = {step.name.split("/")[-1] for step in net.graph if step.status == "trainable"}
+    assert {"targetencoder", "pca", kind.lower()} <= trained
+    net.fit(rows[:500], y[:500], validation=(rows[500:700], y[500:700]), epochs=10)
+    better = pg.from_torch(net)
+    losses = [np.mean((m.predict(rows[700:]) - y[700:]) ** 2) for m in (pipe, better)]
+    assert losses[1] < 0.9 * losses[0]
+    assert_allclose(better.predict(rows), net.predict(rows), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("way", SOFT)
 def test_trees_in_front_of_a_linear_model(way):
     features = make_union(
@@ -165,6 +197,11 @@ def test_leaves_are_found_only_where_they_stay():
     assert known(translate="all") == [step]
     assert known(trees="soft") == []
     assert known(trees="soft", train=["gradientboostingregressor"]) == []
+    # What stands before the trees may train for the sake of others.
+    both = make_union(pg.Featurizer(boosted), StandardScaler())
+    pipe = make_pipeline(PCA(4), both, Ridge()).fit(X, Y)
+    assert pg.inspect(pipe)["pca"].status == "trainable"
+    assert known() == []
 
 
 def test_no_row_is_routed_twice():
@@ -264,6 +301,26 @@ def test_sigmoids_keep_off_the_values_of_a_column():
     assert torch.equal(after[discrete], before[discrete] + 0.5)
     assert_array_equal(net.predict(rows), hard)
     assert_allclose(net.train()(rows).detach(), hard, rtol=0.01, atol=0.01)
+    # Training does both.
+    net = pg.to_torch(model, trees="soft")
+    net.fit(rows, rows[:, 0] + 1, validation=(rows, rows[:, 0] + 1), epochs=1)
+    (trees,) = ensembles(net)
+    assert_allclose(trees.thresholds().detach()[discrete], after[discrete], atol=0.1)
+    assert torch.isfinite(trees.widest[discrete]).all()
+
+
+def test_categories_have_no_middle():
+    rows = np.column_stack([np.arange(300) % 5, X[:300, 0]]).astype(float)
+    y = np.isin(rows[:, 0], [1, 4]) + rows[:, 1]
+    model = ensemble.HistGradientBoostingRegressor(max_iter=3, categorical_features=[0]).fit(
+        rows, y
+    )
+    (trees,) = ensembles(pg.to_torch(model, trees="soft"))
+    before = trees.thresholds().detach()
+    trees.centre(torch.from_numpy(rows))
+    chosen = trees.category_width > 0
+    assert chosen.any()
+    assert torch.equal(trees.thresholds().detach()[chosen], before[chosen])
 
 
 def test_the_recipe_trains_trees():
