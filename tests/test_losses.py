@@ -5,7 +5,10 @@ import pytest
 import torch
 from sklearn import metrics
 from sklearn._loss import loss as sklearn_loss
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._sgd_fast import Hinge, ModifiedHuber, SquaredHinge
+from sklearn.pipeline import make_pipeline
 
 import pipegrad as pg
 from pipegrad.finetune import losses
@@ -182,6 +185,8 @@ def test_every_loss_has_the_right_gradient(name):
     score = torch.as_tensor(F if loss.target == "value" else TABLE).clone()
     if name in ("inertia", "negative_log_likelihood"):
         score = score.abs() + 0.1
+    if name == "ranking_of_classes":
+        score, target["class"] = torch.as_tensor(F).clone(), torch.as_tensor(BINARY)
     score.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: loss(s, target[loss.target]), (score,))
 
@@ -196,3 +201,54 @@ def test_signs_of_labels_and_classes():
     assert losses.signs(score, torch.tensor([0, 2])).tolist() == [[1, -1, -1], [-1, -1, 1]]
     labels = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     assert losses.signs(score, labels).tolist() == [[-1, 1, 1], [1, -1, -1]]
+
+
+def test_focal_loss():
+    p = 1 / (1 + np.exp(-F))
+    chosen = np.where(BINARY == 1, p, 1 - p)
+    close(value("focal", F, BINARY), -((1 - chosen) ** 2) * np.log(chosen))
+    close(value("focal", F, BINARY, gamma=0.0), value("log_loss", F, BINARY))
+    shares = np.exp(TABLE) / np.exp(TABLE).sum(1, keepdims=True)
+    chosen = shares[np.arange(N), CLASS]
+    close(value("focal", TABLE, CLASS, gamma=0.5), -((1 - chosen) ** 0.5) * np.log(chosen))
+    sure = torch.tensor([800.0], dtype=torch.float64, requires_grad=True)
+    get_loss("focal")(sure, torch.tensor([1]), gamma=0.5).sum().backward()
+    assert torch.isfinite(sure.grad).all()
+
+
+def test_ranking():
+    gaps = np.log1p(np.exp(-(F[:, None] - F))) * (Y[:, None] > Y)
+    gaps = gaps + gaps.T
+    close(value("ranking", F, Y), gaps.sum(1) / (N - 1))
+    close(value("ranking", F[:1], Y[:1]), [0.0])
+    ahead = np.log1p(np.exp(-(F[BINARY == 1][:, None] - F[BINARY == 0])))
+    found = value("ranking_of_classes", F, BINARY)
+    close(found[BINARY == 1], ahead.mean(1))
+    close(found[BINARY == 0], ahead.mean(0))
+    many = torch.arange(5000.0)
+    assert get_loss("ranking")(many, many).shape == (5000,)
+    with pytest.raises(pg.ArgumentError, match="needs two classes"):
+        value("ranking_of_classes", TABLE, CLASS)
+    close(value("ranking", F[:, None], Y[:, None]), value("ranking", F, Y))
+    with pytest.raises(pg.ArgumentError, match="needs one number"):
+        value("ranking", TABLE, TABLE)
+
+
+def test_a_pipeline_is_tuned_for_the_order_of_its_scores():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(900, 6))
+    y = (X[:, 0] * X[:, 1] + 0.5 * X[:, 2] + 0.3 * rng.normal(size=900) > 1).astype(int)
+    pipe = make_pipeline(Nystroem(n_components=15, random_state=0), LogisticRegression(C=0.1))
+    pipe.fit(X[:400], y[:400])
+    net = pg.to_torch(pipe)
+    net.fit(
+        X[:400],
+        y[:400],
+        loss="ranking_of_classes",
+        optim=torch.optim.LBFGS,
+        validation=(X[400:600], y[400:600]),
+        epochs=5,
+    )
+    better = pg.from_torch(net)
+    areas = [metrics.roc_auc_score(y[600:], p.predict_proba(X[600:])[:, 1]) for p in (pipe, better)]
+    assert areas[1] > areas[0] + 0.02

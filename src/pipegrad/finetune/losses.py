@@ -20,6 +20,9 @@ from torch.nn import functional
 
 from ..errors import ArgumentError
 
+# Rows that each row is compared with.
+_MOST_PAIRED = 1024
+
 Target = Literal["value", "class", "none"]
 Terms = Callable[..., Tensor]
 
@@ -283,6 +286,52 @@ def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ..
         return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
     chosen = score.gather(1, target[:, None]).squeeze(1)
     return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
+
+
+# What sources do not minimise themselves
+
+
+@_loss("class", gamma=2.0)
+def focal(score: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Log loss that counts rows the less, the surer they are: times ``(1 - p) ** gamma``.
+
+    Lin, Goyal, Girshick, He, Dollar, *Focal Loss for Dense Object Detection*, 2017.
+    """
+    loss = log_loss(score, target, scale=1.0, positive=1.0)
+    # The share that is left to other classes; its root has no slope at zero.
+    rest = -torch.expm1(-loss)
+    return rest.clamp(min=torch.finfo(score.dtype).tiny) ** gamma * loss
+
+
+@_loss("class")
+def ranking_of_classes(score: Tensor, target: Tensor) -> Tensor:
+    """What the area under the ROC curve counts, smoothed: pairs of rows in the wrong order.
+
+    For each row the mean of ``log(1 + exp(-gap))`` over rows of the other class in the same batch,
+    where the gap is how far the row of the second class is ahead. Two classes.
+    """
+    if target.shape != score.shape or score.ndim != 1:
+        raise ArgumentError("loss='ranking_of_classes' needs two classes.")
+    return ranking(score, target.to(score.dtype))
+
+
+@_loss("value")
+def ranking(score: Tensor, target: Tensor) -> Tensor:
+    """Pairs of rows in the wrong order, smoothed, as in RankNet.
+
+    For each row the mean of ``log(1 + exp(-gap))`` over rows of other targets in the same batch,
+    where the gap is how far the row of the larger target is ahead; at most 1,024 of them.
+
+    Burges and others, *Learning to Rank using Gradient Descent*, 2005.
+    """
+    if score[:1].numel() > 1:
+        raise ArgumentError("loss='ranking' needs one number for each row.")
+    score, target = score.reshape(-1), target.reshape(-1)
+    stride = max(1, -(-len(score) // _MOST_PAIRED))
+    order = torch.sign(target[:, None] - target[None, ::stride])
+    gap = order * (score[:, None] - score[None, ::stride])
+    counts = order.abs()
+    return (functional.softplus(-gap) * counts).sum(1) / counts.sum(1).clamp(min=1)
 
 
 # Nothing but the score
