@@ -65,9 +65,15 @@ def assert_each(module, x, expected):
     """Few rows, small trees and others take different ways to the same leaves."""
     x = torch.from_numpy(x)
     planned = module._scan
-    for few, scan in ((10**9, planned), (0, planned), (0, None)):
+    most = 10**9
+    for few, narrow, scan in (
+        (most, most, planned),
+        (most, 3 * len(x), planned),
+        (0, 0, planned),
+        (0, 0, None),
+    ):
         module._scan = scan
-        with mock.patch("pipegrad.modules._routing._FEW", few):
+        with mock.patch.multiple("pipegrad.modules._routing", _FEW=few, _NARROW=narrow):
             assert_array_equal(module.each(x).detach(), expected)
     module._scan = planned
 

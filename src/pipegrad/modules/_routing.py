@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,8 @@ ZERO = 2
 """NaN and zeros go the default way."""
 _ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
 _CELLS = 1 << 18
-_FEW = 1 << 15
+# Rows times trees up to which rows are few, and nodes of a level that cost less than a step.
+_FEW, _NARROW = 1 << 12, 1 << 13
 _LARGE = 1 << 31
 # NaN right, NaN left, NaN is zero, NaN and zeros right, both left.
 _INSTEAD = (torch.nan, -torch.inf, 0.0, torch.nan, -torch.inf)
@@ -160,6 +162,8 @@ class Routing(Module):
         self.depth = len(order)
         # The numbers of nodes begin with those of the top levels.
         self._tops = [trees + 2 * sum(self.levels[:level]) for level in range(self.depth)]
+        wider = (b - a for a, b in pairwise([0, *self._tops]))
+        self._widest = list(accumulate(wider, max))
         nodes = torch.cat(order) if order else torch.zeros(0, dtype=torch.int64)
         self._buffer("_order", nodes)
         self._buffer("_leaf_tree", owner)
@@ -286,8 +290,8 @@ class Routing(Module):
             seen = self._columns(x.detach(), bounds.dtype)
             if _captured():
                 return self._walk(seen, bounds, self._begin(seen), self.depth)
-            if seen.shape[0] * self.roots.shape[0] <= _FEW // 8:
-                steps = bisect_right(self._tops, _FEW // max(1, seen.shape[0]))
+            if seen.shape[0] * self.roots.shape[0] <= _FEW:
+                steps = bisect_right(self._widest, _NARROW // max(1, seen.shape[0]))
                 return self._walk(seen, bounds, self._leap(seen, bounds, steps), self.depth - steps)
             if self._scan is not None and self._scan.fits(bounds):
                 return self._scan(seen, bounds)
