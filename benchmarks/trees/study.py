@@ -7,10 +7,12 @@ DATA is a folder of Parquet files (docs/data.md says where the same public data 
 pair of data set and split is a file in RESULTS, so that the study goes on where it stopped.
 
 Rows: 60% train, 15% choose the settings of the tuned model and stop it early, 10% validate
-fine-tuning, 15% test. Test rows have no part in any choice. Data sets of more than 6,000 rows are
-cut to a random 6,000. All settings are fixed below, the same for every data set; the default
-temperature was chosen on the first two splits of concrete and bike sharing and the first of
-california and phoneme.
+fine-tuning, 15% test. Within the study test rows have no part in any choice. Data sets of more than
+6,000 rows are cut to a random 6,000. All settings are fixed below, the same for every data set.
+
+The defaults of soft splits (temperature, size of steps) were settled before, by looking at test
+losses of the first split or two of concrete, bike sharing, california and phoneme, cut to 10,000
+rows: what soft splits do on these four is not quite fresh.
 """
 
 from __future__ import annotations
