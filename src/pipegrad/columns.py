@@ -12,7 +12,7 @@ import torch
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph, translation
-from .modules import Block, Routed, SparseRows
+from .modules import Block, Routed, take
 
 
 class Encoded:
@@ -37,17 +37,11 @@ class Encoded:
     def __getitem__(self, index: Any) -> Encoded:
         if not isinstance(index, slice):
             index = torch.as_tensor(index)
-        return Encoded({name: _pick(block, index) for name, block in self.blocks.items()})
+        return Encoded({name: take(block, index) for name, block in self.blocks.items()})
 
     def to(self, *args: Any, **kwargs: Any) -> Encoded:
         """Every block moved or cast, as `Tensor.to` does."""
         return Encoded({name: block.to(*args, **kwargs) for name, block in self.blocks.items()})
-
-
-def _pick(block: Block | Routed, index: Any) -> Block | Routed:
-    if isinstance(block, SparseRows):
-        return block.take(index)
-    return block[index] if isinstance(index, slice) else block.index_select(0, index)
 
 
 class HostPart:
@@ -64,7 +58,7 @@ class HostPart:
         self.host = {step.name for step in graph if step.status == "host"}
         self.doors = _doors(graph, self.host)
         self._whole = _whole_composites(graph, self.host)
-        self._needed = graph.ancestors(graph.output)
+        self.needed = graph.ancestors(graph.output)
 
     def run(
         self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
@@ -76,7 +70,7 @@ class HostPart:
         """
         values = {} if values is None else values
         values[INPUT] = X
-        wanted = self._needed if wanted is None else wanted
+        wanted = self.needed if wanted is None else wanted
         blocks: dict[str, Any] = {}
         for step in self.graph:
             if step.name in self.host or step.name not in wanted:

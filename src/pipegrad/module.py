@@ -16,7 +16,7 @@ from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, copied, translation
-from .modules import Block, Head, Predictor, Routed, SparseRows, Splits
+from .modules import Block, Head, Predictor, Routed, SparseRows
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
 
@@ -57,14 +57,13 @@ class PipelineModule(nn.Module):
         self.graph = graph
         self.history: Any = None
         self.init = "fitted"
-        self.splits = Splits()
         self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
         self._host = HostPart(graph)
         self._plan = [
             (step, _key(step.name), [self._host.doors.get((step.name, i)) for i in step.inputs])
             for step in self._neural()
         ]
-        self._needed = graph.ancestors(graph.output)
+        self._needed = self._host.needed
         last = self._module(graph.output)
         self.head: Head | None = None
         if isinstance(last, Predictor) and last.method == "score":

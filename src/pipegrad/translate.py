@@ -100,7 +100,6 @@ def to_torch(
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
     net = made(fitted, graph, _modules(graph, splits))
-    net.splits = splits
     if init == "random":
         _randomise(net)
         net.init = init
@@ -274,14 +273,15 @@ def _row(step: Step) -> Translation:
     return row
 
 
-def _body(module: nn.Module) -> nn.Module:
+def bare(module: nn.Module) -> nn.Module:
+    """The module of a step without its head."""
     return module.body if isinstance(module, Predictor) else module
 
 
 def _randomise(net: PipelineModule) -> None:
     for step in net._neural():
         if step.status == "trainable":
-            reset = getattr(_body(net._module(step.name)), "reset_parameters", None)
+            reset = getattr(bare(net._module(step.name)), "reset_parameters", None)
             if reset is None:
                 raise ArgumentError(
                     f"init='random': the module of {step.name!r} has no reset_parameters()."
@@ -296,7 +296,7 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
         if id(step.operator) in seen:
             continue
         seen.add(id(step.operator))
-        module = _body(net._module(step.name))
+        module = bare(net._module(step.name))
         then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
@@ -306,11 +306,10 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
 
 def fresh_module(net: PipelineModule, step: Step) -> nn.Module:
     """The module of a step as it was translated, without its head."""
-    fresh = _row(step).module(step.operator, net.splits)
-    present = _body(net._module(step.name))
+    fresh = _row(step).to_torch(step.operator)
+    present = bare(net._module(step.name))
     for new, old in zip(fresh.modules(), present.modules(), strict=True):
-        # Someone may have softened the module itself.
-        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble) and new.way != old.way:
+        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):
             new.soften(old.way, old.temperature)
     return fresh.to(net._like().dtype)
 

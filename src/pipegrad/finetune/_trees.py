@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,17 @@ def _settled(net: PipelineModule, name: str) -> bool:
     """Whether rows arrive as they will after training, at splits that stay."""
     if any(_soft(part) for part in net._module(name).modules()):
         return False
+    return not any(p.requires_grad for p in _parameters_before(net, name))
+
+
+def _parameters_before(net: PipelineModule, name: str) -> Iterator[nn.Parameter]:
     before = net.graph.ancestors(name) - {name}
-    inner = [net._module(step.name) for step in net._neural() if step.name in before]
-    return not any(p.requires_grad for module in inner for p in module.parameters())
+    for step in net._neural():
+        if step.name in before:
+            yield from net._module(step.name).parameters()
 
 
-def _soft(part: nn.Module) -> bool:
+def _soft(part: nn.Module) -> TypeGuard[TreeEnsemble]:
     return isinstance(part, TreeEnsemble) and part.way != "leaves"
 
 
@@ -70,12 +75,12 @@ def _joined(parts: list[Routed]) -> Routed:
     rests = [part.rest for part in parts]
     if any(rest is None for rest in rests):
         return Routed(leaves)
-    return Routed(leaves, torch.cat([r if isinstance(r, Tensor) else r.to_dense() for r in rests]))
+    return Routed(leaves, torch.cat([dense(rest) for rest in rests]))
 
 
 def softened(net: PipelineModule) -> list[TreeEnsemble]:
     """The ensembles whose splits train."""
-    return [part for part in net.modules() if isinstance(part, TreeEnsemble) and _soft(part)]
+    return [part for part in net.modules() if _soft(part)]
 
 
 def measure_spreads(net: PipelineModule, rows: Rows) -> None:
@@ -144,11 +149,13 @@ class Hardened:
         Trained with soft splits.
     rows : Rows
         Those that train.
-    fitted : mapping of str to Tensor
-        The parameters before training, by name.
+    fitted : mapping of Parameter to Tensor
+        What the parameters were before training.
     """
 
-    def __init__(self, net: PipelineModule, rows: Rows, fitted: dict[str, Tensor]) -> None:
+    def __init__(
+        self, net: PipelineModule, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]
+    ) -> None:
         self.net = net
         self.ways = [(ensemble, ensemble.way) for ensemble in softened(net)]
         self.kept = [p for p in self._before() if p.requires_grad]
@@ -160,20 +167,14 @@ class Hardened:
 
     def _before(self) -> Iterator[nn.Parameter]:
         for step in self.net._neural():
-            module = self.net._module(step.name)
-            ensembles = [part for part in module.modules() if isinstance(part, TreeEnsemble)]
-            if not any(e is known for e in ensembles for known, _ in self.ways):
-                continue
-            for ensemble in ensembles:
-                if isinstance(ensemble.shift, nn.Parameter):
-                    yield ensemble.shift
-            before = self.net.graph.ancestors(step.name) - {step.name}
-            for other in self.net._neural():
-                if other.name in before:
-                    yield from self.net._module(other.name).parameters()
+            soft = [part for part in self.net._module(step.name).modules() if _soft(part)]
+            for ensemble in soft:
+                assert isinstance(ensemble.shift, nn.Parameter)
+                yield ensemble.shift
+            if soft:
+                yield from _parameters_before(self.net, step.name)
 
-    def _restore_empty_leaves(self, rows: Rows, fitted: dict[str, Tensor]) -> None:
-        names = {id(p): name for name, p in self.net.named_parameters()}
+    def _restore_empty_leaves(self, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]) -> None:
         ensembles = [ensemble for ensemble, _ in self.ways]
         reached = {id(e): torch.zeros(e.leaf_table().shape[0], dtype=torch.bool) for e in ensembles}
         self.net.eval()
@@ -188,8 +189,8 @@ class Hardened:
             for e in ensembles:
                 empty = ~reached[id(e)].to(e.threshold.device)
                 for parameter in e.leaf_parameters():
-                    if id(parameter) in names and names[id(parameter)] in fitted:
-                        parameter[empty] = fitted[names[id(parameter)]][empty]
+                    if parameter in fitted:
+                        parameter[empty] = fitted[parameter][empty]
         self.net.train()
 
     def soften(self) -> None:

@@ -7,7 +7,7 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
@@ -188,32 +188,37 @@ def train(
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN)
-    fitted = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
+    fitted = _numbers(parameters) if softened(net) else {}
     run(trainer, net, options, optimizer)
-    if trainer.improved_ and softened(net):
+    if trainer.improved_ and fitted:
         _refit(net, trainer, options, fitted)
     _tell(trainer)
     return trainer
 
 
+def _numbers(parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    return {parameter: parameter.detach().clone() for parameter in parameters}
+
+
 def _refit(
-    net: PipelineModule, trainer: Trainer, options: Options, fitted: dict[str, Tensor]
+    net: PipelineModule,
+    trainer: Trainer,
+    options: Options,
+    fitted: dict[nn.Parameter, Tensor],
 ) -> None:
     """Leaves were trained for soft splits; train them, and what follows, for hard ones."""
     from ._loop import Trainer
 
-    chosen = {name: p.detach().clone() for name, p in net.trainable_parameters().items()}
-    trainable = net.trainable_parameters()
+    chosen = _numbers(fitted)
     hardened = Hardened(net, trainer.train, fitted)
     try:
         parameters = list(net.trainable_parameters().values())
         optimizer = make_optimizer(options.optim, parameters, options.lr)
         training = trainer.train.over(routed(net, trainer.train.encoded))
         valid = trainer.valid
-        if valid is trainer.train or (valid and valid.encoded is trainer.train.encoded):
-            valid = valid.over(training.encoded)
-        elif valid is not None:
-            valid = valid.over(routed(net, valid.encoded))
+        if valid is not None:
+            shared = valid.encoded is trainer.train.encoded
+            valid = valid.over(training.encoded if shared else routed(net, valid.encoded))
         again = Trainer(
             net,
             trainer.criterion,
@@ -232,8 +237,8 @@ def _refit(
         hardened.soften()
     if not trainer.go_on(again):
         with torch.no_grad():
-            for name, parameter in trainable.items():
-                parameter.copy_(chosen[name])
+            for parameter, kept in chosen.items():
+                parameter.copy_(kept)
     net.history = trainer.history
 
 

@@ -42,7 +42,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._simplex import Simplex
 from ._sparse import Block, SparseRows, dense
-from ._splits import Routed, Splits, Way
+from ._splits import Routed, Splits, Way, take
 from ._tree_features import AnyPositive, TreeFeatures
 from ._trees import TreeEnsemble
 
@@ -134,4 +134,5 @@ __all__ = [
     "YeoJohnson",
     "dense",
     "parameter",
+    "take",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
+
+from ._sparse import Block, SparseRows
 
 Way = Literal["leaves", "soft", "straight-through"]
 
@@ -57,18 +59,24 @@ class Routed:
         """Where the leaves lie."""
         return self.leaves.device
 
-    def __getitem__(self, index: slice) -> Routed:
-        return Routed(self.leaves[index], None if self.rest is None else self.rest[index])
-
-    def index_select(self, dim: int, index: Tensor) -> Routed:
-        """Some of the rows, as `Tensor.index_select`."""
-        rest = self.rest
-        if rest is not None:
-            rest = rest.index_select(0, index) if isinstance(rest, Tensor) else rest.take(index)
-        return Routed(self.leaves.index_select(0, index), rest)
+    def take(self, index: Tensor | slice) -> Routed:
+        """Some of the rows, in the order of ``index``."""
+        rest = None if self.rest is None else take(self.rest, index)
+        return Routed(take(self.leaves, index), rest)
 
     def to(self, *args: Any, **kwargs: Any) -> Routed:
         """Moved or cast, as `Tensor.to`; leaves stay whole numbers."""
         like = torch.empty(0, device=self.device).to(*args, **kwargs)
         rest = None if self.rest is None else self.rest.to(*args, **kwargs)
         return Routed(self.leaves.to(like.device), rest)
+
+
+@overload
+def take(block: Tensor, index: Tensor | slice) -> Tensor: ...
+@overload
+def take(block: Block | Routed, index: Tensor | slice) -> Block | Routed: ...
+def take(block: Block | Routed, index: Tensor | slice) -> Block | Routed:
+    """Some rows of a block, in the order of ``index``."""
+    if isinstance(block, SparseRows | Routed):
+        return block.take(index)
+    return block[index] if isinstance(index, slice) else block.index_select(0, index)

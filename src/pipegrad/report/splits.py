@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import torch
 from ..errors import ArgumentError
 from ..graph import Step
 from ..module import PipelineModule
-from ..modules import Predictor, TreeEnsemble
-from ..translate import fresh_module
+from ..modules import TreeEnsemble
+from ..translate import bare, fresh_module
+from .table import as_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -78,11 +78,7 @@ class MovedSplits:
         yield _table(self)
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        file = StringIO()
-        Console(file=file, width=_WIDTH, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+        return as_text(self, _WIDTH)
 
     __repr__ = __str__
 
@@ -196,8 +192,7 @@ def moved_splits(net: PipelineModule, count: int = 10) -> MovedSplits:
 
 
 def _pairs(net: PipelineModule, step: Step) -> Iterator[tuple[TreeEnsemble, TreeEnsemble]]:
-    module = net._module(step.name)
-    module = module.body if isinstance(module, Predictor) else module
+    module = bare(net._module(step.name))
     if not any(isinstance(m, TreeEnsemble) and m.way != "leaves" for m in module.modules()):
         return
     fresh = fresh_module(net, step)

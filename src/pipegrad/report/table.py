@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph, Step
 from .statuses import LOOKS, count, short_kind
@@ -34,11 +34,16 @@ class StepTable:
         yield step_table(self.graph, narrow=options.max_width < _WIDE)
 
     def __str__(self) -> str:
-        from rich.console import Console
+        return as_text(self, _WIDTH)
 
-        file = StringIO()
-        Console(file=file, width=_WIDTH, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+def as_text(renderable: Any, width: int) -> str:
+    """What `rich.print` would show, as plain text."""
+    from rich.console import Console
+
+    file = StringIO()
+    Console(file=file, width=width, color_system=None).print(renderable)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def step_table(graph: Graph, narrow: bool = False) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 import catboost
 
-from ...errors import ModelFileError
+from ..files import reading
 
 
 def load(path: Any) -> Any:
@@ -18,7 +18,5 @@ def load(path: Any) -> Any:
     path : str or path
         What ``save_model`` wrote.
     """
-    try:
+    with reading(path, "CatBoost", catboost.CatBoostError):
         return catboost.CatBoost().load_model(str(path), format=Path(path).suffix[1:].lower())
-    except catboost.CatBoostError as error:
-        raise ModelFileError(f"{path!s} holds no model of CatBoost: {error!s:.200}") from error

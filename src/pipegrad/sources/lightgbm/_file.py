@@ -6,7 +6,7 @@ from typing import Any
 
 import lightgbm
 
-from ...errors import ModelFileError
+from ..files import reading
 
 
 def load(path: Any) -> Any:
@@ -17,7 +17,5 @@ def load(path: Any) -> Any:
     path : str or path
         What ``save_model`` wrote.
     """
-    try:
+    with reading(path, "LightGBM", lightgbm.basic.LightGBMError):
         return lightgbm.Booster(model_file=str(path))
-    except lightgbm.basic.LightGBMError as error:
-        raise ModelFileError(f"{path!s} holds no model of LightGBM: {error!s:.200}") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import xgboost
 
-from ...errors import ModelFileError
+from ..files import reading
 
 
 def load(path: Any) -> Any:
@@ -17,7 +17,5 @@ def load(path: Any) -> Any:
     path : str or path
         What ``save_model`` wrote.
     """
-    try:
+    with reading(path, "XGBoost", xgboost.core.XGBoostError):
         return xgboost.Booster(model_file=str(path))
-    except xgboost.core.XGBoostError as error:
-        raise ModelFileError(f"{path!s} holds no model of XGBoost: {error!s:.200}") from error
