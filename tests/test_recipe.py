@@ -17,10 +17,10 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
-from pipegrad.finetune import _recipe
+from pipegrad.finetune import _candidates
+from pipegrad.finetune._candidates import one_cycle
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
-from pipegrad.finetune._recipe import one_cycle
 
 quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
 
@@ -28,9 +28,9 @@ quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
 @pytest.fixture
 def short(monkeypatch):
     """Short runs, for tests of what happens around them."""
-    monkeypatch.setattr(_recipe, "_STEPS", (60, 60))
-    monkeypatch.setattr(_recipe, "_PASSES", (2, 4))
-    monkeypatch.setattr(_recipe, "_ITERATIONS", 12)
+    monkeypatch.setattr(_candidates, "_STEPS", (60, 60))
+    monkeypatch.setattr(_candidates, "_PASSES", (2, 4))
+    monkeypatch.setattr(_candidates, "_ITERATIONS", 12)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_losses_of_ones_own_and_weights(numbers, short):
 
 
 def test_large_data_train_in_batches(numbers, short, monkeypatch):
-    monkeypatch.setattr(_recipe, "_FULL_BATCH", 100)
+    monkeypatch.setattr(_candidates, "_FULL_BATCH", 100)
     X, y = numbers
     names = [tried.name for tried in tuned(bottleneck(), X, y).report_.tried]
     assert names == ["Adam", "Adam, relative rates"]
@@ -228,7 +228,7 @@ def test_large_data_train_in_batches(numbers, short, monkeypatch):
 
 def test_a_candidate_that_diverges_is_no_harm(numbers, short, monkeypatch):
     X, y = numbers
-    monkeypatch.setattr(_recipe, "LEARNING_RATE", 1e200)
+    monkeypatch.setattr(_candidates, "LEARNING_RATE", 1e200)
     tuner = tuned(bottleneck(), X, y)
     assert tuner.report_.chosen != "Adam"
     assert np.isfinite(tuner.predict(X)).all()

@@ -1,5 +1,5 @@
 """The rows for ML.NET: a file for each family of operators."""
 
-from . import columns, models, predictors, scaling
+from . import columns, models, predictors, scaling, trees
 
-__all__ = ["columns", "models", "predictors", "scaling"]
+__all__ = ["columns", "models", "predictors", "scaling", "trees"]

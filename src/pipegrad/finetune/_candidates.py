@@ -1,0 +1,202 @@
+"""The ways to train that a recipe compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..modules import Block, Routed
+from ._loader import Loader, Rows
+from ._loop import Trainer
+from ._optim import LEARNING_RATE, make_optimizer
+from .training import Options, batch_rows
+
+# Numbers that enter the neural part up to which all rows make one step.
+_FULL_BATCH = 20_000_000
+# Iterations of L-BFGS between checkpoints grow with those already made.
+_GROWTH, _ITERATIONS = 0.2, 250
+# Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
+# first 30 iterations may wander: its picture of the curvature is only forming.
+_PATIENCE, _FORMING = 5, 30
+# Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
+_STEPS, _PASSES = (300, 1500), (5, 60)
+# A one-cycle run rises over this share of its steps, from this share of its rate.
+_RISE, _LOW = 0.3, 0.04
+# Rows on which an unclear difference stays a tie, and a prior no longer helps.
+ENOUGH = 2000
+# A loss that cannot be told by row is told by parts of the rows.
+_PARTS = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to train.
+
+    Parameters
+    ----------
+    name : str
+        For the report.
+    kind : {"lbfgs", "adam", "relative"}
+        Optimizer: full-batch L-BFGS, or Adam with one rate or with rates relative to the size of
+        each parameter, along one cycle.
+    batch_size : int
+        Rows of a step.
+    epochs : int
+        Largest number of checkpoints.
+    anchor : float
+        Strength of the pull towards the start.
+    """
+
+    name: str
+    kind: Literal["lbfgs", "adam", "relative"]
+    batch_size: int
+    epochs: int
+    anchor: float = 0.0
+
+    def optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """A new optimizer over the parameters."""
+        if self.kind == "lbfgs":
+            return make_optimizer(torch.optim.LBFGS, parameters)
+        lr = LEARNING_RATE if self.kind == "adam" else None
+        return make_optimizer(torch.optim.Adam, parameters, lr)
+
+    @property
+    def patience(self) -> int | None:
+        """One cycle pays at its end only."""
+        return _PATIENCE if self.kind == "lbfgs" else None
+
+
+def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> list[Candidate]:
+    """The candidates for so many rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        Those that train.
+    options : Options
+        What the user set: batch size and anchor.
+    loss : float
+        Of the fitted pipeline; the noise that the anchor by rule is measured against.
+    soft : bool
+        Whether trees have soft splits. What training lowers is not what is measured then, so that
+        a long line search is wasted on it.
+    """
+    count = len(rows)
+    found = []
+    if _numbers(rows) <= _FULL_BATCH and not soft:
+        full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
+        found.append(full)
+        if count < ENOUGH and not options.anchor and loss > 0:
+            # As a normal prior of each parameter's own size would have it, with noise ``loss``.
+            found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
+    like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+    batch = batch_rows(options.batch_size, like, count)
+    steps = min(max(count // 4, _STEPS[0]), _STEPS[1])
+    epochs = min(max(round(steps * batch / count), _PASSES[0]), _PASSES[1])
+    for name, kind in (("Adam", "adam"), ("Adam, relative rates", "relative")):
+        found.append(Candidate(name, kind, batch, epochs, options.anchor))  # type: ignore[arg-type]
+    return found
+
+
+def _numbers(rows: Rows) -> int:
+    """How many numbers enter the neural part."""
+    sizes = [_entries(block) for block in rows.encoded.blocks.values()]
+    return sum(sizes) * len(rows) // max(1, len(rows.encoded))
+
+
+def _entries(block: Block | Routed) -> int:
+    if isinstance(block, Routed):
+        return block.leaves.numel()
+    return (block if isinstance(block, Tensor) else block.values).numel()
+
+
+def _plan() -> list[int]:
+    """Iterations of L-BFGS before each checkpoint."""
+    plan = [1]
+    while sum(plan) < _ITERATIONS:
+        plan.append(max(1, round(_GROWTH * sum(plan))))
+    return plan
+
+
+class Run(Trainer):
+    """One candidate: keeps the loss of each row that validates at each checkpoint.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        How to train.
+    *args, **kwargs
+        See `Trainer`.
+    """
+
+    def __init__(self, candidate: Candidate, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.candidate = candidate
+        self.losses_: list[NDArray[np.float64]] = []
+        self.steps_ = 0
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._iterations = _plan()
+
+    def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
+        if self.candidate.kind == "lbfgs":
+            iterations = self._iterations[self.steps_]
+            for group in self.optimizer.param_groups:
+                group.update(max_iter=iterations, max_eval=2 * iterations + 4)
+        self._total = self.candidate.epochs * len(iterator)
+        super().run_single_epoch(iterator, *args, **kwargs)
+
+    def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
+        if self.candidate.kind != "lbfgs":
+            share = one_cycle(self.steps_ / self._total)
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * share
+        self.steps_ += 1
+        return super().train_step(batch, **kwargs)
+
+    def _measure(self) -> None:
+        if self.valid is None:
+            return  # How long to train is settled already.
+        self.losses_.append(self._row_losses(self.valid))
+        self.history.record("valid_loss", float(self.losses_[-1].mean()))
+
+    def _row_losses(self, rows: Rows) -> NDArray[np.float64]:
+        self.module_.eval()
+        with torch.no_grad():
+            parts = [self._terms(batch) for batch in self._measured(rows)]
+        self.module_.train()
+        return torch.cat(parts).double().cpu().numpy()
+
+    def _measured(self, rows: Rows) -> Loader:
+        encoded, target = rows.take(rows.index[:2])
+        with torch.no_grad():
+            told = self.criterion_.rows(self.module_(encoded), target).ndim > 0
+        return Loader(rows, 4096 if told else math.ceil(len(rows) / _PARTS))
+
+    def _terms(self, batch: Any) -> Tensor:
+        encoded, target = batch
+        terms = self.criterion_.rows(self.module_(encoded), target)
+        return terms.reshape(-1) if batch.weight is None else terms * batch.weight
+
+    def _judge(self) -> bool:
+        if self.candidate.kind == "lbfgs" and sum(self._iterations[: self.steps_]) < _FORMING:
+            self._waited = -1
+        return super()._judge()
+
+    def restore(self) -> None:
+        """Nothing: the caller knows which checkpoint it wants."""
+        self.optimizer_.zero_grad()
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the full rate: up along a cosine, and down to nothing."""
+    if progress < _RISE:
+        return _LOW + (1 - _LOW) * (1 - math.cos(math.pi * progress / _RISE)) / 2
+    return (1 + math.cos(math.pi * (progress - _RISE) / (1 - _RISE))) / 2
