@@ -669,3 +669,8 @@ def test_expressions():
     assert value("x => x != 0", "a")["out"].dtype == bool
     for wrong in ("x => ", "x => lower(x)", "x => x +", "x => " + "-" * 200 + "x", "x + 1"):
         assert "out" not in value(wrong, "a")
+
+
+def test_columns_of_trees_keep_hard_splits():
+    net = pg.to_torch(path_of("tree_featurizer"), trees="soft")
+    assert not any(name.endswith("shift") for name, _ in net.named_parameters())

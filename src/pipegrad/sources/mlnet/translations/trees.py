@@ -126,6 +126,8 @@ class TreesRow(EnsembleRow):
 class TreeColumns(EnsembleRow):
     """The value of each tree trains; leaves and paths hold nothing to train."""
 
+    splits = False  # the leaf of a row is found by hard splits
+
     _WHAT = {"TreeValues": "values", "TreeLeaves": "leaves", "TreePaths": "paths"}
 
     def to_torch(self, operator: trees.Trees) -> nn.Module:
