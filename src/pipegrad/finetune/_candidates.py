@@ -127,7 +127,7 @@ def _plan() -> list[int]:
 
 
 class Run(Trainer):
-    """One candidate: keeps the loss of each row that validates at each checkpoint.
+    """One candidate: keeps loss and score of each row that validates at each checkpoint.
 
     Parameters
     ----------
@@ -141,6 +141,7 @@ class Run(Trainer):
         super().__init__(*args, **kwargs)
         self.candidate = candidate
         self.losses_: list[NDArray[np.float64]] = []
+        self.scores_: list[NDArray[np.float32]] = []
         self.steps_ = 0
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._iterations = _plan()
@@ -164,15 +165,18 @@ class Run(Trainer):
     def _measure(self) -> None:
         if self.valid is None:
             return  # How long to train is settled already.
-        self.losses_.append(self._row_losses(self.valid))
+        losses, scores = self._row_losses(self.valid)
+        self.losses_.append(losses)
+        self.scores_.append(scores)
         self.history.record("valid_loss", float(self.losses_[-1].mean()))
 
-    def _row_losses(self, rows: Rows) -> NDArray[np.float64]:
+    def _row_losses(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         self.module_.eval()
         with torch.no_grad():
             parts = [self._terms(batch) for batch in self._measured(rows)]
         self.module_.train()
-        return torch.cat(parts).double().cpu().numpy()
+        losses, scores = (torch.cat(some).cpu() for some in zip(*parts, strict=True))
+        return losses.double().numpy(), scores.float().numpy()
 
     def _measured(self, rows: Rows) -> Loader:
         encoded, target = rows.take(rows.index[:2])
@@ -180,10 +184,11 @@ class Run(Trainer):
             told = self.criterion_.rows(self.module_(encoded), target).ndim > 0
         return Loader(rows, 4096 if told else math.ceil(len(rows) / _PARTS))
 
-    def _terms(self, batch: Any) -> Tensor:
+    def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
         encoded, target = batch
-        terms = self.criterion_.rows(self.module_(encoded), target)
-        return terms.reshape(-1) if batch.weight is None else terms * batch.weight
+        score = self.module_(encoded)
+        terms = self.criterion_.rows(score, target)
+        return terms.reshape(-1) if batch.weight is None else terms * batch.weight, score
 
     def _judge(self) -> bool:
         if self.candidate.kind == "lbfgs" and sum(self._iterations[: self.steps_]) < _FORMING:

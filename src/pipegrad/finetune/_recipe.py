@@ -69,6 +69,13 @@ class Task:
             sums = [self.criterion(self.net(b[0]), b[1], b.weight) * len(b[0]) for b in batches]
         return float(sum(sums)) / len(self.training)
 
+    def target(self) -> NDArray[Any] | None:
+        """What the rows that validate are compared with."""
+        rows = self.validating
+        if rows is None or rows.target is None:
+            return None
+        return rows.target[rows.index].cpu().numpy()
+
     def run(self, candidate: Candidate, epochs: int | None = None) -> Run:
         """Train from the start; the parameters stay where they end."""
         parameters = list(self.net.trainable_parameters().values())
@@ -97,8 +104,9 @@ class Task:
 
 @dataclass
 class Fold:
-    """What came of all candidates on one split."""
+    """What came of all candidates on one split; ``target`` is that of the rows that validate."""
 
+    target: NDArray[Any] | None
     start: NDArray[np.float64]
     runs: list[Run | None]
     seconds: list[float]
@@ -183,7 +191,6 @@ def tune(
     estimator, why = None, _why_not(choice)
     if choice.clear and choice.best is not None:
         number, checkpoint = choice.best
-        done = [fold.runs[number] for fold in folds]
         done = [fold.runs[number] for fold in folds]
         estimator = _train_whole(
             whole, translate, write_back, pick(rows), candidates[number], checkpoint, done, options
@@ -271,7 +278,7 @@ def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fol
         raise DivergedError(
             "The loss of the fitted pipeline is not finite on rows that it was not fitted on."
         )
-    return Fold(start, runs, seconds)
+    return Fold(task.target(), start, runs, seconds)
 
 
 def _summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:

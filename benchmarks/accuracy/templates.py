@@ -1,0 +1,225 @@
+"""The pipelines of the study, by name: each takes a data set and gives an unfitted pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from data import DataSet
+from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomTreesEmbedding,
+    StackingClassifier,
+    StackingRegressor,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MinMaxScaler,
+    OneHotEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
+
+import pipegrad as pg
+
+WIDER = 2
+
+
+def columns(data: DataSet, X: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Columns of categories and columns of numbers."""
+    names = [c for c in X if c != data.text]
+    categories = [c for c in names if X[c].dtype == object]
+    return categories, [c for c in names if c not in categories]
+
+
+def one_hot() -> OneHotEncoder:
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=25, sparse_output=False
+    )
+
+
+def prepared(data: DataSet, X: pd.DataFrame, scale: bool = True, encoder=None):
+    """Categories one-hot, numbers imputed and scaled, text left out."""
+    categories, numbers = columns(data, X)
+    parts = []
+    if numbers:
+        steps = [SimpleImputer(strategy="median")]
+        parts.append((make_pipeline(*steps, StandardScaler()) if scale else steps[0], numbers))
+    if categories:
+        parts.append((encoder or one_hot(), categories))
+    return make_column_transformer(*parts)
+
+
+def width(data: DataSet, X: pd.DataFrame) -> int:
+    """How many columns `prepared` gives."""
+    categories, numbers = columns(data, X)
+    return len(numbers) + sum(min(X[c].nunique(), 25) for c in categories)
+
+
+def components(data: DataSet, X: pd.DataFrame, wider: bool = False) -> int:
+    """Of a bottleneck: half of the columns, at most 30; or twice as many, at most all."""
+    most = width(data, X)
+    some = max(2, min(30, most // 2))
+    return min(WIDER * some, most) if wider else some
+
+
+def linear(data: DataSet):
+    """The last operator: least squares, Poisson or logistic regression."""
+    if data.task == "regression":
+        return Ridge()
+    if data.task == "count":
+        return PoissonRegressor(alpha=1e-3, max_iter=300)
+    return LogisticRegression(max_iter=300)
+
+
+def above_median(y):
+    """The label that featurizers learn where the target is a number."""
+    return y > np.median(y)
+
+
+def featurizers(data: DataSet):
+    """Two linear classifiers beside their input, as in the paper's Figure 1."""
+    target = above_median if data.task in ("count", "regression") else None
+    return make_union(
+        "passthrough",
+        pg.Featurizer(SGDClassifier(loss="log_loss", random_state=0), target=target),
+        pg.Featurizer(LogisticRegression(max_iter=300), target=target),
+    )
+
+
+def scale_linear(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    return make_pipeline(prepared(data, X), linear(data))
+
+
+def pca(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    few = components(data, X, wider)
+    return make_pipeline(prepared(data, X), PCA(few, random_state=0), linear(data))
+
+
+def figure1(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    few = components(data, X, wider)
+    steps = (PCA(few, random_state=0), MinMaxScaler(), featurizers(data), linear(data))
+    return make_pipeline(prepared(data, X), *steps)
+
+
+def figure1_full(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    """As in the paper: numbers as they are beside one-hot columns."""
+    few = components(data, X, wider)
+    steps = (PCA(few, random_state=0), MinMaxScaler(), featurizers(data), linear(data))
+    return make_pipeline(prepared(data, X, scale=False), *steps)
+
+
+def kmeans(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    centers = KMeans(60 if wider else 30, n_init=1, random_state=0)
+    return make_pipeline(prepared(data, X), centers, linear(data))
+
+
+def nystroem(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    features = Nystroem(n_components=200 if wider else 100, random_state=0)
+    return make_pipeline(prepared(data, X), features, linear(data))
+
+
+def target_encoding(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    kind = "continuous" if data.task in ("count", "regression") else data.task
+    encoder = TargetEncoder(target_type=kind, random_state=0)
+    return make_pipeline(prepared(data, X, encoder=encoder), StandardScaler(), linear(data))
+
+
+def bins(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    categories, numbers = columns(data, X)
+    cut = KBinsDiscretizer(
+        20 if wider else 10,
+        strategy="quantile",
+        quantile_method="averaged_inverted_cdf",
+        encode="onehot-dense",
+    )
+    parts = [(make_pipeline(SimpleImputer(strategy="median"), cut), numbers)]
+    if categories:
+        parts.append((one_hot(), categories))
+    return make_pipeline(make_column_transformer(*parts), linear(data))
+
+
+def stacking(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    if data.task in ("count", "regression"):
+        layer = [("linear", linear(data)), ("neighbours", KNeighborsRegressor(15))]
+        bayes = pg.Featurizer(GaussianNB(), target=above_median)
+        layer.append(("bayes", make_pipeline(bayes, Ridge())))
+        model = StackingRegressor(layer, linear(data), cv=5)
+    else:
+        layer = [
+            ("linear", linear(data)),
+            ("neighbours", KNeighborsClassifier(15)),
+            ("bayes", GaussianNB(var_smoothing=1e-3)),
+        ]
+        model = StackingClassifier(layer, linear(data), cv=5)
+    return make_pipeline(prepared(data, X), model)
+
+
+def gbdt(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    options = {"max_iter": 200 if wider else 100, "early_stopping": False, "random_state": 0}
+    if data.task == "regression":
+        model = HistGradientBoostingRegressor(**options)
+    elif data.task == "count":
+        model = HistGradientBoostingRegressor(loss="poisson", **options)
+    else:
+        model = HistGradientBoostingClassifier(**options)
+    return make_pipeline(prepared(data, X), model)
+
+
+def leaves(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    """A column for each leaf of each tree, and a linear model on them."""
+    trees = RandomTreesEmbedding(200 if wider else 100, max_depth=4, random_state=0)
+    return make_pipeline(prepared(data, X), trees, linear(data))
+
+
+def tfidf(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    pick = FunctionTransformer(one_column)
+    words = TfidfVectorizer(sublinear_tf=True, min_df=3, max_features=20_000)
+    shorter = TruncatedSVD(200 if wider else 100, random_state=0)
+    return make_pipeline(pick, words, shorter, linear(data))
+
+
+def one_column(X: pd.DataFrame):
+    """The texts of a table."""
+    return X["text"].to_numpy(dtype=object)
+
+
+Template = Callable[..., object]
+TEMPLATES: dict[str, Template] = {
+    "linear": scale_linear,
+    "pca": pca,
+    "figure1": figure1,
+    "figure1_full": figure1_full,
+    "kmeans": kmeans,
+    "nystroem": nystroem,
+    "target_encoding": target_encoding,
+    "bins": bins,
+    "stacking": stacking,
+    "gbdt": gbdt,
+    "leaves": leaves,
+    "tfidf": tfidf,
+}
+# With a step that compresses or maps through a kernel.
+BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")
+
+
+def applies(name: str, data: DataSet, X: pd.DataFrame) -> bool:
+    """Whether the pipeline says anything about such a table."""
+    if data.text:
+        return name == "tfidf"
+    categories, numbers = columns(data, X)
+    needed = {"tfidf": False, "target_encoding": bool(categories), "bins": bool(numbers)}
+    return needed.get(name, True)
