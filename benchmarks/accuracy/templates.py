@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from data import DataSet
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -34,6 +33,7 @@ from sklearn.preprocessing import (
 )
 
 import pipegrad as pg
+from data import DataSet
 
 WIDER = 2
 
