@@ -33,18 +33,26 @@ class UntranslatableError(PipegradError, TypeError):
         How many steps the pipeline has.
     hint : str
         How to go on.
+    freeze : sequence of str
+        Steps that stand before those problems: once they are frozen, all problems run in their
+        own library. Empty where freezing does not help.
     """
 
     def __init__(
-        self, problems: Sequence[tuple[str, str, str]], steps: int = 0, hint: str = ""
+        self,
+        problems: Sequence[tuple[str, str, str]],
+        steps: int = 0,
+        hint: str = "",
+        freeze: Sequence[str] = (),
     ) -> None:
         self.problems = list(problems)
         self.steps = steps
         self.hint = hint
+        self.freeze = list(freeze)
         super().__init__(self._message())
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.problems, self.steps, self.hint)
+        return type(self), (self.problems, self.steps, self.hint, self.freeze)
 
     def _message(self) -> str:
         of = f" of {self.steps}" if self.steps else ""

@@ -74,7 +74,8 @@ def check(graph: Graph) -> None:
     refused = [step for step in graph if step.status == "refused"]
     if refused:
         problems = [(s.name, s.kind, _with_place(s, graph)) for s in refused]
-        raise UntranslatableError(problems, len(graph), _hint(refused, graph))
+        freeze = _in_the_way(refused, graph)
+        raise UntranslatableError(problems, len(graph), _hint(refused, graph), freeze)
 
 
 def _refusal(step: Step) -> str | None:
@@ -251,12 +252,20 @@ def _trained_before(step: Step, graph: Graph) -> str | None:
     return next((s.name for s in graph if s.name in before and s.status == "trainable"), None)
 
 
+def _in_the_way(refused: list[Step], graph: Graph) -> list[str]:
+    """What to freeze so that all refused steps may stay on the host; nothing where none may."""
+    names = {step.name for step in refused}
+    if graph.output in names:
+        return []
+    before = _upstream(graph, names)
+    return [s.name for s in graph if s.name in before and s.status == "trainable"]
+
+
 def _hint(refused: list[Step], graph: Graph) -> str:
     ways = []
-    first = refused[0]
-    if first.name != graph.output:
-        before = _upstream(graph, {first.name})
-        trained = [s.name for s in graph if s.name in before and s.status == "trainable"]
-        ways.append(f"freeze what stands before {first.name!r} (to_torch(pipe, freeze={trained}))")
+    trained = _in_the_way(refused, graph)
+    if trained:
+        first = refused[0].name
+        ways.append(f"freeze what stands before {first!r} (to_torch(pipe, freeze={trained}))")
     ways.append("add a row: pipegrad.register")
     return ", or ".join(ways) + "."

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..modules import Block, Routed
+from ._curvature import ScaledLBFGS
 from ._loader import Loader, Rows
 from ._loop import Trainer
 from ._optim import LEARNING_RATE, make_optimizer
@@ -44,9 +45,9 @@ class Candidate:
     ----------
     name : str
         For the report.
-    kind : {"lbfgs", "adam", "relative"}
-        Optimizer: full-batch L-BFGS, or Adam with one rate or with rates relative to the size of
-        each parameter, along one cycle.
+    kind : {"lbfgs", "scaled", "adam", "relative"}
+        Optimizer: full-batch L-BFGS, the same in coordinates scaled by curvature, or Adam with one
+        rate or with rates relative to the size of each parameter, along one cycle.
     batch_size : int
         Rows of a step.
     epochs : int
@@ -56,13 +57,22 @@ class Candidate:
     """
 
     name: str
-    kind: Literal["lbfgs", "adam", "relative"]
+    kind: Literal["lbfgs", "scaled", "adam", "relative"]
     batch_size: int
     epochs: int
     anchor: float = 0.0
 
-    def optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        """A new optimizer over the parameters."""
+    @property
+    def full(self) -> bool:
+        """Whether all rows make one step."""
+        return self.kind in ("lbfgs", "scaled")
+
+    def optimizer(
+        self, parameters: Sequence[nn.Parameter], lengths: Sequence[float] = ()
+    ) -> Optimizer:
+        """A new optimizer over the parameters; ``lengths`` are those of scaled coordinates."""
+        if self.kind == "scaled":
+            return ScaledLBFGS(parameters, lengths)
         if self.kind == "lbfgs":
             return make_optimizer(torch.optim.LBFGS, parameters)
         lr = LEARNING_RATE if self.kind == "adam" else None
@@ -71,7 +81,7 @@ class Candidate:
     @property
     def patience(self) -> int | None:
         """One cycle pays at its end only."""
-        return _PATIENCE if self.kind == "lbfgs" else None
+        return _PATIENCE if self.full else None
 
 
 def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> list[Candidate]:
@@ -93,7 +103,7 @@ def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> 
     found = []
     if _numbers(rows) <= _FULL_BATCH and not soft:
         full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
-        found.append(full)
+        found += [full, replace(full, name="L-BFGS, scaled", kind="scaled")]
         if count < ENOUGH and not options.anchor and loss > 0:
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
@@ -147,7 +157,7 @@ class Run(Trainer):
         self._iterations = _plan()
 
     def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
-        if self.candidate.kind == "lbfgs":
+        if self.candidate.full:
             iterations = self._iterations[self.steps_]
             for group in self.optimizer.param_groups:
                 group.update(max_iter=iterations, max_eval=2 * iterations + 4)
@@ -155,7 +165,7 @@ class Run(Trainer):
         super().run_single_epoch(iterator, *args, **kwargs)
 
     def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
-        if self.candidate.kind != "lbfgs":
+        if not self.candidate.full:
             share = one_cycle(self.steps_ / self._total)
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * share
@@ -191,7 +201,7 @@ class Run(Trainer):
         return terms.reshape(-1) if batch.weight is None else terms * batch.weight, score
 
     def _judge(self) -> bool:
-        if self.candidate.kind == "lbfgs" and sum(self._iterations[: self.steps_]) < _FORMING:
+        if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
             self._waited = -1
         return super()._judge()
 

@@ -15,6 +15,8 @@ FEW = 300
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
+# So many splits that agree are evidence by themselves: chance does that once in 32 times.
+AGREEING = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Choice:
         How many standard errors the gain has to be away from zero.
     before : float
         Loss of the fitted pipeline.
+    agreed : bool
+        Whether all of five splits gained, each by what the other four chose.
     """
 
     best: tuple[int, int] | None
@@ -41,13 +45,17 @@ class Choice:
     error: float
     wanted: float
     before: float
+    agreed: bool = False
 
     @property
     def clear(self) -> bool:
         """Whether the gain is more than noise, and worth a change."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        return bool(self.gain > max(self.wanted * self.error, WORTH * abs(self.before), _FLOOR))
+        # Where a few rows make most of the loss, the error is about them; splits that all agree
+        # say what it cannot.
+        wanted = 1.5 if self.agreed else self.wanted
+        return bool(self.gain > max(wanted * self.error, WORTH * abs(self.before), _FLOOR))
 
 
 def evidence(count: int) -> float:
@@ -55,7 +63,12 @@ def evidence(count: int) -> float:
     return 2.0 if count >= FEW else 3.0
 
 
-def choose(start: NDArray[np.float64], losses: NDArray[np.float64], seed: int) -> Choice:
+def choose(
+    start: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    seed: int,
+    split: NDArray[np.int64] | None = None,
+) -> Choice:
     """Choose among checkpoints, and measure on other rows what such a choice is worth.
 
     The loss of the best of many checkpoints flatters, since chance has a part in which is best.
@@ -69,7 +82,9 @@ def choose(start: NDArray[np.float64], losses: NDArray[np.float64], seed: int) -
     losses : array of shape (candidates, checkpoints, n)
         Loss of each row under each checkpoint; one that is not finite excludes the checkpoint.
     seed : int
-        Of the splits.
+        Of the halves.
+    split : array of int64, shape (n,), optional
+        In which split each row validated.
 
     Returns
     -------
@@ -103,7 +118,22 @@ def choose(start: NDArray[np.float64], losses: NDArray[np.float64], seed: int) -
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
     error = float(np.sqrt(variance / count))
     best = (int(place[0]), int(place[1]))
-    return Choice(best, mean, error, wanted, before)
+    agreed = split is not None and count >= FEW and _agree(gains, usable, split)
+    return Choice(best, mean, error, wanted, before, agreed)
+
+
+def _agree(gains: NDArray[np.float64], usable: NDArray[np.bool_], split: NDArray[np.int64]) -> bool:
+    """Whether each split gains by what the others choose."""
+    parts = np.unique(split)
+    if len(parts) < AGREEING:
+        return False
+    for part in parts:
+        other = gains[:, split != part]
+        bounds = _lower(other.sum(1), (other**2).sum(1), np.array(float(other.shape[1])))
+        bounds[~usable] = -np.inf
+        if gains[bounds.argmax()][split == part].mean() <= 0:
+            return False
+    return True
 
 
 def _lower(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from ..errors import ArgumentError, DivergedError
 from ._candidates import ENOUGH, Candidate, Run, portfolio
-from ._choice import WORTH, Choice, choose
+from ._choice import AGREEING, WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
+from ._curvature import scales
 from ._data import gather
 from ._loader import Loader, Rows
 from ._report import Report, Tried
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 # Below so many rows no difference could be told from noise.
 _FEWEST = 50
-_FOLDS = 5
+_FOLDS = AGREEING
 # More rows than these would not make the choice surer.
 MOST_HELD = 10_000
 # Standard errors behind the best after which a candidate is given up.
@@ -76,13 +78,20 @@ class Task:
             return None
         return rows.target[rows.index].cpu().numpy()
 
+    @cached_property
+    def lengths(self) -> list[float]:
+        """Of scaled coordinates, at the start."""
+        parameters = list(self.net.trainable_parameters().values())
+        self.net.eval()
+        return scales(self.net, self.criterion, self.training, parameters, self.options.seed or 0)
+
     def run(self, candidate: Candidate, epochs: int | None = None) -> Run:
         """Train from the start; the parameters stay where they end."""
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):
                 parameter.copy_(value)
-        optimizer = candidate.optimizer(parameters)
+        optimizer = candidate.optimizer(parameters, self.lengths if candidate.full else ())
         epochs = candidate.epochs if epochs is None else epochs
         trainer = Run(
             candidate,
@@ -184,7 +193,9 @@ def tune(
         folds.append(_try_all(task, _scaled(candidates, len(task.training)), racing))
         epochs = [c.epochs for c in candidates]
         losses = np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
-        choice = choose(np.concatenate([fold.start for fold in folds]), losses, seed)
+        starts = [fold.start for fold in folds]
+        split = np.repeat(np.arange(len(folds)), [len(rows) for rows in starts])
+        choice = choose(np.concatenate(starts), losses, seed, split)
         if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
             break
     tried = _summary(candidates, folds)
@@ -235,7 +246,7 @@ def _why_not(choice: Choice) -> str:
 
 def _scaled(candidates: list[Candidate], count: int) -> list[Candidate]:
     """The same candidates for another number of rows."""
-    return [replace(c, batch_size=count) if c.kind == "lbfgs" else c for c in candidates]
+    return [replace(c, batch_size=count) if c.full else c for c in candidates]
 
 
 def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:

@@ -70,7 +70,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     patience : int, default=10
         Epochs without progress after which training stops; None: never. The recipe has its own.
     train, freeze : list of str, optional
-        Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`.
+        Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`. By default
+        all steps train but those in front of a step that has no module, see ``frozen_``.
     callbacks : list of skorch callbacks, optional
         They see the loop as a `skorch.NeuralNet`.
     trees : {"leaves", "soft", "straight-through"}, default="leaves"
@@ -91,6 +92,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         The trained pipeline.
     improved_ : bool
         Whether training beat the fitted pipeline; if not, ``estimator_`` is as it was fitted.
+    frozen_ : list of str
+        Steps left as fitted because a step that has no module stands after them (an estimator of
+        nearest neighbors, say); it runs in its own library, and the other steps train.
     history_ : skorch.history.History
         Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
         candidate on the first split; None where there were too few rows to try any.
@@ -182,6 +186,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        self.frozen_: list[str] = []
         settings = (self.optim, self.lr, self.epochs)
         if self.recipe is None or any(setting is not None for setting in settings):
             self._fit_once(X, y, weight, options)
@@ -248,7 +253,15 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     def _translated(self, fitted: Any) -> Any:
         from ..translate import to_torch
 
-        return to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+        try:
+            return to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+        except UntranslatableError as error:
+            if not error.freeze or self.train is not None:
+                raise
+            # What cannot become a module runs in its own library; nothing before it trains then.
+            self.frozen_ = error.freeze
+        freeze = [*(self.freeze or []), *self.frozen_]
+        return to_torch(fitted, freeze=freeze, trees=self.trees)
 
     def _options(self, seed: int) -> Any:
         from ..translate import check_arguments
