@@ -17,6 +17,7 @@ from ..errors import ArgumentError, DivergedError
 from ._candidates import ENOUGH, Candidate, Run, portfolio
 from ._choice import WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
+from ._crossfit import cross_fitted
 from ._data import gather
 from ._loader import Loader, Rows
 from ._report import Report, Tried
@@ -56,6 +57,7 @@ class Task:
         function, objective = make_criterion(options.loss, net.objective, net.head)
         X, y, weight = train
         data = gather(net, X, y, weight, valid, None)
+        data = cross_fitted(net, data, X, y, weight, options.seed)
         generator = np.random.default_rng(options.seed)
         parts = prepare(net, data, objective, function, valid, generator)
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
