@@ -187,6 +187,23 @@ class TreeEnsemble(SoftTrees):
         else:
             self._optional("base", None if base is None else base.clone())
 
+    @property
+    def rescalable(self) -> tuple[bool, bool]:
+        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        shifts = isinstance(self.base, nn.Parameter)
+        plain = isinstance(self.leaf_values, nn.Parameter)
+        return plain and (self.base is None or shifts), shifts
+
+    @torch.no_grad()
+    def rescale_(self, scale: float, shift: Tensor) -> None:
+        """Make ``scale * output + shift`` of the output; ``shift`` is () or (outputs,)."""
+        if scale != 1:
+            for values in (self.leaf_values, self.linear_constant, self.linear_weight):
+                if values is not None:
+                    values.mul_(scale)
+        if self.base is not None:
+            self.base.mul_(scale).add_(shift)
+
     # -- the forward pass ----------------------------------------------------------------------
 
     def forward(self, x: Block | Routed) -> Tensor:
