@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.ensemble import (
+    GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.metrics import log_loss
@@ -190,6 +193,9 @@ def score_of(estimator: Any, X: Any) -> np.ndarray:
         ("two", HistGradientBoostingClassifier(max_iter=5)),
         ("three", HistGradientBoostingClassifier(max_iter=5)),
         ("value", HistGradientBoostingRegressor(max_iter=5)),
+        ("value", GradientBoostingRegressor(n_estimators=4)),
+        ("three", GradientBoostingClassifier(n_estimators=4)),
+        ("value", RandomForestRegressor(n_estimators=4)),
     ],
 )
 def test_what_is_written_back_gives_the_scaled_and_shifted_score(kind, estimator):
@@ -205,6 +211,23 @@ def test_what_is_written_back_gives_the_scaled_and_shifted_score(kind, estimator
     assert np.array_equal(score_of(fitted, X), before)
 
 
+@pytest.mark.parametrize("kind", ["value", "three"])
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_boosters_of_other_libraries(library, kind):
+    package, (X, y) = pytest.importorskip(library), table(kind)
+    name = {"lightgbm": "LGBM", "xgboost": "XGB"}[library]
+    name += "Regressor" if kind == "value" else "Classifier"
+    quiet = {"verbose": -1} if library == "lightgbm" else {}
+    fitted = getattr(package, name)(n_estimators=4, n_jobs=1, **quiet).fit(X, y)
+    net = pg.to_torch(fitted)
+    before = net(X).detach()
+    shift = torch.tensor([0.1, 0.0, -0.3] if kind == "three" else -0.25)
+    assert apply(net, Recalibration(0.6, shift))
+    wanted = 0.6 * before + shift
+    assert torch.allclose(net(X), wanted, rtol=1e-5)
+    assert torch.allclose(pg.to_torch(pg.from_torch(net))(X), wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_numbers_that_cannot_hold_it_stay():
     X, y = table("two")
     flat = pg.to_torch(LogisticRegression(fit_intercept=False).fit(X, y))
@@ -213,7 +236,7 @@ def test_numbers_that_cannot_hold_it_stay():
     assert np.array_equal(flat.decision_function(X), before)
     assert apply(flat, Recalibration(2.0, torch.tensor(0.0)))
     assert np.allclose(flat.decision_function(X), 2 * before)
-    trees = pg.to_torch(GradientBoostingRegressor(n_estimators=3).fit(X, y))
+    trees = pg.to_torch(RandomForestClassifier(n_estimators=3).fit(X, y))
     assert not apply(trees, Recalibration(0.5, torch.tensor(0.0)))
 
 
