@@ -28,7 +28,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import pipegrad as pg
 from pipegrad.columns import Encoded
-from pipegrad.finetune import _crossfit, _recipe
+from pipegrad.finetune import _crossfit
 from pipegrad.finetune._crossfit import cross_fitted
 from pipegrad.finetune._data import gather
 
@@ -224,6 +224,17 @@ def test_stacks_in_stacks_and_in_votes(voting):
     assert ("+vote/stack/tree" in offsets(encoded)) == (voting == "soft")
 
 
+def test_stacks_in_a_vote_know_classes_as_the_vote_does():
+    X, y = rows(classes=2)
+    inner = StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))])
+    vote = VotingClassifier([("stack", inner)], voting="soft").fit(X, y)
+    net = pg.to_torch(vote)
+    codes = vote.le_.transform(y)
+    stack = vote.estimators_[0]
+    wanted = stack.final_estimator_.predict_proba(layer(stack, X, codes))
+    assert np.allclose(net(honest(net, X, y)).detach(), wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_what_was_not_fitted_on_the_rows_is_left_alone():
     X, y = rows(classes=2)
     trees = [("tree", DecisionTreeClassifier(random_state=0).fit(X, y))]
@@ -272,20 +283,31 @@ def test_codes_of_noise_are_not_trusted():
     assert loss_on_fresh(leaky, categories) > before + 0.3
 
 
-@pytest.mark.parametrize("lr", [None, 0.1])
-def test_fine_tuner_gains_where_leaks_would_have_stopped_it(lr, monkeypatch):
+def test_the_recipe_gains_from_a_stack():
     X, y = rows(400, classes=2)
-    stiff = LogisticRegression(C=1e-3)
-    pipe = StackingClassifier(classifiers(), stiff)
-    tuner = pg.FineTuner(pipe, lr=lr, random_state=0)
+    pipe = StackingClassifier(classifiers(), LogisticRegression(C=1e-3))
     before = loss_on_fresh(clone(pipe).fit(X, y), rows, classes=2)
-    tuner.fit(X, y)
+    tuner = pg.FineTuner(pipe, random_state=0).fit(X, y)
     assert tuner.improved_
     assert loss_on_fresh(tuner, rows, classes=2) < before - 0.02
-    for module in (_recipe, _crossfit):
-        monkeypatch.setattr(module, "cross_fitted", lambda net, data, *rest: data)
-    gain = tuner.report_.gain
-    assert tuner.fit(X, y).report_.gain < 0.5 * gain
+
+
+@pytest.mark.parametrize("name", ["neighbour", "codes"])
+def test_fine_tuner_goes_on_where_leaks_lead_it_astray(name, monkeypatch):
+    stiff = LogisticRegression(C=1e-3)
+    if name == "codes":
+        (X, y), pipe, freeze = categories(400), encoding(stiff), ["codes"]
+    else:
+        (X, y), pipe, freeze = rows(400, classes=2), StackingClassifier(classifiers(), stiff), None
+    tuner = pg.FineTuner(pipe, lr=0.1, epochs=30, freeze=freeze, patience=None, random_state=0)
+    weight = np.ones(len(y)) if name == "codes" else None
+    assert tuner.fit(X, y, weight).improved_
+    fair = tuner.history_[:, "valid_loss"]
+    monkeypatch.setattr(_crossfit, "cross_fitted", lambda net, data, *rest: data)
+    leaky = tuner.fit(X, y, weight).history_[:, "valid_loss"]
+    assert fair[0] == pytest.approx(leaky[0], rel=1e-3)  # Encoders draw their splits.
+    assert fair[-1] < fair[0]
+    assert leaky[-1] > fair[-1] + 0.1
 
 
 # -- around it ----------------------------------------------------------------------------------
@@ -309,6 +331,25 @@ def test_predictions_and_what_is_written_back_know_no_offsets():
     net.fit(X, y, epochs=3, lr=0.05, validation=None)
     assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
     assert np.allclose(pg.from_torch(net).predict_proba(X), net.predict_proba(X), atol=1e-12)
+
+
+def test_training_starts_from_the_loss_of_out_of_fold_features():
+    X, y = rows(classes=2)
+    members = [("tree", DecisionTreeClassifier(random_state=0)), *classifiers()]
+    stack = StackingClassifier(members).fit(X, y)
+    codes = stack._label_encoder.transform(y)
+    wanted = log_loss(codes, stack.final_estimator_.predict_proba(layer(stack, X, codes)))
+    net = pg.to_torch(stack).fit(X, y, epochs=1, validation=None)
+    assert net.history[0, "train_loss"] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_members_share_the_splits_that_are_drawn():
+    X, y = rows(classes=2)
+    line = LogisticRegression()
+    twins = [("one", line), ("two", line)]
+    stack = StackingClassifier(twins, cv=KFold(3, shuffle=True)).fit(X, y)
+    blocks = honest(pg.to_torch(stack), X, y).blocks
+    assert torch.equal(blocks["+one"], blocks["+two"])
 
 
 def test_rows_named_for_validation_are_taken_as_they_are():

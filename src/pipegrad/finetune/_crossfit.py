@@ -70,7 +70,7 @@ def cross_fitted(
     X, y, weight : array and the like
         The rows of the first block, as the user gave them.
     seed : int, optional
-        Of splits and copies that draw.
+        Of copies that draw.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def cross_fitted(
     """
     if y is None or net.head is None or net.head.task == "clustering":
         return data
-    walk = CrossFit(net, np.asarray(y), weight, seed)
+    walk = CrossFit(net, np.asarray(y), weight)
     if not walk.copies:
         return data
     try:
@@ -107,15 +107,12 @@ class CrossFit(HostPart):
         Targets of the user's own kind.
     weight : array of shape (n,), optional
         Weight of each row.
-    seed : int, optional
-        Of splits that are drawn.
     """
 
-    def __init__(self, net: PipelineModule, y: NDArray[Any], weight: Any, seed: int | None) -> None:
+    def __init__(self, net: PipelineModule, y: NDArray[Any], weight: Any) -> None:
         super().__init__(net.graph)
         self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
-        self.draw = int(np.random.default_rng(seed).integers(_WIDEST_SEED))
         self.random = net.init == "random"
         self.offsets: dict[str, NDArray[Any]] = {}
         self.copies: dict[str, Copy] = {}
@@ -185,9 +182,8 @@ class CrossFit(HostPart):
         y = _codes(stack, y)
         # Weights are for the predictor at the end, as in FineTuner.
         weight = self.weight if composite.value == self.graph.output else None
+        # One that draws has got its state from the source, so that members share the splits.
         cv = deepcopy(check_cv(stack.cv, y=y, classifier=is_classifier(stack)))
-        if getattr(cv, "random_state", 0) is None:
-            cv.random_state = self.draw  # Each member gets the same splits.
         for name, member, method in zip(
             layer.inputs, stack.estimators_, stack.stack_method_, strict=False
         ):
