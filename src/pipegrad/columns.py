@@ -25,7 +25,8 @@ class Encoded:
     ----------
     blocks : mapping of str to Tensor, SparseRows or Routed
         Blocks by the name of the door through which they enter; all have the same rows. One named
-        ``">step"`` stands for the whole input of that step.
+        ``">step"`` stands for the whole input of that step; one named ``"+step"`` is added to what
+        the step gives.
     """
 
     def __init__(self, blocks: Mapping[str, Block | Routed]) -> None:

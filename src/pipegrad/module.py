@@ -135,16 +135,19 @@ class PipelineModule(nn.Module):
                 continue
             given = blocks.get(f">{step.name}")
             if given is not None:
-                values[step.name] = self.steps[key](given)
-                continue
-            inputs = [
-                values[name] if door is None else blocks[door]
-                for name, door in zip(step.inputs, doors, strict=True)
-            ]
-            if check:
-                between = zip(inputs, doors, strict=True)
-                _check_finite(step, [value for value, door in between if door is None])
+                inputs = [given]
+            else:
+                inputs = [
+                    values[name] if door is None else blocks[door]
+                    for name, door in zip(step.inputs, doors, strict=True)
+                ]
+                if check:
+                    between = zip(inputs, doors, strict=True)
+                    _check_finite(step, [value for value, door in between if door is None])
             values[step.name] = self.steps[key](*inputs)
+            offset = blocks.get(f"+{step.name}")
+            if offset is not None:
+                values[step.name] = values[step.name] + offset
         return values
 
     def _neural(self) -> list[Step]:

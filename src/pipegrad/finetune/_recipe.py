@@ -18,9 +18,11 @@ from ..errors import ArgumentError, DivergedError
 from ._candidates import ENOUGH, Candidate, Run, portfolio
 from ._choice import AGREEING, WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
+from ._crossfit import cross_fitted
 from ._curvature import scales
 from ._data import gather
 from ._loader import Loader, Rows
+from ._recalibrate import recalibrate
 from ._report import Report, Tried
 from ._trees import softened
 from .training import Options, callbacks_of, prepare, run
@@ -58,6 +60,7 @@ class Task:
         function, objective = make_criterion(options.loss, net.objective, net.head)
         X, y, weight = train
         data = gather(net, X, y, weight, valid, None)
+        data = cross_fitted(net, data, X, y, weight, options.seed)
         generator = np.random.default_rng(options.seed)
         parts = prepare(net, data, objective, function, valid, generator)
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
@@ -199,11 +202,11 @@ def tune(
         if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
             break
     tried = _summary(candidates, folds)
-    estimator, why = None, _why_not(choice)
+    estimator, why, again = None, _why_not(choice), ""
     if choice.clear and choice.best is not None:
         number, checkpoint = choice.best
         done = [fold.runs[number] for fold in folds]
-        estimator = _train_whole(
+        estimator, again = _train_whole(
             whole, translate, write_back, pick(rows), candidates[number], checkpoint, done, options
         )
         why = "" if estimator is not None else _UNSTABLE
@@ -220,6 +223,7 @@ def tune(
         splits=len(folds),
         tried=tried,
         seconds=time.perf_counter() - began,
+        recalibrated=again,
     )
     history = None if shown is None else shown.history
     kept = whole if estimator is None else estimator
@@ -320,21 +324,25 @@ def _train_whole(
     checkpoint: int,
     runs: list[Run | None],
     options: Options,
-) -> Any:
-    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray."""
+) -> tuple[Any, str]:
+    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray.
+
+    And how its scores were recalibrated.
+    """
     net = translate(whole)
     task = Task.of(net, part, None, options)
     (candidate,) = _scaled([candidate], len(task.training))
     try:
         trained = task.run(candidate, checkpoint + 1)
     except DivergedError:
-        return None
+        return None, ""
     expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     # The training loss is all that there is to compare now.
     astray = expected > 0 and _drop(trained, checkpoint) < 0.5 * expected
     if trained.diverged_ or astray:
-        return None
-    return write_back(net)
+        return None, ""
+    again = recalibrate(net, runs, checkpoint, options.loss, options.seed or 0)
+    return write_back(net), again
 
 
 def _drop(trained: Run | None, checkpoint: int) -> float:

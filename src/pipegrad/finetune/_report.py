@@ -60,6 +60,8 @@ class Report:
         The candidates.
     seconds : float
         Time for everything.
+    recalibrated : str
+        How scores were scaled and shifted at the end; empty if they were not.
     """
 
     chosen: str | None
@@ -72,6 +74,7 @@ class Report:
     splits: int = 0
     tried: tuple[Tried, ...] = ()
     seconds: float = 0.0
+    recalibrated: str = ""
 
     @property
     def after(self) -> float:
@@ -87,6 +90,8 @@ class Report:
         lines = [f"Chosen: {self.chosen or 'the pipeline as it was fitted'}"]
         if self.why:
             lines.append(f"Why: {self.why}.")
+        if self.recalibrated:
+            lines.append(f"Recalibrated: {self.recalibrated}.")
         if self.tried:
             lines += ["", *self._evidence(), "", *self._table()]
         return "\n".join([*lines, "", f"{self.seconds:.1f} seconds"])

@@ -46,6 +46,7 @@ class Options:
     callbacks: Sequence[Any] | None = None
     verbose: int = 0
     anchor: float = 0.0
+    cross_fit: bool = True
 
     def check(self) -> None:
         """Refuse wrong values before any work is done."""
@@ -60,6 +61,8 @@ class Options:
             raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
         if not (_is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
+        if not isinstance(self.cross_fit, bool):
+            raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
         try_optim(self.optim, self.lr)
 
 
@@ -81,6 +84,7 @@ def fit(
     callbacks: Sequence[Any] | None = None,
     verbose: int = 0,
     cache: Any = None,
+    cross_fit: bool = True,
 ) -> PipelineModule:
     """Train everything that is trainable, and keep what did best on the rows that validate.
 
@@ -129,6 +133,11 @@ def fit(
         1 shows epoch, losses and the time left.
     cache : str or path, optional
         A folder that keeps the output of the host part.
+    cross_fit : bool
+        Whether steps that cross-fit when they are fitted (the first layer of a stack, a
+        `TargetEncoder`) say of the rows of ``X`` what copies say that never saw them, which costs
+        their fits again. False if the pipeline never saw these rows; rows of your own that
+        validate are always taken to be such.
 
     Returns
     -------
@@ -156,7 +165,7 @@ def fit(
     True
     """
     options = Options(
-        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor
+        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor, cross_fit
     )
     train(net, X, y, options, sample_weight=sample_weight, validation=validation, cache=cache)
     return net
@@ -185,6 +194,10 @@ def train(
     optimizer = make_optimizer(options.optim, parameters, options.lr)
     function, objective = make_criterion(options.loss, net.objective, net.head)
     data = gather(net, X, y, sample_weight, validation, cache)
+    if options.cross_fit:
+        from ._crossfit import cross_fitted  # loads much of scikit-learn
+
+        data = cross_fitted(net, data, X, y, sample_weight, options.seed)
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN)

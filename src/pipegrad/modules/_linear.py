@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from ._base import Module, parameter
@@ -67,6 +68,23 @@ class Linear(Module):
     def effective_weight(self) -> Tensor:
         """The weight that multiplies ``x``, shape (features, outputs)."""
         return self.weight.clamp(min=0) if self.nonnegative else self.weight
+
+    @property
+    def rescalable(self) -> tuple[bool, bool]:
+        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        return self.offset is None or self.bias is not None, self.bias is not None
+
+    @torch.no_grad()
+    def rescale_(self, scale: float, shift: Tensor) -> None:
+        """Make ``scale * output + shift`` of the output; ``scale`` is positive.
+
+        ``shift`` has the shape () or (outputs,).
+        """
+        self.weight.mul_(scale)
+        if self.bias is not None:
+            self.bias.mul_(scale).add_(shift)
+            if self.offset is not None:
+                self.bias.add_((scale - 1) * self.offset)
 
     def reset_parameters(self) -> None:
         """Uniform in ±1/sqrt(features), as in `torch.nn.Linear`; the shift goes to zero."""

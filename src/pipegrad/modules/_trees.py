@@ -187,6 +187,45 @@ class TreeEnsemble(SoftTrees):
         else:
             self._optional("base", None if base is None else base.clone())
 
+    @property
+    def rescalable(self) -> tuple[bool, bool]:
+        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        plain = isinstance(self.leaf_values, nn.Parameter)
+        return plain, plain
+
+    @torch.no_grad()
+    def rescale_(self, scale: float, shift: Tensor) -> None:
+        """Make ``scale * output + shift`` of the output; ``shift`` is () or (outputs,)."""
+        for values in (self.leaf_values, self.linear_constant, self.linear_weight):
+            if values is not None:
+                values.mul_(scale)
+        if isinstance(self.base, nn.Parameter):
+            self.base.mul_(scale).add_(shift)
+            return
+        missing = shift if self.base is None else shift + (scale - 1) * self.base
+        added = self._added(missing.expand(self.outputs))
+        self.leaf_values += added
+        if self.linear_constant is not None:
+            self.linear_constant += added[:, 0]
+
+    def _added(self, shift: Tensor) -> Tensor:
+        """What leaves add for a shift: those of the first tree of each output, or all of a mean."""
+        tree = self._leaf_tree
+        if self.tree_output is None:
+            output = torch.zeros_like(self.roots)
+            table = shift.expand(len(tree), -1)
+        else:
+            output = self.tree_output
+            table = shift[output[tree]][:, None]
+        if self.average:
+            return table
+        number = torch.arange(len(output), device=output.device)
+        start = torch.full_like(shift, len(output), dtype=torch.int64)
+        start = start.scatter_reduce(0, output, number, "amin")
+        first = torch.isin(number, start).to(shift)
+        factor = first if self.tree_weights is None else first / self.tree_weights
+        return table * factor[tree][:, None]
+
     # -- the forward pass ----------------------------------------------------------------------
 
     def forward(self, x: Block | Routed) -> Tensor:
