@@ -206,7 +206,7 @@ class Copies:
                 if not batched:
                     raise
                 self.batched = False
-                told = (str(error).splitlines() or [""])[0]
+                told = str(error).split("\n")[0].split(". ")[0]
                 raise NotBatchable(f"{type(error).__name__}: {told}") from error
             finally:
                 self.put(now)
