@@ -90,10 +90,7 @@ class Copies:
     def gradient(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses (candidates,) and gradients (candidates, numbers) of a batch."""
         if self.batched:
-            try:
-                return self._gradient_together(values, batch)
-            except torch.linalg.LinAlgError:
-                pass  # One candidate went astray; it shall not take the others with it.
+            return self._gradient_together(values, batch)
         found = [self._gradient_alone(row, batch) for row in values]
         return torch.stack([loss for loss, _ in found]), torch.stack([g for _, g in found])
 
@@ -110,11 +107,8 @@ class Copies:
 
     def _gradient_alone(self, row: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         self.put(row)
-        try:
-            loss = self.criterion(self.net(batch[0]), batch[1], batch.weight)
-            found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        except torch.linalg.LinAlgError:
-            return row.new_tensor(math.nan), torch.full_like(row, math.nan)
+        loss = self.criterion(self.net(batch[0]), batch[1], batch.weight)
+        found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         parts = [
             torch.zeros_like(p) if g is None else g
             for p, g in zip(self.parameters, found, strict=True)
@@ -126,10 +120,7 @@ class Copies:
     def terms(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weighted losses (candidates, rows) and scores (candidates, rows, ...) of a batch."""
         if self.batched:
-            try:
-                return self._terms_together(values, batch)
-            except torch.linalg.LinAlgError:
-                pass
+            return self._terms_together(values, batch)
         found = []
         for row in values:
             self.put(row)
