@@ -1,6 +1,8 @@
 """Fine-tuning: losses, the training loop, and the estimator that does it all."""
 
+from ._configuration import Configuration
+from ._race import Race, Raced, race
 from ._report import Report, Tried
 from .training import fit
 
-__all__ = ["Report", "Tried", "fit"]
+__all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "race"]

@@ -80,6 +80,22 @@ def try_optim(optim: Any, lr: float | None = None) -> None:
         )
 
 
+def check_steady(optim: Any) -> None:
+    """Refuse what has no rate to search for."""
+    if optim not in _STEADY:
+        known = ", ".join(kind.__name__ for kind in _STEADY)
+        raise ArgumentError(
+            f"lr='auto' with optim={_name(optim)}: rates are searched for {known} alone, given as "
+            "a bare class.\nHint: lr=1e-3, or optim=torch.optim.Adam."
+        )
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Another rate, relative to sizes, for an optimizer that was made without one."""
+    for group in optimizer.param_groups:
+        group["lr"] *= rate / LEARNING_RATE
+
+
 def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
     if not isinstance(optim, type):
         return optim(parameters) if lr is None else optim(parameters, lr=lr)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
 from ._data import Data, Validation, aligned, gather, ones
-from ._optim import Optim, make_optimizer, try_optim
+from ._optim import Optim, check_steady, make_optimizer, set_rate, try_optim
 from ._trees import Hardened, measure_spreads, routed, softened
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Options:
     loss: LossLike | None = None
     epochs: int = 100
     batch_size: int | Literal["auto"] = "auto"
-    lr: float | None = None
+    lr: float | Literal["auto"] | None = None
     patience: int | None = 10
     seed: int | None = 0
     callbacks: Sequence[Any] | None = None
@@ -55,15 +55,22 @@ class Options:
             _whole("batch_size", self.batch_size, "'auto'")
         if self.patience is not None:
             _whole("patience", self.patience, "None")
-        if self.lr is not None and not (_is_number(self.lr) and self.lr > 0):
-            raise ArgumentError(f"lr={self.lr!r}; it is a positive number or None.")
+        if isinstance(self.lr, str) and self.lr == "auto":
+            check_steady(self.optim)
+        elif self.lr is not None and not (_is_number(self.lr) and self.lr > 0):
+            raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
             raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
         if not (_is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
         if not isinstance(self.cross_fit, bool):
             raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
-        try_optim(self.optim, self.lr)
+        try_optim(self.optim, self.rate)
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate, as far as it is known before a search."""
+        return None if isinstance(self.lr, str) else self.lr
 
 
 def fit(
@@ -75,7 +82,7 @@ def fit(
     loss: LossLike | None = None,
     epochs: int = 100,
     batch_size: int | Literal["auto"] = "auto",
-    lr: float | None = None,
+    lr: float | Literal["auto"] | None = None,
     anchor: float = 0.0,
     sample_weight: ArrayLike | None = None,
     validation: Validation = 0.2,
@@ -112,8 +119,11 @@ def fit(
     batch_size : int or "auto"
         Rows of a step; "auto" takes all rows for L-BFGS, else up to 256, or 1,024 of more than
         30,000 rows.
-    lr : float, optional
-        Learning rate, given to ``optim`` as ``lr=``: the same for all parameters.
+    lr : float or "auto", optional
+        Learning rate, given to ``optim`` as ``lr=``: the same for all parameters. "auto", for Adam
+        and its kin: rates from 1e-4 to 0.3 of each parameter's own size train for some 200 steps,
+        all at once, and the smallest that does as well as the best is taken; it is found in
+        ``net.history[0]["lr"]``.
     anchor : float
         Strength of a pull towards the parameters as they were fitted (L2-SP): training adds half
         of it times the sum of squared changes, each in units of its parameter's own size. It is
@@ -191,7 +201,7 @@ def train(
     parameters = list(net.trainable_parameters().values())
     if not parameters:
         raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
-    optimizer = make_optimizer(options.optim, parameters, options.lr)
+    optimizer = make_optimizer(options.optim, parameters, options.rate)
     function, objective = make_criterion(options.loss, net.objective, net.head)
     data = gather(net, X, y, sample_weight, validation, cache)
     if options.cross_fit:
@@ -202,11 +212,28 @@ def train(
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN)
     fitted = _numbers(parameters) if softened(net) else {}
+    rate = _search_rate(net, trainer, options, optimizer)
     run(trainer, net, options, optimizer)
+    if rate is not None:
+        trainer.history[0]["lr"] = rate
     if trainer.improved_ and fitted:
         _refit(net, trainer, options, fitted)
     _tell(trainer)
     return trainer
+
+
+def _search_rate(
+    net: PipelineModule, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
+) -> float | None:
+    """With ``lr="auto"``: find a rate, and give it to the optimizer."""
+    if options.lr != "auto":
+        return None
+    from ._rate import find_rate
+
+    with _own_randomness(options.seed, optimizer):
+        rate = find_rate(net, trainer, options)
+    set_rate(optimizer, rate)
+    return rate
 
 
 def _numbers(parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
@@ -226,7 +253,9 @@ def _refit(
     hardened = Hardened(net, trainer.train, fitted)
     try:
         parameters = list(net.trainable_parameters().values())
-        optimizer = make_optimizer(options.optim, parameters, options.lr)
+        optimizer = make_optimizer(options.optim, parameters, options.rate)
+        if options.lr == "auto":
+            set_rate(optimizer, trainer.history[0]["lr"])
         training = trainer.train.over(routed(net, trainer.train.encoded))
         valid = trainer.valid
         if valid is not None:

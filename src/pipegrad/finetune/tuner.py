@@ -59,8 +59,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Largest number of passes over the rows that train; 100 without a recipe.
     batch_size : int or "auto", default="auto"
         Rows of a step.
-    lr : float, optional
-        Learning rate, given to ``optim``: the same for all parameters.
+    lr : float or "auto", optional
+        Learning rate, given to ``optim``: the same for all parameters. "auto" searches for one, see
+        `pipegrad.finetune.fit`; ``history_[0]["lr"]`` tells which.
     anchor : float, optional
         Strength of a pull towards the fitted parameters; see `pipegrad.finetune.fit`. Default:
         the recipe tries one on few rows, and without a recipe there is none.
@@ -133,7 +134,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         loss: LossLike | None = None,
         epochs: int | None = None,
         batch_size: int | Literal["auto"] = "auto",
-        lr: float | None = None,
+        lr: float | Literal["auto"] | None = None,
         anchor: float | None = None,
         validation_fraction: float = 0.2,
         patience: int | None = 10,

@@ -17,9 +17,17 @@ def set_missing_aside(x: Tensor) -> tuple[Tensor | None, Tensor]:
     missing = torch.isnan(x)
     # Without NaN there is nothing to fill, which saves two passes. A traced graph has to serve
     # all data, and asking an accelerator would make it wait.
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not missing.any():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not _any(missing):
         return None, x
     return missing, x.masked_fill(missing, 0.0)
+
+
+def _any(flags: Tensor) -> bool:
+    """Whether any is set; true where `torch.func.vmap` cannot tell."""
+    try:
+        return bool(flags.any())
+    except RuntimeError:
+        return True
 
 
 def put_missing_back(missing: Tensor | None, out: Tensor) -> Tensor:
