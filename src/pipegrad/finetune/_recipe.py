@@ -18,7 +18,9 @@ from ._candidates import ENOUGH, Candidate, Run, portfolio
 from ._choice import WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
 from ._data import gather
+from ._evidence import Clock, MovedStep, curves, moved_steps
 from ._loader import Loader, Rows
+from ._reliability import calibrations
 from ._report import Report, Tried
 from ._trees import softened
 from .training import Options, callbacks_of, prepare, run
@@ -164,12 +166,13 @@ def tune(
     options : Options
         With the loss, batch size, seed, anchor, callbacks.
     """
-    began = time.perf_counter()
+    clock = Clock()
+    fit = clock.timed("fitting", fit)
     whole = fit(pick(rows))
     if len(rows) < _FEWEST:
         translate(whole)  # Complains about what could not be trained.
         why = f"{len(rows)} rows are too few to tell an improvement from chance"
-        report = Report(None, why, seconds=time.perf_counter() - began)
+        report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return Outcome(whole, False, None, report)
     folds: list[Fold] = []
     candidates: list[Candidate] = []
@@ -188,14 +191,19 @@ def tune(
         if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
             break
     tried = _summary(candidates, folds)
-    estimator, why = None, _why_not(choice)
+    estimator, why, steps = None, _why_not(choice), ()
     if choice.clear and choice.best is not None:
         number, checkpoint = choice.best
         done = [fold.runs[number] for fold in folds]
-        estimator = _train_whole(
+        train_whole = clock.timed("training", _train_whole)
+        estimator, steps = train_whole(
             whole, translate, write_back, pick(rows), candidates[number], checkpoint, done, options
         )
         why = "" if estimator is not None else _UNSTABLE
+    checkpoints = [t.epochs for t in tried]
+    if choice.best is not None:
+        checkpoints[choice.best[0]] = choice.best[1] + 1
+    kept_best = None if estimator is None else choice.best
     best = 0 if choice.best is None else choice.best[0]
     shown = next((f.runs[best] for f in folds if f.runs[best] is not None), None)
     report = Report(
@@ -208,7 +216,12 @@ def tune(
         rows=losses.shape[2],
         splits=len(folds),
         tried=tried,
-        seconds=time.perf_counter() - began,
+        seconds=clock.seconds,
+        loss=task.criterion.name,
+        steps=steps,
+        curves=curves(folds, [c.name for c in candidates], checkpoints),
+        calibration=calibrations(folds, kept_best, task.net.head, task.criterion.name),
+        times=clock.times(),
     )
     history = None if shown is None else shown.history
     kept = whole if estimator is None else estimator
@@ -309,21 +322,24 @@ def _train_whole(
     checkpoint: int,
     runs: list[Run | None],
     options: Options,
-) -> Any:
-    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray."""
+) -> tuple[Any, tuple[MovedStep, ...]]:
+    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray.
+
+    With how far each step moved.
+    """
     net = translate(whole)
     task = Task.of(net, part, None, options)
     (candidate,) = _scaled([candidate], len(task.training))
     try:
         trained = task.run(candidate, checkpoint + 1)
     except DivergedError:
-        return None
+        return None, ()
     expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     # The training loss is all that there is to compare now.
     astray = expected > 0 and _drop(trained, checkpoint) < 0.5 * expected
     if trained.diverged_ or astray:
-        return None
-    return write_back(net)
+        return None, ()
+    return write_back(net), moved_steps(net)
 
 
 def _drop(trained: Run | None, checkpoint: int) -> float:
