@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from .words import (
@@ -19,6 +20,8 @@ from .words import (
 
 if TYPE_CHECKING:
     from ..finetune._report import Report
+
+_WIDTH = 96
 
 
 def text(report: Report) -> str:
@@ -42,7 +45,7 @@ def _summary(report: Report) -> list[str]:
     if report.chosen:
         losses += f" before, {report.after:.5g} after"
     lines.append(f"Validation loss: {losses} ({rows_and_splits(report)}).")
-    return [*lines, *filter(None, [gain_told(report)])]
+    return [*lines, *wrap(gain_told(report), _WIDTH)]
 
 
 def _moved(report: Report) -> list[str]:

@@ -29,17 +29,17 @@ def rows_and_splits(report: Report) -> str:
 
 def gain_told(report: Report) -> str:
     """The gain with its interval, as a sentence."""
-    what = "Gain:" if report.chosen else "Training would have gained"
     if not report.chosen and not report.error > 0:
         return ""
+    what = f"Gain{'' if report.chosen else ' of what did best'}: {report.gain:.3g}"
     if math.isnan(report.error):
-        return f"{what} {report.gain:.3g} on the rows that chose the epoch, so it flatters."
+        return f"{what} on the rows that chose the epoch, so it flatters."
     low, high = report.interval
-    ending = f"{report.wanted:g} standard errors were asked for."
-    if report.error > 0:
-        there = report.gain / report.error
-        ending = f"{there:.1f} standard errors, where {report.wanted:g} were asked for."
-    return f"{what} {report.gain:.3g}, 95% interval {low:.3g} to {high:.3g}; {ending}"
+    asked = f"{report.wanted:g} standard errors were asked for"
+    if report.error > 0 and report.gain > 0:
+        there = f"{report.gain / report.error:.1f} standard errors"
+        asked = f"{there}, where {report.wanted:g} were asked for"
+    return f"{what}, 95% interval {low:.3g} to {high:.3g}; {asked}."
 
 
 def figures(calibration: Calibration) -> list[tuple[str, float, float]]:
