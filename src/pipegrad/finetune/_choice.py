@@ -17,6 +17,7 @@ _REPEATS = 8
 _FLOOR = 1e-12
 # So many splits that agree are evidence by themselves: chance does that once in 32 times.
 AGREEING = 5
+_WANTED_THEN = 1.5
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,16 @@ class Choice:
         """Whether the gain is more than noise, and worth a change."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        # Where a few rows make most of the loss, the error is about them; splits that all agree
-        # say what it cannot.
-        wanted = 1.5 if self.agreed else self.wanted
-        return bool(self.gain > max(wanted * self.error, WORTH * abs(self.before), _FLOOR))
+        return bool(self.gain > max(self.asked * self.error, WORTH * abs(self.before), _FLOOR))
+
+    @property
+    def asked(self) -> float:
+        """How many standard errors are enough, after all.
+
+        Where a few rows make most of the loss, the error is about them; splits that all agree say
+        what it cannot.
+        """
+        return min(self.wanted, _WANTED_THEN) if self.agreed else self.wanted
 
 
 def evidence(count: int) -> float:

@@ -21,8 +21,10 @@ from ._criterion import Criterion, make_criterion
 from ._crossfit import cross_fitted
 from ._curvature import scales
 from ._data import gather
+from ._evidence import Clock, MovedStep, curves, moved_steps
 from ._loader import Loader, Rows
 from ._recalibrate import recalibrate
+from ._reliability import calibrations
 from ._report import Report, Tried
 from ._trees import softened
 from .training import Options, callbacks_of, prepare, run
@@ -176,12 +178,13 @@ def tune(
     options : Options
         With the loss, batch size, seed, anchor, callbacks.
     """
-    began = time.perf_counter()
+    clock = Clock()
+    fit = clock.timed("fitting", fit)
     whole = fit(pick(rows))
     if len(rows) < _FEWEST:
         translate(whole)  # Complains about what could not be trained.
         why = f"{len(rows)} rows are too few to tell an improvement from chance"
-        report = Report(None, why, seconds=time.perf_counter() - began)
+        report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return Outcome(whole, False, None, report)
     folds: list[Fold] = []
     candidates: list[Candidate] = []
@@ -202,14 +205,19 @@ def tune(
         if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
             break
     tried = _summary(candidates, folds)
-    estimator, why, again = None, _why_not(choice), ""
+    estimator, why, steps, again = None, _why_not(choice), (), ""
     if choice.clear and choice.best is not None:
         number, checkpoint = choice.best
         done = [fold.runs[number] for fold in folds]
-        estimator, again = _train_whole(
+        train_whole = clock.timed("training", _train_whole)
+        estimator, steps, again = train_whole(
             whole, translate, write_back, pick(rows), candidates[number], checkpoint, done, options
         )
         why = "" if estimator is not None else _UNSTABLE
+    checkpoints = [t.epochs for t in tried]
+    if choice.best is not None:
+        checkpoints[choice.best[0]] = choice.best[1] + 1
+    kept_best = None if estimator is None else choice.best
     best = 0 if choice.best is None else choice.best[0]
     shown = next((f.runs[best] for f in folds if f.runs[best] is not None), None)
     report = Report(
@@ -218,11 +226,16 @@ def tune(
         before=choice.before,
         gain=choice.gain,
         error=choice.error,
-        wanted=choice.wanted,
+        wanted=choice.asked,
         rows=losses.shape[2],
         splits=len(folds),
         tried=tried,
-        seconds=time.perf_counter() - began,
+        seconds=clock.seconds,
+        loss=task.criterion.name,
+        steps=steps,
+        curves=curves(folds, [c.name for c in candidates], checkpoints),
+        calibration=calibrations(folds, kept_best, task.net.head, task.criterion.name),
+        times=clock.times(),
         recalibrated=again,
     )
     history = None if shown is None else shown.history
@@ -324,10 +337,10 @@ def _train_whole(
     checkpoint: int,
     runs: list[Run | None],
     options: Options,
-) -> tuple[Any, str]:
+) -> tuple[Any, tuple[MovedStep, ...], str]:
     """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray.
 
-    And how its scores were recalibrated.
+    With how far each step moved, and how the scores were recalibrated.
     """
     net = translate(whole)
     task = Task.of(net, part, None, options)
@@ -335,14 +348,14 @@ def _train_whole(
     try:
         trained = task.run(candidate, checkpoint + 1)
     except DivergedError:
-        return None, ""
+        return None, (), ""
     expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     # The training loss is all that there is to compare now.
     astray = expected > 0 and _drop(trained, checkpoint) < 0.5 * expected
     if trained.diverged_ or astray:
-        return None, ""
+        return None, (), ""
     again = recalibrate(net, runs, checkpoint, options.loss, options.seed or 0)
-    return write_back(net), again
+    return write_back(net), moved_steps(net), again
 
 
 def _drop(trained: Run | None, checkpoint: int) -> float:

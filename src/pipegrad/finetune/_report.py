@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..errors import ArgumentError
+from ._evidence import Curve, MovedStep, Times
+from ._reliability import Calibration
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,9 @@ class Tried:
 
 @dataclass(frozen=True)
 class Report:
-    """What was tried, what was chosen, and why; ``print`` it.
+    """What was tried, what was chosen, and why; ``print`` it, or look at it in a notebook.
+
+    `pipegrad.report` draws parts of it with matplotlib.
 
     Attributes
     ----------
@@ -60,8 +69,39 @@ class Report:
         The candidates.
     seconds : float
         Time for everything.
+    loss : str
+        Name of the loss.
+    steps : tuple of MovedStep
+        How far each trained step of the pipeline that is kept is from where it was fitted, in the
+        order of the pipeline; empty if the pipeline is as it was fitted.
+    curves : tuple of Curve
+        Losses of each candidate by checkpoint, on each split.
+    calibration : Calibration, optional
+        Whether predictions mean what they say, before and after, on rows that nothing was fitted
+        on; each row counts alike. None where predictions claim nothing of the kind: clusters,
+        columns, classes without probabilities.
+    times : Times, optional
+        Where the seconds went.
     recalibrated : str
         How scores were scaled and shifted at the end; empty if they were not.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import pipegrad as pg
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> pipe = make_pipeline(StandardScaler(), Ridge(alpha=1000.0))
+    >>> report = pg.FineTuner(pipe, random_state=0).fit(X, y).report_
+    >>> sorted(step.name for step in report.moved())
+    ['ridge', 'standardscaler']
+    >>> report.calibration.of
+    'mean'
+    >>> page = report.to_html()
+    >>> page[:15]
+    '<!DOCTYPE html>'
     """
 
     chosen: str | None
@@ -74,6 +114,11 @@ class Report:
     splits: int = 0
     tried: tuple[Tried, ...] = ()
     seconds: float = 0.0
+    loss: str = ""
+    steps: tuple[MovedStep, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    calibration: Calibration | None = None
+    times: Times | None = None
     recalibrated: str = ""
 
     @property
@@ -86,31 +131,86 @@ class Report:
         """``gain`` less and plus two standard errors."""
         return self.gain - 2 * self.error, self.gain + 2 * self.error
 
+    @property
+    def verdict(self) -> str:
+        """Whether it helped, in one line without a full stop."""
+        if self.chosen is None:
+            return f"As it was fitted: {self.why}"
+        if not self.before > 0:
+            return f"Improved: the validation loss is {self.gain:.3g} lower"
+        share = self.gain / self.before
+        told = "more than 99.9%" if share > 0.9995 else f"{share:.1%}"
+        return f"Improved: the validation loss is {told} lower"
+
+    def moved(self) -> tuple[MovedStep, ...]:
+        """The steps, first the one that moved farthest for its size."""
+        return tuple(sorted(self.steps, key=lambda step: -step.share))
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one page that needs nothing else: no scripts, no links, its own pictures.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write it, too (``"report.html"``); the file is there as a whole or not at all.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        ArgumentError
+            When the path is no HTML file, or its folder is missing; nothing is written.
+        """
+        from ..report.tuning_html import page
+
+        target = None if path is None else _checked(path)
+        text = page(self)
+        if target is not None:
+            _write(text, target)
+        return text
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_html` to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            It ends in ``.html``.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        self.to_html(path)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        from ..report.tuning_html import card
+
+        return card(self)
+
     def __str__(self) -> str:
-        lines = [f"Chosen: {self.chosen or 'the pipeline as it was fitted'}"]
-        if self.why:
-            lines.append(f"Why: {self.why}.")
-        if self.recalibrated:
-            lines.append(f"Recalibrated: {self.recalibrated}.")
-        if self.tried:
-            lines += ["", *self._evidence(), "", *self._table()]
-        return "\n".join([*lines, "", f"{self.seconds:.1f} seconds"])
+        from ..report.tuning_text import text
 
-    def _evidence(self) -> list[str]:
-        low, high = self.interval
-        splits = "1 split" if self.splits == 1 else f"{self.splits} splits"
-        return [
-            f"Validation loss: {self.before:.5g} before, {self.after:.5g} after "
-            f"({self.rows} rows, {splits}).",
-            f"Gain: {self.gain:.3g}, 95% interval {low:.3g} to {high:.3g}; "
-            f"{self.wanted:g} standard errors were asked for.",
-        ]
+        return text(self)
 
-    def _table(self) -> list[str]:
-        width = max(len(t.name) for t in self.tried)
-        head = f"{'candidate':<{width}}  epochs       gain      error   rows  seconds"
-        return [head] + [
-            f"{t.name:<{width}}  {t.epochs:>6}  {t.gain:>9.3g}  {t.error:>9.2g}  {t.rows:>5}"
-            f"  {t.seconds:>7.1f}"
-            for t in self.tried
-        ]
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(f"{target}: a report is a page; its file ends in .html.")
+    if not target.parent.is_dir():
+        raise ArgumentError(f"{target}: there is no folder {str(target.parent)!r}.")
+    return target
+
+
+def _write(text: str, path: Path) -> None:
+    """All of it or nothing."""
+    with TemporaryDirectory(dir=path.parent) as folder:
+        partial = Path(folder, path.name)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -202,28 +201,22 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     def _fit_once(self, X: Any, y: Any, weight: Any, options: Any) -> None:
         """One run with the user's settings."""
         from ..translate import from_torch
-        from ._report import Report
+        from ._evidence import Clock
+        from ._settled import report_of
         from .training import train
 
-        began = time.perf_counter()
+        clock = Clock()
         rows, classes = self._rows(X, y, weight)
         split = self._split(rows, classes, options.seed)
         parts = [_part(X, y, weight, some) for some in split]
-        fitted = self._fitted(parts[0])
+        fitted = clock.timed("fitting", self._fitted)(parts[0])
         net = self._translated(fitted)
+        train = clock.timed("training", train)
         trainer = train(net, *parts[0][:2], options, sample_weight=parts[0][2], validation=parts[1])
         self.improved_ = trainer.improved_
         self.history_ = trainer.history
         self.estimator_ = from_torch(net) if self.improved_ else fitted
-        self.report_ = Report(
-            "the settings given" if self.improved_ else None,
-            "" if self.improved_ else "no epoch did better on the rows that validate",
-            before=trainer.start_loss_,
-            gain=trainer.start_loss_ - trainer.best_loss_,
-            rows=len(split[1]),
-            splits=1,
-            seconds=time.perf_counter() - began,
-        )
+        self.report_ = report_of(trainer, self._translated(fitted), clock)
 
     def _fit_by_recipe(self, X: Any, y: Any, weight: Any, options: Any) -> None:
         """Candidates by rule, compared on rows put aside."""

@@ -1,5 +1,14 @@
 """Pictures and tables for people: text, rich, SVG and HTML."""
 
+from .displays import GainDisplay, MovedStepsDisplay, ReliabilityDisplay, TrainingCurvesDisplay
 from .splits import MovedSplits, Split, moved_splits
 
-__all__ = ["MovedSplits", "Split", "moved_splits"]
+__all__ = [
+    "GainDisplay",
+    "MovedSplits",
+    "MovedStepsDisplay",
+    "ReliabilityDisplay",
+    "Split",
+    "TrainingCurvesDisplay",
+    "moved_splits",
+]

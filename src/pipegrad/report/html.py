@@ -9,6 +9,7 @@ from ..graph import INPUT, Graph, Step
 from .folding import fold
 from .layout import Layout, Node, place
 from .statuses import LOOKS, count, present, short_kind
+from .svg import FONT
 
 _HEIGHT, _INPUT_HEIGHT = 42.0, 26.0
 _ROW, _GAP, _MARGIN = 70.0, 22.0, 12.0
@@ -19,7 +20,7 @@ _LONGEST = 34  # characters of a path
 # reads well on white as on black, also where a page's theme is not the system's.
 _STYLE = """
 .pg-graph text {
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font-family: FONT;
 }
 .pg-graph .pg-kind { font-size: 13px; font-weight: 600; }
 .pg-graph .pg-path { font-size: 11px; opacity: .85; }
@@ -39,7 +40,7 @@ _STYLE = """
   .pg-refused rect { fill: #43174c; stroke: #cf7be0; } .pg-refused text { fill: #f4e1f7; }
   .pg-step rect { fill: #353c47; stroke: #8b94a3; } .pg-step text { fill: #e9ecf1; }
 }
-""".strip()
+""".strip().replace("FONT", FONT)
 
 
 def graph_html(graph: Graph, title: str = "") -> str:

@@ -1,0 +1,399 @@
+"""Reports of fine-tuning as pictures of matplotlib, in the manner of scikit-learn's displays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from .relative import Relative, extent
+from .tuning_charts import AXES
+from .words import percent, short
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ..finetune._evidence import Curve, MovedStep
+    from ..finetune._reliability import Calibration, Reliability
+    from ..finetune._report import Report
+    from ..finetune.tuner import FineTuner
+
+_KEPT, _TRIED = "#1f5fbf", "#8b94a3"
+_ROW = 0.36  # inches for each name
+
+
+class _Display:
+    """Holds the data of a picture, and draws it."""
+
+    figure_: Any
+    ax_: Any
+
+    @classmethod
+    def from_report(cls, report: Report | FineTuner, *, ax: Any = None) -> Self:
+        """Draw what a report holds.
+
+        Parameters
+        ----------
+        report : Report or FineTuner
+            ``tuner.report_``, or the tuner itself, fitted.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Display
+            With ``ax_``, ``figure_`` and what is drawn.
+
+        Raises
+        ------
+        ArgumentError
+            When the report does not hold what is to be drawn.
+        """
+        return cls._of(_report(report)).plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Display
+            Itself.
+        """
+        if ax is None:
+            _, ax = _pyplot().subplots(figsize=self._size(), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+        self._draw(ax)
+        return self
+
+    @classmethod
+    def _of(cls, report: Any) -> Self:
+        raise NotImplementedError
+
+    def _size(self) -> tuple[float, float]:
+        raise NotImplementedError
+
+    def _draw(self, ax: Any) -> None:
+        raise NotImplementedError
+
+
+class TrainingCurvesDisplay(_Display):
+    """Losses of each candidate by checkpoint, relative to those of the fitted pipeline.
+
+    Validation is drawn solid, training dashed, each the mean over splits; a dot marks the best
+    checkpoint. It is recommended to use `from_report`.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        ``report.curves``.
+    chosen : str, optional
+        Name of the candidate that was chosen.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        What that is part of.
+    lines_ : list of matplotlib Line2D
+        The validation losses, one line for each candidate.
+    train_lines_ : list of matplotlib Line2D
+        The training losses.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> from pipegrad.report import TrainingCurvesDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
+    >>> display = TrainingCurvesDisplay.from_report(tuner)  # or tuner.report_
+    >>> [line.get_label() for line in display.lines_][0]
+    'L-BFGS (chosen)'
+    """
+
+    def __init__(self, curves: Sequence[Curve], *, chosen: str | None = None) -> None:
+        self.curves = tuple(curves)
+        self.chosen = chosen
+
+    @classmethod
+    def _of(cls, report: Any) -> Self:
+        if not report.curves:
+            raise ArgumentError(f"The report has no learning curves: {report.why}.")
+        return cls(report.curves, chosen=report.chosen)
+
+    def _size(self) -> tuple[float, float]:
+        return 6.4, 4.2
+
+    def _draw(self, ax: Any) -> None:
+        relative = Relative(self.curves)
+        low, high, log = relative.bounds()
+        self.lines_, self.train_lines_ = [], []
+        ax.axhline(relative.start, color="0.6", linestyle=":", linewidth=1)
+        for place, name in enumerate(relative.candidates):
+            train, valid, checkpoint = relative.mean(name)
+            chosen = name == self.chosen
+            look: dict[str, Any] = {"color": f"C{place}", "linewidth": 2.2 if chosen else 1.4}
+            label = f"{name} (chosen)" if chosen else name
+            self.lines_ += ax.plot(valid, label=label, zorder=3 if chosen else 2, **look)
+            self.train_lines_ += ax.plot(train, linestyle="--", alpha=0.6, **look)
+            ax.plot([checkpoint], [valid[checkpoint]], "o", color=look["color"], zorder=4)
+        ax.set_yscale("log" if log else "linear")
+        ax.set_ylim(low, high)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xlabel("checkpoint (dashed: training, dots: the best)")
+        ax.set_ylabel(relative.told)
+        ax.legend(edgecolor="none", fontsize="small")
+
+
+class ReliabilityDisplay(_Display):
+    """Predictions against what came true, before and after training; the diagonal is ideal.
+
+    Bins hold equally many rows; bars are 95% intervals. It is recommended to use `from_report`.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        ``report.calibration``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        What that is part of.
+    line_ : matplotlib Line2D
+        What is kept.
+    before_line_ : matplotlib Line2D or None
+        The pipeline as it was fitted; None if that is what is kept.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> from pipegrad.report import ReliabilityDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
+    >>> ReliabilityDisplay.from_report(tuner.report_).ax_.get_ylabel()
+    'mean of the target'
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+
+    @classmethod
+    def _of(cls, report: Any) -> Self:
+        calibration = report.calibration
+        if calibration is None:
+            raise ArgumentError(
+                "The report has no calibration: nothing was trained, or the pipeline gives neither "
+                "probabilities nor means."
+            )
+        return cls(calibration)
+
+    def _size(self) -> tuple[float, float]:
+        return 4.8, 4.6
+
+    def _draw(self, ax: Any) -> None:
+        found = self.calibration
+        same = found.after is found.before
+        self.before_line_ = None
+        if not same:
+            self.before_line_ = self._bins(ax, found.before, _TRIED, "before")
+        self.line_ = self._bins(ax, found.after, _KEPT, "as fitted" if same else "after")
+        if found.of == "mean":
+            values = [*found.before.predicted, *found.after.predicted]
+            ax.axline((values[0], values[0]), slope=1, color="0.6", linestyle=":", linewidth=1)
+        else:
+            ax.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+            low = 0.0 if found.of == "probability" else self._low()
+            ax.set(xlim=(low, 1.02), ylim=(low, 1.02))
+        name, came = AXES[found.of]
+        ax.set(xlabel=name, ylabel=came)
+        ax.set_aspect("equal", adjustable="datalim" if found.of == "mean" else "box")
+        ax.legend(edgecolor="none", fontsize="small")
+
+    def _low(self) -> float:
+        found = self.calibration
+        both = (found.before, found.after)
+        low = min(v for part in both for v in (*part.predicted, *part.observed))
+        return max(0.0, math.floor(low * 10 - 0.5) / 10)
+
+    def _bins(self, ax: Any, found: Reliability, color: str, label: str) -> Any:
+        size = 2 * np.asarray(found.errors)
+        drawn = ax.errorbar(
+            found.predicted, found.observed, size, fmt="o-", color=color, label=label, markersize=4
+        )
+        return drawn.lines[0]
+
+
+class MovedStepsDisplay(_Display):
+    """How far each step moved, as a share of its size; first the one that moved farthest.
+
+    It is recommended to use `from_report`.
+
+    Parameters
+    ----------
+    steps : sequence of MovedStep
+        ``report.moved()``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        What that is part of.
+    bars_ : matplotlib BarContainer
+        A bar for each step.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> from pipegrad.report import MovedStepsDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
+    >>> len(MovedStepsDisplay.from_report(tuner).bars_)
+    1
+    """
+
+    def __init__(self, steps: Sequence[MovedStep]) -> None:
+        self.steps = tuple(steps)
+
+    @classmethod
+    def _of(cls, report: Any) -> Self:
+        if not report.steps:
+            raise ArgumentError(f"Nothing moved: {report.why or 'no step trained'}.")
+        return cls(report.moved())
+
+    def _size(self) -> tuple[float, float]:
+        return 6.0, 1.1 + _ROW * len(self.steps)
+
+    def _draw(self, ax: Any) -> None:
+        shares = [100 * s.share if math.isfinite(s.share) else 0.0 for s in self.steps]
+        self.bars_ = ax.barh(range(len(shares)), shares, height=0.6, color=_KEPT)
+        labels = [percent(step.share) for step in self.steps]
+        ax.bar_label(self.bars_, labels, padding=4, fontsize="small")
+        ax.set_yticks(range(len(shares)), [short(step.name) for step in self.steps])
+        ax.invert_yaxis()
+        ax.margins(x=0.14)
+        ax.set_xlim(left=0)
+        ax.set_xlabel("change as a share of what was fitted, in percent")
+
+
+class GainDisplay(_Display):
+    """How much each candidate lowered the validation loss, and the choice, with 95% intervals.
+
+    The best of many flatters; the choice is measured on rows that had no part in it. It is
+    recommended to use `from_report`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The candidates, and what else is to be compared.
+    gains, errors : sequence of float
+        Of each, with its standard error; NaN where it was not measured.
+    choice : int, optional
+        The place of the choice among them.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        What that is part of.
+    containers_ : list of matplotlib ErrorbarContainer
+        A dot with its interval for each name.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> from pipegrad.report import GainDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
+    >>> GainDisplay.from_report(tuner).names[-1]
+    'the choice'
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        gains: Sequence[float],
+        errors: Sequence[float],
+        *,
+        choice: int | None = None,
+    ) -> None:
+        self.names, self.gains, self.errors = tuple(names), tuple(gains), tuple(errors)
+        self.choice = choice
+
+    @classmethod
+    def _of(cls, report: Any) -> Self:
+        if not report.tried:
+            raise ArgumentError(
+                "The report compares no candidates.\n"
+                "Hint: FineTuner(pipe) without epochs=, lr= or optim= does, given enough rows."
+            )
+        names = [tried.name for tried in report.tried] + ["the choice"]
+        gains = [tried.gain for tried in report.tried] + [report.gain]
+        errors = [tried.error for tried in report.tried] + [report.error]
+        return cls(names, gains, errors, choice=len(names) - 1)
+
+    def _size(self) -> tuple[float, float]:
+        return 6.0, 1.1 + _ROW * len(self.names)
+
+    def _draw(self, ax: Any) -> None:
+        ax.axvline(0.0, color="0.6", linestyle=":", linewidth=1)
+        self.containers_ = []
+        for row, (gain, error) in enumerate(zip(self.gains, self.errors, strict=True)):
+            kept = row == self.choice
+            look: dict[str, Any] = {
+                "color": _KEPT if kept else _TRIED,
+                "markersize": 8 if kept else 6,
+            }
+            drawn = ax.errorbar([gain], [row], xerr=[2 * error], fmt="o", **look)
+            self.containers_.append(drawn)
+        ax.set_yticks(range(len(self.names)), [short(name) for name in self.names])
+        ax.set_ylim(len(self.names) - 0.5, -0.5)
+        both = list(zip(self.gains, self.errors, strict=True))
+        ax.set_xlim(extent([g - 2 * e for g, e in both], [g + 2 * e for g, e in both]))
+        ax.set_xlabel("how much lower the validation loss is")
+
+
+def _report(source: Any) -> Any:
+    """The report, also of a tuner."""
+    from sklearn.utils.validation import check_is_fitted
+
+    if hasattr(source, "fit") and not isinstance(source, type):
+        check_is_fitted(source)
+        source = getattr(source, "report_", None)
+    if not all(hasattr(source, name) for name in ("curves", "calibration", "moved", "tried")):
+        raise ArgumentError(
+            f"from_report takes a FineTuner or its report_, not {source!r:.60}.\n"
+            "Hint: pipegrad.FineTuner(pipe).fit(X, y)."
+        )
+    return source
+
+
+def _pyplot() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(
+            "matplotlib draws this, and it is not installed.\nHint: pip install 'pipegrad[plots]'"
+        ) from error
+    return pyplot
