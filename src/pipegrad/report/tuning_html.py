@@ -151,7 +151,7 @@ def _head(report: Report) -> str:
     if report.chosen:
         told = f"Chosen: {report.chosen}. {told}"
     if report.recalibrated:
-        told += f" Recalibrated at the end: {report.recalibrated}."
+        told += f" Recalibrated: {report.recalibrated}."
     lines.append(f"<p>{escape(told)}</p>" if told else "")
     return "".join(lines) + _tiles(report)
 

@@ -46,7 +46,7 @@ def _summary(report: Report) -> list[str]:
         losses += f" before, {report.after:.5g} after"
     lines.append(f"Validation loss: {losses} ({rows_and_splits(report)}).")
     if report.recalibrated:
-        lines.append(f"Recalibrated at the end: {report.recalibrated}.")
+        lines.append(f"Recalibrated: {report.recalibrated}.")
     return [*lines, *wrap(gain_told(report), _WIDTH)]
 
 
