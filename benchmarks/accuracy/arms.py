@@ -21,11 +21,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
+from spaces import VALIDATION_SHARE, search
+from templates import FREEZE, TEMPLATES, applies, prepared, width
 
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
-from spaces import VALIDATION_SHARE, search
-from templates import FREEZE, TEMPLATES, applies, prepared, width
 
 CONTEXT = "context"
 # The least rate that a Poisson deviance is measured at, and the least probability of a log loss.
@@ -105,7 +105,9 @@ class Bench:
         except Exception as error:
             model = None
             place = traceback.extract_tb(error.__traceback__)[-1]
-            note["error"] = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+            note["error"] = (
+                f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+            )
         self.found.append(note)
         return model
 

@@ -34,7 +34,9 @@ class _Whole:
     high: int
 
     def rvs(self, random_state: Any = None) -> int:
-        draw = np.random.RandomState(random_state) if isinstance(random_state, int) else random_state
+        draw = (
+            np.random.RandomState(random_state) if isinstance(random_state, int) else random_state
+        )
         low, high = np.log(self.low - 0.499), np.log(self.high + 0.499)
         return int(np.clip(round(np.exp(draw.uniform(low, high))), self.low, self.high))
 

@@ -36,10 +36,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 import pandas as pd  # noqa: E402
-
 from arms import CONTEXT, Job, run_job, table  # noqa: E402
-from data import BY_NAME, DATASETS, MOST_ROWS, load  # noqa: E402
 from templates import TEMPLATES, applies  # noqa: E402
+
+from data import BY_NAME, DATASETS, MOST_ROWS, load  # noqa: E402
 
 SPLITS = ("0", "time", "1", "2", "3", "4")
 # Fine-tuning of the last operator, and random weights, on these alone unless asked for.
