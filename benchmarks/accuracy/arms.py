@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
-from spaces import VALIDATION_SHARE, search
-from templates import FREEZE, TEMPLATES, applies, prepared, width
+from spaces import VALIDATION_SHARE, clock, search
+from templates import FREEZE, TEMPLATES, prepared, width
 
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
@@ -35,7 +34,7 @@ _EPOCHS = 200
 _RATE = 1e-2
 
 
-class Skipped(Exception):
+class Skip(Exception):  # noqa: N818 (nothing went wrong)
     """An arm that says nothing here, with the reason."""
 
 
@@ -92,27 +91,29 @@ class Bench:
     def run(self, arm: str, make: Callable[[], tuple[Any, dict[str, Any]]]) -> Any:
         """Make a model, and note its loss and time, or why there is none."""
         note: dict[str, Any] = {"arm": arm, "error": "", "skipped": ""}
-        began, model = time.perf_counter(), None
+        began, model = clock(), None
         try:
             model, told = make()
-            note["seconds"] = time.perf_counter() - began
+            note["seconds"] = clock() - began
             losses = self.loss(model, self.part.X_test, self.part.y_test)
             if not np.isfinite(losses).all():
                 raise ValueError("a loss on the test rows is not finite")
             note |= {"loss": float(losses.mean()), "test": losses.astype(np.float32), **told}
-        except Skipped as reason:
+        except Skip as reason:
             note["skipped"] = str(reason)
         except Exception as error:
             model = None
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            note["error"] = (
-                f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-            )
+            note["error"] = _told(error)
         self.found.append(note)
         return model
 
     def seconds(self, arm: str) -> float:
         return next((n.get("seconds", 0.0) for n in self.found if n["arm"] == arm), 0.0)
+
+
+def _told(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
 
 
 def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
@@ -186,7 +187,7 @@ def _finetuned(bench: Bench, pipe: Any, **options: Any) -> tuple[Any, dict[str, 
 def _searched(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     seconds = bench.seconds("finetuned")
     if not seconds:
-        raise Skipped("fine-tuning gave no time to search for")
+        raise Skip("fine-tuning gave no time to search for")
     part, columns = bench.part, width(bench.data, bench.part.X)
     found = search(pipe, part.X, part.y, bench.loss, columns, seconds, bench.job.seed)
     settings = {name: _plain(value) for name, value in found.settings.items()}
@@ -201,7 +202,7 @@ def _plain(value: Any) -> Any:
 def _wider(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     wider = bench.pipe(wider=True)
     if _values(wider) == _values(pipe):
-        raise Skipped("the pipeline has nothing to widen")
+        raise Skip("the pipeline has nothing to widen")
     return wider.fit(bench.part.X, bench.part.y), {}
 
 
@@ -214,7 +215,7 @@ def _last(
 ) -> tuple[Any, dict[str, Any]]:
     training = [s.name for s in pg.inspect(fitted, freeze=frozen) if s.status == "trainable"]
     if len(training) < 2:
-        raise Skipped("the last operator is all that trains")
+        raise Skip("the last operator is all that trains")
     return _finetuned(bench, pipe, train=training[-1:])
 
 
@@ -222,7 +223,7 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
     """From random weights for as long as fine-tuning took: L-BFGS, then Adam, the better one."""
     seconds = bench.seconds("finetuned")
     if not seconds:
-        raise Skipped("fine-tuning gave no time to train for")
+        raise Skip("fine-tuning gave no time to train for")
     part, seed = bench.part, bench.job.seed
     held = round(VALIDATION_SHARE * len(part.y))
     order = np.random.default_rng(seed).permutation(len(part.y))
@@ -243,7 +244,7 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
         if value < least:
             best, least, chosen = model, value, name
     if best is None:
-        raise Skipped(chosen)
+        raise Skip(chosen)
     return best, {"chosen": chosen}
 
 
@@ -261,10 +262,10 @@ class _Until(Callback):
     """Ends training after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
-        self.end = time.perf_counter() + seconds
+        self.end = clock() + seconds
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        if time.perf_counter() > self.end:
+        if clock() > self.end:
             raise KeyboardInterrupt  # skorch's way to end a run and keep what it has.
 
 
@@ -293,6 +294,3 @@ def _mlp(data: DataSet) -> Any:
     if data.task == "count":
         return MLPRegressor(loss="poisson", **options)
     return (MLPRegressor if data.task == "regression" else MLPClassifier)(**options)
-
-
-__all__ = ["CONTEXT", "Job", "applies", "row_losses", "run_job", "table"]

@@ -26,7 +26,7 @@ CONTROLS = ("search", "wider", "last", "random")
 # The names that the reference portfolio's file has for pipelines.
 REFERENCE = {"pca": "pca", "fig1": "figure1", "kmeans": "kmeans", "nystroem": "nystroem"}
 _TINY = 1e-12
-_RESAMPLES = 10_000
+_RESAMPLES = 2_000
 RUN = ["data", "template", "split"]
 
 
@@ -93,13 +93,14 @@ def pairs(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def bootstrap(values: Iterable[float]) -> tuple[float, float]:
-    """95% interval of the median over data sets."""
-    values = np.asarray(list(values), float)
-    if len(values) < 2:
+def bootstrap(means: pd.DataFrame) -> tuple[float, float]:
+    """95% interval of the median of pairs, by drawing data sets with all of their pairs."""
+    sets = [group.to_numpy(float) for _, group in means.groupby("data").reduction]
+    if len(sets) < 2:
         return np.nan, np.nan
-    draws = np.random.default_rng(0).choice(values, (_RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
+    draws = np.random.default_rng(0).integers(len(sets), size=(_RESAMPLES, len(sets)))
+    medians = [np.median(np.concatenate([sets[i] for i in draw])) for draw in draws]
+    low, high = np.percentile(medians, [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -137,7 +138,7 @@ def summary(name: str, runs: pd.DataFrame) -> Summary:
         len(sets),
         len(runs),
         float(means.reduction.median()),
-        bootstrap(sets),
+        bootstrap(means),
         float((runs.reduction > WORTH).mean()),
         float((runs.reduction < -WORTH).mean()),
         float(runs.reduction.min()),

@@ -42,6 +42,8 @@ def goals_table(goals: list[Goal]) -> str:
 
 
 def summary_table(found: list[Summary], costs: pd.DataFrame) -> str:
+    if not len(costs):
+        return "No results."
     head = ["pipeline", "data sets", "runs", "median cut", "95% interval", "better by 0.5%"]
     head += ["worse by 0.5%", "worst run", "better / worse than noise", "signed ranks, p"]
     head += ["seconds", "times its own fit"]
@@ -71,6 +73,8 @@ def _summary_row(one: Summary, costs: pd.DataFrame) -> list[str]:
 
 def controls_table(table: pd.DataFrame) -> str:
     """Shares of runs; where the control says nothing, there is no run to count."""
+    if not len(table):
+        return "No results."
     rows = []
     for name in [*TEMPLATES, "all"]:
         part = table if name == "all" else table[table.template == name]
@@ -91,8 +95,15 @@ def _beside(table: pd.DataFrame, arm: str) -> str:
 
 def reference_table(both: pd.DataFrame) -> str:
     rows = [
-        [row.data, row.template, _half_of(row.data), percent(row.reduction), percent(row.reference)]
-        + [f"{row.seconds:.1f}", f"{row.reference_seconds:.1f}"]
+        [
+            row.data,
+            row.template,
+            _half_of(row.data),
+            percent(row.reduction),
+            percent(row.reference),
+            f"{row.seconds:.1f}",
+            f"{row.reference_seconds:.1f}",
+        ]
         for row in both.sort_values(["template", "data"]).itertuples()
     ]
     head = ["data", "pipeline", "half", "cut", "reference's", "seconds", "reference's"]
@@ -177,13 +188,9 @@ def worse_table(table: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 def time_table(table: pd.DataFrame) -> str:
     runs = figures.compare(table, "finetuned", "pipeline")
-    runs = runs[runs.split == "time"]
-    other = figures.pairs(figures.random_splits(figures.compare(table, "finetuned", "pipeline")))
-    rows = [
-        [r.data, r.template, f"{100 * r.reduction:.1f} ± {100 * r.error:.1f}"]
-        + [_cell(other.set_index(["data", "template"]), r.data, r.template)]
-        for r in runs.itertuples()
-    ]
+    parts = (runs[runs.split == "time"], figures.random_splits(runs))
+    by_time, at_random = (figures.pairs(some).set_index(["data", "template"]) for some in parts)
+    rows = [[*key, _cell(by_time, *key), _cell(at_random, *key)] for key in by_time.index]
     return markdown(["data", "pipeline", "cut, %, by time", "cut, %, at random"], rows)
 
 
@@ -236,7 +243,7 @@ def page_of(
         "## By pipeline: the reporting half",
         f"Median and interval (bootstrap) are over data sets, of means over splits; shares are of "
         f"runs. Noise: {NOISE:.0f} standard errors of the difference between rows. Signed ranks: "
-        "Wilcoxon, over data sets. Seconds on one thread, medians.",
+        "Wilcoxon, over data sets. Seconds of the processor on one thread, medians.",
         tables["reporting"],
         "## The choosing half",
         tables["choosing"],
@@ -298,7 +305,8 @@ def _costs_text(costs: pd.DataFrame) -> str:
     low, middle, high = costs.seconds.quantile([0.1, 0.5, 0.9])
     times = costs.times.quantile([0.1, 0.5, 0.9])
     return (
-        f"Seconds of fine-tuning on one thread, the pipeline's own fits included: median "
+        f"Seconds of the processor for fine-tuning on one thread, the pipeline's own fits "
+        f"included: median "
         f"{middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of the pipeline's own "
         f"fit: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and {times[0.9]:.0f}."
     )
@@ -311,8 +319,7 @@ def write(results: Path, page: Path, reference: Path | None = None) -> None:
     plots = draw(table, page)
     text = page_of(table, settings_of(results), [plot.name for plot in plots], other)
     page.write_text(text, encoding="utf-8")
+    words = {True: "yes", False: "NO", None: "-"}
     for goal in figures.goals(table, other):
-        print(
-            f"{ {True: 'yes', False: 'NO', None: '-'}[goal.reached]:>3}  {goal.text}: {goal.number}"
-        )
+        print(f"{words[goal.reached]:>3}  {goal.text}: {goal.number}")
     print(f"{page}: {table[figures.RUN].drop_duplicates().shape[0]} runs")
