@@ -272,9 +272,7 @@ class _Until(Callback):
 def _context(bench: Bench) -> None:
     """Models that are no pipelines of the study, on the same columns."""
     part, data = bench.part, bench.data
-    steps = prepared(data, part.X)
-    if data.text:
-        steps = TEMPLATES["tfidf"](data, part.X)[:-1]
+    steps = TEMPLATES["tfidf"](data, part.X)[:-1] if data.text else prepared(data, part.X)
     for name, model in (("hist_gradient_boosting", _boosted(data)), ("mlp", _mlp(data))):
         scaled = [StandardScaler()] if name == "mlp" else []
         pipe = make_pipeline(clone(steps), *scaled, model)

@@ -50,7 +50,8 @@ def _percent(ax: Any, axis: str, least: float) -> None:
     """A scale that shows 0.5% and 90%: a root on both sides of zero."""
     steps = (np.cbrt, lambda v: np.asarray(v) ** 3)
     getattr(ax, f"set_{axis}scale")("function", functions=steps)
-    marks = [m for m in (-100, -50, -10, -1, 0, 1, 10, 25, 50, 75, 100) if m >= least or m == 0]
+    marks = [m for m in (-100, -50, -10, -1, 0, 1, 10, 25, 50, 75, 100) if m >= min(least, -1)]
+    getattr(ax, f"set_{axis}lim")(min(1.3 * least, -2), 101)
     getattr(ax, f"set_{axis}ticks")(marks, [f"{m}%" for m in marks])
 
 
@@ -101,6 +102,7 @@ def _controls(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
         _bare(ax)
     axes[0].set_yticks([-100, -50, 0, 50, 100], ["≤ -100%", "-50%", "0", "50%", "100%"])
     axes[0].set_ylabel("loss reduction by fine-tuning")
+    axes[0].set_title("above the line: fine-tuning is better", fontsize=8, loc="left")
     _legend(figure)
     return figure
 

@@ -198,7 +198,7 @@ def failures_table(table: pd.DataFrame) -> str:
     lost = table[table.error != ""]
     if not len(lost):
         return "None."
-    counts = lost.assign(why=lost.error.str.splitlines().str[0].str.slice(0, 160))
+    counts = lost.assign(why=lost.error.str.split("\n").str[0].str.slice(0, 160))
     counts = counts.groupby(["template", "arm", "why"], sort=False)
     rows = [[*map(str, key), str(len(r)), ", ".join(r.data.unique())] for key, r in counts]
     return markdown(["pipeline", "arm", "error", "runs", "data"], rows)
@@ -305,9 +305,8 @@ def _costs_text(costs: pd.DataFrame) -> str:
     low, middle, high = costs.seconds.quantile([0.1, 0.5, 0.9])
     times = costs.times.quantile([0.1, 0.5, 0.9])
     return (
-        f"Seconds of the processor for fine-tuning on one thread, the pipeline's own fits "
-        f"included: median "
-        f"{middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of the pipeline's own "
+        "Seconds of the processor for fine-tuning on one thread, the pipeline's own fits included: "
+        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of the pipeline's own "
         f"fit: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and {times[0.9]:.0f}."
     )
 
