@@ -306,7 +306,7 @@ def _costs_text(costs: pd.DataFrame) -> str:
     times = costs.times.quantile([0.1, 0.5, 0.9])
     return (
         "Seconds of the processor for fine-tuning on one thread, the pipeline's own fits included: "
-        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of the pipeline's own "
+        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of its own "
         f"fit: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and {times[0.9]:.0f}."
     )
 
