@@ -80,7 +80,9 @@ def _reductions(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
     _percent(ax, "x", 100 * float(means.reduction.min()))
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set_xlabel("how much lower the test loss is after fine-tuning (dots: data sets)")
+    ax.set_xlabel(
+        "how much lower the test loss is after fine-tuning (dots: data sets, bars: medians)"
+    )
     _bare(ax)
     _legend(figure)
     return figure
@@ -89,6 +91,7 @@ def _reductions(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
 def _controls(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
     """What fine-tuning reached against what each control reached, pair by pair."""
     figure, axes = plt.subplots(1, 4, figsize=(11, 3.3), layout="constrained", sharey=True)
+    least = max(-105, min(-25, 110 * float(figures.pairs(runs).reduction.min())))
     for ax, arm in zip(axes, figures.CONTROLS, strict=True):
         other = figures.random_splits(figures.compare(table, arm, "pipeline"))
         both = runs.merge(other, on=figures.RUN, suffixes=("", "_other"))
@@ -97,10 +100,11 @@ def _controls(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
             x, y = 100 * row.clip(lower=-1.0)[["reduction_other", "reduction"]]
             ax.plot([x], [y], "o", color=COLORS[_half(name)], alpha=0.6, markersize=4, mew=0)
         ax.axline((0, 0), (1, 1), color="0.6", linewidth=0.8, zorder=0)
-        ax.set(xlim=(-105, 105), ylim=(-105, 105), xlabel=_LABELS[arm])
+        ax.set(xlim=(-105, 105), ylim=(least, 105), xlabel=_LABELS[arm])
         ax.set_xticks([-100, -50, 0, 50, 100], ["≤ -100%", "-50%", "0", "50%", "100%"])
         _bare(ax)
-    axes[0].set_yticks([-100, -50, 0, 50, 100], ["≤ -100%", "-50%", "0", "50%", "100%"])
+    marks = [mark for mark in (-100, -50, 0, 50, 100) if mark >= least]
+    axes[0].set_yticks(marks, [f"{mark}%" for mark in marks])
     axes[0].set_ylabel("loss reduction by fine-tuning")
     axes[0].set_title("above the line: fine-tuning is better", fontsize=8, loc="left")
     _legend(figure)

@@ -30,7 +30,8 @@ def markdown(head: list[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    return "" if np.isnan(value) else f"{100 * value:.{digits}f}%"
+    """As a cell; zero has no sign."""
+    return "" if np.isnan(value) else f"{round(100 * value, digits) + 0.0:.{digits}f}%"
 
 
 def goals_table(goals: list[Goal]) -> str:
