@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -116,6 +118,13 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
 
 
+@cache
+def _warm_up() -> None:
+    """What is loaded at the first use is no cost of the first job."""
+    X = np.linspace(-1, 1, 60)[:, None]
+    pg.FineTuner(Ridge(), random_state=0).fit(X, X[:, 0])
+
+
 def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
     """All arms of a job, one row each."""
     from threadpoolctl import threadpool_limits
@@ -126,6 +135,7 @@ def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
     bench = Bench(job, part, [])
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore")
+        _warm_up()
         if job.template == CONTEXT:
             _context(bench)
         else:
