@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-mlnet check format docs benchmarks clean
+.PHONY: help demo test test-oldest test-mlnet check format docs benchmarks study study-small clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -53,8 +53,20 @@ benchmarks: $(VENV)/.installed-test  ## Measure what the design promises
 	  echo "== $$script"; $(BIN)/python $$script; \
 	done
 
+# ARGS="--jobs 4" runs more side by side; calling it again goes on.
+STUDY = @test -n "$(DATA)" || { echo "make $@ DATA=FOLDER: the data of docs/data.md" >&2; exit 1; }; \
+  $(BIN)/python benchmarks/accuracy/study.py
+
+study: $(VENV)/.installed-test  ## Measure what fine-tuning gains on the data in DATA (4 hours), and write the page
+	$(STUDY) --data $(DATA) --out study-output $(ARGS)
+	$(BIN)/python benchmarks/accuracy/study.py --out study-output --report docs/accuracy-study.md
+
+study-small: $(VENV)/.installed-test  ## The same on fewer data, pipelines and splits (10 minutes)
+	$(STUDY) --data $(DATA) --out study-output/small --small $(ARGS)
+	$(BIN)/python benchmarks/accuracy/study.py --out study-output/small --report study-output/small/study.md
+
 clean:  ## Remove the virtual environment and what was built
-	rm -rf $(VENV) .venv-oldest .venv-mlnet build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-mlnet build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -214,6 +214,9 @@ TEMPLATES: dict[str, Template] = {
 }
 # With a step that compresses or maps through a kernel.
 BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")
+# Steps that stay as fitted: neighbours and naive Bayes have no module, so that nothing that
+# trains may stand before them. They then answer once, in scikit-learn.
+FREEZE = {"stacking": ["columntransformer/*"]}
 
 
 def applies(name: str, data: DataSet, X: pd.DataFrame) -> bool:

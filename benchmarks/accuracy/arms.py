@@ -1,0 +1,304 @@
+"""The arms of the study: one pipeline on one split, in every way that is compared."""
+
+from __future__ import annotations
+
+import json
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import xlogy
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+from spaces import VALIDATION_SHARE, clock, search
+from templates import FREEZE, TEMPLATES, prepared, width
+
+import pipegrad as pg
+from data import BY_NAME, DataSet, Split, split
+
+CONTEXT = "context"
+# The least rate that a Poisson deviance is measured at, and the least probability of a log loss.
+_LEAST_RATE, _LEAST_SHARE = 1e-9, 1e-15
+# Of the network from random weights: more than fine-tuning makes of either.
+_EPOCHS = 200
+_RATE = 1e-2
+
+
+class Skip(Exception):  # noqa: N818 (nothing went wrong)
+    """An arm that says nothing here, with the reason."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What becomes one file of results."""
+
+    data: str
+    template: str
+    split: str
+    rows: int
+    controls: bool
+
+    @property
+    def file(self) -> str:
+        return f"{self.data}.{self.template}.{self.split}.parquet"
+
+    @property
+    def seed(self) -> int:
+        return 0 if self.split == "time" else int(self.split)
+
+
+def row_losses(data: DataSet, model: Any, X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
+    """The loss of each row: Poisson deviance, squared error or log loss. None is negative."""
+    if data.task == "count":
+        mean = np.maximum(model.predict(X), _LEAST_RATE)
+        return np.maximum(2 * (xlogy(y, y) - xlogy(y, mean) - y + mean), 0.0)
+    if data.task == "regression":
+        return (model.predict(X) - y) ** 2
+    shares = np.zeros((len(y), int(max(y.max(), np.max(model.classes_))) + 1))
+    shares[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(X)
+    known = shares[np.arange(len(y)), y.astype(int)]
+    return -np.log(np.clip(known, _LEAST_SHARE, 1.0))
+
+
+@dataclass
+class Bench:
+    """A pipeline with a split: fits and measures; the arms leave their results in it."""
+
+    job: Job
+    part: Split
+    found: list[dict[str, Any]]
+
+    @property
+    def data(self) -> DataSet:
+        return self.part.data
+
+    def pipe(self, wider: bool = False) -> Any:
+        return TEMPLATES[self.job.template](self.data, self.part.X, wider=wider)
+
+    def loss(self, model: Any, X: Any, y: Any) -> np.ndarray:
+        return row_losses(self.data, model, X, y)
+
+    def run(self, arm: str, make: Callable[[], tuple[Any, dict[str, Any]]]) -> Any:
+        """Make a model, and note its loss and time, or why there is none."""
+        note: dict[str, Any] = {"arm": arm, "error": "", "skipped": ""}
+        began, model = clock(), None
+        try:
+            model, told = make()
+            note["seconds"] = clock() - began
+            losses = self.loss(model, self.part.X_test, self.part.y_test)
+            if not np.isfinite(losses).all():
+                raise ValueError("a loss on the test rows is not finite")
+            note |= {"loss": float(losses.mean()), "test": losses.astype(np.float32), **told}
+        except Skip as reason:
+            note["skipped"] = str(reason)
+        except Exception as error:
+            model = None
+            note["error"] = _told(error)
+        self.found.append(note)
+        return model
+
+    def seconds(self, arm: str) -> float:
+        return next((n.get("seconds", 0.0) for n in self.found if n["arm"] == arm), 0.0)
+
+
+def _told(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
+@cache
+def _warm_up() -> None:
+    """What is loaded at the first use is no cost of the first job."""
+    X = np.linspace(-1, 1, 60)[:, None]
+    pg.FineTuner(Ridge(), random_state=0).fit(X, X[:, 0])
+
+
+def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
+    """All arms of a job, one row each."""
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    data = BY_NAME[job.data]
+    part = split(data, folder, job.split if job.split == "time" else int(job.split), job.rows)
+    bench = Bench(job, part, [])
+    with warnings.catch_warnings(), threadpool_limits(threads):
+        warnings.simplefilter("ignore")
+        _warm_up()
+        if job.template == CONTEXT:
+            _context(bench)
+        else:
+            _arms(bench)
+    return table(job, bench.found, data.task, len(part.y))
+
+
+def table(job: Job, found: list[dict[str, Any]], task: str = "", rows: int = 0) -> pd.DataFrame:
+    """Notes as rows, each with every column."""
+    known = {"data": job.data, "template": job.template, "split": job.split, "task": task}
+    blank = {
+        "loss": np.nan,
+        "seconds": np.nan,
+        "test": np.zeros(0, np.float32),
+        "improved": False,
+        "chosen": "",
+        "why": "",
+        "before": np.nan,
+        "gain": np.nan,
+        "gain_error": np.nan,
+        "splits": 0,
+        "tuning_seconds": np.nan,
+        "settings": "",
+    }
+    return pd.DataFrame([{**known, "rows": rows, **blank, **note} for note in found])
+
+
+def _arms(bench: Bench) -> None:
+    job, part = bench.job, bench.part
+    pipe = bench.pipe()
+    frozen = FREEZE.get(job.template)
+    fitted = bench.run("pipeline", lambda: (clone(pipe).fit(part.X, part.y), {}))
+    if fitted is None:
+        return
+    bench.run("finetuned", lambda: _finetuned(bench, pipe, freeze=frozen))
+    bench.run("search", lambda: _searched(bench, pipe))
+    bench.run("wider", lambda: _wider(bench, pipe))
+    if job.controls:
+        bench.run("last", lambda: _last(bench, pipe, fitted, frozen))
+        bench.run("random", lambda: _random(bench, pipe, frozen))
+
+
+def _finetuned(bench: Bench, pipe: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+    tuner = pg.FineTuner(pipe, random_state=bench.job.seed, **options)
+    tuner.fit(bench.part.X, bench.part.y)
+    report = tuner.report_
+    return tuner, {
+        "improved": bool(tuner.improved_),
+        "chosen": report.chosen or "",
+        "why": report.why,
+        "before": report.before,
+        "gain": report.gain,
+        "gain_error": report.error,
+        "splits": report.splits,
+        "tuning_seconds": report.seconds,
+    }
+
+
+def _searched(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
+    seconds = bench.seconds("finetuned")
+    if not seconds:
+        raise Skip("fine-tuning gave no time to search for")
+    part, columns = bench.part, width(bench.data, bench.part.X)
+    found = search(pipe, part.X, part.y, bench.loss, columns, seconds, bench.job.seed)
+    settings = {name: _plain(value) for name, value in found.settings.items()}
+    told = json.dumps({"tried": found.tried, **settings})
+    return found.model, {"settings": told, "tuning_seconds": found.seconds}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _wider(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
+    wider = bench.pipe(wider=True)
+    if _values(wider) == _values(pipe):
+        raise Skip("the pipeline has nothing to widen")
+    return wider.fit(bench.part.X, bench.part.y), {}
+
+
+def _values(pipe: Any) -> dict[str, Any]:
+    return {k: v for k, v in pipe.get_params().items() if isinstance(v, int | float | str)}
+
+
+def _last(
+    bench: Bench, pipe: Any, fitted: Any, frozen: list[str] | None
+) -> tuple[Any, dict[str, Any]]:
+    training = [s.name for s in pg.inspect(fitted, freeze=frozen) if s.status == "trainable"]
+    if len(training) < 2:
+        raise Skip("the last operator is all that trains")
+    return _finetuned(bench, pipe, train=training[-1:])
+
+
+def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dict[str, Any]]:
+    """From random weights for as long as fine-tuning took: L-BFGS, then Adam, the better one."""
+    seconds = bench.seconds("finetuned")
+    if not seconds:
+        raise Skip("fine-tuning gave no time to train for")
+    part, seed = bench.part, bench.job.seed
+    held = round(VALIDATION_SHARE * len(part.y))
+    order = np.random.default_rng(seed).permutation(len(part.y))
+    X, y = part.X.iloc[order[held:]], part.y[order[held:]]
+    valid = (part.X.iloc[order[:held]], part.y[order[:held]])
+    fitted = clone(pipe).fit(X, y)
+    best, least, chosen = None, np.inf, ""
+    for name, optim in (("L-BFGS", torch.optim.LBFGS), ("Adam", _adam)):
+        try:
+            net = _from_random(fitted, frozen, seed)
+            settings = {"epochs": _EPOCHS, "seed": seed, "callbacks": [_Until(seconds / 2)]}
+            net.fit(X, y, optim=optim, validation=valid, **settings)
+            model = pg.from_torch(net)
+        except pg.PipegradError as error:
+            chosen = chosen or f"{name}: {str(error).splitlines()[0]}"
+            continue
+        value = bench.loss(model, *valid).mean()
+        if value < least:
+            best, least, chosen = model, value, name
+    if best is None:
+        raise Skip(chosen)
+    return best, {"chosen": chosen}
+
+
+def _adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=_RATE)
+
+
+def _from_random(fitted: Any, frozen: list[str] | None, seed: int) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return pg.to_torch(fitted, freeze=frozen, init="random")
+
+
+class _Until(Callback):
+    """Ends training after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = clock() + seconds
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if clock() > self.end:
+            raise KeyboardInterrupt  # skorch's way to end a run and keep what it has.
+
+
+def _context(bench: Bench) -> None:
+    """Models that are no pipelines of the study, on the same columns."""
+    part, data = bench.part, bench.data
+    steps = TEMPLATES["tfidf"](data, part.X)[:-1] if data.text else prepared(data, part.X)
+    for name, model in (("hist_gradient_boosting", _boosted(data)), ("mlp", _mlp(data))):
+        scaled = [StandardScaler()] if name == "mlp" else []
+        pipe = make_pipeline(clone(steps), *scaled, model)
+        bench.run(name, lambda pipe=pipe: (pipe.fit(part.X, part.y), {}))
+
+
+def _boosted(data: DataSet) -> Any:
+    if data.task == "count":
+        return HistGradientBoostingRegressor(loss="poisson", random_state=0)
+    if data.task == "regression":
+        return HistGradientBoostingRegressor(random_state=0)
+    return HistGradientBoostingClassifier(random_state=0)
+
+
+def _mlp(data: DataSet) -> Any:
+    options = {"early_stopping": True, "random_state": 0}
+    if data.task == "count":
+        return MLPRegressor(loss="poisson", **options)
+    return (MLPRegressor if data.task == "regression" else MLPClassifier)(**options)

@@ -1,0 +1,247 @@
+"""The numbers of the study, from its results.
+
+A pair is a data set and a pipeline; a run is a pair on one split. The reduction of a run is
+1 - after / before, of losses on its test rows; that of a pair is the mean over its random splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from templates import BOTTLENECKS, TEMPLATES
+
+from data import CHOOSING, REPORTING
+
+# Standard errors beyond which a difference is no noise.
+NOISE = 2.0
+# What counts as better or worse.
+WORTH = 0.005
+HALVES = {"reporting": REPORTING, "choosing": CHOOSING}
+CONTROLS = ("search", "wider", "last", "random")
+# The names that the reference portfolio's file has for pipelines.
+REFERENCE = {"pca": "pca", "fig1": "figure1", "kmeans": "kmeans", "nystroem": "nystroem"}
+_TINY = 1e-12
+_RESAMPLES = 2_000
+RUN = ["data", "template", "split"]
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """All results of a folder, a row for each arm of each run."""
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise SystemExit(f"{folder} holds no results; run study.py without --report first.")
+    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+
+
+def reduction(before: float, after: float) -> float:
+    """By which share the loss fell; losses that are nothing but rounding are equal."""
+    if max(before, after) <= _TINY:
+        return 0.0
+    return 1 - after / max(before, _TINY)
+
+
+def compare(table: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
+    """One arm against another, run by run.
+
+    Returns
+    -------
+    DataFrame
+        Columns data, template, split, task; ``reduction``, how much lower the loss of ``arm`` is,
+        relative to that of ``other``; ``error``, its standard error from the differences of rows;
+        ``z``, the mean difference in standard errors, positive where ``arm`` is better.
+    """
+    ran = table[table.loss.notna()]
+    ours = ran[ran.arm == arm].set_index(RUN)
+    theirs = ran[ran.arm == other].set_index(RUN)
+    found = []
+    for key in ours.index.intersection(theirs.index, sort=False):
+        one, two = ours.loc[key], theirs.loc[key]
+        gap = np.asarray(two.test, float) - np.asarray(one.test, float)
+        error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
+        z = gap.mean() / error if error > 0 else 0.0
+        change = reduction(two.loss, one.loss)
+        found.append((*key, one.task, change, error / max(two.loss, _TINY), z))
+    columns = [*RUN, "task", "reduction", "error", "z"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def random_splits(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs.split != "time"]
+
+
+def half(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    return runs[runs.data.isin(HALVES[name])]
+
+
+def pairs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over splits, with the standard error of the mean from the noise of rows."""
+    if not len(runs):
+        return pd.DataFrame(columns=["data", "template", "task", "reduction", "error", "splits"])
+    groups = runs.groupby(["data", "template"], sort=False)
+    return pd.DataFrame(
+        {
+            "task": groups.task.first(),
+            "reduction": groups.reduction.mean(),
+            "error": groups.error.apply(lambda e: np.sqrt((e**2).sum()) / len(e)),
+            "splits": groups.size(),
+        }
+    ).reset_index()
+
+
+def bootstrap(means: pd.DataFrame) -> tuple[float, float]:
+    """95% interval of the median of pairs, by drawing data sets with all of their pairs."""
+    sets = [group.to_numpy(float) for _, group in means.groupby("data").reduction]
+    if len(sets) < 2:
+        return np.nan, np.nan
+    draws = np.random.default_rng(0).integers(len(sets), size=(_RESAMPLES, len(sets)))
+    medians = [np.median(np.concatenate([sets[i] for i in draw])) for draw in draws]
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilcoxon(values: Iterable[float]) -> float:
+    """Two-sided p of the signed ranks; data sets without any change say nothing."""
+    values = np.asarray(list(values), float)
+    if np.count_nonzero(values) < 2:
+        return np.nan
+    return float(stats.wilcoxon(values[values != 0]).pvalue)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of one pipeline, or of all, come to. Shares are of runs."""
+
+    name: str
+    sets: int
+    runs: int
+    median: float
+    interval: tuple[float, float]
+    better: float
+    worse: float
+    worst: float
+    harmed: int
+    helped: int
+    p: float
+
+
+def summary(name: str, runs: pd.DataFrame) -> Summary:
+    """Median, interval and signed ranks over data sets; shares over runs."""
+    means = pairs(runs)
+    sets = means.groupby("data").reduction.mean() if len(means) else pd.Series(dtype=float)
+    return Summary(
+        name,
+        len(sets),
+        len(runs),
+        float(means.reduction.median()),
+        bootstrap(means),
+        float((runs.reduction > WORTH).mean()),
+        float((runs.reduction < -WORTH).mean()),
+        float(runs.reduction.min()),
+        int((runs.z < -NOISE).sum()),
+        int((runs.z > NOISE).sum()),
+        wilcoxon(sets),
+    )
+
+
+def summaries(runs: pd.DataFrame) -> list[Summary]:
+    """For each pipeline, for those with a bottleneck or kernel step, and for all."""
+    found = [summary(n, runs[runs.template == n]) for n in TEMPLATES if (runs.template == n).any()]
+    narrow = runs[runs.template.isin(BOTTLENECKS)]
+    return [*found, summary("with a bottleneck or kernel", narrow), summary("all", runs)]
+
+
+def costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of fine-tuning, and how many times the pipeline's own fit they are, by run."""
+    ran = table[table.loss.notna()]
+    fit = ran[ran.arm == "pipeline"].set_index(RUN).seconds
+    tuned = ran[ran.arm == "finetuned"].set_index(RUN).seconds
+    keys = tuned.index.intersection(fit.index, sort=False)
+    found = pd.DataFrame({"seconds": tuned[keys], "fit": fit[keys]})
+    found["times"] = found.seconds / found.fit.clip(lower=1e-3)
+    return found.reset_index()
+
+
+def against_reference(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Reduction and seconds of each pair beside those of the reference portfolio."""
+    runs = random_splits(compare(table, "finetuned", "pipeline"))
+    seconds = random_splits(costs(table)).groupby(["data", "template"]).seconds.mean()
+    ours = pairs(runs).merge(seconds.reset_index(), on=["data", "template"])
+    theirs = reference.assign(template=reference.pipeline.map(REFERENCE))
+    wanted = {"gain_chosen_on_validation": "reference", "seconds_all_three": "reference_seconds"}
+    theirs = theirs.rename(columns=wanted)[["data", "template", *wanted.values()]]
+    return ours.merge(theirs, on=["data", "template"])
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was to be reached, and what came of it."""
+
+    text: str
+    number: str
+    reached: bool | None
+
+
+def goals(table: pd.DataFrame, reference: pd.DataFrame | None = None) -> list[Goal]:
+    """The goals, on the random splits of the reporting half; None: nothing to judge by."""
+    table = half(random_splits(table), "reporting")
+    runs = compare(table, "finetuned", "pipeline")
+    numbers = runs[(runs.template == "figure1") & runs.task.isin(["count", "regression"])]
+    narrow = runs[runs.template.isin(BOTTLENECKS)]
+    means = pairs(runs)
+    cut = pairs(numbers).reduction.median() if len(numbers) else np.nan
+    better = [(some.reduction > WORTH).mean() for some in (narrow, pairs(narrow))]
+    worse = [(some.reduction < -WORTH).mean() for some in (runs, means)]
+    least = [some.reduction.min() for some in (runs, means)]
+    found = [
+        _goal("Figure 1 on counts and numbers: median cut of at least 25%", cut, 0.25),
+        _goal("with a bottleneck or kernel: at least 80% of runs better by 0.5%", *better, 0.8),
+        _goal("at most 1% of all runs worse by 0.5%", *worse, 0.01, most=True),
+        _goal("no run worse by more than 2%: the worst", *least, -0.02),
+    ]
+    limits = {"search": 0.8, "last": 0.95, "random": 0.8}
+    words = {"search": "the search", "last": "the last operator alone", "random": "random weights"}
+    for arm, least_share in limits.items():
+        against = compare(table, "finetuned", arm)
+        good = against.z > 0 if arm == "random" else against.z >= -NOISE
+        how = "better than" if arm == "random" else "better than, or within noise of,"
+        text = f"{how} {words[arm]} in at least {least_share:.0%} of runs"
+        found.append(_goal(text, good.mean(), least_share))
+    return found if reference is None else [*found, *_against(table, reference)]
+
+
+def _goal(text: str, *values: float, most: bool = False) -> Goal:
+    """The number by run, beside it that by pair where there is one; the last value is the limit."""
+    value, *others, limit = values
+    if np.isnan(value):
+        return Goal(text, "not run", None)
+    told = f"{value:.1%}" + "".join(f" (by pair {other:.1%})" for other in others)
+    return Goal(text, told, bool(value <= limit if most else value >= limit))
+
+
+def _against(table: pd.DataFrame, reference: pd.DataFrame) -> list[Goal]:
+    both = against_reference(table, reference)
+    found = []
+    for template in REFERENCE.values():
+        rows = both[both.template == template]
+        text = f"{template}: at least the reference's median"
+        if not len(rows):
+            found.append(Goal(text, "not run", None))
+            continue
+        ours, theirs = rows.reduction.median(), rows.reference.median()
+        found.append(Goal(text, f"{ours:.1%}, theirs {theirs:.1%}", bool(ours >= theirs)))
+    if len(both):
+        times = float((both.seconds / both.reference_seconds).median())
+        text = "no more than twice the reference's time, in the median"
+        found.append(Goal(text, f"{times:.2f} times", times <= 2))
+    gains = both[(both.template == "nystroem") & (both.reference > 0)]
+    missed = list(gains.data[~(gains.reduction > 0)])
+    told = f"{len(gains) - len(missed)} of {len(gains)}"
+    told += f"; not {', '.join(missed)}" if missed else ""
+    text = "nystroem: better wherever the reference is"
+    found.append(Goal(text, told, not missed if len(gains) else None))
+    return found

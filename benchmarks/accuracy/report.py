@@ -1,0 +1,325 @@
+"""The page of the study, from its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import figures
+import numpy as np
+import pandas as pd
+from arms import CONTEXT
+from figures import CONTROLS, NOISE, WORTH, Goal, Summary
+from plots import draw
+from templates import TEMPLATES
+
+from data import DATASETS
+
+_CONTROL_WORDS = {
+    "search": "search as long",
+    "wider": "wider bottleneck",
+    "last": "last operator alone",
+    "random": "random weights",
+}
+
+
+def markdown(head: list[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """As a cell; zero has no sign."""
+    return "" if np.isnan(value) else f"{round(100 * value, digits) + 0.0:.{digits}f}%"
+
+
+def goals_table(goals: list[Goal]) -> str:
+    words = {True: "reached", False: "**not reached**", None: "not run"}
+    return markdown(
+        ["to reach on the reporting half", "found", ""],
+        [[goal.text, goal.number, words[goal.reached]] for goal in goals],
+    )
+
+
+def summary_table(found: list[Summary], costs: pd.DataFrame) -> str:
+    if not len(costs):
+        return "No results."
+    head = ["pipeline", "data sets", "runs", "median cut", "95% interval", "better by 0.5%"]
+    head += ["worse by 0.5%", "worst run", "better / worse than noise", "signed ranks, p"]
+    head += ["seconds", "times its own fit"]
+    return markdown(head, [_summary_row(one, costs) for one in found])
+
+
+def _summary_row(one: Summary, costs: pd.DataFrame) -> list[str]:
+    rows = costs[costs.template == one.name]
+    if one.name not in TEMPLATES:
+        rows = costs if one.name == "all" else costs[costs.template.isin(figures.BOTTLENECKS)]
+    low, high = one.interval
+    return [
+        one.name,
+        str(one.sets),
+        str(one.runs),
+        percent(one.median),
+        "" if np.isnan(low) else f"{percent(low)} to {percent(high)}",
+        percent(one.better, 0),
+        percent(one.worse),
+        percent(one.worst),
+        f"{one.helped} / {one.harmed}",
+        "" if np.isnan(one.p) else f"{one.p:.2g}",
+        f"{rows.seconds.median():.1f}",
+        f"{rows.times.median():.0f}",
+    ]
+
+
+def controls_table(table: pd.DataFrame) -> str:
+    """Shares of runs; where the control says nothing, there is no run to count."""
+    if not len(table):
+        return "No results."
+    rows = []
+    for name in [*TEMPLATES, "all"]:
+        part = table if name == "all" else table[table.template == name]
+        if len(part):
+            rows.append([name, *(_beside(part, arm) for arm in CONTROLS)])
+    head = ["pipeline", *(_CONTROL_WORDS[arm] for arm in CONTROLS)]
+    return markdown(head, rows)
+
+
+def _beside(table: pd.DataFrame, arm: str) -> str:
+    runs = figures.compare(table, "finetuned", arm)
+    if not len(runs):
+        return ""
+    at_least = (runs.z >= -NOISE).mean()
+    lower = (runs.z > 0).mean()
+    return f"{percent(at_least, 0)}, {percent(lower, 0)} ({len(runs)})"
+
+
+def reference_table(both: pd.DataFrame) -> str:
+    rows = [
+        [
+            row.data,
+            row.template,
+            _half_of(row.data),
+            percent(row.reduction),
+            percent(row.reference),
+            f"{row.seconds:.1f}",
+            f"{row.reference_seconds:.1f}",
+        ]
+        for row in both.sort_values(["template", "data"]).itertuples()
+    ]
+    head = ["data", "pipeline", "half", "cut", "reference's", "seconds", "reference's"]
+    return markdown(head, rows)
+
+
+def reference_medians(both: pd.DataFrame) -> str:
+    rows = []
+    for half in figures.HALVES:
+        for template, part in figures.half(both, half).groupby("template", sort=False):
+            times = (part.seconds / part.reference_seconds).median()
+            cells = [percent(part.reduction.median()), percent(part.reference.median())]
+            rows.append([half, str(template), str(len(part)), *cells, f"{times:.2f}"])
+    head = ["half", "pipeline", "data sets", "median cut", "reference's", "times its seconds"]
+    return markdown(head, rows)
+
+
+def context_table(table: pd.DataFrame) -> str:
+    """Test losses of the pipelines before and after beside those of other kinds of model."""
+    ran = figures.random_splits(table[table.loss.notna()])
+    losses = ran.groupby(["data", "template", "arm"]).loss.mean()
+    rows = []
+    for data in DATASETS:
+        if data.name not in losses.index.get_level_values("data"):
+            continue
+        mine = losses[data.name]
+        best = {arm: _best(mine, arm) for arm in ("pipeline", "finetuned")}
+        models = [mine.get((CONTEXT, arm), np.nan) for arm in ("hist_gradient_boosting", "mlp")]
+        told = ["" if np.isnan(loss) else f"{loss:.4g}" for loss in models]
+        rows.append([data.name, data.task, best["pipeline"], best["finetuned"], *told])
+    head = ["data", "task", "best pipeline", "best fine-tuned", "HistGradientBoosting", "MLP"]
+    return markdown(head, rows)
+
+
+def _best(losses: pd.Series, arm: str) -> str:
+    found = {t: loss for (t, a), loss in losses.items() if a == arm}
+    if not found:
+        return ""
+    name = min(found, key=lambda t: found[t])
+    return f"{found[name]:.4g} ({name})"
+
+
+def pairs_table(means: pd.DataFrame) -> str:
+    """A row for each data set, a column for each pipeline."""
+    known = means.set_index(["data", "template"])
+    names = [name for name in TEMPLATES if (means.template == name).any()]
+    rows = []
+    for data in DATASETS:
+        if not (means.data == data.name).any():
+            continue
+        cells = [_cell(known, data.name, name) for name in names]
+        rows.append([data.name, _half_of(data.name), *cells])
+    return markdown(["data", "half", *names], rows)
+
+
+def _cell(known: pd.DataFrame, data: str, template: str) -> str:
+    if (data, template) not in known.index:
+        return ""
+    row = known.loc[data, template]
+    return f"{100 * row.reduction:.1f} ± {100 * row.error:.1f}"
+
+
+def _half_of(name: str) -> str:
+    return "reporting" if name in figures.REPORTING else "choosing"
+
+
+def worse_table(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Every run that got worse by more than what counts."""
+    lost = runs[runs.reduction < -WORTH].sort_values("reduction")
+    if not len(lost):
+        return f"No run got worse by more than {percent(WORTH)}."
+    told = table[table.arm == "finetuned"].set_index(figures.RUN)
+    rows = []
+    for row in lost.itertuples():
+        note = told.loc[(row.data, row.template, row.split)]
+        expected = percent(note.gain / note.before) if note.before > 0 else ""
+        cells = [row.data, row.template, row.split, _half_of(row.data), percent(row.reduction)]
+        rows.append([*cells, f"{row.z:.1f}", note.chosen, expected])
+    head = ["data", "pipeline", "split", "half", "change", "in standard errors", "chosen"]
+    return markdown([*head, "gain it expected"], rows)
+
+
+def time_table(table: pd.DataFrame) -> str:
+    runs = figures.compare(table, "finetuned", "pipeline")
+    parts = (runs[runs.split == "time"], figures.random_splits(runs))
+    by_time, at_random = (figures.pairs(some).set_index(["data", "template"]) for some in parts)
+    rows = [[*key, _cell(by_time, *key), _cell(at_random, *key)] for key in by_time.index]
+    return markdown(["data", "pipeline", "cut, %, by time", "cut, %, at random"], rows)
+
+
+def failures_table(table: pd.DataFrame) -> str:
+    lost = table[table.error != ""]
+    if not len(lost):
+        return "None."
+    counts = lost.assign(why=lost.error.str.split("\n").str[0].str.slice(0, 160))
+    counts = counts.groupby(["template", "arm", "why"], sort=False)
+    rows = [[*map(str, key), str(len(r)), ", ".join(r.data.unique())] for key, r in counts]
+    return markdown(["pipeline", "arm", "error", "runs", "data"], rows)
+
+
+def settings_of(folder: Path) -> str:
+    path = folder / "study.json"
+    if not path.exists():
+        return ""
+    known = json.loads(path.read_text(encoding="utf-8"))
+    versions = ", ".join(f"{n} {v}" for n, v in known.get("versions", {}).items())
+    return f"Data sets of more than {known['rows']:,} rows are cut to that many. {versions}."
+
+
+def page_of(
+    table: pd.DataFrame, settings: str, plots: list[str], reference: pd.DataFrame | None
+) -> str:
+    runs = figures.compare(table, "finetuned", "pipeline")
+    fair = figures.random_splits(runs)
+    costs = figures.random_splits(figures.costs(table))
+    halves = {name: figures.half(fair, name) for name in figures.HALVES}
+    tables = {
+        name: summary_table(figures.summaries(part), figures.half(costs, name))
+        for name, part in halves.items()
+    }
+    count = fair[["data", "template"]].drop_duplicates()
+    parts = [
+        "# Does fine-tuning pay, and does it do no harm?",
+        f"{len(runs)} runs of `pg.FineTuner` with no setting but its seed: {len(count)} pairs of "
+        f"{fair.data.nunique()} data sets and {fair.template.nunique()} pipelines, each on up to "
+        "five random splits (80% train, 20% test), and on one by time where rows are in its order. "
+        f"{settings} Written by `benchmarks/accuracy/study.py`; "
+        "`benchmarks/accuracy/templates.py` holds the pipelines, [data.md](data.md) the sources of "
+        "the data.",
+        "Loss: Poisson deviance of counts, squared error of a standardised number, log loss of "
+        "classes. The *cut* of a run is 1 - loss after / loss before, on test rows, against the "
+        "same pipeline fitted on all training rows. Settings of the library were chosen on one "
+        "half of the data sets (every other one of the list in `data.py`), and the other half "
+        "reports; numbers of the choosing half flatter.",
+        goals_table(figures.goals(table, reference)),
+        f"![Reductions]({plots[0]})",
+        "## By pipeline: the reporting half",
+        f"Median and interval (bootstrap) are over data sets, of means over splits; shares are of "
+        f"runs. Noise: {NOISE:.0f} standard errors of the difference between rows. Signed ranks: "
+        "Wilcoxon, over data sets. Seconds of the processor on one thread, medians.",
+        tables["reporting"],
+        "## The choosing half",
+        tables["choosing"],
+        "## Every run that got worse",
+        f"By more than {percent(WORTH)} of the test loss, all data sets and splits.",
+        worse_table(table, runs),
+        "## Against other ways to spend the time",
+        _CONTROLS_TEXT,
+        f"![Controls]({plots[1]})",
+        "Reporting half: share of runs in which fine-tuning is at least as good or within noise, "
+        "share in which it is better, and how many runs there are.",
+        controls_table(figures.half(figures.random_splits(table), "reporting")),
+        "Choosing half:",
+        controls_table(figures.half(figures.random_splits(table), "choosing")),
+        "## What it costs",
+        f"![Costs]({plots[2]})",
+        _costs_text(costs),
+    ]
+    if reference is not None:
+        both = figures.against_reference(table, reference)
+        parts += ["## Against a hand-written portfolio", _REFERENCE_TEXT, reference_medians(both)]
+        parts += [reference_table(both)]
+    parts += ["## Beside other kinds of model", _CONTEXT_TEXT, context_table(table)]
+    if (runs.split == "time").any():
+        parts += ["## Split by time", _TIME_TEXT, time_table(table)]
+    parts += [
+        "## Every pair",
+        "Cut in percent, mean over random splits, with its standard error from the differences of "
+        "rows.",
+        pairs_table(figures.pairs(fair)),
+        "## What failed",
+        failures_table(table),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_CONTROLS_TEXT = (
+    "*Search as long*: hyperparameters of all steps of the same pipeline, drawn at random for as "
+    "long as fine-tuning took, the default among them, judged on a fifth of the training rows and "
+    "fitted again on all; sizes of bottlenecks between half and twice the default "
+    "(`benchmarks/accuracy/spaces.py`). *Wider bottleneck*: the same pipeline with twice as many "
+    "components, centers or bins. *Last operator alone*: `FineTuner(train=[...])`. *Random "
+    'weights*: the same network from `to_torch(init="random")`, trained for as long by L-BFGS '
+    "and by Adam, the better one by a fifth of the training rows. The last two on two splits "
+    "each; where the last operator is all that trains, there is nothing to compare."
+)
+_REFERENCE_TEXT = (
+    "Three ways to train (full-batch L-BFGS, one-cycle Adam, relative rates), written by hand, "
+    "the best by validation; one other split, at most 12,000 rows, another machine."
+)
+_CONTEXT_TEXT = (
+    "Mean test losses. The best pipeline is the best of the table by these very losses, which "
+    "flatters it a little; the other models are as scikit-learn has them, the MLP stopped early."
+)
+_TIME_TEXT = "The last 20% of the rows test. Cut with its standard error."
+
+
+def _costs_text(costs: pd.DataFrame) -> str:
+    low, middle, high = costs.seconds.quantile([0.1, 0.5, 0.9])
+    times = costs.times.quantile([0.1, 0.5, 0.9])
+    return (
+        "Seconds of the processor for fine-tuning on one thread, the pipeline's own fits included: "
+        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of its own "
+        f"fit: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and {times[0.9]:.0f}."
+    )
+
+
+def write(results: Path, page: Path, reference: Path | None = None) -> None:
+    """Write the page, and the pictures beside it; print the goals."""
+    table = figures.read(results)
+    other = None if reference is None else pd.read_csv(reference, sep="\t")
+    plots = draw(table, page)
+    text = page_of(table, settings_of(results), [plot.name for plot in plots], other)
+    page.write_text(text, encoding="utf-8")
+    words = {True: "yes", False: "NO", None: "-"}
+    for goal in figures.goals(table, other):
+        print(f"{words[goal.reached]:>3}  {goal.text}: {goal.number}")
+    print(f"{page}: {table[figures.RUN].drop_duplicates().shape[0]} runs")
