@@ -183,10 +183,14 @@ class Run(Trainer):
     def _row_losses(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         self.module_.eval()
         with torch.no_grad():
-            parts = [self._terms(batch) for batch in self._measured(rows)]
+            if self.criterion_.penalty is None:
+                parts = [self._terms(batch) for batch in self._measured(rows)]
+                losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
+            else:
+                scores, own = self._scores(Loader(rows, 4096)), rows.columns()
+                losses = self.criterion_.terms(scores, own[1], own.weight, own.groups)
         self.module_.train()
-        losses, scores = (torch.cat(some).cpu() for some in zip(*parts, strict=True))
-        return losses.double().numpy(), scores.float().numpy()
+        return losses.double().cpu().numpy(), scores.float().cpu().numpy()
 
     def _measured(self, rows: Rows) -> Loader:
         encoded, target = rows.take(rows.index[:2])
@@ -197,8 +201,7 @@ class Run(Trainer):
     def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
         encoded, target = batch
         score = self.module_(encoded)
-        terms = self.criterion_.rows(score, target)
-        return terms.reshape(-1) if batch.weight is None else terms * batch.weight, score
+        return self.criterion_.terms(score, target, batch.weight), score
 
     def _judge(self) -> bool:
         if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..modules import Head
 from ..registry import Objective
+from ._composed import Composed
+from ._groups import Groups
 from .losses import get_loss
 
-LossLike = str | Objective | Callable[..., Any]
+LossLike = str | Objective | Composed | Callable[..., Any]
 
 _TASKS = {
     "value": ("regression",),
@@ -44,6 +47,8 @@ class Criterion:
         self.function = function
         self.table = table
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        # What is no mean over rows, and needs their groups.
+        self.penalty = getattr(function, "penalty", None)
 
     def rows(self, score: Tensor, target: Tensor | None) -> Tensor:
         """Loss of each row (n,), or one number where the user's function reduces itself."""
@@ -52,10 +57,29 @@ class Criterion:
             out = out * self.table[target]
         return out if out.ndim < 2 else out.flatten(1).sum(1)
 
-    def __call__(self, score: Tensor, target: Tensor | None, weight: Tensor | None) -> Tensor:
+    def terms(
+        self,
+        score: Tensor,
+        target: Tensor | None,
+        weight: Tensor | None,
+        groups: Groups | None = None,
+    ) -> Tensor:
+        """What each row adds to the loss, weighted; of groups, where the rows are a whole part."""
+        rows = self.rows(score, target)
+        terms = rows.reshape(-1) if weight is None else rows * weight
+        return terms if self.penalty is None else terms + self.penalty.rows(score, rows, groups)
+
+    def __call__(
+        self,
+        score: Tensor,
+        target: Tensor | None,
+        weight: Tensor | None,
+        groups: Groups | None = None,
+    ) -> Tensor:
         """Weighted mean; weights have mean one over the whole part, not over the batch."""
         rows = self.rows(score, target)
-        return (rows if weight is None else rows * weight).mean()
+        loss = (rows if weight is None else rows * weight).mean()
+        return loss if self.penalty is None else loss + self.penalty(score, rows, groups)
 
     def check(self, score: Tensor, target: Tensor | None, weight: Tensor | None) -> None:
         """Refuse what is no loss, before any work is done."""
@@ -69,6 +93,11 @@ class Criterion:
             raise ArgumentError(
                 f"loss={self.name} gave shape {tuple(out.shape)} for {score.shape[0]} rows.\n"
                 "Hint: give one value for each row, or one number."
+            )
+        if out.ndim == 0 and self.penalty is not None:
+            raise ArgumentError(
+                f"loss={self.name} gives one number, so groups cannot be compared beside it.\n"
+                "Hint: give one value for each row (reduction='none')."
             )
         if out.ndim == 0 and weight is not None:
             raise ArgumentError(
@@ -106,7 +135,11 @@ def make_criterion(loss: LossLike | None, objective: Objective | None, head: Hea
         options = dict(objective.options) if own and objective is not None else {}
         return _named(loss, options, head, own), Objective(loss, options, weights)
     if isinstance(loss, Objective):
-        return _named(loss.name, dict(loss.options), head, False), loss
+        own_weights = weights if loss.class_weight is None else loss.class_weight
+        function = _named(loss.name, dict(loss.options), head, False)
+        return function, replace(loss, class_weight=own_weights)
+    if isinstance(loss, Composed):
+        return loss.bind(lambda part: make_criterion(part, objective, head), head)
     if isinstance(loss, type):
         raise ArgumentError(f"loss={loss.__name__} is a class.\nHint: give an instance of it.")
     if callable(loss):

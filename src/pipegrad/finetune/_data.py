@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ._groups import group_codes
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -19,7 +20,7 @@ Validation = float | tuple[Any, ...] | None
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded rows with targets, weights and the user's own targets.
+    """Encoded rows with targets, weights, the user's own targets and groups.
 
     One of each, or two where the user named validation rows.
     """
@@ -28,22 +29,30 @@ class Data:
     targets: tuple[Tensor | None, ...]
     weights: tuple[Tensor | None, ...]
     raw: tuple[Any, ...]
+    groups: tuple[Tensor | None, ...] = (None, None)
 
 
 def gather(
-    net: PipelineModule, X: Any, y: Any, weight: Any, validation: Validation, cache: Any
+    net: PipelineModule,
+    X: Any,
+    y: Any,
+    weight: Any,
+    validation: Validation,
+    cache: Any,
+    groups: Any = None,
 ) -> Data:
     """Check what the user gave, and run the host part once."""
-    sets = [(X, y, weight)]
+    sets = [(X, y, weight, groups)]
     if isinstance(validation, tuple):
-        sets.append((*validation, None, None)[:3])
+        sets.append((*validation, None, None, None)[:4])
     names = ("", "validation: ")
     # Targets first: they are cheap, and the host part may not be.
-    targets, weights = [], []
-    for (rows, target, own), name in zip(sets, names, strict=False):
+    targets, weights, codes = [], [], []
+    for (rows, target, own, group), name in zip(sets, names, strict=False):
         count = _count(rows)
         targets.append(_target(net, target, count, name))
         weights.append(_weights(own, count, name, targets[-1], net))
+        codes.append(None if groups is None else _groups(net, group, count, name))
     blocks = [net.encode(rows) if cache is None else net.encode(rows, cache) for rows, *_ in sets]
     for block, name in zip(blocks, names, strict=False):
         if len(block) == 0:
@@ -51,7 +60,8 @@ def gather(
     if any(w is not None for w in weights):
         pairs = zip(weights, blocks, strict=True)
         weights = [ones(net, len(b)) if w is None else w for w, b in pairs]
-    return Data(tuple(blocks), tuple(targets), tuple(weights), tuple(s[1] for s in sets))
+    raw = tuple(s[1] for s in sets)
+    return Data(tuple(blocks), tuple(targets), tuple(weights), raw, tuple(codes))
 
 
 def aligned(net: PipelineModule, data: Data) -> list[Tensor | None]:
@@ -95,6 +105,14 @@ def _weights(
     if not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
     return torch.from_numpy(values).to(ones(net, 1))
+
+
+def _groups(net: PipelineModule, groups: Any, count: int | None, name: str) -> Tensor:
+    if groups is None:
+        raise ArgumentError(
+            f"{name}groups are missing.\nHint: validation=(X, y, sample_weight or None, groups)."
+        )
+    return torch.from_numpy(group_codes(groups, count, name)).to(ones(net, 1).device)
 
 
 def ones(net: PipelineModule, count: int) -> Tensor:

@@ -14,6 +14,7 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ._groups import Groups
 
 
 class Rows(Dataset):
@@ -31,6 +32,8 @@ class Rows(Dataset):
         The rows of this part.
     raw : array, optional
         The user's own targets of all rows, for callbacks that score by themselves.
+    groups : Groups, optional
+        Of all rows, for losses that compare groups.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Rows(Dataset):
         weight: Tensor | None,
         index: NDArray[np.int64],
         raw: Any = None,
+        groups: Groups | None = None,
     ) -> None:
         self.encoded = encoded
         self.target = target
@@ -53,6 +57,7 @@ class Rows(Dataset):
             # Mean one over the part: batches then estimate the weighted mean without bias.
             self.weight = weight / mean
         self.raw = raw
+        self.groups = None if groups is None else groups.part(self.index)
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
@@ -70,16 +75,20 @@ class Rows(Dataset):
     def part(self, positions: NDArray[np.int64]) -> Rows:
         """Some of the rows, over the same blocks."""
         index = self.index.cpu().numpy()[positions]
-        return Rows(self.encoded, self.target, self.weight, index, self.raw)
+        return Rows(self.encoded, self.target, self.weight, index, self.raw, self.groups)
 
     def over(self, encoded: Any) -> Rows:
         """The same rows with other blocks."""
         index = self.index.cpu().numpy()
-        return Rows(encoded, self.target, self.weight, index, self.raw)
+        return Rows(encoded, self.target, self.weight, index, self.raw, self.groups)
 
     def take(self, index: Tensor) -> Batch:
         """A batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))
+
+    def columns(self) -> Batch:
+        """Targets, weights and groups of all rows, without what enters the module."""
+        return Batch(None, *self._picked(self.index))
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """All rows in batches of nearly equal size, in the order of this part's positions."""
@@ -87,26 +96,33 @@ class Rows(Dataset):
 
     def _cut(self, index: Tensor, size: int) -> Iterator[Batch]:
         # One gather of the small columns for all batches; the blocks batch by batch.
-        target = None if self.target is None else self.target[index]
-        weight = None if self.weight is None else self.weight[index]
+        small = self._picked(index)
         count = max(1, -(-len(index) // size))
         bounds = [len(index) * i // count for i in range(count + 1)]
         for start, stop in pairwise(bounds):
-            yield Batch(
-                self.encoded[index[start:stop]],
-                None if target is None else target[start:stop],
-                None if weight is None else weight[start:stop],
-            )
+            parts = [None if column is None else column[start:stop] for column in small]
+            yield Batch(self.encoded[index[start:stop]], *parts)
+
+    def _picked(self, index: Tensor) -> tuple[Any, ...]:
+        small = (self.target, self.weight, self.groups)
+        return tuple(None if column is None else column[index] for column in small)
 
 
 class Batch(tuple[Any, Any]):
-    """``(encoded, target)``, as skorch unpacks it, and the rows' weights."""
+    """``(encoded, target)``, as skorch unpacks it, and the rows' weights and groups."""
 
     weight: Tensor | None
+    groups: Groups | None
 
-    def __new__(cls, encoded: Any, target: Tensor | None, weight: Tensor | None) -> Batch:
+    def __new__(
+        cls,
+        encoded: Any,
+        target: Tensor | None,
+        weight: Tensor | None,
+        groups: Groups | None = None,
+    ) -> Batch:
         batch = super().__new__(cls, (encoded, target))
-        batch.weight = weight
+        batch.weight, batch.groups = weight, groups
         return batch
 
 

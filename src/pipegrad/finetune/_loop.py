@@ -200,7 +200,7 @@ class Trainer(NeuralNet):
         def closure() -> Tensor:
             self.optimizer_.zero_grad()
             score = self.module_(encoded)
-            loss = self.criterion_(score, target, batch.weight)
+            loss = self.criterion_(score, target, batch.weight, batch.groups)
             if not first:
                 first.extend((loss.detach(), score))
             if self._pull is not None:
@@ -219,7 +219,7 @@ class Trainer(NeuralNet):
         """Loss without gradients."""
         encoded, target = batch
         score = self.module_(encoded)
-        loss = self.criterion_(score, target, batch.weight)
+        loss = self.criterion_(score, target, batch.weight, batch.groups)
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
     # What decides
@@ -260,9 +260,19 @@ class Trainer(NeuralNet):
         self.module_.eval()
         with torch.no_grad():
             loader = Loader(rows, max(self.batch_size, _MEASURED_ROWS))
-            steps = (self.validation_step(batch) for batch in loader)
-            self._record_mean(prefix, ((step["loss"], step["rows"]) for step in steps))
+            if self.criterion_.penalty is None:
+                steps = (self.validation_step(batch) for batch in loader)
+                losses = ((step["loss"], step["rows"]) for step in steps)
+            else:
+                score, own = self._scores(loader), rows.columns()
+                loss = self.criterion_(score, own[1], own.weight, own.groups)
+                losses = (part for part in [(loss, len(rows))])
+            self._record_mean(prefix, losses)
         self.module_.train()
+
+    def _scores(self, loader: Loader) -> Tensor:
+        """Of all rows at once, for a loss that is no mean over rows."""
+        return torch.cat([self.module_(batch[0]) for batch in loader])
 
     def _judge(self) -> bool:
         """Keep the parameters if they are the best so far; whether to go on."""

@@ -60,8 +60,8 @@ class Task:
                 "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect."
             )
         function, objective = make_criterion(options.loss, net.objective, net.head)
-        X, y, weight = train
-        data = gather(net, X, y, weight, valid, None)
+        X, y, weight, *groups = train
+        data = gather(net, X, y, weight, valid, None, *groups)
         data = cross_fitted(net, data, X, y, weight, options.seed)
         generator = np.random.default_rng(options.seed)
         parts = prepare(net, data, objective, function, valid, generator)
@@ -73,7 +73,10 @@ class Task:
         self.net.eval()
         with torch.no_grad():
             batches = Loader(self.training, 4096)
-            sums = [self.criterion(self.net(b[0]), b[1], b.weight) * len(b[0]) for b in batches]
+            sums = [
+                self.criterion(self.net(b[0]), b[1], b.weight, b.groups) * len(b[0])
+                for b in batches
+            ]
         return float(sum(sums)) / len(self.training)
 
     def target(self) -> NDArray[Any] | None:
@@ -148,7 +151,8 @@ class Outcome:
     report: Report
 
 
-Part = tuple[Any, Any, Any]
+# X, y and weights; and groups where the loss compares them.
+Part = tuple[Any, ...]
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -170,7 +174,7 @@ def tune(
     translate, write_back : callable
         Between a fitted pipeline and a module.
     pick : callable
-        From row numbers to a part ``(X, y, weight)``.
+        From row numbers to a part ``(X, y, weight)``, or ``(X, y, weight, groups)``.
     splits : iterator
         Row numbers that train and that validate, one pair for each split.
     rows : array of int64

@@ -19,6 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import ArgumentError
+from ..registry import Objective
+from ._composed import Sum, Weighted
+from ._groups import GroupPenalty
+
+__all__ = ["LOSSES", "GroupPenalty", "Loss", "Sum", "Weighted", "get_loss", "named", "signs"]
 
 # Rows that each row is compared with.
 _MOST_PAIRED = 1024
@@ -85,6 +90,40 @@ def get_loss(name: str) -> Loss:
             "a callable (score, y) -> tensor works as well."
         )
     return LOSSES[name]
+
+
+def named(name: str, **options: Any) -> Objective:
+    """The loss of that name with options of your own, for ``loss=``.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    **options
+        Numbers of that loss; what is left out keeps its default.
+
+    Returns
+    -------
+    Objective
+        ``net.fit(X, y, loss=named("pinball", quantile=0.9))``.
+
+    Raises
+    ------
+    ArgumentError
+        When there is no such loss, or it has no such option.
+
+    Examples
+    --------
+    >>> from pipegrad.finetune import losses
+    >>> losses.named("pinball", quantile=0.9)
+    Objective(name='pinball', options={'quantile': 0.9}, class_weight=None)
+    """
+    known = get_loss(name).options
+    for option in options:
+        if option not in known:
+            has = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise ArgumentError(f"loss {name!r} has no option {option}.\nHint: {has}.")
+    return Objective(name, options)
 
 
 def _loss(target: Target, **options: Any) -> Callable[[Terms], Terms]:

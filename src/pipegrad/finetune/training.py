@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, DivergedError, PipegradWarning
+from ._composed import check_loss
 from ._criterion import Criterion, LossLike, class_weights, make_criterion
 from ._data import Data, Validation, aligned, gather, ones
+from ._groups import Groups
 from ._optim import Optim, check_steady, make_optimizer, set_rate, try_optim
 from ._trees import Hardened, measure_spreads, routed, softened
 
@@ -85,6 +87,7 @@ def fit(
     lr: float | Literal["auto"] | None = None,
     anchor: float = 0.0,
     sample_weight: ArrayLike | None = None,
+    groups: Any = None,
     validation: Validation = 0.2,
     patience: int | None = 10,
     seed: int | None = 0,
@@ -112,8 +115,9 @@ def fit(
         torch has it), L-BFGS a line search.
     loss : str, Objective or callable, optional
         Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
-        a tensor: one value for each row, or one number. Default: what the last operator itself
-        minimises, with its class weights, without its penalty.
+        a tensor: one value for each row, or one number; `losses.named`, `losses.Weighted`,
+        `losses.Sum` and `losses.GroupPenalty` make others of them. Default: what the last operator
+        itself minimises, with its class weights, without its penalty.
     epochs : int
         Largest number of passes over the rows that train.
     batch_size : int or "auto"
@@ -130,9 +134,11 @@ def fit(
         no part of the losses in the history.
     sample_weight : array of shape (n,), optional
         Weight of each row, in training and in validation.
+    groups : array of shape (n,), optional
+        Group of each row, any labels, for `losses.GroupPenalty`.
     validation : float, tuple or None
-        The share of rows to put aside, rows of your own ``(X, y)`` or ``(X, y, sample_weight)``,
-        or None: the loss on the training rows decides.
+        The share of rows to put aside, rows of your own ``(X, y)``, ``(X, y, sample_weight)`` or
+        ``(X, y, sample_weight, groups)``, or None: the loss on the training rows decides.
     patience : int, optional
         Epochs without progress after which training stops; None: never.
     seed : int, optional
@@ -177,7 +183,16 @@ def fit(
     options = Options(
         optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor, cross_fit
     )
-    train(net, X, y, options, sample_weight=sample_weight, validation=validation, cache=cache)
+    train(
+        net,
+        X,
+        y,
+        options,
+        sample_weight=sample_weight,
+        groups=groups,
+        validation=validation,
+        cache=cache,
+    )
     return net
 
 
@@ -188,6 +203,7 @@ def train(
     options: Options,
     *,
     sample_weight: ArrayLike | None = None,
+    groups: Any = None,
     validation: Validation = 0.2,
     cache: Any = None,
     seen: bool | None = None,
@@ -197,13 +213,14 @@ def train(
     ``seen``: whether the source was fitted on the rows that validate; None: nobody knows.
     """
     options.check()
+    check_loss(options.loss, y, groups)
     _check_validation(validation)
     parameters = list(net.trainable_parameters().values())
     if not parameters:
         raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
     optimizer = make_optimizer(options.optim, parameters, options.rate)
     function, objective = make_criterion(options.loss, net.objective, net.head)
-    data = gather(net, X, y, sample_weight, validation, cache)
+    data = gather(net, X, y, sample_weight, validation, cache, groups)
     if options.cross_fit:
         from ._crossfit import cross_fitted  # loads much of scikit-learn
 
@@ -353,9 +370,14 @@ def prepare(
     criterion, weights = _weigh(net, data, objective, function, index, task)
     targets = aligned(net, data)
     blocks = [routed(net, b) for b in data.blocks]
+    # Groups count by the rows' own weights; those of classes belong to the loss.
+    groups = [
+        None if c is None else Groups.of(c, ones(net, len(c)) if w is None else w)
+        for c, w in zip(data.groups, data.weights, strict=False)
+    ]
     rows = [
-        Rows(b, t, w, np.arange(len(b)), raw)
-        for b, t, w, raw in zip(blocks, targets, weights, data.raw, strict=True)
+        Rows(b, t, w, np.arange(len(b)), raw, g)
+        for b, t, w, raw, g in zip(blocks, targets, weights, data.raw, groups, strict=True)
     ]
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
@@ -496,7 +518,7 @@ def _own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Itera
 def _check_validation(validation: Any) -> None:
     if validation is None or (isinstance(validation, float) and 0 < validation < 1):
         return
-    if isinstance(validation, tuple) and 1 <= len(validation) <= 3:
+    if isinstance(validation, tuple) and 1 <= len(validation) <= 4:
         return
     raise ArgumentError(
         f"validation={validation!r:.60}; it is a share between 0 and 1, rows (X, y), or None."

@@ -22,6 +22,8 @@ from sklearn.utils.validation import (
 
 from ..errors import ArgumentError, UntranslatableError
 from ..registry import dotted_name, lookup, why_missing
+from ._composed import check_loss
+from ._groups import group_codes
 
 if TYPE_CHECKING:
     from ..modules import Way
@@ -53,7 +55,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         From parameters to an optimizer; see `pipegrad.finetune.fit`. Setting it, ``epochs`` or
         ``lr`` turns the recipe off; the default is then torch.optim.Adam.
     loss : str, Objective or callable, optional
-        Default: what the last operator itself minimises.
+        A name, a function ``(score, y)``, or what `pipegrad.finetune.losses` makes of them:
+        `named`, `Weighted`, `Sum`, `GroupPenalty`. Default: what the last operator itself
+        minimises.
     epochs : int, optional
         Largest number of passes over the rows that train; 100 without a recipe.
     batch_size : int or "auto", default="auto"
@@ -162,7 +166,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> FineTuner:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, groups: Any = None
+    ) -> FineTuner:
         """Fit the pipeline on most rows, train it, and keep what did best on the others.
 
         Parameters
@@ -173,6 +179,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             Targets.
         sample_weight : array of shape (n,), optional
             Weight of each row, in the fit and in training. Rows that weigh nothing are left out.
+        groups : array of shape (n,), optional
+            Group of each row, any labels, for `losses.GroupPenalty`.
 
         Returns
         -------
@@ -182,23 +190,26 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         _check_last_step(self.estimator)
+        check_loss(self.loss, y, groups)
         X, y = indexable(X, y)
+        if groups is not None:
+            groups = group_codes(groups, _num_samples(X), "")
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self.frozen_: list[str] = []
         settings = (self.optim, self.lr, self.epochs)
         if self.recipe is None or any(setting is not None for setting in settings):
-            self._fit_once(X, y, weight, options)
+            self._fit_once(X, y, weight, options, groups)
         else:
-            self._fit_by_recipe(X, y, weight, options)
+            self._fit_by_recipe(X, y, weight, options, groups)
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
 
-    def _fit_once(self, X: Any, y: Any, weight: Any, options: Any) -> None:
+    def _fit_once(self, X: Any, y: Any, weight: Any, options: Any, groups: Any = None) -> None:
         """One run with the user's settings."""
         from ..translate import from_torch
         from ._evidence import Clock
@@ -208,17 +219,25 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         clock = Clock()
         rows, classes = self._rows(X, y, weight)
         split = self._split(rows, classes, options.seed)
-        parts = [_part(X, y, weight, some) for some in split]
+        parts = [_part(X, y, weight, some, groups) for some in split]
         fitted = clock.timed("fitting", self._fitted)(parts[0])
         net = self._translated(fitted)
         train = clock.timed("training", train)
-        trainer = train(net, *parts[0][:2], options, sample_weight=parts[0][2], validation=parts[1])
+        trainer = train(
+            net,
+            parts[0][0],
+            parts[0][1],
+            options,
+            sample_weight=parts[0][2],
+            groups=parts[0][3] if groups is not None else None,
+            validation=parts[1],
+        )
         self.improved_ = trainer.improved_
         self.history_ = trainer.history
         self.estimator_ = from_torch(net) if self.improved_ else fitted
         self.report_ = report_of(trainer, self._translated(fitted), clock)
 
-    def _fit_by_recipe(self, X: Any, y: Any, weight: Any, options: Any) -> None:
+    def _fit_by_recipe(self, X: Any, y: Any, weight: Any, options: Any, groups: Any = None) -> None:
         """Candidates by rule, compared on rows put aside."""
         from ..translate import from_torch
         from ._recipe import tune
@@ -229,7 +248,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             self._fitted,
             self._translated,
             from_torch,
-            lambda some: _part(X, y, weight, some),
+            lambda some: _part(X, y, weight, some, groups),
             self._splits(rows, classes, options.seed),
             rows,
             options,
@@ -239,8 +258,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         if not self.improved_:
             warn(f"The pipeline is as it was fitted: {self.report_.why}.")
 
-    def _fitted(self, part: tuple[Any, Any, Any]) -> Any:
-        X, y, weight = part
+    def _fitted(self, part: tuple[Any, ...]) -> Any:
+        X, y, weight = part[:3]
         fitted = clone(self.estimator)
         return fitted.fit(X, y, **_weight_argument(fitted, weight))
 
@@ -399,9 +418,12 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         return dict(_safe_tags(self.estimator))
 
 
-def _part(X: Any, y: Any, weight: Any, rows: NDArray[np.int64]) -> tuple[Any, Any, Any]:
-    pick = [None if part is None else _safe_indexing(part, rows) for part in (X, y, weight)]
-    return (pick[0], pick[1], pick[2])
+def _part(
+    X: Any, y: Any, weight: Any, rows: NDArray[np.int64], groups: Any = None
+) -> tuple[Any, ...]:
+    """Rows of ``(X, y, weight)``, and of groups where there are any."""
+    given = (X, y, weight) if groups is None else (X, y, weight, groups)
+    return tuple(None if part is None else _safe_indexing(part, rows) for part in given)
 
 
 def _weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
