@@ -308,7 +308,7 @@ def prepare(
                 "No class has a row to spare for validation.\nHint: validation=None, or rows of "
                 "your own."
             )
-    criterion, weights = _weigh(net, data, objective, function, index, task)
+    criterion, weights = weigh(net, data, objective, function, index, task)
     targets = aligned(net, data)
     blocks = [routed(net, b) for b in data.blocks]
     rows = [
@@ -318,11 +318,11 @@ def prepare(
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
     measure_spreads(net, training)
-    _probe(net, criterion, training)
+    probe(net, criterion, training)
     return criterion, training, validating
 
 
-def _weigh(
+def weigh(
     net: PipelineModule,
     data: Data,
     objective: Any,
@@ -345,7 +345,7 @@ def _weigh(
     return Criterion(function, None if table is None else table.to(like), name), weights
 
 
-def _probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
+def probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
     """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.take(positions)
