@@ -360,7 +360,7 @@ def run(
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with _own_randomness(options.seed, optimizer), torch.enable_grad():
+        with own_randomness(options.seed, optimizer), torch.enable_grad():
             trainer.fit(None)
         trainer.restore()
     except BaseException as error:
@@ -438,7 +438,7 @@ def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, 
 
 
 @contextlib.contextmanager
-def _own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Seed torch for modules that draw, and leave its global state as it was."""
     device = next(p.device for group in optimizer.param_groups for p in group["params"])
     cuda = [device] if device.type == "cuda" else []
