@@ -139,6 +139,8 @@ def take_in(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None
     """What `FineTuner.partial_fit` does."""
     X, y = indexable(X, y)
     rows = np.arange(_num_samples(X))
+    if weight is not None and hasattr(tuner, "estimator_") and not np.any(weight):
+        return
     if weight is not None:
         weight = _check_sample_weight(weight, X, dtype=np.float64)
         if (weight < 0).any():
@@ -177,8 +179,6 @@ def _go_on(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
     X, y, weight = part
     if classes is not None:
         _check_same(classes, tuner.classes_)
-    if not _num_samples(X):
-        return
     stream = tuner._stream
     if stream is None:
         stream = _stream(tuner, tuner.estimator_, tuner._known)

@@ -323,7 +323,10 @@ class Stream:
         self.net.eval()
         found = [one.losses(self.net, criterion, rows) for one in self.learners]
         losses = torch.stack(found).double().cpu().numpy()
-        losses = losses[:, np.isfinite(losses[self.chosen])]
+        finite = np.isfinite(losses[self.chosen])
+        if not finite.all():
+            self.net._score(rows.X)  # Refuses NaN between steps as the source does.
+        losses = losses[:, finite]
         return losses if losses.shape[1] else None
 
     def _compare(self, losses: NDArray[np.float64]) -> None:
