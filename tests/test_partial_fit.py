@@ -379,3 +379,16 @@ def test_an_optimizer_of_the_user_keeps_its_state():
     for start in range(0, 96, 32):
         net.partial_fit(X[start : start + 32], NUMBERS[start : start + 32], optim=adam)
     assert {int(state["step"]) for state in adam.state.values()} == {3}
+
+
+def test_learners_of_the_last_step_leave_the_others():
+    X, y = moving()
+    tuner = streamed(bottleneck().partial_fit(X[:500], y[:500]), X, y, 500, 520, 20)
+    (start, *_), learners = tuner._stream.learners, tuner._stream.learners
+    alone = [one for one in learners if one.name.startswith("last step")]
+    assert len(alone) == 2
+    for one in alone:
+        for name, value in one.values.items():
+            assert torch.equal(value, start.values[name]) != ("logistic" in name)
+    single = pg.FineTuner(Ridge()).partial_fit(X, X[:, 0])
+    assert not any(one.name.startswith("last step") for one in single._stream.learners)

@@ -307,6 +307,10 @@ class PipelineModule(nn.Module):
         """The parameters that training changes, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def prefix(self, step: str) -> str:
+        """How the names of the parameters of a step begin."""
+        return f"steps.{_key(step)}."
+
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> PipelineModule:

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 
 Make = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 
-# Steps of Adam relative to the size of each parameter; the calmer come first.
-RATES = (1e-3, 4e-3, 1.6e-2, 6.4e-2)
+# Steps of Adam relative to the size of each parameter, and whether they are those of the last
+# operator alone; the calmer come first.
+RATES = (
+    (1e-3, False),
+    (4e-3, False),
+    (1.6e-2, True),
+    (1.6e-2, False),
+    (6.4e-2, True),
+    (6.4e-2, False),
+)
 STAYS = "as it was"
 # Rows of a step, and the most steps that new rows make; more rows make larger steps.
 BATCH_ROWS, _MOST_STEPS = 32, 256
@@ -61,6 +69,9 @@ class Learner:
         Over new rows.
     copies : bool
         False trains ``start`` itself.
+    only : str
+        How the names of the parameters begin that it trains; the others stay, unless it starts
+        again from another learner.
     """
 
     def __init__(
@@ -70,11 +81,13 @@ class Learner:
         make: Make | None,
         passes: int = 1,
         copies: bool = True,
+        only: str = "",
     ) -> None:
         self.name, self.make, self.passes = name, make, passes
         self.values: dict[str, Tensor] = dict(start)
         if copies:
-            self.values = {key: nn.Parameter(p.detach().clone()) for key, p in start.items()}
+            own = {key: p.detach().clone() for key, p in start.items()}
+            self.values = {k: nn.Parameter(v) if k.startswith(only) else v for k, v in own.items()}
         self.optimizer: torch.optim.Optimizer | None = None
         self.pull: Anchor | None = None
         self._begin()
@@ -232,6 +245,18 @@ class Evidence:
         return int(np.argmax(gap <= wanted * error))
 
 
+def _portfolio(net: PipelineModule) -> Iterator[Learner]:
+    """Learners of the whole pipeline, and of its last operator where that is not the whole."""
+    start = net.trainable_parameters()
+    last = net.prefix(net.graph.output)
+    some = {name.startswith(last) for name in start} == {True, False}
+    for rate, alone in RATES:
+        if not alone:
+            yield Learner(f"rate {rate:g}", start, Relative(rate))
+        elif some:
+            yield Learner(f"last step, rate {rate:g}", start, Relative(rate), only=last)
+
+
 class Stream:
     """A fitted pipeline that learns from rows as they arrive.
 
@@ -279,7 +304,7 @@ class Stream:
             make = Given(options.optim, options.lr)
             self.learners.append(Learner("the settings given", start, make, options.epochs))
         else:
-            self.learners += [Learner(f"rate {r:g}", start, Relative(r)) for r in RATES]
+            self.learners += list(_portfolio(net))
         self.evidence = Evidence(len(self.learners))
         self.chosen = 0
         self.history: list[dict[str, Any]] = []
