@@ -310,6 +310,10 @@ class PipelineModule(nn.Module):
         """The parameters that training changes, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def prefix(self, step: str) -> str:
+        """How the names of the parameters of a step begin."""
+        return f"steps.{_key(step)}."
+
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> PipelineModule:
@@ -335,6 +339,32 @@ class PipelineModule(nn.Module):
         from .finetune.training import fit
 
         return fit(self, X, y, optim=optim, **options)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, *, optim: Any = torch.optim.Adam, **options: Any
+    ) -> PipelineModule:
+        """One pass over new rows; see `pipegrad.finetune.partial_fit` for the options.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the source takes, n rows.
+        y : array of shape (n,) or (n, k), optional
+            Targets of the user's own kind.
+        optim : callable or Optimizer
+            As in `fit`; or an optimizer over this module's parameters, which keeps its state from
+            call to call.
+        **options
+            ``loss``, ``epochs``, ``batch_size``, ``lr``, ``anchor``, ``sample_weight``, ``seed``.
+
+        Returns
+        -------
+        PipelineModule
+            Itself.
+        """
+        from .finetune._partial import partial_fit
+
+        return partial_fit(self, X, y, optim=optim, **options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineModule:
         copied(self.source, memo)

@@ -367,7 +367,7 @@ def prepare(
                 "No class has a row to spare for validation.\nHint: validation=None, or rows of "
                 "your own."
             )
-    criterion, weights = _weigh(net, data, objective, function, index, task)
+    criterion, weights = weigh(net, data, objective, function, index, task)
     targets = aligned(net, data)
     blocks = [routed(net, b) for b in data.blocks]
     # Groups count by the rows' own weights; those of classes belong to the loss.
@@ -382,11 +382,11 @@ def prepare(
     training = rows[0].part(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
     measure_spreads(net, training)
-    _probe(net, criterion, training)
+    probe(net, criterion, training)
     return criterion, training, validating
 
 
-def _weigh(
+def weigh(
     net: PipelineModule,
     data: Data,
     objective: Any,
@@ -409,7 +409,7 @@ def _weigh(
     return Criterion(function, None if table is None else table.to(like), name), weights
 
 
-def _probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
+def probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
     """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.take(positions)
@@ -424,7 +424,7 @@ def run(
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with _own_randomness(options.seed, optimizer), torch.enable_grad():
+        with own_randomness(options.seed, optimizer), torch.enable_grad():
             trainer.fit(None)
         trainer.restore()
     except BaseException as error:
@@ -502,7 +502,7 @@ def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, 
 
 
 @contextlib.contextmanager
-def _own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Seed torch for modules that draw, and leave its global state as it was."""
     device = next(p.device for group in optimizer.param_groups for p in group["params"])
     cuda = [device] if device.type == "cuda" else []

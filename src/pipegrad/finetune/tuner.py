@@ -104,6 +104,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         candidate on the first split; None where there were too few rows to try any.
     report_ : pipegrad.finetune.Report
         What was tried and chosen, and why; ``print`` it.
+    stream_ : list of dict
+        After `partial_fit`, for each of the last 1,000 calls: "rows"; "loss" of what answered until
+        then; "losses" of all learners, by name, before they learned; "kept", whose numbers
+        ``estimator_`` has since.
     classes_ : array
         The labels, for a classifier.
     n_features_in_, feature_names_in_
@@ -203,10 +207,82 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             self._fit_once(X, y, weight, options, groups)
         else:
             self._fit_by_recipe(X, y, weight, options, groups)
+        self._forget_stream(X, y, weight)
+        self._take_attributes()
+        return self
+
+    def _take_attributes(self) -> None:
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
+
+    def _forget_stream(self, X: Any, y: Any, weight: NDArray[Any] | None) -> None:
+        from ._partial import counted
+
+        self.__dict__.pop("stream_", None)
+        self._stream: Any = None
+        self._known = counted(X, y, weight, is_classifier(self.estimator))
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        classes: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> FineTuner:
+        """Let the whole pipeline learn from new rows; what it was before is the one to beat.
+
+        The first call fits the pipeline, unless `fit` did. From then on several learners take the
+        new rows, fast ones and slow ones, each from where it stands; their losses on rows that they
+        have not learned from yet say whose numbers ``estimator_`` has. One of them is the pipeline
+        as it was, and a learner has to be better by more than chance explains. No rows are kept.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the pipeline takes, n rows; one is enough once the pipeline is fitted.
+        y : array of shape (n,) or (n, k), optional
+            Targets.
+        classes : array, or list of arrays for several targets, optional
+            All labels, as scikit-learn has it. The pipeline cannot grow further ones, so that the
+            rows of the first call have to show each of them.
+        sample_weight : array of shape (n,), optional
+            Weight of each row. Rows that weigh nothing are left out.
+
+        Returns
+        -------
+        FineTuner
+            Itself; ``estimator_`` is another object than before where its numbers are others, and
+            ``stream_`` tells of the last 1,000 calls.
+
+        Raises
+        ------
+        ArgumentError
+            For labels that the pipeline does not know. Nothing changed then, nor after errors of
+            the pipeline itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> import pipegrad as pg
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(2000, 2))
+        >>> y = X[:, 0] > 0
+        >>> y[500:] = X[500:, 1] > 0
+        >>> tuner = pg.FineTuner(LogisticRegression(), random_state=0)
+        >>> for start in range(0, 1500, 100):
+        ...     tuner = tuner.partial_fit(X[start : start + 100], y[start : start + 100])
+        >>> tuner.score(X[1500:], y[1500:]) > 0.9
+        True
+        >>> sorted(tuner.stream_[-1])
+        ['kept', 'loss', 'losses', 'rows']
+        """
+        from ._partial import take_in
+
+        _check_last_step(self.estimator)
+        take_in(self, X, y, classes, sample_weight)
         return self
 
     def _fit_once(self, X: Any, y: Any, weight: Any, options: Any, groups: Any = None) -> None:

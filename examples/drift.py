@@ -1,0 +1,216 @@
+"""A stream whose meaning drifts: doing nothing, refitting, and learning on.
+
+python examples/drift.py                               a made stream; prints a table
+python examples/drift.py --data electricity.parquet    the electricity market of New South Wales, in
+                                                       time order, its labels in the column "class"
+python examples/drift.py --data bike.parquet --label cnt   any table of numbers
+python examples/drift.py --picture drift.svg           draws the running loss as well
+
+Rows come in batches; each batch is predicted first, and its labels are shown afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import is_classifier
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import pipegrad as pg
+
+Parts = Iterator[tuple[np.ndarray, np.ndarray]]
+Arm = Callable[[Any, np.ndarray, np.ndarray, list[int]], Iterator[np.ndarray]]
+
+
+def make_stream(rows: int = 12096, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Ten columns of four hidden ones; what these mean turns slowly, and once at a stroke."""
+    rng = np.random.default_rng(seed)
+    when = np.arange(rows)[:, None] / rows
+    hidden = rng.normal(size=(rows, 4))
+    X = hidden @ rng.normal(size=(4, 10)) + 0.3 * rng.normal(size=(rows, 10))
+    first, second, third = rng.normal(size=(3, 4))
+    turned = np.clip((when - 0.3) / 0.3, 0, 1)
+    meaning = np.where(when > 0.75, third, (1 - turned) * first + turned * second)
+    logit = 1.5 * (hidden * meaning).sum(1)
+    return X, (rng.random(rows) < 1 / (1 + np.exp(-logit))).astype(int)
+
+
+def pipelines(classes: bool) -> dict[str, Any]:
+    """What is compared, not fitted yet."""
+    last = LogisticRegression(max_iter=2000) if classes else Ridge()
+    return {
+        "PCA": make_pipeline(StandardScaler(), PCA(3), last),
+        "k-means": make_pipeline(StandardScaler(), KMeans(10, n_init=3, random_state=0), last),
+        "Nystroem": make_pipeline(
+            StandardScaler(), Nystroem(n_components=50, random_state=0), last
+        ),
+    }
+
+
+# The arms: each gives a fitted pipeline before every batch.
+
+
+def nothing(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """Fitted once."""
+    pipe.fit(X[: starts[0]], y[: starts[0]])
+    for _ in starts:
+        yield pipe
+
+
+def refit_all(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """Fitted anew on all rows so far."""
+    for start in starts:
+        yield pipe.fit(X[:start], y[:start])
+
+
+def refit_window(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """Fitted anew on as many of the latest rows as there were at first."""
+    for start in starts:
+        window = slice(start - starts[0], start)
+        yield pipe.fit(X[window], y[window])
+
+
+def sgd(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """scikit-learn's own `partial_fit`: the steps before stay, a linear model learns on."""
+    last = SGDClassifier(loss="log_loss", random_state=0)
+    if not is_classifier(pipe):
+        last = SGDRegressor(random_state=0)
+    before = pipe[:-1].fit(X[: starts[0]])
+    last.fit(before.transform(X[: starts[0]]), y[: starts[0]])
+    for start, stop in zip(starts, [*starts[1:], None], strict=True):
+        yield make_pipeline(before, last)
+        last.partial_fit(before.transform(X[start:stop]), y[start:stop])
+
+
+def learn_on(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """pipegrad: the whole pipeline learns on."""
+    tuner = pg.FineTuner(pipe, random_state=0).partial_fit(X[: starts[0]], y[: starts[0]])
+    for start, stop in zip(starts, [*starts[1:], None], strict=True):
+        yield tuner.estimator_
+        tuner.partial_fit(X[start:stop], y[start:stop])
+
+
+ARMS = {
+    "nothing": nothing,
+    "refit on all rows": refit_all,
+    "refit on a window": refit_window,
+    "SGD on the last step": sgd,
+    "pipegrad": learn_on,
+}
+
+
+def losses(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log loss and error of each row, or squared error and absolute error."""
+    if not is_classifier(model):
+        gap = np.abs(model.predict(X) - y)
+        return gap**2, gap
+    p = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    return -np.log(np.clip(p, 1e-15, 1)), (model.predict(X) != y).astype(float)
+
+
+def play(
+    arm: Any, pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Test, then train: losses and errors of all rows after the first, and seconds to learn."""
+    found, seconds = [], 0.0
+    models = arm(pipe, X, y, starts)
+    for start, stop in zip(starts, [*starts[1:], len(X)], strict=True):
+        began = time.perf_counter()
+        model = next(models)
+        seconds += time.perf_counter() - began
+        found.append(losses(model, X[start:stop], y[start:stop]))
+    loss, error = (np.concatenate(part) for part in zip(*found, strict=True))
+    return loss, error, seconds
+
+
+def compare(
+    X: np.ndarray, y: np.ndarray, batch: int, first: float, skip: float
+) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
+    """All arms on all pipelines; what comes before the share ``skip`` is not counted."""
+    classes = len(np.unique(y)) < 20
+    starts = list(range(int(first * len(X)), len(X), batch))
+    counted = slice(max(0, int(skip * len(X)) - starts[0]), None)
+    rows, curves = [], {}
+    for name, pipe in pipelines(classes).items():
+        curves[name] = {}
+        for arm, play_arm in ARMS.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loss, error, seconds = play(play_arm, pipe, X, y, starts)
+            loss, error = loss[counted], error[counted]
+            curves[name][arm] = loss
+            rows.append((name, arm, loss.mean(), error.mean(), seconds))
+    columns = ["pipeline", "arm", "loss", "error", "seconds"]
+    return pd.DataFrame(rows, columns=columns), curves
+
+
+def draw(curves: dict[str, dict[str, np.ndarray]], batch: int, path: str) -> None:
+    """The loss so far that each arm adds to that of pipegrad."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "pipegrad"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, len(curves), figsize=(11, 3.6), sharey=True, layout="constrained"
+    )
+    for ax, (name, arms) in zip(axes, curves.items(), strict=True):
+        for arm, loss in arms.items():
+            mine = arm == "pipegrad"
+            weeks = np.arange(len(loss))[::batch]
+            running = np.cumsum(loss) / np.arange(1, len(loss) + 1)
+            ax.plot(
+                np.arange(len(weeks)),
+                running[np.minimum(weeks + batch - 1, len(loss) - 1)],
+                label=arm,
+                linewidth=2.5 if mine else 1.2,
+                color="C3" if mine else None,
+                zorder=3 if mine else 2,
+            )
+        ax.set(title=name, xlabel="batches")
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    bound = [np.mean(arms["nothing"]) for arms in curves.values()]
+    axes[0].set(ylabel="mean loss so far", ylim=(None, 1.6 * max(bound)))
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Print the table, and draw the picture where one is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="a Parquet file in time order")
+    parser.add_argument("--label", default="class", help="its column of targets")
+    parser.add_argument("--batch", type=int, default=336, help="rows of a batch")
+    parser.add_argument("--first", type=float, default=0.2, help="share to be fitted on at first")
+    parser.add_argument("--skip", type=float, default=0.0, help="share of rows not counted")
+    parser.add_argument("--picture", help="where to draw")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.data is None:
+        X, y = make_stream()
+    else:
+        table = pd.read_parquet(options.data)
+        X, y = table.drop(columns=options.label).to_numpy(float), table[options.label].to_numpy()
+    found, curves = compare(X, y, options.batch, options.first, options.skip)
+    print(found.to_string(index=False, float_format="{:.4g}".format))
+    if options.picture:
+        draw(curves, options.batch, options.picture)
+
+
+if __name__ == "__main__":
+    main()
