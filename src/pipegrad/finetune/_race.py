@@ -20,8 +20,8 @@ from .training import (
     _SEEN,
     Options,
     _check_validation,
-    _own_randomness,
     batch_rows,
+    own_randomness,
     prepare,
     warn,
 )
@@ -181,7 +181,7 @@ def race(
     if isinstance(validation, float) and net.init != "random":
         warn(_SEEN)
     like = torch.optim.Adam(net.trainable_parameters().values())
-    with undisturbed(net), _own_randomness(seed, like):
+    with undisturbed(net), own_randomness(seed, like):
         parts = prepare(net, data, objective, function, validation, generator)
         criterion, training, validating = parts
         field = Field(net, criterion, training, validating)

@@ -247,7 +247,7 @@ def _search_rate(
         return None
     from ._rate import find_rate
 
-    with _own_randomness(options.seed, optimizer):
+    with own_randomness(options.seed, optimizer):
         rate = find_rate(net, trainer, options)
     set_rate(optimizer, rate)
     return rate
