@@ -1,7 +1,9 @@
 """Losses made of other losses: options by name, weights for targets, sums."""
 
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 import pipegrad as pg
 from pipegrad.finetune import _candidates
 from pipegrad.finetune._criterion import make_criterion
-from pipegrad.finetune.losses import Sum, Weighted, get_loss, named
+from pipegrad.finetune.losses import LOSSES, Sum, Weighted, get_loss, named
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -281,3 +283,9 @@ def test_a_tuner_minds_the_weights(short):
         ).fit(X, y)
     assert tuner.improved_
     assert ((tuner.predict(X) - y) ** 2).mean() < 0.5 * before.mean()
+
+
+def test_the_page_lists_every_loss():
+    page = (Path(__file__).parents[1] / "docs" / "losses.md").read_text("utf-8")
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", rows)) == set(LOSSES)

@@ -154,22 +154,23 @@ class Penalty:
         pairs of its rows, ``q_i q_j (1{same group} / share - 1)``, and pairs of a batch stand for
         it: a row with itself as often as rows are drawn, two rows as often as pairs are. That has
         no bias (Horvitz and Thompson), whichever groups a batch has, because the shares are those
-        of the part. Full-batch and stochastic training hence lower the same function.
+        of the part. Full-batch and stochastic training hence lower the same function. The penalty
+        does not change if all q shift; in a batch that is so around its own mean, which takes a
+        known share of each square and of each product (`_pairs`).
         """
         q = self._measured(score, losses)
         size = len(q)
         if size < 2:
             return self.strength * 0.0 * q.sum()
         weight = groups.weight[:, None]
-        # The penalty does not change if all q shift; in a batch that is so around its mean alone.
         a = weight * (q - (weight * q).sum(0) / weight.sum().clamp(min=1e-12))
         shares = groups.shares.clamp(min=1e-12)
         own = ((1 / shares - 1)[groups.codes][:, None] * a.square()).sum()
         sums = _by_group(a, groups)
         pairs = (sums.square() / shares[:, None]).sum() - a.sum(0).square().sum() - own
         rows = groups.count
-        drawn = rows * (rows - 1) / (size * (size - 1))
-        return self.strength * (rows / size * own + drawn * pairs) / rows**2
+        own, pairs = own * (rows - 1) / (size - 1), pairs * _pairs(rows) / _pairs(size)
+        return self.strength * (own + pairs) / rows**2
 
     def rows(self, score: Tensor, losses: Tensor, groups: Groups) -> Tensor:
         """A term for each row of a whole part, (n,): their mean is the penalty.
@@ -191,6 +192,11 @@ class Penalty:
     def _measured(self, score: Tensor, losses: Tensor) -> Tensor:
         q = losses if self.measure is None else self.measure(score)
         return q.reshape(len(q), -1)
+
+
+def _pairs(size: int) -> float:
+    """How many pairs so many rows have, each as far as the rows' own mean leaves it."""
+    return size * (size - 1) * ((1 - 1 / size) ** 2 + 1 / size**2)
 
 
 def _by_group(values: Tensor, groups: Groups) -> Tensor:
