@@ -17,7 +17,6 @@ from sklearn.ensemble import (
     StackingRegressor,
     VotingClassifier,
 )
-from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
@@ -224,6 +223,14 @@ def test_stacks_in_stacks_and_in_votes(voting):
     assert ("+vote/stack/tree" in offsets(encoded)) == (voting == "soft")
 
 
+def test_a_stack_that_hands_on_its_columns_is_corrected_too():
+    X, y = rows()
+    pipe = make_pipeline(StackingRegressor(regressors()), Ridge()).fit(X, y)
+    net = pg.to_torch(pipe)
+    wanted = pipe[-1].predict(layer(pipe[0], X, y))
+    assert np.allclose(net(honest(net, X, y)).detach(), wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_stacks_in_a_vote_know_classes_as_the_vote_does():
     X, y = rows(classes=2)
     inner = StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))])
@@ -239,13 +246,18 @@ def test_what_was_not_fitted_on_the_rows_is_left_alone():
     X, y = rows(classes=2)
     trees = [("tree", DecisionTreeClassifier(random_state=0).fit(X, y))]
     ready = StackingClassifier(trees, cv="prefit").fit(X, y)
-    frozen = StackingClassifier([("tree", FrozenEstimator(trees[0][1]))], cv=2).fit(X, y)
     bagged = StackingClassifier(trees, LogisticRegression())
     bags = BaggingClassifier(bagged, n_estimators=2, random_state=0).fit(X, y)
     lines = StackingClassifier([("line", LogisticRegression())]).fit(X, y)
     for net in (pg.to_torch(ready), pg.to_torch(bags), pg.to_torch(lines, init="random")):
         assert not offsets(honest(net, X, y))
-    net = pg.to_torch(frozen)
+
+
+def test_members_that_are_frozen_say_the_same_when_they_are_copied():
+    module = pytest.importorskip("sklearn.frozen")
+    X, y = rows(classes=2)
+    tree = module.FrozenEstimator(DecisionTreeClassifier(random_state=0).fit(X, y))
+    net = pg.to_torch(StackingClassifier([("tree", tree)], cv=2).fit(X, y))
     assert torch.equal(net(honest(net, X, y)), net(X))
 
 

@@ -36,7 +36,7 @@ from ..columns import Encoded, HostPart, _between, _whole_composites
 from ..errors import ArgumentError
 from ..featurizer import Featurizer
 from ..glue import Concatenate, Glue
-from ..graph import Composite, Graph, Step, join, translation
+from ..graph import INPUT, Composite, Graph, Step, join, translation
 from ..sources.arrays import to_block
 
 if TYPE_CHECKING:
@@ -123,17 +123,16 @@ class CrossFit(HostPart):
             if type(step.operator) is TargetEncoder and not self._is_random({step.name}):
                 self._add_encoder(step)
         # Composites with copies in them are walked through.
+        found = _whole_composites(self.graph, {step.name for step in self.graph})
         self._whole = {
             value: composite
-            for value, composite in _whole_composites(
-                self.graph, {s.name for s in self.graph}
-            ).items()
+            for value, composite in found.items()
             if not self.copies.keys() & _between(self.graph, composite.source, value)
         }
 
     def blocks(self, X: Any) -> dict[str, Any]:
         """Offsets of neural steps, and the blocks that come from cross-fitted host steps."""
-        values: dict[str, Any] = {"input": X}
+        values: dict[str, Any] = {INPUT: X}
         for name in self.copies:
             if name in self.needed - self.host:
                 self.value(name, values)
