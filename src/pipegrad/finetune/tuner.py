@@ -94,7 +94,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
         candidate on the first split; None where there were too few rows to try any.
     report_ : pipegrad.finetune.Report
-        What was tried and chosen, and why; ``print`` it.
+        What was tried and chosen, why, and what moved; ``print`` it, or ``save`` it as a page.
     classes_ : array
         The labels, for a classifier.
     n_features_in_, feature_names_in_
