@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import pipegrad as pg
-from pipegrad.finetune import Report, Tried, _candidates
+from pipegrad.finetune import Report, Tried, _candidates, _recipe
 from pipegrad.finetune._evidence import Curve, MovedParameter, MovedStep, moved_steps
 from pipegrad.finetune._reliability import calibration
 from pipegrad.modules import Binary, Mean, Multiclass, Positive
@@ -118,7 +118,7 @@ def test_rounding_is_no_change():
     assert 0 < float(shift.detach().abs().max()) < 1e-15  # the mean of centred columns
     with torch.no_grad():
         shift += 1e-16
-    assert all(step.share == 0.0 for step in moved_steps(net))
+    assert all(p.share == 0.0 for step in moved_steps(net) for p in step.parameters)
     with torch.no_grad():
         shift += 0.1
     pca = next(step for step in moved_steps(net) if step.name == "pca")
@@ -140,6 +140,13 @@ def test_splits_are_told_as_thresholds():
     assert parts["thresholds"].change == pytest.approx(np.sqrt(np.mean(change**2)))
     assert parts["leaf_values"].share == 0.0
     assert not any(isinstance(part, Positive) for part in trees.modules())
+
+
+def test_only_what_trains_is_told():
+    net = pg.to_torch(bottleneck(Ridge()).fit(X, Y))
+    net._module("pca").shift.requires_grad_(False)
+    pca = next(step for step in moved_steps(net) if step.name == "pca")
+    assert [p.name for p in pca.parameters] == ["weight"]
 
 
 def test_an_operator_in_two_places_is_told_once():
@@ -183,6 +190,15 @@ def test_curves_begin_with_the_fitted_pipeline(better):
     own = [curve for curve in report.curves if curve.candidate == report.chosen]
     assert {curve.split for curve in own} == set(range(report.splits))
     assert all(curve.valid[curve.checkpoint] < curve.valid[0] for curve in own)
+
+
+def test_the_chosen_checkpoint_is_marked(monkeypatch):
+    # The surest gain and the largest mean gain may be those of different checkpoints.
+    surest = _recipe.choose
+    monkeypatch.setattr(_recipe, "choose", lambda *a: replace(surest(*a), best=(0, 1)))
+    report = tuned(bottleneck(), X, LABELS).report_
+    assert report.tried[0].epochs > 2
+    assert {c.checkpoint for c in report.curves if c.candidate == report.chosen} == {2}
 
 
 def test_the_seconds_add_up(better):
@@ -272,6 +288,13 @@ def test_numbers_compare_means():
     assert len(found.before.rows) == 10
     few = calibration(Mean(), "squared_error", np.ones(30), np.ones(30, "f4"), None)
     assert few.before.rows == (30,)
+
+
+def test_bins_weigh_as_many_rows_as_they_hold():
+    score = np.repeat([0.0, 1.0], [150, 50]).astype("f4")
+    found = calibration(Mean(), "squared_error", np.zeros(200), score, None)
+    assert found.before.rows == (150, 50)
+    assert found.before.gap == pytest.approx(0.25)
 
 
 def test_it_is_none_where_nothing_is_claimed():

@@ -103,7 +103,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
         candidate on the first split; None where there were too few rows to try any.
     report_ : pipegrad.finetune.Report
-        What was tried and chosen, and why; ``print`` it.
+        What was tried and chosen, why, and what moved; ``print`` it, or ``save`` it as a page.
     stream_ : list of dict
         After `partial_fit`, for each of the last 1,000 calls: "rows"; "loss" of what answered until
         then; "losses" of all learners, by name, before they learned; "kept", whose numbers

@@ -151,7 +151,7 @@ class TrainingCurvesDisplay(_Display):
             ax.plot([checkpoint], [valid[checkpoint]], "o", color=look["color"], zorder=4)
         ax.set_yscale("log" if log else "linear")
         ax.set_ylim(low, high)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.set_xlabel("checkpoint (dashed: training, dots: the best)")
         ax.set_ylabel(relative.told)
         ax.legend(edgecolor="none", fontsize="small")
