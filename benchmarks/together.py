@@ -79,7 +79,7 @@ def in_turn(task: Task, count: int, batch_size: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     print(f"{ROWS} x 20 rows, 500 validation rows, {EPOCHS} epochs, float64, one thread")
