@@ -1,9 +1,21 @@
 """Fine-tuning: losses, the training loop, and the estimator that does it all."""
 
+from typing import TYPE_CHECKING, Any
+
 from ._configuration import Configuration
-from ._partial import partial_fit
 from ._race import Race, Raced, race
 from ._report import Report, Tried
 from .training import fit
 
+if TYPE_CHECKING:
+    from ._partial import partial_fit
+
 __all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "partial_fit", "race"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "partial_fit":  # It needs the training loop, which loads skorch.
+        from ._partial import partial_fit
+
+        return partial_fit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -99,7 +99,7 @@ class Copies:
 
         def loss(parts: list[Tensor]) -> Tensor:
             with self._lent(parts):
-                return self.criterion(self.net(batch[0]), batch[1], batch.weight)
+                return self.criterion(self.net(batch[0]), batch[1], batch.weight, batch.groups)
 
         losses = vmap(loss)(self.cut(values))
         (gradient,) = torch.autograd.grad(losses.sum(), values)
@@ -107,7 +107,7 @@ class Copies:
 
     def _gradient_alone(self, row: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         self.put(row)
-        loss = self.criterion(self.net(batch[0]), batch[1], batch.weight)
+        loss = self.criterion(self.net(batch[0]), batch[1], batch.weight, batch.groups)
         found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         parts = [
             torch.zeros_like(p) if g is None else g
@@ -137,8 +137,7 @@ class Copies:
 
     def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         score = self.net(batch[0])
-        terms = self.criterion.rows(score, batch[1])
-        return terms.reshape(-1) if batch.weight is None else terms * batch.weight, score
+        return self.criterion.terms(score, batch[1], batch.weight, batch.groups), score
 
     def measure(
         self, values: Tensor, rows: Rows
@@ -157,6 +156,8 @@ class Copies:
         return losses, scores
 
     def _measured(self, rows: Rows) -> Loader:
+        if self.criterion.penalty is not None:
+            return Loader(rows, len(rows))  # Groups are compared over all rows.
         encoded, target = rows.take(rows.index[:2])
         told = self.criterion.rows(self.net(encoded), target).ndim > 0
         return Loader(rows, _MEASURED if told else math.ceil(len(rows) / _PARTS))

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
+from ._composed import check_loss
 from ._configuration import Configuration
 from ._criterion import LossLike, make_criterion
 from ._data import Validation, gather
@@ -169,14 +170,17 @@ def race(
     """
     from ._candidates import one_cycle
     from ._copies import undisturbed
+    from ._crossfit import cross_fitted
     from ._field import Field
 
     began = time.perf_counter()
     options = Options(loss=loss, epochs=epochs, batch_size=batch_size, seed=seed)
     configurations = list(configurations)
+    check_loss(loss, y, None)
     _check(net, configurations, options, validation)
     function, objective = make_criterion(loss, net.objective, net.head)
     data = gather(net, X, y, sample_weight, validation, None)
+    data = cross_fitted(net, data, X, y, sample_weight, seed)
     generator = np.random.default_rng(seed)
     if isinstance(validation, float) and net.init != "random":
         warn(_SEEN)
