@@ -27,6 +27,9 @@ _GROWTH, _ITERATIONS = 0.2, 250
 # Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
 # first 30 iterations may wander: its picture of the curvature is only forming.
 _PATIENCE, _FORMING = 5, 30
+# On all rows it may make so many checkpoints more than on fewer, twice the iterations: line searches
+# differ. It ends once the training loss fell as far, or this share of it in as many checkpoints.
+MORE, _NEARLY = 4, 0.9
 # Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
 _STEPS, _PASSES = (300, 1500), (5, 60)
 # A one-cycle run rises over this share of its steps, from this share of its rate.
@@ -143,13 +146,25 @@ class Run(Trainer):
     ----------
     candidate : Candidate
         How to train.
-    *args, **kwargs
+    *args
+        See `Trainer`.
+    goal : (int, float), optional
+        Checkpoints, and by how much the training loss is to fall. All-rows steps end when it fell
+        so far; or, once there were so many checkpoints, when it nearly did.
+    **kwargs
         See `Trainer`.
     """
 
-    def __init__(self, candidate: Candidate, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        candidate: Candidate,
+        *args: Any,
+        goal: tuple[int, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.candidate = candidate
+        self.goal = goal
         self.losses_: list[NDArray[np.float64]] = []
         self.scores_: list[NDArray[np.float32]] = []
         self.steps_ = 0
@@ -173,6 +188,9 @@ class Run(Trainer):
         return super().train_step(batch, **kwargs)
 
     def _measure(self) -> None:
+        if self.candidate.full and self.steps_:
+            # The loss that the optimizer met first is that of the checkpoint before.
+            self._evaluate(self.train, "train")
         if self.valid is None:
             return  # How long to train is settled already.
         losses, scores = self._row_losses(self.valid)
@@ -206,7 +224,14 @@ class Run(Trainer):
     def _judge(self) -> bool:
         if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
             self._waited = -1
-        return super()._judge()
+        return super()._judge() and not self._arrived()
+
+    def _arrived(self) -> bool:
+        if self.goal is None or not self.candidate.full:
+            return False
+        checkpoints, wanted = self.goal
+        fallen = self.history[0, "train_loss"] - self.history[-1, "train_loss"]
+        return bool(fallen >= (wanted if self.steps_ < checkpoints else _NEARLY * wanted))
 
     def restore(self) -> None:
         """Nothing: the caller knows which checkpoint it wants."""

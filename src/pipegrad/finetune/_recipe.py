@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ArgumentError, DivergedError
-from ._candidates import ENOUGH, Candidate, Run, portfolio
+from ._candidates import ENOUGH, MORE, Candidate, Run, portfolio
 from ._choice import AGREEING, WORTH, Choice, choose
 from ._criterion import Criterion, make_criterion
 from ._crossfit import cross_fitted
@@ -37,6 +37,8 @@ _FEWEST = 50
 _FOLDS = AGREEING
 # More rows than these would not make the choice surer.
 MOST_HELD = 10_000
+# Standard errors of gain that many rows must show for another split to be worth its time.
+_PROMISING = 0.5
 # Standard errors behind the best after which a candidate is given up.
 _BEHIND = 1.0
 
@@ -93,14 +95,16 @@ class Task:
         self.net.eval()
         return scales(self.net, self.criterion, self.training, parameters, self.options.seed or 0)
 
-    def run(self, candidate: Candidate, epochs: int | None = None) -> Run:
-        """Train from the start; the parameters stay where they end."""
+    def run(self, candidate: Candidate, goal: tuple[int, float] | None = None) -> Run:
+        """Train from the start, all the way or to a goal; the parameters stay where they end."""
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):
                 parameter.copy_(value)
         optimizer = candidate.optimizer(parameters, self.lengths if candidate.full else ())
-        epochs = candidate.epochs if epochs is None else epochs
+        epochs = candidate.epochs
+        if goal is not None:
+            epochs = min(epochs, goal[0] + (MORE if candidate.full else 0))
         trainer = Run(
             candidate,
             self.net,
@@ -114,6 +118,7 @@ class Task:
             generator=np.random.default_rng(self.options.seed),
             callbacks=callbacks_of(self.options, epochs),
             anchor=candidate.anchor,
+            goal=goal,
         )
         run(trainer, self.net, self.options, optimizer)
         return trainer
@@ -253,7 +258,7 @@ _UNSTABLE = "trained on all rows, the best candidate did not do what it did on f
 def _settled(choice: Choice, count: int) -> bool:
     """Whether another split could still change the answer."""
     if count >= ENOUGH:
-        return True
+        return choice.clear or choice.gain < _PROMISING * choice.error
     return choice.clear and choice.gain > 2 * choice.wanted * choice.error
 
 
@@ -342,20 +347,20 @@ def _train_whole(
     runs: list[Run | None],
     options: Options,
 ) -> tuple[Any, tuple[MovedStep, ...], str]:
-    """The chosen candidate on all rows, up to the chosen checkpoint; None if that went astray.
+    """The chosen candidate on all rows, about as far as on fewer; None if that went astray.
 
     With how far each step moved, and how the scores were recalibrated.
     """
     net = translate(whole)
     task = Task.of(net, part, None, options)
     (candidate,) = _scaled([candidate], len(task.training))
+    expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     try:
-        trained = task.run(candidate, checkpoint + 1)
+        trained = task.run(candidate, (checkpoint + 1, expected))
     except DivergedError:
         return None, (), ""
-    expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     # The training loss is all that there is to compare now.
-    astray = expected > 0 and _drop(trained, checkpoint) < 0.5 * expected
+    astray = expected > 0 and _drop(trained, len(trained.history)) < 0.5 * expected
     if trained.diverged_ or astray:
         return None, (), ""
     again = recalibrate(net, runs, checkpoint, options.loss, options.seed or 0)
