@@ -22,7 +22,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import pipegrad as pg
 from pipegrad.finetune._arrivals import Known
-from pipegrad.finetune._evidence import Evidence
+from pipegrad.finetune._prequential import Evidence
 from pipegrad.finetune._stream import STAYS
 
 RNG = np.random.default_rng(0)

@@ -88,7 +88,7 @@ class Report:
         if self.why:
             lines.append(f"Why: {self.why}.")
         if self.tried:
-            lines += ["", *self._evidence(), "", *self._table()]
+            lines += ["", *self._prequential(), "", *self._table()]
         return "\n".join([*lines, "", f"{self.seconds:.1f} seconds"])
 
     def _evidence(self) -> list[str]:

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from ..errors import ArgumentError
 from ._arrivals import Arrivals, Known
 from ._criterion import Criterion
-from ._evidence import Evidence
+from ._prequential import Evidence
 from ._loader import Batch, Loader, Rows
 from ._loop import Anchor
 from ._optim import LEARNING_RATE, make_optimizer
