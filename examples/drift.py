@@ -111,6 +111,9 @@ ARMS = {
 }
 
 
+COLORS = dict(zip(ARMS, ("C0", "C1", "C2", "C4", "C3"), strict=True))
+
+
 def losses(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log loss and error of each row, or squared error and absolute error."""
     if not is_classifier(model):
@@ -157,7 +160,7 @@ def compare(
 
 
 def draw(curves: dict[str, dict[str, np.ndarray]], batch: int, path: str) -> None:
-    """The loss so far that each arm adds to that of pipegrad."""
+    """The mean loss up to each batch."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -177,7 +180,7 @@ def draw(curves: dict[str, dict[str, np.ndarray]], batch: int, path: str) -> Non
                 running[np.minimum(weeks + batch - 1, len(loss) - 1)],
                 label=arm,
                 linewidth=2.5 if mine else 1.2,
-                color="C3" if mine else None,
+                color=COLORS[arm],
                 zorder=3 if mine else 2,
             )
         ax.set(title=name, xlabel="batches")

@@ -22,7 +22,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import pipegrad as pg
 from pipegrad.finetune._arrivals import Known
-from pipegrad.finetune._stream import STAYS, Evidence
+from pipegrad.finetune._prequential import Evidence
+from pipegrad.finetune._stream import STAYS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 6))
@@ -392,3 +393,19 @@ def test_learners_of_the_last_step_leave_the_others():
             assert torch.equal(value, start.values[name]) != ("logistic" in name)
     single = pg.FineTuner(Ridge()).partial_fit(X, X[:, 0])
     assert not any(one.name.startswith("last step") for one in single._stream.learners)
+
+
+def test_weights_scale_losses_and_steps():
+    X, y = moving()
+    tuner = bottleneck().partial_fit(X[:500], y[:500])
+    twice = copy.deepcopy(tuner).partial_fit(X[500:600], y[500:600], sample_weight=np.full(100, 2))
+    tuner.partial_fit(X[500:600], y[500:600])
+    assert twice.stream_[-1]["loss"] == pytest.approx(2 * tuner.stream_[-1]["loss"])
+    steps = []
+    for weight in (1.0, 2.0):
+        net = pg.to_torch(Ridge().fit(X, X[:, 0]))
+        before = net.predict(X)
+        options = {"optim": torch.optim.SGD, "lr": 1e-2, "batch_size": 100}
+        net.partial_fit(X[:100], X[:100, 1], sample_weight=np.full(100, weight), **options)
+        steps.append(net.predict(X) - before)
+    np.testing.assert_allclose(steps[1], 2 * steps[0])

@@ -131,6 +131,8 @@ def size(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()
     values = values[(values > 0) & values.isfinite()]
+    if values.numel() == 2:
+        return float(values.mean())  # torch's median would be the smaller one
     return float(values.median()) if values.numel() else 1.0
 
 

@@ -14,17 +14,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from ..errors import ArgumentError, DivergedError
-from ..translate import from_torch
-from ._arrivals import Arrivals, Known, columns_of
-from ._loader import Loader
 from ._report import Report
-from ._stream import BATCH_ROWS, Given, Learner, Stream
 from .training import Options, own_randomness
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
+    from ._arrivals import Known
     from ._criterion import LossLike
     from ._optim import Optim
+    from ._stream import Stream
     from .tuner import FineTuner
 
 
@@ -96,6 +94,10 @@ def partial_fit(
     >>> net.predict([[1.0]]).round(1)
     array([3.])
     """
+    from ._arrivals import Arrivals, Known
+    from ._loader import Loader
+    from ._stream import BATCH_ROWS, Given, Learner
+
     known = optim if isinstance(optim, torch.optim.Optimizer) else None
     options = Options(
         torch.optim.Adam if known is not None else optim,  # type: ignore[arg-type]
@@ -176,6 +178,8 @@ def _begin(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
 
 def _go_on(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
     """Further rows."""
+    from ..translate import from_torch
+
     X, y, weight = part
     if classes is not None:
         _check_same(classes, tuner.classes_)
@@ -188,6 +192,8 @@ def _go_on(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
 
 
 def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
+    from ._stream import Stream
+
     seed = int(check_random_state(tuner.random_state).randint(np.iinfo(np.int32).max))
     own = any(setting is not None for setting in (tuner.optim, tuner.lr, tuner.epochs))
     options = replace(tuner._options(seed), epochs=tuner.epochs or 1)
@@ -196,6 +202,8 @@ def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
 
 def counted(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> Known:
     """The rows that weigh something, and how many have each label."""
+    from ._arrivals import Known
+
     rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)
     known = Known()
     known.add(len(rows), _safe_indexing(y, rows) if labels and y is not None else None)
@@ -204,6 +212,8 @@ def counted(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> Known:
 
 def _check_shown(classes: Any, y: Any) -> None:
     """The pipeline is fitted on these rows and knows their labels for ever."""
+    from ._arrivals import columns_of
+
     for wanted, column in zip(_lists(classes), columns_of(y), strict=True):
         shown = np.unique(column)
         missing = [str(label) for label in wanted if label not in shown]

@@ -234,9 +234,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         """Let the whole pipeline learn from new rows; what it was before is the one to beat.
 
         The first call fits the pipeline, unless `fit` did. From then on several learners take the
-        new rows, fast ones and slow ones, each from where it stands; their losses on rows that they
-        have not learned from yet say whose numbers ``estimator_`` has. One of them is the pipeline
-        as it was, and a learner has to be better by more than chance explains. No rows are kept.
+        new rows, fast ones and slow ones, of all steps or of the last alone; their losses on rows
+        that they have not learned from yet say whose numbers ``estimator_`` has. One of them is the
+        pipeline as it was, and a learner has to be better by more than chance explains. No rows
+        are kept.
 
         Parameters
         ----------
@@ -268,13 +269,13 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         >>> from sklearn.linear_model import LogisticRegression
         >>> import pipegrad as pg
         >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(2000, 2))
+        >>> X = rng.normal(size=(3000, 2))
         >>> y = X[:, 0] > 0
         >>> y[500:] = X[500:, 1] > 0
         >>> tuner = pg.FineTuner(LogisticRegression(), random_state=0)
-        >>> for start in range(0, 1500, 100):
+        >>> for start in range(0, 2500, 100):
         ...     tuner = tuner.partial_fit(X[start : start + 100], y[start : start + 100])
-        >>> tuner.score(X[1500:], y[1500:]) > 0.9
+        >>> tuner.score(X[2500:], y[2500:]) > 0.9
         True
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
