@@ -24,6 +24,9 @@ from .training import Options, batch_rows
 _FULL_BATCH = 20_000_000
 # Iterations of L-BFGS between checkpoints grow with those already made.
 _GROWTH, _ITERATIONS = 0.2, 250
+# Iterations after which two ways of L-BFGS are compared, and the standard errors by which one gives
+# up.
+_COMPARED, _BEATEN = 60, 2.0
 # Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
 # first 30 iterations may wander: its picture of the curvature is only forming.
 _PATIENCE, _FORMING = 5, 30
@@ -106,7 +109,7 @@ def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> 
     found = []
     if _numbers(rows) <= _FULL_BATCH and not soft:
         full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
-        found += [full, replace(full, name="L-BFGS, scaled", kind="scaled")]
+        found += [replace(full, name="L-BFGS, scaled", kind="scaled"), full]
         if count < ENOUGH and not options.anchor and loss > 0:
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
@@ -151,6 +154,8 @@ class Run(Trainer):
     goal : (int, float), optional
         Checkpoints, and by how much the training loss is to fall. All-rows steps end when it fell
         so far; or, once there were so many checkpoints, when it nearly did.
+    rivals : sequence of Run
+        Of the same kind, on the same rows; a run that falls clearly behind one of them ends.
     **kwargs
         See `Trainer`.
     """
@@ -160,10 +165,12 @@ class Run(Trainer):
         candidate: Candidate,
         *args: Any,
         goal: tuple[int, float] | None = None,
+        rivals: Sequence[Run] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.candidate = candidate
+        self.rivals = list(rivals)
         self.goal = goal
         self.losses_: list[NDArray[np.float64]] = []
         self.scores_: list[NDArray[np.float32]] = []
@@ -224,7 +231,7 @@ class Run(Trainer):
     def _judge(self) -> bool:
         if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
             self._waited = -1
-        return super()._judge() and not self._arrived()
+        return super()._judge() and not self._arrived() and not self._beaten()
 
     def _arrived(self) -> bool:
         if self.goal is None or not self.candidate.full:
@@ -232,6 +239,17 @@ class Run(Trainer):
         checkpoints, wanted = self.goal
         fallen = self.history[0, "train_loss"] - self.history[-1, "train_loss"]
         return bool(fallen >= (wanted if self.steps_ < checkpoints else _NEARLY * wanted))
+
+    def _beaten(self) -> bool:
+        """Whether a rival is clearly ahead after as many iterations."""
+        if not self.candidate.full or sum(self._iterations[: self.steps_]) < _COMPARED:
+            return False
+        for rival in self.rivals:
+            behind = self.losses_[-1] - rival.losses_[min(self.steps_, len(rival.losses_) - 1)]
+            if behind.mean() > _BEATEN * behind.std() / math.sqrt(len(behind)):
+                self.reason_ = f"{rival.candidate.name} is ahead"
+                return True
+        return False
 
     def restore(self) -> None:
         """Nothing: the caller knows which checkpoint it wants."""

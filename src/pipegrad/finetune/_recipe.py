@@ -95,7 +95,12 @@ class Task:
         self.net.eval()
         return scales(self.net, self.criterion, self.training, parameters, self.options.seed or 0)
 
-    def run(self, candidate: Candidate, goal: tuple[int, float] | None = None) -> Run:
+    def run(
+        self,
+        candidate: Candidate,
+        goal: tuple[int, float] | None = None,
+        rivals: Sequence[Run] = (),
+    ) -> Run:
         """Train from the start, all the way or to a goal; the parameters stay where they end."""
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
@@ -119,6 +124,7 @@ class Task:
             callbacks=callbacks_of(self.options, epochs),
             anchor=candidate.anchor,
             goal=goal,
+            rivals=rivals,
         )
         run(trainer, self.net, self.options, optimizer)
         return trainer
@@ -304,7 +310,8 @@ def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fol
             continue
         began = time.perf_counter()
         try:
-            trained = task.run(candidate)
+            rivals = [done for done in runs if done is not None and done.candidate.full]
+            trained = task.run(candidate, rivals=rivals)
         except DivergedError:
             runs.append(None)
         else:

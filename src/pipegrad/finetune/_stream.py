@@ -17,10 +17,10 @@ from torch.func import functional_call
 from ..errors import ArgumentError
 from ._arrivals import Arrivals, Known
 from ._criterion import Criterion
-from ._prequential import Evidence
 from ._loader import Batch, Loader, Rows
 from ._loop import Anchor
 from ._optim import LEARNING_RATE, make_optimizer
+from ._prequential import Evidence
 from .training import own_randomness
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class Stream:
         self.seed = int(options.seed or 0)
         self.learners = [Learner(STAYS, start, None)]
         if own:
-            make = Given(options.optim, options.lr)
+            make = Given(options.optim, options.rate)
             self.learners.append(Learner("the settings given", start, make, options.epochs))
         else:
             self.learners += list(_portfolio(net))
