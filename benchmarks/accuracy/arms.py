@@ -49,6 +49,7 @@ class Job:
     split: str
     rows: int
     controls: bool
+    search: bool = True
 
     @property
     def file(self) -> str:
@@ -170,8 +171,9 @@ def _arms(bench: Bench) -> None:
     fitted = bench.run("pipeline", lambda: (clone(pipe).fit(part.X, part.y), {}))
     if fitted is None:
         return
-    bench.run("finetuned", lambda: _finetuned(bench, pipe, freeze=frozen))
-    bench.run("search", lambda: _searched(bench, pipe))
+    bench.run("finetuned", lambda: _finetuned(bench, pipe))
+    if job.search:
+        bench.run("search", lambda: _searched(bench, pipe))
     bench.run("wider", lambda: _wider(bench, pipe))
     if job.controls:
         bench.run("last", lambda: _last(bench, pipe, fitted, frozen))

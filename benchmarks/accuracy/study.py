@@ -42,8 +42,9 @@ from templates import TEMPLATES, applies  # noqa: E402
 from data import BY_NAME, DATASETS, MOST_ROWS, load  # noqa: E402
 
 SPLITS = ("0", "time", "1", "2", "3", "4")
-# Fine-tuning of the last operator, and random weights, on these alone unless asked for.
-CONTROLLED = ("0", "1")
+# Fine-tuning of the last operator and random weights on the first of these, the search and the
+# models beside it on the second ones; on all if asked for.
+CONTROLLED, SEARCHED = ("0",), ("0", "time", "1")
 HOURS, SMALL_HOURS = 3.9, 0.15
 SMALL_ROWS = 3_000
 SMALL_SETS = (
@@ -91,8 +92,10 @@ def jobs_of(options: argparse.Namespace) -> list[Job]:
             for split in options.splits:
                 if split == "time" and not data.timed:
                     continue
-                controls = options.controls == "all" or split in CONTROLLED
-                found.append(Job(name, template, split, options.rows, controls))
+                every = options.controls == "all"
+                controls, search = every or split in CONTROLLED, every or split in SEARCHED
+                if template != CONTEXT or search:
+                    found.append(Job(name, template, split, options.rows, controls, search))
     names = [data.name for data in DATASETS]
     rank = {split: place for place, split in enumerate(SPLITS)}
     return sorted(

@@ -30,8 +30,8 @@ _COMPARED, _BEATEN = 60, 2.0
 # Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations. The
 # first 30 iterations may wander: its picture of the curvature is only forming.
 _PATIENCE, _FORMING = 5, 30
-# On all rows it may make so many checkpoints more than on fewer, twice the iterations: line searches
-# differ. It ends once the training loss fell as far, or this share of it in as many checkpoints.
+# On all rows it may make so many checkpoints more than on fewer, twice the iterations, as line
+# searches differ. It ends once the training loss fell as far, or nearly so in as many checkpoints.
 MORE, _NEARLY = 4, 0.9
 # Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
 _STEPS, _PASSES = (300, 1500), (5, 60)
