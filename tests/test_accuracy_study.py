@@ -123,7 +123,10 @@ def test_jobs_cover_every_data_set_before_the_next_split(ran):
     options = study.arguments([*ran[2], "--splits", "1", "0", "time", "--templates", "pca"])
     jobs = study.jobs_of(options)
     assert [job.split for job in jobs] == ["0"] * 3 + ["1"] * 3  # none is in order of time
-    assert all(job.controls for job in jobs)
+    assert [job.controls for job in jobs] == [True] * 3 + [False] * 3
+    assert all(job.search for job in jobs)
+    later = study.jobs_of(study.arguments([*ran[2], "--splits", "4", "--templates", "pca"]))
+    assert not any(job.search for job in later)
     assert len({job.file for job in jobs}) == 6
 
 
