@@ -119,8 +119,8 @@ class TrainingCurvesDisplay(_Display):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
     >>> display = TrainingCurvesDisplay.from_report(tuner)  # or tuner.report_
-    >>> [line.get_label() for line in display.lines_][0]
-    'L-BFGS (chosen)'
+    >>> any(line.get_label().endswith("(chosen)") for line in display.lines_)
+    True
     """
 
     def __init__(self, curves: Sequence[Curve], *, chosen: str | None = None) -> None:
