@@ -92,8 +92,10 @@ def jobs_of(options: argparse.Namespace) -> list[Job]:
             for split in options.splits:
                 if split == "time" and not data.timed:
                     continue
-                every = options.controls == "all"
-                controls, search = every or split in CONTROLLED, every or split in SEARCHED
+                controls, search = (
+                    options.controls == "all" or (options.controls == "some" and split in first)
+                    for first in (CONTROLLED, SEARCHED)
+                )
                 if template != CONTEXT or search:
                     found.append(Job(name, template, split, options.rows, controls, search))
     names = [data.name for data in DATASETS]
@@ -253,7 +255,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--splits", nargs="+", choices=SPLITS, metavar="SPLIT")
     parser.add_argument("--rows", type=int, help="largest number of rows of a data set")
     parser.add_argument(
-        "--controls", choices=("some", "all"), default="some", help="all: on every split"
+        "--controls",
+        choices=("none", "some", "all"),
+        default="some",
+        help="on no, some or all splits",
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side; 0: in this")
     parser.add_argument("--hours", type=float, help="after which no new job starts")

@@ -1,0 +1,186 @@
+"""The candidates compared, on one split after the other, until more would not change the answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DivergedError
+from ._candidates import ENOUGH, Candidate, Run, portfolio
+from ._choice import AGREEING, WORTH, Choice, choose
+from ._report import Tried
+from ._task import Task
+from ._trees import softened
+from .training import Options
+
+# Standard errors of gain that many rows must show for another split to be worth its time.
+_PROMISING = 0.5
+# Standard errors behind the best after which a candidate is given up.
+_BEHIND = 1.0
+
+
+@dataclass
+class Fold:
+    """What came of all candidates on one split; ``target`` is that of the rows that validate."""
+
+    target: NDArray[Any] | None
+    start: NDArray[np.float64]
+    runs: list[Run | None]
+    seconds: list[float]
+
+    def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
+        """Shape (candidates, checkpoints, rows); runs that ended early go on as they ended."""
+        out = np.full((len(self.runs), max(epochs), len(self.start)), np.inf)
+        for place, trained in enumerate(self.runs):
+            if trained is None:
+                continue
+            found = np.stack(trained.losses_[1:])
+            out[place, : len(found)] = found
+            if not trained.diverged_:
+                out[place, len(found) : epochs[place]] = found[-1]
+        return out
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The candidates on all splits so far, and what their losses say.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        For the number of rows of the first split.
+    folds : list of Fold
+        A split each.
+    choice : Choice
+        Which is best, and whether that is clear.
+    task : Task
+        Of the last split.
+    """
+
+    candidates: list[Candidate]
+    folds: list[Fold]
+    choice: Choice
+    task: Task
+
+    @property
+    def rows(self) -> int:
+        """How many validated."""
+        return sum(len(fold.start) for fold in self.folds)
+
+
+def compare(tasks: Iterator[Task], options: Options) -> Compared:
+    """Try the candidates on one split after the other.
+
+    Parameters
+    ----------
+    tasks : iterator of Task
+        The pipeline fitted on each split, made when it is asked for.
+    options : Options
+        With the batch size, the anchor and the seed.
+    """
+    folds: list[Fold] = []
+    candidates: list[Candidate] = []
+    for task in tasks:
+        soft = bool(softened(task.net))
+        candidates = candidates or portfolio(task.training, options, task.loss(), soft)
+        racing = _racing(folds, candidates)
+        if folds and not any(racing):
+            break
+        folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
+        compared = Compared(candidates, folds, _judged(candidates, folds, options.seed or 0), task)
+        if len(folds) == AGREEING or _settled(compared.choice, compared.rows):
+            break
+    return compared
+
+
+def _judged(candidates: list[Candidate], folds: list[Fold], seed: int) -> Choice:
+    starts = [fold.start for fold in folds]
+    split = np.repeat(np.arange(len(folds)), [len(rows) for rows in starts])
+    return choose(np.concatenate(starts), _losses(candidates, folds), seed, split)
+
+
+def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float64]:
+    epochs = [candidate.epochs for candidate in candidates]
+    return np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
+
+
+def _settled(choice: Choice, count: int) -> bool:
+    """Whether another split could still change the answer."""
+    if count >= ENOUGH:
+        return choice.clear or choice.gain < _PROMISING * choice.error
+    return choice.clear and choice.gain > 2 * choice.wanted * choice.error
+
+
+def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
+    """The same candidates for another number of rows."""
+    return [replace(c, batch_size=count) if c.full else c for c in candidates]
+
+
+def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
+    """Which candidates may still win: better than the original where it flatters them most, and
+    not behind the best by more than the noise of both.
+    """
+    if not folds:
+        return [True] * len(candidates)
+    before = float(np.mean(np.concatenate([fold.start for fold in folds])))
+    losses = _losses(candidates, folds)
+    means = losses.mean(axis=2)
+    checkpoints = means.argmin(axis=1)
+    rows = losses[np.arange(len(candidates)), checkpoints]
+    best = rows[rows.mean(axis=1).argmin()]
+    finite = np.isfinite(rows).all(axis=1)
+    behind = np.where(finite[:, None], rows, 0.0) - best
+    error = behind.std(axis=1) / math.sqrt(len(best))
+    helps = means.min(axis=1) < before - WORTH * abs(before)
+    return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
+
+
+def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fold:
+    runs: list[Run | None] = []
+    seconds, start = [], None
+    for candidate, runs_on in zip(candidates, racing, strict=True):
+        if not runs_on:
+            runs.append(None)
+            seconds.append(0.0)
+            continue
+        began = time.perf_counter()
+        try:
+            rivals = [done for done in runs if done is not None and done.candidate.full]
+            trained = task.run(candidate, rivals=rivals)
+        except DivergedError:
+            runs.append(None)
+        else:
+            runs.append(trained)
+            start = trained.losses_[0]
+        seconds.append(time.perf_counter() - began)
+    if start is None or not np.isfinite(start).all():
+        raise DivergedError(
+            "The loss of the fitted pipeline is not finite on rows that it was not fitted on."
+        )
+    return Fold(task.target(), start, runs, seconds)
+
+
+def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
+    """The candidates for the report."""
+    epochs = [candidate.epochs for candidate in candidates]
+    found = []
+    for place, candidate in enumerate(candidates):
+        seconds = sum(fold.seconds[place] for fold in folds)
+        ran = [fold for fold in folds if fold.runs[place] is not None]
+        if not ran:
+            found.append(Tried(candidate.name, 0, math.nan, math.nan, 0, seconds))
+            continue
+        start = np.concatenate([fold.start for fold in ran])
+        losses = np.concatenate([fold.losses(epochs)[place] for fold in ran], axis=1)
+        checkpoint = int(losses.mean(axis=1).argmin())
+        gains = start - losses[checkpoint]
+        error = float(np.std(gains, ddof=1) / math.sqrt(len(gains)))
+        gain = float(gains.mean())
+        found.append(Tried(candidate.name, checkpoint + 1, gain, error, len(gains), seconds))
+    return tuple(found)
