@@ -26,7 +26,7 @@ from pipegrad.finetune._loader import Loader, Rows
 from pipegrad.finetune._loop import Anchor
 from pipegrad.finetune._optim import groups_by_size
 from pipegrad.finetune._rate import RATES, choose_rate
-from pipegrad.finetune._recipe import Task
+from pipegrad.finetune._task import Task
 from pipegrad.finetune._together import Ensemble, together
 from pipegrad.finetune.training import Options
 from pipegrad.testing import DATASETS, cases

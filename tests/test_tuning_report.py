@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import pipegrad as pg
-from pipegrad.finetune import Report, Tried, _candidates, _recipe
+from pipegrad.finetune import Report, Tried, _candidates, _folds
 from pipegrad.finetune._evidence import Curve, MovedParameter, MovedStep, moved_steps
 from pipegrad.finetune._reliability import calibration
 from pipegrad.modules import Binary, Mean, Multiclass, Positive
@@ -194,8 +194,8 @@ def test_curves_begin_with_the_fitted_pipeline(better):
 
 def test_the_chosen_checkpoint_is_marked(monkeypatch):
     # The surest gain and the largest mean gain may be those of different checkpoints.
-    surest = _recipe.choose
-    monkeypatch.setattr(_recipe, "choose", lambda *a: replace(surest(*a), best=(0, 1)))
+    surest = _folds.choose
+    monkeypatch.setattr(_folds, "choose", lambda *a: replace(surest(*a), best=(0, 1)))
     report = tuned(bottleneck(), X, LABELS).report_
     assert report.tried[0].epochs > 2
     assert {c.checkpoint for c in report.curves if c.candidate == report.chosen} == {2}
