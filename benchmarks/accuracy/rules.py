@@ -144,6 +144,16 @@ def measure(pair: Pair) -> list[dict[str, Any]]:
     return found
 
 
+def _measured(job: tuple[str, str, str, int], folder: Path) -> list[dict[str, Any]]:
+    """The rows of a pair, or one that says why there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return measure(Pair.of(*job, folder))
+        except Exception as error:
+            return [{**dict(zip(KEY, (*job, ""), strict=True)), "error": _told(error)}]
+
+
 def run(options: argparse.Namespace) -> None:
     """Measure what is wanted and not yet there; the file grows with each pair."""
     table = pd.read_parquet(options.out) if options.out.exists() else pd.DataFrame(columns=KEY)
@@ -160,9 +170,7 @@ def run(options: argparse.Namespace) -> None:
         have = table[(table[KEY[:4]] == pd.Series(job, index=KEY[:4])).all(axis=1)]
         if len(have):
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = measure(Pair.of(*job, options.data))
+        found = _measured(job, options.data)
         table = pd.DataFrame([*table.to_dict("records"), *found])
         _save(table, options.out)
         print(f"{place}/{len(wanted)}  {', '.join(map(str, job))}: {_short(found)}", flush=True)
