@@ -71,7 +71,7 @@ def test_only_some_rows_are_measured(monkeypatch):
     task = task_of(Ridge(alpha=1.0, fit_intercept=False), X, y)
     every = measured(task)
     monkeypatch.setattr(_curvature, "_ROWS", 10)
-    assert measured(task)[0] < every[0]  # every tenth row, those with the large gradients
+    assert measured(task)[0] < 0.5 * every[0]  # every tenth row: those with large gradients
 
 
 def test_the_signs_follow_the_seed_and_disturb_nobody(classes):

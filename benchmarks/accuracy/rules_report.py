@@ -15,6 +15,7 @@ from ways import ADAM, RAW, RELATIVE, SCALED
 PAIR = ["data", "template", "split"]
 RECIPE = (SCALED, RAW, ADAM, RELATIVE)
 CHOSEN = "the best by validation"
+_NOTHING = "Not measured."
 
 
 def cuts(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def chosen(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
     """A row for each way: median cuts, and how often it is the best by validation."""
     if not len(runs):
-        return "Not measured."
+        return _NOTHING
     best = chosen(runs)
     ways = list(dict.fromkeys(runs.arm))
     parts = [(way, runs[runs.arm == way]) for way in ways]
@@ -51,12 +52,10 @@ def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
         cells = [percent(value) for value in [*medians, part.cut.median()]]
         worse = [percent((part.cut < -WORTH).mean(), 0), percent(part.cut.min())]
         rows.append([way, *cells, *worse, first, seconds])
-    pairs = len(runs[PAIR].drop_duplicates())
     head = ["way", *templates, "all", "worse by 0.5%", "worst", "first", "seconds"]
     told = (
-        f"{pairs} pairs of {runs.data.nunique()} data sets and {len(templates)} pipelines. Median "
-        "cuts of the test loss; *first*: pairs in which it is the best of these by validation; "
-        "median seconds of the processor."
+        f"{_counted(runs)} Median cuts of the test loss; *first*: pairs in which it is the best of "
+        "these by validation; median seconds of the processor."
     )
     return f"{told}\n\n{markdown(head, rows)}"
 
@@ -67,6 +66,34 @@ def portfolio(results: pd.DataFrame) -> str:
     runs = runs[runs.arm.isin(RECIPE)]
     rank = {name: place for place, name in enumerate(RECIPE)}
     return summary(runs.sort_values("arm", key=lambda arms: arms.map(rank), kind="stable"), True)
+
+
+def members(results: pd.DataFrame) -> str:
+    """What the best by validation is worth without one of the recipe's, and with another."""
+    runs = cuts(results, ["coordinates", "cycles"])
+    if not len(runs):
+        return _NOTHING
+    others = [arm for arm in dict.fromkeys(runs.arm) if arm not in RECIPE]
+    sets = {"the four": set(RECIPE)}
+    sets |= {f"without {name}": set(RECIPE) - {name} for name in RECIPE}
+    sets |= {f"with {name}": {*RECIPE, name} for name in others}
+    slow = "Adam, scaled, 0.01"
+    sets[f"{slow} in place of {RELATIVE}"] = (set(RECIPE) - {RELATIVE}) | {slow}
+    rows = []
+    for name, arms in sets.items():
+        some = runs[runs.arm.isin(arms)]
+        found = chosen(some).cut
+        seconds = some.groupby(PAIR).seconds.sum().median()
+        cells = [percent(found.mean(), 2), percent(found.median(), 2)]
+        cells += [percent((found < -WORTH).mean(), 0), percent(found.min())]
+        rows.append([name, *cells, f"{seconds:.1f}"])
+    head = ["candidates", "mean cut", "median", "worse by 0.5%", "worst", "seconds of all"]
+    return f"{_counted(runs)}\n\n{markdown(head, rows)}"
+
+
+def _counted(runs: pd.DataFrame) -> str:
+    pairs, templates = len(runs[PAIR].drop_duplicates()), runs.template.nunique()
+    return f"{pairs} pairs of {runs.data.nunique()} data sets and {templates} pipelines."
 
 
 def every_pair(results: pd.DataFrame) -> str:
@@ -88,6 +115,7 @@ def anchors(results: pd.DataFrame) -> str:
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "portfolio": portfolio,
+    "members": members,
     "coordinates": lambda results: summary(cuts(results, ["coordinates"])),
     "cycles": lambda results: summary(cuts(results, ["cycles"])),
     "steps": lambda results: summary(cuts(results, ["steps"])),

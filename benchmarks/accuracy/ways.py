@@ -82,10 +82,11 @@ def cycles(task: Task, y: np.ndarray) -> list[Candidate]:
 
 
 def steps(task: Task, y: np.ndarray) -> list[Candidate]:
-    """Adam with other schedules, batches and passes; the recipe's own is among `cycles`."""
+    """Adam with other schedules, batches and passes."""
     adam = own(task)[ADAM]
     passes, batch = adam.epochs, adam.batch_size
     return [
+        adam,
         _like(adam, "Adam, one rate throughout", lambda p, _: Steady(p, lr=LEARNING_RATE)),
         replace(adam, name="Adam, half the passes", epochs=max(1, passes // 2)),
         replace(adam, name="Adam, twice the passes", epochs=2 * passes),
@@ -98,6 +99,8 @@ def steps(task: Task, y: np.ndarray) -> list[Candidate]:
 def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
     """L-BFGS on few rows, free and pulled towards where it started."""
     known = own(task)
+    if ANCHORED not in known:
+        return [known[RAW], known[SCALED]]  # A negative loss is no noise.
     anchored = known[ANCHORED]
     times = {10: "ten times", 0.1: "a tenth of"}
     return [
