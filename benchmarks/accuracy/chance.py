@@ -1,0 +1,118 @@
+"""How often the recipe takes chance for a gain, and a gain for chance: simulated losses.
+
+    python benchmarks/accuracy/chance.py
+
+Candidates change the loss of each row at random, by nothing on average (or by a known gain), and
+the recipe looks at them as it does: split after split, until it is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from report import markdown, percent
+
+from pipegrad.finetune._choice import AGREEING, WORTH, Choice, choose
+from pipegrad.finetune._recipe import _settled
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+NOISES: dict[str, Draw] = {
+    "normal": lambda draw, shape: draw.normal(size=shape),
+    # Student's t with three degrees of freedom.
+    "heavy tails": lambda draw, shape: draw.standard_t(3, size=shape),
+    # Most rows gain a little, a few lose much.
+    "skewed": lambda draw, shape: np.exp(0.5) - draw.lognormal(size=shape),
+}
+_SPREADS = {"normal": 1.0, "heavy tails": 3**0.5, "skewed": (np.e**2 - np.e) ** 0.5}
+_CANDIDATES, _CHECKPOINTS = 4, 8
+_START = 10.0
+# In standard errors of the mean over five splits.
+GAINS = (0.0, 3.0)
+ROWS = (60, 200, 1000, 4000)
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is simulated: rows of a split, their noise, and the true gain.
+
+    ``gain`` is in standard errors of the mean over five splits.
+    """
+
+    rows: int
+    noise: str
+    gain: float = 0.0
+
+
+def losses_of_split(setting: Setting, draw: np.random.Generator) -> NDArray[np.float64]:
+    """Shape (candidates, checkpoints, rows): alike within a candidate, and between candidates."""
+    noise, rows = NOISES[setting.noise], setting.rows
+    parts = (1, 1, rows), (_CANDIDATES, 1, rows), (_CANDIDATES, _CHECKPOINTS, rows)
+    gains = sum(noise(draw, shape) for shape in parts)
+    spread = np.sqrt(3) * _SPREADS[setting.noise]
+    gains = gains + setting.gain * spread / np.sqrt(AGREEING * rows)
+    # Later checkpoints move further.
+    share = np.linspace(0.3, 1.0, _CHECKPOINTS)[:, None]
+    return _START - share * gains
+
+
+def choices(setting: Setting, draw: np.random.Generator) -> tuple[Choice, Choice]:
+    """The choice after the first split, and the one that the recipe ends with."""
+    losses: list[NDArray[np.float64]] = []
+    first: Choice | None = None
+    while True:
+        losses.append(losses_of_split(setting, draw))
+        count = len(losses) * setting.rows
+        split = np.repeat(np.arange(len(losses)), setting.rows)
+        choice = choose(np.full(count, _START), np.concatenate(losses, axis=2), 0, split)
+        first = first or choice
+        if len(losses) == AGREEING or _settled(choice, count):
+            return first, choice
+
+
+def seen(choice: Choice, agreeing: float | None = None) -> bool:
+    """Whether a gain is seen, if splits that agree need so many standard errors."""
+    lowered = agreeing is not None and choice.agreed
+    asked = min(agreeing or 0.0, choice.wanted) if lowered else choice.wanted
+    return choice.best is not None and choice.gain > max(asked * choice.error, WORTH * _START)
+
+
+def rates(setting: Setting, draws: int, seed: int = 0) -> dict[str, float]:
+    """Share of the draws in which a gain is seen: by the recipe, and by other rules."""
+    draw = np.random.default_rng(seed)
+    found = [choices(setting, draw) for _ in range(draws)]
+    return {
+        "one split": sum(seen(first) for first, _ in found) / draws,
+        "no agreement": sum(seen(last) for _, last in found) / draws,
+        "recipe": sum(last.clear for _, last in found) / draws,
+        "agreement at 1.0": sum(seen(last, 1.0) for _, last in found) / draws,
+    }
+
+
+def table(draws: int = DRAWS) -> pd.DataFrame:
+    """Rates of all settings."""
+    settings = [Setting(rows, noise, gain) for gain in GAINS for rows in ROWS for noise in NOISES]
+    return pd.DataFrame([{**vars(one), **rates(one, draws)} for one in settings])
+
+
+def rates_table(draws: int = DRAWS) -> str:
+    """As Markdown, in percent."""
+    found = table(draws)
+    words = {0.0: "none", **{gain: f"{gain:g} standard errors" for gain in GAINS if gain}}
+    rows = [
+        [words[row.gain], f"{row.rows:,}", row.noise, *(percent(value) for value in row[3:])]
+        for _, row in found.iterrows()
+    ]
+    return markdown(["true gain", "rows of a split", "noise", *found.columns[3:]], rows)
+
+
+def main() -> None:
+    print(rates_table())
+
+
+if __name__ == "__main__":
+    main()

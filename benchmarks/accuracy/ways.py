@@ -1,0 +1,301 @@
+"""Ways to train among which the recipe's rules choose: its own, and those that it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+
+from pipegrad.finetune._candidates import Candidate, portfolio
+from pipegrad.finetune._curvature import ScaledLBFGS
+from pipegrad.finetune._loader import Loader, Rows
+from pipegrad.finetune._optim import LEARNING_RATE, make_optimizer, size
+from pipegrad.finetune._recipe import Task
+from pipegrad.translate import _row, bare
+
+Parameters = Sequence[nn.Parameter]
+# The recipe's own, by the names of its report.
+SCALED, RAW, ANCHORED = "L-BFGS, scaled", "L-BFGS", "L-BFGS, anchored"
+ADAM, RELATIVE = "Adam", "Adam, relative rates"
+# Rows by which a whitened map is measured.
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Way(Candidate):
+    """A candidate with an optimizer of its own, made from the parameters and their lengths."""
+
+    make: Callable[[Parameters, Sequence[float]], Optimizer] | None = None
+
+    def optimizer(self, parameters: Parameters, lengths: Sequence[float] = ()) -> Optimizer:
+        if self.make is None:
+            return super().optimizer(parameters, lengths)
+        return self.make(parameters, lengths)
+
+
+def own(task: Task) -> dict[str, Candidate]:
+    """What the recipe would compare."""
+    return {c.name: c for c in portfolio(task.training, task.options, task.loss())}
+
+
+def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Way:
+    return Way(**{**vars(candidate), "name": name, **changes}, make=make)
+
+
+def coordinates(task: Task, y: np.ndarray) -> list[Candidate]:
+    """Full-batch L-BFGS in several coordinates, and with the last operator solved for."""
+    known = own(task)
+    like = partial(_like, known[SCALED])
+    return [
+        known[RAW],
+        known[SCALED],
+        like("L-BFGS, by size", lambda p, _: ScaledLBFGS(p, [size(one) for one in p])),
+        *(
+            like(f"L-BFGS, whitened {eps:g}", partial(_whitened, task=task, eps=eps))
+            for eps in (1e-1, 1e-3)
+        ),
+        like("L-BFGS, solved beside", partial(_solving, task=task, y=y, goes_on=False)),
+        like("L-BFGS, solved between", partial(_solving, task=task, y=y, goes_on=True)),
+    ]
+
+
+def cycles(task: Task, y: np.ndarray) -> list[Candidate]:
+    """Adam along one cycle, with one rate or rates of each parameter's own."""
+    known = own(task)
+    adam = partial(_like, known[ADAM])
+    return [
+        known[ADAM],
+        known[RELATIVE],
+        *(
+            adam(f"Adam, scaled, {rate:g}", partial(_scaled_adam, task=task, rate=rate))
+            for rate in (1e-2, 3e-2)
+        ),
+    ]
+
+
+def steps(task: Task, y: np.ndarray) -> list[Candidate]:
+    """Adam with other schedules, batches and passes."""
+    adam = own(task)[ADAM]
+    passes, batch = adam.epochs, adam.batch_size
+    return [
+        adam,
+        _like(adam, "Adam, one rate throughout", lambda p, _: Steady(p, lr=LEARNING_RATE)),
+        replace(adam, name="Adam, half the passes", epochs=max(1, passes // 2)),
+        replace(adam, name="Adam, twice the passes", epochs=2 * passes),
+        # As many steps in either case.
+        replace(adam, name="Adam, half the batch", batch_size=batch // 2, epochs=-(-passes // 2)),
+        replace(adam, name="Adam, twice the batch", batch_size=2 * batch, epochs=2 * passes),
+    ]
+
+
+def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
+    """L-BFGS on few rows, free and pulled towards where it started."""
+    known = own(task)
+    if ANCHORED not in known:
+        return [known[RAW], known[SCALED]]  # A negative loss is no noise.
+    anchored = known[ANCHORED]
+    times = {10: "ten times", 0.1: "a tenth of"}
+    return [
+        known[RAW],
+        known[SCALED],
+        anchored,
+        *(
+            replace(anchored, name=f"{ANCHORED}, {word} that", anchor=factor * anchored.anchor)
+            for factor, word in times.items()
+        ),
+        replace(known[SCALED], name=f"{SCALED}, anchored", anchor=anchored.anchor),
+    ]
+
+
+class Steady(torch.optim.Adam):
+    """Adam that keeps its rate whatever a schedule says."""
+
+    def __init__(self, parameters: Parameters, lr: float) -> None:
+        super().__init__(parameters, lr=lr, fused=True)
+        self._rate = lr
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["lr"] = self._rate
+        return super().step(closure)
+
+
+def _scaled_adam(parameters: Parameters, _: Any, task: Task, rate: float) -> Optimizer:
+    """For Adam, a rate times a length is a rate in coordinates of that length."""
+    pairs = zip(parameters, task.lengths, strict=True)
+    groups = [{"params": [p], "lr": rate * length} for p, length in pairs]
+    return torch.optim.Adam(groups, lr=rate, fused=True)
+
+
+# Whitened coordinates
+
+
+class WhitenedLBFGS(ScaledLBFGS):
+    """L-BFGS in coordinates in which the inputs of each linear map are white.
+
+    ``maps`` holds a matrix (inputs, inputs) for those that multiply inputs, else None: there the
+    coordinates are scaled by ``lengths``.
+    """
+
+    def __init__(
+        self, parameters: Parameters, lengths: Sequence[float], maps: Sequence[Tensor | None]
+    ) -> None:
+        super().__init__(parameters, lengths)
+        self._maps = list(maps)
+
+    def _place(self) -> None:
+        super()._place()
+        parts = self._flat.detach().split([p.numel() for p in self._parameters])
+        with torch.no_grad():
+            for p, start, part, white in zip(
+                self._parameters, self._starts, parts, self._maps, strict=True
+            ):
+                if white is not None:
+                    p.copy_(start + white @ part.view_as(start))
+
+    def _gradient(self) -> Tensor:
+        found = []
+        for p, length, white in zip(self._parameters, self._lengths, self._maps, strict=True):
+            gradient = torch.zeros_like(p) if p.grad is None else p.grad
+            found.append(length * gradient if white is None else white.T @ gradient)
+        return torch.cat([gradient.flatten() for gradient in found])
+
+
+class _Products(TorchFunctionMode):
+    """Sees what each matrix of parameters is multiplied with, and what comes of it."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.places = {id(p): place for place, p in enumerate(parameters) if p.ndim == 2}
+        self.found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        out = function(*args, **(kwargs or {}))
+        if getattr(function, "__name__", "") in ("matmul", "__matmul__", "mm"):
+            place = self.places.get(id(args[1]))
+            if place is not None and args[0].ndim == 2:
+                self.found.setdefault(place, (args[0].detach(), out))
+        return out
+
+
+def _whitened(parameters: Parameters, lengths: Sequence[float], task: Task, eps: float):
+    return WhitenedLBFGS(parameters, lengths, whitening(task, parameters, eps))
+
+
+def whitening(task: Task, parameters: Parameters, eps: float) -> list[Tensor | None]:
+    """For each linear map the inverse root of its inputs' covariance, over its gradient's size.
+
+    ``eps`` times the mean variance is added to each variance.
+    """
+    rows = task.training
+    index = rows.index[:: max(1, len(rows) // _ROWS)][:_ROWS]
+    encoded, target = rows.take(index)
+    with torch.enable_grad(), _Products(parameters) as products:
+        losses = task.criterion.rows(task.net(encoded), target)
+    maps: list[Tensor | None] = [None] * len(parameters)
+    found = products.found
+    outputs = [out for _, out in found.values()]
+    # One row's loss depends on that row's products alone.
+    gradients = torch.autograd.grad(losses.sum(), outputs) if outputs else ()
+    for (place, (x, _)), gradient in zip(found.items(), gradients, strict=True):
+        x = x - x.mean(0)
+        covariance = x.T @ x / len(x)
+        more = eps * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
+        values, vectors = torch.linalg.eigh(covariance + more)
+        root = (vectors / values.clamp(min=1e-30).sqrt()) @ vectors.T
+        maps[place] = root / gradient.square().mean().clamp(min=1e-30).sqrt()
+    return maps
+
+
+# Solving for the last operator (variable projection)
+
+
+class Solving(Optimizer):
+    """L-BFGS; after each round the last operator is fitted anew by its own solver.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+        What trains.
+    solve : callable
+        Puts the solution into the parameters.
+    judge : callable
+        The loss by which the solution is kept or forgotten.
+    goes_on : bool
+        Whether training goes on from the solution, or from where it was.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        solve: Callable[[], None],
+        judge: Callable[[], float],
+        goes_on: bool,
+    ) -> None:
+        super().__init__(list(parameters), {"max_iter": 20, "max_eval": 25, "lr": 1.0})
+        self.parameters, self.goes_on = list(parameters), goes_on
+        self.solve, self.judge = solve, judge
+        self._path: list[Tensor] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._inner = make_optimizer(torch.optim.LBFGS, self.parameters)
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        if self._path is not None:
+            self._put(self._path)
+        given = {key: self.param_groups[0][key] for key in ("max_iter", "max_eval", "lr")}
+        self._inner.param_groups[0].update(given)
+        loss = self._inner.step(closure)
+        before, self._path = self.judge(), [p.detach().clone() for p in self.parameters]
+        self.solve()
+        if not self.judge() <= before:
+            self._put(self._path)
+            self._path = None
+        elif self.goes_on:
+            self._path = None
+            self._start()
+        return loss
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, values, strict=True):
+                parameter.copy_(value)
+
+
+def _solving(parameters: Parameters, _: Any, task: Task, y: np.ndarray, goes_on: bool) -> Optimizer:
+    assert task.validating is not None
+    judge = partial(mean_loss, task, task.validating)
+    return Solving(parameters, partial(solve_last, task, y), judge, goes_on)
+
+
+def solve_last(task: Task, y: np.ndarray) -> None:
+    """Fit the last operator to what reaches it of the rows that train."""
+    net = task.net
+    step = net.graph[net.graph.output]
+    encoded, _ = task.training.take(task.training.index)
+    net.eval()
+    with torch.no_grad():
+        values = net._values(encoded.blocks, net.graph.ancestors(step.name))
+        fitted = clone(step.operator).fit(values[step.inputs[0]].numpy(), y)
+        solution = _row(step).to_torch(fitted)
+        module = bare(net._module(step.name))
+        for own, new in zip(module.parameters(), solution.parameters(), strict=True):
+            own.copy_(new)
+    net.train()
+
+
+def mean_loss(task: Task, rows: Rows) -> float:
+    """Of the rows under the module as it is."""
+    task.net.eval()
+    with torch.no_grad():
+        parts = [task.criterion.rows(task.net(b[0]), b[1]) for b in Loader(rows, 4096)]
+    task.net.train()
+    return float(torch.cat(parts).mean())

@@ -1,0 +1,226 @@
+"""One way to train by itself: when it ends; and which splits follow."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_regression
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import pipegrad as pg
+from pipegrad.finetune import _candidates
+from pipegrad.finetune._candidates import ENOUGH, MORE, portfolio
+from pipegrad.finetune._choice import FEW, Choice, choose
+from pipegrad.finetune._recipe import Fold, Task, _racing, _settled
+from pipegrad.finetune.training import Options
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """No run ends for lack of progress."""
+    monkeypatch.setattr(_candidates, "_PATIENCE", 1000)
+
+
+@pytest.fixture(scope="module")
+def task():
+    X, y = make_regression(400, 8, n_informative=8, noise=1.0, random_state=0)
+    y = np.tanh(y / 100) + X[:, 0] * X[:, 1]
+    pipe = make_pipeline(StandardScaler(), PCA(3), Ridge()).fit(X[:300], y[:300])
+    parts = (X[:300], y[:300], None), (X[300:], y[300:], None)
+    return Task.of(pg.to_torch(pipe), *parts, Options())
+
+
+@pytest.fixture(scope="module")
+def ways(task):
+    found = portfolio(task.training, task.options, task.loss())
+    return {c.kind: c for c in found if not c.anchor}
+
+
+def fallen(run):
+    """By how much the training loss fell up to each checkpoint."""
+    losses = np.array(run.history[:, "train_loss"])
+    return losses[0] - losses[1:]
+
+
+# The goal of training on all rows
+
+
+@pytest.mark.parametrize("kind", ["lbfgs", "scaled"])
+def test_a_run_ends_when_the_loss_fell_as_far(task, ways, patient, kind):
+    free = fallen(task.run(ways[kind]))
+    place = int(np.argmax(free > 0.9 * free.max()))
+    assert 5 < place < len(free) - 5
+    run = task.run(ways[kind], goal=(place + 5, free[place]))
+    np.testing.assert_allclose(fallen(run), free[: place + 1])
+    # Once there were as many checkpoints, nearly as far will do.
+    nearly = free[place] / 0.95
+    assert len(fallen(task.run(ways[kind], goal=(place + 1, nearly)))) == place + 1
+    assert len(fallen(task.run(ways[kind], goal=(place + 2, nearly)))) > place + 1
+
+
+def test_what_is_never_reached_ends_anyway(task, ways, patient):
+    run = task.run(ways["lbfgs"], goal=(4, math.inf))
+    assert len(fallen(run)) == 4 + MORE
+    assert len(fallen(task.run(ways["lbfgs"]))) == ways["lbfgs"].epochs
+
+
+def test_a_cycle_counts_its_passes(task, ways):
+    way, free = ways["adam"], fallen(task.run(ways["adam"]))
+    assert len(free) == way.epochs > 7
+    # However far the loss fell; and along the same cycle.
+    np.testing.assert_allclose(fallen(task.run(way, goal=(7, 0.0))), free[:7])
+
+
+# Rivals
+
+
+def rival(task, way, ahead):
+    """A run whose every row has a lower loss by ``ahead``."""
+    run = task.run(way)
+    run.losses_ = [losses - ahead for losses in run.losses_]
+    return run
+
+
+def test_a_run_gives_up_behind_a_rival(task, ways, patient):
+    run = task.run(ways["lbfgs"], rivals=[rival(task, ways["scaled"], 1.0)])
+    assert run.reason_ == "L-BFGS, scaled is ahead"
+    made = sum(run._iterations[: run.steps_])
+    assert 60 <= made < 80
+
+
+@pytest.mark.parametrize("ahead", [-1.0, 0.0])
+def test_it_goes_on_beside_one_that_is_not_ahead(task, ways, patient, ahead):
+    run = task.run(ways["lbfgs"], rivals=[rival(task, ways["lbfgs"], ahead)])
+    assert run.reason_ == "the last epoch"
+
+
+def test_being_ahead_by_chance_is_not_enough(task, ways, patient):
+    own, other = task.run(ways["lbfgs"]), task.run(ways["scaled"])
+    noise = np.random.default_rng(0).normal(size=len(own.losses_[0]))
+    noise -= noise.mean()
+    for errors, gives_up in ((1.5, False), (3.0, True)):
+        ahead = errors * noise.std() / math.sqrt(len(noise))
+        other.losses_ = [losses - noise - ahead for losses in own.losses_]
+        run = task.run(ways["lbfgs"], rivals=[other])
+        assert (run.reason_ == "L-BFGS, scaled is ahead") == gives_up
+
+
+def test_a_rival_that_ended_early_is_met_where_it_ended(task, ways, patient):
+    other = rival(task, ways["scaled"], 1.0)
+    del other.losses_[3:]
+    assert task.run(ways["lbfgs"], rivals=[other]).reason_ == "L-BFGS, scaled is ahead"
+
+
+def test_a_cycle_has_no_rivals(task, ways):
+    run = task.run(ways["adam"], rivals=[rival(task, ways["lbfgs"], 100.0)])
+    assert len(fallen(run)) == ways["adam"].epochs
+
+
+# Further splits
+
+
+def choice(gain, error=1.0, wanted=2.0, best=(0, 0), **more):
+    return Choice(best, gain, error, wanted, 10.0, **more)
+
+
+def test_few_rows_ask_for_another_split_unless_the_gain_is_large():
+    assert not _settled(choice(0.0), ENOUGH - 1)
+    assert not _settled(choice(2.5), ENOUGH - 1)
+    assert not _settled(choice(3.9), ENOUGH - 1)
+    assert _settled(choice(4.1), ENOUGH - 1)
+    assert not _settled(choice(4.1, wanted=3.0), ENOUGH - 1)
+
+
+def test_many_rows_ask_only_where_it_is_between():
+    assert _settled(choice(0.4), ENOUGH)
+    assert not _settled(choice(0.6), ENOUGH)
+    assert not _settled(choice(1.9), ENOUGH)
+    assert _settled(choice(2.1), ENOUGH)
+    assert _settled(choice(1.6, agreed=True), ENOUGH)
+
+
+class Past:
+    """A run that is over: losses of each checkpoint and row."""
+
+    diverged_ = False
+
+    def __init__(self, losses):
+        self.losses_ = [np.zeros(losses.shape[1]), *losses]
+
+
+def racing(*losses, start=1.0):
+    start = np.full(losses[0].shape[1], start)
+    runs = [Past(one) for one in losses]
+    candidates = [_candidates.Candidate("way", "adam", 1, len(one)) for one in losses]
+    return _racing([Fold(None, start, runs, [0.0] * len(runs))], candidates)
+
+
+def test_what_cannot_win_runs_no_more():
+    noise = np.random.default_rng(0).normal(size=400)
+    noise -= noise.mean()
+    best = np.full((3, 400), 0.5)
+    error = noise.std() / 20
+    close, behind = best + noise + 0.9 * error, best + noise + 1.1 * error
+    assert racing(best, close, behind) == [True, True, False]
+    # Not better than the original by a thousandth at its best.
+    worse, same = np.full((3, 400), 1.2), np.full((3, 400), 0.9995)
+    assert racing(worse, same) == [False, False]
+    broken = best.copy()
+    broken[:, 0] = np.inf
+    assert racing(best, broken) == [True, False]
+
+
+# Splits that agree
+
+
+def in_splits(means, errors, count=100, seed=0):
+    """Gains of rows in splits: of these means, each with so many standard errors of all."""
+    draw = np.random.default_rng(seed)
+    noise = draw.normal(size=(len(means), count))
+    noise -= noise.mean(axis=1, keepdims=True)
+    noise *= np.mean(means) * math.sqrt(noise.size) / errors / noise.std()
+    gains = (np.array(means)[:, None] + noise).ravel()
+    start = np.full(gains.size, 10.0)
+    return choose(start, (start - gains)[None, None], 0, np.repeat(np.arange(len(means)), count))
+
+
+def test_five_splits_that_agree_need_less():
+    found = in_splits([1.0] * 5, errors=2.7)
+    assert found.agreed
+    assert found.asked == 1.5
+    assert found.error * 1.5 < found.gain < found.error * found.wanted
+    assert found.clear
+    less = in_splits([1.0] * 5, errors=2.4)
+    assert less.agreed
+    assert not less.clear
+
+
+def test_one_that_loses_spoils_it():
+    found = in_splits([1.3, 1.3, 1.3, 1.3, -0.2], errors=2.7)
+    assert not found.agreed
+    assert found.asked == 2.0
+    assert not found.clear
+    assert in_splits([1.3, 1.3, 1.3, 1.3, -0.2], errors=5).clear
+
+
+def test_four_splits_or_few_rows_are_no_agreement():
+    assert not in_splits([1.0] * 4, errors=2.7).agreed
+    assert not in_splits([1.0] * 5, errors=2.7, count=FEW // 5 - 1).agreed
+    assert in_splits([1.0] * 5, errors=2.7, count=FEW // 5).agreed
+
+
+def test_each_split_is_judged_by_what_the_others_choose():
+    # Candidate k shines in split k alone, where it chose itself; on the others it loses.
+    split = np.repeat(np.arange(5), 100)
+    start = np.full(500, 10.0)
+    losses = np.stack([start + 0.2 - 5.0 * (split == k) for k in range(5)])[:, None]
+    assert all((start - losses[k, 0])[split == k].mean() > 0 for k in range(5))
+    assert not choose(start, losses, 0, split).agreed
+    shared = np.concatenate([losses, (start - 3.0)[None, None]])
+    assert choose(start, shared, 0, split).agreed
+    # What is not finite is no choice of theirs.
+    shared[-1, 0, 0] = np.inf
+    assert not choose(start, shared, 0, split).agreed
