@@ -39,6 +39,8 @@ class Choice:
         Loss of the fitted pipeline.
     agreed : bool
         Whether all of five splits gained, each by what the other four chose.
+    floor : float
+        What rounding may gain.
     """
 
     best: tuple[int, int] | None
@@ -47,13 +49,14 @@ class Choice:
     wanted: float
     before: float
     agreed: bool = False
+    floor: float = _FLOOR
 
     @property
     def clear(self) -> bool:
         """Whether the gain is more than noise, and worth a change."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        return bool(self.gain > max(self.asked * self.error, WORTH * abs(self.before), _FLOOR))
+        return bool(self.gain > max(self.asked * self.error, WORTH * abs(self.before), self.floor))
 
     @property
     def asked(self) -> float:
@@ -75,6 +78,7 @@ def choose(
     losses: NDArray[np.float64],
     seed: int,
     split: NDArray[np.int64] | None = None,
+    size: float = 1.0,
 ) -> Choice:
     """Choose among checkpoints, and measure on other rows what such a choice is worth.
 
@@ -92,6 +96,8 @@ def choose(
         Of the halves.
     split : array of int64, shape (n,), optional
         In which split each row validated.
+    size : float
+        Of what the losses compare with. Where that is small, so are squared errors, and rounding.
 
     Returns
     -------
@@ -100,10 +106,11 @@ def choose(
     """
     count = len(start)
     wanted, before = evidence(count), float(start.mean())
+    floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
     if not usable.any() or count < 2:
-        return Choice(None, 0.0, 0.0, wanted, before)
+        return Choice(None, 0.0, 0.0, wanted, before, floor=floor)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
     mean, variance = 0.0, 0.0
@@ -126,7 +133,7 @@ def choose(
     error = float(np.sqrt(variance / count))
     best = (int(place[0]), int(place[1]))
     agreed = split is not None and count >= FEW and _agree(gains, usable, split)
-    return Choice(best, mean, error, wanted, before, agreed)
+    return Choice(best, mean, error, wanted, before, agreed, floor)
 
 
 def _agree(gains: NDArray[np.float64], usable: NDArray[np.bool_], split: NDArray[np.int64]) -> bool:

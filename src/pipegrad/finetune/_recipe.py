@@ -23,6 +23,7 @@ from ._curvature import scales
 from ._data import gather
 from ._evidence import Clock, MovedStep, curves, moved_steps
 from ._loader import Loader, Rows
+from ._loop import unit
 from ._recalibrate import recalibrate
 from ._reliability import calibrations
 from ._report import Report, Tried
@@ -93,7 +94,9 @@ class Task:
         """Of scaled coordinates, at the start."""
         parameters = list(self.net.trainable_parameters().values())
         self.net.eval()
-        return scales(self.net, self.criterion, self.training, parameters, self.options.seed or 0)
+        seed = self.options.seed or 0
+        found = scales(self.net, self.criterion, self.training, parameters, seed)
+        return [length / unit(self.loss()) for length in found]
 
     def run(
         self,
@@ -216,7 +219,7 @@ def tune(
         losses = np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
         starts = [fold.start for fold in folds]
         split = np.repeat(np.arange(len(folds)), [len(rows) for rows in starts])
-        choice = choose(np.concatenate(starts), losses, seed, split)
+        choice = choose(np.concatenate(starts), losses, seed, split, _size(folds[0].target))
         if len(folds) == _FOLDS or _settled(choice, losses.shape[2]):
             break
     tried = _summary(candidates, folds)
@@ -256,6 +259,13 @@ def tune(
     history = None if shown is None else shown.history
     kept = whole if estimator is None else estimator
     return Outcome(kept, estimator is not None, history, report)
+
+
+def _size(target: NDArray[Any] | None) -> float:
+    """The root mean square of numbers that are predicted; 1 for labels."""
+    if target is None or target.dtype.kind != "f":
+        return 1.0
+    return float(np.sqrt(np.mean(np.square(target, dtype=np.float64))))
 
 
 _UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
