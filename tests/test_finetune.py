@@ -559,6 +559,7 @@ def test_progress_writes_where_it_is_told():
         ({"loss": torch.nn.MSELoss}, "is a class"),
         ({"loss": lambda score, y: 1.0}, "gave float, not a tensor"),
         ({"loss": lambda score, y: torch.zeros(3)}, "gave shape"),
+        ({"loss": lambda score, y: (score.reshape(-1, 1) - y).square()}, "with all others"),
         ({"loss": lambda score, y: y - y}, "does not depend"),
         ({"loss": pg.Objective("huber", {"width": 1})}, "no option width"),
         ({"loss": torch.nn.MSELoss(), "sample_weight": np.ones(300)}, "cannot be weighted"),

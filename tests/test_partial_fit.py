@@ -15,13 +15,15 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import pipegrad as pg
+from pipegrad.finetune import losses
 from pipegrad.finetune._arrivals import Known
+from pipegrad.finetune._partial import _stream
 from pipegrad.finetune._prequential import Evidence
 from pipegrad.finetune._stream import STAYS
 
@@ -409,3 +411,41 @@ def test_weights_scale_losses_and_steps():
         net.partial_fit(X[:100], X[:100, 1], sample_weight=np.full(100, weight), **options)
         steps.append(net.predict(X) - before)
     np.testing.assert_allclose(steps[1], 2 * steps[0])
+
+
+def mean_square(score, target):
+    return (score.reshape(-1) - target.reshape(-1)).square().mean()
+
+
+def test_a_loss_that_is_one_number_is_as_noisy_as_its_rows():
+    """What is told for many rows at once is one observation, however many rows it is of."""
+    pipe = LinearRegression().fit(X[:200], NUMBERS[:200])
+    evidence = {}
+    for loss in ("squared_error", lambda s, t: 0.5 * mean_square(s, t)):
+        stream = _stream(pg.FineTuner(pipe, loss=loss, random_state=0), pipe, Known(200))
+        for start in range(200, 600, 100):
+            stream.learn(X[start : start + 100], NUMBERS[start : start + 100])
+        assert stream.history[-1]["rows"] == 100
+        evidence[loss] = stream.evidence
+    rows, parts = evidence.values()
+    np.testing.assert_allclose(parts.sums, rows.sums, rtol=0.02)
+    (_, noise), (_, noise_of_parts) = rows.behind(0), parts.behind(0)
+    assert np.all(noise_of_parts[1:] > 0.3 * noise[1:])
+
+
+def test_groups_cannot_be_compared_as_rows_arrive():
+    loss = losses.GroupPenalty("log_loss", strength=1.0)
+    tuner = pg.FineTuner(LogisticRegression(), loss=loss, random_state=0)
+    with pytest.raises(pg.ArgumentError, match="partial_fit"):
+        tuner.partial_fit(X, LABELS)
+    assert not hasattr(tuner, "estimator_")
+    net = pg.to_torch(LogisticRegression().fit(X, LABELS))
+    with pytest.raises(pg.ArgumentError, match="partial_fit"):
+        net.partial_fit(X, LABELS, loss=loss)
+
+
+def test_a_rate_that_is_to_be_found_is_found_by_several_learners():
+    tuner = pg.FineTuner(Ridge(), lr="auto", random_state=0).partial_fit(X[:300], NUMBERS[:300])
+    tuner.partial_fit(X[300:], NUMBERS[300:])
+    assert "rate 0.064" in tuner.stream_[-1]["losses"]
+    assert tuner.frozen_ == []

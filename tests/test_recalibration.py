@@ -143,6 +143,8 @@ def test_rows_of_no_weight_have_no_say():
         (None, "log_loss", Binary("logistic"), BOTH),
         ("log_loss", "log_loss", Multiclass("softmax"), BOTH),
         ("focal", "log_loss", Binary("logistic"), Freedom(scale=True, shift=False)),
+        ("ranking_of_classes", "log_loss", Binary("logistic"), BOTH),
+        ("ranking", "squared_error", Mean(), BOTH),
         ("hinge", "log_loss", Binary("logistic"), None),
         (lambda score, y: score, "log_loss", Binary("logistic"), None),
         (None, "hinge", Binary(), None),

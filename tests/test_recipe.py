@@ -21,6 +21,9 @@ from pipegrad.finetune import _candidates
 from pipegrad.finetune._candidates import one_cycle
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
+from pipegrad.finetune._optim import size
+from pipegrad.finetune._recipe import Task
+from pipegrad.finetune.training import Options
 
 quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
 
@@ -272,3 +275,33 @@ def test_anchors_are_numbers(numbers, anchor):
         pg.to_torch(pipe).fit(*numbers, anchor=anchor)
     with pytest.raises(pg.ArgumentError, match="anchor="):
         pg.FineTuner(pipe, anchor=anchor).fit(*numbers)
+
+
+@pytest.mark.parametrize("unit", [0.1, 1e-6, 1e-12])
+def test_the_unit_of_the_target_does_not_matter(unit):
+    """Optimizers take changes of the loss below 1e-9 for nothing."""
+    X, y = make_regression(400, 6, n_informative=6, noise=1.0, random_state=0)
+    y = y / y.std()
+    plain, small = (tuned(bottleneck(), X, y * scale) for scale in (1.0, unit))
+    assert plain.improved_
+    assert small.improved_
+    score = plain.score(X, y)
+    assert small.score(X, unit * y) == pytest.approx(score, abs=0.02)
+
+
+def test_small_targets_train_in_a_run_of_ones_own(numbers):
+    X, y = numbers
+    net = pg.to_torch(bottleneck().fit(X, 1e-7 * y))
+    net.fit(X, 1e-7 * y, validation=None, epochs=30)
+    assert net.history[-1, "train_loss"] < 0.3 * net.history[0, "train_loss"]
+
+
+def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
+    """The order of rows says nothing of the intercept; rounding errors are no gradient."""
+    X, y = numbers
+    net = pg.to_torch(bottleneck().fit(X, y))
+    task = Task.of(net, (X, y, None), None, Options(loss="ranking"))
+    parameters = net.trainable_parameters()
+    (bias,) = (name for name in parameters if name.endswith("bias"))
+    lengths = dict(zip(parameters, task.lengths, strict=True))
+    assert lengths[bias] == pytest.approx(size(parameters[bias]))

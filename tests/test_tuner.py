@@ -22,6 +22,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
+from pipegrad.errors import ArgumentError
+from pipegrad.finetune import losses
 from pipegrad.finetune.tuner import FineTuner
 
 NEW = parse_version(sklearn.__version__) >= parse_version("1.6")
@@ -154,6 +156,34 @@ def test_methods_are_those_of_the_pipeline(numbers):
     assert tuner.transform(X).shape == (400, 3)
     assert len(tuner.get_feature_names_out()) == 3
     assert tuner.score(X) < 0
+
+
+def test_columns_do_not_shrink_to_please_centers(numbers):
+    X, _ = numbers
+    model = make_pipeline(StandardScaler(), KMeans(3, n_init=1, max_iter=1, random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuner = FineTuner(model, random_state=0).fit(X)
+    assert tuner.frozen_ == ["standardscaler"]
+    np.testing.assert_allclose(tuner.estimator_[0].scale_, X.std(axis=0))
+    with pytest.raises(ArgumentError, match="freeze="):
+        FineTuner(model, train=["*"], random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("recipe", ["auto", None])
+def test_negative_weights_are_refused(numbers, recipe):
+    X, y = numbers
+    tuner = regressor(recipe=recipe)
+    with pytest.raises(ArgumentError, match="negative"):
+        tuner.fit(X, y, sample_weight=np.linspace(-1, 1, len(y)))
+
+
+def test_groups_whose_rows_weigh_nothing_do_not_count(labels):
+    X, y = labels
+    group = np.arange(len(y)) % 2
+    loss = losses.GroupPenalty("log_loss", strength=1.0)
+    with pytest.raises(ArgumentError, match="one group"):
+        classifier(loss=loss).fit(X, y, groups=group, sample_weight=1.0 * (group == 0))
 
 
 @may_not_help

@@ -15,9 +15,6 @@ FEW = 300
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
-# So many splits that agree are evidence by themselves: chance does that once in 32 times.
-AGREEING = 5
-_WANTED_THEN = 1.5
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Choice:
         How many standard errors the gain has to be away from zero.
     before : float
         Loss of the fitted pipeline.
-    agreed : bool
-        Whether all of five splits gained, each by what the other four chose.
+    floor : float
+        What rounding may gain.
     """
 
     best: tuple[int, int] | None
@@ -46,23 +43,14 @@ class Choice:
     error: float
     wanted: float
     before: float
-    agreed: bool = False
+    floor: float = _FLOOR
 
     @property
     def clear(self) -> bool:
         """Whether the gain is more than noise, and worth a change."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        return bool(self.gain > max(self.asked * self.error, WORTH * abs(self.before), _FLOOR))
-
-    @property
-    def asked(self) -> float:
-        """How many standard errors are enough, after all.
-
-        Where a few rows make most of the loss, the error is about them; splits that all agree say
-        what it cannot.
-        """
-        return min(self.wanted, _WANTED_THEN) if self.agreed else self.wanted
+        return bool(self.gain > max(self.wanted * self.error, WORTH * abs(self.before), self.floor))
 
 
 def evidence(count: int) -> float:
@@ -74,7 +62,7 @@ def choose(
     start: NDArray[np.float64],
     losses: NDArray[np.float64],
     seed: int,
-    split: NDArray[np.int64] | None = None,
+    size: float = 1.0,
 ) -> Choice:
     """Choose among checkpoints, and measure on other rows what such a choice is worth.
 
@@ -90,8 +78,8 @@ def choose(
         Loss of each row under each checkpoint; one that is not finite excludes the checkpoint.
     seed : int
         Of the halves.
-    split : array of int64, shape (n,), optional
-        In which split each row validated.
+    size : float
+        Of what the losses compare with. Where that is small, so are squared errors, and rounding.
 
     Returns
     -------
@@ -100,10 +88,11 @@ def choose(
     """
     count = len(start)
     wanted, before = evidence(count), float(start.mean())
+    floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
     if not usable.any() or count < 2:
-        return Choice(None, 0.0, 0.0, wanted, before)
+        return Choice(None, 0.0, 0.0, wanted, before, floor=floor)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
     mean, variance = 0.0, 0.0
@@ -125,22 +114,7 @@ def choose(
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
     error = float(np.sqrt(variance / count))
     best = (int(place[0]), int(place[1]))
-    agreed = split is not None and count >= FEW and _agree(gains, usable, split)
-    return Choice(best, mean, error, wanted, before, agreed)
-
-
-def _agree(gains: NDArray[np.float64], usable: NDArray[np.bool_], split: NDArray[np.int64]) -> bool:
-    """Whether each split gains by what the others choose."""
-    parts = np.unique(split)
-    if len(parts) < AGREEING:
-        return False
-    for part in parts:
-        other = gains[:, split != part]
-        bounds = _lower(other.sum(1), (other**2).sum(1), np.array(float(other.shape[1])))
-        bounds[~usable] = -np.inf
-        if gains[bounds.argmax()][split == part].mean() <= 0:
-            return False
-    return True
+    return Choice(best, mean, error, wanted, before, floor)
 
 
 def _lower(

@@ -199,7 +199,7 @@ def check_loss(loss: Any, y: Any, groups: Any = None, inside: bool = False) -> N
     if penalised and groups is None:
         raise ArgumentError(
             "loss=GroupPenalty compares groups, and groups= is missing.\n"
-            "Hint: fit(X, y, groups=...), one label for each row."
+            "Hint: fit(X, y, groups=...), a label for each row; race and partial_fit have none."
         )
     if groups is not None and not penalised:
         raise ArgumentError(

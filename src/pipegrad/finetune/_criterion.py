@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from ..registry import Objective
 from ._composed import Composed
 from ._groups import Groups
 from .losses import get_loss
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
 
 LossLike = str | Objective | Composed | Callable[..., Any]
 
@@ -94,6 +97,12 @@ class Criterion:
                 f"loss={self.name} gave shape {tuple(out.shape)} for {score.shape[0]} rows.\n"
                 "Hint: give one value for each row, or one number."
             )
+        if out.ndim > 1 and out.shape[1] == len(out) and out.numel() != score.numel():
+            raise ArgumentError(
+                f"loss={self.name} compares each row with all others: it gave shape "
+                f"{tuple(out.shape)} for scores of shape {tuple(score.shape)}.\n"
+                "Hint: bring score and y to one shape: y.reshape(score.shape)."
+            )
         if out.ndim == 0 and self.penalty is not None:
             raise ArgumentError(
                 f"loss={self.name} gives one number, so groups cannot be compared beside it.\n"
@@ -145,6 +154,28 @@ def make_criterion(loss: LossLike | None, objective: Objective | None, head: Hea
     if callable(loss):
         return loss, Objective("", {}, weights)
     raise ArgumentError(f"loss={loss!r} is neither a name nor a callable (score, y) -> tensor.")
+
+
+def shrinking_steps(net: PipelineModule, objective: Objective | None) -> list[str]:
+    """Steps that could lower the loss by making columns smaller, and do nothing else.
+
+    The loss of centers is a distance between columns. Where a step before them trains, it is
+    lowest when all columns are the same number.
+    """
+    if objective is None or objective.name != "inertia":
+        return []
+    return [s.name for s in net.graph if s.status == "trainable" and s.name != net.graph.output]
+
+
+def check_shrinking(net: PipelineModule, objective: Objective) -> None:
+    """Refuse to train such steps."""
+    found = shrinking_steps(net, objective)
+    if found:
+        raise ArgumentError(
+            f"The distance to centers is least where {', '.join(found)} make all columns the same, "
+            "so nothing would be learned.\n"
+            f"Hint: to_torch(pipeline, freeze={found}), or another loss=."
+        )
 
 
 def class_weights(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Rows and random signs by which gradients are measured.
 _ROWS, _PROBES = 2048, 8
+# Rounding errors, in units of the last place of the largest effect, that are no gradient.
+_ROUNDING = 100.0
 
 
 def scales(
@@ -49,8 +51,8 @@ def scales(
     Returns
     -------
     list of float
-        Positive; where no gradient arrives, or the loss cannot be told by row, the parameter's own
-        size.
+        Positive; where no gradient arrives but rounding, or the loss cannot be told by row, the
+        parameter's own size.
     """
     stride = max(1, len(rows) // _ROWS)
     batch = rows.take(rows.index[::stride][:_ROWS])
@@ -69,9 +71,13 @@ def scales(
         for place, gradient in enumerate(found):
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
+    sizes = [size(p) for p in parameters]
+    # By how much the loss of a row changes with each parameter's own size.
+    effects = [mean**0.5 * s for mean, s in zip(total, sizes, strict=True)]
+    least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
     return [
-        mean**-0.5 if 0 < mean < float("inf") else size(parameter)
-        for mean, parameter in zip(total, parameters, strict=True)
+        mean**-0.5 if least < effect < float("inf") else own
+        for mean, effect, own in zip(total, effects, sizes, strict=True)
     ]
 
 
@@ -88,6 +94,8 @@ class ScaledLBFGS(Optimizer):
     lengths : sequence of float
         Length of the unit of each.
     """
+
+    scale_free = True
 
     def __init__(self, parameters: Sequence[nn.Parameter], lengths: Sequence[float]) -> None:
         super().__init__(list(parameters), {"max_iter": 20, "max_eval": 25, "lr": 1.0})

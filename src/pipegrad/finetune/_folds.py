@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ._candidates import ENOUGH, Candidate, Run, portfolio
-from ._choice import AGREEING, WORTH, Choice, choose
+from ._choice import WORTH, Choice, choose
 from ._report import Tried
 from ._task import Task
 from ._trees import softened
 from .training import Options
 
+# With a fifth of the rows in each, every row validates once.
+_SPLITS = 5
 # Standard errors of gain that many rows must show for another split to be worth its time.
 _PROMISING = 0.5
 # Standard errors behind the best after which a candidate is given up.
@@ -94,15 +96,21 @@ def compare(tasks: Iterator[Task], options: Options) -> Compared:
             break
         folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
         compared = Compared(candidates, folds, _judged(candidates, folds, options.seed or 0), task)
-        if len(folds) == AGREEING or _settled(compared.choice, compared.rows):
+        if len(folds) == _SPLITS or _settled(compared.choice, compared.rows):
             break
     return compared
 
 
 def _judged(candidates: list[Candidate], folds: list[Fold], seed: int) -> Choice:
-    starts = [fold.start for fold in folds]
-    split = np.repeat(np.arange(len(folds)), [len(rows) for rows in starts])
-    return choose(np.concatenate(starts), _losses(candidates, folds), seed, split)
+    starts = np.concatenate([fold.start for fold in folds])
+    return choose(starts, _losses(candidates, folds), seed, _size(folds[0].target))
+
+
+def _size(target: NDArray[Any] | None) -> float:
+    """The root mean square of numbers that are predicted; 1 for labels."""
+    if target is None or target.dtype.kind != "f":
+        return 1.0
+    return float(np.sqrt(np.mean(np.square(target, dtype=np.float64))))
 
 
 def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
-from ._optim import size
+from ._optim import scale_free, size
 from ._trees import centre_splits, softened
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -25,6 +25,9 @@ _MEASURED_ROWS = 2048
 _SMALLEST = 1e-2
 # What counts as progress for the patience, as a share of the loss.
 _PROGRESS = 1e-4
+# Optimizers take differences of 1e-9 for nothing, and first steps are made for losses of about one:
+# smaller ones than this are enlarged while they train.
+_SMALL_LOSS = 0.1
 
 
 class Trainer(NeuralNet):
@@ -205,6 +208,7 @@ class Trainer(NeuralNet):
                 first.extend((loss.detach(), score))
             if self._pull is not None:
                 loss = loss + self._pull()
+            loss = loss * self._unit
             loss.backward()
             if self._listening:
                 named = list(self.get_all_learnable_params())
@@ -235,6 +239,7 @@ class Trainer(NeuralNet):
         self._pull = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
+        self._unit = unit(self.history[-1, "train_loss"]) if scale_free(self.optimizer_) else 1.0
         self._measure()
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
@@ -321,6 +326,11 @@ class Trainer(NeuralNet):
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+def unit(loss: float) -> float:
+    """What a loss is multiplied with while it trains, 1 where it is of no unusual size."""
+    return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
 
 
 class Anchor:

@@ -127,6 +127,11 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[s
     return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
 
 
+def scale_free(optimizer: Optimizer) -> bool:
+    """Whether it goes the same way when the loss is multiplied, but for what it takes for zero."""
+    return isinstance(optimizer, (*_STEADY, torch.optim.LBFGS)) or hasattr(optimizer, "scale_free")
+
+
 def size(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, _num_samples
+from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError, DivergedError
+from ._arguments import checked_weight, part_of
+from ._composed import check_loss
 from ._report import Report
 from .training import Options, own_randomness
 
@@ -109,6 +111,7 @@ def partial_fit(
         anchor=anchor,
     )
     options.check()
+    check_loss(loss, y)
     parameters = net.trainable_parameters()
     if not parameters:
         raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
@@ -139,36 +142,34 @@ def partial_fit(
 
 def take_in(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None:
     """What `FineTuner.partial_fit` does."""
+    check_loss(tuner.loss, y)
     X, y = indexable(X, y)
     rows = np.arange(_num_samples(X))
     if weight is not None and hasattr(tuner, "estimator_") and not np.any(weight):
         return
+    weight = checked_weight(weight, X)
     if weight is not None:
-        weight = _check_sample_weight(weight, X, dtype=np.float64)
-        if (weight < 0).any():
-            raise ArgumentError("sample_weight must not be negative.")
         rows = rows[weight > 0]
     if classes is not None and not is_classifier(tuner.estimator):
         raise ArgumentError("classes= was given, and the pipeline is no classifier.")
-    part = (X, y, weight)
+    part: tuple[Any, ...] = (X, y, weight)
     if len(rows) < _num_samples(X):
-        X, y, weight = (None if p is None else _safe_indexing(p, rows) for p in part)
-        part = (X, y, weight)
+        part = part_of(part, rows)
     if hasattr(tuner, "estimator_"):
         _go_on(tuner, part, classes)
     else:
         _begin(tuner, part, classes)
 
 
-def _begin(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
+def _begin(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     """The first rows: the pipeline is fitted on all of them."""
-    y = part[1]
+    X, y, weight = part
     if classes is not None:
         _check_shown(classes, y)
     if is_classifier(tuner.estimator) and y is not None:
         check_classification_targets(y)
     fitted = tuner._fitted(part)
-    known = counted(*part, is_classifier(tuner.estimator))
+    known = counted(X, y, weight, is_classifier(tuner.estimator))
     stream = _stream(tuner, fitted, known)
     tuner.estimator_, tuner._stream, tuner._known = fitted, stream, known
     tuner.improved_, tuner.history_, tuner.stream_ = False, None, []
@@ -176,7 +177,7 @@ def _begin(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
     tuner._take_attributes()
 
 
-def _go_on(tuner: FineTuner, part: tuple[Any, Any, Any], classes: Any) -> None:
+def _go_on(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     """Further rows."""
     from ..translate import from_torch
 
@@ -195,7 +196,9 @@ def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
     from ._stream import Stream
 
     seed = int(check_random_state(tuner.random_state).randint(np.iinfo(np.int32).max))
-    own = any(setting is not None for setting in (tuner.optim, tuner.lr, tuner.epochs))
+    # "auto" asks for a rate that is found, and learners of several rates find it.
+    rate = None if tuner.lr == "auto" else tuner.lr
+    own = any(setting is not None for setting in (tuner.optim, rate, tuner.epochs))
     options = replace(tuner._options(seed), epochs=tuner.epochs or 1)
     return Stream(fitted, tuner._translated(fitted), known, options, own)
 

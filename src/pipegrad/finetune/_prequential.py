@@ -26,15 +26,15 @@ class Evidence:
         self.sums = np.zeros(count)
         self.gaps = np.zeros((count, count))
 
-    def add(self, losses: NDArray[np.float64]) -> None:
-        """Take the losses (learners, n) of new rows."""
-        count = losses.shape[1]
+    def add(self, losses: NDArray[np.float64], each: float = 1.0) -> None:
+        """Take the losses (learners, n) of new rows, or the means of ``each`` rows."""
+        count = losses.shape[1] * each
         kept = 0.5 ** (count / _HALF_LIFE)
         gaps = losses[:, None] - losses[None]
         self.weight = kept * self.weight + count
-        self.squares = kept**2 * self.squares + count
-        self.sums = kept * self.sums + losses.sum(axis=1)
-        self.gaps = kept * self.gaps + np.square(gaps).sum(axis=2)
+        self.squares = kept**2 * self.squares + count * each
+        self.sums = kept * self.sums + each * losses.sum(axis=1)
+        self.gaps = kept * self.gaps + each * np.square(gaps).sum(axis=2)
 
     def copied(self) -> Evidence:
         """A copy of its own."""

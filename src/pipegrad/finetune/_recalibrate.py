@@ -30,6 +30,7 @@ _REPEATS = 8
 _ITERATIONS = 30
 # Halves of fewer rows say nothing.
 _FEWEST = 8
+_OF_ORDER = ("ranking", "ranking_of_classes")
 
 Terms = Callable[[Tensor, Tensor], Tensor]
 
@@ -80,6 +81,7 @@ def freedom(loss: LossLike | None, objective: Objective | None, head: Head | Non
 
     A loss that is lowest where predictions are true may set scale and shift. The focal loss leaves
     probabilities unsure on purpose: only the scale is set, by the log loss, so that labels stay.
+    Losses of the order of rows say nothing of scale and shift, and these keep every order.
     Other losses want something else than true probabilities or means, and get what they want.
 
     Parameters
@@ -98,7 +100,7 @@ def freedom(loss: LossLike | None, objective: Objective | None, head: Head | Non
     if objective is None or head is None:
         return None
     name = getattr(loss, "name", loss)
-    own = name is None or name == objective.name
+    own = name is None or name == objective.name or name in _OF_ORDER
     link = getattr(head, "link", "identity")
     if objective.name == "log_loss" and head.task == "classification" and (own or name == "focal"):
         return Freedom(scale=True, shift=own)

@@ -128,7 +128,7 @@ def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
         before=choice.before,
         gain=choice.gain,
         error=choice.error,
-        wanted=choice.asked,
+        wanted=choice.wanted,
         rows=found.rows,
         splits=len(found.folds),
         tried=tried,

@@ -98,14 +98,19 @@ class Learner:
             self.pull = Anchor(parameters, 1.0)
 
     def losses(self, net: PipelineModule, criterion: Criterion, rows: Rows) -> Tensor:
-        """Weighted loss of each row, shape (n,)."""
+        """Weighted loss of each row, shape (n,); of each few rows where it is told for no row."""
         parts = []
         with torch.no_grad():
-            for batch in Loader(rows, _MEASURED_ROWS):
+            for batch in Loader(rows, self._measured(net, criterion, rows)):
                 terms = criterion.rows(functional_call(net, self.values, (batch[0],)), batch[1])
-                terms = terms.reshape(-1).expand(len(batch[0]))
+                terms = terms.reshape(-1)
                 parts.append(terms if batch.weight is None else terms * batch.weight)
         return torch.cat(parts)
+
+    def _measured(self, net: PipelineModule, criterion: Criterion, rows: Rows) -> int:
+        encoded, target = rows.take(rows.index[:2])
+        told = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
+        return _MEASURED_ROWS if told else BATCH_ROWS
 
     def learn(
         self, net: PipelineModule, criterion: Criterion, batches: Loader, strength: float
@@ -278,32 +283,32 @@ class Stream:
         losses = self._test(criterion, rows)
         with self._undone_by_errors(), torch.enable_grad():
             if losses is not None:
-                self._compare(losses)
+                self._compare(*losses)
             self._let_learn(criterion, rows)
         self.arrivals.learned(rows)
 
-    def _test(self, criterion: Criterion, rows: Rows) -> NDArray[np.float64] | None:
-        """Losses (learners, n) of the rows on which the kept learner has one."""
+    def _test(self, criterion: Criterion, rows: Rows) -> tuple[NDArray[np.float64], float] | None:
+        """Losses (learners, n) where the kept learner has one, and how many rows each is of."""
         self.net.eval()
         found = [one.losses(self.net, criterion, rows) for one in self.learners]
         losses = torch.stack(found).double().cpu().numpy()
-        finite = np.isfinite(losses[self.chosen])
+        finite, each = np.isfinite(losses[self.chosen]), len(rows) / losses.shape[1]
         if not finite.all():
             self.net._score(rows.X)  # Refuses NaN between steps as the source does.
         losses = losses[:, finite]
-        return losses if losses.shape[1] else None
+        return (losses, each) if losses.shape[1] else None
 
-    def _compare(self, losses: NDArray[np.float64]) -> None:
+    def _compare(self, losses: NDArray[np.float64], each: float) -> None:
         finite = np.isfinite(losses)
         worst = 1.0 + 10.0 * float(np.abs(losses[finite]).max())
-        self.evidence.add(np.where(finite, losses, worst))
+        self.evidence.add(np.where(finite, losses, worst), each)
         served, self.chosen = self.chosen, self.evidence.choose()
         self._restart(np.asarray(finite.all(axis=1)))
         means = np.where(finite, losses, np.nan).mean(axis=1).tolist()
         names = [one.name for one in self.learners]
         self.history.append(
             {
-                "rows": losses.shape[1],
+                "rows": round(each * losses.shape[1]),
                 "loss": means[served],
                 "losses": dict(zip(names, means, strict=True)),
                 "kept": names[self.chosen],

@@ -19,6 +19,7 @@ from ._crossfit import cross_fitted
 from ._curvature import scales
 from ._data import gather
 from ._loader import Loader, Rows
+from ._loop import unit
 from .training import Options, callbacks_of, prepare, run
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Task:
         """Of scaled coordinates, at the start."""
         parameters = list(self.net.trainable_parameters().values())
         self.net.eval()
-        return scales(self.net, self.criterion, self.training, parameters, self.options.seed or 0)
+        seed = self.options.seed or 0
+        found = scales(self.net, self.criterion, self.training, parameters, seed)
+        return [length / unit(self.loss()) for length in found]
 
     def run(
         self,

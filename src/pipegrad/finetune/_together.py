@@ -16,7 +16,7 @@ from ._configuration import Configuration
 from ._copies import Copies, undisturbed
 from ._criterion import Criterion
 from ._loader import Loader, Rows
-from ._loop import Anchor
+from ._loop import Anchor, unit
 from ._optim import size
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Ensemble:
         self.alive = np.arange(len(configurations))
         self.loader = Loader(training, batch_size, generator)
         self.steps, self._total = 0, epochs * len(self.loader)
+        # As a run of its own enlarges a small loss; see `unit`.
+        self._unit = unit(float(copies.measure(self.start[None], training)[0].mean()))
         self.values = self.start.repeat(len(configurations), 1)
         self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
         made = [_rates_and_pulls(copies, one) for one in configurations]
@@ -89,6 +91,7 @@ class Ensemble:
         """Adam with a rate for each candidate and each parameter."""
         if self._pulls is not None:
             gradient = gradient.addcmul(self.values - self.start, self._pulls)
+        gradient = gradient * self._unit
         share = 1.0 if self.schedule is None else self.schedule(self.steps / self._total)
         self.steps += 1
         first, second = _BETAS

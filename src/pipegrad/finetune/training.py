@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._composed import check_loss
-from ._criterion import Criterion, LossLike, class_weights, make_criterion
+from ._criterion import Criterion, LossLike, check_shrinking, class_weights, make_criterion
 from ._data import Data, Validation, aligned, gather, ones
 from ._groups import Groups
 from ._optim import Optim, check_steady, make_optimizer, set_rate, try_optim
@@ -395,6 +395,7 @@ def weigh(
     task: str | None,
 ) -> tuple[Criterion, list[Tensor | None]]:
     """The loss with class weights; weights of rows for each block."""
+    check_shrinking(net, objective)
     name = objective.name or getattr(function, "__name__", type(function).__name__)
     weights = list(data.weights)
     if objective.class_weight is None or data.targets[0] is None:

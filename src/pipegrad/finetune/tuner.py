@@ -10,18 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import check_random_state, indexable
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _num_samples,
-    check_is_fitted,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..errors import ArgumentError, UntranslatableError
-from ..registry import dotted_name, lookup, why_missing
+from ._arguments import check_last_step, checked_weight, part_of, usable_rows, weight_argument
 from ._composed import check_loss
 from ._groups import group_codes
 
@@ -75,7 +69,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Epochs without progress after which training stops; None: never. The recipe has its own.
     train, freeze : list of str, optional
         Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`. By default
-        all steps train but those in front of a step that has no module, see ``frozen_``.
+        all steps train that can, see ``frozen_``.
     callbacks : list of skorch callbacks, optional
         They see the loop as a `skorch.NeuralNet`.
     trees : {"leaves", "soft", "straight-through"}, default="leaves"
@@ -98,7 +92,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         Whether training beat the fitted pipeline; if not, ``estimator_`` is as it was fitted.
     frozen_ : list of str
         Steps left as fitted because a step that has no module stands after them (an estimator of
-        nearest neighbors, say); it runs in its own library, and the other steps train.
+        nearest neighbors, say), which runs in its own library; or because they stand before the
+        centers of a clustering, whose distances they would only shrink. The other steps train.
     history_ : skorch.history.History
         Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
         candidate on the first split; None where there were too few rows to try any.
@@ -193,15 +188,13 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         """
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
-        _check_last_step(self.estimator)
-        check_loss(self.loss, y, groups)
+        check_last_step(self.estimator)
         X, y = indexable(X, y)
+        weight = checked_weight(sample_weight, X)
+        check_loss(self.loss, y, groups)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        self.frozen_: list[str] = []
+            check_loss(self.loss, y, groups if weight is None else groups[weight > 0])
         settings = (self.optim, self.lr, self.epochs)
         if self.recipe is None or any(setting is not None for setting in settings):
             self._fit_once(X, y, weight, options, groups)
@@ -282,7 +275,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         """
         from ._partial import take_in
 
-        _check_last_step(self.estimator)
+        check_last_step(self.estimator)
         take_in(self, X, y, classes, sample_weight)
         return self
 
@@ -294,9 +287,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         from .training import train
 
         clock = Clock()
-        rows, classes = self._rows(X, y, weight)
+        rows, classes = usable_rows(self.estimator, X, y, weight)
         split = self._split(rows, classes, options.seed)
-        parts = [_part(X, y, weight, some, groups) for some in split]
+        parts = [part_of((X, y, weight, groups), some) for some in split]
         fitted = clock.timed("fitting", self._fitted)(parts[0])
         net = self._translated(fitted)
         train = clock.timed("training", train)
@@ -306,7 +299,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             parts[0][1],
             options,
             sample_weight=parts[0][2],
-            groups=parts[0][3] if groups is not None else None,
+            groups=parts[0][3],
             validation=parts[1],
         )
         self.improved_ = trainer.improved_
@@ -320,12 +313,12 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         from ._recipe import tune
         from .training import warn
 
-        rows, classes = self._rows(X, y, weight)
+        rows, classes = usable_rows(self.estimator, X, y, weight)
         outcome = tune(
             self._fitted,
             self._translated,
             from_torch,
-            lambda some: _part(X, y, weight, some, groups),
+            lambda some: part_of((X, y, weight, groups), some),
             self._splits(rows, classes, options.seed),
             rows,
             options,
@@ -338,20 +331,25 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     def _fitted(self, part: tuple[Any, ...]) -> Any:
         X, y, weight = part[:3]
         fitted = clone(self.estimator)
-        return fitted.fit(X, y, **_weight_argument(fitted, weight))
+        return fitted.fit(X, y, **weight_argument(fitted, weight))
 
     def _translated(self, fitted: Any) -> Any:
         from ..translate import to_torch
+        from ._criterion import shrinking_steps
 
+        self.frozen_: list[str] = []
         try:
-            return to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+            net = to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+            frozen = shrinking_steps(net, net.objective) if self.loss is None else []
+            if not frozen or self.train is not None:
+                return net
         except UntranslatableError as error:
             if not error.freeze or self.train is not None:
                 raise
             # What cannot become a module runs in its own library; nothing before it trains then.
-            self.frozen_ = error.freeze
-        freeze = [*(self.freeze or []), *self.frozen_]
-        return to_torch(fitted, freeze=freeze, trees=self.trees)
+            frozen = error.freeze
+        self.frozen_ += frozen
+        return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
 
     def _options(self, seed: int) -> Any:
         from ..translate import check_arguments
@@ -377,28 +375,6 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")
         return options
-
-    def _rows(
-        self, X: Any, y: Any, weight: NDArray[Any] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        """The rows that weigh something, and the class of each."""
-        rows = np.arange(_num_samples(X))
-        if weight is not None:
-            rows = rows[weight > 0]
-        if len(rows) < 2:
-            raise ValueError(
-                f"Found array with {len(rows)} sample(s) (n_samples={len(rows)}) while a minimum "
-                "of 2 is required: some rows train, the others validate."
-            )
-        classes = None
-        if y is not None and is_classifier(self.estimator):
-            check_classification_targets(y)
-            labels = np.asarray(y)
-            if labels.ndim == 2 and labels.shape[1] == 1:
-                labels = labels[:, 0]
-            if labels.ndim == 1:
-                classes = np.unique(labels[rows], return_inverse=True)[1]
-        return rows, classes
 
     def _split(
         self, rows: NDArray[np.int64], classes: NDArray[np.int64] | None, seed: int
@@ -493,61 +469,3 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         from sklearn.utils._tags import _safe_tags
 
         return dict(_safe_tags(self.estimator))
-
-
-def _part(
-    X: Any, y: Any, weight: Any, rows: NDArray[np.int64], groups: Any = None
-) -> tuple[Any, ...]:
-    """Rows of ``(X, y, weight)``, and of groups where there are any."""
-    given = (X, y, weight) if groups is None else (X, y, weight, groups)
-    return tuple(None if part is None else _safe_indexing(part, rows) for part in given)
-
-
-def _weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
-    """Under which name the estimator's ``fit`` takes the weights."""
-    if weight is None:
-        return {}
-    from sklearn import get_config
-    from sklearn.pipeline import Pipeline
-
-    prefix, last = "", estimator
-    if not get_config().get("enable_metadata_routing"):
-        while isinstance(last, Pipeline):
-            name, last = [s for s in last.steps if s[1] not in (None, "passthrough")][-1]
-            prefix += f"{name}__"
-    inner = getattr(last, "estimator", getattr(last, "regressor", last))
-    if not isinstance(last, Pipeline) and not has_fit_parameter(inner, "sample_weight"):
-        raise ArgumentError(
-            f"sample_weight was given, but {type(last).__name__}.fit does not take it.\n"
-            "Hint: leave it out, or end the pipeline in a step that weighs rows."
-        )
-    return {f"{prefix}sample_weight": weight}
-
-
-def _check_last_step(estimator: Any) -> None:
-    """Refuse, before anything is fitted, what could not be translated afterwards."""
-    from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
-
-    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise ArgumentError(f"FineTuner takes an estimator, not {estimator!r:.60}.")
-    path, last, steps = "", estimator, 1
-    while isinstance(last, Pipeline) and last.steps:
-        steps = len(last.steps)
-        name, last = last.steps[-1]
-        path = f"{path}/{name}" if path else name
-    if last is None or isinstance(last, str):
-        return
-    row = lookup(type(last))
-    reason = why_missing(type(last)) if row is None else _refusal(row, last)
-    if reason is not None:
-        name = path or type(last).__name__.lower()
-        raise UntranslatableError(
-            [(name, dotted_name(type(last)), reason)], steps, "nothing was fitted yet."
-        )
-
-
-def _refusal(row: Any, operator: Any) -> str | None:
-    try:
-        return row.refuse(operator)
-    except Exception:
-        return None  # It asks for what only a fitted operator has.
