@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _ROWS, _PROBES = 2048, 8
 # Rounding errors, in units of the last place of the largest effect, that are no gradient.
 _ROUNDING = 100.0
+# Share of the usual size that counts as one at least.
+_SMALLEST = 1e-2
 
 
 def scales(
@@ -72,7 +75,9 @@ def scales(
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
     sizes = [size(p) for p in parameters]
-    # By how much the loss of a row changes with each parameter's own size.
+    # By how much the loss of a row changes with each parameter at its own size, or a usual one where
+    # it is nearly zero (the mean of centred columns).
+    sizes = [max(own, _SMALLEST * statistics.median(sizes)) for own in sizes]
     effects = [mean**0.5 * s for mean, s in zip(total, sizes, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
     return [
