@@ -75,8 +75,8 @@ def scales(
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
     sizes = [size(p) for p in parameters]
-    # By how much the loss of a row changes with each parameter at its own size, or a usual one where
-    # it is nearly zero (the mean of centred columns).
+    # By how much the loss of a row changes with each parameter at its own size; or at a usual one,
+    # where it is nearly zero (the mean of centred columns).
     sizes = [max(own, _SMALLEST * statistics.median(sizes)) for own in sizes]
     effects = [mean**0.5 * s for mean, s in zip(total, sizes, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
