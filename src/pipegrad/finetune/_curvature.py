@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._optim import size
+from ._optim import sizes
 
 if TYPE_CHECKING:
     from ._criterion import Criterion
@@ -60,7 +60,7 @@ def scales(
     with torch.enable_grad():
         losses = criterion.rows(net(encoded), target)
     if losses.ndim == 0:
-        return [size(p) for p in parameters]
+        return sizes(parameters)
     generator = torch.Generator().manual_seed(seed)
     total = [0.0] * len(parameters)
     for probe in range(_PROBES):
@@ -71,13 +71,13 @@ def scales(
         for place, gradient in enumerate(found):
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
-    sizes = [size(p) for p in parameters]
+    own = sizes(parameters)
     # By how much the loss of a row changes with each parameter's own size.
-    effects = [mean**0.5 * s for mean, s in zip(total, sizes, strict=True)]
+    effects = [mean**0.5 * s for mean, s in zip(total, own, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
     return [
-        mean**-0.5 if least < effect < float("inf") else own
-        for mean, effect, own in zip(total, effects, sizes, strict=True)
+        mean**-0.5 if least < effect < float("inf") else s
+        for mean, effect, s in zip(total, effects, own, strict=True)
     ]
 
 
