@@ -529,3 +529,13 @@ def test_pools_of_numbers() -> None:
     model = catboost.train(pool, {"loss_function": "RMSE", **FEW}, logging_level="Silent")
     net = pg.to_torch(model)
     assert_close(net.predict(pool), model.predict(pool), EXACT)
+
+
+@pytest.mark.parametrize("kind", [catboost.CatBoostClassifier, catboost.CatBoostRegressor])
+def test_what_is_not_fitted_yet_is_not_refused_for_having_no_trees(kind: Any) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3))
+    pipe = make_pipeline(StandardScaler(), kind(iterations=3, depth=2, **QUIET))
+    with pytest.warns(pg.PipegradWarning, match="few"):
+        tuner = pg.FineTuner(pipe, random_state=0).fit(X[:40], X[:40, 0] > 0)
+    assert tuner.predict(X).shape == (60,)

@@ -252,3 +252,18 @@ def test_a_pipeline_is_tuned_for_the_order_of_its_scores():
     better = pg.from_torch(net)
     areas = [metrics.roc_auc_score(y[600:], p.predict_proba(X[600:])[:, 1]) for p in (pipe, better)]
     assert areas[1] > areas[0] + 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("pinball", "quantile", 90),
+        ("pinball", "quantile", float("nan")),
+        ("focal", "gamma", -1),
+        ("huber", "delta", 0),
+        ("huber", "delta", "big"),
+    ],
+)
+def test_numbers_that_make_no_loss_are_refused(name, option, value):
+    with pytest.raises(pg.ArgumentError, match=f"{option}="):
+        losses.named(name, **{option: value})

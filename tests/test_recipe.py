@@ -21,7 +21,7 @@ from pipegrad.finetune import _candidates
 from pipegrad.finetune._candidates import one_cycle
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
-from pipegrad.finetune._optim import size
+from pipegrad.finetune._optim import sizes
 from pipegrad.finetune._recipe import Task
 from pipegrad.finetune.training import Options
 
@@ -296,6 +296,15 @@ def test_small_targets_train_in_a_run_of_ones_own(numbers):
     assert net.history[-1, "train_loss"] < 0.3 * net.history[0, "train_loss"]
 
 
+def test_steps_that_depend_on_the_unit_of_the_loss_are_as_given(numbers):
+    X, y = numbers
+    ridge = Ridge().fit(X, 1e-3 * y)
+    net = pg.to_torch(ridge)
+    slow = lambda p: torch.optim.SGD(p, lr=1e-6)  # noqa: E731
+    net.fit(X, 1e-3 * y + 1e-3, optim=slow, validation=None, epochs=1)
+    np.testing.assert_allclose(pg.from_torch(net).coef_, ridge.coef_, rtol=1e-3)
+
+
 def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     """The order of rows says nothing of the intercept; rounding errors are no gradient."""
     X, y = numbers
@@ -304,4 +313,5 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     parameters = net.trainable_parameters()
     (bias,) = (name for name in parameters if name.endswith("bias"))
     lengths = dict(zip(parameters, task.lengths, strict=True))
-    assert lengths[bias] == pytest.approx(size(parameters[bias]))
+    own = dict(zip(parameters, sizes(list(parameters.values())), strict=True))
+    assert lengths[bias] == pytest.approx(own[bias])

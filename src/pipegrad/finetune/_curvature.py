@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._optim import size
+from ._optim import sizes
 
 if TYPE_CHECKING:
     from ._criterion import Criterion
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 _ROWS, _PROBES = 2048, 8
 # Rounding errors, in units of the last place of the largest effect, that are no gradient.
 _ROUNDING = 100.0
-# Share of the usual size that counts as one at least.
-_SMALLEST = 1e-2
 
 
 def scales(
@@ -63,7 +60,7 @@ def scales(
     with torch.enable_grad():
         losses = criterion.rows(net(encoded), target)
     if losses.ndim == 0:
-        return [size(p) for p in parameters]
+        return sizes(parameters)
     generator = torch.Generator().manual_seed(seed)
     total = [0.0] * len(parameters)
     for probe in range(_PROBES):
@@ -74,15 +71,13 @@ def scales(
         for place, gradient in enumerate(found):
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
-    sizes = [size(p) for p in parameters]
-    # By how much the loss of a row changes with each parameter at its own size; or at a usual one,
-    # where it is nearly zero (the mean of centred columns).
-    sizes = [max(own, _SMALLEST * statistics.median(sizes)) for own in sizes]
-    effects = [mean**0.5 * s for mean, s in zip(total, sizes, strict=True)]
+    own = sizes(parameters)
+    # By how much the loss of a row changes with each parameter's own size.
+    effects = [mean**0.5 * s for mean, s in zip(total, own, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
     return [
-        mean**-0.5 if least < effect < float("inf") else own
-        for mean, effect, own in zip(total, effects, sizes, strict=True)
+        mean**-0.5 if least < effect < float("inf") else s
+        for mean, effect, s in zip(total, effects, own, strict=True)
     ]
 
 
@@ -99,8 +94,6 @@ class ScaledLBFGS(Optimizer):
     lengths : sequence of float
         Length of the unit of each.
     """
-
-    scale_free = True
 
     def __init__(self, parameters: Sequence[nn.Parameter], lengths: Sequence[float]) -> None:
         super().__init__(list(parameters), {"max_iter": 20, "max_eval": 25, "lr": 1.0})

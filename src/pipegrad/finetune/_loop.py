@@ -14,15 +14,14 @@ from skorch.callbacks import Callback, EpochScoring
 from torch import Tensor, nn
 
 from ._criterion import Criterion
+from ._curvature import ScaledLBFGS
 from ._loader import Batch, Loader, Rows
-from ._optim import scale_free, size
+from ._optim import indifferent, sizes
 from ._trees import centre_splits, softened
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
 _MEASURED_ROWS = 2048
-# Share of the typical size that counts as one at least.
-_SMALLEST = 1e-2
 # What counts as progress for the patience, as a share of the loss.
 _PROGRESS = 1e-4
 # Optimizers take differences of 1e-9 for nothing, and first steps are made for losses of about one:
@@ -239,7 +238,8 @@ class Trainer(NeuralNet):
         self._pull = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
-        self._unit = unit(self.history[-1, "train_loss"]) if scale_free(self.optimizer_) else 1.0
+        same = indifferent(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
+        self._unit = unit(self.history[-1, "train_loss"]) if same else 1.0
         self._measure()
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
@@ -343,11 +343,7 @@ class Anchor:
     def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
         self.parameters = parameters
         self.starts = [p.detach().clone() for p in parameters]
-        sizes = [size(p) for p in parameters]
-        # What is nearly zero beside the others (the mean of centred columns) has no size to speak
-        # of, and would be nailed down.
-        typical = math.exp(sum(math.log(s) for s in sizes) / len(sizes))
-        self.scales = [0.5 * strength / max(s, _SMALLEST * typical) ** 2 for s in sizes]
+        self.scales = [0.5 * strength / s**2 for s in sizes(parameters)]
 
     def __call__(self) -> Tensor:
         """The penalty."""

@@ -19,6 +19,8 @@ _HINT = (
     "Hint: optim= takes a class (torch.optim.Adam) or a function from parameters to an optimizer "
     "(lambda p: torch.optim.Adam(p, lr=1e-3))."
 )
+# Share of the typical size that counts as one at least.
+_SMALLEST = 1e-2
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
 # Their steps are as long as the learning rate, whatever the gradient.
 _STEADY = (
@@ -90,6 +92,14 @@ def check_steady(optim: Any) -> None:
         )
 
 
+def indifferent(optimizer: Optimizer) -> bool:
+    """Whether its steps are the same for a loss in other units, but for its tolerances."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        return True  # Its weights decay apart from the gradient.
+    decays = any(group.get("weight_decay") for group in optimizer.param_groups)
+    return isinstance(optimizer, (torch.optim.LBFGS, *_STEADY)) and not decays
+
+
 def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Another rate, relative to sizes, for an optimizer that was made without one."""
     for group in optimizer.param_groups:
@@ -127,11 +137,6 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[s
     return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
 
 
-def scale_free(optimizer: Optimizer) -> bool:
-    """Whether it goes the same way when the loss is multiplied, but for what it takes for zero."""
-    return isinstance(optimizer, (*_STEADY, torch.optim.LBFGS)) or hasattr(optimizer, "scale_free")
-
-
 def size(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()
@@ -139,6 +144,16 @@ def size(parameter: Tensor) -> float:
     if values.numel() == 2:
         return float(values.mean())  # torch's median would be the smaller one
     return float(values.median()) if values.numel() else 1.0
+
+
+def sizes(parameters: Sequence[Tensor]) -> list[float]:
+    """The `size` of each, or a hundredth of the typical one.
+
+    What is nearly zero beside the others (the mean of centred columns) has no size to speak of.
+    """
+    found = [size(p) for p in parameters]
+    typical = math.exp(sum(math.log(s) for s in found) / len(found))
+    return [max(s, _SMALLEST * typical) for s in found]
 
 
 def _name(optim: Any) -> str:

@@ -10,6 +10,8 @@ A loss takes the raw score of a predictor and its target:
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +29,17 @@ __all__ = ["LOSSES", "GroupPenalty", "Loss", "Sum", "Weighted", "get_loss", "nam
 
 # Rows that each row is compared with.
 _MOST_PAIRED = 1024
+
+_TINY = 1e-300
+# Where the numbers of losses lie.
+_BOUNDS = {
+    "quantile": (0.0, 1.0, "from 0 to 1"),
+    "gamma": (0.0, math.inf, "of at least 0"),
+    "epsilon": (0.0, math.inf, "of at least 0"),
+    "delta": (_TINY, math.inf, "above 0"),
+    "slope": (_TINY, math.inf, "above 0"),
+    "c": (_TINY, math.inf, "above 0"),
+}
 
 Target = Literal["value", "class", "none"]
 Terms = Callable[..., Tensor]
@@ -110,7 +123,7 @@ def named(name: str, **options: Any) -> Objective:
     Raises
     ------
     ArgumentError
-        When there is no such loss, or it has no such option.
+        When there is no such loss, it has no such option, or the number makes no sense there.
 
     Examples
     --------
@@ -123,7 +136,18 @@ def named(name: str, **options: Any) -> Objective:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise ArgumentError(f"loss {name!r} has no option {option}.\nHint: {has}.")
+        _check_option(name, option, options[option])
     return Objective(name, options)
+
+
+def _check_option(name: str, option: str, value: Any) -> None:
+    """Refuse numbers with which a loss would be lowest at infinity, or none."""
+    if option not in _BOUNDS:
+        return
+    low, high, told = _BOUNDS[option]
+    right = isinstance(value, numbers.Real) and low <= value <= high
+    if not right:
+        raise ArgumentError(f"loss {name!r}: {option}={value!r}; it is a number {told}.")
 
 
 def _loss(target: Target, **options: Any) -> Callable[[Terms], Terms]:

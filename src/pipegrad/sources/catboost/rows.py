@@ -60,6 +60,8 @@ class Boosted(Translation):
         return True
 
     def refuse(self, operator: Any) -> str | None:
+        if not operator.is_fitted():
+            return None  # Trees and features are not there to be asked for yet.
         if not operator.tree_count_:
             return "it holds no trees"
         if operator.get_text_feature_indices():
