@@ -106,7 +106,7 @@ def test_what_reports_has_no_part(half, capsys):
 
 def test_tables_go_between_their_markers(ran, tmp_path):
     page = tmp_path / "recipe.md"
-    names = ("portfolio", "coordinates", "cycles", "anchors", "pairs", "rate")
+    names = ("portfolio", "members", "coordinates", "cycles", "anchors", "pairs", "rate")
     before = "# Page\n" + "".join(
         f"<!-- {n} -->\nold {n}\n<!-- /{n} -->\nkept {n}\n" for n in names
     )
@@ -118,6 +118,7 @@ def test_tables_go_between_their_markers(ran, tmp_path):
     assert "2 pairs of 2 data sets and 1 pipelines" in between["portfolio"]
     assert "| the best by validation |" in between["portfolio"]
     assert "solved between" in between["coordinates"]
+    assert "| without Adam |" in between["members"]
     assert "| ames_housing | pca |" in between["pairs"]
     assert between["rate"].strip() == "Not measured."
     module("rules").main(["--out", str(ran[0]), "--report", str(page)])

@@ -107,7 +107,8 @@ def rates_table(draws: int = DRAWS) -> str:
         [words[row.gain], f"{row.rows:,}", row.noise, *(percent(value) for value in row[3:])]
         for _, row in found.iterrows()
     ]
-    return markdown(["true gain", "rows of a split", "noise", *found.columns[3:]], rows)
+    head = ["true gain", "rows of a split", "noise", *found.columns[3:]]
+    return f"{draws} draws of each.\n\n{markdown(head, rows)}"
 
 
 def main() -> None:
