@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 import pipegrad as pg
 from pipegrad.finetune import _candidates
 from pipegrad.finetune._candidates import ENOUGH, MORE, portfolio
-from pipegrad.finetune._choice import FEW, Choice, choose
-from pipegrad.finetune._recipe import Fold, Task, _racing, _settled
+from pipegrad.finetune._choice import Choice
+from pipegrad.finetune._folds import Fold, _racing, settled
+from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
 
@@ -127,19 +128,18 @@ def choice(gain, error=1.0, wanted=2.0, best=(0, 0), **more):
 
 
 def test_few_rows_ask_for_another_split_unless_the_gain_is_large():
-    assert not _settled(choice(0.0), ENOUGH - 1)
-    assert not _settled(choice(2.5), ENOUGH - 1)
-    assert not _settled(choice(3.9), ENOUGH - 1)
-    assert _settled(choice(4.1), ENOUGH - 1)
-    assert not _settled(choice(4.1, wanted=3.0), ENOUGH - 1)
+    assert not settled(choice(0.0), ENOUGH - 1)
+    assert not settled(choice(2.5), ENOUGH - 1)
+    assert not settled(choice(3.9), ENOUGH - 1)
+    assert settled(choice(4.1), ENOUGH - 1)
+    assert not settled(choice(4.1, wanted=3.0), ENOUGH - 1)
 
 
 def test_many_rows_ask_only_where_it_is_between():
-    assert _settled(choice(0.4), ENOUGH)
-    assert not _settled(choice(0.6), ENOUGH)
-    assert not _settled(choice(1.9), ENOUGH)
-    assert _settled(choice(2.1), ENOUGH)
-    assert _settled(choice(1.6, agreed=True), ENOUGH)
+    assert settled(choice(0.4), ENOUGH)
+    assert not settled(choice(0.6), ENOUGH)
+    assert not settled(choice(1.9), ENOUGH)
+    assert settled(choice(2.1), ENOUGH)
 
 
 class Past:
@@ -171,56 +171,3 @@ def test_what_cannot_win_runs_no_more():
     broken = best.copy()
     broken[:, 0] = np.inf
     assert racing(best, broken) == [True, False]
-
-
-# Splits that agree
-
-
-def in_splits(means, errors, count=100, seed=0):
-    """Gains of rows in splits: of these means, each with so many standard errors of all."""
-    draw = np.random.default_rng(seed)
-    noise = draw.normal(size=(len(means), count))
-    noise -= noise.mean(axis=1, keepdims=True)
-    noise *= np.mean(means) * math.sqrt(noise.size) / errors / noise.std()
-    gains = (np.array(means)[:, None] + noise).ravel()
-    start = np.full(gains.size, 10.0)
-    return choose(start, (start - gains)[None, None], 0, np.repeat(np.arange(len(means)), count))
-
-
-def test_five_splits_that_agree_need_less():
-    found = in_splits([1.0] * 5, errors=2.7)
-    assert found.agreed
-    assert found.asked == 1.5
-    assert found.error * 1.5 < found.gain < found.error * found.wanted
-    assert found.clear
-    less = in_splits([1.0] * 5, errors=2.4)
-    assert less.agreed
-    assert not less.clear
-
-
-def test_one_that_loses_spoils_it():
-    found = in_splits([1.3, 1.3, 1.3, 1.3, -0.2], errors=2.7)
-    assert not found.agreed
-    assert found.asked == 2.0
-    assert not found.clear
-    assert in_splits([1.3, 1.3, 1.3, 1.3, -0.2], errors=5).clear
-
-
-def test_four_splits_or_few_rows_are_no_agreement():
-    assert not in_splits([1.0] * 4, errors=2.7).agreed
-    assert not in_splits([1.0] * 5, errors=2.7, count=FEW // 5 - 1).agreed
-    assert in_splits([1.0] * 5, errors=2.7, count=FEW // 5).agreed
-
-
-def test_each_split_is_judged_by_what_the_others_choose():
-    # Candidate k shines in split k alone, where it chose itself; on the others it loses.
-    split = np.repeat(np.arange(5), 100)
-    start = np.full(500, 10.0)
-    losses = np.stack([start + 0.2 - 5.0 * (split == k) for k in range(5)])[:, None]
-    assert all((start - losses[k, 0])[split == k].mean() > 0 for k in range(5))
-    assert not choose(start, losses, 0, split).agreed
-    shared = np.concatenate([losses, (start - 3.0)[None, None]])
-    assert choose(start, shared, 0, split).agreed
-    # What is not finite is no choice of theirs.
-    shared[-1, 0, 0] = np.inf
-    assert not choose(start, shared, 0, split).agreed

@@ -13,7 +13,7 @@ import pipegrad as pg
 from pipegrad.finetune import _curvature
 from pipegrad.finetune._curvature import ScaledLBFGS, scales
 from pipegrad.finetune._optim import size
-from pipegrad.finetune._recipe import Task
+from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
 

@@ -22,7 +22,7 @@ from pipegrad.finetune._candidates import one_cycle
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
 from pipegrad.finetune._optim import sizes
-from pipegrad.finetune._recipe import Task
+from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
 quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")

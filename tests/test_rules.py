@@ -18,7 +18,7 @@ from torch import nn
 
 import pipegrad as pg
 from pipegrad.finetune._curvature import ScaledLBFGS
-from pipegrad.finetune._recipe import Task
+from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from report import markdown, percent
 
-from pipegrad.finetune._choice import AGREEING, WORTH, Choice, choose
-from pipegrad.finetune._recipe import _settled
+from pipegrad.finetune._choice import Choice, choose
+from pipegrad.finetune._folds import SPLITS, settled
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 NOISES: dict[str, Draw] = {
@@ -54,7 +54,7 @@ def losses_of_split(setting: Setting, draw: np.random.Generator) -> NDArray[np.f
     parts = (1, 1, rows), (_CANDIDATES, 1, rows), (_CANDIDATES, _CHECKPOINTS, rows)
     gains = sum(noise(draw, shape) for shape in parts)
     spread = np.sqrt(3) * _SPREADS[setting.noise]
-    gains = gains + setting.gain * spread / np.sqrt(AGREEING * rows)
+    gains = gains + setting.gain * spread / np.sqrt(SPLITS * rows)
     # Later checkpoints move further.
     share = np.linspace(0.3, 1.0, _CHECKPOINTS)[:, None]
     return _START - share * gains
@@ -67,29 +67,19 @@ def choices(setting: Setting, draw: np.random.Generator) -> tuple[Choice, Choice
     while True:
         losses.append(losses_of_split(setting, draw))
         count = len(losses) * setting.rows
-        split = np.repeat(np.arange(len(losses)), setting.rows)
-        choice = choose(np.full(count, _START), np.concatenate(losses, axis=2), 0, split)
+        choice = choose(np.full(count, _START), np.concatenate(losses, axis=2), 0)
         first = first or choice
-        if len(losses) == AGREEING or _settled(choice, count):
+        if len(losses) == SPLITS or settled(choice, count):
             return first, choice
 
 
-def seen(choice: Choice, agreeing: float | None = None) -> bool:
-    """Whether a gain is seen, if splits that agree need so many standard errors."""
-    lowered = agreeing is not None and choice.agreed
-    asked = min(agreeing or 0.0, choice.wanted) if lowered else choice.wanted
-    return choice.best is not None and choice.gain > max(asked * choice.error, WORTH * _START)
-
-
 def rates(setting: Setting, draws: int, seed: int = 0) -> dict[str, float]:
-    """Share of the draws in which a gain is seen: by the recipe, and by other rules."""
+    """Share of the draws in which a gain is seen: after one split, and by the recipe."""
     draw = np.random.default_rng(seed)
     found = [choices(setting, draw) for _ in range(draws)]
     return {
-        "one split": sum(seen(first) for first, _ in found) / draws,
-        "no agreement": sum(seen(last) for _, last in found) / draws,
+        "one split": sum(first.clear for first, _ in found) / draws,
         "recipe": sum(last.clear for _, last in found) / draws,
-        "agreement at 1.0": sum(seen(last, 1.0) for _, last in found) / draws,
     }
 
 

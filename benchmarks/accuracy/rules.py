@@ -37,7 +37,7 @@ from data import BY_NAME, CHOOSING, MOST_ROWS, load, split  # noqa: E402
 from pipegrad.finetune._loader import split as divided  # noqa: E402
 from pipegrad.finetune._loop import Trainer  # noqa: E402
 from pipegrad.finetune._optim import groups_by_size  # noqa: E402
-from pipegrad.finetune._recipe import Task  # noqa: E402
+from pipegrad.finetune._task import Task  # noqa: E402
 from pipegrad.finetune.training import Options  # noqa: E402
 
 PIPELINES = ("pca", "figure1", "kmeans", "nystroem")

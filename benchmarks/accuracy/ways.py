@@ -18,7 +18,7 @@ from pipegrad.finetune._candidates import Candidate, portfolio
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
 from pipegrad.finetune._optim import LEARNING_RATE, make_optimizer, size
-from pipegrad.finetune._recipe import Task
+from pipegrad.finetune._task import Task
 from pipegrad.translate import _row, bare
 
 Parameters = Sequence[nn.Parameter]

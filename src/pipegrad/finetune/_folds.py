@@ -20,7 +20,7 @@ from ._trees import softened
 from .training import Options
 
 # With a fifth of the rows in each, every row validates once.
-_SPLITS = 5
+SPLITS = 5
 # Standard errors of gain that many rows must show for another split to be worth its time.
 _PROMISING = 0.5
 # Standard errors behind the best after which a candidate is given up.
@@ -96,7 +96,7 @@ def compare(tasks: Iterator[Task], options: Options) -> Compared:
             break
         folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
         compared = Compared(candidates, folds, _judged(candidates, folds, options.seed or 0), task)
-        if len(folds) == _SPLITS or _settled(compared.choice, compared.rows):
+        if len(folds) == SPLITS or settled(compared.choice, compared.rows):
             break
     return compared
 
@@ -118,7 +118,7 @@ def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float6
     return np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
 
 
-def _settled(choice: Choice, count: int) -> bool:
+def settled(choice: Choice, count: int) -> bool:
     """Whether another split could still change the answer."""
     if count >= ENOUGH:
         return choice.clear or choice.gain < _PROMISING * choice.error

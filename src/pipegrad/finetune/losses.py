@@ -145,7 +145,7 @@ def _check_option(name: str, option: str, value: Any) -> None:
     if option not in _BOUNDS:
         return
     low, high, told = _BOUNDS[option]
-    right = isinstance(value, numbers.Real) and low <= value <= high
+    right = isinstance(value, numbers.Real) and low <= float(value) <= high
     if not right:
         raise ArgumentError(f"loss {name!r}: {option}={value!r}; it is a number {told}.")
 
