@@ -123,7 +123,7 @@ def test_a_cycle_has_no_rivals(task, ways):
 # Further splits
 
 
-def choice(gain, error=1.0, wanted=2.0, best=(0, 0), **more):
+def choice(gain, error=1.0, wanted=2.4, best=(0, 0), **more):
     return Choice(best, gain, error, wanted, 10.0, **more)
 
 
@@ -138,8 +138,8 @@ def test_few_rows_ask_for_another_split_unless_the_gain_is_large():
 def test_many_rows_ask_only_where_it_is_between():
     assert settled(choice(0.4), ENOUGH)
     assert not settled(choice(0.6), ENOUGH)
-    assert not settled(choice(1.9), ENOUGH)
-    assert settled(choice(2.1), ENOUGH)
+    assert not settled(choice(2.3), ENOUGH)
+    assert settled(choice(2.5), ENOUGH)
 
 
 class Past:

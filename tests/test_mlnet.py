@@ -323,7 +323,9 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
 )
 @MODEST
 def test_every_kind_of_predictor_trains(name):
-    net, table = pg.to_torch(path_of(name)), table_of(name)
+    # Normalized columns alone, all the same, would be nearest to their centers.
+    freeze = ["Transform_001/*"] if name == "kmeans" else None
+    net, table = pg.to_torch(path_of(name), freeze=freeze), table_of(name)
     task = net.head.task
     if task == "classification":
         table["answer"] = np.resize(net.classes_, len(table))

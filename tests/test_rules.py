@@ -160,9 +160,9 @@ def test_chance_is_seen_seldom_and_a_gain_often():
     none = chance.rates(chance.Setting(200, "normal"), 60)
     large = chance.rates(chance.Setting(200, "normal", 8.0), 10)
     assert max(none.values()) <= 0.15
-    assert min(large["recipe"], large["no agreement"]) >= 0.9
-    # What asks for less sees no less.
-    assert none["no agreement"] <= none["recipe"] <= none["agreement at 1.0"]
+    assert large["recipe"] >= 0.9
+    # Splits that follow are for gains that one of them cannot tell.
+    assert large["recipe"] >= large["one split"]
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy tails", "skewed"])

@@ -33,7 +33,7 @@ _START = 10.0
 # In standard errors of the mean over five splits.
 GAINS = (0.0, 3.0)
 ROWS = (60, 200, 1000, 4000)
-DRAWS = 500
+DRAWS = 200
 
 
 @dataclass(frozen=True)

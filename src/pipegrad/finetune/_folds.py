@@ -21,6 +21,8 @@ from .training import Options
 
 # With a fifth of the rows in each, every row validates once.
 SPLITS = 5
+# Of what is asked, when few rows say so much that more splits are not needed.
+_SURE = 5 / 3
 # Standard errors of gain that many rows must show for another split to be worth its time.
 _PROMISING = 0.5
 # Standard errors behind the best after which a candidate is given up.
@@ -122,7 +124,7 @@ def settled(choice: Choice, count: int) -> bool:
     """Whether another split could still change the answer."""
     if count >= ENOUGH:
         return choice.clear or choice.gain < _PROMISING * choice.error
-    return choice.clear and choice.gain > 2 * choice.wanted * choice.error
+    return choice.clear and choice.gain > _SURE * choice.wanted * choice.error
 
 
 def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
