@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
-from pipegrad.finetune import _candidates
+from pipegrad.finetune import _candidates, _recipe
 from pipegrad.finetune._candidates import one_cycle
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
@@ -315,3 +315,38 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     lengths = dict(zip(parameters, task.lengths, strict=True))
     own = dict(zip(parameters, sizes(list(parameters.values())), strict=True))
     assert lengths[bias] == pytest.approx(own[bias])
+
+
+# The training on all rows
+
+
+def with_history(monkeypatch, change):
+    """FineTuner on plain numbers, with the losses of the last training changed."""
+    run = _recipe.Task.run
+
+    def changed(task, candidate, goal=None, rivals=()):
+        trained = run(task, candidate, goal, rivals)
+        if goal is not None:
+            change(trained.history)
+        return trained
+
+    monkeypatch.setattr(_recipe.Task, "run", changed)
+    X, y = make_regression(500, 6, n_informative=6, noise=1.0, random_state=0)
+    return tuned(bottleneck(), X, y / 50)
+
+
+def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
+    def nothing_came_of_it(history):
+        for row in history:
+            row["train_loss"] = history[0]["train_loss"]
+
+    tuner = with_history(monkeypatch, nothing_came_of_it)
+    assert not tuner.improved_
+    assert "trained on all rows" in tuner.report_.why
+
+
+def test_a_pipeline_that_starts_nearer_need_not_fall_as_far(short, monkeypatch):
+    def started_near_the_end(history):
+        history[0]["train_loss"] = history[-1]["train_loss"] + 1e-6
+
+    assert with_history(monkeypatch, started_near_the_end).improved_

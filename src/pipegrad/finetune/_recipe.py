@@ -169,8 +169,11 @@ def _train_whole(
         trained = task.run(candidate, (checkpoint + 1, expected))
     except DivergedError:
         return _Kept(None, _UNSTABLE)
-    astray = expected > 0 and _drop(trained, len(trained.history)) < 0.5 * expected
-    if trained.diverged_ or astray:
+    level = float(np.mean([_level(done, checkpoint) for done in runs if done is not None]))
+    short = _drop(trained, len(trained.history)) < 0.5 * expected
+    # Fitted on all rows, the pipeline may have started nearer to where training leads.
+    short = short and _level(trained, len(trained.history)) > level + 0.5 * expected
+    if trained.diverged_ or (expected > 0 and short):
         return _Kept(None, _UNSTABLE)
     again = recalibrate(net, runs, checkpoint, options.loss, options.seed or 0)
     return _Kept(write_back(net), "", moved_steps(net), again)
@@ -183,5 +186,10 @@ def _drop(trained: Run | None, checkpoint: int) -> float:
     """By how much the training loss fell up to a checkpoint."""
     if trained is None:
         return 0.0
+    return float(trained.history[0, "train_loss"]) - _level(trained, checkpoint)
+
+
+def _level(trained: Run, checkpoint: int) -> float:
+    """The training loss at a checkpoint."""
     losses = trained.history[:, "train_loss"]
-    return float(losses[0] - losses[min(checkpoint + 1, len(losses) - 1)])
+    return float(losses[min(checkpoint + 1, len(losses) - 1)])
