@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import figures
@@ -214,8 +214,18 @@ def settings_of(folder: Path) -> str:
     return f"Data sets of more than {known['rows']:,} rows are cut to that many. {versions}."
 
 
+def note_of(folder: Path) -> list[str]:
+    """What ``notes.md`` beside the results says of how they came about."""
+    path = folder / "notes.md"
+    return [path.read_text(encoding="utf-8").strip()] if path.exists() else []
+
+
 def page_of(
-    table: pd.DataFrame, settings: str, plots: list[str], reference: pd.DataFrame | None
+    table: pd.DataFrame,
+    settings: str,
+    plots: list[str],
+    reference: pd.DataFrame | None,
+    note: Sequence[str] = (),
 ) -> str:
     runs = figures.compare(table, "finetuned", "pipeline")
     fair = figures.random_splits(runs)
@@ -239,6 +249,7 @@ def page_of(
         "same pipeline fitted on all training rows. Settings of the library were chosen on one "
         "half of the data sets (every other one of the list in `data.py`), and the other half "
         "reports; numbers of the choosing half flatter.",
+        *note,
         goals_table(figures.goals(table, reference)),
         f"![Reductions]({plots[0]})",
         "## By pipeline: the reporting half",
@@ -288,8 +299,8 @@ _CONTROLS_TEXT = (
     "(`benchmarks/accuracy/spaces.py`). *Wider bottleneck*: the same pipeline with twice as many "
     "components, centers or bins. *Last operator alone*: `FineTuner(train=[...])`. *Random "
     'weights*: the same network from `to_torch(init="random")`, trained for as long by L-BFGS '
-    "and by Adam, the better one by a fifth of the training rows. The last two on two splits "
-    "each; where the last operator is all that trains, there is nothing to compare."
+    "and by Adam, the better one by a fifth of the training rows. Where the last operator is all "
+    "that trains, there is nothing to compare. Costly controls ran on the first splits alone."
 )
 _REFERENCE_TEXT = (
     "Three ways to train (full-batch L-BFGS, one-cycle Adam, relative rates), written by hand, "
@@ -317,7 +328,8 @@ def write(results: Path, page: Path, reference: Path | None = None) -> None:
     table = figures.read(results)
     other = None if reference is None else pd.read_csv(reference, sep="\t")
     plots = draw(table, page)
-    text = page_of(table, settings_of(results), [plot.name for plot in plots], other)
+    names = [plot.name for plot in plots]
+    text = page_of(table, settings_of(results), names, other, note_of(results))
     page.write_text(text, encoding="utf-8")
     words = {True: "yes", False: "NO", None: "-"}
     for goal in figures.goals(table, other):
