@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
-MODULES = [path.stem for path in FOLDER.glob("*.py")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable():
-    """The study's files, for as long as these tests run: benchmarks/ is no package."""
-    sys.path.insert(0, str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    yield
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-def module(name):
-    return importlib.import_module(name)
-
+from study_files import FOLDER, importable, module  # noqa: F401
 
 # It runs
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,25 +16,7 @@ import pipegrad as pg
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
-
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
-MODULES = [path.stem for path in FOLDER.glob("*.py")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable():
-    """The benchmark's files, for as long as these tests run: benchmarks/ is no package."""
-    sys.path.insert(0, str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-    yield
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-def module(name):
-    return importlib.import_module(name)
+from study_files import importable, module  # noqa: F401
 
 
 @pytest.fixture(scope="module")
