@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..modules import Block, Routed
 from ._curvature import ScaledLBFGS
 from ._loader import Loader, Rows
-from ._loop import Trainer
+from ._loop import Trainer, measuring
 from ._optim import LEARNING_RATE, make_optimizer
 from .training import Options, batch_rows
 
@@ -39,8 +39,6 @@ _STEPS, _PASSES = (300, 1500), (5, 60)
 _RISE, _LOW = 0.3, 0.04
 # Rows on which an unclear difference stays a tie, and a prior no longer helps.
 ENOUGH = 2000
-# A loss that cannot be told by row is told by parts of the rows.
-_PARTS = 32
 
 
 @dataclass(frozen=True)
@@ -209,19 +207,14 @@ class Run(Trainer):
         self.module_.eval()
         with torch.no_grad():
             if self.criterion_.penalty is None:
-                parts = [self._terms(batch) for batch in self._measured(rows)]
+                batches = measuring(self.module_, self.criterion_, rows)
+                parts = [self._terms(batch) for batch in batches]
                 losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
             else:
                 scores, own = self._scores(Loader(rows, 4096)), rows.columns()
                 losses = self.criterion_.terms(scores, own[1], own.weight, own.groups)
         self.module_.train()
         return losses.double().cpu().numpy(), scores.float().cpu().numpy()
-
-    def _measured(self, rows: Rows) -> Loader:
-        encoded, target = rows.take(rows.index[:2])
-        with torch.no_grad():
-            told = self.criterion_.rows(self.module_(encoded), target).ndim > 0
-        return Loader(rows, 4096 if told else math.ceil(len(rows) / _PARTS))
 
     def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
         encoded, target = batch

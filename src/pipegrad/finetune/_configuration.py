@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
-from ._optim import LEARNING_RATE
+from ._optim import LEARNING_RATE, is_number
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -44,9 +42,9 @@ class Configuration:
 
     def check(self) -> None:
         """Refuse wrong values."""
-        if not (_is_number(self.lr) and self.lr > 0):
+        if not (is_number(self.lr) and self.lr > 0):
             raise ArgumentError(f"Configuration: lr={self.lr!r}; it is a positive number.")
-        if not (_is_number(self.anchor) and self.anchor >= 0):
+        if not (is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(
                 f"Configuration: anchor={self.anchor!r}; it is a number of at least 0."
             )
@@ -76,7 +74,3 @@ class Configuration:
                 "train=" + (self.train if isinstance(self.train, str) else "+".join(self.train))
             )
         return ", ".join(parts)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and math.isfinite(float(value))

@@ -16,15 +16,14 @@ from torch.func import vmap
 
 from ._criterion import Criterion
 from ._loader import Batch, Loader, Rows
+from ._loop import measuring
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
 
 _PROBED_ROWS = 16
-# Rows of a measurement, and rows times candidates of one call.
-_MEASURED, _AT_ONCE = 4096, 16_384
-# A loss that cannot be told by row is told by parts of the rows.
-_PARTS = 32
+# Rows times candidates of one call.
+_AT_ONCE = 16_384
 
 
 class NotBatchable(Exception):  # noqa: N818
@@ -158,9 +157,7 @@ class Copies:
     def _measured(self, rows: Rows) -> Loader:
         if self.criterion.penalty is not None:
             return Loader(rows, len(rows))  # Groups are compared over all rows.
-        encoded, target = rows.take(rows.index[:2])
-        told = self.criterion.rows(self.net(encoded), target).ndim > 0
-        return Loader(rows, _MEASURED if told else math.ceil(len(rows) / _PARTS))
+        return measuring(self.net, self.criterion, rows)
 
     @contextmanager
     def _lent(self, parts: Sequence[Tensor]) -> Iterator[None]:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 Validation = float | tuple[Any, ...] | None
 
 
+def check_trainable(net: PipelineModule) -> None:
+    """Refuse a module of which nothing trains."""
+    if not net.trainable_parameters():
+        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
+
+
 @dataclass(frozen=True)
 class Data:
     """Encoded rows with targets, weights, the user's own targets and groups.

@@ -22,6 +22,8 @@ from ._trees import centre_splits, softened
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
 _MEASURED_ROWS = 2048
+# Rows of which each loss is told at once, and parts of the rows where it cannot be told by row.
+_TOLD_ROWS, _PARTS = 4096, 32
 # What counts as progress for the patience, as a share of the loss.
 _PROGRESS = 1e-4
 # Optimizers take differences of 1e-9 for nothing, and first steps are made for losses of about one:
@@ -326,6 +328,17 @@ class Trainer(NeuralNet):
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+def measuring(module: nn.Module, criterion: Criterion, rows: Rows) -> Loader:
+    """Batches on which to measure the loss of each row.
+
+    A loss that cannot be told by row is told by parts of the rows.
+    """
+    encoded, target = rows.take(rows.index[:2])
+    with torch.no_grad():
+        told = criterion.rows(module(encoded), target).ndim > 0
+    return Loader(rows, _TOLD_ROWS if told else math.ceil(len(rows) / _PARTS))
 
 
 def unit(loss: float) -> float:

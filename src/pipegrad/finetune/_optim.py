@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,6 +99,11 @@ def indifferent(optimizer: Optimizer) -> bool:
         return True  # Its weights decay apart from the gradient.
     decays = any(group.get("weight_decay") for group in optimizer.param_groups)
     return isinstance(optimizer, (torch.optim.LBFGS, *_STEADY)) and not decays
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite real number, as rates and strengths are."""
+    return isinstance(value, numbers.Real) and math.isfinite(float(value))
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

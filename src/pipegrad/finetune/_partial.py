@@ -16,6 +16,7 @@ from sklearn.utils.validation import _num_samples
 from ..errors import ArgumentError, DivergedError
 from ._arguments import checked_weight, part_of
 from ._composed import check_loss
+from ._data import check_trainable
 from ._report import Report
 from .training import Options, own_randomness
 
@@ -112,9 +113,8 @@ def partial_fit(
     )
     options.check()
     check_loss(loss, y)
+    check_trainable(net)
     parameters = net.trainable_parameters()
-    if not parameters:
-        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
     if known is not None and lr is not None:
         raise ArgumentError("lr= is given, and the optimizer has its own.\nHint: leave lr out.")
     criterion, rows = Arrivals(net, loss, Known()).take(X, y, sample_weight)

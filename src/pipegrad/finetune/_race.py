@@ -16,7 +16,7 @@ from ..errors import ArgumentError
 from ._composed import check_loss
 from ._configuration import Configuration
 from ._criterion import LossLike, make_criterion
-from ._data import Validation, gather
+from ._data import Validation, check_trainable, gather
 from .training import (
     _SEEN,
     Options,
@@ -218,8 +218,7 @@ def _check(
 ) -> None:
     options.check()
     _check_validation(validation)
-    if not net.trainable_parameters():
-        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
+    check_trainable(net)
     if not configurations:
         raise ArgumentError(
             "configurations is empty.\nHint: [Configuration(lr=1e-3), Configuration(lr=1e-2)]."

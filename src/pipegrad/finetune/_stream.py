@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import ArgumentError
 from ._arrivals import Arrivals, Known
 from ._criterion import Criterion
+from ._data import check_trainable
 from ._loader import Batch, Loader, Rows
 from ._loop import Anchor
 from ._optim import LEARNING_RATE, make_optimizer
@@ -102,9 +102,8 @@ class Learner:
         parts = []
         with torch.no_grad():
             for batch in Loader(rows, self._measured(net, criterion, rows)):
-                terms = criterion.rows(functional_call(net, self.values, (batch[0],)), batch[1])
-                terms = terms.reshape(-1)
-                parts.append(terms if batch.weight is None else terms * batch.weight)
+                score = functional_call(net, self.values, (batch[0],))
+                parts.append(criterion.terms(score, batch[1], batch.weight))
         return torch.cat(parts)
 
     def _measured(self, net: PipelineModule, criterion: Criterion, rows: Rows) -> int:
@@ -231,11 +230,8 @@ class Stream:
         options: Options,
         own: bool = False,
     ) -> None:
+        check_trainable(net)
         start = net.trainable_parameters()
-        if not start:
-            raise ArgumentError(
-                "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect."
-            )
         self.origin, self.net = origin, net
         self.fitted_rows = known.rows
         self.arrivals = Arrivals(net, options.loss, known)

@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ArgumentError
 from ._candidates import MORE, Candidate, Run
 from ._criterion import Criterion, make_criterion
 from ._crossfit import cross_fitted
 from ._curvature import scales
-from ._data import gather
+from ._data import check_trainable, gather
 from ._loader import Loader, Rows
 from ._loop import unit
 from .training import Options, callbacks_of, prepare, run
@@ -40,10 +39,7 @@ class Task:
     @classmethod
     def of(cls, net: PipelineModule, train: Any, valid: Any, options: Options) -> Task:
         """Encode the rows once for all candidates."""
-        if not net.trainable_parameters():
-            raise ArgumentError(
-                "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect."
-            )
+        check_trainable(net)
         function, objective = make_criterion(options.loss, net.objective, net.head)
         X, y, weight, *groups = train
         data = gather(net, X, y, weight, valid, None, *groups)
@@ -78,7 +74,8 @@ class Task:
         self.net.eval()
         seed = self.options.seed or 0
         found = scales(self.net, self.criterion, self.training, parameters, seed)
-        return [length / unit(self.loss()) for length in found]
+        enlarged = unit(self.loss())
+        return [length / enlarged for length in found]
 
     def run(
         self,
@@ -91,7 +88,8 @@ class Task:
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):
                 parameter.copy_(value)
-        optimizer = candidate.optimizer(parameters, self.lengths if candidate.full else ())
+        scaled = candidate.kind == "scaled"
+        optimizer = candidate.optimizer(parameters, self.lengths if scaled else ())
         epochs = candidate.epochs
         if goal is not None:
             epochs = min(epochs, goal[0] + (MORE if candidate.full else 0))

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, DivergedError, PipegradWarning
 from ._composed import check_loss
 from ._criterion import Criterion, LossLike, check_shrinking, class_weights, make_criterion
-from ._data import Data, Validation, aligned, gather, ones
+from ._data import Data, Validation, aligned, check_trainable, gather, ones
 from ._groups import Groups
-from ._optim import Optim, check_steady, make_optimizer, set_rate, try_optim
+from ._optim import Optim, check_steady, is_number, make_optimizer, set_rate, try_optim
 from ._trees import Hardened, measure_spreads, routed, softened
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Options:
             _whole("patience", self.patience, "None")
         if isinstance(self.lr, str) and self.lr == "auto":
             check_steady(self.optim)
-        elif self.lr is not None and not (_is_number(self.lr) and self.lr > 0):
+        elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
             raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
             raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
-        if not (_is_number(self.anchor) and self.anchor >= 0):
+        if not (is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
         if not isinstance(self.cross_fit, bool):
             raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
@@ -215,9 +215,8 @@ def train(
     options.check()
     check_loss(options.loss, y, groups)
     _check_validation(validation)
+    check_trainable(net)
     parameters = list(net.trainable_parameters().values())
-    if not parameters:
-        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
     optimizer = make_optimizer(options.optim, parameters, options.rate)
     function, objective = make_criterion(options.loss, net.objective, net.head)
     data = gather(net, X, y, sample_weight, validation, cache, groups)
@@ -530,7 +529,3 @@ def _whole(name: str, value: Any, other: str = "") -> None:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         hint = f", or {other}" if other else ""
         raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and math.isfinite(float(value))
