@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Below so many rows no difference could be told from noise.
 _FEWEST = 50
-# More rows than these would not make the choice surer.
-MOST_HELD = 10_000
 
 
 @dataclass(frozen=True)

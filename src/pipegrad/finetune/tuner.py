@@ -17,7 +17,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from ..errors import ArgumentError, UntranslatableError
 from ._arguments import check_last_step, checked_weight, part_of, usable_rows, weight_argument
 from ._composed import check_loss
-from ._groups import group_codes
+from ._groups import GroupPenalty, group_codes
 
 if TYPE_CHECKING:
     from ..modules import Way
@@ -65,6 +65,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     validation_fraction : float, default=0.2
         Share of rows put aside; of each class for a classifier. The recipe puts at most 10,000
         aside, and every row once where one split cannot tell.
+    cv : int, splitter or iterable, optional
+        How rows are put aside instead, as in scikit-learn's searches: `TimeSeriesSplit` for rows
+        in order of time, `GroupKFold` for rows that belong together (with ``groups=``). The last
+        split comes first, and at most five are used; no row may validate twice.
     patience : int, default=10
         Epochs without progress after which training stops; None: never. The recipe has its own.
     train, freeze : list of str, optional
@@ -139,6 +143,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         lr: float | Literal["auto"] | None = None,
         anchor: float | None = None,
         validation_fraction: float = 0.2,
+        cv: Any = None,
         patience: int | None = 10,
         train: Sequence[str] | None = None,
         freeze: Sequence[str] | None = None,
@@ -156,6 +161,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.lr = lr
         self.anchor = anchor
         self.validation_fraction = validation_fraction
+        self.cv = cv
         self.patience = patience
         self.train = train
         self.freeze = freeze
@@ -179,7 +185,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         sample_weight : array of shape (n,), optional
             Weight of each row, in the fit and in training. Rows that weigh nothing are left out.
         groups : array of shape (n,), optional
-            Group of each row, any labels, for `losses.GroupPenalty`.
+            Group of each row, any labels, for `losses.GroupPenalty`, and for ``cv``.
 
         Returns
         -------
@@ -191,15 +197,18 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         check_last_step(self.estimator)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
-        check_loss(self.loss, y, groups)
+        rows, classes = usable_rows(self.estimator, X, y, weight)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
-            check_loss(self.loss, y, groups if weight is None else groups[weight > 0])
-        settings = (self.optim, self.lr, self.epochs)
-        if self.recipe is None or any(setting is not None for setting in settings):
-            self._fit_once(X, y, weight, options, groups)
+        splits = self._splits(X, y, groups, rows, classes, seed)
+        if self.cv is not None and not isinstance(self.loss, GroupPenalty):
+            groups = None  # They told what belongs together, no more.
+        check_loss(self.loss, y, None if groups is None else groups[rows])
+        given = (X, y, weight, groups)
+        if self._by_recipe:
+            self._fit_by_recipe(splits, rows, given, options)
         else:
-            self._fit_by_recipe(X, y, weight, options, groups)
+            self._fit_once(next(splits), given, options)
         self._forget_stream(X, y, weight)
         self._take_attributes()
         return self
@@ -279,7 +288,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         take_in(self, X, y, classes, sample_weight)
         return self
 
-    def _fit_once(self, X: Any, y: Any, weight: Any, options: Any, groups: Any = None) -> None:
+    def _fit_once(self, split: Any, given: tuple[Any, ...], options: Any) -> None:
         """One run with the user's settings."""
         from ..translate import from_torch
         from ._evidence import Clock
@@ -287,9 +296,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         from .training import train
 
         clock = Clock()
-        rows, classes = usable_rows(self.estimator, X, y, weight)
-        split = self._split(rows, classes, options.seed)
-        parts = [part_of((X, y, weight, groups), some) for some in split]
+        parts = [part_of(given, some) for some in split]
         fitted = clock.timed("fitting", self._fitted)(parts[0])
         net = self._translated(fitted)
         train = clock.timed("training", train)
@@ -307,19 +314,18 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.estimator_ = from_torch(net) if self.improved_ else fitted
         self.report_ = report_of(trainer, self._translated(fitted), clock)
 
-    def _fit_by_recipe(self, X: Any, y: Any, weight: Any, options: Any, groups: Any = None) -> None:
+    def _fit_by_recipe(self, splits: Any, rows: Any, given: tuple[Any, ...], options: Any) -> None:
         """Candidates by rule, compared on rows put aside."""
         from ..translate import from_torch
         from ._recipe import tune
         from .training import warn
 
-        rows, classes = usable_rows(self.estimator, X, y, weight)
         outcome = tune(
             self._fitted,
             self._translated,
             from_torch,
-            lambda some: part_of((X, y, weight, groups), some),
-            self._splits(rows, classes, options.seed),
+            lambda some: part_of(given, some),
+            splits,
             rows,
             options,
         )
@@ -376,27 +382,23 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")
         return options
 
-    def _split(
-        self, rows: NDArray[np.int64], classes: NDArray[np.int64] | None, seed: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from ._loader import split
-
-        generator = np.random.default_rng(seed)
-        first, second = split(len(rows), float(self.validation_fraction), generator, classes)
-        if not len(second):
-            raise ArgumentError("No class has a row to spare for validation; give more rows.")
-        return rows[first], rows[second]
-
     def _splits(
-        self, rows: NDArray[np.int64], classes: NDArray[np.int64] | None, seed: int
+        self, X: Any, y: Any, groups: Any, rows: Any, classes: Any, seed: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Splits whose validation parts do not meet, while rows last."""
-        from ._loader import folds
-        from ._recipe import MOST_HELD
+        """Row numbers that train and that validate, for as many splits as there are."""
+        from ._splits import given_splits, one_split, random_splits
 
-        share = min(float(self.validation_fraction), MOST_HELD / len(rows))
-        for first, second in folds(len(rows), share, np.random.default_rng(seed), classes):
-            yield rows[first], rows[second]
+        if self.cv is not None:
+            return iter(given_splits(self.cv, self.estimator, X, y, groups, rows, classes))
+        share = float(self.validation_fraction)
+        if self._by_recipe:
+            return random_splits(rows, classes, share, seed)
+        return iter([one_split(rows, classes, share, seed)])
+
+    @property
+    def _by_recipe(self) -> bool:
+        own = (self.optim, self.lr, self.epochs)
+        return self.recipe is not None and all(setting is None for setting in own)
 
     @available_if(_has("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
