@@ -70,9 +70,9 @@ def width(data: DataSet, X: pd.DataFrame) -> int:
 
 
 def components(data: DataSet, X: pd.DataFrame, wider: bool = False) -> int:
-    """Of a bottleneck: half of the columns, at most 30; or twice as many, at most all."""
+    """Of a bottleneck: two fifths of the columns, at most 10; or twice as many, at most all."""
     most = width(data, X)
-    some = max(2, min(30, most // 2))
+    some = max(2, min(10, 2 * most // 5))
     return min(WIDER * some, most) if wider else some
 
 
@@ -123,7 +123,7 @@ def figure1_full(data: DataSet, X: pd.DataFrame, wider: bool = False):
 
 
 def kmeans(data: DataSet, X: pd.DataFrame, wider: bool = False):
-    centers = KMeans(60 if wider else 30, n_init=1, random_state=0)
+    centers = KMeans(40 if wider else 20, n_init=1, random_state=0)
     return make_pipeline(prepared(data, X), centers, linear(data))
 
 
