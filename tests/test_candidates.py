@@ -1,14 +1,17 @@
 """One way to train by itself: when it ends; and which splits follow."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.datasets import make_regression
 from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import pipegrad as pg
 from pipegrad.finetune import _candidates
@@ -38,6 +41,12 @@ def task():
 def ways(task):
     found = portfolio(task.training, task.options, task.loss())
     return {c.kind: c for c in found if not c.anchor}
+
+
+@pytest.fixture(scope="module")
+def anew(task):
+    found = portfolio(task.training, task.options, task.loss(), anew=True)
+    return next(c for c in found if c.anew)
 
 
 def fallen(run):
@@ -73,6 +82,66 @@ def test_a_cycle_counts_its_passes(task, ways):
     assert len(free) == way.epochs > 7
     # However far the loss fell; and along the same cycle.
     np.testing.assert_allclose(fallen(task.run(way, goal=(7, 0.0))), free[:7])
+
+
+# A last operator without weights
+
+
+def test_a_run_anew_starts_from_the_mean(task, anew, patient):
+    run = task.run(replace(anew, epochs=1))
+    plain = task.run(replace(anew, anew=False, epochs=1))
+    # What it is compared with is the fitted pipeline.
+    np.testing.assert_array_equal(run.losses_[0], plain.losses_[0])
+    assert run.history[0, "train_loss"] == plain.history[0, "train_loss"]
+    # What it falls from is what the mean leaves: half the variance.
+    y = task.training.target[task.training.index].numpy()
+    assert run.fallen_from_ == pytest.approx(y.var() / 2, rel=1e-6)
+    assert run.history[0, "train_loss"] < run.history[1, "train_loss"] < run.fallen_from_
+
+
+def test_a_run_anew_ends_when_the_loss_fell_as_far(task, anew, patient):
+    free = task.run(anew)
+    fallen = free.fallen_from_ - np.array(free.history[1:, "train_loss"])
+    run = task.run(anew, goal=(15, fallen[9]))
+    assert len(run.history) == 11
+
+
+def test_it_may_begin_far_behind(task, anew, monkeypatch):
+    """Patience counts from its own best, not from the fitted pipeline's loss."""
+    monkeypatch.setattr(_candidates, "_FORMING", 0)
+    monkeypatch.setattr(_candidates, "_PATIENCE", 2)
+    assert len(task.run(anew).history) > 5
+
+
+@pytest.mark.parametrize(
+    ("last", "there"),
+    [(Ridge(), True), (DecisionTreeRegressor(max_depth=2), False)],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_a_linear_map_has_weights_to_leave_out(last, there):
+    X, y = make_regression(60, 3, random_state=0)
+    net = pg.to_torch(make_pipeline(StandardScaler(), last).fit(X, y))
+    assert (_candidates.last_linear(net) is not None) == there
+    frozen = pg.to_torch(make_pipeline(StandardScaler(), Ridge()).fit(X, y), freeze=["ridge"])
+    assert _candidates.last_linear(frozen) is None
+
+
+def test_whoever_pulls_towards_the_start_does_not_leave_it(task):
+    found = portfolio(task.training, replace(task.options, anchor=0.1), task.loss(), anew=True)
+    assert not any(c.anew for c in found)
+
+
+def test_what_learned_too_much_is_learned_anew():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 150))
+    y = (X[:, 0] + X[:, 1] + rng.logistic(size=600) > 0).astype(int)
+    tuner = pg.FineTuner(LogisticRegression(C=1e6, max_iter=1000), random_state=0)
+    tuner.fit(X[:400], y[:400])
+    assert tuner.report_.chosen == "L-BFGS, last step anew"
+    assert type(tuner.estimator_) is LogisticRegression
+    fitted = tuner.estimator.fit(X[:400], y[:400])
+    losses = [log_loss(y[400:], m.predict_proba(X[400:])) for m in (fitted, tuner)]
+    assert losses[1] < 0.6 * losses[0]
 
 
 # Rivals

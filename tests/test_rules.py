@@ -33,7 +33,7 @@ def ran(tmp_path_factory):
     for name, columns in tables.items():
         pd.DataFrame(columns).to_parquet(folder / f"{name}.parquet")
     given = ["--data", folder, "--out", out, "--templates", "pca", "--sets", *tables]
-    given = [str(word) for word in [*given, "--groups", "coordinates", "cycles", "anchors"]]
+    given = [str(word) for word in [*given, "--groups", "ways", "anchors"]]
     module("rules").main(given)
     return out, given, pd.read_parquet(out)
 
@@ -42,15 +42,15 @@ def test_every_way_leaves_a_loss(ran):
     found = ran[2][ran[2].data != "bike_sharing_hourly"]
     assert list(found.error) == [""] * len(found)
     assert np.isfinite(found[["before", "after", "valid", "noise", "seconds"]]).all().all()
-    ways = found[found.group == "coordinates"].arm
+    ways = found[found.group == "ways"].arm
     assert sorted(ways) == sorted([*set(ways), *set(ways)])  # each on both
-    assert len(set(ways)) == 7
-    assert set(found[found.group == "cycles"].arm) > {"Adam", "Adam, relative rates"}
+    assert len(set(ways)) == 13
+    assert set(ways) > set(module("ways").RECIPE)
     assert set(found[found.group == "anchors"].split) == {0, 1}
 
 
 def test_only_training_is_compared(ran):
-    """All ways start from one fitted pipeline; none ends worse on the rows that validate."""
+    """All ways start from one fitted pipeline, or end as it is."""
     for _, part in ran[2][ran[2].error == ""].groupby(["group", "data", "split"]):
         assert part.before.nunique() == 1
     still = ran[2][ran[2].checkpoint == 0]
@@ -84,7 +84,7 @@ def test_what_reports_has_no_part(half, capsys):
 
 def test_tables_go_between_their_markers(ran, tmp_path):
     page = tmp_path / "recipe.md"
-    names = ("portfolio", "members", "coordinates", "cycles", "anchors", "pairs", "rate")
+    names = ("portfolio", "members", "coordinates", "starts", "cycles", "anchors", "pairs", "rate")
     before = "# Page\n" + "".join(
         f"<!-- {n} -->\nold {n}\n<!-- /{n} -->\nkept {n}\n" for n in names
     )
@@ -96,7 +96,7 @@ def test_tables_go_between_their_markers(ran, tmp_path):
     assert "2 pairs of 2 data sets and 1 pipelines" in between["portfolio"]
     assert "| the best by validation |" in between["portfolio"]
     assert "solved between" in between["coordinates"]
-    assert "| without Adam |" in between["members"]
+    assert "| without Adam, scaled |" in between["members"]
     assert "| ames_housing | pca |" in between["pairs"]
     assert between["rate"].strip() == "Not measured."
     module("rules").main(["--out", str(ran[0]), "--report", str(page)])

@@ -40,7 +40,17 @@ from pipegrad.finetune._optim import groups_by_size  # noqa: E402
 from pipegrad.finetune._task import Task  # noqa: E402
 from pipegrad.finetune.training import Options  # noqa: E402
 
-PIPELINES = ("pca", "figure1", "kmeans", "nystroem")
+PIPELINES = (
+    "pca",
+    "figure1",
+    "kmeans",
+    "nystroem",
+    "bins",
+    "leaves",
+    "linear",
+    "figure1_full",
+    "target_encoding",
+)
 FEW_ROWS = 1_000
 KEY = ["group", "data", "template", "split", "arm"]
 
@@ -55,8 +65,7 @@ class Group:
 
 
 GROUPS = {
-    "coordinates": Group(ways.coordinates),
-    "cycles": Group(ways.cycles),
+    "ways": Group(ways.several),
     "anchors": Group(ways.anchors, FEW_ROWS, (0, 1)),
     "steps": Group(ways.steps),
     "rate": Group(None),

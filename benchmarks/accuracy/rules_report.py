@@ -10,10 +10,25 @@ import pandas as pd
 from chance import rates_table
 from figures import WORTH
 from report import markdown, percent
-from ways import ADAM, RAW, RELATIVE, SCALED
+from ways import (
+    ADAM,
+    ANEW,
+    FASTER,
+    ONE_RATE,
+    RAW,
+    RAW_ANEW,
+    RECIPE,
+    RELATIVE,
+    SCALED,
+    SIZE,
+    SOLVED,
+    WHITENED,
+)
 
 PAIR = ["data", "template", "split"]
-RECIPE = (SCALED, RAW, ADAM, RELATIVE)
+COORDINATES = (RAW, SCALED, SIZE, *WHITENED, *SOLVED)
+CYCLES = (ADAM, RELATIVE, ONE_RATE, FASTER)
+STARTS = (SCALED, ANEW, RAW, RAW_ANEW)
 CHOSEN = "the best by validation"
 _NOTHING = "Not measured."
 
@@ -60,25 +75,24 @@ def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
     return f"{told}\n\n{markdown(head, rows)}"
 
 
-def portfolio(results: pd.DataFrame) -> str:
-    """The recipe's own four."""
-    runs = cuts(results, ["coordinates", "cycles"])
-    runs = runs[runs.arm.isin(RECIPE)]
-    rank = {name: place for place, name in enumerate(RECIPE)}
-    return summary(runs.sort_values("arm", key=lambda arms: arms.map(rank), kind="stable"), True)
+def among(results: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Runs of these ways, in their order, on pairs in which all of the page have ended."""
+    runs = cuts(results, ["ways"])
+    runs = runs[runs.arm.isin(arms)]
+    rank = {name: place for place, name in enumerate(arms)}
+    return runs.sort_values("arm", key=lambda found: found.map(rank), kind="stable")
 
 
 def members(results: pd.DataFrame) -> str:
     """What the best by validation is worth without one of the recipe's, and with another."""
-    runs = cuts(results, ["coordinates", "cycles"])
+    runs = cuts(results, ["ways"])
     if not len(runs):
         return _NOTHING
     others = [arm for arm in dict.fromkeys(runs.arm) if arm not in RECIPE]
-    sets = {"the four": set(RECIPE)}
+    sets = {"the five": set(RECIPE)}
     sets |= {f"without {name}": set(RECIPE) - {name} for name in RECIPE}
     sets |= {f"with {name}": {*RECIPE, name} for name in others}
-    slow = "Adam, scaled, 0.01"
-    sets[f"{slow} in place of {RELATIVE}"] = (set(RECIPE) - {RELATIVE}) | {slow}
+    sets[f"{ONE_RATE} in place of {ADAM}"] = (set(RECIPE) - {ADAM}) | {ONE_RATE}
     rows = []
     for name, arms in sets.items():
         some = runs[runs.arm.isin(arms)]
@@ -97,8 +111,8 @@ def _counted(runs: pd.DataFrame) -> str:
 
 
 def every_pair(results: pd.DataFrame) -> str:
-    """Cuts of full-batch ways by pair, with the noise of the test rows."""
-    runs = cuts(results, ["coordinates"])
+    """Cuts of the recipe's own by pair, with the noise of the test rows."""
+    runs = among(results, RECIPE)
     ways = list(dict.fromkeys(runs.arm))
     rows = []
     for (template, data), part in runs.groupby(["template", "data"], sort=False):
@@ -114,10 +128,11 @@ def anchors(results: pd.DataFrame) -> str:
 
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
-    "portfolio": portfolio,
+    "portfolio": lambda results: summary(among(results, RECIPE), with_chosen=True),
     "members": members,
-    "coordinates": lambda results: summary(cuts(results, ["coordinates"])),
-    "cycles": lambda results: summary(cuts(results, ["cycles"])),
+    "coordinates": lambda results: summary(among(results, COORDINATES)),
+    "starts": lambda results: summary(among(results, STARTS)),
+    "cycles": lambda results: summary(among(results, CYCLES)),
     "steps": lambda results: summary(cuts(results, ["steps"])),
     "anchors": anchors,
     "rate": lambda results: summary(cuts(results, ["rate"])),

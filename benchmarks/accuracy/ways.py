@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from pipegrad.finetune._candidates import Candidate, portfolio
+from pipegrad.finetune._candidates import Candidate, last_linear, portfolio
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
 from pipegrad.finetune._optim import LEARNING_RATE, make_optimizer, size
@@ -23,8 +23,15 @@ from pipegrad.translate import _row, bare
 
 Parameters = Sequence[nn.Parameter]
 # The recipe's own, by the names of its report.
-SCALED, RAW, ANCHORED = "L-BFGS, scaled", "L-BFGS", "L-BFGS, anchored"
-ADAM, RELATIVE = "Adam", "Adam, relative rates"
+SCALED, RAW, ANEW = "L-BFGS, scaled", "L-BFGS", "L-BFGS, last step anew"
+ANCHORED = "L-BFGS, anchored"
+ADAM, RELATIVE = "Adam, scaled", "Adam, relative rates"
+RECIPE = (SCALED, RAW, ANEW, ADAM, RELATIVE)
+# What was tried beside them.
+SIZE, WHITENED = "L-BFGS, by size", ("L-BFGS, whitened 0.1", "L-BFGS, whitened 0.001")
+SOLVED = ("L-BFGS, solved beside", "L-BFGS, solved between")
+RAW_ANEW = "L-BFGS, plain, last step anew"
+ONE_RATE, FASTER = "Adam, one rate", "Adam, scaled, three times the rate"
 # Rows by which a whitened map is measured.
 _ROWS = 2048
 
@@ -43,41 +50,32 @@ class Way(Candidate):
 
 def own(task: Task) -> dict[str, Candidate]:
     """What the recipe would compare."""
-    return {c.name: c for c in portfolio(task.training, task.options, task.loss())}
+    anew = last_linear(task.net) is not None
+    return {c.name: c for c in portfolio(task.training, task.options, task.loss(), anew=anew)}
 
 
 def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Way:
     return Way(**{**vars(candidate), "name": name, **changes}, make=make)
 
 
-def coordinates(task: Task, y: np.ndarray) -> list[Candidate]:
-    """Full-batch L-BFGS in several coordinates, and with the last operator solved for."""
+def several(task: Task, y: np.ndarray) -> list[Candidate]:
+    """The recipe's own, and all that was tried beside them."""
     known = own(task)
-    like = partial(_like, known[SCALED])
+    lbfgs, adam = partial(_like, known[SCALED]), partial(_like, known[ADAM])
     return [
-        known[RAW],
-        known[SCALED],
-        like("L-BFGS, by size", lambda p, _: ScaledLBFGS(p, [size(one) for one in p])),
+        *(known[name] for name in RECIPE if name in known),
+        lbfgs(SIZE, lambda p, _: ScaledLBFGS(p, [size(one) for one in p])),
         *(
-            like(f"L-BFGS, whitened {eps:g}", partial(_whitened, task=task, eps=eps))
-            for eps in (1e-1, 1e-3)
+            lbfgs(name, partial(_whitened, task=task, eps=eps))
+            for name, eps in zip(WHITENED, (1e-1, 1e-3), strict=True)
         ),
-        like("L-BFGS, solved beside", partial(_solving, task=task, y=y, goes_on=False)),
-        like("L-BFGS, solved between", partial(_solving, task=task, y=y, goes_on=True)),
-    ]
-
-
-def cycles(task: Task, y: np.ndarray) -> list[Candidate]:
-    """Adam along one cycle, with one rate or rates of each parameter's own."""
-    known = own(task)
-    adam = partial(_like, known[ADAM])
-    return [
-        known[ADAM],
-        known[RELATIVE],
         *(
-            adam(f"Adam, scaled, {rate:g}", partial(_scaled_adam, task=task, rate=rate))
-            for rate in (1e-2, 3e-2)
+            lbfgs(name, partial(_solving, task=task, y=y, goes_on=goes_on))
+            for name, goes_on in zip(SOLVED, (False, True), strict=True)
         ),
+        *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
+        adam(ONE_RATE, lambda p, _: torch.optim.Adam(p, lr=LEARNING_RATE, fused=True)),
+        adam(FASTER, partial(_faster, rate=3)),
     ]
 
 
@@ -85,15 +83,15 @@ def steps(task: Task, y: np.ndarray) -> list[Candidate]:
     """Adam with other schedules, batches and passes."""
     adam = own(task)[ADAM]
     passes, batch = adam.epochs, adam.batch_size
-    return [
-        adam,
-        _like(adam, "Adam, one rate throughout", lambda p, _: Steady(p, lr=LEARNING_RATE)),
-        replace(adam, name="Adam, half the passes", epochs=max(1, passes // 2)),
-        replace(adam, name="Adam, twice the passes", epochs=2 * passes),
-        # As many steps in either case.
-        replace(adam, name="Adam, half the batch", batch_size=batch // 2, epochs=-(-passes // 2)),
-        replace(adam, name="Adam, twice the batch", batch_size=2 * batch, epochs=2 * passes),
-    ]
+    named = {"no cycle": adam}
+    named |= {"half the passes": replace(adam, epochs=max(1, passes // 2))}
+    named |= {"twice the passes": replace(adam, epochs=2 * passes)}
+    # As many steps in either case.
+    named |= {"half the batch": replace(adam, batch_size=batch // 2, epochs=-(-passes // 2))}
+    named |= {"twice the batch": replace(adam, batch_size=2 * batch, epochs=2 * passes)}
+    ways = [adam, *(replace(way, name=f"{ADAM}, {name}") for name, way in named.items())]
+    ways[1] = _like(ways[1], ways[1].name, _steady)
+    return ways
 
 
 def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
@@ -116,23 +114,30 @@ def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
 
 
 class Steady(torch.optim.Adam):
-    """Adam that keeps its rate whatever a schedule says."""
+    """Adam that keeps its rates whatever a schedule says."""
 
-    def __init__(self, parameters: Parameters, lr: float) -> None:
-        super().__init__(parameters, lr=lr, fused=True)
-        self._rate = lr
+    def __init__(self, groups: Sequence[Any], lr: float) -> None:
+        super().__init__(groups, lr=lr, fused=True)
+        self._rates = [group["lr"] for group in self.param_groups]
 
     def step(self, closure: Any = None) -> Any:
-        for group in self.param_groups:
-            group["lr"] = self._rate
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            group["lr"] = rate
         return super().step(closure)
 
 
-def _scaled_adam(parameters: Parameters, _: Any, task: Task, rate: float) -> Optimizer:
-    """For Adam, a rate times a length is a rate in coordinates of that length."""
-    pairs = zip(parameters, task.lengths, strict=True)
-    groups = [{"params": [p], "lr": rate * length} for p, length in pairs]
-    return torch.optim.Adam(groups, lr=rate, fused=True)
+def _scaled(parameters: Parameters, lengths: Sequence[float]) -> list[dict[str, Any]]:
+    pairs = zip(parameters, lengths, strict=True)
+    return [{"params": [p], "lr": LEARNING_RATE * length} for p, length in pairs]
+
+
+def _steady(parameters: Parameters, lengths: Sequence[float]) -> Optimizer:
+    return Steady(_scaled(parameters, lengths), LEARNING_RATE)
+
+
+def _faster(parameters: Parameters, lengths: Sequence[float], rate: float) -> Optimizer:
+    groups = _scaled(parameters, [rate * length for length in lengths])
+    return torch.optim.Adam(groups, fused=True)
 
 
 # Whitened coordinates
@@ -163,9 +168,9 @@ class WhitenedLBFGS(ScaledLBFGS):
 
     def _gradient(self) -> Tensor:
         found = []
-        for p, length, white in zip(self._parameters, self._lengths, self._maps, strict=True):
+        for p, white in zip(self._parameters, self._maps, strict=True):
             gradient = torch.zeros_like(p) if p.grad is None else p.grad
-            found.append(length * gradient if white is None else white.T @ gradient)
+            found.append(self.lengths[p] * gradient if white is None else white.T @ gradient)
         return torch.cat([gradient.flatten() for gradient in found])
 
 

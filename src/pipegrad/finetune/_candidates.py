@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..modules import Block, Routed
-from ._curvature import ScaledLBFGS
+from ..modules import Block, Linear, Routed
+from ..translate import bare
+from ._curvature import ScaledLBFGS, scales
 from ._loader import Loader, Rows
 from ._loop import Trainer, measuring
 from ._optim import LEARNING_RATE, make_optimizer
 from .training import Options, batch_rows
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
 
 # Numbers that enter the neural part up to which all rows make one step.
 _FULL_BATCH = 20_000_000
@@ -50,14 +54,16 @@ class Candidate:
     name : str
         For the report.
     kind : {"lbfgs", "scaled", "adam", "relative"}
-        Optimizer: full-batch L-BFGS, the same in coordinates scaled by curvature, or Adam with one
-        rate or with rates relative to the size of each parameter, along one cycle.
+        Optimizer: full-batch L-BFGS, the same in coordinates scaled by curvature; or, along one
+        cycle, Adam in such coordinates or with rates relative to the size of each parameter.
     batch_size : int
         Rows of a step.
     epochs : int
         Largest number of checkpoints.
     anchor : float
         Strength of the pull towards the start.
+    anew : bool
+        Whether the last operator starts without weights.
     """
 
     name: str
@@ -65,6 +71,12 @@ class Candidate:
     batch_size: int
     epochs: int
     anchor: float = 0.0
+    anew: bool = False
+
+    @property
+    def scaled(self) -> bool:
+        """Whether lengths of coordinates are wanted."""
+        return self.kind in ("scaled", "adam")
 
     @property
     def full(self) -> bool:
@@ -79,8 +91,12 @@ class Candidate:
             return ScaledLBFGS(parameters, lengths)
         if self.kind == "lbfgs":
             return make_optimizer(torch.optim.LBFGS, parameters)
-        lr = LEARNING_RATE if self.kind == "adam" else None
-        return make_optimizer(torch.optim.Adam, parameters, lr)
+        if self.kind == "relative":
+            return make_optimizer(torch.optim.Adam, parameters)
+        # For Adam, a rate times a length is a rate in coordinates of that length.
+        pairs = zip(parameters, lengths, strict=True)
+        groups = [{"params": [p], "lr": LEARNING_RATE * length} for p, length in pairs]
+        return make_optimizer(lambda _: torch.optim.Adam(groups, fused=True), parameters)
 
     @property
     def patience(self) -> int | None:
@@ -88,7 +104,9 @@ class Candidate:
         return _PATIENCE if self.full else None
 
 
-def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> list[Candidate]:
+def portfolio(
+    rows: Rows, options: Options, loss: float, soft: bool = False, anew: bool = False
+) -> list[Candidate]:
     """The candidates for so many rows.
 
     Parameters
@@ -111,11 +129,13 @@ def portfolio(rows: Rows, options: Options, loss: float, soft: bool = False) -> 
         if count < ENOUGH and not options.anchor and loss > 0:
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
+        if anew and not options.anchor:
+            found.append(replace(found[0], name="L-BFGS, last step anew", anew=True))
     like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
     batch = batch_rows(options.batch_size, like, count)
     steps = min(max(count // 4, _STEPS[0]), _STEPS[1])
     epochs = min(max(round(steps * batch / count), _PASSES[0]), _PASSES[1])
-    for name, kind in (("Adam", "adam"), ("Adam, relative rates", "relative")):
+    for name, kind in (("Adam, scaled", "adam"), ("Adam, relative rates", "relative")):
         found.append(Candidate(name, kind, batch, epochs, options.anchor))  # type: ignore[arg-type]
     return found
 
@@ -176,6 +196,53 @@ class Run(Trainer):
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._iterations = _plan()
 
+    def _measure_start(self) -> None:
+        super()._measure_start()
+        self.fallen_from_ = float(self.history[0, "train_loss"])
+        if self.candidate.anew:
+            self._empty()
+            self._evaluate(self.train, "from")
+            self.fallen_from_ = float(self.history[0, "from_loss"])
+            self._progress_loss = math.inf  # It begins behind.
+
+    def _empty(self) -> None:
+        """Leave the last operator nothing but the intercept that is best by itself.
+
+        A linear model that was fitted to the end may have learned too much. From nothing, training
+        passes all that lies between, and validation says where to stop.
+        """
+        module = last_linear(self.module_)
+        assert module is not None
+        with torch.no_grad():
+            score = self._scores(Loader(self.train, 4096))
+            module.weight.zero_()
+        if module.bias is not None and module.bias.requires_grad:
+            self._center(module, module.bias, score)
+        if isinstance(self.optimizer_, ScaledLBFGS):
+            # Where all is fitted to the end, next to nothing of the loss is left to measure by.
+            own = [p for p in module.parameters() if p.requires_grad]
+            found = scales(self.module_, self.criterion_, self.train, own)
+            self.optimizer_.lengths.update(zip(own, (s / self._unit for s in found), strict=True))
+
+    def _center(self, module: Linear, bias: nn.Parameter, score: Tensor) -> None:
+        """The best intercept for a score that is the same for all rows; ``score`` is a start."""
+        rows = self.train.columns()
+        fixed = 0.0 if module.offset is None else module.offset
+        with torch.no_grad():
+            bias.copy_(score.mean(0) - fixed)
+        optimizer = torch.optim.LBFGS([bias], max_iter=50, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            constant = (bias + fixed).squeeze() if module.squeeze else bias + fixed
+            same = constant.expand(score.shape)
+            loss = self.criterion_(same, rows[1], rows.weight, rows.groups) * self._unit
+            loss.backward()
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)
+
     def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
         if self.candidate.full:
             iterations = self._iterations[self.steps_]
@@ -230,7 +297,7 @@ class Run(Trainer):
         if self.goal is None or not self.candidate.full:
             return False
         checkpoints, wanted = self.goal
-        fallen = self.history[0, "train_loss"] - self.history[-1, "train_loss"]
+        fallen = self.fallen_from_ - self.history[-1, "train_loss"]
         return bool(fallen >= (wanted if self.steps_ < checkpoints else _NEARLY * wanted))
 
     def _beaten(self) -> bool:
@@ -247,6 +314,12 @@ class Run(Trainer):
     def restore(self) -> None:
         """Nothing: the caller knows which checkpoint it wants."""
         self.optimizer_.zero_grad()
+
+
+def last_linear(net: PipelineModule) -> Linear | None:
+    """The last operator's linear map, where there is one and it trains."""
+    module = bare(net._module(net.graph.output))
+    return module if isinstance(module, Linear) and module.weight.requires_grad else None
 
 
 def one_cycle(progress: float) -> float:

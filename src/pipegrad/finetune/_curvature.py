@@ -85,7 +85,8 @@ class ScaledLBFGS(Optimizer):
     """L-BFGS with a strong Wolfe line search, in coordinates of a given length for each parameter.
 
     L-BFGS takes its first direction, and all that its memory does not yet know, from the plain
-    gradient: parameters of different scales then move as their units happen to be.
+    gradient: parameters of different scales then move as their units happen to be. Coordinates
+    count from where the parameters are at the first step.
 
     Parameters
     ----------
@@ -93,13 +94,18 @@ class ScaledLBFGS(Optimizer):
         What trains.
     lengths : sequence of float
         Length of the unit of each.
+
+    Attributes
+    ----------
+    lengths : dict of Parameter to float
+        They may change before the first step.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], lengths: Sequence[float]) -> None:
         super().__init__(list(parameters), {"max_iter": 20, "max_eval": 25, "lr": 1.0})
         self._parameters = list(parameters)
-        self._lengths = list(lengths)
-        self._starts = [p.detach().clone() for p in self._parameters]
+        self.lengths = dict(zip(self._parameters, lengths, strict=True))
+        self._starts: list[Tensor] = []
         self._flat = nn.Parameter(torch.cat([torch.zeros_like(p).flatten() for p in parameters]))
         self._inner = torch.optim.LBFGS([self._flat], line_search_fn="strong_wolfe")
 
@@ -107,6 +113,7 @@ class ScaledLBFGS(Optimizer):
         """Up to ``max_iter`` iterations; ``closure`` computes the loss and the gradients."""
         options = ("max_iter", "max_eval", "lr")
         self._inner.param_groups[0].update({key: self.param_groups[0][key] for key in options})
+        self._starts = self._starts or [p.detach().clone() for p in self._parameters]
 
         def scaled() -> Any:
             self._place()
@@ -122,16 +129,16 @@ class ScaledLBFGS(Optimizer):
     def _place(self) -> None:
         """Parameters from coordinates."""
         parts = self._flat.detach().split([p.numel() for p in self._parameters])
-        pairs = zip(self._parameters, self._starts, self._lengths, parts, strict=True)
+        triples = zip(self._parameters, self._starts, parts, strict=True)
         with torch.no_grad():
-            for parameter, start, length, part in pairs:
+            for parameter, start, part in triples:
+                length = self.lengths[parameter]
                 torch.add(start, part.view_as(start), alpha=length, out=parameter)
 
     def _gradient(self) -> Tensor:
-        pairs = zip(self._parameters, self._lengths, strict=True)
         return torch.cat(
             [
-                (torch.zeros_like(p) if p.grad is None else p.grad * length).flatten()
-                for p, length in pairs
+                (torch.zeros_like(p) if p.grad is None else p.grad * self.lengths[p]).flatten()
+                for p in self._parameters
             ]
         )

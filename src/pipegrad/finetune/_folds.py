@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DivergedError
-from ._candidates import ENOUGH, Candidate, Run, portfolio
+from ._candidates import ENOUGH, Candidate, Run, last_linear, portfolio
 from ._choice import WORTH, Choice, choose
 from ._report import Tried
 from ._task import Task
@@ -92,7 +92,8 @@ def compare(tasks: Iterator[Task], options: Options) -> Compared:
     candidates: list[Candidate] = []
     for task in tasks:
         soft = bool(softened(task.net))
-        candidates = candidates or portfolio(task.training, options, task.loss(), soft)
+        anew = last_linear(task.net) is not None
+        candidates = candidates or portfolio(task.training, options, task.loss(), soft, anew)
         racing = _racing(folds, candidates)
         if folds and not any(racing):
             break

@@ -184,7 +184,7 @@ def _drop(trained: Run | None, checkpoint: int) -> float:
     """By how much the training loss fell up to a checkpoint."""
     if trained is None:
         return 0.0
-    return float(trained.history[0, "train_loss"]) - _level(trained, checkpoint)
+    return trained.fallen_from_ - _level(trained, checkpoint)
 
 
 def _level(trained: Run, checkpoint: int) -> float:

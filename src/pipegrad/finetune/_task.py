@@ -88,8 +88,7 @@ class Task:
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):
                 parameter.copy_(value)
-        scaled = candidate.kind == "scaled"
-        optimizer = candidate.optimizer(parameters, self.lengths if scaled else ())
+        optimizer = candidate.optimizer(parameters, self.lengths if candidate.scaled else ())
         epochs = candidate.epochs
         if goal is not None:
             epochs = min(epochs, goal[0] + (MORE if candidate.full else 0))
