@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -292,6 +294,17 @@ def test_the_page_lists_every_run_that_got_worse():
     assert "| ames_housing | pca | 0 | choosing | -10.0% |" in lost
     assert "abalone" not in lost
     assert "concrete" not in lost
+
+
+def test_splits_by_time_are_told_with_both_ways_to_validate():
+    report = module("report")
+    losses = {"0": 0.9, "time": 1.2}
+    parts = [study_of({("electricity", "pca"): after}, split=s) for s, after in losses.items()]
+    ordered = result("electricity", "pca", "ordered", np.full(100, 0.95)) | {"split": "time"}
+    lines = report.time_table(pd.concat([*parts, pd.DataFrame([ordered])])).splitlines()
+    assert lines[0] == "| data | pipeline | by time | by time, validated in order | at random |"
+    assert len(lines) == 3
+    assert re.findall(r"(\S+) ±", lines[2]) == ["-20.0", "5.0", "10.0"]
 
 
 def test_halves_are_fixed():

@@ -18,6 +18,7 @@ from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import TimeSeriesSplit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -172,6 +173,8 @@ def _arms(bench: Bench) -> None:
     if fitted is None:
         return
     bench.run("finetuned", lambda: _finetuned(bench, pipe))
+    if job.split == "time":
+        bench.run("ordered", lambda: _finetuned(bench, pipe, cv=TimeSeriesSplit(5)))
     if job.search:
         bench.run("search", lambda: _searched(bench, pipe))
     bench.run("wider", lambda: _wider(bench, pipe))
