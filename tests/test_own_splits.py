@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
+from pipegrad.finetune._choice import choose
 from pipegrad.finetune._splits import given_splits
 
 
@@ -119,6 +121,39 @@ def test_validation_by_time_sees_a_drift_that_random_rows_hide(drifting):
     assert not ordered.improved_
 
 
+def gains(*means, count=1000):
+    """Losses of one candidate that gains so much in each split, and the number of the split."""
+    draw = np.random.default_rng(0)
+    start = draw.normal(10.0, 1.0, size=count * len(means))
+    split = np.repeat(np.arange(len(means)), count)
+    noise = draw.normal(0.0, 0.1, size=len(start))
+    return start, (start - np.array(means)[split] - noise)[None, None], split
+
+
+@pytest.mark.parametrize(
+    ("means", "clear"),
+    [((1.0, 1.0, 1.0, 1.0, 1.0), True), ((0.1, 2.0, 0.1, 0.2, 0.1), False), ((1.0, 0.1), False)],
+)
+def test_splits_are_counted_where_rows_resemble_each_other(means, clear):
+    start, losses, split = gains(*means)
+    assert choose(start, losses, 0).clear  # As if each row were a case of its own.
+    found = choose(start, losses, 0, split=split)
+    assert found.clear == clear
+    assert found.gain == pytest.approx(np.mean(means), abs=0.02)
+
+
+def test_few_splits_need_more_than_many():
+    """The bound is that of Student's t for two standard errors."""
+    for count in (2, 3, 5):
+        means = np.linspace(0.5, 1.5, count)
+        start, losses, split = gains(*means)
+        wider = stats.t.ppf(stats.norm.cdf(2.0), count - 1) / 2
+        expected = wider * means.std(ddof=1) / np.sqrt(count)
+        assert choose(start, losses, 0, split=split).error == pytest.approx(expected, rel=0.05)
+    start, losses, split = gains(1.0)  # One says nothing of how splits differ.
+    assert choose(start, losses, 0, split=split).error == choose(start, losses, 0).error
+
+
 def test_groups_stay_together():
     groups = np.repeat(np.arange(20), 5)
     for train, valid in splits(GroupKFold(4), groups=groups):
@@ -132,6 +167,7 @@ def test_groups_may_serve_the_splits_alone():
     y = X[:, 1]
     tuner = pg.FineTuner(make_pipeline(PCA(1), Ridge()), cv=GroupKFold(5), random_state=0)
     assert tuner.fit(X, y, groups=groups).improved_
+    assert tuner.report_.splits == 5  # Splits are counted, so that none is spared.
     with pytest.raises(ArgumentError, match="no splits"):
         tuner.fit(X, y)  # GroupKFold needs them.
 

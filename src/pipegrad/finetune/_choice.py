@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 # Share of the loss below which a gain is no gain.
 WORTH = 1e-3
@@ -15,6 +16,8 @@ FEW = 300
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
+# Standard errors for which the error of few splits is right.
+_LOOK = 2.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def choose(
     losses: NDArray[np.float64],
     seed: int,
     size: float = 1.0,
+    split: NDArray[np.int64] | None = None,
 ) -> Choice:
     """Choose among checkpoints, and measure on other rows what such a choice is worth.
 
@@ -84,6 +88,9 @@ def choose(
         Of the halves.
     size : float
         Of what the losses compare with. Where that is small, so are squared errors, and rounding.
+    split : array of shape (n,), optional
+        Where rows of a split resemble each other, as those of a time or a group do, the number of
+        each row's split: splits are then what is counted, not rows.
 
     Returns
     -------
@@ -99,7 +106,7 @@ def choose(
         return Choice(None, 0.0, 0.0, wanted, before, floor=floor)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
-    mean, variance = 0.0, 0.0
+    mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
     generator = np.random.default_rng(seed)
     groups = min(_GROUPS, count)
     for _ in range(_REPEATS):
@@ -113,12 +120,24 @@ def choose(
         mean += float(credit.mean()) / _REPEATS
         # Repeats share their rows, so their noise does not average out.
         variance += float(credit.var(ddof=1)) / _REPEATS
+        on_rows += credit / _REPEATS
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
     error = float(np.sqrt(variance / count))
+    if split is not None:
+        error = max(error, _between(on_rows, split))
     best = (int(place[0]), int(place[1]))
     return Choice(best, mean, error, wanted, before, floor)
+
+
+def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:
+    """Standard error of the mean from the means of splits, wider as there are fewer (Student)."""
+    means = np.array([credit[split == one].mean() for one in np.unique(split)])
+    if len(means) < 2:
+        return 0.0
+    wider = stats.t.ppf(stats.norm.cdf(_LOOK), len(means) - 1) / _LOOK
+    return float(wider * means.std(ddof=1) / np.sqrt(len(means)))
 
 
 def _lower(

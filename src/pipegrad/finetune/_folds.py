@@ -78,7 +78,7 @@ class Compared:
         return sum(len(fold.start) for fold in self.folds)
 
 
-def compare(tasks: Iterator[Task], options: Options) -> Compared:
+def compare(tasks: Iterator[Task], options: Options, own: bool = False) -> Compared:
     """Try the candidates on one split after the other.
 
     Parameters
@@ -87,6 +87,9 @@ def compare(tasks: Iterator[Task], options: Options) -> Compared:
         The pipeline fitted on each split, made when it is asked for.
     options : Options
         With the batch size, the anchor and the seed.
+    own : bool
+        Whether the user divided the rows: those of a split may resemble each other then, so that
+        all splits are needed, and counted.
     """
     folds: list[Fold] = []
     candidates: list[Candidate] = []
@@ -98,15 +101,17 @@ def compare(tasks: Iterator[Task], options: Options) -> Compared:
         if folds and not any(racing):
             break
         folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
-        compared = Compared(candidates, folds, _judged(candidates, folds, options.seed or 0), task)
-        if len(folds) == SPLITS or settled(compared.choice, compared.rows):
+        choice = _judged(candidates, folds, options.seed or 0, own)
+        compared = Compared(candidates, folds, choice, task)
+        if len(folds) == SPLITS or (not own and settled(choice, compared.rows)):
             break
     return compared
 
 
-def _judged(candidates: list[Candidate], folds: list[Fold], seed: int) -> Choice:
+def _judged(candidates: list[Candidate], folds: list[Fold], seed: int, own: bool) -> Choice:
     starts = np.concatenate([fold.start for fold in folds])
-    return choose(starts, _losses(candidates, folds), seed, _size(folds[0].target))
+    split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
+    return choose(starts, _losses(candidates, folds), seed, _size(folds[0].target), split)
 
 
 def _size(target: NDArray[Any] | None) -> float:

@@ -50,6 +50,7 @@ def tune(
     splits: Iterator[Split],
     rows: NDArray[np.int64],
     options: Options,
+    own: bool = False,
 ) -> Outcome:
     """Fit, compare the candidates on splits of the rows, and train on all rows with the best.
 
@@ -67,6 +68,8 @@ def tune(
         All rows, on which the pipeline that is kept is fitted.
     options : Options
         With the loss, batch size, seed, anchor, callbacks.
+    own : bool
+        Whether the splits are the user's own.
     """
     clock = Clock()
     fit = clock.timed("fitting", fit)
@@ -81,7 +84,7 @@ def tune(
         for train, valid in splits:
             yield Task.of(translate(fit(pick(train))), pick(train), pick(valid), options)
 
-    found = compare(tasks(), options)
+    found = compare(tasks(), options, own)
     kept = _Kept(None, _why_not(found.choice))
     if found.choice.clear:
         train_whole = clock.timed("training", _train_whole)

@@ -328,6 +328,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             splits,
             rows,
             options,
+            own=self.cv is not None,
         )
         self.estimator_, self.improved_ = outcome.estimator, outcome.improved
         self.history_, self.report_ = outcome.history, outcome.report
