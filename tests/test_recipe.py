@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_regression
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
@@ -18,7 +20,7 @@ from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from pipegrad.finetune import _candidates, _recipe
-from pipegrad.finetune._candidates import one_cycle
+from pipegrad.finetune._candidates import one_cycle, portfolio
 from pipegrad.finetune._choice import choose, evidence
 from pipegrad.finetune._loader import folds
 from pipegrad.finetune._optim import sizes
@@ -105,6 +107,23 @@ def test_what_is_not_finite_is_never_chosen():
     nothing = choose(start, np.full((1, 1, 400), np.inf), 0)
     assert nothing.best is None
     assert not nothing.clear
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_row_is_not_all_that_is_compared(weighted):
+    """A probability of nothing counts as in scikit-learn's log_loss."""
+    X = np.array([[-1000.0], [-3.0], [2.0]])
+    fitted = LogisticRegression().fit(X, [0, 0, 1])
+    fitted.coef_[:], fitted.intercept_[:] = 1.0, 0.0
+    y, weight = np.array([1, 1, 1]), np.array([0.5, 1.0, 1.5]) if weighted else None
+    net = pg.to_torch(fitted)
+    task = Task.of(net, (X, y, weight), (X, y, weight), Options())
+    way = portfolio(task.training, task.options, 1.0)[0]
+    losses = task.run(replace(way, epochs=1)).losses_[0]
+    shares = fitted.predict_proba(X)
+    expected = [log_loss(y[i : i + 1], shares[i : i + 1], labels=[0, 1]) for i in range(3)]
+    np.testing.assert_allclose(losses, np.array(expected) * (1.0 if weight is None else weight))
+    assert 36 < expected[0] < 37
 
 
 def test_few_rows_have_to_say_more():

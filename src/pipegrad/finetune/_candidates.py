@@ -279,14 +279,14 @@ class Run(Trainer):
                 losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
             else:
                 scores, own = self._scores(Loader(rows, 4096)), rows.columns()
-                losses = self.criterion_.terms(scores, own[1], own.weight, own.groups)
+                losses = self.criterion_.compared(scores, own[1], own.weight, own.groups)
         self.module_.train()
         return losses.double().cpu().numpy(), scores.float().cpu().numpy()
 
     def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
         encoded, target = batch
         score = self.module_(encoded)
-        return self.criterion_.terms(score, target, batch.weight), score
+        return self.criterion_.compared(score, target, batch.weight), score
 
     def _judge(self) -> bool:
         if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:

@@ -28,6 +28,11 @@ _TASKS = {
     "class": ("classification", "multilabel", "several"),
     "none": ("clustering",),
 }
+# The most that one row may say against a prediction: scikit-learn's log_loss, too, takes no
+# probability for less than the smallest step of a number. Scores that went astray (those of
+# boosting do, on rare classes) would else be all that is compared.
+_LIKELIHOODS = ("log_loss", "one_vs_rest_log_loss", "negative_log_likelihood")
+_MOST = -float(np.log(np.finfo(np.float64).eps))
 # What a loss means for a prediction that is the score itself, not its logarithm.
 _POWERS = {"poisson": 1, "gamma": 2}
 
@@ -71,6 +76,19 @@ class Criterion:
         rows = self.rows(score, target)
         terms = rows.reshape(-1) if weight is None else rows * weight
         return terms if self.penalty is None else terms + self.penalty.rows(score, rows, groups)
+
+    def compared(
+        self,
+        score: Tensor,
+        target: Tensor | None,
+        weight: Tensor | None,
+        groups: Groups | None = None,
+    ) -> Tensor:
+        """As `terms`, where no likelihood of a row is taken for less than can be told from zero."""
+        terms = self.terms(score, target, weight, groups)
+        if self.name not in _LIKELIHOODS or self.penalty is not None:
+            return terms
+        return terms.clamp(max=_MOST) if weight is None else terms.minimum(_MOST * weight)
 
     def __call__(
         self,
