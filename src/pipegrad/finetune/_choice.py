@@ -11,7 +11,7 @@ from scipy import stats
 # Share of the loss below which a gain is no gain.
 WORTH = 1e-3
 # Fewer rows than this are few: their noise is itself known badly.
-FEW = 300
+FEW = 1000
 # Two halves: with more parts the choices share rows, and the error comes out too small.
 _GROUPS = 2
 _REPEATS = 8
