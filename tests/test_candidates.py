@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import pipegrad as pg
 from pipegrad.finetune import _candidates
-from pipegrad.finetune._candidates import ENOUGH, MORE, portfolio
+from pipegrad.finetune._candidates import ENOUGH, MORE, Run, portfolio
 from pipegrad.finetune._choice import Choice
 from pipegrad.finetune._folds import Fold, _racing, settled
 from pipegrad.finetune._task import Task
@@ -26,6 +26,7 @@ from pipegrad.finetune.training import Options
 def patient(monkeypatch):
     """No run ends for lack of progress."""
     monkeypatch.setattr(_candidates, "_PATIENCE", 1000)
+    monkeypatch.setattr(_candidates, "_SHARE", -math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,31 @@ def test_what_learned_too_much_is_learned_anew():
     fitted = tuner.estimator.fit(X[:400], y[:400])
     losses = [log_loss(y[400:], m.predict_proba(X[400:])) for m in (fitted, tuner)]
     assert losses[1] < 0.6 * losses[0]
+
+
+# Many iterations
+
+
+def long_run(task, way, losses, monkeypatch):
+    """How many checkpoints a run makes whose losses are told, one after the other."""
+    told = iter(losses)
+
+    def measured(self):
+        Run._evaluate(self, self.train, "train")
+        self.history.record("valid_loss", next(told))
+        self.losses_.append(np.zeros(2))
+
+    monkeypatch.setattr(Run, "_measure", measured)
+    return len(task.run(way).history) - 1
+
+
+@pytest.mark.parametrize(("step", "long"), [(0.02, True), (0.004, False)])
+def test_many_iterations_have_to_pay(task, ways, monkeypatch, step, long):
+    few = int(np.argmax(np.cumsum(_candidates._plan()) >= _candidates._MANY)) + 1
+    # A gain of one until then; after that so much at each checkpoint.
+    losses = [3.0, *np.linspace(2.5, 2.0, few), *(2.0 - step * np.arange(1, 50))]
+    made = long_run(task, ways["lbfgs"], losses, monkeypatch)
+    assert made == (ways["lbfgs"].epochs if long else few + 2)
 
 
 # Rivals

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 # Numbers that enter the neural part up to which all rows make one step.
 _FULL_BATCH = 20_000_000
 # Iterations of L-BFGS between checkpoints grow with those already made.
-_GROWTH, _ITERATIONS = 0.2, 250
+_GROWTH, _ITERATIONS = 0.2, 1500
+# After so many, two more checkpoints have to bring this share of the gain that is there already.
+_MANY, _SHARE = 250, 0.01
 # Iterations after which two ways of L-BFGS are compared, and the standard errors by which one gives
 # up.
 _COMPARED, _BEATEN = 60, 2.0
@@ -291,7 +293,20 @@ class Run(Trainer):
     def _judge(self) -> bool:
         if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
             self._waited = -1
-        return super()._judge() and not self._arrived() and not self._beaten()
+        going = super()._judge() and not self._arrived()
+        return going and not self._beaten() and not self._slow()
+
+    def _slow(self) -> bool:
+        """Whether what more iterations bring is no longer worth them."""
+        many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _MANY
+        if self.valid is None or not many:
+            return False
+        losses = self.history[:, "valid_loss"]
+        best = min(losses)
+        slow = bool(min(losses[1:-2]) - best <= _SHARE * (losses[0] - best))
+        if slow:
+            self.reason_ = "little progress"
+        return slow
 
     def _arrived(self) -> bool:
         if self.goal is None or not self.candidate.full:
