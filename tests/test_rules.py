@@ -44,7 +44,7 @@ def test_every_way_leaves_a_loss(ran):
     assert np.isfinite(found[["before", "after", "valid", "noise", "seconds"]]).all().all()
     ways = found[found.group == "ways"].arm
     assert sorted(ways) == sorted([*set(ways), *set(ways)])  # each on both
-    assert len(set(ways)) == 13
+    assert len(set(ways)) == 14
     assert set(ways) > set(module("ways").RECIPE)
     assert set(found[found.group == "anchors"].split) == {0, 1}
 

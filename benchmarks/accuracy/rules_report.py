@@ -20,6 +20,7 @@ from ways import (
     RECIPE,
     RELATIVE,
     SCALED,
+    SHORT,
     SIZE,
     SOLVED,
     WHITENED,
@@ -27,6 +28,7 @@ from ways import (
 
 PAIR = ["data", "template", "split"]
 COORDINATES = (RAW, SCALED, SIZE, *WHITENED, *SOLVED)
+LENGTHS = (SCALED, SHORT)
 CYCLES = (ADAM, RELATIVE, ONE_RATE, FASTER)
 STARTS = (SCALED, ANEW, RAW, RAW_ANEW)
 CHOSEN = "the best by validation"
@@ -131,6 +133,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "portfolio": lambda results: summary(among(results, RECIPE), with_chosen=True),
     "members": members,
     "coordinates": lambda results: summary(among(results, COORDINATES)),
+    "lengths": lambda results: summary(among(results, LENGTHS)),
     "starts": lambda results: summary(among(results, STARTS)),
     "cycles": lambda results: summary(among(results, CYCLES)),
     "steps": lambda results: summary(cuts(results, ["steps"])),

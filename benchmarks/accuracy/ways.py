@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from pipegrad.finetune._candidates import Candidate, last_linear, portfolio
+from pipegrad.finetune._candidates import Candidate, _plan, last_linear, portfolio
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
 from pipegrad.finetune._optim import LEARNING_RATE, make_optimizer, size
@@ -31,6 +31,7 @@ RECIPE = (SCALED, RAW, ANEW, ADAM, RELATIVE)
 SIZE, WHITENED = "L-BFGS, by size", ("L-BFGS, whitened 0.1", "L-BFGS, whitened 0.001")
 SOLVED = ("L-BFGS, solved beside", "L-BFGS, solved between")
 RAW_ANEW = "L-BFGS, plain, last step anew"
+SHORT = "L-BFGS, scaled, 250 iterations"
 ONE_RATE, FASTER = "Adam, one rate", "Adam, scaled, three times the rate"
 # Rows by which a whitened map is measured.
 _ROWS = 2048
@@ -74,9 +75,15 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
             for name, goes_on in zip(SOLVED, (False, True), strict=True)
         ),
         *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
+        replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
         adam(ONE_RATE, lambda p, _: torch.optim.Adam(p, lr=LEARNING_RATE, fused=True)),
         adam(FASTER, partial(_faster, rate=3)),
     ]
+
+
+def checkpoints(iterations: int) -> int:
+    """How many L-BFGS has made after so many iterations."""
+    return int(np.searchsorted(np.cumsum(_plan()), iterations)) + 1
 
 
 def steps(task: Task, y: np.ndarray) -> list[Candidate]:
