@@ -28,7 +28,7 @@ NOISES: dict[str, Draw] = {
     "skewed": lambda draw, shape: np.exp(0.5) - draw.lognormal(size=shape),
 }
 _SPREADS = {"normal": 1.0, "heavy tails": 3**0.5, "skewed": (np.e**2 - np.e) ** 0.5}
-_CANDIDATES, _CHECKPOINTS = 4, 8
+_CANDIDATES, _CHECKPOINTS = 5, 8
 _START = 10.0
 # In standard errors of the mean over five splits.
 GAINS = (0.0, 3.0)
