@@ -78,16 +78,16 @@ def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
 
 
 def among(results: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Runs of these ways, in their order, on pairs in which all of the page have ended."""
-    runs = cuts(results, ["ways"])
-    runs = runs[runs.arm.isin(arms)]
+    """Runs of these ways, in their order, on pairs in which all of them have ended."""
+    runs = cuts(results[results.arm.isin(arms)], ["ways"])
     rank = {name: place for place, name in enumerate(arms)}
     return runs.sort_values("arm", key=lambda found: found.map(rank), kind="stable")
 
 
 def members(results: pd.DataFrame) -> str:
     """What the best by validation is worth without one of the recipe's, and with another."""
-    runs = cuts(results, ["ways"])
+    # A solver takes no sparse columns, so that pairs would be lost to it.
+    runs = cuts(results[~results.arm.isin(SOLVED)], ["ways"])
     if not len(runs):
         return _NOTHING
     others = [arm for arm in dict.fromkeys(runs.arm) if arm not in RECIPE]
@@ -154,10 +154,11 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
 
 def write(results: pd.DataFrame, page: Path) -> None:
-    """Make the tables that the page has markers for."""
+    """Make the tables that the page has markers for; one without results stays as it is."""
     text = page.read_text(encoding="utf-8")
     wanted = [name for name in TABLES if f"<!-- {name} -->" in text]
     tables = {name: TABLES[name](results) for name in wanted}
+    tables = {name: table for name, table in tables.items() if table != _NOTHING}
     page.write_text(filled(text, tables), encoding="utf-8")
     failed = results[results.error != ""]
-    print(f"{page}: {', '.join(wanted)}; {len(failed)} runs with an error")
+    print(f"{page}: {', '.join(tables)}; {len(failed)} runs with an error")
