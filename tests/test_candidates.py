@@ -78,6 +78,14 @@ def test_what_is_never_reached_ends_anyway(task, ways, patient):
     assert len(fallen(task.run(ways["lbfgs"]))) == ways["lbfgs"].epochs
 
 
+def test_rates_are_in_scaled_coordinates(task, ways):
+    parameters = list(task.net.trainable_parameters().values())
+    groups = ways["adam"].optimizer(parameters, task.lengths).param_groups
+    rates = [group["lr"] for group in groups]
+    assert rates == pytest.approx([1e-2 * length for length in task.lengths])
+    assert max(rates) > 2 * min(rates)
+
+
 def test_a_cycle_counts_its_passes(task, ways):
     way, free = ways["adam"], fallen(task.run(ways["adam"]))
     assert len(free) == way.epochs > 7
@@ -105,6 +113,20 @@ def test_a_run_anew_ends_when_the_loss_fell_as_far(task, anew, patient):
     fallen = free.fallen_from_ - np.array(free.history[1:, "train_loss"])
     run = task.run(anew, goal=(15, fallen[9]))
     assert len(run.history) == 11
+
+
+def test_lengths_are_those_of_the_start(anew):
+    """Fitted to the end, nothing of the loss is left, and every length would be huge."""
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    net = pg.to_torch(LogisticRegression(C=1e8).fit(X, y))
+    task = Task.of(net, (X, y, None), (X, y, None), Options())
+    run = task.run(replace(anew, batch_size=200, epochs=1))
+    assert list(run.optimizer_.lengths) == list(net.trainable_parameters().values())
+    for fitted, length in zip(task.lengths, run.optimizer_.lengths.values(), strict=True):
+        # A probability of a half leaves gradients of a half, times the feature; so about 2.
+        assert 1.0 < length * run._unit < 4.0
+        assert fitted > 10 * length
 
 
 def test_it_may_begin_far_behind(anew, monkeypatch):
