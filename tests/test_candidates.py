@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -294,3 +295,15 @@ def test_what_cannot_win_runs_no_more():
     broken = best.copy()
     broken[:, 0] = np.inf
     assert racing(best, broken) == [True, False]
+
+
+def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_not():
+    def ran(*levels, diverged=False):
+        told = [np.full(3, level) for level in levels]
+        return SimpleNamespace(losses_=told, diverged_=diverged)
+
+    runs = [ran(9, 2, 1), ran(9, 2, diverged=True), None]
+    losses = Fold(None, np.full(3, 9.0), runs, [0.0] * 3).losses([4, 3, 2])
+    assert losses[0, :, 0].tolist() == [2, 1, 1, 1]
+    assert losses[1, :, 0].tolist() == [2, np.inf, np.inf, np.inf]
+    assert np.isinf(losses[2]).all()

@@ -81,6 +81,15 @@ def test_a_clear_gain_is_chosen():
     assert choice.gain > 2 * choice.error > 0
 
 
+def test_of_two_equal_gains_the_surer_one_is_chosen():
+    draw = np.random.default_rng(0)
+    start = draw.normal(10.0, 1.0, size=400)
+    noise = draw.normal(size=400)
+    noise -= noise.mean()
+    sure, loose = start - 0.1 - 0.01 * noise, start - 0.101 - noise
+    assert choose(start, np.stack([loose, sure])[:, None], 0).best == (1, 0)
+
+
 def test_chance_is_not_chosen():
     clear = 0
     for seed in range(100):
@@ -346,7 +355,7 @@ def with_history(monkeypatch, change):
     def changed(task, candidate, goal=None, rivals=()):
         trained = run(task, candidate, goal, rivals)
         if goal is not None:
-            change(trained.history)
+            change(trained)
         return trained
 
     monkeypatch.setattr(_recipe.Task, "run", changed)
@@ -355,9 +364,9 @@ def with_history(monkeypatch, change):
 
 
 def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
-    def nothing_came_of_it(history):
-        for row in history:
-            row["train_loss"] = history[0]["train_loss"]
+    def nothing_came_of_it(trained):
+        for row in trained.history:
+            row["train_loss"] = trained.fallen_from_
 
     tuner = with_history(monkeypatch, nothing_came_of_it)
     assert not tuner.improved_
@@ -365,7 +374,7 @@ def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
 
 
 def test_a_pipeline_that_starts_nearer_need_not_fall_as_far(short, monkeypatch):
-    def started_near_the_end(history):
-        history[0]["train_loss"] = history[-1]["train_loss"] + 1e-6
+    def started_near_the_end(trained):
+        trained.fallen_from_ = trained.history[-1]["train_loss"] + 1e-6
 
     assert with_history(monkeypatch, started_near_the_end).improved_
