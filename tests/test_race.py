@@ -137,7 +137,14 @@ def test_steps_that_do_not_train_stay_to_the_bit(numbers):
     assert not any(torch.equal(a, b) for a, b in zip(found[1].parameters, task.start))
 
 
-def test_together_gives_what_the_candidates_of_a_recipe_give(labels):
+class OneRate(Candidate):
+    """Adam with the same rate for all parameters."""
+
+    def optimizer(self, parameters, lengths=()):
+        return torch.optim.Adam(parameters, lr=1e-2)
+
+
+def test_together_gives_what_candidates_give_alone(labels):
     task = task_of(classification(), *labels)
     generator = np.random.default_rng(0)
     configurations = [Configuration(), Configuration(relative=False)]
@@ -147,8 +154,9 @@ def test_together_gives_what_the_candidates_of_a_recipe_give(labels):
     )  # fmt: skip
     now = list(task.net.trainable_parameters().values())
     assert all(torch.equal(p, start) for p, start in zip(now, task.start))
-    for ours, kind in zip(found, ("relative", "adam")):
-        alone = task.run(Candidate("", kind, 32, 3))
+    candidates = Candidate("", "relative", 32, 3), OneRate("", "adam", 32, 3)
+    for ours, candidate in zip(found, candidates):
+        alone = task.run(candidate)
         assert ours.losses.shape == (4, 100)
         assert ours.scores.shape == (4, 100, 3)
         np.testing.assert_allclose(ours.losses, np.stack(alone.losses_), rtol=1e-10)
