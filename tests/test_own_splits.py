@@ -41,6 +41,12 @@ def test_an_iterable_of_rows_will_do():
     assert (len(train), len(valid), others) == (60, 40, [])
 
 
+def test_masks_will_do():
+    mask = np.arange(100) < 60
+    ((train, valid),) = splits([(mask, ~mask)])
+    assert (train[-1], valid[0]) == (59, 60)
+
+
 def test_a_number_keeps_classes_alike_for_a_classifier():
     y = np.repeat([0, 1], [80, 20])
     for _, valid in splits(4, y=y, estimator=LogisticRegression()):
@@ -60,6 +66,10 @@ def test_rows_without_weight_stay_out():
         (ShuffleSplit(3, test_size=0.5, random_state=0), "several splits"),
         ([(range(60), range(50, 100))], "rows that it trains on"),
         ([(range(60), [])], "leaves no row"),
+        ([(range(60), range(90, 101))], "row numbers between 0 and 99"),
+        ([(range(60), [-1])], "row numbers"),
+        ([([0.5, 1.5], [3])], "row numbers"),
+        ([([True, False], [3])], "row numbers"),
         ([], "gives no splits"),
         (KFold(101), "gives no splits"),
         ("time", "gives no splits"),

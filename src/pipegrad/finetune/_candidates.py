@@ -98,7 +98,7 @@ class Candidate:
         # For Adam, a rate times a length is a rate in coordinates of that length.
         pairs = zip(parameters, lengths, strict=True)
         groups = [{"params": [p], "lr": LEARNING_RATE * length} for p, length in pairs]
-        return make_optimizer(lambda _: torch.optim.Adam(groups, fused=True), parameters)
+        return make_optimizer(torch.optim.Adam, groups, LEARNING_RATE)
 
     @property
     def patience(self) -> int | None:

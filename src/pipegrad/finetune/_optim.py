@@ -34,7 +34,7 @@ _STEADY = (
 
 
 def make_optimizer(
-    optim: Any, parameters: Sequence[nn.Parameter], lr: float | None = None
+    optim: Any, parameters: Sequence[nn.Parameter | dict[str, Any]], lr: float | None = None
 ) -> Optimizer:
     """Call ``optim``; a bare class gets settings that work.
 
@@ -42,8 +42,8 @@ def make_optimizer(
     ----------
     optim : callable
         Class of an optimizer, or any function from parameters to one.
-    parameters : sequence of Parameter
-        What it is to train.
+    parameters : sequence of Parameter, or of groups of them
+        What it is to train; groups come with rates of their own.
     lr : float, optional
         Learning rate of all parameters. A class without one gets `LEARNING_RATE`, for Adam and
         its kin times the size of each parameter; L-BFGS gets 1 and a line search.
@@ -112,7 +112,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] *= rate / LEARNING_RATE
 
 
-def _call(optim: Any, parameters: list[nn.Parameter], lr: float | None) -> Any:
+def _call(optim: Any, parameters: list[Any], lr: float | None) -> Any:
     if not isinstance(optim, type):
         return optim(parameters) if lr is None else optim(parameters, lr=lr)
     if issubclass(optim, torch.optim.LBFGS):

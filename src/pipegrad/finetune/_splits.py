@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
+from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError
 from ._loader import folds, split
@@ -68,12 +69,12 @@ def given_splits(
         raise ArgumentError(f"cv={cv!r:.60} gives no splits: {error}") from error
     if not found:
         raise ArgumentError(f"cv={cv!r:.60} gives no splits.")
-    known = np.zeros(max(rows) + 1, dtype=np.int64)
+    known = np.zeros(_num_samples(X), dtype=np.int64)
     if classes is not None:
         known[rows] = classes
     out = []
     for number, parts in enumerate(found, 1):
-        train, valid = (np.intersect1d(rows, np.asarray(part, np.int64)) for part in parts)
+        train, valid = (np.intersect1d(rows, _numbers(part, len(known), number)) for part in parts)
         if not len(train) or not len(valid):
             raise ArgumentError(f"cv: split {number} leaves no row to train or to validate.")
         if np.intersect1d(train, valid).size:
@@ -90,3 +91,17 @@ def given_splits(
             "Hint: KFold, GroupKFold, TimeSeriesSplit, or ShuffleSplit(n_splits=1)."
         )
     return out[::-1]
+
+
+def _numbers(part: Any, count: int, split: int) -> Rows:
+    """Row numbers, also where there is a mask."""
+    part = np.asarray(part)
+    if part.dtype == bool and len(part) == count:
+        part = np.flatnonzero(part)
+    wrong = part.size and (part.dtype.kind not in "iu" or part.min() < 0 or part.max() >= count)
+    if part.ndim != 1 or wrong:
+        raise ArgumentError(
+            f"cv: split {split} has neither row numbers between 0 and {count - 1} nor a mask of "
+            "the rows."
+        )
+    return part.astype(np.int64)
