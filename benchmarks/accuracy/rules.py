@@ -40,17 +40,7 @@ from pipegrad.finetune._optim import groups_by_size  # noqa: E402
 from pipegrad.finetune._task import Task  # noqa: E402
 from pipegrad.finetune.training import Options  # noqa: E402
 
-PIPELINES = (
-    "pca",
-    "figure1",
-    "kmeans",
-    "nystroem",
-    "bins",
-    "leaves",
-    "linear",
-    "figure1_full",
-    "target_encoding",
-)
+PIPELINES = ("pca", "figure1", "kmeans", "nystroem", "bins", "leaves")
 FEW_ROWS = 1_000
 KEY = ["group", "data", "template", "split", "arm"]
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from pipegrad.finetune._candidates import Candidate, _plan, last_linear, portfolio
+from pipegrad.finetune._candidates import Candidate, _plan
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
-from pipegrad.finetune._optim import LEARNING_RATE, make_optimizer, size
+from pipegrad.finetune._optim import LEARNING_RATE, groups_by_length, make_optimizer, size
 from pipegrad.finetune._task import Task
 from pipegrad.translate import _row, bare
 
@@ -51,8 +51,7 @@ class Way(Candidate):
 
 def own(task: Task) -> dict[str, Candidate]:
     """What the recipe would compare."""
-    anew = last_linear(task.net) is not None
-    return {c.name: c for c in portfolio(task.training, task.options, task.loss(), anew=anew)}
+    return {c.name: c for c in task.portfolio()}
 
 
 def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Way:
@@ -77,7 +76,7 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
         *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
         replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
         adam(ONE_RATE, lambda p, _: torch.optim.Adam(p, lr=LEARNING_RATE, fused=True)),
-        adam(FASTER, partial(_faster, rate=3)),
+        adam(FASTER, partial(_faster, times=3)),
     ]
 
 
@@ -90,15 +89,13 @@ def steps(task: Task, y: np.ndarray) -> list[Candidate]:
     """Adam with other schedules, batches and passes."""
     adam = own(task)[ADAM]
     passes, batch = adam.epochs, adam.batch_size
-    named = {"no cycle": adam}
+    named: dict[str, Candidate] = {"no cycle": _like(adam, ADAM, _steady)}
     named |= {"half the passes": replace(adam, epochs=max(1, passes // 2))}
     named |= {"twice the passes": replace(adam, epochs=2 * passes)}
     # As many steps in either case.
     named |= {"half the batch": replace(adam, batch_size=batch // 2, epochs=-(-passes // 2))}
     named |= {"twice the batch": replace(adam, batch_size=2 * batch, epochs=2 * passes)}
-    ways = [adam, *(replace(way, name=f"{ADAM}, {name}") for name, way in named.items())]
-    ways[1] = _like(ways[1], ways[1].name, _steady)
-    return ways
+    return [adam, *(replace(way, name=f"{ADAM}, {name}") for name, way in named.items())]
 
 
 def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
@@ -133,17 +130,12 @@ class Steady(torch.optim.Adam):
         return super().step(closure)
 
 
-def _scaled(parameters: Parameters, lengths: Sequence[float]) -> list[dict[str, Any]]:
-    pairs = zip(parameters, lengths, strict=True)
-    return [{"params": [p], "lr": LEARNING_RATE * length} for p, length in pairs]
-
-
 def _steady(parameters: Parameters, lengths: Sequence[float]) -> Optimizer:
-    return Steady(_scaled(parameters, lengths), LEARNING_RATE)
+    return Steady(groups_by_length(parameters, lengths, LEARNING_RATE), LEARNING_RATE)
 
 
-def _faster(parameters: Parameters, lengths: Sequence[float], rate: float) -> Optimizer:
-    groups = _scaled(parameters, [rate * length for length in lengths])
+def _faster(parameters: Parameters, lengths: Sequence[float], times: float) -> Optimizer:
+    groups = groups_by_length(parameters, lengths, times * LEARNING_RATE)
     return torch.optim.Adam(groups, fused=True)
 
 

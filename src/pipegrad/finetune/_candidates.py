@@ -18,7 +18,7 @@ from ..translate import bare
 from ._curvature import ScaledLBFGS, scales
 from ._loader import Loader, Rows
 from ._loop import Trainer, measuring
-from ._optim import LEARNING_RATE, make_optimizer
+from ._optim import LEARNING_RATE, groups_by_length, make_optimizer
 from .training import Options, batch_rows
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ class Candidate:
             return make_optimizer(torch.optim.LBFGS, parameters)
         if self.kind == "relative":
             return make_optimizer(torch.optim.Adam, parameters)
-        # For Adam, a rate times a length is a rate in coordinates of that length.
-        pairs = zip(parameters, lengths, strict=True)
-        groups = [{"params": [p], "lr": LEARNING_RATE * length} for p, length in pairs]
+        groups = groups_by_length(parameters, lengths, LEARNING_RATE)
         return make_optimizer(torch.optim.Adam, groups, LEARNING_RATE)
 
     @property

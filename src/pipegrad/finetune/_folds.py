@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DivergedError
-from ._candidates import ENOUGH, Candidate, Run, last_linear, portfolio
+from ._candidates import ENOUGH, Candidate, Run
 from ._choice import WORTH, Choice, choose
 from ._report import Tried
 from ._task import Task
-from ._trees import softened
 from .training import Options
 
 # With a fifth of the rows in each, every row validates once.
@@ -94,9 +93,7 @@ def compare(tasks: Iterator[Task], options: Options, own: bool = False) -> Compa
     folds: list[Fold] = []
     candidates: list[Candidate] = []
     for task in tasks:
-        soft = bool(softened(task.net))
-        anew = last_linear(task.net) is not None
-        candidates = candidates or portfolio(task.training, options, task.loss(), soft, anew)
+        candidates = candidates or task.portfolio()
         racing = _racing(folds, candidates)
         if folds and not any(racing):
             break

@@ -143,6 +143,14 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[s
     return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
 
 
+def groups_by_length(
+    parameters: Sequence[nn.Parameter], lengths: Sequence[float], lr: float
+) -> list[dict[str, Any]]:
+    """Parameters with rates times a length each: for Adam, one rate in coordinates so scaled."""
+    pairs = zip(parameters, lengths, strict=True)
+    return [{"params": [p], "lr": lr * length} for p, length in pairs]
+
+
 def size(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()

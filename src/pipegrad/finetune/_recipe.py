@@ -17,6 +17,7 @@ from ._folds import Compared, compare, for_rows, summary
 from ._recalibrate import recalibrate
 from ._reliability import calibrations
 from ._report import Report
+from ._splits import Split
 from ._task import Task
 from .training import Options
 
@@ -39,7 +40,6 @@ class Outcome:
 
 # X, y and weights; and groups where the loss compares them.
 Part = tuple[Any, ...]
-Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def tune(

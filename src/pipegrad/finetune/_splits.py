@@ -14,22 +14,22 @@ from sklearn.utils.validation import _num_samples
 from ..errors import ArgumentError
 from ._loader import folds, split
 
-Rows = NDArray[np.int64]
-Split = tuple[Rows, Rows]
+Index = NDArray[np.int64]
+Split = tuple[Index, Index]
 
 # More rows than these would not make the choice surer.
 MOST_HELD = 10_000
 
 
-def one_split(rows: Rows, classes: Rows | None, share: float, seed: int) -> Split:
-    """Rows that train and rows that validate, drawn at random, of each class alike."""
+def one_split(rows: Index, classes: Index | None, share: float, seed: int) -> Split:
+    """Index that train and rows that validate, drawn at random, of each class alike."""
     first, second = split(len(rows), share, np.random.default_rng(seed), classes)
     if not len(second):
         raise ArgumentError("No class has a row to spare for validation; give more rows.")
     return rows[first], rows[second]
 
 
-def random_splits(rows: Rows, classes: Rows | None, share: float, seed: int) -> Iterator[Split]:
+def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -> Iterator[Split]:
     """Splits whose validation parts do not meet, while rows last."""
     share = min(share, MOST_HELD / len(rows))
     for first, second in folds(len(rows), share, np.random.default_rng(seed), classes):
@@ -37,7 +37,7 @@ def random_splits(rows: Rows, classes: Rows | None, share: float, seed: int) -> 
 
 
 def given_splits(
-    cv: Any, estimator: Any, X: Any, y: Any, groups: Any, rows: Rows, classes: Rows | None
+    cv: Any, estimator: Any, X: Any, y: Any, groups: Any, rows: Index, classes: Index | None
 ) -> list[Split]:
     """The splits of ``cv``, the last one first; rows that weigh nothing are left out.
 
@@ -93,7 +93,7 @@ def given_splits(
     return out[::-1]
 
 
-def _numbers(part: Any, count: int, split: int) -> Rows:
+def _numbers(part: Any, count: int, split: int) -> Index:
     """Row numbers, also where there is a mask."""
     part = np.asarray(part)
     if part.dtype == bool and len(part) == count:

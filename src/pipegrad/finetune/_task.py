@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._candidates import MORE, Candidate, Run
+from ._candidates import MORE, Candidate, Run, last_linear, portfolio
 from ._criterion import Criterion, make_criterion
 from ._crossfit import cross_fitted
 from ._curvature import scales
 from ._data import check_trainable, gather
 from ._loader import Loader, Rows
 from ._loop import unit
+from ._trees import softened
 from .training import Options, callbacks_of, prepare, run
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Task:
                 for b in batches
             ]
         return float(sum(sums)) / len(self.training)
+
+    def portfolio(self) -> list[Candidate]:
+        """The candidates for this module and so many rows."""
+        soft, anew = bool(softened(self.net)), last_linear(self.net) is not None
+        return portfolio(self.training, self.options, self.loss(), soft, anew)
 
     def target(self) -> NDArray[Any] | None:
         """What the rows that validate are compared with."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..modules import Way
     from ._criterion import LossLike
     from ._optim import Optim
+    from ._splits import Split
 
 
 def _has(method: str) -> Callable[[FineTuner], bool]:
@@ -385,7 +386,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
 
     def _splits(
         self, X: Any, y: Any, groups: Any, rows: Any, classes: Any, seed: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    ) -> Iterator[Split]:
         """Row numbers that train and that validate, for as many splits as there are."""
         from ._splits import given_splits, one_split, random_splits
 
