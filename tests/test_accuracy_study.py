@@ -41,8 +41,9 @@ def ran(tmp_path_factory):
 
 def test_every_arm_leaves_a_loss_or_a_reason(ran):
     found = pd.read_parquet(ran[1] / "titanic.pca.0.parquet").set_index("arm")
-    assert list(found.index) == ["pipeline", "finetuned", "search", "wider", "last", "random"]
-    assert list(found.error) == [""] * 6
+    arms = ["pipeline", "finetuned", "search", "wider", "last", "random", "by_hand"]
+    assert list(found.index) == arms
+    assert list(found.error) == [""] * len(arms)
     for arm, row in found.iterrows():
         assert row.skipped or len(row.test) == 15, arm
         assert row.skipped or row.loss == pytest.approx(row.test.mean(), rel=1e-5), arm
@@ -284,6 +285,29 @@ def test_the_reference_is_compared_pair_by_pair(tmp_path):
     assert (time.number, time.reached) == ("4.00 times", False)
     text = report.page_of(table, "", ["a.svg", "b.svg", "c.svg"], other)
     assert "| concrete | nystroem | reporting | 10.0% | 20.0% | 8.0 | 2.0 |" in text
+
+
+def test_the_portfolio_by_hand_is_compared_with_the_pipeline_it_trained():
+    figures, report = module("figures"), module("report")
+    table = study_of({("concrete", "pca"): 0.8, ("abalone", "pca"): 1.0})
+    noise = np.tile([0.9, 1.1], 50)
+    hand = result("concrete", "pca", "by_hand", 0.9 * noise, seconds=2.0) | {"before": 1.2}
+    table = pd.concat([table, pd.DataFrame([hand])])
+    (row,) = figures.beside_by_hand(table).itertuples()
+    assert row.reduction == pytest.approx(0.2, abs=1e-6)
+    assert row.by_hand == pytest.approx(0.25, abs=1e-6)
+    assert (row.seconds, row.hand_seconds) == (8.0, 2.0)
+    assert row.z > figures.NOISE
+    other = pd.DataFrame({"data": ["concrete"], "pipeline": "pca"})
+    other = other.assign(gain_chosen_on_validation=0.1, seconds_all_three=2.0)
+    found = {goal.text: goal for goal in figures.goals(table, other)}
+    median = found["pca: at least the median of the same portfolio on the same splits"]
+    assert (median.number, median.reached) == ("20.0%, by hand 25.0%", False)
+    time = found["no more than twice its time on the same machine, in the median"]
+    assert (time.number, time.reached) == ("4.00 times", False)
+    text = report.page_of(table, "", ["a.svg", "b.svg", "c.svg"], other)
+    cells = "20.0% | 25.0% | 0% | 0% | 20.0% | 25.0% | 1 / 0 | 4.00"
+    assert f"| reporting | pca | 1 | {cells} |" in text
 
 
 def test_the_page_lists_every_run_that_got_worse():

@@ -24,10 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 from spaces import VALIDATION_SHARE, clock, search
-from templates import FREEZE, TEMPLATES, prepared, width
+from templates import FREEZE, REFERENCE, TEMPLATES, prepared, width
+from ways import by_hand
 
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
+from pipegrad.finetune._loop import Trainer
+from pipegrad.finetune._task import Task
+from pipegrad.finetune.training import Options
 
 CONTEXT = "context"
 # The least rate that a Poisson deviance is measured at, and the least probability of a log loss.
@@ -111,6 +115,14 @@ class Bench:
         self.found.append(note)
         return model
 
+    def divided(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """The training rows, in those that train and those that validate."""
+        X, y = self.part.X, self.part.y
+        held = round(VALIDATION_SHARE * len(y))
+        order = np.random.default_rng(self.job.seed).permutation(len(y))
+        some, others = order[held:], order[:held]
+        return (X.iloc[some], y[some]), (X.iloc[others], y[others])
+
     def seconds(self, arm: str) -> float:
         return next((n.get("seconds", 0.0) for n in self.found if n["arm"] == arm), 0.0)
 
@@ -181,6 +193,8 @@ def _arms(bench: Bench) -> None:
     if job.controls:
         bench.run("last", lambda: _last(bench, pipe, fitted, frozen))
         bench.run("random", lambda: _random(bench, pipe, frozen))
+        if job.template in REFERENCE.values():
+            bench.run("by_hand", lambda: _by_hand(bench, pipe))
 
 
 def _finetuned(bench: Bench, pipe: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -236,14 +250,10 @@ def _last(
 
 def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dict[str, Any]]:
     """From random weights for as long as fine-tuning took: L-BFGS, then Adam, the better one."""
-    seconds = bench.seconds("finetuned")
+    seconds, seed = bench.seconds("finetuned"), bench.job.seed
     if not seconds:
         raise Skip("fine-tuning gave no time to train for")
-    part, seed = bench.part, bench.job.seed
-    held = round(VALIDATION_SHARE * len(part.y))
-    order = np.random.default_rng(seed).permutation(len(part.y))
-    X, y = part.X.iloc[order[held:]], part.y[order[held:]]
-    valid = (part.X.iloc[order[:held]], part.y[order[:held]])
+    (X, y), valid = bench.divided()
     fitted = clone(pipe).fit(X, y)
     best, least, chosen = None, np.inf, ""
     for name, optim in (("L-BFGS", torch.optim.LBFGS), ("Adam", _adam)):
@@ -261,6 +271,33 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
     if best is None:
         raise Skip(chosen)
     return best, {"chosen": chosen}
+
+
+def _by_hand(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
+    """The reference portfolio on this split: three ways, the best checkpoint by validation.
+
+    Its gain is over the pipeline that was fitted on the same, fewer rows: ``before``.
+    """
+    train, valid = bench.divided()
+    fitted = clone(pipe).fit(*train)
+    net = pg.to_torch(fitted)
+    task = Task.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
+    start = [p.detach().clone() for p in net.parameters()]
+    least, chosen, best = np.inf, "", start
+    for way in by_hand(task):
+        try:
+            run = task.run(way)
+        except pg.DivergedError:
+            continue
+        Trainer.restore(run)
+        if run.best_loss_ < least and run.best_epoch_:
+            least, chosen = run.best_loss_, way.name
+            best = [p.detach().clone() for p in net.parameters()]
+    with torch.no_grad():
+        for parameter, value in zip(net.parameters(), best, strict=True):
+            parameter.copy_(value)
+    before = float(bench.loss(fitted, bench.part.X_test, bench.part.y_test).mean())
+    return net, {"chosen": chosen, "before": before}
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:

@@ -122,6 +122,26 @@ def reference_medians(both: pd.DataFrame) -> str:
     return markdown(head, rows)
 
 
+def by_hand_table(both: pd.DataFrame) -> str:
+    """The reference portfolio run here, beside ours on the same splits."""
+    if not len(both):
+        return "Not run."
+    rows = []
+    for half in figures.HALVES:
+        for template, part in figures.half(both, half).groupby("template", sort=False):
+            medians = part.groupby("data")[["reduction", "by_hand"]].mean().median()
+            times = (part.seconds / part.hand_seconds).median()
+            better, worse = (part.z > NOISE).sum(), (part.z < -NOISE).sum()
+            cells = [percent(medians.reduction), percent(medians.by_hand)]
+            harm = (percent((part[c] < -WORTH).mean(), 0) for c in ("reduction", "by_hand"))
+            least = (percent(part[c].min()) for c in ("reduction", "by_hand"))
+            cells += [*harm, *least, f"{better} / {worse}", f"{times:.2f}"]
+            rows.append([half, str(template), str(len(part)), *cells])
+    head = ["half", "pipeline", "runs", "median cut", "by hand", "worse by 0.5%", "by hand"]
+    head += ["worst run", "by hand", "better / worse than by hand", "times its seconds"]
+    return markdown(head, rows)
+
+
 def context_table(table: pd.DataFrame) -> str:
     """Test losses of the pipelines before and after beside those of other kinds of model."""
     ran = figures.random_splits(table[table.loss.notna()])
@@ -279,7 +299,8 @@ def page_of(
     if reference is not None:
         both = figures.against_reference(table, reference)
         parts += ["## Against a hand-written portfolio", _REFERENCE_TEXT, reference_medians(both)]
-        parts += [reference_table(both)]
+        hand = figures.beside_by_hand(figures.random_splits(table))
+        parts += [_BY_HAND_TEXT, by_hand_table(hand), reference_table(both)]
     parts += ["## Beside other kinds of model", _CONTEXT_TEXT, context_table(table)]
     if (runs.split == "time").any():
         parts += ["## Split by time", _TIME_TEXT, time_table(table)]
@@ -307,6 +328,11 @@ _CONTROLS_TEXT = (
 _REFERENCE_TEXT = (
     "Three ways to train (full-batch L-BFGS, one-cycle Adam, relative rates), written by hand, "
     "the best by validation; one other split, at most 12,000 rows, another machine."
+)
+_BY_HAND_TEXT = (
+    "The same three ways on the splits and the machine of this study (`by_hand` in "
+    "`benchmarks/accuracy/ways.py`), against the pipeline fitted on the rows on which they train. "
+    "Better and worse than by hand: runs whose test losses differ by more than noise."
 )
 _CONTEXT_TEXT = (
     "Mean test losses. The best pipeline is the best of the table by these very losses, which "

@@ -214,6 +214,8 @@ TEMPLATES: dict[str, Template] = {
 }
 # With a step that compresses or maps through a kernel.
 BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")
+# Those of the reference portfolio, by the names that its file has for them.
+REFERENCE = {"pca": "pca", "fig1": "figure1", "kmeans": "kmeans", "nystroem": "nystroem"}
 # Steps that stay as fitted: neighbours and naive Bayes have no module, so that nothing that
 # trains may stand before them. They then answer once, in scikit-learn.
 FREEZE = {"stacking": ["columntransformer/*"]}

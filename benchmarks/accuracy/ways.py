@@ -75,9 +75,16 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
         ),
         *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
         replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
-        adam(ONE_RATE, lambda p, _: torch.optim.Adam(p, lr=LEARNING_RATE, fused=True)),
+        adam(ONE_RATE, _one_rate),
         adam(FASTER, partial(_faster, times=3)),
     ]
+
+
+def by_hand(task: Task) -> list[Candidate]:
+    """What a user would write: L-BFGS, Adam along one cycle, and that with relative rates."""
+    known = own(task)
+    full = [replace(known[RAW], epochs=checkpoints(250))] if RAW in known else []
+    return [*full, _like(known[ADAM], ONE_RATE, _one_rate), known[RELATIVE]]
 
 
 def checkpoints(iterations: int) -> int:
@@ -132,6 +139,10 @@ class Steady(torch.optim.Adam):
 
 def _steady(parameters: Parameters, lengths: Sequence[float]) -> Optimizer:
     return Steady(groups_by_length(parameters, lengths, LEARNING_RATE), LEARNING_RATE)
+
+
+def _one_rate(parameters: Parameters, _: Sequence[float]) -> Optimizer:
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
 
 def _faster(parameters: Parameters, lengths: Sequence[float], times: float) -> Optimizer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, copied, translation
-from .modules import Block, Head, Predictor, Routed, SparseRows
+from .modules import Block, Head, Linear, Predictor, Routed, SparseRows
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
 
@@ -68,6 +69,8 @@ class PipelineModule(nn.Module):
         self.head: Head | None = None
         if isinstance(last, Predictor) and last.method == "score":
             self.head = last.head
+        self._joined = self._before_linear()
+        self._joining = False
 
     # -- the forward pass --------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ class PipelineModule(nn.Module):
         self, blocks: Mapping[str, Block | Routed], wanted: set[str], check: bool = False
     ) -> dict[str, Any]:
         """What each of the wanted neural steps gives."""
+        joining = self._joining and self.training
         values: dict[str, Any] = {}
         for step, key, doors in self._plan:
             if step.name not in wanted:
@@ -144,11 +148,47 @@ class PipelineModule(nn.Module):
                 if check:
                     between = zip(inputs, doors, strict=True)
                     _check_finite(step, [value for value, door in between if door is None])
-            values[step.name] = self.steps[key](*inputs)
             offset = blocks.get(f"+{step.name}")
+            module = self.steps[key]
+            if joining and offset is None and step.name in self._joined:
+                values[step.name] = module.deferred(*inputs)  # type: ignore[operator]
+                continue
+            values[step.name] = module(*inputs)
             if offset is not None:
                 values[step.name] = values[step.name] + offset
         return values
+
+    def _before_linear(self) -> set[str]:
+        """Linear maps whose columns only linear maps read."""
+        readers: dict[str, list[nn.Module]] = {}
+        for step, key, doors in self._plan:
+            for name, door in zip(step.inputs, doors, strict=True):
+                if door is None:
+                    readers.setdefault(name, []).append(self.steps[key])
+        bodies = {
+            name: [m.body if isinstance(m, Predictor) else m for m in found]
+            for name, found in readers.items()
+        }
+        return {
+            step.name
+            for step, key, _ in self._plan
+            if step.name != self.graph.output
+            and hasattr(self.steps[key], "deferred")
+            and step.name in bodies
+            and all(isinstance(body, Linear) for body in bodies[step.name])
+        }
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """While in it and in training mode, linear maps in a row are multiplied with each other.
+
+        That is quicker, and rounds in another way.
+        """
+        before, self._joining = self._joining, True
+        try:
+            yield
+        finally:
+            self._joining = before
 
     def _neural(self) -> list[Step]:
         return [step for step in self.graph if step.name not in self._host.host]

@@ -424,7 +424,7 @@ def run(
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with own_randomness(options.seed, optimizer), torch.enable_grad():
+        with own_randomness(options.seed, optimizer), torch.enable_grad(), net.joining():
             trainer.fit(None)
         trainer.restore()
     except BaseException as error:

@@ -42,9 +42,11 @@ def squared_distances(x: Block, points: Tensor) -> Tensor:
     double precision.
     """
     wide, centers = x.to(torch.float64), points.to(torch.float64)
-    out = -2 * product(wide, centers) + squares(wide)[:, None]
-    out = out + squares(centers)
-    return torch.clamp(out.to(x.dtype), min=0)
+    # In place: these passes over memory cost as much as the product does.
+    out = product(wide, -2 * centers)
+    out += squares(wide)[:, None]
+    out += squares(centers)
+    return out.to(x.dtype).clamp_(min=0)
 
 
 def city_block_distances(x: Block, points: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, product, squared_distances, squares
+from ._linear import Deferred
 from ._projection import Pattern
 from ._sparse import Block, SparseRows
 
@@ -68,8 +69,15 @@ class KernelFeatures(Module):
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs)."""
+        return self._similarities(x) @ self.mixing
+
+    def deferred(self, x: Block) -> Deferred:
+        """The same columns (n, outputs), to be multiplied by the next map."""
+        return Deferred(self._similarities(x), self.mixing)
+
+    def _similarities(self, x: Block) -> Tensor:
         points = self.points if isinstance(self.points, Tensor) else self.points()
-        return self.kernel(x, points).to(self.mixing.dtype) @ self.mixing
+        return self.kernel(x, points).to(self.mixing.dtype)
 
     def reset_parameters(self) -> None:
         """Random points, and a mixing uniform in ±1/sqrt(points)."""

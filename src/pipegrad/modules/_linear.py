@@ -8,7 +8,38 @@ import torch
 from torch import Tensor, nn
 
 from ._base import Module, parameter
-from ._sparse import Block
+from ._sparse import Block, SparseRows
+
+
+class Deferred:
+    """Rows in front of a linear map that another one follows: both become one.
+
+    Parameters
+    ----------
+    rows : Block, shape (n, features)
+        What the map multiplies.
+    weight : Tensor, shape (features, outputs)
+        The map.
+    added : Tensor, shape (outputs,), optional
+        What it adds.
+    """
+
+    def __init__(self, rows: Block, weight: Tensor, added: Tensor | None = None) -> None:
+        self.rows = rows
+        self.weight = weight
+        self.added = added
+
+    def matmul(self, weight: Tensor) -> Tensor:
+        """Product of all three, (n, k): maps first where that takes fewer multiplications."""
+        (features, middle), outputs = self.weight.shape, weight.shape[1]
+        rows = self.rows
+        if isinstance(rows, SparseRows):
+            features = rows.values.numel() // max(1, rows.shape[0])
+        if features * outputs < middle * (features + outputs):
+            out = rows.matmul(self.weight @ weight)
+        else:
+            out = rows.matmul(self.weight).matmul(weight)
+        return out if self.added is None else out + self.added @ weight
 
 
 class Linear(Module):
@@ -64,6 +95,15 @@ class Linear(Module):
         if self.offset is not None:
             out = out + self.offset
         return out.squeeze(1) if self.squeeze else out
+
+    def deferred(self, x: Block) -> Deferred:
+        """The same columns (n, outputs), to be multiplied by the next map."""
+        weight = self.effective_weight()
+        added = None if self.shift is None else -(self.shift @ weight)
+        for more in (self.bias, self.offset):
+            if more is not None:
+                added = more if added is None else added + more
+        return Deferred(x, weight, added)
 
     def effective_weight(self) -> Tensor:
         """The weight that multiplies ``x``, shape (features, outputs)."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ._base import Module, Positive, parameter
 from ._distances import safe_sqrt
-from ._linear import Linear
+from ._linear import Deferred, Linear
 from ._sparse import Block, SparseRows, dense
 
 
@@ -33,12 +33,22 @@ class Projection(Linear):
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, directions)."""
         out = super().forward(x)
+        return out if self.variance is None else out / self._deviation(self.variance())
+
+    def deferred(self, x: Block) -> Deferred:
+        """The same columns (n, directions), to be multiplied by the next map."""
+        out = super().deferred(x)
         if self.variance is None:
             return out
-        variance = self.variance()
+        deviation = self._deviation(self.variance())
+        added = None if out.added is None else out.added / deviation
+        return Deferred(x, out.weight / deviation, added)
+
+    @staticmethod
+    def _deviation(variance: Tensor) -> Tensor:
         # Cut before the root: a direction without variance then has a gradient, of zero.
         smallest = torch.finfo(variance.dtype).eps ** 2
-        return out / torch.sqrt(torch.clamp(variance, min=smallest))
+        return torch.sqrt(torch.clamp(variance, min=smallest))
 
     def reset_parameters(self) -> None:
         """Random directions, no shift, unit variance."""
