@@ -44,7 +44,7 @@ def test_every_way_leaves_a_loss(ran):
     assert np.isfinite(found[["before", "after", "valid", "noise", "seconds"]]).all().all()
     ways = found[found.group == "ways"].arm
     assert sorted(ways) == sorted([*set(ways), *set(ways)])  # each on both
-    assert len(set(ways)) == 14
+    assert len(set(ways)) == 15
     assert set(ways) > set(module("ways").RECIPE)
     assert set(found[found.group == "anchors"].split) == {0, 1}
 
@@ -53,8 +53,16 @@ def test_only_training_is_compared(ran):
     """All ways start from one fitted pipeline, or end as it is."""
     for _, part in ran[2][ran[2].error == ""].groupby(["group", "data", "split"]):
         assert part.before.nunique() == 1
-    still = ran[2][ran[2].checkpoint == 0]
+    still = ran[2][(ran[2].checkpoint == 0) & (ran[2].arm != module("ways").RANDOM)]
     np.testing.assert_allclose(still.after, still.before)
+
+
+def test_random_weights_are_random(ran):
+    known = ran[2][(ran[2].group == "ways") & (ran[2].error == "")].set_index(["data", "arm"])
+    for data in known.index.unique("data"):
+        found = known.after[data, module("ways").RANDOM]
+        assert not np.isclose(found, known.before[data, module("ways").RANDOM])
+        assert not np.isclose(found, known.after[data, module("ways").SCALED])
 
 
 def test_an_error_is_noted_and_stops_nothing(ran):

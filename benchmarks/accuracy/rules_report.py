@@ -15,6 +15,7 @@ from ways import (
     ANEW,
     FASTER,
     ONE_RATE,
+    RANDOM,
     RAW,
     RAW_ANEW,
     RECIPE,
@@ -30,7 +31,7 @@ PAIR = ["data", "template", "split"]
 COORDINATES = (RAW, SCALED, SIZE, *WHITENED, *SOLVED)
 LENGTHS = (SCALED, SHORT)
 CYCLES = (ADAM, RELATIVE, ONE_RATE, FASTER)
-STARTS = (SCALED, ANEW, RAW, RAW_ANEW)
+STARTS = (SCALED, ANEW, RAW, RAW_ANEW, RANDOM)
 CHOSEN = "the best by validation"
 _NOTHING = "Not measured."
 

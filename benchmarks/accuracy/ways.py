@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
+import pipegrad as pg
 from pipegrad.finetune._candidates import Candidate, _plan
 from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
@@ -32,6 +33,7 @@ SIZE, WHITENED = "L-BFGS, by size", ("L-BFGS, whitened 0.1", "L-BFGS, whitened 0
 SOLVED = ("L-BFGS, solved beside", "L-BFGS, solved between")
 RAW_ANEW = "L-BFGS, plain, last step anew"
 SHORT = "L-BFGS, scaled, 250 iterations"
+RANDOM = "L-BFGS, scaled, from random weights"
 ONE_RATE, FASTER = "Adam, one rate", "Adam, scaled, three times the rate"
 # Rows by which a whitened map is measured.
 _ROWS = 2048
@@ -75,6 +77,7 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
         ),
         *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
         replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
+        lbfgs(RANDOM, partial(_from_random, task=task)),
         adam(ONE_RATE, _one_rate),
         adam(FASTER, partial(_faster, times=3)),
     ]
@@ -143,6 +146,17 @@ def _steady(parameters: Parameters, lengths: Sequence[float]) -> Optimizer:
 
 def _one_rate(parameters: Parameters, _: Sequence[float]) -> Optimizer:
     return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+
+
+def _from_random(parameters: Parameters, _: Sequence[float], task: Task) -> Optimizer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        other = pg.to_torch(task.net.source, init="random")
+    with torch.no_grad():
+        for own, new in zip(parameters, other.trainable_parameters().values(), strict=True):
+            own.copy_(new)
+    task.__dict__.pop("lengths", None)  # Of where it starts now.
+    return ScaledLBFGS(parameters, task.lengths)
 
 
 def _faster(parameters: Parameters, lengths: Sequence[float], times: float) -> Optimizer:
