@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import pipegrad as pg
+from pipegrad.finetune import Configuration, race
 from pipegrad.modules import Kernel, KernelFeatures, Linear, Projection
 from pipegrad.modules._linear import Deferred
 from pipegrad.sources.arrays import to_block
@@ -138,6 +139,31 @@ def test_maps_join_while_training_and_at_no_other_time(monkeypatch):
     net.train()
     net(X), net.predict(X)
     assert not any(seen)
+
+
+def _partial(net, X, y, seen):
+    net.partial_fit(X, y, batch_size=_ROWS)
+
+
+def _stream(net, X, y, seen):
+    tuner = pg.FineTuner(net.source, random_state=0).partial_fit(X, y)
+    seen.clear()
+    tuner.partial_fit(X, y)
+
+
+def _race(net, X, y, seen):
+    rates = [Configuration(lr=1e-3), Configuration(lr=1e-2)]
+    assert race(net, X, y, rates, validation=(X, y), epochs=1, batch_size=_ROWS).batched
+
+
+@pytest.mark.parametrize("train", [_partial, _stream, _race])
+def test_maps_join_however_they_train(train, monkeypatch):
+    X, y = _data()
+    net = pg.to_torch(make_pipeline(Nystroem(n_components=20), LogisticRegression()).fit(X, y))
+    seen = _watched(net, monkeypatch)
+    train(net, X, y, seen)
+    assert any(seen)
+    assert not net._joining
 
 
 def test_maps_no_longer_join_after_a_training_that_failed(monkeypatch):

@@ -206,7 +206,8 @@ class Copies:
 
     def _probe(self, values: Tensor, batch: Batch) -> list[Tensor]:
         self.net.train()
-        found = list(self.gradient(values, batch))
+        with self.net.joining():
+            found = list(self.gradient(values, batch))
         self.net.eval()
         with torch.no_grad():
             return found + list(self.terms(values, batch))

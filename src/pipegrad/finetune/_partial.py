@@ -127,7 +127,7 @@ def partial_fit(
     was_training = net.training
     net.train()
     try:
-        with own_randomness(seed, learner.optimizer), torch.enable_grad():
+        with own_randomness(seed, learner.optimizer), torch.enable_grad(), net.joining():
             generator = np.random.default_rng(seed)
             finite = learner.learn(net, criterion, Loader(rows, batch_size, generator), anchor)
     finally:

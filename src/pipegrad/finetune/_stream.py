@@ -330,7 +330,8 @@ class Stream:
         self.net.train()
         for learner in self.learners[1:]:
             assert learner.optimizer is not None
-            with own_randomness(self.seed + self.arrivals.rows, learner.optimizer):
+            randomness = own_randomness(self.seed + self.arrivals.rows, learner.optimizer)
+            with randomness, self.net.joining():
                 learner.learn(self.net, criterion, batches, strength)
         self.net.eval()
 

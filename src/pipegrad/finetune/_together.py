@@ -78,7 +78,7 @@ class Ensemble:
         """One pass over the rows; the mean loss of each candidate along the way."""
         self.copies.net.train()
         total: Tensor | float = 0.0
-        with torch.enable_grad():
+        with torch.enable_grad(), self.copies.net.joining():
             for batch in self.loader:
                 losses, gradient = self.copies.gradient(self.values, batch)
                 self._step(gradient)
