@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import pipegrad as pg
+from pipegrad.columns import Encoded
 from pipegrad.finetune import Configuration, race
 from pipegrad.modules import Kernel, KernelFeatures, Linear, Projection
 from pipegrad.modules._linear import Deferred
@@ -111,6 +112,17 @@ def test_a_pipeline_scores_alike_either_way(pipe, count):
         assert_allclose(together, apart, rtol=1e-7, atol=1e-8 * float(apart.abs().max()))
 
 
+def test_what_is_added_to_columns_is_added_first():
+    X, y = _data()
+    net = pg.to_torch(make_pipeline(PCA(3), Ridge()).fit(X, y))
+    blocks = {**net.encode(X).blocks, "+pca": torch.ones(_ROWS, 3, dtype=torch.float64)}
+    apart = net(Encoded(blocks))
+    with net.joining():
+        joined = net(Encoded(blocks))
+    assert_allclose(joined.detach(), apart.detach(), rtol=1e-12)
+    assert not np.allclose(apart.detach(), net(X).detach())
+
+
 def _watched(net, monkeypatch):
     """Whether each pass through the module joined its maps."""
     seen = []
@@ -153,7 +165,13 @@ def _stream(net, X, y, seen):
 
 def _race(net, X, y, seen):
     rates = [Configuration(lr=1e-3), Configuration(lr=1e-2)]
-    assert race(net, X, y, rates, validation=(X, y), epochs=1, batch_size=_ROWS).batched
+    steps = []
+    for epochs in (1, 2):
+        seen.clear()
+        found = race(net, X, y, rates, validation=(X, y), epochs=epochs, batch_size=_ROWS)
+        assert found.batched
+        steps.append(sum(seen))
+    assert steps[1] == steps[0] + 1, "beside those that try whether a batch is possible"
 
 
 @pytest.mark.parametrize("train", [_partial, _stream, _race])
