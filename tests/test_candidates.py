@@ -295,6 +295,13 @@ def test_what_cannot_win_runs_no_more():
     broken = best.copy()
     broken[:, 0] = np.inf
     assert racing(best, broken) == [True, False]
+    # exp(score) - 0 * score, of a score beyond all bounds.
+    for row in (0, slice(None)):
+        broken[:, row] = np.nan
+        assert racing(best, broken) == [True, False]
+    assert racing(broken) == [False]
+    broken[:2] = best[:2]
+    assert racing(best, broken) == [True, True]
 
 
 def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_not():

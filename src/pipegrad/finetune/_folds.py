@@ -47,7 +47,8 @@ class Fold:
             out[place, : len(found)] = found
             if not trained.diverged_:
                 out[place, len(found) : epochs[place]] = found[-1]
-        return out
+        # What is not a number would be the least of all to numpy.
+        return np.where(np.isfinite(out), out, np.inf)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     means = losses.mean(axis=2)
     checkpoints = means.argmin(axis=1)
     rows = losses[np.arange(len(candidates)), checkpoints]
-    best = rows[rows.mean(axis=1).argmin()]
     finite = np.isfinite(rows).all(axis=1)
+    if not finite.any():
+        return [False] * len(candidates)
+    best = rows[rows.mean(axis=1).argmin()]
     behind = np.where(finite[:, None], rows, 0.0) - best
     error = behind.std(axis=1) / math.sqrt(len(best))
     helps = means.min(axis=1) < before - WORTH * abs(before)
