@@ -18,7 +18,7 @@ import pipegrad as pg
 from pipegrad.finetune import _candidates
 from pipegrad.finetune._candidates import ENOUGH, MORE, Run, portfolio
 from pipegrad.finetune._choice import Choice
-from pipegrad.finetune._folds import Fold, _racing, settled
+from pipegrad.finetune._folds import Compared, Fold, _judged, _racing, ranked, settled
 from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
@@ -275,11 +275,17 @@ class Past:
         self.losses_ = [np.zeros(losses.shape[1]), *losses]
 
 
-def racing(*losses, start=1.0):
+def over(losses, start=1.0):
+    """Candidates with such losses, and the fold on which they had them."""
     start = np.full(losses[0].shape[1], start)
     runs = [Past(one) for one in losses]
     candidates = [_candidates.Candidate("way", "adam", 1, len(one)) for one in losses]
-    return _racing([Fold(None, start, runs, [0.0] * len(runs))], candidates)
+    return candidates, [Fold(None, start, runs, [0.0] * len(runs))]
+
+
+def racing(*losses, start=1.0):
+    candidates, folds = over(losses, start)
+    return _racing(folds, candidates)
 
 
 def test_what_cannot_win_runs_no_more():
@@ -302,6 +308,26 @@ def test_what_cannot_win_runs_no_more():
     assert racing(broken) == [False]
     broken[:2] = best[:2]
     assert racing(best, broken) == [True, True]
+
+
+def test_what_is_as_good_as_the_best_comes_after_it():
+    noise = np.random.default_rng(0).normal(size=400)
+    noise -= noise.mean()
+    best = np.full((3, 400), 0.5)
+    error = noise.std() / 20
+    close, closer = best + noise + 0.9 * error, best + noise / 2 + 0.4 * error
+    late = np.stack([best[0] + 1, best[0] + 1, closer[0]])
+    behind = best + noise + 1.1 * error
+    # As good on average, by chance: half of the rows lost what the others gained.
+    unclear = best + 20 * noise + 1e-6
+    candidates, folds = over([behind, close, best, unclear, late])
+    choice = _judged(candidates, folds, 0, False)
+    assert choice.best == (2, 0)
+    found = list(ranked(Compared(candidates, folds, choice, None), Options()))
+    assert [one.best for one in found] == [(2, 0), (4, 2), (1, 0)]
+    assert found[0] is choice
+    # Each tells of itself.
+    assert found[2].gain == pytest.approx(0.5 - 0.9 * error)
 
 
 def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_not():

@@ -378,3 +378,29 @@ def test_a_pipeline_that_starts_nearer_need_not_fall_as_far(short, monkeypatch):
         trained.fallen_from_ = trained.history[-1]["train_loss"] + 1e-6
 
     assert with_history(monkeypatch, started_near_the_end).improved_
+
+
+@pytest.mark.parametrize("broken", ["no progress", "no number"])
+def test_where_the_best_fails_on_all_rows_one_that_is_as_good_takes_its_place(
+    short, monkeypatch, broken
+):
+    first = []
+
+    def fails_once(trained):
+        first.append(trained.candidate.name)
+        if len(first) == 1 and broken == "no number":
+            raise pg.DivergedError("no number")
+        if len(first) == 1:
+            for row in trained.history:
+                row["train_loss"] = trained.fallen_from_
+
+    tuner = with_history(monkeypatch, fails_once)
+    report = tuner.report_
+    assert tuner.improved_
+    assert report.chosen == first[1] != first[0]
+    tried = {t.name: t for t in report.tried}
+    best, second = (tried[name] for name in first)
+    assert second.gain <= best.gain
+    # The report is of what was kept.
+    assert report.gain == pytest.approx(second.gain, rel=0.2)
+    assert report.steps

@@ -106,10 +106,33 @@ def compare(tasks: Iterator[Task], options: Options, own: bool = False) -> Compa
     return compared
 
 
-def _judged(candidates: list[Candidate], folds: list[Fold], seed: int, own: bool) -> Choice:
+def _judged(
+    candidates: list[Candidate], folds: list[Fold], seed: int, own: bool, alone: int | None = None
+) -> Choice:
+    """The choice among all candidates, or what it would be with one of them ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
     split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
-    return choose(starts, _losses(candidates, folds), seed, _size(folds[0].target), split)
+    losses, size = _losses(candidates, folds), _size(folds[0].target)
+    if alone is None:
+        return choose(starts, losses, seed, size, split)
+    choice = choose(starts, losses[[alone]], seed, size, split)
+    return choice if choice.best is None else replace(choice, best=(alone, choice.best[1]))
+
+
+def ranked(found: Compared, options: Options, own: bool = False) -> Iterator[Choice]:
+    """The choice, then others that would do nearly as well, the best first.
+
+    These are not behind the best by more than noise, and each is clear by itself.
+    """
+    yield found.choice
+    assert found.choice.best is not None
+    standing = _racing(found.folds, found.candidates)
+    means = _losses(found.candidates, found.folds).mean(axis=2).min(axis=1)
+    for place in map(int, means.argsort()):
+        if standing[place] and place != found.choice.best[0]:
+            choice = _judged(found.candidates, found.folds, options.seed or 0, own, place)
+            if choice.clear:
+                yield choice
 
 
 def _size(target: NDArray[Any] | None) -> float:

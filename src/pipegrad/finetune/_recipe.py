@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ..errors import DivergedError
 from ._candidates import Run
 from ._choice import Choice
 from ._evidence import Clock, MovedStep, curves, moved_steps
-from ._folds import Compared, compare, for_rows, summary
+from ._folds import Compared, compare, for_rows, ranked, summary
 from ._recalibrate import recalibrate
 from ._reliability import calibrations
 from ._report import Report
@@ -88,11 +88,12 @@ def tune(
     kept = _Kept(None, _why_not(found.choice))
     if found.choice.clear:
         train_whole = clock.timed("training", _train_whole)
-        kept = train_whole(translate(whole), pick(rows), found, options, write_back)
+        choices = ranked(found, options, own)
+        kept = train_whole(translate(whole), pick(rows), found, choices, options, write_back)
     improved = kept.estimator is not None
     report = _report(found, kept, clock)
     estimator = kept.estimator if improved else whole
-    return Outcome(estimator, improved, _history(found), report)
+    return Outcome(estimator, improved, _history(found, kept.choice or found.choice), report)
 
 
 @dataclass(frozen=True)
@@ -101,21 +102,23 @@ class _Kept:
 
     estimator: Any
     why: str = ""
+    choice: Choice | None = None
     steps: tuple[MovedStep, ...] = ()
     recalibrated: str = ""
 
 
-def _best_runs(found: Compared) -> list[Run | None]:
-    best = 0 if found.choice.best is None else found.choice.best[0]
+def _best_runs(found: Compared, choice: Choice) -> list[Run | None]:
+    best = 0 if choice.best is None else choice.best[0]
     return [fold.runs[best] for fold in found.folds]
 
 
-def _history(found: Compared) -> Any:
-    return next((done.history for done in _best_runs(found) if done is not None), None)
+def _history(found: Compared, choice: Choice) -> Any:
+    runs = _best_runs(found, choice)
+    return next((done.history for done in runs if done is not None), None)
 
 
 def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
-    choice, improved = found.choice, kept.estimator is not None
+    choice, improved = kept.choice or found.choice, kept.estimator is not None
     tried = summary(found.candidates, found.folds)
     names = [candidate.name for candidate in found.candidates]
     checkpoints = [t.epochs for t in tried]
@@ -155,32 +158,40 @@ def _train_whole(
     net: PipelineModule,
     part: Part,
     found: Compared,
+    choices: Iterator[Choice],
     options: Options,
     write_back: Callable[[PipelineModule], Any],
 ) -> _Kept:
-    """The chosen candidate on all rows, about as far as on fewer; nothing if that went astray."""
-    assert found.choice.best is not None
-    number, checkpoint = found.choice.best
-    runs = _best_runs(found)
+    """The first choice that does on all rows about what it did on fewer; nothing if none does."""
     task = Task.of(net, part, None, options)
+    for choice in choices:
+        runs = _best_runs(found, choice)
+        if _trained_alike(task, found, choice, runs):
+            assert choice.best is not None
+            again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+            return _Kept(write_back(net), "", choice, moved_steps(net), again)
+    return _Kept(None, _UNSTABLE)
+
+
+_UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
+
+
+def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[Run | None]) -> bool:
+    """Train on all rows about as far as on fewer; whether that was possible."""
+    assert choice.best is not None
+    number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
     # The training loss is all that there is to compare now.
     expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
     try:
         trained = task.run(candidate, (checkpoint + 1, expected))
     except DivergedError:
-        return _Kept(None, _UNSTABLE)
+        return False
     level = float(np.mean([_level(done, checkpoint) for done in runs if done is not None]))
     short = _drop(trained, len(trained.history)) < 0.5 * expected
     # Fitted on all rows, the pipeline may have started nearer to where training leads.
     short = short and _level(trained, len(trained.history)) > level + 0.5 * expected
-    if trained.diverged_ or (expected > 0 and short):
-        return _Kept(None, _UNSTABLE)
-    again = recalibrate(net, runs, checkpoint, options.loss, options.seed or 0)
-    return _Kept(write_back(net), "", moved_steps(net), again)
-
-
-_UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
+    return not (trained.diverged_ or (expected > 0 and short))
 
 
 def _drop(trained: Run | None, checkpoint: int) -> float:
