@@ -18,7 +18,7 @@ import pipegrad as pg
 from pipegrad.finetune import _candidates
 from pipegrad.finetune._candidates import ENOUGH, MORE, Run, portfolio
 from pipegrad.finetune._choice import Choice
-from pipegrad.finetune._folds import Compared, Fold, _judged, _racing, ranked, settled
+from pipegrad.finetune._folds import Compared, Fold, _judged, _racing, ranked, settled, summary
 from pipegrad.finetune._task import Task
 from pipegrad.finetune.training import Options
 
@@ -328,6 +328,16 @@ def test_what_is_as_good_as_the_best_comes_after_it():
     assert found[0] is choice
     # Each tells of itself.
     assert found[2].gain == pytest.approx(0.5 - 0.9 * error)
+
+
+def test_what_has_no_finite_loss_is_told_without_a_number():
+    better, broken = np.full((3, 40), 0.5), np.full((3, 40), np.nan)
+    candidates, folds = over([better, broken, better])
+    folds[0].runs[2] = None
+    told = summary(candidates, folds)
+    assert (told[0].gain, told[0].epochs, told[0].rows) == (0.5, 1, 40)
+    assert [(t.epochs, t.rows) for t in told[1:]] == [(0, 40), (0, 0)]
+    assert all(math.isnan(t.gain) and math.isnan(t.error) for t in told[1:])
 
 
 def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_not():

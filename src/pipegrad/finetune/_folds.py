@@ -207,19 +207,22 @@ def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fol
 
 def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
     """The candidates for the report."""
-    epochs = [candidate.epochs for candidate in candidates]
-    found = []
-    for place, candidate in enumerate(candidates):
-        seconds = sum(fold.seconds[place] for fold in folds)
-        ran = [fold for fold in folds if fold.runs[place] is not None]
-        if not ran:
-            found.append(Tried(candidate.name, 0, math.nan, math.nan, 0, seconds))
-            continue
-        start = np.concatenate([fold.start for fold in ran])
-        losses = np.concatenate([fold.losses(epochs)[place] for fold in ran], axis=1)
-        checkpoint = int(losses.mean(axis=1).argmin())
-        gains = start - losses[checkpoint]
-        error = float(np.std(gains, ddof=1) / math.sqrt(len(gains)))
-        gain = float(gains.mean())
-        found.append(Tried(candidate.name, checkpoint + 1, gain, error, len(gains), seconds))
-    return tuple(found)
+    return tuple(_tried(place, candidates, folds) for place in range(len(candidates)))
+
+
+def _tried(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tried:
+    name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
+    seconds = sum(fold.seconds[place] for fold in folds)
+    ran = [fold for fold in folds if fold.runs[place] is not None]
+    rows = sum(len(fold.start) for fold in ran)
+    without = Tried(name, 0, math.nan, math.nan, rows, seconds)
+    if not ran:
+        return without
+    start = np.concatenate([fold.start for fold in ran])
+    losses = np.concatenate([fold.losses(epochs)[place] for fold in ran], axis=1)
+    checkpoint = int(losses.mean(axis=1).argmin())
+    if not np.isfinite(losses[checkpoint]).all():
+        return without
+    gains = start - losses[checkpoint]
+    error = float(np.std(gains, ddof=1) / math.sqrt(rows))
+    return Tried(name, checkpoint + 1, float(gains.mean()), error, rows, seconds)
