@@ -87,11 +87,41 @@ def test_rates_are_in_scaled_coordinates(task, ways):
     assert max(rates) > 2 * min(rates)
 
 
-def test_a_cycle_counts_its_passes(task, ways):
-    way, free = ways["adam"], fallen(task.run(ways["adam"]))
-    assert len(free) == way.epochs > 7
-    # However far the loss fell; and along the same cycle.
-    np.testing.assert_allclose(fallen(task.run(way, goal=(7, 0.0))), free[:7])
+def shares(task, way, monkeypatch, goal=None):
+    """What the rates are multiplied with at each step, and the run."""
+    step, seen = Run.train_step, []
+
+    def watched(run, batch, **kwargs):
+        result = step(run, batch, **kwargs)
+        seen.append(run.optimizer.param_groups[0]["lr"] / run._rates[0])
+        return result
+
+    monkeypatch.setattr(Run, "train_step", watched)
+    run = task.run(way, goal=goal)
+    monkeypatch.setattr(Run, "train_step", step)
+    return np.array(seen), run
+
+
+def test_a_cycle_counts_its_passes_and_ends_at_rest(task, ways, monkeypatch):
+    way = ways["adam"]
+    free, run = shares(task, way, monkeypatch)
+    assert len(fallen(run)) == way.epochs > 7
+    assert free.max() == pytest.approx(1, abs=1e-2)
+    assert free[-1] < 1e-2
+    # However far the loss fell; and whole, where it had passed its top by then.
+    passes = round(0.6 * way.epochs)
+    found, run = shares(task, way, monkeypatch, goal=(passes, 0.0))
+    assert len(fallen(run)) == passes
+    assert found.max() == pytest.approx(1, abs=1e-2)
+    assert found[-1] < 1e-2
+
+
+def test_a_cycle_that_had_not_risen_far_stays_low(task, ways, monkeypatch):
+    free, _ = shares(task, ways["adam"], monkeypatch)
+    found, run = shares(task, ways["adam"], monkeypatch, goal=(1, 0.0))
+    assert len(fallen(run)) == 1
+    assert found.max() == pytest.approx(free[len(found)], rel=0.1)
+    assert found[-1] < 0.2 * found.max()
 
 
 # A last operator without weights

@@ -195,6 +195,9 @@ class Run(Trainer):
         self.steps_ = 0
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._iterations = _plan()
+        # A run that ends earlier has a shorter cycle, as high as that was by then: numbers from
+        # its middle are as noisy as its steps are long, and nothing would tell which are good.
+        self._peak = one_cycle(min(self.max_epochs / candidate.epochs, _RISE))
 
     def _measure_start(self) -> None:
         super()._measure_start()
@@ -248,12 +251,12 @@ class Run(Trainer):
             iterations = self._iterations[self.steps_]
             for group in self.optimizer.param_groups:
                 group.update(max_iter=iterations, max_eval=2 * iterations + 4)
-        self._total = self.candidate.epochs * len(iterator)
+        self._total = self.max_epochs * len(iterator)
         super().run_single_epoch(iterator, *args, **kwargs)
 
     def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
         if not self.candidate.full:
-            share = one_cycle(self.steps_ / self._total)
+            share = self._peak * one_cycle(self.steps_ / self._total)
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * share
         self.steps_ += 1
