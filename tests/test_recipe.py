@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
+from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import _candidates, _recipe
 from pipegrad.finetune._candidates import one_cycle, portfolio
-from pipegrad.finetune._choice import choose, evidence
+from pipegrad.finetune._choice import Choice, choose, evidence
+from pipegrad.finetune._folds import Compared
 from pipegrad.finetune._loader import folds
 from pipegrad.finetune._optim import sizes
 from pipegrad.finetune._task import Task
@@ -404,3 +407,36 @@ def test_where_the_best_fails_on_all_rows_one_that_is_as_good_takes_its_place(
     # The report is of what was kept.
     assert report.gain == pytest.approx(second.gain, rel=0.2)
     assert report.steps
+
+
+def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted(
+    short, monkeypatch
+):
+    """Most of what it falls from the mean is no progress at all."""
+
+    class Anew(_recipe.Run):
+        def __init__(self, losses, fallen_from):
+            self.history = History()
+            for loss in losses:
+                self.history.new_epoch()
+                self.history.record("train_loss", loss)
+            self.fallen_from_, self.diverged_ = fallen_from, False
+
+    def alike(fold, whole, gain=0.01):
+        candidate = _candidates.Candidate("way", "scaled", 1, 3, anew=True)
+        choice = Choice((0, 1), gain, gain / 9, 2.4, 1.0)
+        found = Compared([candidate], [], choice, None)
+        monkeypatch.setattr(task, "run", lambda *_: Anew(whole, 1.0))
+        return _recipe._trained_alike(task, found, choice, [Anew(fold, 1.0)])
+
+    task = SimpleNamespace(training=range(9), run=None)
+    assert alike([0.10, 0.3, 0.05], [0.10, 0.3, 0.06])
+    assert not alike([0.10, 0.3, 0.05], [0.10, 0.3, 0.08])
+    assert not alike([0.10, 0.3, 0.05], [0.10, 0.3, 0.11])
+    # Fitted on all rows, it starts nearer to the end.
+    assert alike([0.10, 0.3, 0.05], [0.07, 0.3, 0.06])
+    # It may stop before it knows the training rows as well as the pipeline does.
+    assert alike([0.02, 0.3, 0.05], [0.02, 0.3, 0.06])
+    assert not alike([0.02, 0.3, 0.05], [0.02, 0.3, 0.08])
+    assert alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.054])
+    assert not alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.056])

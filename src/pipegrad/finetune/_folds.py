@@ -120,16 +120,12 @@ def _judged(
 
 
 def ranked(found: Compared, options: Options, own: bool = False) -> Iterator[Choice]:
-    """The choice, then others that would do nearly as well, the best first.
-
-    These are not behind the best by more than noise, and each is clear by itself.
-    """
+    """The choice, then the other candidates whose gain is clear by itself, the best first."""
     yield found.choice
     assert found.choice.best is not None
-    standing = _racing(found.folds, found.candidates)
     means = _losses(found.candidates, found.folds).mean(axis=2).min(axis=1)
     for place in map(int, means.argsort()):
-        if standing[place] and place != found.choice.best[0]:
+        if place != found.choice.best[0]:
             choice = _judged(found.candidates, found.folds, options.seed or 0, own, place)
             if choice.clear:
                 yield choice

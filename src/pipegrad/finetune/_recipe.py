@@ -181,24 +181,29 @@ def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[R
     assert choice.best is not None
     number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
+    done = [run for run in runs if run is not None]
     # The training loss is all that there is to compare now.
-    expected = float(np.mean([_drop(done, checkpoint) for done in runs]))
+    level = float(np.mean([_level(run, checkpoint) for run in done]))
+    goal = float(np.mean([run.fallen_from_ for run in done])) - level
     try:
-        trained = task.run(candidate, (checkpoint + 1, expected))
+        trained = task.run(candidate, (checkpoint + 1, goal))
     except DivergedError:
         return False
-    level = float(np.mean([_level(done, checkpoint) for done in runs if done is not None]))
-    short = _drop(trained, len(trained.history)) < 0.5 * expected
+    now = _level(trained, len(trained.history))
+    expected = float(np.mean([_start(run) for run in done])) - level
+    scale = expected
+    if candidate.anew and expected <= 0:
+        # Better than the pipeline because it fits the training rows less well.
+        scale = max(-expected, choice.gain)
+    short = _start(trained) - now < expected - 0.5 * scale
     # Fitted on all rows, the pipeline may have started nearer to where training leads.
-    short = short and _level(trained, len(trained.history)) > level + 0.5 * expected
-    return not (trained.diverged_ or (expected > 0 and short))
+    short = short and now > level + 0.5 * scale
+    return not (trained.diverged_ or (scale > 0 and short))
 
 
-def _drop(trained: Run | None, checkpoint: int) -> float:
-    """By how much the training loss fell up to a checkpoint."""
-    if trained is None:
-        return 0.0
-    return trained.fallen_from_ - _level(trained, checkpoint)
+def _start(trained: Run) -> float:
+    """The training loss of the fitted pipeline."""
+    return float(trained.history[0, "train_loss"])
 
 
 def _level(trained: Run, checkpoint: int) -> float:
