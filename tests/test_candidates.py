@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
+from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import _candidates
@@ -379,3 +380,31 @@ def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_n
     assert losses[0, :, 0].tolist() == [2, 1, 1, 1]
     assert losses[1, :, 0].tolist() == [2, np.inf, np.inf, np.inf]
     assert np.isinf(losses[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("fallen_from", "now", "steps", "arrived"),
+    [
+        (0.10, 0.050, 3, True),
+        (0.10, 0.051, 3, False),
+        # As many steps as wanted: nine tenths of the way from the fitted pipeline will do.
+        (0.10, 0.0549, 4, True),
+        (0.10, 0.0551, 4, False),
+        (1.00, 0.0549, 4, True),
+        (1.00, 0.0551, 4, False),
+        (1.00, 0.050, 3, True),
+    ],
+)
+def test_nearly_is_measured_from_the_fitted_pipeline(fallen_from, now, steps, arrived):
+    history = History()
+    for loss in (0.10, 0.3, now):
+        history.new_epoch()
+        history.record("train_loss", loss)
+    run = SimpleNamespace(
+        goal=(4, fallen_from - 0.05),
+        candidate=SimpleNamespace(full=True),
+        history=history,
+        fallen_from_=fallen_from,
+        steps_=steps,
+    )
+    assert Run._arrived(run) is arrived
