@@ -383,21 +383,26 @@ def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_n
 
 
 @pytest.mark.parametrize(
-    ("fallen_from", "now", "steps", "arrived"),
+    ("fallen_from", "start", "now", "steps", "arrived"),
     [
-        (0.10, 0.050, 3, True),
-        (0.10, 0.051, 3, False),
-        # As many steps as wanted: nine tenths of the way from the fitted pipeline will do.
-        (0.10, 0.0549, 4, True),
-        (0.10, 0.0551, 4, False),
-        (1.00, 0.0549, 4, True),
-        (1.00, 0.0551, 4, False),
-        (1.00, 0.050, 3, True),
+        (0.10, 0.10, 0.049, 3, True),
+        (0.10, 0.10, 0.051, 3, False),
+        # As many steps as wanted: nine tenths of the way will do.
+        (0.10, 0.10, 0.0549, 4, True),
+        (0.10, 0.10, 0.0551, 4, False),
+        # A last step anew begins far up; where it is to pass the pipeline's own loss, from there.
+        (1.00, 0.10, 0.049, 3, True),
+        (1.00, 0.10, 0.0549, 4, True),
+        (1.00, 0.10, 0.0551, 4, False),
+        # Where it is to end before that, from where it begins.
+        (1.00, 0.04, 0.144, 3, False),
+        (1.00, 0.04, 0.144, 4, True),
+        (1.00, 0.04, 0.146, 4, False),
     ],
 )
-def test_nearly_is_measured_from_the_fitted_pipeline(fallen_from, now, steps, arrived):
+def test_nearly_is_measured_from_where_progress_begins(fallen_from, start, now, steps, arrived):
     history = History()
-    for loss in (0.10, 0.3, now):
+    for loss in (start, 0.3, now):
         history.new_epoch()
         history.record("train_loss", loss)
     run = SimpleNamespace(

@@ -315,8 +315,10 @@ class Run(Trainer):
         checkpoints, wanted = self.goal
         start, now = self.history[0, "train_loss"], self.history[-1, "train_loss"]
         if self.steps_ >= checkpoints:
-            # Most of what a last step anew falls leads back to where the pipeline was fitted.
-            wanted -= (1 - _NEARLY) * abs(wanted - (self.fallen_from_ - start))
+            # Where a last step anew is to fit the training rows better than the pipeline did, most
+            # of its way leads to where that was. Where it is to stop before, all of it counts.
+            beyond = wanted - (self.fallen_from_ - start)
+            wanted -= (1 - _NEARLY) * (beyond if beyond > 0 else wanted)
         return bool(self.fallen_from_ - now >= wanted)
 
     def _beaten(self) -> bool:
