@@ -283,8 +283,10 @@ def test_the_reference_is_compared_pair_by_pair(tmp_path):
     assert (median.number, median.reached) == ("5.0%, theirs 15.0%", False)
     time = found["no more than twice the reference's time, in the median"]
     assert (time.number, time.reached) == ("4.00 times", False)
+    other.loc[1, "gain_chosen_on_validation"] = -0.1
     text = report.page_of(table, "", ["a.svg", "b.svg", "c.svg"], other)
     assert "| concrete | nystroem | reporting | 10.0% | 20.0% | 8.0 | 2.0 |" in text
+    assert "| reporting | nystroem | 2 | 5.0% | 5.0% | 1 | 4.00 |" in text
 
 
 def test_the_portfolio_by_hand_is_compared_with_the_pipeline_it_trained():
