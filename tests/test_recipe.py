@@ -422,8 +422,8 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
                 self.history.record("train_loss", loss)
             self.fallen_from_, self.diverged_ = fallen_from, False
 
-    def alike(fold, whole, gain=0.01):
-        candidate = _candidates.Candidate("way", "scaled", 1, 3, anew=True)
+    def alike(fold, whole, gain=0.01, anew=True):
+        candidate = _candidates.Candidate("way", "scaled", 1, 3, anew=anew)
         choice = Choice((0, 1), gain, gain / 9, 2.4, 1.0)
         found = Compared([candidate], [], choice, None)
         monkeypatch.setattr(task, "run", lambda *_: Anew(whole, 1.0))
@@ -435,8 +435,12 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
     assert not alike([0.10, 0.3, 0.05], [0.10, 0.3, 0.11])
     # Fitted on all rows, it starts nearer to the end.
     assert alike([0.10, 0.3, 0.05], [0.07, 0.3, 0.06])
+    # Or farther from it, and falls as far.
+    assert alike([0.10, 0.3, 0.05], [0.14, 0.3, 0.08])
     # It may stop before it knows the training rows as well as the pipeline does.
     assert alike([0.02, 0.3, 0.05], [0.02, 0.3, 0.06])
     assert not alike([0.02, 0.3, 0.05], [0.02, 0.3, 0.08])
     assert alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.054])
     assert not alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.056])
+    # Where nothing begins anew, a loss that was not to fall says nothing.
+    assert alike([0.05, 0.3, 0.051], [0.05, 0.3, 0.09], anew=False)
