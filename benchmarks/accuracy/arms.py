@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import traceback
 import warnings
@@ -282,22 +283,14 @@ def _by_hand(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     fitted = clone(pipe).fit(*train)
     net = pg.to_torch(fitted)
     task = Task.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
-    start = [p.detach().clone() for p in net.parameters()]
-    least, chosen, best = np.inf, "", start
+    runs = []
     for way in by_hand(task):
-        try:
-            run = task.run(way)
-        except pg.DivergedError:
-            continue
-        Trainer.restore(run)
-        if run.best_loss_ < least and run.best_epoch_:
-            least, chosen = run.best_loss_, way.name
-            best = [p.detach().clone() for p in net.parameters()]
-    with torch.no_grad():
-        for parameter, value in zip(net.parameters(), best, strict=True):
-            parameter.copy_(value)
+        with contextlib.suppress(pg.DivergedError):
+            runs.append(task.run(way))
+    best = min(runs, key=lambda run: run.best_loss_)
+    Trainer.restore(best)
     before = float(bench.loss(fitted, bench.part.X_test, bench.part.y_test).mean())
-    return net, {"chosen": chosen, "before": before}
+    return net, {"chosen": best.candidate.name if best.best_epoch_ else "", "before": before}
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:

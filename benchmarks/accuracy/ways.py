@@ -20,7 +20,8 @@ from pipegrad.finetune._curvature import ScaledLBFGS
 from pipegrad.finetune._loader import Loader, Rows
 from pipegrad.finetune._optim import LEARNING_RATE, groups_by_length, make_optimizer, size
 from pipegrad.finetune._task import Task
-from pipegrad.translate import _row, bare
+from pipegrad.modules import bare
+from pipegrad.translate import _row
 
 Parameters = Sequence[nn.Parameter]
 # The recipe's own, by the names of its report.

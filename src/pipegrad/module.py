@@ -17,7 +17,7 @@ from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, copied, translation
-from .modules import Block, Head, Linear, Predictor, Routed, SparseRows
+from .modules import Block, Head, Linear, Predictor, Routed, SparseRows, bare
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
 
@@ -160,23 +160,14 @@ class PipelineModule(nn.Module):
 
     def _before_linear(self) -> set[str]:
         """Linear maps whose columns only linear maps read."""
-        readers: dict[str, list[nn.Module]] = {}
+        linear: set[str] = set()
+        others = {self.graph.output}
         for step, key, doors in self._plan:
-            for name, door in zip(step.inputs, doors, strict=True):
-                if door is None:
-                    readers.setdefault(name, []).append(self.steps[key])
-        bodies = {
-            name: [m.body if isinstance(m, Predictor) else m for m in found]
-            for name, found in readers.items()
-        }
-        return {
-            step.name
-            for step, key, _ in self._plan
-            if step.name != self.graph.output
-            and hasattr(self.steps[key], "deferred")
-            and step.name in bodies
-            and all(isinstance(body, Linear) for body in bodies[step.name])
-        }
+            read = linear if isinstance(bare(self.steps[key]), Linear) else others
+            pairs = zip(step.inputs, doors, strict=True)
+            read.update(name for name, door in pairs if door is None)
+        maps = {step.name for step, key, _ in self._plan if hasattr(self.steps[key], "deferred")}
+        return maps & linear - others
 
     @contextmanager
     def joining(self) -> Iterator[None]:

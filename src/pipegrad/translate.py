@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, copied, translation, unfold
 from .module import PipelineModule
-from .modules import Predictor, Splits, TreeEnsemble, Way
+from .modules import Predictor, Splits, TreeEnsemble, Way, bare
 from .named import NamedPipeline
 from .partition import Translate, check, partition
 from .registry import Translation, load_file, lookup
@@ -271,11 +271,6 @@ def _row(step: Step) -> Translation:
     row = translation(step.operator)
     assert row is not None
     return row
-
-
-def bare(module: nn.Module) -> nn.Module:
-    """The module of a step without its head."""
-    return module.body if isinstance(module, Predictor) else module
 
 
 def _randomise(net: PipelineModule) -> None:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..modules import Block, Linear, Routed
-from ..translate import bare
+from ..modules import Block, Linear, Routed, bare
 from ._curvature import ScaledLBFGS, scales
 from ._loader import Loader, Rows
 from ._loop import Trainer, measuring

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..modules import Positive, TreeEnsemble
-from ..translate import bare, fresh_module
+from ..modules import Positive, TreeEnsemble, bare
+from ..translate import fresh_module
 
 if TYPE_CHECKING:
     from ..module import PipelineModule

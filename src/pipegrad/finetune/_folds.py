@@ -112,11 +112,10 @@ def _judged(
     """The choice among all candidates, or what it would be with one of them ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
     split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
-    losses, size = _losses(candidates, folds), _size(folds[0].target)
-    if alone is None:
-        return choose(starts, losses, seed, size, split)
-    choice = choose(starts, losses[[alone]], seed, size, split)
-    return choice if choice.best is None else replace(choice, best=(alone, choice.best[1]))
+    losses = _losses(candidates, folds)
+    if alone is not None:
+        losses[np.arange(len(losses)) != alone] = np.inf
+    return choose(starts, losses, seed, _size(folds[0].target), split)
 
 
 def ranked(found: Compared, options: Options, own: bool = False) -> Iterator[Choice]:

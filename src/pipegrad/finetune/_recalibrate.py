@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..modules import Head, Predictor
+from ..modules import Head, bare
 from ..registry import Objective
 from ._choice import WORTH, evidence
 from ._criterion import Criterion, LossLike, make_criterion
@@ -292,5 +292,4 @@ def apply(net: PipelineModule, found: Recalibration) -> bool:
 
 
 def _last(net: PipelineModule) -> Any:
-    module = net._module(net.graph.output)
-    return module.body if isinstance(module, Predictor) else module
+    return bare(net._module(net.graph.output))

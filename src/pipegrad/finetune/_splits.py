@@ -22,7 +22,7 @@ MOST_HELD = 10_000
 
 
 def one_split(rows: Index, classes: Index | None, share: float, seed: int) -> Split:
-    """Index that train and rows that validate, drawn at random, of each class alike."""
+    """Rows that train and rows that validate, drawn at random, of each class alike."""
     first, second = split(len(rows), share, np.random.default_rng(seed), classes)
     if not len(second):
         raise ArgumentError("No class has a row to spare for validation; give more rows.")

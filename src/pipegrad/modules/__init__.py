@@ -8,7 +8,7 @@ from ._elementwise import Apply, Chain, Monomials, Threshold
 from ._encoding import NONE, Bins, Codes, Lookup, OneHot
 from ._factors import FieldFactorization, LocalMachine, StepFunctions
 from ._formula import Formula
-from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote
+from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote, bare
 from ._heads import (
     Binary,
     Head,
@@ -132,6 +132,7 @@ __all__ = [
     "Way",
     "WeightedMedian",
     "YeoJohnson",
+    "bare",
     "dense",
     "parameter",
     "take",

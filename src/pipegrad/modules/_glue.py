@@ -166,3 +166,8 @@ class Predictor(Module):
     def route(self) -> Callable[[Block], Routed] | None:
         """Finds the leaves of rows beforehand, where the body is made of trees."""
         return getattr(self.body, "route", None)
+
+
+def bare(module: torch.nn.Module) -> torch.nn.Module:
+    """The module of a step without its head."""
+    return module.body if isinstance(module, Predictor) else module

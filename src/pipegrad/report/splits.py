@@ -12,8 +12,8 @@ import torch
 from ..errors import ArgumentError
 from ..graph import Step
 from ..module import PipelineModule
-from ..modules import TreeEnsemble
-from ..translate import bare, fresh_module
+from ..modules import TreeEnsemble, bare
+from ..translate import fresh_module
 from .table import as_text
 
 if TYPE_CHECKING:
