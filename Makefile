@@ -31,7 +31,7 @@ test-oldest:  ## Run the tests with the oldest scikit-learn that is served
 # The build of ML.NET inside of NimbusML's last wheel, without .NET: see tests/mlnet_runtime.py.
 test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrote (Linux on x86-64; 850 MB of packages)
 	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
-	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/check_mlnet.py
+	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/mlnet/check_mlnet.py
 
 check: $(VENV)/.installed-dev  ## Run every check: style, types, the direction of imports, tests
 	$(BIN)/ruff check .

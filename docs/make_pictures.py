@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.demo.figure1 import load_bikes, make_figure1
+from pipegrad.graph.display.html import graph_svg
 from pipegrad.report import (
     GainDisplay,
     MovedStepsDisplay,
@@ -23,7 +24,6 @@ from pipegrad.report import (
     TrainingCurvesDisplay,
     moved_splits,
 )
-from pipegrad.report.html import graph_svg
 
 HERE = Path(__file__).parent
 

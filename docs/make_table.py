@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pipegrad as pg
-from pipegrad.sources.sklearn.refused import REFUSED
+from pipegrad.sources.sklearn.unsupported import REFUSED
 
 PAGE = Path(__file__).parent / "operators.md"
 INTRODUCTION = """# Operators

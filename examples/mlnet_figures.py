@@ -21,7 +21,7 @@ from scipy.special import gammaln
 
 import pipegrad as pg
 from pipegrad.graph import INPUT
-from pipegrad.report.html import graph_svg
+from pipegrad.graph.display.html import graph_svg
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data" / "mlnet"

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import xlogy
+from search_spaces import VALIDATION_SHARE, clock, search
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
@@ -24,15 +25,14 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
-from spaces import VALIDATION_SHARE, clock, search
 from templates import FREEZE, REFERENCE, TEMPLATES, prepared, width
-from ways import by_hand
+from variants import by_hand
 
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
-from pipegrad.finetune._loop import Trainer
-from pipegrad.finetune._task import Task
-from pipegrad.finetune.training import Options
+from pipegrad.finetune.problem import Task
+from pipegrad.training.fit import Options
+from pipegrad.training.trainer import Trainer
 
 CONTEXT = "context"
 # The least rate that a Poisson deviance is measured at, and the least probability of a log loss.

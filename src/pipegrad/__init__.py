@@ -13,9 +13,9 @@ from .errors import (
 from .featurizer import Featurizer
 from .finetune.tuner import FineTuner
 from .graph import Graph, Step
+from .inspection import Inspection, inspect
 from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
-from .report.inspection import Inspection, inspect
 from .supported import Supported, supported
 from .translate import from_torch, to_torch
 

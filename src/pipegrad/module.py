@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from .columns import Encoded, HostPart, cached, in_container
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import Graph, Step, copied, translation
+from .host import Encoded, HostPart, cached, in_container
 from .modules import Block, Head, Linear, Predictor, Routed, SparseRows, bare
 from .registry import Objective
 from .sources.arrays import to_block, to_csr
@@ -367,7 +367,7 @@ class PipelineModule(nn.Module):
         PipelineModule
             Itself.
         """
-        from .finetune.training import fit
+        from .training.fit import fit
 
         return fit(self, X, y, optim=optim, **options)
 
@@ -393,7 +393,7 @@ class PipelineModule(nn.Module):
         PipelineModule
             Itself.
         """
-        from .finetune._partial import partial_fit
+        from .finetune.incremental import partial_fit
 
         return partial_fit(self, X, y, optim=optim, **options)
 

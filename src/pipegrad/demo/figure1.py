@@ -27,7 +27,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from ..featurizer import Featurizer
-from ..report.tree import text_tree
+from ..graph.display.text import text_tree
 from ..translate import from_torch, to_torch
 
 if TYPE_CHECKING:

@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ._configuration import Configuration
-from ._race import Race, Raced, race
-from ._report import Report, Tried
-from .training import fit
+from ..report.results import Report, Tried
+from ..training.fit import fit
+from ..training.search.configuration import Configuration
+from ..training.search.race import Race, Raced, race
 
 if TYPE_CHECKING:
-    from ._partial import partial_fit
+    from .incremental import partial_fit
 
 __all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "partial_fit", "race"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "partial_fit":  # It needs the training loop, which loads skorch.
-        from ._partial import partial_fit
+        from .incremental import partial_fit
 
         return partial_fit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

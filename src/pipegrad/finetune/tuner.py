@@ -15,15 +15,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..errors import ArgumentError, UntranslatableError
-from ._arguments import check_last_step, checked_weight, part_of, usable_rows, weight_argument
-from ._composed import check_loss
-from ._groups import GroupPenalty, group_codes
+from ..losses.composition import check_loss
+from ..losses.group_penalty import GroupPenalty, group_codes
+from .input_checks import check_last_step, checked_weight, part_of, usable_rows, weight_argument
 
 if TYPE_CHECKING:
     from ..modules import Way
-    from ._criterion import LossLike
-    from ._optim import Optim
-    from ._splits import Split
+    from ..training.criterion import LossLike
+    from ..training.optimizers import Optim
+    from .validation_splits import Split
 
 
 def _has(method: str) -> Callable[[FineTuner], bool]:
@@ -221,7 +221,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
                 setattr(self, name, getattr(self.estimator_, name))
 
     def _forget_stream(self, X: Any, y: Any, weight: NDArray[Any] | None) -> None:
-        from ._partial import counted
+        from .incremental import counted
 
         self.__dict__.pop("stream_", None)
         self._stream: Any = None
@@ -283,7 +283,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
-        from ._partial import take_in
+        from .incremental import take_in
 
         check_last_step(self.estimator)
         take_in(self, X, y, classes, sample_weight)
@@ -291,10 +291,10 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_once(self, split: Any, given: tuple[Any, ...], options: Any) -> None:
         """One run with the user's settings."""
+        from ..report.parameter_changes import Clock
+        from ..training.fit import train
         from ..translate import from_torch
-        from ._evidence import Clock
-        from ._settled import report_of
-        from .training import train
+        from .single_run import report_of
 
         clock = Clock()
         parts = [part_of(given, some) for some in split]
@@ -317,9 +317,9 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_by_recipe(self, splits: Any, rows: Any, given: tuple[Any, ...], options: Any) -> None:
         """Candidates by rule, compared on rows put aside."""
+        from ..training.fit import warn
         from ..translate import from_torch
-        from ._recipe import tune
-        from .training import warn
+        from .recipe import tune
 
         outcome = tune(
             self._fitted,
@@ -342,8 +342,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         return fitted.fit(X, y, **weight_argument(fitted, weight))
 
     def _translated(self, fitted: Any) -> Any:
+        from ..training.criterion import shrinking_steps
         from ..translate import to_torch
-        from ._criterion import shrinking_steps
 
         self.frozen_: list[str] = []
         try:
@@ -360,8 +360,8 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
 
     def _options(self, seed: int) -> Any:
+        from ..training.fit import Options
         from ..translate import check_arguments
-        from .training import Options
 
         options = Options(
             optim=torch.optim.Adam if self.optim is None else self.optim,
@@ -388,7 +388,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self, X: Any, y: Any, groups: Any, rows: Any, classes: Any, seed: int
     ) -> Iterator[Split]:
         """Row numbers that train and that validate, for as many splits as there are."""
-        from ._splits import given_splits, one_split, random_splits
+        from .validation_splits import given_splits, one_split, random_splits
 
         if self.cv is not None:
             return iter(given_splits(self.cv, self.estimator, X, y, groups, rows, classes))

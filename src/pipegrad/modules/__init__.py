@@ -1,14 +1,12 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
-from ._boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, Steps
 from ._distances import Distances
 from ._elementwise import Apply, Chain, Monomials, Threshold
 from ._encoding import NONE, Bins, Codes, Lookup, OneHot
 from ._factors import FieldFactorization, LocalMachine, StepFunctions
 from ._formula import Formula
-from ._glue import Average, Concatenate, Inverse, Labels, Predictor, Vote, bare
 from ._heads import (
     Binary,
     Head,
@@ -37,14 +35,16 @@ from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Pattern, Projection, ResidualShare, SparseProjection
-from ._routing import AS_ZERO, NAN, ZERO
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
-from ._simplex import Simplex
 from ._sparse import Block, SparseRows, dense
-from ._splits import Routed, Splits, Way, take
-from ._tree_features import AnyPositive, TreeFeatures
-from ._trees import TreeEnsemble
+from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, bare
+from .trees.boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
+from .trees.ensemble import TreeEnsemble
+from .trees.features import AnyPositive, TreeFeatures
+from .trees.relaxation import Routed, Splits, Way, take
+from .trees.routing import AS_ZERO, NAN, ZERO
+from .trees.simplex import Simplex
 
 __all__ = [
     "AS_ZERO",

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ._base import Module, parameter
 from ._distances import safe_sqrt
-from ._routing import _round_down
 from ._sparse import Block, dense
+from .trees.routing import _round_down
 
 
 class FieldFactorization(Module):

@@ -1,7 +1,7 @@
 """Pictures and tables for people: text, rich, SVG and HTML."""
 
 from .displays import GainDisplay, MovedStepsDisplay, ReliabilityDisplay, TrainingCurvesDisplay
-from .splits import MovedSplits, Split, moved_splits
+from .split_changes import MovedSplits, Split, moved_splits
 
 __all__ = [
     "GainDisplay",

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArgumentError
-from .relative import Relative, extent
-from .tuning_charts import AXES
-from .words import percent, short
+from .charts import AXES
+from .formatting import percent, short
+from .relative_curves import Relative, extent
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..finetune._evidence import Curve, MovedStep
-    from ..finetune._reliability import Calibration, Reliability
-    from ..finetune._report import Report
     from ..finetune.tuner import FineTuner
+    from .calibration import Calibration, Reliability
+    from .parameter_changes import Curve, MovedStep
+    from .results import Report
 
 _KEPT, _TRIED = "#1f5fbf", "#8b94a3"
 _ROW = 0.36  # inches for each name

@@ -1,6 +1,6 @@
 """LightGBM: boosted trees, both ways."""
 
-from . import rows
-from ._file import load
+from . import estimators
+from ._io import load
 
-__all__ = ["load", "rows"]
+__all__ = ["estimators", "load"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import ModelFileError
 from .archive import Archive
-from .blocks import Block, Numbers
-from .kinds import SINGLE, ColumnType
+from .binary import Block, Numbers
 from .operators._base import OPAQUE, TRANSFORMS, Input, Operator, Predictor
 from .schema import Column, Schema
+from .types import SINGLE, ColumnType
 
 _DEEPEST = 16
 _MOST_COLUMNS = 20_000

@@ -76,7 +76,7 @@ def _texts(value: Any) -> list[str]:
 
 def to_json(graph: Graph, indent: int | None = 2) -> str:
     """A graph of ML.NET as the JSON that its ``GraphRunner`` takes."""
-    from .unfolded import entry_points
+    from .graph_export import entry_points
 
     points = [_point(step) for step in graph if step.options]
     return json.dumps(_content(points or entry_points(graph)), indent=indent)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archive import Archive
-from .kinds import NUMBERS, ColumnType, split_text
+from .types import NUMBERS, ColumnType, split_text
 
 _HEADER = 0x100
 _MAGIC, _TAIL = b"CML\0DVB\0", b"\0BVD\0LMC"

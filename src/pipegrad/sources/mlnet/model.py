@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
 from .archive import Archive, write_atomically
-from .blocks import Block
+from .binary import Block
 from .builder import Answer, Builder, Made, Node
 from .idv import Table
+from .input_table import has_column
 from .operators._base import Input
 from .operators.scoring import read_last
 from .schema import Schema
-from .tables import has_column
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
 # What ML.NET writes for people to read, and never reads itself: wrong once the numbers change.

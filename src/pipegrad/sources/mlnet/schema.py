@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .kinds import ColumnType
+from .types import ColumnType
 
 
 @dataclass(frozen=True)

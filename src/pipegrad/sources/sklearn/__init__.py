@@ -1,7 +1,7 @@
 """scikit-learn: a file for each family of operators."""
 
 from ...registry import refuse
-from .. import glue
+from .. import structural
 from . import (
     boosting,
     cluster,
@@ -19,11 +19,11 @@ from . import (
     power,
     scaling,
     selection,
-    stochastic,
+    sgd,
     trees,
 )
 from ._base import SklearnTranslation
-from .refused import REFUSED
+from .unsupported import REFUSED
 
 refuse(REFUSED)
 
@@ -37,7 +37,6 @@ __all__ = [
     "encoders",
     "ensembles",
     "glm",
-    "glue",
     "imputation",
     "kernels",
     "linear",
@@ -46,6 +45,7 @@ __all__ = [
     "power",
     "scaling",
     "selection",
-    "stochastic",
+    "sgd",
+    "structural",
     "trees",
 ]

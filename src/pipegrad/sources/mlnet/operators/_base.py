@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....glue import Glue
-from ..blocks import Block, Numbers
-from ..kinds import ColumnType
+from ..binary import Block, Numbers
+from ..types import ColumnType
 
 if TYPE_CHECKING:
     from ..builder import Builder, Node
@@ -233,6 +233,6 @@ class Input(Host):
 
     def run(self, *values: Any) -> Any:
         """The column as ML.NET's type."""
-        from ..tables import raw_column
+        from ..input_table import raw_column
 
         return raw_column(values[0], self)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..blocks import Numbers
+from ..binary import Numbers
 from ._base import Operator, calibrator
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..idv import Table
-from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType, key_type
 from ..schema import Column
+from ..types import NUMBERS, SINGLE, TEXT, ColumnType, key_type
 from ._base import Host, Operator, transform
 from .hashing import HASHES, hash_keys
 
 if TYPE_CHECKING:
-    from ..blocks import Reader
+    from ..binary import Reader
     from ..builder import Builder, Node
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..kinds import SINGLE, ColumnType
 from ..schema import Column
+from ..types import SINGLE, ColumnType
 from ._base import Operator, transform
 
 if TYPE_CHECKING:

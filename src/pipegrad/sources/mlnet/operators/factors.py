@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Numbers
+from ..binary import Numbers
 from ._base import Operator, Predictor, differ, predictor
 from .scoring import Sigmoid
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Numbers
+from ..binary import Numbers
 from ._base import Operator, Predictor, differ, predictor
 from .scoring import Exponential, Softmax
 from .vectors import Weights, read_matrix, read_vector
 
 if TYPE_CHECKING:
-    from ..blocks import Reader
+    from ..binary import Reader
     from ..builder import Node
 
 

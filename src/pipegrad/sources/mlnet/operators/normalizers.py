@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Numbers
-from ..kinds import BOOLEAN
+from ..binary import Numbers
 from ..schema import Column
+from ..types import BOOLEAN
 from ._base import Operator, differ, transform
 
 if TYPE_CHECKING:
-    from ..blocks import Reader
+    from ..binary import Reader
     from ..builder import Builder, Node
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kinds import NUMBERS, SINGLE, TEXT, ColumnType
 from ..schema import Column, Schema
+from ..types import NUMBERS, SINGLE, TEXT, ColumnType
 from ._base import OPAQUE, Host, Operator, transform
 
 if TYPE_CHECKING:

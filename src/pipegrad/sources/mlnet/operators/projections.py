@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Numbers
-from ..draws import kernel_frequencies
+from .._random import kernel_frequencies
+from ..binary import Numbers
 from ._base import Operator, Predictor, differ, predictor, transform
 from .vectors import Weights, read_point
 

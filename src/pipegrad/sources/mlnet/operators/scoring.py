@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..blocks import Numbers
-from ..kinds import BOOLEAN, NUMBERS, SINGLE, ColumnType, key_type
+from ..binary import Numbers
 from ..schema import Column
+from ..types import BOOLEAN, NUMBERS, SINGLE, ColumnType, key_type
 from ._base import Entry, Operator, Predictor, read_calibrator, read_predictor, transform
 from .calibrators import Platt
 

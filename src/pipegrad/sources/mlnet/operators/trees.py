@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blocks import Numbers
-from ..kinds import SINGLE
+from ..binary import Numbers
+from ..types import SINGLE
 from ._base import Entry, Operator, Predictor, differ, predictor, transform
 from .scoring import Exponential
 
 if TYPE_CHECKING:
-    from ..blocks import Reader
+    from ..binary import Reader
     from ..builder import Builder, Node
 
 _DEEPEST = 4096

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import WriteBackError
-from ..blocks import Numbers, Place, Reader
+from ..binary import Numbers, Place, Reader
 from ._base import Operator, differ
 
 

@@ -14,7 +14,7 @@ from ....errors import ArgumentError
 from ....modules import SparseRows
 from ....registry import Translation, lookup
 from ...arrays import to_array, to_block, to_csr, to_tensor
-from ..blocks import Numbers
+from ..binary import Numbers
 
 
 class MLNetTranslation(Translation):

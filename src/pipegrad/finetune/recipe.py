@@ -1,0 +1,212 @@
+"""Settings by rule: a few ways to train, compared on rows that nothing was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DivergedError
+from ..report.calibration import calibrations
+from ..report.parameter_changes import Clock, MovedStep, curves, moved_steps
+from ..report.results import Report
+from ..training.fit import Options
+from .comparison import Compared, compare, for_rows, ranked, summary
+from .portfolio import Run
+from .problem import Task
+from .recalibration import recalibrate
+from .selection import Choice
+from .validation_splits import Split
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+
+# Below so many rows no difference could be told from noise.
+_FEWEST = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The estimator to keep, with the history and the report."""
+
+    estimator: Any
+    improved: bool
+    history: Any
+    report: Report
+
+
+# X, y and weights; and groups where the loss compares them.
+Part = tuple[Any, ...]
+
+
+def tune(
+    fit: Callable[[Part], Any],
+    translate: Callable[[Any], PipelineModule],
+    write_back: Callable[[PipelineModule], Any],
+    pick: Callable[[NDArray[np.int64]], Part],
+    splits: Iterator[Split],
+    rows: NDArray[np.int64],
+    options: Options,
+    own: bool = False,
+) -> Outcome:
+    """Fit, compare the candidates on splits of the rows, and train on all rows with the best.
+
+    Parameters
+    ----------
+    fit : callable
+        Fits a new copy of the pipeline on a part.
+    translate, write_back : callable
+        Between a fitted pipeline and a module.
+    pick : callable
+        From row numbers to a part ``(X, y, weight)``, or ``(X, y, weight, groups)``.
+    splits : iterator
+        Row numbers that train and that validate, one pair for each split.
+    rows : array of int64
+        All rows, on which the pipeline that is kept is fitted.
+    options : Options
+        With the loss, batch size, seed, anchor, callbacks.
+    own : bool
+        Whether the splits are the user's own.
+    """
+    clock = Clock()
+    fit = clock.timed("fitting", fit)
+    whole = fit(pick(rows))
+    if len(rows) < _FEWEST:
+        translate(whole)  # Complains about what could not be trained.
+        why = f"{len(rows)} rows are too few to tell an improvement from chance"
+        report = Report(None, why, seconds=clock.seconds, times=clock.times())
+        return Outcome(whole, False, None, report)
+
+    def tasks() -> Iterator[Task]:
+        for train, valid in splits:
+            yield Task.of(translate(fit(pick(train))), pick(train), pick(valid), options)
+
+    found = compare(tasks(), options, own)
+    kept = _Kept(None, _why_not(found.choice))
+    if found.choice.clear:
+        train_whole = clock.timed("training", _train_whole)
+        choices = ranked(found, options, own)
+        kept = train_whole(translate(whole), pick(rows), found, choices, options, write_back)
+    improved = kept.estimator is not None
+    report = _report(found, kept, clock)
+    estimator = kept.estimator if improved else whole
+    return Outcome(estimator, improved, _history(found, kept.choice or found.choice), report)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What came of the training on all rows."""
+
+    estimator: Any
+    why: str = ""
+    choice: Choice | None = None
+    steps: tuple[MovedStep, ...] = ()
+    recalibrated: str = ""
+
+
+def _best_runs(found: Compared, choice: Choice) -> list[Run | None]:
+    best = 0 if choice.best is None else choice.best[0]
+    return [fold.runs[best] for fold in found.folds]
+
+
+def _history(found: Compared, choice: Choice) -> Any:
+    runs = _best_runs(found, choice)
+    return next((done.history for done in runs if done is not None), None)
+
+
+def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
+    choice, improved = kept.choice or found.choice, kept.estimator is not None
+    tried = summary(found.candidates, found.folds)
+    names = [candidate.name for candidate in found.candidates]
+    checkpoints = [t.epochs for t in tried]
+    if choice.best is not None:
+        checkpoints[choice.best[0]] = choice.best[1] + 1
+    shown = choice.best if improved else None
+    criterion, head = found.task.criterion, found.task.net.head
+    return Report(
+        None if shown is None else names[shown[0]],
+        kept.why,
+        before=choice.before,
+        gain=choice.gain,
+        error=choice.error,
+        wanted=choice.wanted,
+        rows=found.rows,
+        splits=len(found.folds),
+        tried=tried,
+        seconds=clock.seconds,
+        loss=criterion.name,
+        steps=kept.steps,
+        curves=curves(found.folds, names, checkpoints),
+        calibration=calibrations(found.folds, shown, head, criterion.name),
+        times=clock.times(),
+        recalibrated=kept.recalibrated,
+    )
+
+
+def _why_not(choice: Choice) -> str:
+    if choice.best is None:
+        return "no candidate gave a finite loss"
+    if choice.gain <= 0:
+        return "no candidate did better on rows that had no part in choosing it"
+    return "the improvement is no larger than its noise, and ties go to the original"
+
+
+def _train_whole(
+    net: PipelineModule,
+    part: Part,
+    found: Compared,
+    choices: Iterator[Choice],
+    options: Options,
+    write_back: Callable[[PipelineModule], Any],
+) -> _Kept:
+    """The first choice that does on all rows about what it did on fewer; nothing if none does."""
+    task = Task.of(net, part, None, options)
+    for choice in choices:
+        runs = _best_runs(found, choice)
+        if _trained_alike(task, found, choice, runs):
+            assert choice.best is not None
+            again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+            return _Kept(write_back(net), "", choice, moved_steps(net), again)
+    return _Kept(None, _UNSTABLE)
+
+
+_UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
+
+
+def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[Run | None]) -> bool:
+    """Train on all rows about as far as on fewer; whether that was possible."""
+    assert choice.best is not None
+    number, checkpoint = choice.best
+    (candidate,) = for_rows([found.candidates[number]], len(task.training))
+    done = [run for run in runs if run is not None]
+    # The training loss is all that there is to compare now.
+    level = float(np.mean([_level(run, checkpoint) for run in done]))
+    goal = float(np.mean([run.fallen_from_ for run in done])) - level
+    try:
+        trained = task.run(candidate, (checkpoint + 1, goal))
+    except DivergedError:
+        return False
+    now = _level(trained, len(trained.history))
+    expected = float(np.mean([_start(run) for run in done])) - level
+    scale = expected
+    if candidate.anew and expected <= 0:
+        # Better than the pipeline because it fits the training rows less well.
+        scale = max(-expected, choice.gain)
+    short = _start(trained) - now < expected - 0.5 * scale
+    # Fitted on all rows, the pipeline may have started nearer to where training leads.
+    short = short and now > level + 0.5 * scale
+    return not (trained.diverged_ or (scale > 0 and short))
+
+
+def _start(trained: Run) -> float:
+    """The training loss of the fitted pipeline."""
+    return float(trained.history[0, "train_loss"])
+
+
+def _level(trained: Run, checkpoint: int) -> float:
+    """The training loss at a checkpoint."""
+    losses = trained.history[:, "train_loss"]
+    return float(losses[min(checkpoint + 1, len(losses) - 1)])

@@ -1,0 +1,55 @@
+"""The report of one run with the user's own settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..report.calibration import Calibration, calibration, scores
+from ..report.parameter_changes import Clock, curve, moved_steps
+from ..report.results import Report
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+    from ..training.trainer import Trainer
+
+_NAME = "the settings given"
+
+
+def report_of(trainer: Trainer, fitted: PipelineModule, clock: Clock) -> Report:
+    """What came of a run.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        After training; its module holds what is kept.
+    fitted : PipelineModule
+        The pipeline as it was before.
+    clock : Clock
+        That of the whole fit.
+    """
+    better = trainer.improved_
+    valid = trainer.valid
+    return Report(
+        _NAME if better else None,
+        "" if better else "no epoch did better on the rows that validate",
+        before=trainer.start_loss_,
+        gain=trainer.start_loss_ - trainer.best_loss_,
+        rows=0 if valid is None else len(valid),
+        splits=1,
+        seconds=clock.seconds,
+        loss=trainer.criterion.name,
+        steps=moved_steps(trainer.module) if better else (),
+        curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
+        calibration=_calibration(trainer, fitted),
+        times=clock.times(compared=False),
+    )
+
+
+def _calibration(trainer: Trainer, fitted: PipelineModule) -> Calibration | None:
+    rows = trainer.valid
+    if rows is None or rows.target is None:
+        return None
+    after = scores(trainer.module, rows) if trainer.improved_ else None
+    target = rows.target[rows.index].cpu().numpy()
+    before = scores(fitted.to(trainer.module._like()), rows)
+    return calibration(fitted.head, trainer.criterion.name, target, before, after)

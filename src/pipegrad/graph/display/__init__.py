@@ -1,0 +1,1 @@
+"""Graphs for people: text, rich tables, SVG and HTML."""

@@ -1,0 +1,70 @@
+"""How the status of a step looks in every kind of picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .. import Graph, Step
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look of one status.
+
+    Parameters
+    ----------
+    label : str
+        The word for it.
+    marker : str
+        One character in text trees.
+    style : str
+        Style of rich.
+    meaning : str
+        One sentence for legends.
+    """
+
+    label: str
+    marker: str
+    style: str
+    meaning: str
+
+
+# As in the paper's Figure 3: blue for what is translated, red for what stays on the host.
+LOOKS = {
+    "trainable": Look("trainable", "●", "bold blue", "translated; its numbers train"),
+    "translated": Look("translated", "○", "cyan", "translated; gradients pass through"),
+    "host": Look("host", "□", "red", "runs once in its own library; its output is cached"),
+    "refused": Look("refused", "✗", "bold magenta", "cannot be translated"),
+    "": Look("step", "•", "none", "not yet divided into host part and neural part"),
+}
+
+
+def short_kind(step: Step) -> str:
+    """The class without its packages, and the method where it is not the usual one."""
+    name, times, many = step.kind.rpartition(".")[2].partition(" ×")
+    method = "" if step.method in {"transform", "score", ""} else f".{step.method}"
+    return f"{name}{method}{times}{many}"
+
+
+def count(graph: Graph) -> str:
+    """How many steps there are of each status, as a sentence without its full stop."""
+    total = f"{len(graph)} step" + ("" if len(graph) == 1 else "s")
+    parts = [
+        f"{number} {look.label}"
+        for status, look in LOOKS.items()
+        if status and (number := _number(graph, status))
+    ]
+    numbers = sum(step.parameters for step in graph)
+    text = f"{total}: {', '.join(parts)}" if parts else total
+    return f"{text}; {numbers:,} trainable numbers" if numbers else text
+
+
+def present(statuses: Iterable[str]) -> list[str]:
+    """Those statuses that occur, in the order of a legend."""
+    found = set(statuses)
+    return [status for status in LOOKS if status in found]
+
+
+def _number(graph: Graph, status: str) -> int:
+    return sum(step.status == status for step in graph)

@@ -1,0 +1,81 @@
+"""What would become of a pipeline, before anything is translated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .graph import Graph, Step, unfold
+from .graph.display.table import StepTable
+from .modules import Splits, Way
+from .partition import Translate, partition
+from .translate import check_arguments, own_copy
+
+
+class Inspection(StepTable):
+    """The steps of a pipeline with what becomes of each, and why.
+
+    Prints as a table; notebooks show the graph as a picture; iterate over it for its steps.
+
+    Attributes
+    ----------
+    graph : Graph
+        The partitioned graph.
+    """
+
+    graph: Graph
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.graph)
+
+    def __len__(self) -> int:
+        return len(self.graph)
+
+    def __getitem__(self, name: str) -> Step:
+        return self.graph[name]
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_()
+
+
+def inspect(
+    source: Any,
+    *,
+    train: Iterable[str] | None = None,
+    freeze: Iterable[str] | None = None,
+    translate: Translate = "trainable",
+    trees: Way = "leaves",
+) -> Inspection:
+    """What would become of each step: trainable, translated, on the host, refused, and why.
+
+    Parameters
+    ----------
+    source : estimator
+        A fitted pipeline; it is not changed.
+    train, freeze, translate, trees
+        As in `pipegrad.to_torch`.
+
+    Returns
+    -------
+    Inspection
+        A table of the steps.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        When the pipeline is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> steps = pg.inspect(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
+    >>> [(step.name, step.status, step.parameters) for step in steps]
+    [('ridge', 'trainable', 2)]
+    """
+    check_arguments(translate, trees=trees)
+    graph = unfold(own_copy(source))
+    return Inspection(partition(graph, translate, train, freeze, Splits(trees)))

@@ -1,0 +1,244 @@
+"""Losses made of other losses: weights for targets, and sums."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+from ..modules import Head
+from ..registry import Objective
+
+Function = Callable[[Tensor, Any], Tensor]
+# From a part to its function and its objective, for the pipeline at hand.
+Make = Callable[[Any], tuple[Function, Objective]]
+
+
+class Composed:
+    """A loss that is made of others; what it needs of the pipeline is known in `bind` alone."""
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The losses in it."""
+        raise NotImplementedError
+
+    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+        """The function ``(score, target) -> (n,)`` for a pipeline, and the objective behind it."""
+        raise NotImplementedError
+
+    def check(self, y: Any) -> None:
+        """Refuse targets that do not suit the loss, before anything is fitted."""
+
+
+@dataclass(frozen=True)
+class Weighted(Composed):
+    """A weight for each target of a pipeline that predicts several.
+
+    The loss of a row is the weighted mean over targets for numbers (the sum of weight times loss,
+    divided by the number of targets), and the weighted sum for labels: with weights of one it is
+    the plain loss.
+
+    Parameters
+    ----------
+    loss : str, Objective, callable, None or list of these
+        The loss of each target; a list has one for each. A callable takes score and target of one
+        target, (n,) each, and gives (n,). None: what the last operator itself minimises.
+    weights : sequence of float, shape (k,)
+        Not negative, not all zero.
+
+    Raises
+    ------
+    ArgumentError
+        When a weight is no weight, or a list of losses has another length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> X = np.linspace(-1, 1, 60)[:, None]
+    >>> y = np.c_[3 * X, X**2]
+    >>> loss = pg.finetune.losses.Weighted("squared_error", [1.0, 5.0])
+    >>> tuner = pg.FineTuner(Ridge(alpha=30), loss=loss, random_state=0).fit(X, y)
+    >>> tuner.improved_
+    True
+    """
+
+    loss: Any
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        weights = tuple(_weight("weights", w) for w in self.weights)
+        if not any(weights):
+            raise ArgumentError(f"weights={list(self.weights)} are all zero or missing.")
+        object.__setattr__(self, "weights", weights)
+        if isinstance(self.loss, list | tuple):
+            object.__setattr__(self, "loss", tuple(self.loss))
+            if len(self.loss) != len(weights):
+                raise ArgumentError(f"{len(self.loss)} losses have {len(weights)} weights.")
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return self.loss if isinstance(self.loss, tuple) else (self.loss,)
+
+    def check(self, y: Any) -> None:
+        shape: tuple[int, ...] = () if y is None or isinstance(y, str) else np.shape(y)
+        count = 1 if len(shape) == 1 else shape[1] if len(shape) == 2 else None
+        if count not in (None, len(self.weights)):
+            raise self._unsuited(f"y has {count}")
+
+    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+        if head is not None and head.task in ("classification", "clustering"):
+            raise ArgumentError(
+                "Weighted gives a weight to each of several targets, and the pipeline has one.\n"
+                "Hint: class_weight= of its last step weighs classes, sample_weight= weighs rows."
+            )
+        made = [make(_of_one_target(part, head)) for part in self.parts]
+        functions = [function for function, _ in made] * (1 if len(made) > 1 else len(self.weights))
+        mean = head is not None and head.task == "regression"
+        scale = 1 / len(self.weights) if mean else 1.0
+
+        def weighted(score: Tensor, target: Any) -> Tensor:
+            scores, targets = _columns(score, head), _columns(target, None)
+            for found, what in ((scores, "the pipeline predicts"), (targets, "y has")):
+                if len(found) != len(self.weights):
+                    raise self._unsuited(f"{what} {len(found)}")
+            terms = zip(self.weights, functions, scores, targets, strict=True)
+            rows = [scale * w * row_losses(f, s, t) for w, f, s, t in terms]
+            return torch.stack(rows).sum(0)
+
+        weighted.__name__ = "Weighted"
+        return weighted, Objective("", {}, made[0][1].class_weight)
+
+    def _unsuited(self, found: str) -> ArgumentError:
+        return ArgumentError(
+            f"loss=Weighted has {len(self.weights)} weights, {found} targets.\n"
+            "Hint: give one weight for each target."
+        )
+
+
+class Sum(Composed):
+    """Several losses of the same prediction, each times a factor.
+
+    Parameters
+    ----------
+    *terms : (loss, factor) or loss
+        A loss is a name, an Objective, a callable that gives a value for each row, or None for
+        what the last operator itself minimises; without a factor it counts once.
+
+    Raises
+    ------
+    ArgumentError
+        When there is nothing to add, or a factor is no factor.
+
+    Examples
+    --------
+    >>> from pipegrad.finetune import losses
+    >>> losses.Sum("log_loss", ("focal", 0.3))
+    Sum(('log_loss', 1.0), ('focal', 0.3))
+    """
+
+    def __init__(self, *terms: Any) -> None:
+        self.terms = tuple(t if isinstance(t, tuple) else (t, 1.0) for t in terms)
+        if any(len(term) != 2 for term in self.terms):
+            raise ArgumentError("Sum takes losses, or pairs (loss, factor).")
+        if not any(_weight("factor", factor) for _, factor in self.terms):
+            raise ArgumentError("Sum has no loss with a factor above zero.")
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return tuple(loss for loss, _ in self.terms)
+
+    def __repr__(self) -> str:
+        return f"Sum({', '.join(map(repr, self.terms))})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sum) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+        made = [make(loss) for loss in self.parts]
+        factors = [factor for _, factor in self.terms]
+
+        def added(score: Tensor, target: Any) -> Tensor:
+            terms = zip(factors, made, strict=True)
+            return torch.stack([a * row_losses(f, score, target) for a, (f, _) in terms]).sum(0)
+
+        added.__name__ = "Sum"
+        return added, Objective("", {}, made[0][1].class_weight)
+
+
+def check_loss(loss: Any, y: Any, groups: Any = None, inside: bool = False) -> None:
+    """Refuse a loss that suits neither targets nor groups, before anything is fitted."""
+    from .group_penalty import GroupPenalty, group_codes
+    from .table import get_loss
+
+    if isinstance(loss, str):
+        get_loss(loss)
+    penalised = isinstance(loss, GroupPenalty)
+    if penalised and inside:
+        raise ArgumentError(
+            "GroupPenalty stands inside another loss.\nHint: put it around the others: "
+            "GroupPenalty(Sum(...))."
+        )
+    if isinstance(loss, Composed):
+        loss.check(y)
+        for part in loss.parts:
+            check_loss(part, None if isinstance(loss, Weighted) else y, inside=True)
+    if inside:
+        return
+    if penalised and groups is None:
+        raise ArgumentError(
+            "loss=GroupPenalty compares groups, and groups= is missing.\n"
+            "Hint: fit(X, y, groups=...), a label for each row; race and partial_fit have none."
+        )
+    if groups is not None and not penalised:
+        raise ArgumentError(
+            "groups= is given, but the loss does not use groups.\n"
+            "Hint: loss=pipegrad.finetune.losses.GroupPenalty(...)."
+        )
+    if groups is not None and len(set(group_codes(groups, None, "").tolist())) < 2:
+        raise ArgumentError("groups: all rows are of one group, so there is nothing to compare.")
+
+
+def row_losses(function: Function, score: Tensor, target: Any) -> Tensor:
+    """Loss of each row (n,), which one number for all is not."""
+    out = function(score, target)
+    if not isinstance(out, Tensor) or out.ndim == 0 or out.shape[0] != score.shape[0]:
+        name = getattr(function, "__name__", type(function).__name__)
+        found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        raise ArgumentError(
+            f"loss={name} gave {found} for {score.shape[0]} rows.\n"
+            "Hint: as a part of another loss it gives one value for each row (reduction='none')."
+        )
+    return out if out.ndim == 1 else out.flatten(1).sum(1)
+
+
+def _columns(values: Tensor, head: Head | None) -> list[Tensor]:
+    """The part of each target: a column, or the table of its classes."""
+    if values.ndim == 1:
+        return [values]
+    counts = getattr(head, "counts", None)
+    return list(values.unbind(1) if counts is None else values.split(counts, 1))
+
+
+def _of_one_target(loss: Any, head: Head | None) -> Any:
+    if head is None or head.task != "several" or not (loss is None or isinstance(loss, str)):
+        return loss
+    # The operator's own objective knows the counts of all its targets; here there is one.
+    return Objective("negative_log_likelihood" if loss is None else loss)
+
+
+def _weight(name: str, value: Any) -> float:
+    if isinstance(value, numbers.Real) and math.isfinite(float(value)) and float(value) >= 0:
+        return float(value)
+    raise ArgumentError(f"{name}: {value!r} is not a number of at least 0.")

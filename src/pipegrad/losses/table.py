@@ -1,0 +1,403 @@
+"""Losses by name: what the last operator of a pipeline minimises, row by row.
+
+A loss takes the raw score of a predictor and its target:
+
+- regression: both of shape (n,) or (n, k); several outputs are averaged;
+- two classes: score (n,), positive for the second class; target (n,) of class indices;
+- several classes: score (n, k); target (n,) of class indices;
+- several labels: score and target (n, k), the target of zeros and ones.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import ArgumentError
+from ..registry import Objective
+
+# Rows that each row is compared with.
+_MOST_PAIRED = 1024
+
+_TINY = 1e-300
+# Where the numbers of losses lie.
+_BOUNDS = {
+    "quantile": (0.0, 1.0, "from 0 to 1"),
+    "gamma": (0.0, math.inf, "of at least 0"),
+    "epsilon": (0.0, math.inf, "of at least 0"),
+    "delta": (_TINY, math.inf, "above 0"),
+    "slope": (_TINY, math.inf, "above 0"),
+    "c": (_TINY, math.inf, "above 0"),
+}
+
+Target = Literal["value", "class", "none"]
+Terms = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of the table.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    terms : callable
+        ``terms(score, target, **options)``: (n,), or (n, k) where outputs or classes add up.
+    target : {"value", "class", "none"}
+        What it is compared with: numbers, classes (or labels), nothing.
+    options : mapping
+        Numbers of the loss and their defaults.
+    """
+
+    name: str
+    terms: Terms
+    target: Target
+    options: Mapping[str, Any]
+
+    def __call__(self, score: Tensor, target: Tensor | None = None, **options: Any) -> Tensor:
+        """Loss of each row, shape (n,)."""
+        terms = self.terms(score, target, **{**self.options, **options})
+        if terms.ndim == 1:
+            return terms
+        return terms.mean(1) if self.target == "value" else terms.sum(1)
+
+
+LOSSES: dict[str, Loss] = {}
+
+
+def get_loss(name: str) -> Loss:
+    """The loss of that name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+
+    Returns
+    -------
+    Loss
+        Called with score and target, it gives the loss of each row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pipegrad.finetune.losses import get_loss
+    >>> get_loss("pinball")(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 2.0]), quantile=0.75)
+    tensor([0.7500, 0.5000])
+    """
+    if name not in LOSSES:
+        raise ArgumentError(
+            f"loss={name!r} is not known.\nHint: the names are {', '.join(sorted(LOSSES))}; "
+            "a callable (score, y) -> tensor works as well."
+        )
+    return LOSSES[name]
+
+
+def named(name: str, **options: Any) -> Objective:
+    """The loss of that name with options of your own, for ``loss=``.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    **options
+        Numbers of that loss; what is left out keeps its default.
+
+    Returns
+    -------
+    Objective
+        ``net.fit(X, y, loss=named("pinball", quantile=0.9))``.
+
+    Raises
+    ------
+    ArgumentError
+        When there is no such loss, it has no such option, or the number makes no sense there.
+
+    Examples
+    --------
+    >>> from pipegrad.finetune import losses
+    >>> losses.named("pinball", quantile=0.9)
+    Objective(name='pinball', options={'quantile': 0.9}, class_weight=None)
+    """
+    known = get_loss(name).options
+    for option in options:
+        if option not in known:
+            has = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise ArgumentError(f"loss {name!r} has no option {option}.\nHint: {has}.")
+        _check_option(name, option, options[option])
+    return Objective(name, options)
+
+
+def _check_option(name: str, option: str, value: Any) -> None:
+    """Refuse numbers with which a loss would be lowest at infinity, or none."""
+    if option not in _BOUNDS:
+        return
+    low, high, told = _BOUNDS[option]
+    right = isinstance(value, numbers.Real) and low <= float(value) <= high
+    if not right:
+        raise ArgumentError(f"loss {name!r}: {option}={value!r}; it is a number {told}.")
+
+
+def _loss(target: Target, **options: Any) -> Callable[[Terms], Terms]:
+    def add(terms: Terms) -> Terms:
+        name = terms.__name__
+        LOSSES[name] = Loss(name, terms, target, options)
+        return terms
+
+    return add
+
+
+def signs(score: Tensor, target: Tensor) -> Tensor:
+    """Plus one where the class or label holds, minus one elsewhere; the shape of ``score``."""
+    if target.shape == score.shape:
+        return (2 * target - 1).to(score.dtype)
+    out = torch.full_like(score, -1.0)
+    return out.scatter_(1, target.long()[:, None], 1.0)
+
+
+# Numbers
+
+
+@_loss("value")
+def squared_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).square() / 2
+
+
+@_loss("value")
+def absolute_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).abs()
+
+
+@_loss("value", delta=1.0)
+def huber(score: Tensor, target: Tensor, delta: float) -> Tensor:
+    return functional.huber_loss(score, target, reduction="none", delta=delta)
+
+
+@_loss("value", slope=1.0)
+def pseudo_huber(score: Tensor, target: Tensor, slope: float) -> Tensor:
+    return slope**2 * (torch.sqrt(1 + ((target - score) / slope).square()) - 1)
+
+
+@_loss("value")
+def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
+    # Below -1 there is no logarithm; there the source stops the score as well.
+    score = score.clamp(min=-1 + 1e-6)
+    return squared_error(torch.log1p(score), torch.log1p(target))
+
+
+@_loss("value", positive=1.0, scale=1.0)
+def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) -> Tensor:
+    """Shares between zero and one, their logits, and a weight for shares of one."""
+    weight = torch.where(target == 1, positive, 1.0)
+    return weight * (functional.softplus(scale * score) - target * scale * score)
+
+
+@_loss("value", quantile=0.5)
+def pinball(score: Tensor, target: Tensor, quantile: float) -> Tensor:
+    short = target - score
+    return quantile * short.clamp(min=0) + (1 - quantile) * (-short).clamp(min=0)
+
+
+@_loss("value", epsilon=0.1)
+def epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return ((target - score).abs() - epsilon).clamp(min=0)
+
+
+@_loss("value", epsilon=0.1)
+def squared_epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return epsilon_insensitive(score, target, epsilon).square()
+
+
+@_loss("value")
+def poisson(score: Tensor, target: Tensor) -> Tensor:
+    return torch.exp(score) - target * score
+
+
+@_loss("value")
+def gamma(score: Tensor, target: Tensor) -> Tensor:
+    return score + target * torch.exp(-score)
+
+
+@_loss("value", c=1.0)
+def fair(score: Tensor, target: Tensor, c: float) -> Tensor:
+    gap = (target - score).abs() / c
+    return c * c * (gap - torch.log1p(gap))
+
+
+@_loss("value")
+def relative_error(score: Tensor, target: Tensor) -> Tensor:
+    return (target - score).abs() / target.abs().clamp(min=1)
+
+
+@_loss("value")
+def squared_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
+    """The score stands for the root of the target, with its sign."""
+    return squared_error(score, target.sign() * target.abs().sqrt())
+
+
+@_loss("value")
+def absolute_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
+    return absolute_error(score, target.sign() * target.abs().sqrt())
+
+
+@_loss("value", power=1.5, link="log")
+def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
+    """Half the deviance, up to what depends on the target alone where a logarithm is in it."""
+    log = link == "log"
+    if power == 0:
+        return squared_error(torch.exp(score) if log else score, target)
+    if power == 1:
+        return poisson(score, target) if log else score - torch.xlogy(target, score)
+    if power == 2:
+        return gamma(score, target) if log else torch.log(score) + target / score
+    first, second = 1 - power, 2 - power
+    raised = torch.exp(first * score) if log else score**first
+    twice = torch.exp(second * score) if log else score**second
+    constant = target.clamp(min=0) ** second / (first * second)
+    return constant - target * raised / first + twice / second
+
+
+# Classes and labels
+
+
+@_loss("class", scale=1.0, positive=1.0)
+def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Tensor:
+    if target.shape == score.shape:
+        loss = functional.softplus(-signs(score, target) * scale * score)
+        return loss if positive == 1 else loss * torch.where(target == 1, positive, 1.0)
+    return functional.cross_entropy(scale * score, target.long(), reduction="none")
+
+
+@_loss("class", scale=1.0)
+def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
+    return functional.softplus(-signs(score, target) * scale * score)
+
+
+@_loss("class")
+def hinge(score: Tensor, target: Tensor) -> Tensor:
+    return (1 - signs(score, target) * score).clamp(min=0)
+
+
+@_loss("class")
+def squared_hinge(score: Tensor, target: Tensor) -> Tensor:
+    return hinge(score, target).square()
+
+
+@_loss("class")
+def exponential(score: Tensor, target: Tensor) -> Tensor:
+    return torch.exp(-signs(score, target) * score)
+
+
+@_loss("class")
+def perceptron(score: Tensor, target: Tensor) -> Tensor:
+    return (-signs(score, target) * score).clamp(min=0)
+
+
+@_loss("class")
+def modified_huber(score: Tensor, target: Tensor) -> Tensor:
+    margin = signs(score, target) * score
+    return torch.where(margin >= -1, (1 - margin).clamp(min=0).square(), -4 * margin)
+
+
+@_loss("class")
+def crammer_singer(score: Tensor, target: Tensor) -> Tensor:
+    own = score.gather(1, target[:, None])
+    others = score.scatter(1, target[:, None], -torch.inf)
+    return (1 + others.amax(1) - own.squeeze(1)).clamp(min=0)
+
+
+@_loss("class")
+def squared_error_on_signs(score: Tensor, target: Tensor) -> Tensor:
+    return squared_error(score, signs(score, target))
+
+
+@_loss("class", delta=1.0)
+def huber_on_signs(score: Tensor, target: Tensor, delta: float) -> Tensor:
+    return huber(score, signs(score, target), delta)
+
+
+@_loss("class", epsilon=0.1)
+def epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return epsilon_insensitive(score, signs(score, target), epsilon)
+
+
+@_loss("class", epsilon=0.1)
+def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    return squared_epsilon_insensitive(score, signs(score, target), epsilon)
+
+
+@_loss("class", counts=())
+def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
+    """The score is the table of probabilities itself; zeros are raised to the smallest step.
+
+    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    """
+    if counts:
+        parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
+        return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
+    chosen = score.gather(1, target[:, None]).squeeze(1)
+    return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
+
+
+# What sources do not minimise themselves
+
+
+@_loss("class", gamma=2.0)
+def focal(score: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Log loss that counts rows the less, the surer they are: times ``(1 - p) ** gamma``.
+
+    Lin, Goyal, Girshick, He, Dollar, *Focal Loss for Dense Object Detection*, 2017.
+    """
+    loss = log_loss(score, target, scale=1.0, positive=1.0)
+    # The share that is left to other classes; its root has no slope at zero.
+    rest = -torch.expm1(-loss)
+    return rest.clamp(min=torch.finfo(score.dtype).tiny) ** gamma * loss
+
+
+@_loss("class")
+def ranking_of_classes(score: Tensor, target: Tensor) -> Tensor:
+    """What the area under the ROC curve counts, smoothed: pairs of rows in the wrong order.
+
+    For each row the mean of ``log(1 + exp(-gap))`` over rows of the other class in the same batch,
+    where the gap is how far the row of the second class is ahead. Two classes.
+    """
+    if target.shape != score.shape or score.ndim != 1:
+        raise ArgumentError("loss='ranking_of_classes' needs two classes.")
+    return ranking(score, target.to(score.dtype))
+
+
+@_loss("value")
+def ranking(score: Tensor, target: Tensor) -> Tensor:
+    """Pairs of rows in the wrong order, smoothed, as in RankNet.
+
+    For each row the mean of ``log(1 + exp(-gap))`` over rows of other targets in the same batch,
+    where the gap is how far the row of the larger target is ahead; at most 1,024 of them.
+
+    Burges and others, *Learning to Rank using Gradient Descent*, 2005.
+    """
+    if score[:1].numel() > 1:
+        raise ArgumentError("loss='ranking' needs one number for each row.")
+    score, target = score.reshape(-1), target.reshape(-1)
+    stride = max(1, -(-len(score) // _MOST_PAIRED))
+    order = torch.sign(target[:, None] - target[None, ::stride])
+    gap = order * (score[:, None] - score[None, ::stride])
+    counts = order.abs()
+    return (functional.softplus(-gap) * counts).sum(1) / counts.sum(1).clamp(min=1)
+
+
+# Nothing but the score
+
+
+@_loss("none", squared=False)
+def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) -> Tensor:
+    """The score holds distances to centers, or their squares; the nearest counts, squared."""
+    nearest = score.amin(1)
+    return nearest if squared else nearest.square()

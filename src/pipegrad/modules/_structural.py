@@ -1,0 +1,173 @@
+"""Modules without parameters that join others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._base import Module
+from ._heads import Head
+from ._sparse import Block, SparseRows, dense
+from .trees.relaxation import Routed
+
+
+class Concatenate(Module):
+    """Blocks side by side, each perhaps multiplied by a factor.
+
+    Parameters
+    ----------
+    sparse : bool, optional
+        Whether the result is `SparseRows`; None: if any of the blocks is.
+    weights : tuple of float, optional
+        A factor for each block; None leaves it alone.
+    """
+
+    def __init__(
+        self, sparse: bool | None = None, weights: tuple[float | None, ...] | None = None
+    ) -> None:
+        super().__init__()
+        self.sparse = sparse
+        self.weights = weights
+
+    def forward(self, *blocks: Block) -> Block:
+        """Blocks (n, d_i) or (n,) to (n, sum of d_i)."""
+        columns = [_weighted(b, w) for b, w in zip(blocks, self._factors(blocks), strict=True)]
+        any_sparse = any(isinstance(b, SparseRows) for b in columns)
+        if any_sparse if self.sparse is None else self.sparse:
+            return SparseRows.concatenate(columns)
+        return torch.cat([dense(b) for b in columns], 1)
+
+    def _factors(self, blocks: tuple[Block, ...]) -> tuple[float | None, ...]:
+        return (None,) * len(blocks) if self.weights is None else self.weights
+
+
+def _weighted(block: Block, factor: float | None) -> Block:
+    if isinstance(block, Tensor) and block.ndim == 1:
+        block = block[:, None]
+    if factor is None:
+        return block
+    if isinstance(block, SparseRows):
+        return block.with_values(block.values * factor)
+    return block * factor
+
+
+class Average(Module):
+    """Weighted mean of several inputs of the same shape."""
+
+    def __init__(self, weights: tuple[float, ...] | None = None) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """The mean, with the shape of each input."""
+        if self.weights is None:
+            return torch.stack(values).mean(0)
+        weights = torch.tensor(self.weights, dtype=values[0].dtype, device=values[0].device)
+        stacked = torch.stack(values)
+        weights = weights.reshape(-1, *[1] * values[0].ndim)
+        return (stacked * weights).sum(0) / weights.sum()
+
+
+class Vote(Module):
+    """Weighted count of one-hot votes."""
+
+    def __init__(self, weights: tuple[float, ...] | None = None) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, *votes: Tensor) -> Tensor:
+        """Counts (n, classes)."""
+        weights = self.weights or (1.0,) * len(votes)
+        total = votes[0] * weights[0]
+        for vote, weight in zip(votes[1:], weights[1:], strict=True):
+            total = total + vote * weight
+        return total
+
+
+class Labels(Module):
+    """Class indices become numbers: the labels of the classes.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (classes,)
+        The number of each class.
+    """
+
+    labels: Tensor
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("labels", labels)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Indices (n,) to labels (n,)."""
+        return self.labels[indices.long()]
+
+
+class Inverse(Module):
+    """A module applied to one column of predictions, which stay one-dimensional.
+
+    Parameters
+    ----------
+    inner : Module
+        Maps (n, k) to (n, k).
+    squeeze : bool
+        Whether (n, 1) comes out as (n,).
+    """
+
+    def __init__(self, inner: torch.nn.Module, squeeze: bool = True) -> None:
+        super().__init__()
+        self.inner = inner
+        self.squeeze = squeeze
+
+    def forward(self, prediction: Tensor) -> Tensor:
+        """Predictions (n,) or (n, k), same shape out."""
+        out = self.inner(prediction[:, None] if prediction.ndim == 1 else prediction)
+        return out.squeeze(1) if self.squeeze and out.shape[1] == 1 else out
+
+
+class Predictor(Module):
+    """A score and what is asked of it.
+
+    Parameters
+    ----------
+    body : Module
+        Gives the score.
+    head : Head
+        Derives answers from it.
+    method : str
+        Which answer comes out; "score" for the score itself.
+    classes : Tensor, optional
+        Numeric labels of the classes, for ``method="predict"`` between steps.
+    """
+
+    classes: Tensor | None
+
+    def __init__(
+        self, body: torch.nn.Module, head: Head, method: str, classes: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.method = method
+        self.register_buffer("classes", classes)
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """The answer; see `Head.respond`."""
+        out = self.head.respond(self.body(*inputs), self.method)
+        if self.method == "predict" and self.classes is not None:
+            return self.classes[out]
+        return out
+
+    @property
+    def route(self) -> Callable[[Block], Routed] | None:
+        """Finds the leaves of rows beforehand, where the body is made of trees."""
+        return getattr(self.body, "route", None)
+
+
+def bare(module: torch.nn.Module) -> torch.nn.Module:
+    """The module of a step without its head."""
+    return module.body if isinstance(module, Predictor) else module

@@ -1,0 +1,1 @@
+"""Tree ensembles: hard and soft routing, leaf values, and what is computed of them."""

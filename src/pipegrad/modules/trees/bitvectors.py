@@ -1,0 +1,223 @@
+"""Leaves as bits: every split of a tree in a row, without a walk from node to node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._base import Module
+
+_BITS = 64
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How trees branch; numbers of nodes, and behind them those of leaves.
+
+    Parameters
+    ----------
+    roots : Tensor, shape (trees,)
+        Where trees begin.
+    left, right : Tensor, shape (nodes,)
+        Children.
+    levels : sequence of Tensor
+        Nodes of each level, from the top.
+    """
+
+    roots: Tensor
+    left: Tensor
+    right: Tensor
+    levels: Sequence[Tensor]
+
+    @property
+    def size(self) -> int:
+        """Number of nodes and leaves."""
+        return 2 * self.left.shape[0] + self.roots.shape[0]
+
+    def owner(self) -> Tensor:
+        """The tree of each node and leaf."""
+        tree = torch.zeros(self.size, dtype=torch.int64)
+        tree[self.roots] = torch.arange(self.roots.shape[0])
+        for level in self.levels:
+            tree[self.left[level]] = tree[self.right[level]] = tree[level]
+        return tree
+
+
+@dataclass(frozen=True)
+class Turns:
+    """One split of each tree at a turn; trees with many come first.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Number of trees that have a split at each turn.
+    node, mask : Tensor
+        Splits, turn after turn, and the bits that each sets where a row goes left.
+    code : Tensor
+        The bits of each leaf.
+    tree : Tensor, shape (trees,)
+        Place of each tree.
+    stands_for : Tensor, shape (nodes,), optional
+        The bits are those of the leaf, and each node does as this one; otherwise they are the
+        leaves that are ruled out.
+    """
+
+    sizes: list[int]
+    node: Tensor
+    mask: Tensor
+    code: Tensor
+    tree: Tensor
+    stands_for: Tensor | None = None
+
+
+def small_trees(shape: Shape) -> Turns | None:
+    """Turns for trees of few leaves: which of them each node rules out."""
+    count, tree = shape.left.shape[0], shape.owner()
+    trees = shape.roots.shape[0]
+    most = int(torch.bincount(tree[count:], minlength=1).max())
+    if not 1 < most <= _BITS:
+        return None
+    ruled_out, code = _leaf_bits(shape)
+    held = torch.bincount(tree[:count], minlength=trees)
+    order = torch.argsort(held, descending=True, stable=True)
+    rank = torch.argsort(order)
+    held = held[order]
+    by_tree = torch.argsort(rank[tree[:count]], stable=True)
+    turn = torch.arange(count) - (held.cumsum(0) - held)[rank[tree[by_tree]]]
+    node = by_tree[torch.argsort(turn, stable=True)]
+    kind = torch.int32 if most <= 32 else torch.int64
+    sizes = torch.bincount(turn).tolist()
+    return Turns(sizes, node, ruled_out[node].to(kind), code[count:], rank)
+
+
+def _leaf_bits(shape: Shape) -> tuple[Tensor, Tensor]:
+    """Bits of the leaves to the right of each node, and the first bit of nodes and leaves."""
+    size = torch.ones(shape.size, dtype=torch.int64)
+    bit = torch.zeros(shape.size, dtype=torch.int64)
+    for level in reversed(shape.levels):
+        size[level] = size[shape.left[level]] + size[shape.right[level]]
+    # Bits count leaves from the right.
+    for level in shape.levels:
+        right = shape.right[level]
+        bit[right] = bit[level]
+        bit[shape.left[level]] = bit[level] + size[right]
+    return ((1 << size[shape.right]) - 1) << bit[: shape.left.shape[0]], bit
+
+
+def even_trees(shape: Shape, column: Tensor, threshold: Tensor) -> Turns | None:
+    """Turns for trees whose levels ask one question each; None if some do not."""
+    count, trees, tree = shape.left.shape[0], shape.roots.shape[0], shape.owner()
+    code = torch.zeros(shape.size, dtype=torch.int64)
+    stands_for = torch.zeros(count, dtype=torch.int64)
+    depth = torch.zeros(trees, dtype=torch.int64)
+    first = torch.zeros(trees, dtype=torch.int64)
+    for number, level in enumerate(shape.levels):
+        here = torch.bincount(tree[level], minlength=trees)
+        first[tree[level]] = level
+        same = stands_for[level] = first[tree[level]]
+        asked = (column[level] == column[same]) & (threshold[level] == threshold[same])
+        if not bool(((here == 0) | (here == 1 << number)).all() & asked.all()):
+            return None
+        depth += here > 0
+        code[shape.right[level]] = code[level]
+        code[shape.left[level]] = code[level] + (1 << number)
+    if not shape.levels:
+        return None
+    order = torch.argsort(depth, descending=True, stable=True)
+    rank = torch.argsort(order)
+    nodes, sizes = [], []
+    for level in shape.levels:
+        asked = torch.unique(stands_for[level])
+        nodes.append(asked[torch.argsort(rank[tree[asked]])])
+        sizes.append(len(asked))
+    mask = torch.repeat_interleave(1 << torch.arange(len(sizes)), torch.tensor(sizes))
+    return Turns(sizes, torch.cat(nodes), mask.to(torch.int32), code[count:], rank, stands_for)
+
+
+class Scan(Module):
+    """Find leaves by taking all splits in turns; quicker than a look at few here and there.
+
+    A node whose comparison holds rules out the leaves to its right; the rightmost that is left
+    over is the one. Where all nodes of a level ask the same, the answers are the bits of the leaf.
+
+    Parameters
+    ----------
+    turns : Turns
+        The plan.
+    number, column : Tensor
+        Where the bounds of nodes stand, and the column of each bound.
+    """
+
+    node: Tensor
+    column: Tensor
+    mask: Tensor
+    start: Tensor
+    leaf: Tensor
+    tree: Tensor
+    same: Tensor
+
+    def __init__(self, turns: Turns, number: Tensor, column: Tensor, leaf_tree: Tensor) -> None:
+        super().__init__()
+        self.sizes, self.even = turns.sizes, turns.stands_for is not None
+        self._checked: Any = None
+        rank = turns.tree[leaf_tree]
+        width = torch.full_like(turns.tree, _BITS)
+        if self.even:
+            width = torch.bincount(rank, minlength=len(turns.tree))
+        start = width.cumsum(0) - width
+        leaf = torch.zeros(int(width.sum()), dtype=torch.int32)
+        leaf[start[rank] + turns.code] = torch.arange(len(leaf_tree), dtype=torch.int32)
+        node = number[turns.node]
+        known = {"node": node, "column": column[node], "mask": turns.mask, "leaf": leaf}
+        known |= {"start": start.to(turns.mask.dtype), "tree": turns.tree}
+        if turns.stands_for is not None:
+            known["same"] = torch.stack([number[: len(turns.stands_for)], number[turns.stands_for]])
+        for name, values in known.items():
+            self.register_buffer(name, values, persistent=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_checked": None}
+
+    def fits(self, bounds: Tensor) -> bool:
+        """Whether the nodes of each level still ask the same; thresholds may have moved."""
+        if not self.even:
+            return True
+        checked = self._checked
+        if checked is None or checked[0] is not bounds:
+            mine, other = bounds[self.same]
+            alike = (mine == other) | (mine.isnan() & other.isnan())
+            checked = self._checked = bounds, bool(alike.all())
+        return checked[1]
+
+    def forward(self, x: Tensor, bounds: Tensor) -> Tensor:
+        """Map columns (n, columns) to leaves (n, trees)."""
+        rows, trees = x.shape[0], self.tree.shape[0]
+        lines = x.T.contiguous()
+        bounds = bounds.index_select(0, self.node)[:, None]
+        mask, kind = self.mask[:, None], self.mask.dtype
+        bits = torch.zeros(trees, rows, dtype=kind, device=x.device)
+        seen = torch.empty(trees, rows, dtype=x.dtype, device=x.device)
+        held = torch.empty(trees, rows, dtype=kind, device=x.device)
+        columns, bounds, masks = (t.split(self.sizes) for t in (self.column, bounds, mask))
+        for size, column, bound, bit in zip(self.sizes, columns, bounds, masks, strict=True):
+            line, holds = seen[:size], held[:size]
+            torch.index_select(lines, 0, column, out=line)
+            torch.le(line, bound, out=holds)
+            bits[:size].bitwise_or_(holds.mul_(bit))
+        if not self.even:
+            left_over = bits.bitwise_not_()
+            bits = _exponent(left_over & left_over.neg())
+        bits += self.start[:, None]
+        leaves = self.leaf.index_select(0, bits.view(-1)).view(trees, rows)
+        return leaves.index_select(0, self.tree).T
+
+
+def _exponent(powers: Tensor) -> Tensor:
+    """The place of the single bit of each number."""
+    if powers.dtype == torch.int32:
+        return ((powers.to(torch.float32).view(torch.int32) >> 23) & 255) - 127
+    return ((powers.to(torch.float64).view(torch.int64) >> 52) & 2047) - 1023

@@ -1,0 +1,163 @@
+"""What stands around trees: where boosting starts, medians of trees, path lengths."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .._base import Module
+from .._sparse import Block, SparseRows
+from .ensemble import TreeEnsemble
+from .relaxation import Routed
+
+Link = Literal["identity", "logit", "half_logit", "multinomial_logit"]
+
+
+class Boosted(Module):
+    """Trees that begin where another predictor ends.
+
+    Parameters
+    ----------
+    start : Module
+        Gives means (n,) or (n, 1), or probabilities of classes (n, classes).
+    trees : TreeEnsemble
+        Added to what ``start`` gives, on the scale of the link.
+    link : {"identity", "logit", "half_logit", "multinomial_logit"}
+        From probabilities to scores; the logits take the second of two classes.
+    smallest : float
+        Probabilities are kept that far from zero and one.
+    single : bool
+        Whether ``start``, as the trees, sees float32 numbers.
+    """
+
+    def __init__(
+        self,
+        start: nn.Module,
+        trees: TreeEnsemble,
+        link: Link = "identity",
+        smallest: float = 0.0,
+        single: bool = False,
+    ) -> None:
+        super().__init__()
+        self.start, self.trees = start, trees
+        self.link, self.smallest, self.single = link, smallest, single
+
+    def forward(self, x: Block | Routed) -> Tensor:
+        """Map (n, features) to (n,) or (n, outputs)."""
+        raw = x.rest if isinstance(x, Routed) else x
+        seen = raw.to(torch.float32).to(raw.dtype) if self.single else raw
+        return self.trees(x) + self._begin(self.start(seen))
+
+    def route(self, x: Block) -> Routed:
+        """The rows with their leaves, which the forward pass takes as well."""
+        return Routed(self.trees.route(x).leaves, x)
+
+    def _begin(self, out: Tensor) -> Tensor:
+        if self.link == "identity":
+            return out.squeeze(1) if out.ndim > 1 and self.trees.squeeze else out
+        p = out if self.link == "multinomial_logit" else out[:, 1]
+        smallest = max(self.smallest, torch.finfo(p.dtype).eps)
+        p = p.clamp(smallest, 1 - smallest)
+        if self.link == "multinomial_logit":
+            return torch.log(p) - torch.log(p).mean(1, keepdim=True)
+        return torch.logit(p) * (0.5 if self.link == "half_logit" else 1.0)
+
+
+class WeightedMedian(Module):
+    """The weighted median of what the trees give.
+
+    Parameters
+    ----------
+    trees : TreeEnsemble
+        Trees with one output.
+    weights : Tensor, shape (trees,)
+        Weight of each tree.
+    """
+
+    weights: Tensor
+
+    def __init__(self, trees: TreeEnsemble, weights: Tensor) -> None:
+        super().__init__()
+        self.trees = trees
+        self.register_buffer("weights", weights.clone())
+
+    def forward(self, x: Block | Routed) -> Tensor:
+        """Map (n, features) to (n,)."""
+        values, order = self.trees.each(x).sort(1)
+        reached = self.weights[order].cumsum(1)
+        half = (reached >= 0.5 * reached[:, -1:]).to(torch.uint8)
+        return values.gather(1, half.argmax(1, keepdim=True)).squeeze(1)
+
+    def route(self, x: Block) -> Routed:
+        """The rows with their leaves, which the forward pass takes as well."""
+        return self.trees.route(x)
+
+
+class Isolation(Module):
+    """How normal a row is: ``offset`` below ``-2 ** (-path length / typical length)``.
+
+    Parameters
+    ----------
+    trees : TreeEnsemble
+        The leaves hold lengths of paths; the ensemble gives their sum (n,).
+    typical : float
+        Sum of the typical lengths.
+    offset : Tensor, shape ()
+        Subtracted from the score.
+    """
+
+    offset: Tensor
+
+    def __init__(self, trees: TreeEnsemble, typical: float, offset: Tensor) -> None:
+        super().__init__()
+        self.trees, self.typical = trees, typical
+        self.register_buffer("offset", offset)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n,): negative for outliers."""
+        length = self.trees(x)
+        # A forest grown from a single row knows no lengths.
+        share = length / self.typical if self.typical else torch.ones_like(length)
+        return -torch.exp2(-share) - self.offset
+
+
+class LeafIndicators(Module):
+    """One-hot columns that say which leaf a row falls into, tree by tree.
+
+    Parameters
+    ----------
+    trees : TreeEnsemble
+        The trees.
+    column : Tensor of int64, shape (leaves,)
+        Column of each leaf.
+    width : int
+        Number of columns.
+    sparse : bool
+        Whether the result is `SparseRows`.
+    """
+
+    column: Tensor
+
+    def __init__(self, trees: TreeEnsemble, column: Tensor, width: int, sparse: bool) -> None:
+        super().__init__()
+        self.trees, self.width, self.sparse = trees, width, sparse
+        self.register_buffer("column", column)
+
+    def forward(self, x: Block) -> Block:
+        """Map (n, features) to (n, width)."""
+        if self.training and self.trees.way != "leaves":
+            return self._shares(x)
+        columns = self.column[self.trees.leaves(x)]
+        rows, each = columns.shape
+        ones = torch.ones(columns.shape, dtype=x.dtype, device=x.device)
+        if not self.sparse:
+            return ones.new_zeros(rows, self.width).scatter(1, columns, ones)
+        starts = torch.arange(rows + 1, device=x.device) * each
+        return SparseRows(starts, columns.flatten(), ones.flatten(), self.width)
+
+    def _shares(self, x: Block) -> Block:
+        """How much of each row arrives at each leaf."""
+        shares = self.trees.shares(x)[:, self.column.argsort()]
+        return SparseRows.from_dense(shares) if self.sparse else shares

@@ -1,0 +1,395 @@
+"""Decision trees, many at once: exact and hard, or softened for training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .._base import Module, Positive, parameter
+from .._sparse import Block
+from .relaxation import Routed
+from .routing import NAN, _captured
+from .simplex import Simplex
+from .soft import SoftTrees
+from .threads import side_by_side, threads_for
+
+_FEW_OUTPUTS = 32
+
+
+class TreeEnsemble(SoftTrees):
+    """The sum (or mean) of many decision trees.
+
+    All trees share flat arrays. ``left`` and ``right`` name the child of each node: a number
+    ``c >= 0`` is the node ``c``, a negative one the leaf ``~c`` (so -1 is leaf 0). ``roots`` is
+    coded alike: a tree may be a single leaf. Every node and every leaf belongs to one tree.
+
+    A row goes left where ``x[feature] <= threshold`` (or ``<``, see ``strict``).
+
+    Parameters
+    ----------
+    roots : Tensor of int64, shape (trees,)
+        Where each tree begins.
+    feature : Tensor of int64, shape (nodes,)
+        Column that each node looks at.
+    threshold : Tensor, shape (nodes,)
+        What it is compared with; ignored at categorical nodes.
+    left, right : Tensor of int64, shape (nodes,)
+        Children, see above.
+    leaf_values : Tensor, shape (leaves, k)
+        What each leaf adds. These train.
+    strict : bool
+        Whether equality goes right.
+    single : bool
+        Whether ``x`` is rounded to float32 before it is compared.
+    default_left : Tensor of bool, shape (nodes,), optional
+        The default way of each node is left; right everywhere if not given.
+    missing : int or Tensor of int64, shape (nodes,)
+        What goes the default way: `NAN`, `ZERO` (zeros as well), or nothing (`AS_ZERO`: NaN counts
+        as zero). At categorical nodes NaN goes the default way whatever this says.
+    category_width : Tensor of int64, shape (nodes,), optional
+        Number of categories that a categorical node knows; 0 for a node that compares.
+    category_left : Tensor of bool, shape (sum of category_width,), optional
+        For each category of each categorical node, node by node, whether it goes left. ``x`` is
+        cut to an integer first.
+    unknown_left : Tensor of bool, shape (nodes,), optional
+        The way of categories outside of the known ones, negative ones too; right if not given.
+    tree_weights : Tensor, shape (trees,), optional
+        A factor for each tree; it does not train unless ``train_weights``.
+    train_weights : bool
+        Whether the factors train and the leaves stay.
+    tree_output : Tensor of int64, shape (trees,), optional
+        The output to which each tree adds; ``leaf_values`` has one column then.
+    outputs : int, optional
+        Number of outputs where ``tree_output`` is given.
+    average : bool
+        Whether the sum is divided by the number of trees, or the sum of ``tree_weights``.
+    base : Tensor, shape (outputs,), optional
+        Added to the sum.
+    train_base : bool
+        Whether ``base`` trains.
+    positive : bool
+        Whether leaf values that are above zero stay there.
+    probabilities : tuple of int, optional
+        The leaves hold distributions over so many outcomes, one after the other, and stay such;
+        see `Simplex`.
+    linear : tuple of Tensor, optional
+        Linear functions in the leaves: constants (leaves,), columns (leaves, m) of int64 with -1
+        where there are fewer, coefficients (leaves, m). ``leaf_values`` holds where one of the
+        columns is NaN.
+    squeeze : bool
+        Give (n,) instead of (n, 1).
+    missing_value : float, optional
+        A number that counts as NaN.
+    absent : float
+        What entries count that sparse rows do not hold.
+    whole : bool
+        Whether categories between -1 and 0 are outside of the known ones, not category 0.
+    """
+
+    tree_weights: Tensor | None
+    leaf_values: Any
+    base: Tensor | None
+
+    def __init__(
+        self,
+        roots: Tensor,
+        feature: Tensor,
+        threshold: Tensor,
+        left: Tensor,
+        right: Tensor,
+        leaf_values: Tensor,
+        *,
+        strict: bool = False,
+        single: bool = False,
+        default_left: Tensor | None = None,
+        missing: int | Tensor = NAN,
+        category_width: Tensor | None = None,
+        category_left: Tensor | None = None,
+        unknown_left: Tensor | None = None,
+        tree_weights: Tensor | None = None,
+        train_weights: bool = False,
+        tree_output: Tensor | None = None,
+        outputs: int | None = None,
+        average: bool = False,
+        base: Tensor | None = None,
+        train_base: bool = True,
+        positive: bool = False,
+        probabilities: tuple[int, ...] | None = None,
+        linear: tuple[Tensor, Tensor, Tensor] | None = None,
+        squeeze: bool = False,
+        missing_value: float | None = None,
+        absent: float = 0.0,
+        whole: bool = False,
+    ) -> None:
+        super().__init__(
+            roots,
+            feature,
+            threshold,
+            left,
+            right,
+            strict=strict,
+            single=single,
+            default_left=default_left,
+            missing=missing,
+            category_width=category_width,
+            category_left=category_left,
+            unknown_left=unknown_left,
+            missing_value=missing_value,
+            absent=absent,
+            whole=whole,
+        )
+        self.average, self.squeeze = average, squeeze
+        self.shift = None
+        self._set_values(leaf_values, positive, probabilities, train_weights)
+        self._set_weights(tree_weights, train_weights, linear)
+        self._set_outputs(tree_output, outputs, base, train_base)
+
+    def _set_values(
+        self, values: Tensor, positive: bool, outcomes: tuple[int, ...] | None, fixed: bool
+    ) -> None:
+        if fixed:
+            self.register_buffer("leaf_values", values.clone())
+        elif outcomes is not None:
+            self.leaf_values = Simplex(values, outcomes)
+        elif positive:
+            self.leaf_values = Positive(values)
+        else:
+            self.leaf_values = parameter(values)
+
+    def _set_weights(
+        self,
+        tree_weights: Tensor | None,
+        train: bool,
+        linear: tuple[Tensor, Tensor, Tensor] | None,
+    ) -> None:
+        if tree_weights is not None and train:
+            self.tree_weights = parameter(tree_weights)
+        else:
+            self._optional("tree_weights", tree_weights)
+        self.linear_constant = self.linear_weight = None
+        if linear is not None:
+            self.linear_constant, self.linear_weight = parameter(linear[0]), parameter(linear[2])
+        self._optional("linear_feature", None if linear is None else linear[1])
+
+    def _set_outputs(
+        self, tree_output: Tensor | None, outputs: int | None, base: Tensor | None, train: bool
+    ) -> None:
+        self._optional("tree_output", tree_output)
+        if tree_output is None:
+            self.outputs = int(self.leaf_table().shape[1])
+        else:
+            self.outputs = int(tree_output.max()) + 1 if outputs is None else outputs
+        if base is not None and train:
+            self.base = parameter(base)
+        else:
+            self._optional("base", None if base is None else base.clone())
+
+    @property
+    def rescalable(self) -> tuple[bool, bool]:
+        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        plain = isinstance(self.leaf_values, nn.Parameter)
+        return plain, plain
+
+    @torch.no_grad()
+    def rescale_(self, scale: float, shift: Tensor) -> None:
+        """Make ``scale * output + shift`` of the output; ``shift`` is () or (outputs,)."""
+        for values in (self.leaf_values, self.linear_constant, self.linear_weight):
+            if values is not None:
+                values.mul_(scale)
+        if isinstance(self.base, nn.Parameter):
+            self.base.mul_(scale).add_(shift)
+            return
+        missing = shift if self.base is None else shift + (scale - 1) * self.base
+        added = self._added(missing.expand(self.outputs))
+        self.leaf_values += added
+        if self.linear_constant is not None:
+            self.linear_constant += added[:, 0]
+
+    def _added(self, shift: Tensor) -> Tensor:
+        """What leaves add for a shift: those of the first tree of each output, or all of a mean."""
+        tree = self._leaf_tree
+        if self.tree_output is None:
+            output = torch.zeros_like(self.roots)
+            table = shift.expand(len(tree), -1)
+        else:
+            output = self.tree_output
+            table = shift[output[tree]][:, None]
+        if self.average:
+            return table
+        number = torch.arange(len(output), device=output.device)
+        start = torch.full_like(shift, len(output), dtype=torch.int64)
+        start = start.scatter_reduce(0, output, number, "amin")
+        first = torch.isin(number, start).to(shift)
+        factor = first if self.tree_weights is None else first / self.tree_weights
+        return table * factor[tree][:, None]
+
+    # -- the forward pass ----------------------------------------------------------------------
+
+    def forward(self, x: Block | Routed) -> Tensor:
+        """Map (n, features) to (n, outputs), or to (n,)."""
+        if isinstance(x, Routed):
+            return self.score(x.leaves, x.rest)
+        x = self._numbers(x)
+        if not self.training or self.way == "leaves":
+            return self._hard(x)
+        if self.way == "soft":
+            return self._finish(self._soft(x, self.leaf_table()))
+        hard = self._hard(x)
+        soft = self._finish(self._soft(x, self.leaf_table().detach()))
+        return hard + (soft - soft.detach())
+
+    def _hard(self, x: Tensor) -> Tensor:
+        bounds, table = self._bounds(x), self.leaf_table()
+        if _captured() or x.shape[0] == 1:
+            return self._finish(self._total(self._route(x, bounds), x, table))
+        threads = threads_for(x, bounds, table)
+        parts = [(part,) for part in x.split(self._rows(x, threads))]
+        totals = side_by_side(
+            lambda part: self._total(self._route(part, bounds), part, table), parts, threads
+        )
+        return self._finish(torch.cat(totals))
+
+    def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
+        """What the trees give once the leaves are known.
+
+        Parameters
+        ----------
+        leaves : Tensor of int64 or int32, shape (n, trees)
+            See `leaves`.
+        x : Tensor, shape (n, features), optional
+            The input; needed for linear functions in the leaves alone.
+
+        Returns
+        -------
+        Tensor
+            (n, outputs) or (n,).
+        """
+        table = self.leaf_table()
+        if _captured():
+            return self._finish(self._total(leaves, x, table))
+        threads = threads_for(leaves, table)
+        rows = self._rows(leaves, threads)
+        ends = leaves.split(rows)
+        seen = [None] * len(ends) if x is None else x.split(rows)
+        parts = list(zip(ends, seen, strict=True))
+        totals = side_by_side(lambda part, x: self._total(part, x, table), parts, threads)
+        return self._finish(torch.cat(totals))
+
+    def route(self, x: Block) -> Routed:
+        """The rows with their leaves, which the forward pass takes as well."""
+        rest = None if self.linear_weight is None else self._numbers(x)
+        return Routed(self.leaves(x, torch.int32), rest)
+
+    def each(self, x: Block | Routed) -> Tensor:
+        """What each tree gives alone, by hard splits; shape (n, trees)."""
+        if isinstance(x, Routed):
+            return self._leaf_outputs(x.leaves, x.rest, self.leaf_table())
+        x = self._numbers(x)
+        table = self.leaf_table()
+        if not self.training or self.way == "leaves":
+            return self._leaf_outputs(self.leaves(x), x, table)
+        soft = self._soft_each(x, table if self.way == "soft" else table.detach())
+        if self.way == "soft":
+            return soft
+        return self._leaf_outputs(self.leaves(x), x, table) + (soft - soft.detach())
+
+    def leaf_parameters(self) -> list[nn.Parameter]:
+        """Everything that trains with a row for each leaf."""
+        values = self.leaf_values
+        if isinstance(values, Module):
+            own = list(values.parameters())
+        else:
+            own = [values] if isinstance(values, nn.Parameter) else []
+        linear = (self.linear_constant, self.linear_weight)
+        return own + [p for p in linear if isinstance(p, nn.Parameter)]
+
+    def leaf_table(self) -> Tensor:
+        """What each leaf adds, before the factor of its tree; shape (leaves, k)."""
+        values = self.leaf_values
+        return values() if isinstance(values, Module) else values
+
+    def reset_parameters(self) -> None:
+        """Small random leaf values; the structure stays."""
+        with torch.no_grad():
+            if isinstance(self.leaf_values, Module):
+                self.leaf_values.reset_parameters()
+            elif isinstance(self.leaf_values, nn.Parameter):
+                self.leaf_values.normal_(0, 0.1)
+            if isinstance(self.tree_weights, nn.Parameter):
+                self.tree_weights.fill_(1.0)
+            if isinstance(self.base, nn.Parameter):
+                self.base.zero_()
+            if self.linear_constant is not None and self.linear_weight is not None:
+                self.linear_constant.normal_(0, 0.1)
+                self.linear_weight.zero_()
+
+    def _finish(self, total: Tensor) -> Tensor:
+        if self.average:
+            weights = self.tree_weights
+            total = total / (self.roots.shape[0] if weights is None else weights.sum())
+        if self.base is not None:
+            total = total + self.base
+        return total.squeeze(1) if self.squeeze else total
+
+    def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+        weights = self.tree_weights
+        if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
+            if self.outputs > _FEW_OUTPUTS:
+                shares = None if weights is None else weights.expand(leaves.shape)
+                return functional.embedding_bag(
+                    leaves, table, mode="sum", per_sample_weights=shares
+                )
+            flat = _flat(leaves)
+            columns = [_taken(column, leaves, flat) for column in table.unbind(1)]
+            return torch.stack([_summed(values, weights) for values in columns], 1)
+        values = self._leaf_outputs(leaves, x, table)
+        if self.tree_output is None:
+            return _summed(values, weights)[:, None]
+        return values @ self._assignment(values)
+
+    def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+        """The number that each tree gives, shape (n, trees)."""
+        values = _taken(table.squeeze(1), leaves, _flat(leaves))
+        if self.linear_weight is None:
+            return values
+        assert x is not None
+        assert self.linear_feature is not None
+        assert self.linear_constant is not None
+        columns, weight = self.linear_feature[leaves], self.linear_weight[leaves]
+        used = columns >= 0
+        rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
+        x = x.to(values.dtype)
+        seen = torch.where(used, x[rows, columns.clamp(min=0)], 0.0)
+        known = torch.isfinite(seen) | torch.isinf(seen)
+        inner = (torch.where(known, seen, 0.0) * weight).sum(2) + self.linear_constant[leaves]
+        return torch.where(known.all(2), inner, values)
+
+    def _assignment(self, like: Tensor) -> Tensor:
+        """The output of each tree with its factor, shape (trees, outputs)."""
+        trees = self.roots.shape[0]
+        weights = self.tree_weights
+        if weights is None:
+            weights = torch.ones(trees, dtype=like.dtype, device=like.device)
+        if self.tree_output is None:
+            return weights[:, None]
+        return functional.one_hot(self.tree_output, self.outputs).to(like.dtype) * weights[:, None]
+
+
+def _flat(leaves: Tensor) -> Tensor:
+    """All leaves in the order in which they lie in memory: row by row, or tree by tree."""
+    return (leaves if leaves.is_contiguous() else leaves.T).reshape(-1)
+
+
+def _taken(column: Tensor, leaves: Tensor, flat: Tensor) -> Tensor:
+    values = column.index_select(0, flat)
+    return (
+        values.view(leaves.shape) if leaves.is_contiguous() else values.view(leaves.shape[::-1]).T
+    )
+
+
+def _summed(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over trees, (n,)."""
+    return values.sum(1) if weights is None else values @ weights

@@ -1,0 +1,113 @@
+"""New rows, made ready for learners; and what is known of the rows before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..training.criterion import Criterion, LossLike, make_criterion
+from ..training.data import aligned, gather
+from ..training.dataset import Rows
+from ..training.fit import probe, weigh
+from ..training.tree_splits import routed
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+
+
+@dataclass
+class Known:
+    """How many rows a pipeline learned from, and how many of each label.
+
+    Attributes
+    ----------
+    rows : int
+        Their number.
+    counts : list of dict
+        For each column of labels, the rows of each.
+    """
+
+    rows: int = 0
+    counts: list[dict[Any, int]] = field(default_factory=list)
+
+    def add(self, count: int, labels: Any = None) -> None:
+        """Rows more, and their labels (n,) or (n, k) where they have some."""
+        self.rows += count
+        if labels is None:
+            return
+        for place, column in enumerate(columns_of(labels)):
+            if place == len(self.counts):
+                self.counts.append({})
+            own = self.counts[place]
+            for label, more in zip(*np.unique(column, return_counts=True), strict=True):
+                key = label.item() if isinstance(label, np.generic) else label
+                own[key] = own.get(key, 0) + int(more)
+
+    def balanced(self) -> list[dict[Any, float]]:
+        """For each column of labels the weights that ``class_weight="balanced"`` means."""
+        found = []
+        for own in self.counts:
+            total = sum(own.values()) / len(own)
+            found.append({label: total / count for label, count in own.items()})
+        return found
+
+    def copied(self) -> Known:
+        """A copy of its own."""
+        return Known(self.rows, [dict(own) for own in self.counts])
+
+
+def columns_of(labels: Any) -> NDArray[Any]:
+    """Labels (n,) or (n, k) column by column."""
+    table = np.asarray(labels)
+    return table.reshape(1, -1) if table.ndim < 2 else table.T
+
+
+class Arrivals:
+    """From new rows to what learners take.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        Translated.
+    loss : str, Objective or callable, optional
+        As in `pipegrad.finetune.fit`.
+    known : Known
+        The rows so far; ``class_weight="balanced"`` counts them together with the new ones.
+    """
+
+    def __init__(self, net: PipelineModule, loss: LossLike | None, known: Known) -> None:
+        self.net = net
+        self.loss = loss
+        self.known = known.copied()
+        self.rows = 0
+        make_criterion(loss, net.objective, net.head)  # Complains early.
+
+    def take(self, X: Any, y: Any, weight: Any) -> tuple[Criterion, Rows]:
+        """The loss of new rows, and the rows; their weights are as the user gave them."""
+        net = self.net
+        function, objective = make_criterion(self.loss, net.objective, net.head)
+        data = gather(net, X, y, weight, None, None)
+        index = np.arange(len(data.blocks[0]))
+        task = None if net.head is None else net.head.task
+        if objective.class_weight == "balanced":
+            seen = self.known.copied()
+            seen.add(len(index), y)
+            weights = seen.balanced()
+            own: Any = weights[0] if task == "classification" else weights
+            objective = replace(objective, class_weight=own)
+        criterion, (weighed,) = weigh(net, data, objective, function, index, task)
+        (target,) = aligned(net, data)
+        rows = Rows(routed(net, data.blocks[0]), target, None, index, data.raw[0])
+        rows.weight = weighed  # Not made relative to its mean: that changes with each call.
+        probe(net, criterion, rows)
+        return criterion, rows
+
+    def learned(self, rows: Rows) -> None:
+        """Count rows as known."""
+        task = None if self.net.head is None else self.net.head.task
+        labels = rows.raw if task in ("classification", "multilabel", "several") else None
+        self.known.add(len(rows), labels)
+        self.rows += len(rows)

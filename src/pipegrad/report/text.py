@@ -1,0 +1,99 @@
+"""The report of fine-tuning as plain text."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from .formatting import (
+    MEANINGS,
+    bar,
+    farthest,
+    figures,
+    gain_told,
+    number,
+    percent,
+    rows_and_splits,
+    spent,
+    table,
+)
+
+if TYPE_CHECKING:
+    from .results import Report
+
+_WIDTH = 96
+
+
+def text(report: Report) -> str:
+    """The verdict first, then what stands behind it.
+
+    Parameters
+    ----------
+    report : Report
+        What came of fine-tuning.
+    """
+    parts = [_summary, _moved, _candidates, _calibration, _time]
+    blocks = [part(report) for part in parts]
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines)
+
+
+def _summary(report: Report) -> list[str]:
+    lines = [f"{report.verdict}.", f"Chosen: {report.chosen or 'the pipeline as it was fitted'}"]
+    if not report.rows:
+        return lines
+    losses = f"{report.before:.5g}"
+    if report.chosen:
+        losses += f" before, {report.after:.5g} after"
+    lines.append(f"Validation loss: {losses} ({rows_and_splits(report)}).")
+    if report.recalibrated:
+        lines.append(f"Recalibrated: {report.recalibrated}.")
+    return [*lines, *wrap(gain_told(report), _WIDTH)]
+
+
+def _moved(report: Report) -> list[str]:
+    steps = report.moved()
+    if not steps:
+        return []
+    most = farthest(steps)
+    rows = []
+    for step in steps:
+        largest = f"{step.largest.name} {percent(step.largest.share)}"
+        share = (percent(step.share), bar(step.share, most))
+        rows.append((step.name, step.kind, f"{step.count:,}", *share, largest))
+    head = ("step", "class", "numbers", "moved", "", "most")
+    return ["What moved, as a share of its size:", *table(head, rows, "<<>><<")]
+
+
+def _candidates(report: Report) -> list[str]:
+    rows = [
+        (
+            ("* " if tried.name == report.chosen else "  ") + tried.name,
+            str(tried.epochs),
+            f"{tried.gain:.3g}",
+            f"{tried.error:.2g}",
+            f"{tried.rows:,}",
+            number(tried.seconds),
+        )
+        for tried in report.tried
+    ]
+    head = ("  candidate", "epochs", "gain", "error", "rows", "seconds")
+    return ["What was tried:", *table(head, rows, "<>>>>>")] if rows else []
+
+
+def _calibration(report: Report) -> list[str]:
+    found = report.calibration
+    if found is None:
+        return []
+    lines = [f"Calibration, {MEANINGS[found.of]}:"]
+    for name, before, after in figures(found):
+        ending = "" if found.after is found.before else f" before, {after:.4g} after"
+        lines.append(f"  {name}: {before:.4g}{ending}")
+    return lines
+
+
+def _time(report: Report) -> list[str]:
+    total = f"{number(report.seconds)} seconds"
+    if report.times is None:
+        return [total]
+    parts = [f"{number(seconds)} {name}" for name, seconds in spent(report.times)]
+    return [f"{total}: {', '.join(parts)}"]

@@ -1,0 +1,251 @@
+"""The estimators of CatBoost."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ...modules import Head, Linked, Mean, Share, TreeEnsemble
+from ...registry import Example, Objective, Translation, register
+from . import _model_json, _validation
+from ._model_json import Content
+
+_SAME = {
+    "RMSE": "squared_error",
+    "MultiRMSE": "squared_error",
+    "MAE": "absolute_error",
+    "Poisson": "poisson",
+}
+_LOGISTIC = ("Logloss", "CrossEntropy")
+_LABELS = ("MultiLogloss", "MultiCrossEntropy")
+_READABLE = {"Borders", "Buckets", "Counter"}
+_ANSWERS = ("predict", "predict_proba", "predict_log_proba")
+
+
+class Boosted(Translation):
+    """Leaf values and bias train; categories are looked up by CatBoost itself."""
+
+    data = "missing"
+    sparse = True
+    missing = True
+    endings = (".cbm", ".json")
+    differentiable = False
+    splits = True
+    refuses: ClassVar[Any] = {
+        "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return _model_json.to_module(Content(operator))
+
+    def write_back(self, module: TreeEnsemble, operator: Any) -> None:
+        _model_json.write_back(module, operator)
+        # CatBoost keeps what it computed when it was fitted.
+        if getattr(operator, "_prediction_values_change", None) is not None:
+            change = operator.get_feature_importance(type="PredictionValuesChange")
+            operator._prediction_values_change = change
+
+    def duplicate(self, operator: Any) -> Any:
+        # Its own way to copy forgets the number of columns, among others.
+        new = copy.deepcopy(operator)
+        known = {name: value for name, value in vars(operator).items() if name != "_object"}
+        vars(new).update(copy.deepcopy(known))
+        return new
+
+    def trainable(self, operator: Any) -> bool:
+        return True
+
+    def refuse(self, operator: Any) -> str | None:
+        if not operator.is_fitted():
+            return None  # Trees and features are not there to be asked for yet.
+        if not operator.tree_count_:
+            return "it holds no trees"
+        if operator.get_text_feature_indices():
+            return "text_features: the saved model does not tell how texts become numbers"
+        if operator.get_embedding_feature_indices():
+            return "embedding_features: the saved model does not tell how they become numbers"
+        unread = Content(operator).ctr_types() - _READABLE
+        if unread:
+            return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
+        return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        operator.save_model(str(path), format=path.suffix[1:].lower())
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        _validation.ask(operator, X)
+        return _validation.numbers(operator, X)
+
+    def reads_numbers(self, operator: Any) -> bool:
+        return not operator.get_cat_feature_indices()
+
+    def head(self, operator: Any) -> Head:
+        return Mean()
+
+    def objective(self, operator: Any) -> Objective | None:
+        name, options = _loss(operator)
+        if name in _LOGISTIC + _LABELS:
+            return Objective("cross_entropy")
+        if name == "MultiClass":
+            return Objective("log_loss")
+        return _numeric(name, options)
+
+
+def _numeric(name: str, options: dict[str, str]) -> Objective | None:
+    """The loss of a regression; None where ours has no such loss."""
+    if name == "Quantile":
+        return Objective("pinball", {"quantile": float(options.get("alpha", 0.5))})
+    if name == "Tweedie":
+        return Objective("tweedie", {"power": float(options["variance_power"])})
+    if name == "Huber":
+        return Objective("huber", {"delta": float(options["delta"])})
+    return Objective(_SAME[name]) if name in _SAME else None
+
+
+def _loss(operator: Any) -> tuple[str, dict[str, str]]:
+    """Name and options of the loss, as CatBoost writes them: ``Quantile:alpha=0.3``."""
+    text = operator.get_all_params().get("loss_function") or ""
+    name, _, rest = str(text).partition(":")
+    pairs = [part.partition("=") for part in rest.split(";") if part]
+    return name, {key: value for key, _, value in pairs}
+
+
+_FEW = {
+    "iterations": 4,
+    "depth": 3,
+    "verbose": 0,
+    "allow_writing_files": False,
+    "thread_count": 1,
+    "random_seed": 0,
+}
+_QUERIES = [row // 16 for row in range(80)]
+_DEEP = {**_FEW, "grow_policy": "Depthwise", "min_data_in_leaf": 3}
+_LEAFY = {k: v for k, v in _FEW.items() if k != "depth"}
+
+
+@register("catboost.CatBoostRegressor")
+class Regressor(Boosted):
+    """The score is the mean, or its logarithm for counts."""
+
+    examples: ClassVar[Any] = (
+        _FEW,
+        {**_FEW, "nan_mode": "Max"},
+        _DEEP,
+        {**_LEAFY, "grow_policy": "Lossguide", "max_leaves": 6},
+        {**_FEW, "loss_function": "MAE"},
+        {**_FEW, "loss_function": "Quantile:alpha=0.8"},
+        {**_FEW, "loss_function": "MultiQuantile:alpha=0.2,0.8"},
+        {**_FEW, "loss_function": "Huber:delta=2"},
+        {**_FEW, "boost_from_average": False, "boosting_type": "Ordered"},
+        Example({**_FEW, "nan_mode": "Forbidden"}, data="regression"),
+        Example({**_FEW, "loss_function": "Poisson"}, data="counts"),
+        Example({**_FEW, "loss_function": "Tweedie:variance_power=1.5"}, data="counts"),
+        Example({**_FEW, "loss_function": "MultiRMSE"}, data="multioutput"),
+        Example(_FEW, data="sparse"),
+    )
+
+    def refuse(self, operator: Any) -> str | None:
+        if _loss(operator)[0] == "RMSEWithUncertainty":
+            return "loss_function='RMSEWithUncertainty' predicts a variance besides the mean"
+        return super().refuse(operator)
+
+    def head(self, operator: Any) -> Head:
+        return Mean("log" if operator._get_default_prediction_type() == "Exponent" else "identity")
+
+    def objective(self, operator: Any) -> Objective | None:
+        name, options = _loss(operator)
+        return _numeric(name, options)
+
+
+@register("catboost.CatBoostClassifier")
+class Classifier(Boosted):
+    """The score is the logit, the logits of the classes, or those of several labels."""
+
+    data = "multiclass"
+    examples: ClassVar[Any] = (
+        _FEW,
+        {**_FEW, "loss_function": "MultiClassOneVsAll"},
+        {**_FEW, "auto_class_weights": "Balanced"},
+        _DEEP,
+        Example(_FEW, data="missing_binary"),
+        Example(_FEW, data="binary"),
+        Example({**_FEW, "loss_function": "CrossEntropy", "nan_mode": "Max"}, data="binary"),
+        Example({**_FEW, "loss_function": "MultiClass"}, data="binary_strings"),
+        Example({**_FEW, "scale_pos_weight": 3.0}, data="binary"),
+        Example({**_FEW, "loss_function": "MultiLogloss"}, data="multilabel"),
+        Example({**_FEW, "cat_features": [0, 1]}, data="categories"),
+        Example({**_FEW, "cat_features": [0, 1], "one_hot_max_size": 10}, data="categories"),
+        Example(
+            {**_DEEP, "cat_features": ["color", "size"], "one_hot_max_size": 3}, data="categories"
+        ),
+    )
+
+    def head(self, operator: Any) -> Head:
+        name, _ = _loss(operator)
+        if name in _LABELS:
+            labels = Share("logistic", labels=True)
+            labels.responses = _ANSWERS  # type: ignore[assignment]
+            return labels
+        if name.startswith("MultiClass"):
+            return Linked(
+                "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
+            )
+        return Linked("logistic", responses=_ANSWERS, boundary=_boundary(operator))
+
+    def objective(self, operator: Any) -> Objective | None:
+        name, _ = _loss(operator)
+        weights = _class_weights(operator)
+        if name in (*_LOGISTIC, *_LABELS, "MultiClass"):
+            return Objective("log_loss", {}, weights)
+        if name == "MultiClassOneVsAll":
+            return Objective("one_vs_rest_log_loss", {}, weights)
+        return None
+
+
+def _boundary(operator: Any) -> float:
+    """The probability above which a row is of the second class."""
+    given = operator.get_probability_threshold()
+    return 0.5 if given is None or math.isnan(given) else float(given)
+
+
+def _class_weights(operator: Any) -> Any:
+    params = operator.get_params()
+    if params.get("auto_class_weights") == "Balanced":
+        return "balanced"
+    given, labels = params.get("class_weights"), list(operator.classes_)
+    if params.get("auto_class_weights") == "SqrtBalanced":
+        given = operator.get_all_params()["class_weights"]
+    if params.get("scale_pos_weight") is not None:
+        given = [1.0, params["scale_pos_weight"]]
+    if given is None or isinstance(given, dict):
+        return given
+    return dict(zip(labels, given, strict=True))
+
+
+@register("catboost.CatBoost")
+class Native(Boosted):
+    """The score itself is the answer, whatever the loss was."""
+
+    examples: ClassVar[Any] = (
+        {"params": _FEW},
+        Example({"params": {**_FEW, "loss_function": "Logloss"}}, data="binary"),
+        Example({"params": {**_DEEP, "loss_function": "MultiClass"}}, data="multiclass"),
+        Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
+        Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
+    )
+
+
+@register("catboost.CatBoostRanker")
+class Ranker(Boosted):
+    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+
+    data = "ranked"
+    examples: ClassVar[Any] = (
+        Example({**_FEW, "loss_function": "YetiRank"}, fit={"group_id": _QUERIES}),
+        Example({**_DEEP, "loss_function": "QueryRMSE"}, fit={"group_id": _QUERIES}),
+        Example({**_FEW, "loss_function": "PairLogit"}, fit={"group_id": _QUERIES}),
+    )

@@ -1,0 +1,109 @@
+"""What the score of a booster means: links, losses and the weights of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...modules import Head, Linked, Mean, Raw
+from ...registry import Objective
+from ._model_text import Header
+
+_LINKS: dict[str, Any] = {
+    "poisson": "log",
+    "gamma": "log",
+    "tweedie": "log",
+    "binary": "logistic",
+    "multiclassova": "logistic",
+    "multiclass": "softmax",
+    "cross_entropy": "logistic",
+    "cross_entropy_lambda": "softplus",
+}
+# Losses with the name of their option here, and the parameter that holds it.
+_LOSSES: dict[str, tuple[str, str, str]] = {
+    "regression": ("squared_error", "", ""),
+    "regression_l1": ("absolute_error", "", ""),
+    "huber": ("huber", "delta", "alpha"),
+    "fair": ("fair", "c", "fair_c"),
+    "quantile": ("pinball", "quantile", "alpha"),
+    "mape": ("relative_error", "", ""),
+    "poisson": ("poisson", "", ""),
+    "gamma": ("gamma", "", ""),
+    "tweedie": ("tweedie", "power", "tweedie_variance_power"),
+    "cross_entropy": ("cross_entropy", "", ""),
+    "cross_entropy_lambda": ("cross_entropy", "", ""),
+    "binary": ("cross_entropy", "", ""),
+    "multiclass": ("log_loss", "", ""),
+    "multiclassova": ("one_vs_rest_log_loss", "", ""),
+}
+
+
+def link(header: Header) -> tuple[Any, float]:
+    """The link from score to mean, and a factor of the score before it."""
+    name, options = header.objective
+    if name.startswith("regression") and "sqrt" in options:
+        return "signed_square", 1.0
+    return _LINKS.get(name, "identity"), float(options.get("sigmoid", 1.0))
+
+
+def mean_head(header: Header) -> Head:
+    """For predictions that are means, or probabilities where no classes are known."""
+    return Mean(*link(header))
+
+
+def class_head(header: Header, operator: Any, rounds: int) -> Head:
+    """For a classifier; one with the user's own objective gives the score whatever it is asked."""
+    own = ("predict", "predict_proba", "decision_function")
+    responses = tuple(name for name in own if hasattr(operator, name))
+    raw = float(rounds) if header.average else 1.0
+    if callable(operator._objective):
+        return Raw(responses, raw)
+    return Linked(*link(header), raw=raw, responses=responses)
+
+
+def objective(header: Header) -> Objective | None:
+    """The loss of a booster; None where there is none for single rows."""
+    name, options = header.objective
+    if name not in _LOSSES:
+        return None
+    loss, option, parameter = _LOSSES[name]
+    if "sqrt" in options and name in ("regression", "regression_l1"):
+        return Objective(f"{loss}_of_roots")
+    found: dict[str, Any] = {}
+    if option:
+        value = header.parameters.get(parameter)
+        if value is None:  # a model that was saved without its parameters
+            return None
+        found[option] = float(value)
+    if "sigmoid" in options:
+        found["scale"] = float(options["sigmoid"])
+    return Objective(loss, found)
+
+
+def class_objective(header: Header, operator: Any) -> Objective | None:
+    """The loss of a classifier, with the weights of its classes."""
+    base = objective(header)
+    if base is None or callable(operator._objective):
+        return None
+    name, given = header.objective[0], operator.class_weight
+    ratio = float(header.parameters.get("scale_pos_weight", 1))
+    balanced = header.parameters.get("is_unbalance", "0") == "1"
+    if name not in ("binary", "multiclassova") or (ratio == 1 and not balanced):
+        weights = given
+    elif name == "multiclassova" or len(operator.classes_) != 2:
+        return None
+    elif balanced:
+        weights = "balanced" if given is None else None
+    else:
+        weights = _scaled(given, operator.classes_.tolist(), ratio)
+    if weights is None and given is not None:
+        return None
+    loss = "log_loss" if name == "binary" else base.name
+    return Objective(loss, base.options, weights)
+
+
+def _scaled(given: Any, classes: list[Any], ratio: float) -> dict[Any, float] | None:
+    """Weights of two classes with a factor for the second."""
+    if isinstance(given, str):
+        return None  # what is balanced depends on the rows
+    given = given or {}
+    return {c: float(given.get(c, 1)) * r for c, r in zip(classes, (1.0, ratio), strict=True)}

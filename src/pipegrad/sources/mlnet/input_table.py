@@ -1,0 +1,106 @@
+"""The user's tables become ML.NET's raw columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ArgumentError
+from .types import NUMBERS
+
+if TYPE_CHECKING:
+    from .operators._base import Input
+
+
+def raw_column(table: Any, column: Input) -> NDArray[Any]:
+    """A column of a table as its ML.NET type: (n,) or (n, size).
+
+    Raises
+    ------
+    ArgumentError
+        When it is not there, or does not hold such values.
+    """
+    if not has_column(table, column.name):
+        known = ", ".join(map(repr, list(_names(table))[:8]))
+        raise ArgumentError(f"The table has no column {column.name!r}; it has {known}.")
+    values = _values(table[column.name])
+    if column.type.size is not None:
+        values = _rows(values, column)
+    elif values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    return _typed(values, column)
+
+
+def has_column(table: Any, name: str) -> bool:
+    """Whether a table has a column."""
+    if not hasattr(table, "keys") and not hasattr(table, "columns"):
+        raise ArgumentError(
+            f"The model takes a DataFrame, or the path of a CSV or Parquet file, not {table!r:.60}."
+        )
+    return name in _names(table)
+
+
+def _names(table: Any) -> Any:
+    return table.columns if hasattr(table, "columns") else table.keys()
+
+
+def _values(values: Any) -> NDArray[Any]:
+    if hasattr(values, "to_numpy"):
+        kind = getattr(values.dtype, "kind", "O")
+        return np.asarray(values.to_numpy() if kind in "fiub" else values.to_numpy(dtype=object))
+    return np.asarray(values)
+
+
+def _rows(values: NDArray[Any], column: Input) -> NDArray[Any]:
+    """Cells that are vectors, as a table of numbers."""
+    if values.ndim == 1:
+        try:
+            values = np.stack([np.asarray(cell) for cell in values]) if len(values) else values
+        except ValueError as error:
+            raise ArgumentError(f"Column {column.name!r}: {error}.") from error
+    size = column.type.size or (values.shape[1] if values.ndim == 2 else 0)
+    if not len(values):
+        return values.reshape(0, size)
+    if values.ndim != 2 or values.shape[1] != size:
+        raise ArgumentError(
+            f"Column {column.name!r} has cells of shape {values.shape[1:]}, and needs {size} "
+            "values in each."
+        )
+    return values
+
+
+def _typed(values: NDArray[Any], column: Input) -> NDArray[Any]:
+    kind = column.type.kind
+    try:
+        if column.type.text:
+            flat = [_text(value) for value in values.ravel().tolist()]
+            return np.array(flat, dtype=object).reshape(values.shape)
+        if kind == "Boolean":
+            return _truth(values)
+        if kind == "Key":
+            return values.astype(np.uint32)
+        numbers = values.astype(np.float64) if values.dtype == object else values
+        with np.errstate(over="ignore"):
+            return numbers.astype(NUMBERS[kind])
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"Column {column.name!r} must hold {kind}: {error}.") from error
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return str(value)
+
+
+def _truth(values: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype == object or values.dtype.kind in "US":
+        known = {"true": True, "1": True, "false": False, "0": False, "": False}
+        texts = [_text(v).strip().lower() for v in values.ravel().tolist()]
+        if not known.keys() >= set(texts):
+            raise ValueError(f"{min(set(texts) - known.keys())!r} is neither true nor false")
+        return np.array([known[t] for t in texts], dtype=bool).reshape(values.shape)
+    return values.astype(bool)

@@ -1,0 +1,298 @@
+"""The estimators of XGBoost, and its `Booster`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scipy import sparse
+from torch import nn
+
+from ...modules import Head, Mean, Multiclass, Share
+from ...registry import Example, Objective, Translation, register
+from . import _model_json, _validation
+from ._model_json import Content
+
+_LINKS: dict[str, Any] = {
+    "reg:logistic": "logistic",
+    "binary:logistic": "logistic",
+    "binary:hinge": "sign",
+    "count:poisson": "log",
+    "reg:gamma": "log",
+    "reg:tweedie": "log",
+    "survival:cox": "log",
+    "survival:aft": "log",
+    "multi:softprob": "softmax",
+    "multi:softmax": "largest",
+}
+_SAME: dict[str, str] = {
+    "reg:squarederror": "squared_error",
+    "reg:linear": "squared_error",
+    "reg:squaredlogerror": "squared_log_error",
+    "reg:absoluteerror": "absolute_error",
+    "count:poisson": "poisson",
+    "reg:gamma": "gamma",
+    "binary:hinge": "hinge",
+    "multi:softprob": "log_loss",
+    "multi:softmax": "log_loss",
+}
+_LOGISTIC = ("reg:logistic", "binary:logistic", "binary:logitraw")
+
+
+class Boosted(Translation):
+    """Leaf values (or weights) train; the score before the first tree stays."""
+
+    missing = True
+    differentiable = False
+    splits = True
+    tolerance = 2e-6
+    endings = (".json", ".ubj")
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        content, missing = Content(_booster(operator)), _missing_value(operator)
+        if content.linear:
+            return _model_json.linear_module(content, missing)
+        return _model_json.tree_module(content, _rounds(operator), missing)
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        booster = _booster(operator)
+        content = Content(booster)
+        if content.linear:
+            _model_json.write_linear(module, content)
+        else:
+            _model_json.write_trees(module, content, _rounds(operator))
+        _model_json.load(content.model, into=booster)
+
+    def trainable(self, operator: Any) -> bool:
+        return True
+
+    def smooth(self, operator: Any) -> bool:
+        return _kind(operator) == "gblinear"
+
+    def refuse(self, operator: Any) -> str | None:
+        if _kind(operator) != "gblinear" and not _booster(operator).num_boosted_rounds():
+            return "it holds no trees"
+        return None
+
+    def save(self, operator: Any, path: Path) -> None:
+        operator.save_model(path)
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        _validation.ask(operator.predict, X)
+        numbers = _validation.numbers(_booster(operator), X)
+        if _kind(operator) == "gblinear" or (
+            sparse.issparse(X) and not isinstance(X, sparse.csr_matrix)
+        ):
+            _validation.check_finite(numbers, _missing_value(operator))
+        return numbers
+
+    def reads_numbers(self, operator: Any) -> bool:
+        types = _booster(operator).feature_types or []
+        return "c" not in types
+
+    def head(self, operator: Any) -> Head:
+        return Mean(_LINKS.get(_objective(operator)["name"], "identity"))
+
+    def objective(self, operator: Any) -> Objective | None:
+        if callable(getattr(operator, "objective", None)):
+            return None
+        return self._named(_objective(operator))
+
+    def _named(self, content: dict[str, Any]) -> Objective | None:
+        name = content["name"]
+        if name in _LOGISTIC:
+            weight = float(content["reg_loss_param"]["scale_pos_weight"])
+            return Objective(self._two_classes, {"positive": weight})
+        if name == "reg:pseudohubererror":
+            slope = float(content["pseudo_huber_param"]["huber_slope"])
+            return Objective("pseudo_huber", {"slope": slope})
+        if name == "reg:tweedie":
+            power = content["tweedie_regression_param"]["tweedie_variance_power"]
+            return Objective("tweedie", {"power": float(power)})
+        if name == "reg:quantileerror":
+            quantiles = json.loads(content["quantile_loss_param"]["quantile_alpha"])
+            several = isinstance(quantiles, list) and len(quantiles) > 1
+            one = quantiles[0] if isinstance(quantiles, list) else quantiles
+            return None if several else Objective("pinball", {"quantile": float(one)})
+        return Objective(_SAME[name]) if name in _SAME else None
+
+    _two_classes = "cross_entropy"
+
+
+def _booster(operator: Any) -> Any:
+    return operator.get_booster() if hasattr(operator, "get_booster") else operator
+
+
+def _settings(operator: Any) -> dict[str, Any]:
+    return json.loads(_booster(operator).save_config())["learner"]
+
+
+def _kind(operator: Any) -> str:
+    return _settings(operator)["gradient_booster"]["name"]
+
+
+def _objective(operator: Any) -> dict[str, Any]:
+    return _settings(operator)["objective"]
+
+
+def _outputs(operator: Any) -> int:
+    known = _settings(operator)["learner_model_param"]
+    return max(1, int(known["num_class"]), int(known["num_target"]))
+
+
+def _rounds(operator: Any) -> int | None:
+    """How many rounds an estimator uses once it was stopped early; a booster uses all."""
+    try:
+        best = operator.best_iteration
+    except AttributeError:
+        return None
+    return int(best) + 1 if hasattr(operator, "get_booster") else None
+
+
+def _missing_value(operator: Any) -> float | None:
+    """A number that counts as missing besides NaN."""
+    mark = getattr(operator, "missing", math.nan)
+    return None if mark is None or math.isnan(mark) else float(mark)
+
+
+_FEW = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
+_LINEAR = {"n_estimators": 4, "booster": "gblinear", "n_jobs": 1, "updater": "coord_descent"}
+_KEPT = {"n_classes_": "the labels do not change"}
+
+
+@register("xgboost.XGBRegressor")
+class Regressor(Boosted):
+    """Trees, dropped-out trees or a linear model, through the link of the objective."""
+
+    data = "missing"
+    examples: ClassVar[Any] = (
+        _FEW,
+        {**_FEW, "num_parallel_tree": 3, "subsample": 0.7},
+        {**_FEW, "base_score": 2.5, "tree_method": "exact"},
+        {**_FEW, "grow_policy": "lossguide", "max_leaves": 5, "gamma": 0.5},
+        {**_FEW, "objective": "reg:absoluteerror"},
+        {**_FEW, "objective": "reg:pseudohubererror", "huber_slope": 2.0},
+        {**_FEW, "objective": "reg:quantileerror", "quantile_alpha": 0.8},
+        {**_FEW, "objective": "reg:quantileerror", "quantile_alpha": [0.2, 0.8]},
+        {**_FEW, "booster": "dart", "rate_drop": 0.5, "n_estimators": 6},
+        _LINEAR,
+        Example({**_LINEAR, "missing": -99.0}, data="marked"),
+        Example({**_FEW, "missing": -99.0}, data="marked"),
+        Example({**_FEW, "objective": "count:poisson"}, data="counts"),
+        Example({**_FEW, "objective": "count:poisson", "base_score": 1.5}, data="counts"),
+        Example({**_FEW, "objective": "reg:gamma"}, data="positive"),
+        Example({**_FEW, "objective": "reg:tweedie", "tweedie_variance_power": 1.3}, data="counts"),
+        Example({**_FEW, "objective": "reg:squaredlogerror"}, data="positive"),
+        Example({**_FEW, "objective": "reg:logistic", "scale_pos_weight": 2.0}, data="binary"),
+        Example({**_FEW, "objective": "binary:logitraw"}, data="binary"),
+        Example({**_LINEAR, "objective": "reg:logistic", "base_score": 0.3}, data="binary"),
+        Example(_FEW, data="multioutput"),
+        Example({**_FEW, "multi_strategy": "multi_output_tree"}, data="multioutput"),
+        Example(_LINEAR, data="multioutput"),
+        Example(_FEW, data="sparse"),
+        Example(_LINEAR, data="sparse"),
+    )
+
+
+@register("xgboost.XGBRFRegressor")
+class ForestRegressor(Regressor):
+    """A random forest: all trees of one round."""
+
+    examples = (
+        _FEW,
+        {**_FEW, "base_score": 2.5},
+        Example({**_FEW, "objective": "reg:gamma"}, data="positive"),
+        Example(_FEW, data="multioutput"),
+    )
+
+
+@register("xgboost.XGBClassifier")
+class Classifier(Boosted):
+    """The score is the logit, the logits of the classes, or those of several labels."""
+
+    data = "multiclass_numbers"
+    keeps = _KEPT
+    examples: ClassVar[Any] = (
+        _FEW,
+        {**_FEW, "objective": "multi:softmax"},
+        {**_FEW, "num_parallel_tree": 2, "subsample": 0.7},
+        {**_FEW, "base_score": 0.3},
+        {**_FEW, "booster": "dart", "rate_drop": 0.5},
+        _LINEAR,
+        Example(_FEW, data="binary"),
+        Example({**_FEW, "base_score": 0.2, "scale_pos_weight": 3.0}, data="binary"),
+        Example({**_FEW, "objective": "binary:logitraw"}, data="binary"),
+        Example({**_FEW, "objective": "reg:squarederror"}, data="binary"),
+        Example({**_FEW, "objective": "multi:softmax", "num_class": 2}, data="binary"),
+        Example(_LINEAR, data="binary"),
+        Example(_FEW, data="multilabel"),
+        Example({**_FEW, "enable_categorical": True}, data="numbers_of_categories"),
+        Example(
+            {**_FEW, "enable_categorical": True, "max_cat_to_onehot": 1},
+            data="numbers_of_categories",
+        ),
+    )
+    _two_classes = "log_loss"
+
+    def refuse(self, operator: Any) -> str | None:
+        name = _objective(operator)["name"]
+        if name == "multi:softprob" and int(operator.n_classes_) == 2:
+            return "objective='multi:softprob' with two classes answers as for two labels"
+        return super().refuse(operator)
+
+    def head(self, operator: Any) -> Head:
+        name, several = _objective(operator)["name"], _outputs(operator) > 1
+        if not name.startswith("multi:"):
+            return Share(_LINKS.get(name, "identity"), labels=several)
+        head = Multiclass("softmax")
+        head.responses = ("predict", "predict_proba")
+        return head
+
+
+@register("xgboost.XGBRFClassifier")
+class ForestClassifier(Classifier):
+    """A random forest: all trees of one round."""
+
+    examples = (_FEW, Example({**_FEW, "base_score": 0.2}, data="binary"))
+
+
+@register("xgboost.XGBRanker")
+class Ranker(Boosted):
+    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+
+    data = "ranked"
+    examples: ClassVar[Any] = (
+        _FEW,
+        {**_FEW, "objective": "rank:pairwise"},
+        {**_FEW, "booster": "dart", "rate_drop": 0.5},
+    )
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        columns = list(getattr(X, "columns", ()))
+        return super().encode(operator, X.drop(columns="qid") if "qid" in columns else X)
+
+    def reads_numbers(self, operator: Any) -> bool:
+        return False
+
+
+@register("xgboost.Booster")
+class Booster(Boosted):
+    """The native model: all its trees, and what its objective makes of the score."""
+
+    examples = ()
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        _validation.ask(lambda row: operator.predict(_matrix(row)), X)
+        numbers = _validation.numbers(operator, X)
+        _validation.check_finite(numbers, None)
+        return numbers
+
+
+def _matrix(X: Any) -> Any:
+    import xgboost
+
+    if isinstance(X, xgboost.DMatrix):
+        return X
+    return xgboost.DMatrix(X, enable_categorical=True)

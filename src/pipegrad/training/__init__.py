@@ -1,0 +1,1 @@
+"""The training engine: from samples to a trained network."""

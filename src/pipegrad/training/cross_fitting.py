@@ -1,0 +1,283 @@
+"""Rows that train get the features that what follows was fitted on, not those that know them.
+
+A stack fits its final estimator to out-of-fold predictions, a `TargetEncoder` hands on
+cross-fitted encodings. Asked afterwards, both have seen the rows that train: a nearest neighbour
+is the row itself. Here the cross-fitting is done again, and the difference becomes an offset.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn import get_config
+from sklearn.base import clone, is_classifier
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import (
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.model_selection import check_cv, cross_val_predict
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import TargetEncoder
+from sklearn.utils.validation import has_fit_parameter
+
+from ..errors import ArgumentError
+from ..featurizer import Featurizer
+from ..glue import Concatenate, Glue
+from ..graph import INPUT, Composite, Graph, Step, join, translation
+from ..host import Encoded, HostPart, _between, _whole_composites
+from ..sources.arrays import to_block
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+    from .data import Data
+
+_STACKS = (StackingRegressor, StackingClassifier)
+# What is in these is fitted on the same rows and targets as they are.
+_PASS_ON = (Pipeline, FeatureUnion, ColumnTransformer, VotingRegressor, BaseSearchCV)
+_WIDEST_SEED = 2**32
+
+Copy = Callable[[dict[str, Any]], Any]
+
+
+def cross_fitted(
+    net: PipelineModule, data: Data, X: Any, y: Any, weight: Any, seed: int | None
+) -> Data:
+    """The data, with what cross-fitted copies say of the first block of rows.
+
+    For each step that cross-fits when it is fitted, a block ``"+step"`` holds what a copy that
+    never saw the row says of it, less what the fitted step says: it is added to what the step
+    gives. Steps on the host need no offset: what enters the neural part is computed from the
+    copies' words instead.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        Translated from a pipeline that was fitted on these rows, or on some like them.
+    data : Data
+        The encoded rows.
+    X, y, weight : array and the like
+        The rows of the first block, as the user gave them.
+    seed : int, optional
+        Of copies that draw.
+
+    Raises
+    ------
+    ArgumentError
+        When a copy cannot be fitted on parts of the rows.
+    """
+    if y is None or net.head is None or net.head.task == "clustering":
+        return data
+    walk = CrossFit(net, np.asarray(y), weight)
+    if not walk.copies:
+        return data
+    try:
+        with _apart(seed):
+            blocks = walk.blocks(X)
+    except Exception as error:
+        raise ArgumentError(
+            f"Cross-fitting the rows that train failed: {error}\n"
+            "Hint: net.fit(..., cross_fit=False) trains on what the fitted steps say of them."
+        ) from error
+    like = net._like()
+    found = {name: to_block(block, like.dtype, like.device) for name, block in blocks.items()}
+    first = Encoded({**data.blocks[0].blocks, **found})
+    return replace(data, blocks=(first, *data.blocks[1:]))
+
+
+class CrossFit(HostPart):
+    """Walks a graph as the source did when it was fitted; `copies` cross-fit on the way.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        The translated pipeline.
+    y : array of shape (n,) or (n, k)
+        Targets of the user's own kind.
+    weight : array of shape (n,), optional
+        Weight of each row.
+    """
+
+    def __init__(self, net: PipelineModule, y: NDArray[Any], weight: Any) -> None:
+        super().__init__(net.graph)
+        self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+        self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
+        self.random = net.init == "random"
+        self.offsets: dict[str, NDArray[Any]] = {}
+        self.copies: dict[str, Copy] = {}
+        for place, composite in enumerate(self.graph.composites):
+            if isinstance(composite.operator, _STACKS) and composite.operator.cv != "prefit":
+                self._add_stack(composite, self.graph.composites[place + 1 :])
+        for step in self.graph:
+            if type(step.operator) is TargetEncoder and not self._is_random({step.name}):
+                self._add_encoder(step)
+        # Composites with copies in them are walked through.
+        found = _whole_composites(self.graph, {step.name for step in self.graph})
+        self._whole = {
+            value: composite
+            for value, composite in found.items()
+            if not self.copies.keys() & _between(self.graph, composite.source, value)
+        }
+
+    def blocks(self, X: Any) -> dict[str, Any]:
+        """Offsets of neural steps, and the blocks that come from cross-fitted host steps."""
+        values: dict[str, Any] = {INPUT: X}
+        for name in self.copies:
+            if name in self.needed - self.host:
+                self.value(name, values)
+        behind = {
+            step
+            for step, source in self.doors
+            if self.host.intersection(self.copies, self.graph.ancestors(source))
+        }
+        found = self.run(X, behind & self.needed, values) if behind else {}
+        return {**found, **{f"+{name}": offset for name, offset in self.offsets.items()}}
+
+    def _compute(self, name: str, values: dict[str, Any]) -> Any:
+        copy = self.copies.get(name)
+        if copy is None:
+            return self._fitted(name, values)
+        fair = copy(values)
+        if name not in self.host:
+            fitted = np.asarray(self._fitted(name, values))
+            self.offsets[name] = np.asarray(fair, dtype=np.float64).reshape(fitted.shape) - fitted
+        return fair
+
+    def _fitted(self, name: str, values: dict[str, Any]) -> Any:
+        """What a step that was fitted says; the joint answer of a vote is asked of its head."""
+        value, step = super()._compute(name, values), self.graph[name]
+        row = translation(step.operator)
+        head = None if row is None else row.head(step.operator)
+        if head is None or name in self._whole or not isinstance(step.operator, Glue):
+            return value
+        return head.respond(torch.as_tensor(value), step.method).numpy()
+
+    def _add_encoder(self, step: Step) -> None:
+        y = _handed_down(self.y, step.name, self.graph.composites)
+        if y is not None:
+            (source,) = step.inputs
+            encoder = step.operator
+            self.copies[step.name] = lambda values: clone(encoder).fit_transform(
+                self.value(source, values), y
+            )
+
+    def _add_stack(self, composite: Composite, around: tuple[Composite, ...]) -> None:
+        y = _handed_down(self.y, composite.name, around)
+        layer = _layer(self.graph, composite)
+        if y is None or layer is None:
+            return
+        stack = composite.operator
+        y = _codes(stack, y)
+        # Weights are for the predictor at the end, as in FineTuner.
+        weight = self.weight if composite.value == self.graph.output else None
+        # One that draws has got its state from the source, so that members share the splits.
+        cv = deepcopy(check_cv(stack.cv, y=y, classifier=is_classifier(stack)))
+        for name, member, method in zip(
+            layer.inputs, stack.estimators_, stack.stack_method_, strict=False
+        ):
+            if not self._is_random(_between(self.graph, composite.source, name)):
+                params = _weights(member, weight)
+                self.copies[name] = self._member(composite, member, method, y, cv, params)
+
+    def _member(
+        self, composite: Composite, member: Any, method: str, y: Any, cv: Any, params: Any
+    ) -> Copy:
+        def copy(values: dict[str, Any]) -> Any:
+            told = cross_val_predict(
+                clone(member),
+                self.value(composite.source, values),
+                y,
+                cv=deepcopy(cv),
+                method=method,
+                n_jobs=composite.operator.n_jobs,
+                params=params,
+            )
+            two = method == "predict_proba" and len(composite.operator.classes_) == 2
+            return told[:, 1:] if two else told
+
+        return copy
+
+    def _is_random(self, names: set[str]) -> bool:
+        """Whether a step forgot what it was fitted to: then there is nothing to correct."""
+        return self.random and any(self.graph[name].status == "trainable" for name in names)
+
+
+def _layer(graph: Graph, stack: Composite) -> Step | None:
+    """The step that puts the answers of the members side by side."""
+    path = join(stack.name, "concatenate")
+    names = [path, f"{path}#2"]  # The latter where a member has that name.
+    found = [s for s in graph if s.name in names and isinstance(s.operator, Concatenate)]
+    return found[-1] if found else None
+
+
+def _handed_down(y: NDArray[Any], name: str, composites: tuple[Composite, ...]) -> Any:
+    """The target that reaches a step; None where it was fitted on other rows, or not at all."""
+    for composite in reversed(composites):
+        path = composite.name
+        if not _within(name, path):
+            continue
+        operator = composite.operator
+        if isinstance(operator, _STACKS):
+            final = _within(name, join(path, "final_estimator"))
+            if operator.cv == "prefit" and not final:
+                return None
+            y = _codes(operator, y)
+        elif isinstance(operator, VotingClassifier):
+            y = operator.le_.transform(y)
+        elif isinstance(operator, TransformedTargetRegressor):
+            y = _column(operator.transformer_.transform(y.reshape(len(y), -1)))
+        elif isinstance(operator, Featurizer):
+            y = y if operator.target is None else np.asarray(operator.target(y))
+        elif not isinstance(operator, _PASS_ON):
+            return None
+    return y
+
+
+def _within(name: str, path: str) -> bool:
+    return not path or name == path or name.startswith(f"{path}/")
+
+
+def _codes(stack: Any, y: NDArray[Any]) -> NDArray[Any]:
+    """Its members see classes as numbers."""
+    encoder = getattr(stack, "_label_encoder", None)
+    return y if encoder is None else encoder.transform(y)
+
+
+def _column(y: Any) -> NDArray[Any]:
+    values = np.asarray(y)
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _weights(member: Any, weight: Any) -> dict[str, Any] | None:
+    """What the member's ``fit`` takes besides."""
+    if weight is None:
+        return None
+    if get_config().get("enable_metadata_routing"):
+        takes = "sample_weight" in member.get_metadata_routing().consumes("fit", ["sample_weight"])
+    else:
+        takes = has_fit_parameter(member, "sample_weight")
+    return {"sample_weight": weight} if takes else None
+
+
+@contextmanager
+def _apart(seed: int | None) -> Iterator[None]:
+    """Copies that draw leave numpy's global state alone; their fit warned already."""
+    state = np.random.get_state()  # noqa: NPY002 (scikit-learn draws from it)
+    try:
+        np.random.seed(None if seed is None else seed % _WIDEST_SEED)  # noqa: NPY002
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002

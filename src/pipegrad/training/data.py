@@ -1,0 +1,134 @@
+"""What training takes: encoded rows, targets and weights, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+from ..losses.group_penalty import group_codes
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+
+Validation = float | tuple[Any, ...] | None
+
+
+def check_trainable(net: PipelineModule) -> None:
+    """Refuse a module of which nothing trains."""
+    if not net.trainable_parameters():
+        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Encoded rows with targets, weights, the user's own targets and groups.
+
+    One of each, or two where the user named validation rows.
+    """
+
+    blocks: tuple[Any, ...]
+    targets: tuple[Tensor | None, ...]
+    weights: tuple[Tensor | None, ...]
+    raw: tuple[Any, ...]
+    groups: tuple[Tensor | None, ...] = (None, None)
+
+
+def gather(
+    net: PipelineModule,
+    X: Any,
+    y: Any,
+    weight: Any,
+    validation: Validation,
+    cache: Any,
+    groups: Any = None,
+) -> Data:
+    """Check what the user gave, and run the host part once."""
+    sets = [(X, y, weight, groups)]
+    if isinstance(validation, tuple):
+        sets.append((*validation, None, None, None)[:4])
+    names = ("", "validation: ")
+    # Targets first: they are cheap, and the host part may not be.
+    targets, weights, codes = [], [], []
+    for (rows, target, own, group), name in zip(sets, names, strict=False):
+        count = _count(rows)
+        targets.append(_target(net, target, count, name))
+        weights.append(_weights(own, count, name, targets[-1], net))
+        codes.append(None if groups is None else _groups(net, group, count, name))
+    blocks = [net.encode(rows) if cache is None else net.encode(rows, cache) for rows, *_ in sets]
+    for block, name in zip(blocks, names, strict=False):
+        if len(block) == 0:
+            raise ArgumentError(f"{name}X has no rows.")
+    if any(w is not None for w in weights):
+        pairs = zip(weights, blocks, strict=True)
+        weights = [ones(net, len(b)) if w is None else w for w, b in pairs]
+    raw = tuple(s[1] for s in sets)
+    return Data(tuple(blocks), tuple(targets), tuple(weights), raw, tuple(codes))
+
+
+def aligned(net: PipelineModule, data: Data) -> list[Tensor | None]:
+    """A single column of numbers as the score has it: (n,) or (n, 1)."""
+    with torch.no_grad():
+        score = net(data.blocks[0][:1])
+    return [
+        t.reshape(-1, *score.shape[1:])
+        if t is not None and t.is_floating_point() and t[:1].numel() == score.numel() == 1
+        else t
+        for t in data.targets
+    ]
+
+
+def _target(net: PipelineModule, y: Any, count: int | None, name: str) -> Tensor | None:
+    if net.head is not None and net.head.task == "clustering":
+        return None
+    if y is None:
+        if net.head is not None:
+            raise ArgumentError(f"{name}y is missing, and the loss compares with it.")
+        return None
+    given = _count(y)
+    if count is not None and given is not None and count != given:
+        raise ArgumentError(f"{name}X has {count} rows, y has {given}.")
+    return net.encode_target(y)
+
+
+def _weights(
+    weight: Any, count: int | None, name: str, target: Tensor | None, net: PipelineModule
+) -> Tensor | None:
+    if weight is None:
+        return None
+    values = np.asarray(weight, dtype=np.float64)
+    if count is None and target is not None:
+        count = target.shape[0]
+    if values.ndim != 1 or (count is not None and len(values) != count):
+        raise ArgumentError(
+            f"{name}sample_weight has shape {values.shape}; it needs one weight for each of "
+            f"{count} rows."
+        )
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
+    return torch.from_numpy(values).to(ones(net, 1))
+
+
+def _groups(net: PipelineModule, groups: Any, count: int | None, name: str) -> Tensor:
+    if groups is None:
+        raise ArgumentError(
+            f"{name}groups are missing.\nHint: validation=(X, y, sample_weight or None, groups)."
+        )
+    return torch.from_numpy(group_codes(groups, count, name)).to(ones(net, 1).device)
+
+
+def ones(net: PipelineModule, count: int) -> Tensor:
+    """Ones of the module's type, on its device."""
+    like = next(iter(net.trainable_parameters().values()))
+    return torch.ones(count, dtype=like.dtype, device=like.device)
+
+
+def _count(rows: Any) -> int | None:
+    shape = getattr(rows, "shape", None)
+    if shape is not None and len(shape):
+        return int(shape[0])
+    return len(rows) if hasattr(rows, "__len__") else None

@@ -1,0 +1,229 @@
+"""Rows for training, handed out in whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from ..errors import ArgumentError
+from ..losses.group_penalty import Groups
+
+
+class Rows(Dataset):
+    """A part of the encoded rows, with targets and weights.
+
+    Parameters
+    ----------
+    encoded : Encoded
+        What enters the neural part.
+    target : Tensor, optional
+        What the loss compares with.
+    weight : Tensor, optional
+        Weight of each row.
+    index : array of int64
+        The rows of this part.
+    raw : array, optional
+        The user's own targets of all rows, for callbacks that score by themselves.
+    groups : Groups, optional
+        Of all rows, for losses that compare groups.
+    """
+
+    def __init__(
+        self,
+        encoded: Any,
+        target: Tensor | None,
+        weight: Tensor | None,
+        index: NDArray[np.int64],
+        raw: Any = None,
+        groups: Groups | None = None,
+    ) -> None:
+        self.encoded = encoded
+        self.target = target
+        device = next(iter(encoded.blocks.values())).device
+        self.index = torch.from_numpy(index).to(device)
+        self.weight = None
+        if weight is not None:
+            mean = weight[self.index].mean()
+            if not mean > 0:
+                raise ArgumentError("All rows of the training or the validation part weigh zero.")
+            # Mean one over the part: batches then estimate the weighted mean without bias.
+            self.weight = weight / mean
+        self.raw = raw
+        self.groups = None if groups is None else groups.part(self.index)
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    @property
+    def X(self) -> Any:  # noqa: N802
+        """The encoded rows of this part, which the module's own methods take."""
+        return self.encoded[self.index]
+
+    @property
+    def y(self) -> Any:
+        """The user's targets of this part."""
+        return None if self.raw is None else _safe_indexing(self.raw, self.index.cpu().numpy())
+
+    def part(self, positions: NDArray[np.int64]) -> Rows:
+        """Some of the rows, over the same blocks."""
+        index = self.index.cpu().numpy()[positions]
+        return Rows(self.encoded, self.target, self.weight, index, self.raw, self.groups)
+
+    def over(self, encoded: Any) -> Rows:
+        """The same rows with other blocks."""
+        index = self.index.cpu().numpy()
+        return Rows(encoded, self.target, self.weight, index, self.raw, self.groups)
+
+    def take(self, index: Tensor) -> Batch:
+        """A batch of the rows ``index`` (positions among all encoded rows)."""
+        return next(self._cut(index, len(index)))
+
+    def columns(self) -> Batch:
+        """Targets, weights and groups of all rows, without what enters the module."""
+        return Batch(None, *self._picked(self.index))
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """All rows in batches of nearly equal size, in the order of this part's positions."""
+        return self._cut(self.index if order is None else self.index[order], size)
+
+    def _cut(self, index: Tensor, size: int) -> Iterator[Batch]:
+        # One gather of the small columns for all batches; the blocks batch by batch.
+        small = self._picked(index)
+        count = max(1, -(-len(index) // size))
+        bounds = [len(index) * i // count for i in range(count + 1)]
+        for start, stop in pairwise(bounds):
+            parts = [None if column is None else column[start:stop] for column in small]
+            yield Batch(self.encoded[index[start:stop]], *parts)
+
+    def _picked(self, index: Tensor) -> tuple[Any, ...]:
+        small = (self.target, self.weight, self.groups)
+        return tuple(None if column is None else column[index] for column in small)
+
+
+class Batch(tuple[Any, Any]):
+    """``(encoded, target)``, as skorch unpacks it, and the rows' weights and groups."""
+
+    weight: Tensor | None
+    groups: Groups | None
+
+    def __new__(
+        cls,
+        encoded: Any,
+        target: Tensor | None,
+        weight: Tensor | None,
+        groups: Groups | None = None,
+    ) -> Batch:
+        batch = super().__new__(cls, (encoded, target))
+        batch.weight, batch.groups = weight, groups
+        return batch
+
+
+class Loader:
+    """Batches of a part, in a new order each time where it is shuffled.
+
+    Parameters
+    ----------
+    rows : Rows
+        The part.
+    batch_size : int
+        Largest number of rows in a batch.
+    generator : numpy Generator, optional
+        Shuffles; None keeps the order.
+    """
+
+    def __init__(
+        self, rows: Rows, batch_size: int, generator: np.random.Generator | None = None
+    ) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.rows) // self.batch_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = None
+        if self.generator is not None:
+            order = torch.from_numpy(self.generator.permutation(len(self.rows)))
+            order = order.to(self.rows.index.device)
+        return self.rows.batches(self.batch_size, order)
+
+
+def split(
+    count: int,
+    fraction: float,
+    generator: np.random.Generator,
+    classes: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that train and rows that validate.
+
+    Parameters
+    ----------
+    count : int
+        Number of rows.
+    fraction : float
+        Share of rows that validate.
+    generator : numpy Generator
+        Draws.
+    classes : array of int64, optional
+        Class of each row: each gets its share, and none is left without a row to train on.
+
+    Returns
+    -------
+    train, valid : array of int64
+        Row numbers in increasing order.
+    """
+    wanted = min(max(1, round(fraction * count)), count - 1)
+    order = generator.permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    # Evenly spaced among rows sorted by class: each class gives its share.
+    places = ((np.arange(wanted) + generator.random()) * count / wanted).astype(np.int64)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[order[np.minimum(places, count - 1)]] = True
+    if classes is not None:
+        missing = ~np.isin(classes, classes[~chosen])
+        chosen[missing] = False
+    rows = np.arange(count)
+    return rows[~chosen], rows[chosen]
+
+
+def folds(
+    count: int,
+    fraction: float,
+    generator: np.random.Generator,
+    classes: NDArray[np.int64] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """As `split`, again and again: no row validates twice.
+
+    Parameters
+    ----------
+    count, fraction, generator, classes
+        See `split`.
+
+    Yields
+    ------
+    train, valid : array of int64
+        Row numbers in increasing order; at most ``1 / fraction`` pairs.
+    """
+    order = generator.permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    number = max(2, int(1 / fraction + 1e-9))
+    place = np.empty(count, dtype=np.int64)
+    place[order] = (np.arange(count) + generator.integers(number)) % number
+    rows = np.arange(count)
+    for fold in range(number):
+        chosen = place == fold
+        if classes is not None:
+            chosen &= np.isin(classes, classes[~chosen])
+        if chosen.any():
+            yield rows[~chosen], rows[chosen]

@@ -1,0 +1,531 @@
+"""Fine-tuning of a translated pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from ..errors import ArgumentError, DivergedError, PipegradWarning
+from ..losses.composition import check_loss
+from ..losses.group_penalty import Groups
+from .criterion import Criterion, LossLike, check_shrinking, class_weights, make_criterion
+from .data import Data, Validation, aligned, check_trainable, gather, ones
+from .optimizers import Optim, check_steady, is_number, make_optimizer, set_rate, try_optim
+from .tree_splits import Hardened, measure_spreads, routed, softened
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+    from .dataset import Rows
+    from .trainer import Trainer
+
+_BATCH_ROWS, _LARGEST_BATCH = 256, 1024
+_PROBED_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `fit` that say how to train, checked."""
+
+    optim: Optim = torch.optim.Adam
+    loss: LossLike | None = None
+    epochs: int = 100
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float | Literal["auto"] | None = None
+    patience: int | None = 10
+    seed: int | None = 0
+    callbacks: Sequence[Any] | None = None
+    verbose: int = 0
+    anchor: float = 0.0
+    cross_fit: bool = True
+
+    def check(self) -> None:
+        """Refuse wrong values before any work is done."""
+        _whole("epochs", self.epochs)
+        if self.batch_size != "auto":
+            _whole("batch_size", self.batch_size, "'auto'")
+        if self.patience is not None:
+            _whole("patience", self.patience, "None")
+        if isinstance(self.lr, str) and self.lr == "auto":
+            check_steady(self.optim)
+        elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
+            raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
+        if self.seed is not None and not isinstance(self.seed, numbers.Integral):
+            raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
+        if not (is_number(self.anchor) and self.anchor >= 0):
+            raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
+        if not isinstance(self.cross_fit, bool):
+            raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
+        try_optim(self.optim, self.rate)
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate, as far as it is known before a search."""
+        return None if isinstance(self.lr, str) else self.lr
+
+
+def fit(
+    net: PipelineModule,
+    X: Any,
+    y: Any = None,
+    *,
+    optim: Optim = torch.optim.Adam,
+    loss: LossLike | None = None,
+    epochs: int = 100,
+    batch_size: int | Literal["auto"] = "auto",
+    lr: float | Literal["auto"] | None = None,
+    anchor: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    groups: Any = None,
+    validation: Validation = 0.2,
+    patience: int | None = 10,
+    seed: int | None = 0,
+    callbacks: Sequence[Any] | None = None,
+    verbose: int = 0,
+    cache: Any = None,
+    cross_fit: bool = True,
+) -> PipelineModule:
+    """Train everything that is trainable, and keep what did best on the rows that validate.
+
+    The untouched pipeline is the first candidate. If nothing beats it, its parameters come back
+    to the last bit and a warning says so. Training never disturbs the global random state.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        What `pipegrad.to_torch` made; trained in place.
+    X : array, DataFrame, sparse matrix or list
+        What the source takes, n rows.
+    y : array of shape (n,) or (n, k), optional
+        Targets of the user's own kind; none for clustering.
+    optim : callable
+        From parameters to an optimizer. A bare class gets settings that work: Adam and its kin
+        take steps of about one hundredth of each parameter's own size (in their fused form where
+        torch has it), L-BFGS a line search.
+    loss : str, Objective or callable, optional
+        Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
+        a tensor: one value for each row, or one number; `losses.named`, `losses.Weighted`,
+        `losses.Sum` and `losses.GroupPenalty` make others of them. Default: what the last operator
+        itself minimises, with its class weights, without its penalty.
+    epochs : int
+        Largest number of passes over the rows that train.
+    batch_size : int or "auto"
+        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256, or 1,024 of more than
+        30,000 rows.
+    lr : float or "auto", optional
+        Learning rate, given to ``optim`` as ``lr=``: the same for all parameters. "auto", for Adam
+        and its kin: rates from 1e-4 to 0.3 of each parameter's own size train for some 200 steps,
+        all at once, and the smallest that does as well as the best is taken; it is found in
+        ``net.history[0]["lr"]``.
+    anchor : float
+        Strength of a pull towards the parameters as they were fitted (L2-SP): training adds half
+        of it times the sum of squared changes, each in units of its parameter's own size. It is
+        no part of the losses in the history.
+    sample_weight : array of shape (n,), optional
+        Weight of each row, in training and in validation.
+    groups : array of shape (n,), optional
+        Group of each row, any labels, for `losses.GroupPenalty`.
+    validation : float, tuple or None
+        The share of rows to put aside, rows of your own ``(X, y)``, ``(X, y, sample_weight)`` or
+        ``(X, y, sample_weight, groups)``, or None: the loss on the training rows decides.
+    patience : int, optional
+        Epochs without progress after which training stops; None: never.
+    seed : int, optional
+        Of the split and of the order of rows; None draws anew each time.
+    callbacks : list of skorch callbacks, optional
+        They see the loop as a `skorch.NeuralNet`.
+    verbose : int
+        1 shows epoch, losses and the time left.
+    cache : str or path, optional
+        A folder that keeps the output of the host part.
+    cross_fit : bool
+        Whether steps that cross-fit when they are fitted (the first layer of a stack, a
+        `TargetEncoder`) say of the rows of ``X`` what copies say that never saw them, which costs
+        their fits again. False if the pipeline never saw these rows; rows of your own that
+        validate are always taken to be such.
+
+    Returns
+    -------
+    PipelineModule
+        ``net`` itself; ``net.history`` is a `skorch.history.History` whose first row is the
+        untouched pipeline.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is wrong; no work was done.
+    DivergedError
+        When no loss was finite; the parameters are as they were.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> X = np.linspace(-1, 1, 60)[:, None]
+    >>> y = 3 * X[:, 0]
+    >>> ridge = Ridge(alpha=30).fit(X[:40], y[:40])
+    >>> net = pg.to_torch(ridge).fit(X[:40], y[:40], validation=(X[40:], y[40:]))
+    >>> net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
+    True
+    """
+    options = Options(
+        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor, cross_fit
+    )
+    train(
+        net,
+        X,
+        y,
+        options,
+        sample_weight=sample_weight,
+        groups=groups,
+        validation=validation,
+        cache=cache,
+    )
+    return net
+
+
+def train(
+    net: PipelineModule,
+    X: Any,
+    y: Any,
+    options: Options,
+    *,
+    sample_weight: ArrayLike | None = None,
+    groups: Any = None,
+    validation: Validation = 0.2,
+    cache: Any = None,
+    seen: bool | None = None,
+) -> Trainer:
+    """As `fit`; gives the trainer, which knows how it went.
+
+    ``seen``: whether the source was fitted on the rows that validate; None: nobody knows.
+    """
+    options.check()
+    check_loss(options.loss, y, groups)
+    _check_validation(validation)
+    check_trainable(net)
+    parameters = list(net.trainable_parameters().values())
+    optimizer = make_optimizer(options.optim, parameters, options.rate)
+    function, objective = make_criterion(options.loss, net.objective, net.head)
+    data = gather(net, X, y, sample_weight, validation, cache, groups)
+    if options.cross_fit:
+        from .cross_fitting import cross_fitted  # loads much of scikit-learn
+
+        data = cross_fitted(net, data, X, y, sample_weight, options.seed)
+    trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
+    if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
+        warn(_SEEN)
+    fitted = _numbers(parameters) if softened(net) else {}
+    rate = _search_rate(net, trainer, options, optimizer)
+    run(trainer, net, options, optimizer)
+    if rate is not None:
+        trainer.history[0]["lr"] = rate
+    if trainer.improved_ and fitted:
+        _refit(net, trainer, options, fitted)
+    _tell(trainer)
+    return trainer
+
+
+def _search_rate(
+    net: PipelineModule, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
+) -> float | None:
+    """With ``lr="auto"``: find a rate, and give it to the optimizer."""
+    if options.lr != "auto":
+        return None
+    from .search.lr_finder import find_rate
+
+    with own_randomness(options.seed, optimizer):
+        rate = find_rate(net, trainer, options)
+    set_rate(optimizer, rate)
+    return rate
+
+
+def _numbers(parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
+    return {parameter: parameter.detach().clone() for parameter in parameters}
+
+
+def _refit(
+    net: PipelineModule,
+    trainer: Trainer,
+    options: Options,
+    fitted: dict[nn.Parameter, Tensor],
+) -> None:
+    """Leaves were trained for soft splits; train them, and what follows, for hard ones."""
+    from .trainer import Trainer
+
+    chosen = _numbers(fitted)
+    hardened = Hardened(net, trainer.train, fitted)
+    try:
+        parameters = list(net.trainable_parameters().values())
+        optimizer = make_optimizer(options.optim, parameters, options.rate)
+        if options.lr == "auto":
+            set_rate(optimizer, trainer.history[0]["lr"])
+        training = trainer.train.over(routed(net, trainer.train.encoded))
+        valid = trainer.valid
+        if valid is not None:
+            shared = valid.encoded is trainer.train.encoded
+            valid = valid.over(training.encoded if shared else routed(net, valid.encoded))
+        again = Trainer(
+            net,
+            trainer.criterion,
+            optimizer,
+            training,
+            valid,
+            batch_size=trainer.batch_size,
+            max_epochs=options.epochs,
+            patience=options.patience,
+            generator=trainer.generator,
+            callbacks=callbacks_of(options, options.epochs),
+            anchor=options.anchor,
+        )
+        run(again, net, options, optimizer)
+    finally:
+        hardened.soften()
+    if not trainer.go_on(again):
+        with torch.no_grad():
+            for parameter, kept in chosen.items():
+                parameter.copy_(kept)
+    net.history = trainer.history
+
+
+_SEEN = (
+    "The rows that validate may be rows that the pipeline was fitted on: then the untouched "
+    "pipeline looks better there than it is, and improvements may be missed.\n"
+    "Hint: name rows it never saw, validation=(X, y), or use pipegrad.FineTuner, which splits "
+    "before it fits."
+)
+
+
+def _make_trainer(
+    net: PipelineModule,
+    data: Data,
+    objective: Any,
+    function: Any,
+    optimizer: torch.optim.Optimizer,
+    options: Options,
+    validation: Validation,
+) -> Trainer:
+    from .trainer import Trainer
+
+    generator = np.random.default_rng(options.seed)
+    criterion, training, validating = prepare(net, data, objective, function, validation, generator)
+    return Trainer(
+        net,
+        criterion,
+        optimizer,
+        training,
+        validating,
+        batch_size=batch_rows(options.batch_size, optimizer, len(training)),
+        max_epochs=options.epochs,
+        patience=options.patience,
+        generator=generator,
+        callbacks=callbacks_of(options, options.epochs),
+        anchor=options.anchor,
+    )
+
+
+def prepare(
+    net: PipelineModule,
+    data: Data,
+    objective: Any,
+    function: Any,
+    validation: Validation,
+    generator: np.random.Generator,
+) -> tuple[Criterion, Rows, Rows | None]:
+    """The loss, the rows that train, and those that validate where there are any."""
+    from .dataset import Rows, split
+
+    task = None if net.head is None else net.head.task
+    index = np.arange(len(data.blocks[0]))
+    held: NDArray[np.int64] | None = None
+    if isinstance(validation, float):
+        if len(index) < 2:
+            raise ArgumentError(
+                f"{len(index)} row is too few to put some aside for validation (n_samples=1).\n"
+                "Hint: validation=None trains on all rows."
+            )
+        target = data.targets[0]
+        classes = None
+        if task == "classification" and target is not None:
+            classes = target.cpu().numpy()
+        index, held = split(len(index), validation, generator, classes)
+        if not len(held):
+            raise ArgumentError(
+                "No class has a row to spare for validation.\nHint: validation=None, or rows of "
+                "your own."
+            )
+    criterion, weights = weigh(net, data, objective, function, index, task)
+    targets = aligned(net, data)
+    blocks = [routed(net, b) for b in data.blocks]
+    # Groups count by the rows' own weights; those of classes belong to the loss.
+    groups = [
+        None if c is None else Groups.of(c, ones(net, len(c)) if w is None else w)
+        for c, w in zip(data.groups, data.weights, strict=False)
+    ]
+    rows = [
+        Rows(b, t, w, np.arange(len(b)), raw, g)
+        for b, t, w, raw, g in zip(blocks, targets, weights, data.raw, groups, strict=True)
+    ]
+    training = rows[0].part(index)
+    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    measure_spreads(net, training)
+    probe(net, criterion, training)
+    return criterion, training, validating
+
+
+def weigh(
+    net: PipelineModule,
+    data: Data,
+    objective: Any,
+    function: Any,
+    index: NDArray[np.int64],
+    task: str | None,
+) -> tuple[Criterion, list[Tensor | None]]:
+    """The loss with class weights; weights of rows for each block."""
+    check_shrinking(net, objective)
+    name = objective.name or getattr(function, "__name__", type(function).__name__)
+    weights = list(data.weights)
+    if objective.class_weight is None or data.targets[0] is None:
+        return Criterion(function, name=name), weights
+    like = ones(net, 1)
+    targets = [t for t in data.targets if t is not None]
+    labels = net.classes_ if task in ("classification", "several") else None
+    own, table = class_weights(objective, torch.cat(targets), index, labels, task)
+    if own is not None:
+        parts = own.to(like).split([len(t) for t in targets])
+        weights = [p if w is None else p * w for p, w in zip(parts, weights, strict=True)]
+    return Criterion(function, None if table is None else table.to(like), name), weights
+
+
+def probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
+    """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
+    positions = rows.index[:_PROBED_ROWS]
+    batch = rows.take(positions)
+    encoded, target = batch
+    with torch.enable_grad():
+        criterion.check(net(encoded), target, batch.weight)
+
+
+def run(
+    trainer: Trainer, net: PipelineModule, options: Options, optimizer: torch.optim.Optimizer
+) -> None:
+    was_training = net.training
+    before = [p.detach().clone() for p in net.trainable_parameters().values()]
+    try:
+        with own_randomness(options.seed, optimizer), torch.enable_grad(), net.joining():
+            trainer.fit(None)
+        trainer.restore()
+    except BaseException as error:
+        with torch.no_grad():
+            for parameter, kept in zip(net.trainable_parameters().values(), before, strict=True):
+                parameter.copy_(kept)
+                parameter.grad = None
+        if isinstance(error, torch.linalg.LinAlgError):
+            raise DivergedError(f"{error}\n{_LOWER}") from error
+        raise
+    finally:
+        for _, callback in getattr(trainer, "callbacks_", ()):
+            if hasattr(callback, "close"):
+                callback.close()
+        net.train(was_training)
+        net.history = trainer.history
+
+
+_LOWER = (
+    "Hint: try a smaller learning rate (optim=lambda p: torch.optim.Adam(p, lr=1e-4)), "
+    "standardised columns, or clipped gradients (skorch.callbacks.GradientNormClipping)."
+)
+
+
+def _tell(trainer: Trainer) -> None:
+    """Say what the user would not see otherwise."""
+    if not math.isfinite(trainer.best_loss_):
+        raise DivergedError(
+            "No loss was finite, not that of the untouched pipeline either; its parameters are as "
+            f"they were.\n{_LOWER}"
+        )
+    if trainer.diverged_:
+        kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
+        warn(
+            f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
+            f"best parameters so far are kept, {kept}.\n{_LOWER}",
+        )
+    elif not trainer.improved_:
+        part = "training" if trainer.valid is None else "validation"
+        losses = [row[trainer.monitor] for row in trainer.history[1:]]
+        reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
+        warn(
+            f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
+            "The pipeline is as it was.\nHint: try another learning rate or more rows.",
+        )
+
+
+def warn(message: str) -> None:
+    """Warn at the user's line, the first outside of this package."""
+    package = __name__.split(".")[0]
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, PipegradWarning, stacklevel=level)
+
+
+def callbacks_of(options: Options, epochs: int) -> list[Any]:
+    callbacks = list(options.callbacks or [])
+    if options.verbose:
+        from .progress_bar import ShowProgress
+
+        callbacks.append(("show_progress", ShowProgress(epochs)))
+    return callbacks
+
+
+def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
+    if wanted != "auto":
+        return int(wanted)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return count
+    # Small data: enough steps in an epoch to get anywhere. Large data: no more than it needs.
+    most = min(max(_BATCH_ROWS, count // 128), _LARGEST_BATCH)
+    return max(1, min(most, max(32, count // 16)))
+
+
+@contextlib.contextmanager
+def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Seed torch for modules that draw, and leave its global state as it was."""
+    device = next(p.device for group in optimizer.param_groups for p in group["params"])
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        if seed is not None:
+            torch.default_generator.manual_seed(int(seed))
+            for one in cuda:
+                with torch.cuda.device(one):
+                    torch.cuda.manual_seed(int(seed))
+        yield
+
+
+def _check_validation(validation: Any) -> None:
+    if validation is None or (isinstance(validation, float) and 0 < validation < 1):
+        return
+    if isinstance(validation, tuple) and 1 <= len(validation) <= 4:
+        return
+    raise ArgumentError(
+        f"validation={validation!r:.60}; it is a share between 0 and 1, rows (X, y), or None."
+    )
+
+
+def _whole(name: str, value: Any, other: str = "") -> None:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        hint = f", or {other}" if other else ""
+        raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")

@@ -1,0 +1,1 @@
+"""Many configurations at once: batched training, successive halving, the learning-rate finder."""

@@ -1,0 +1,191 @@
+"""Many candidates at once: their parameters stacked, one batched module, one Adam over all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..criterion import Criterion
+from ..dataset import Loader, Rows
+from ..optimizers import size
+from ..trainer import Anchor, unit
+from .batched_module import Copies, undisturbed
+from .configuration import Configuration
+
+if TYPE_CHECKING:
+    from ...module import PipelineModule
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+Schedule = Callable[[float], float]
+
+
+class Ensemble:
+    """Candidates that train together: the same batches in the same order for all of them.
+
+    Each is what `torch.optim.Adam` would make of it alone.
+
+    Parameters
+    ----------
+    copies : Copies
+        The module for many values.
+    configurations : sequence of Configuration
+        A candidate each; all start from the module's present values.
+    training : Rows
+        Rows to train on.
+    batch_size : int
+        Rows of a step.
+    epochs : int
+        For the schedule.
+    generator : numpy Generator
+        Shuffles.
+    schedule : callable, optional
+        From the share of the steps done to a share of the rates; None: constant.
+    """
+
+    def __init__(
+        self,
+        copies: Copies,
+        configurations: Sequence[Configuration],
+        training: Rows,
+        batch_size: int,
+        epochs: int,
+        generator: np.random.Generator,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self.copies, self.training, self.schedule = copies, training, schedule
+        self.start = copies.now()
+        self.alive = np.arange(len(configurations))
+        self.loader = Loader(training, batch_size, generator)
+        self.steps, self._total = 0, epochs * len(self.loader)
+        # As a run of its own enlarges a small loss; see `unit`.
+        self._unit = unit(float(copies.measure(self.start[None], training)[0].mean()))
+        self.values = self.start.repeat(len(configurations), 1)
+        self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
+        made = [_rates_and_pulls(copies, one) for one in configurations]
+        self._rates = torch.stack([rates for rates, _ in made])
+        self._pulls: Tensor | None = None
+        if any(one.anchor for one in configurations):
+            self._pulls = torch.stack([pulls for _, pulls in made])
+
+    def epoch(self) -> NDArray[np.float64]:
+        """One pass over the rows; the mean loss of each candidate along the way."""
+        self.copies.net.train()
+        total: Tensor | float = 0.0
+        with torch.enable_grad(), self.copies.net.joining():
+            for batch in self.loader:
+                losses, gradient = self.copies.gradient(self.values, batch)
+                self._step(gradient)
+                total = total + losses * len(batch[0])
+        assert isinstance(total, Tensor)
+        return (total / len(self.training)).cpu().double().numpy()
+
+    @torch.no_grad()
+    def _step(self, gradient: Tensor) -> None:
+        """Adam with a rate for each candidate and each parameter."""
+        if self._pulls is not None:
+            gradient = gradient.addcmul(self.values - self.start, self._pulls)
+        gradient = gradient * self._unit
+        share = 1.0 if self.schedule is None else self.schedule(self.steps / self._total)
+        self.steps += 1
+        first, second = _BETAS
+        self._mean.lerp_(gradient, 1 - first)
+        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        step = self._square.sqrt().div_(math.sqrt(1 - second**self.steps)).add_(_EPSILON)
+        torch.div(self._mean, step, out=step)
+        self.values.addcmul_(step, self._rates, value=-share / (1 - first**self.steps))
+
+    def keep(self, places: NDArray[Any]) -> None:
+        """Go on with some of the candidates, by their places among those still there."""
+        if len(places) == len(self.alive):
+            return
+        self.alive = self.alive[places]
+        index = torch.as_tensor(places, device=self.values.device)
+        for name in ("values", "_mean", "_square", "_rates", "_pulls"):
+            kept = getattr(self, name)
+            setattr(self, name, None if kept is None else kept[index])
+
+
+def _rates_and_pulls(copies: Copies, one: Configuration) -> tuple[Tensor, Tensor]:
+    """What each parameter's steps are multiplied with, and how strongly it is pulled back."""
+    trained = one.trained(copies.net)
+    rates = [
+        one.lr * (4.0 ** round(math.log(size(p), 4)) if one.relative else 1.0) * trains
+        for p, trains in zip(copies.parameters, trained, strict=True)
+    ]
+    pulls = [0.0] * len(trained)
+    if one.anchor:
+        chosen = [i for i, trains in enumerate(trained) if trains]
+        anchor = Anchor([copies.parameters[i] for i in chosen], one.anchor)
+        for place, scale in zip(chosen, anchor.scales, strict=True):
+            pulls[place] = 2 * scale
+    return copies.over(rates), copies.over(pulls)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of one candidate.
+
+    Attributes
+    ----------
+    losses : array of shape (epochs + 1, rows)
+        Weighted loss of each row that validates, at the start and after each epoch.
+    scores : array of shape (epochs + 1, rows, ...)
+        Its scores.
+    train_losses : array of shape (epochs,)
+        Mean loss along each epoch.
+    parameters : list of Tensor
+        The trainable parameters at the end.
+    """
+
+    losses: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    train_losses: NDArray[np.float64]
+    parameters: list[Tensor]
+
+
+def together(
+    net: PipelineModule,
+    criterion: Criterion,
+    training: Rows,
+    validating: Rows,
+    configurations: Sequence[Configuration],
+    batch_size: int,
+    epochs: int,
+    generator: np.random.Generator,
+    schedule: Schedule | None = None,
+) -> list[Trained]:
+    """Train all candidates from the module's present parameters, which stay as they are.
+
+    A generator in the same state gives the batches of a `Trainer`, so that a candidate's numbers
+    are those of a run of its own, up to rounding.
+
+    Raises
+    ------
+    NotBatchable
+        When the module or the loss cannot run for many candidates at once; nothing was trained.
+    """
+    with undisturbed(net):
+        copies = Copies(net, criterion)
+        copies.try_batched(training)
+        ensemble = Ensemble(
+            copies, configurations, training, batch_size, epochs, generator, schedule
+        )
+        measured, trained = [copies.measure(ensemble.values, validating)], []
+        for _ in range(epochs):
+            trained.append(ensemble.epoch())
+            measured.append(copies.measure(ensemble.values, validating))
+        ends = copies.cut(ensemble.values)
+    losses, scores = (np.stack(some, 1) for some in zip(*measured, strict=True))
+    return [
+        Trained(
+            losses[k], scores[k], np.array([t[k] for t in trained]), [e[k].clone() for e in ends]
+        )
+        for k in range(len(configurations))
+    ]

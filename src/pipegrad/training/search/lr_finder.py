@@ -1,0 +1,77 @@
+"""``lr="auto"``: a learning rate by a short race."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dataset import Rows
+from .batched_module import undisturbed
+from .configuration import Configuration
+from .successive_halving import Field
+
+if TYPE_CHECKING:
+    from ...module import PipelineModule
+    from ..fit import Options
+    from ..trainer import Trainer
+
+RATES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 0))
+# Steps of the race, and rows that judge it.
+_STEPS, _JUDGES = 200, 4096
+# A short race flatters large rates: a smaller one that is as good but for so many standard errors,
+# and not smaller than this share of the best, is taken instead.
+_WITHIN, _SHARE = 1.0, 0.1
+
+
+def find_rate(net: PipelineModule, trainer: Trainer, options: Options) -> float:
+    """The rate, relative to each parameter's size, to train with; the module stays as it is.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        The module at its start.
+    trainer : Trainer
+        What is about to train it: loss, rows and batch size.
+    options : Options
+        With the anchor, the number of epochs and the seed.
+    """
+    generator = np.random.default_rng(options.seed)
+    training = _some(trainer.train, _STEPS * trainer.batch_size, generator)
+    validating = _some(trainer.valid or training, _JUDGES, generator)
+    steps = math.ceil(len(training) / trainer.batch_size)
+    epochs = min(options.epochs, max(1, _STEPS // steps))
+    found = [Configuration(rate, anchor=float(options.anchor)) for rate in RATES]
+    with undisturbed(net):
+        field = Field(net, trainer.criterion, training, validating)
+        field.run(found, epochs, trainer.batch_size, generator, halving=False)
+    return RATES[choose_rate(field.rows)]
+
+
+def choose_rate(rows: NDArray[np.float64]) -> int:
+    """The place of the smallest rate that is as good as the best but for noise.
+
+    Parameters
+    ----------
+    rows : array of shape (rates, rows)
+        Loss of each row; not finite where a rate failed.
+    """
+    means = np.where(np.isfinite(rows).all(axis=1), rows.mean(axis=1), math.inf)
+    best = int(means.argmin())
+    if not math.isfinite(means[best]):
+        return 0
+    for place in range(best):
+        if not math.isfinite(means[place]) or RATES[place] < _SHARE * RATES[best] * (1 - 1e-9):
+            continue
+        behind = rows[place] - rows[best]
+        if behind.mean() <= _WITHIN * behind.std() / math.sqrt(len(behind)):
+            return place
+    return best
+
+
+def _some(rows: Rows, most: int, generator: np.random.Generator) -> Rows:
+    if len(rows) <= most:
+        return rows
+    return rows.part(np.sort(generator.choice(len(rows), most, replace=False)))

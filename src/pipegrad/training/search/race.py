@@ -1,0 +1,222 @@
+"""Many configurations against each other, trained at once; the worse half drops out on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from ...errors import ArgumentError
+from ...losses.composition import check_loss
+from ..criterion import LossLike, make_criterion
+from ..data import Validation, check_trainable, gather
+from ..fit import _SEEN, Options, _check_validation, batch_rows, own_randomness, prepare, warn
+from .configuration import Configuration
+
+if TYPE_CHECKING:
+    from ...module import PipelineModule
+
+
+@dataclass(frozen=True)
+class Raced:
+    """One configuration of a race.
+
+    Attributes
+    ----------
+    configuration : Configuration
+        Which.
+    epochs : int
+        How many it trained for; fewer than the race's if it dropped out.
+    loss : float
+        The lowest that it reached after any epoch; NaN if none was finite.
+    best_epoch : int
+        When.
+    kept : bool
+        Whether its parameters are now those of the module.
+    """
+
+    configuration: Configuration
+    epochs: int
+    loss: float
+    best_epoch: int
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Race:
+    """What came of all configurations; ``print`` it.
+
+    Attributes
+    ----------
+    results : tuple of Raced
+        In the order in which the configurations were given.
+    before : float
+        Loss of the module as it was.
+    batched : bool
+        Whether one batched module trained all of them at once, or each had its turn.
+    why : str
+        What stands in the way of a batched module; empty if nothing does.
+    seconds : float
+        Time for everything.
+    """
+
+    results: tuple[Raced, ...]
+    before: float
+    batched: bool
+    why: str = ""
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> Raced | None:
+        """The result whose parameters the module now has; None if it is as it was."""
+        return next((result for result in self.results if result.kept), None)
+
+    def __str__(self) -> str:
+        lines = [f"Loss before: {self.before:.5g}", ""]
+        width = max(13, *(len(str(r.configuration)) for r in self.results))
+        lines.append(f"{'configuration':<{width}}  epochs       loss  kept")
+        for r in sorted(self.results, key=lambda r: (math.isnan(r.loss), r.loss)):
+            kept = "yes" if r.kept else ""
+            row = f"{r.configuration!s:<{width}}  {r.epochs:>6}  {r.loss:>9.5g}  {kept}"
+            lines.append(row.rstrip())
+        how = "all at once" if self.batched else f"one after the other ({self.why})"
+        return "\n".join([*lines, "", f"Trained {how}, {self.seconds:.1f} seconds"])
+
+
+def race(
+    net: PipelineModule,
+    X: Any,
+    y: Any = None,
+    configurations: Sequence[Configuration] = (),
+    *,
+    epochs: int = 20,
+    batch_size: int | Literal["auto"] = "auto",
+    validation: Validation = 0.2,
+    sample_weight: ArrayLike | None = None,
+    loss: LossLike | None = None,
+    halving: bool = True,
+    cycle: bool = False,
+    seed: int | None = 0,
+) -> Race:
+    """Train many configurations from the same start, and keep the best parameters of all.
+
+    All of them see the same rows in the same order. Where the module allows it they train as one
+    batched module, by `torch.func.vmap`; otherwise one after the other, with the same result. The
+    untouched module is a candidate as well: if nothing beats it, it stays as it is.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        Trained in place.
+    X : array, DataFrame, sparse matrix or list
+        What the source takes, n rows.
+    y : array of shape (n,) or (n, k), optional
+        Targets of the user's own kind.
+    configurations : sequence of Configuration
+        What competes.
+    epochs : int
+        How long those train that stay to the end.
+    batch_size, validation, sample_weight, loss
+        See `pipegrad.finetune.fit`.
+    halving : bool
+        Whether the worse half drops out at epochs that double: with eight configurations and 20
+        epochs, four are left after 5, two after 10. Without it all train to the end.
+    cycle : bool
+        Whether rates rise and fall along one cycle; otherwise they are constant.
+    seed : int, optional
+        Of the split and of the order of rows.
+
+    Returns
+    -------
+    Race
+        A table of all configurations.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is wrong; no work was done.
+    DivergedError
+        When no loss was finite, that of the untouched module neither.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> import pipegrad as pg
+    >>> from pipegrad.finetune import Configuration, race
+    >>> X = np.linspace(-1, 1, 60)[:, None]
+    >>> y = 3 * X[:, 0]
+    >>> net = pg.to_torch(Ridge(alpha=30).fit(X[::2], y[::2]))
+    >>> rates = [Configuration(lr=10.0**power) for power in range(-4, 0)]
+    >>> found = race(net, X[::2], y[::2], rates, validation=(X[1::2], y[1::2]))
+    >>> found.best.configuration
+    Configuration(lr=0.1, relative=True, anchor=0.0, train=None)
+    >>> found.best.loss < found.before
+    True
+    """
+    from ...finetune.portfolio import one_cycle
+    from ..cross_fitting import cross_fitted
+    from .batched_module import undisturbed
+    from .successive_halving import Field
+
+    began = time.perf_counter()
+    options = Options(loss=loss, epochs=epochs, batch_size=batch_size, seed=seed)
+    configurations = list(configurations)
+    check_loss(loss, y, None)
+    _check(net, configurations, options, validation)
+    function, objective = make_criterion(loss, net.objective, net.head)
+    data = gather(net, X, y, sample_weight, validation, None)
+    data = cross_fitted(net, data, X, y, sample_weight, seed)
+    generator = np.random.default_rng(seed)
+    if isinstance(validation, float) and net.init != "random":
+        warn(_SEEN)
+    like = torch.optim.Adam(net.trainable_parameters().values())
+    with undisturbed(net), own_randomness(seed, like):
+        parts = prepare(net, data, objective, function, validation, generator)
+        criterion, training, validating = parts
+        field = Field(net, criterion, training, validating)
+        field.run(
+            configurations,
+            epochs,
+            batch_rows(batch_size, like, len(training)),
+            generator,
+            one_cycle if cycle else None,
+            halving,
+        )
+    winner = field.winner()
+    if winner is not None:
+        field.copies.put(field.best[winner])
+    results = tuple(
+        Raced(
+            one, int(field.epochs[k]), float(field.loss[k]), int(field.best_epoch[k]), k == winner
+        )
+        for k, one in enumerate(configurations)
+    )
+    seconds = time.perf_counter() - began
+    return Race(results, field.before, field.copies.batched, field.why, seconds)
+
+
+def _check(
+    net: PipelineModule,
+    configurations: list[Configuration],
+    options: Options,
+    validation: Validation,
+) -> None:
+    options.check()
+    _check_validation(validation)
+    check_trainable(net)
+    if not configurations:
+        raise ArgumentError(
+            "configurations is empty.\nHint: [Configuration(lr=1e-3), Configuration(lr=1e-2)]."
+        )
+    for one in configurations:
+        if not isinstance(one, Configuration):
+            raise ArgumentError(f"configurations has {one!r:.60}, which is no Configuration.")
+        one.check()
+        one.trained(net)

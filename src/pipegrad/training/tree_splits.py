@@ -1,0 +1,201 @@
+"""What training does about trees: leaves found once, spreads measured, splits hardened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from ..host import Encoded
+from ..modules import Routed, TreeEnsemble, dense
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+    from .dataset import Rows
+
+# Rows that are routed at once.
+_ROWS = 8192
+# Rows on which the spread of features is measured.
+_MEASURED = 4096
+# Distance of the quantiles 0.1 and 0.9 of a normal distribution.
+_INNER = 2.563
+# Leaves of so many rows and trees are kept in memory (4 bytes each).
+_MOST_KEPT = 1 << 29
+
+
+def routed(net: PipelineModule, encoded: Encoded) -> Encoded:
+    """The rows, with the leaves in which they end where training cannot change these."""
+    found = {}
+    for step in net._neural():
+        module = net._module(step.name)
+        route = getattr(module, "route", None)
+        if route is None or not _settled(net, step.name):
+            continue
+        parts = [
+            route(_input(net, step, encoded[first : first + _ROWS]))
+            for first in range(0, len(encoded), _ROWS)
+        ]
+        if parts and len(encoded) * parts[0].shape[1] <= _MOST_KEPT:
+            found[f">{step.name}"] = _joined(parts)
+    return Encoded({**encoded.blocks, **found}) if found else encoded
+
+
+def _settled(net: PipelineModule, name: str) -> bool:
+    """Whether rows arrive as they will after training, at splits that stay."""
+    if any(_soft(part) for part in net._module(name).modules()):
+        return False
+    return not any(p.requires_grad for p in _parameters_before(net, name))
+
+
+def _parameters_before(net: PipelineModule, name: str) -> Iterator[nn.Parameter]:
+    before = net.graph.ancestors(name) - {name}
+    for step in net._neural():
+        if step.name in before:
+            yield from net._module(step.name).parameters()
+
+
+def _soft(part: nn.Module) -> TypeGuard[TreeEnsemble]:
+    return isinstance(part, TreeEnsemble) and part.way != "leaves"
+
+
+def _input(net: PipelineModule, step: Any, encoded: Encoded) -> Any:
+    (name,) = step.inputs
+    door = net._host.doors.get((step.name, name))
+    if door is not None:
+        return encoded.blocks[door]
+    with torch.no_grad():
+        return net._values(encoded.blocks, net.graph.ancestors(name))[name]
+
+
+def _joined(parts: list[Routed]) -> Routed:
+    leaves = torch.cat([part.leaves for part in parts])
+    rests = [part.rest for part in parts]
+    if any(rest is None for rest in rests):
+        return Routed(leaves)
+    return Routed(leaves, torch.cat([dense(rest) for rest in rests]))
+
+
+def softened(net: PipelineModule) -> list[TreeEnsemble]:
+    """The ensembles whose splits train."""
+    return [part for part in net.modules() if _soft(part)]
+
+
+def measure_spreads(net: PipelineModule, rows: Rows) -> None:
+    """Tell the soft splits how wide each feature is spread over the rows that train."""
+    for ensemble, x in _typical(net, rows):
+        ensemble.spread_over(_spread(x))
+        ensemble.keep_apart(x)
+
+
+def centre_splits(net: PipelineModule, rows: Rows) -> None:
+    """Move soft splits off the values of the rows that train."""
+    for ensemble, x in _typical(net, rows):
+        if ensemble.shift is not None and ensemble.shift.requires_grad:
+            ensemble.centre(x)
+
+
+def _typical(net: PipelineModule, rows: Rows) -> Iterator[tuple[TreeEnsemble, Tensor]]:
+    """The ensembles whose splits train, with rows as they arrive there."""
+    ensembles = softened(net)
+    if not ensembles:
+        return
+    stride = max(1, len(rows) // _MEASURED)
+    encoded, _ = rows.take(rows.index[::stride][:_MEASURED])
+    with _watched(ensembles) as seen, torch.no_grad():
+        net.eval()
+        net(encoded)
+        net.train()
+    for ensemble in ensembles:
+        if id(ensemble) in seen:
+            yield ensemble, dense(ensemble._numbers(seen[id(ensemble)])).detach()
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Standard deviation of each column, by its inner quantiles where these differ."""
+    x = torch.where(torch.isfinite(x), x, torch.nan)
+    low, high = torch.nanquantile(x, torch.tensor([0.1, 0.9], dtype=x.dtype, device=x.device), 0)
+    inner = (high - low) / _INNER
+    gap = torch.nan_to_num(x - x.nanmean(0))
+    return torch.where(inner > 0, inner, gap.square().mean(0).sqrt())
+
+
+@contextmanager
+def _watched(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Any]]:
+    """What goes into each of the ensembles."""
+    seen: dict[int, Any] = {}
+
+    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        seen[id(module)] = inputs[0]
+
+    hooks = [ensemble.register_forward_pre_hook(note) for ensemble in ensembles]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Hardened:
+    """Soft splits made hard, and all that stands before them kept, while the leaves are refit.
+
+    Leaves that no row reaches get their fitted values back.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        Trained with soft splits.
+    rows : Rows
+        Those that train.
+    fitted : mapping of Parameter to Tensor
+        What the parameters were before training.
+    """
+
+    def __init__(
+        self, net: PipelineModule, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]
+    ) -> None:
+        self.net = net
+        self.ways = [(ensemble, ensemble.way) for ensemble in softened(net)]
+        self.kept = [p for p in self._before() if p.requires_grad]
+        for parameter in self.kept:
+            parameter.requires_grad_(False)
+        for ensemble, _ in self.ways:
+            ensemble.way = "leaves"
+        self._restore_empty_leaves(rows, fitted)
+
+    def _before(self) -> Iterator[nn.Parameter]:
+        for step in self.net._neural():
+            soft = [part for part in self.net._module(step.name).modules() if _soft(part)]
+            for ensemble in soft:
+                assert isinstance(ensemble.shift, nn.Parameter)
+                yield ensemble.shift
+            if soft:
+                yield from _parameters_before(self.net, step.name)
+
+    def _restore_empty_leaves(self, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]) -> None:
+        ensembles = [ensemble for ensemble, _ in self.ways]
+        reached = {id(e): torch.zeros(e.leaf_table().shape[0], dtype=torch.bool) for e in ensembles}
+        self.net.eval()
+        with torch.no_grad():
+            for start in range(0, len(rows), _ROWS):
+                encoded, _ = rows.take(rows.index[start : start + _ROWS])
+                with _watched(ensembles) as seen:
+                    self.net(encoded)
+                for e in ensembles:
+                    if id(e) in seen:
+                        reached[id(e)][e.leaves(seen[id(e)]).flatten().long().cpu()] = True
+            for e in ensembles:
+                empty = ~reached[id(e)].to(e.threshold.device)
+                for parameter in e.leaf_parameters():
+                    if parameter in fitted:
+                        parameter[empty] = fitted[parameter][empty]
+        self.net.train()
+
+    def soften(self) -> None:
+        """Splits train again, as before."""
+        for ensemble, way in self.ways:
+            ensemble.way = way
+        for parameter in self.kept:
+            parameter.requires_grad_(True)
