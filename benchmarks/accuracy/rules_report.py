@@ -73,7 +73,7 @@ def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
     head = ["strategy", *templates, "all", "worse by 0.5%", "worst", "wins", "seconds"]
     caption = (
         f"{_counted(runs)} Median relative reductions of the test loss; *wins*: pairs in which the "
-        "strategy has the lowest validation loss of these; median CPU seconds."
+        "strategy has the lowest validation loss; median CPU seconds."
     )
     return f"{caption}\n\n{markdown(head, rows)}"
 
