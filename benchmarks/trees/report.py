@@ -170,7 +170,8 @@ def write(results: Path, page: Path) -> None:
                 "few validation rows is sometimes worse than the original; requiring a "
                 "significant gain, as `FineTuner` does, leaves no such pair.",
                 "## 100 trees",
-                "Change of the test loss in percent: mean over splits and its 95% confidence interval.",
+                "Change of the test loss in percent: mean over splits and its 95% confidence "
+                "interval.",
                 changes_of(table, "100 trees"),
                 "## Tuned",
                 changes_of(table, "tuned"),
