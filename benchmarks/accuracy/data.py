@@ -126,7 +126,7 @@ def load(data: DataSet, folder: Path, most: int = MOST_ROWS) -> tuple[pd.DataFra
 def split(data: DataSet, folder: Path, seed: int | str, most: int = MOST_ROWS) -> Split:
     """Split the rows at random with a seed, or by time ("time": the last rows are the test set).
 
-    Regression targets are standardised with the mean and standard deviation of the training rows,
+    Regression targets are standardized with the mean and standard deviation of the training rows,
     so that a loss of 1 is about that of predicting the mean.
     """
     X, y = load(data, folder, most)
