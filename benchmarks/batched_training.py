@@ -1,9 +1,8 @@
-"""What it saves to train many configurations as one batched module.
+"""Speed-up from training many configurations as one batched module.
 
-Against the same configurations one after the other, each by this package's own loop with fused
-Adam: the same rows in the same batches, the same measurements of the same validation rows after
-each epoch. The two take turns, so that whatever else the machine does meets both; the ratio of the
-medians counts.
+The comparison trains the same configurations one after the other with this package's own loop and
+fused Adam: the same rows in the same batches, and the same validation loss after each epoch. The
+two run in alternation, so that other load affects both; the ratio of the medians counts.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/batched_training.py
 """
@@ -54,7 +53,7 @@ def task_of(name: str) -> Task:
     return Task.of(net, (X[:ROWS], y[:ROWS], None), (X[ROWS:], y[ROWS:], None), Options())
 
 
-def at_once(task: Task, count: int, batch_size: int) -> float:
+def batched(task: Task, count: int, batch_size: int) -> float:
     rates = [Configuration(lr=10.0 ** (-1 - 3 * i / count)) for i in range(count)]
     started = time.perf_counter()
     together(
@@ -83,15 +82,15 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     print(f"{ROWS} x 20 rows, 500 validation rows, {EPOCHS} epochs, float64, one thread")
-    print(f"{'pipeline':<36}{'batch':>6}{'count':>6}{'in turn':>10}{'at once':>10}{'ratio':>7}")
+    print(f"{'pipeline':<36}{'batch':>6}{'count':>6}{'in turn':>10}{'batched':>10}{'ratio':>7}")
     for name in PIPELINES:
         task = task_of(name)
         for batch_size in (32, 256):
             for count in (4, 8, 16):
-                times: dict = {in_turn: [], at_once: []}
+                times: dict = {in_turn: [], batched: []}
                 for turn in range(repeats + 1):
-                    for way, found in times.items():
-                        seconds = way(task, count, batch_size)
+                    for train, found in times.items():
+                        seconds = train(task, count, batch_size)
                         if turn:  # The first turn warms up.
                             found.append(seconds)
                 slow, fast = (statistics.median(found) for found in times.values())

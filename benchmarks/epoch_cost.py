@@ -1,8 +1,8 @@
-"""What an epoch of `net.fit` costs beside a loop written by hand.
+"""Cost of an epoch of `net.fit`, compared with a hand-written training loop.
 
-Both train the same modules with the same optimizer on the same rows, in the same batches, and
-measure the same validation rows after each epoch. They take turns, so that whatever else the
-machine does meets both; the ratio of the medians counts.
+Both train the same modules with the same optimizer on the same rows in the same batches, and
+compute the same validation loss after each epoch. They run in alternation, so that other load
+affects both; the ratio of the medians counts.
 
 Run: python benchmarks/epoch_cost.py
 """
@@ -72,7 +72,7 @@ def ours(net, X, y, held, held_y, batch_size, epochs):
 
 
 def compare(make, batch_size, repeats, epochs):
-    """Median seconds of an epoch, ours and by hand."""
+    """Median seconds of an epoch: ours, hand-written."""
     generator = np.random.default_rng(0)
     X, held = generator.normal(size=(20_000, 100)), generator.normal(size=(4_000, 100))
     weights = generator.normal(size=100)

@@ -1,8 +1,8 @@
-"""What it saves to multiply linear maps with each other while they train.
+"""Speed-up from fusing consecutive linear maps during training.
 
 ``(K @ N) @ w`` costs a pass over all rows for each column of ``N``, ``K @ (N @ w)`` one for each
-column of ``w``. Full-batch L-BFGS trains both ways from the same start; the two take turns, so that
-whatever else the machine does meets both; the ratio of the medians counts.
+column of ``w``. Full-batch L-BFGS trains with both orders from the same start; the two run in
+alternation, so that other load affects both; the ratio of the medians counts.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/fused_linear_maps.py
 """
@@ -57,8 +57,8 @@ def data_of(name: str):
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[None]:
-    """Maps are multiplied with the rows one after the other, as in predictions."""
+def unfused() -> Iterator[None]:
+    """Apply the maps to the rows one after the other, as in predictions."""
     joining = pg.PipelineModule.joining
     pg.PipelineModule.joining = lambda net: contextlib.nullcontext()
     try:
@@ -67,10 +67,10 @@ def apart() -> Iterator[None]:
         pg.PipelineModule.joining = joining
 
 
-def seconds(fitted, X, y, epochs: int, way) -> float:
+def seconds(fitted, X, y, epochs: int, context) -> float:
     net = pg.to_torch(fitted)
     started = time.perf_counter()
-    with way():
+    with context():
         net.fit(X, y, optim=torch.optim.LBFGS, epochs=epochs, validation=None)
     return time.perf_counter() - started
 
@@ -82,14 +82,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{ROWS} rows, {options.epochs} epochs of 20 iterations, float64, one thread")
-    print(f"{'pipeline':<42}{'apart':>10}{'joined':>10}{'ratio':>7}")
+    print(f"{'pipeline':<42}{'unfused':>10}{'fused':>10}{'ratio':>7}")
     for name, pipe in PIPELINES.items():
         X, y = data_of(name)
         fitted = clone(pipe).fit(X, y)
-        times: dict = {apart: [], contextlib.nullcontext: []}
+        times: dict = {unfused: [], contextlib.nullcontext: []}
         for turn in range(options.repeats + 1):
-            for way, found in times.items():
-                spent = seconds(fitted, X, y, options.epochs, way)
+            for context, found in times.items():
+                spent = seconds(fitted, X, y, options.epochs, context)
                 if turn:  # The first turn warms up.
                     found.append(spent)
         slow, fast = (statistics.median(found) for found in times.values())

@@ -1,4 +1,4 @@
-"""What `import pipegrad` adds to `import torch, sklearn`: at most 0.3 seconds.
+"""Time that `import pipegrad` adds to `import torch, sklearn`: at most 0.3 seconds.
 
 python benchmarks/import_time.py [--repeats 7]
 """
@@ -29,13 +29,13 @@ print(*sorted(set(sys.modules) - before))
 
 
 def ask(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """Output of the code in a fresh interpreter."""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def main() -> int:
-    """Print the added time; 1 if it misses the goal."""
+    """Print the added time; return 1 if it exceeds the goal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
@@ -44,9 +44,11 @@ def main() -> int:
     added = ask(LOADED).split()
     heavy = [name for name in HEAVY if name in added]
     median, low, high = statistics.median(seconds), min(seconds), max(seconds)
-    print(f"import pipegrad adds {median:.3f} s (of {repeats} runs: {low:.3f} to {high:.3f} s)")
+    print(
+        f"import pipegrad adds {median:.3f} s (median of {repeats} runs: {low:.3f} to {high:.3f} s)"
+    )
     print(f"goal: {GOAL} s; {'reached' if median <= GOAL else 'MISSED'}")
-    print(f"{len(added)} modules, heavy ones among them: {', '.join(heavy) or 'none'}")
+    print(f"{len(added)} modules, of which heavy: {', '.join(heavy) or 'none'}")
     return int(median > GOAL)
 
 

@@ -1,11 +1,11 @@
 """Peak memory of fine-tuning on sparse text features.
 
 TF-IDF (host) -> linear model, and TF-IDF (host) -> TruncatedSVD -> linear model, 100,000 features:
-a dense matrix of rows x features would take 9 GB at float64. Each pipeline runs in a process of
-its own, whose peak resident memory is read before and after training.
+a dense matrix of rows x features would take 9 GB in float64. Each pipeline runs in a separate
+process, whose peak resident memory is read before and after training.
 
     python benchmarks/sparse_memory.py --data FOLDER   # FOLDER/newsgroups20.parquet: text, group
-    python benchmarks/sparse_memory.py                 # made-up texts of the same size
+    python benchmarks/sparse_memory.py                 # synthetic texts of the same size
 """
 
 import argparse
@@ -26,7 +26,7 @@ def texts(folder: str | None):
         import pandas as pd
 
         table = pd.read_parquet(Path(folder) / "newsgroups20.parquet")
-        # The posts come sorted by group.
+        # The posts are sorted by group.
         table = table[table["split"] == "train"].sample(frac=1, random_state=0)
         return table["text"].tolist(), table["group"].to_numpy()
     rng = np.random.default_rng(0)
@@ -70,10 +70,10 @@ def measure(name: str, folder: str | None, epochs: int) -> None:
     dense = len(X[fit]) * features * 8 / 2**20
     before, after = (m.score(X[held], y[held]) for m in (pipe, pg.from_torch(net)))
     print(
-        f"{name:>6}: {len(X[fit]):,} x {features:,}, {count:,} trained numbers; "
+        f"{name:>6}: {len(X[fit]):,} x {features:,}, {count:,} trainable parameters; "
         f"peak {fitted:,.0f} MB after the fit, {peak:,.0f} MB after fine-tuning "
-        f"(+{peak - fitted:,.0f}; a dense matrix: {dense:,.0f} MB); {seconds:.1f} s an epoch; "
-        f"largest difference to scikit-learn {gap:.1e}; accuracy {before:.3f} -> {after:.3f}"
+        f"(+{peak - fitted:,.0f}; a dense matrix: {dense:,.0f} MB); {seconds:.1f} s per epoch; "
+        f"largest difference from scikit-learn {gap:.1e}; accuracy {before:.3f} -> {after:.3f}"
     )
 
 

@@ -1,12 +1,12 @@
-"""Speed and memory of hard trees: ours, the native library's, hummingbird's.
+"""Speed and memory of hard trees, compared with the native library and hummingbird.
 
-Three models of 100,000 x 30 float32 rows, at batch 1, 10,000 and 100,000. The contenders take
-turns, so that whatever else the machine does meets all; the ratios of the medians count, by the
-clock and by processor time. Then what a translation, a write back and an epoch of fine-tuning the
-leaves cost, and the memory of 1,000 trees of depth 20.
+Three models on 100,000 x 30 float32 rows, with batches of 1, 10,000 and 100,000. The contenders are
+timed in alternation, so that other load affects all of them; the ratios of the medians count, in
+wall-clock and CPU time. Then the costs of translating, writing back and an epoch of fine-tuning the
+leaves, and the memory of 1,000 trees of depth 20.
 
 Run: python benchmarks/tree_speed.py
-For the columns of hummingbird, `pip install hummingbird-ml`, best into an environment of its own;
+The hummingbird columns need `pip install hummingbird-ml`, preferably in a separate environment;
 without it they stay empty.
 """
 
@@ -38,7 +38,7 @@ import pipegrad as pg
 ROWS, FEATURES = 100_000, 30
 BATCHES = (1, 10_000, 100_000)
 BOUNDS = {1: 1.0, 100_000: 2.0}
-PATIENCE = 20.0  # seconds after which a contender has no more turns in a cell
+PATIENCE = 20.0  # time limit of a contender in one cell, in seconds
 
 
 def data():
@@ -91,7 +91,7 @@ def processor() -> str:
 
 
 def contenders(model, X):
-    """What maps rows to predictions, by name."""
+    """Prediction functions, by name of the contender."""
     net = pg.to_torch(model).eval()
     trees = net.steps[next(iter(net.steps))]
 
@@ -110,7 +110,7 @@ def contenders(model, X):
 
 
 def measure(found, x, repeats):
-    """Median seconds of a call, by the clock and of processor time, by name."""
+    """Median wall-clock and CPU seconds of a call, by name."""
     calls = max(1, 50 // len(x))
     times = {name: [] for name in found}
     for name, call in found.items():
@@ -143,7 +143,7 @@ def speed(X, y, threads, repeats) -> bool:
         found = contenders(model, X)
         for batch in BATCHES:
             if isinstance(model, RandomForestRegressor):
-                model.n_jobs = 1 if batch == 1 else threads  # what is quicker
+                model.n_jobs = 1 if batch == 1 else threads  # the faster setting
             times = measure(found, X[:batch], repeats)
             clock = {key: value[0] for key, value in times.items()}
             ratio = clock["ours"] / clock["native"]
@@ -166,11 +166,11 @@ def speed(X, y, threads, repeats) -> bool:
     return held
 
 
-# -- what else costs time --------------------------------------------------------------------------
+# -- other costs -----------------------------------------------------------------------------------
 
 
 def epoch(trees, kept, y, batch):
-    """One epoch over rows whose leaves are known."""
+    """One epoch over rows with precomputed leaves."""
     optimizer = torch.optim.Adam(trees.parameters(), lr=1e-3, fused=True)
     for rows in torch.randperm(len(y)).split(batch):
         optimizer.zero_grad()
@@ -186,10 +186,10 @@ def costs(X, y, threads, repeats) -> bool:
     kept, target = trees.leaves(torch.from_numpy(X), torch.int32), torch.from_numpy(y)
     work = copy.deepcopy(trees)
     tasks = {
-        "fit of the library": lambda: booster(threads).fit(X, y),
+        "library's own fit": lambda: booster(threads).fit(X, y),
         "translation": lambda: pg.to_torch(model),
         "write back": lambda: pg.from_torch(net),
-        "finding all leaves once": lambda: trees.leaves(torch.from_numpy(X), torch.int32),
+        "finding all leaves, once": lambda: trees.leaves(torch.from_numpy(X), torch.int32),
     }
     for batch in (1024, 4096, 8192):
         tasks[f"epoch, batch {batch:,}"] = lambda batch=batch: epoch(work, kept, target, batch)
@@ -205,7 +205,7 @@ def costs(X, y, threads, repeats) -> bool:
         name: tuple(map(statistics.median, zip(*each, strict=True)))
         for name, each in times.items()
     }  # fmt: skip
-    tenth = found["fit of the library"][0] / 10
+    tenth = found["library's own fit"][0] / 10
     bounds = {name: tenth for name in tasks if "epoch" in name}
     bounds |= {"translation": 1.0, "write back": 1.0}
     print(f"\n{'LightGBM 500 x 31, 100,000 rows':34}{'seconds':>10}{'cpu':>10}{'bound':>10}")
@@ -223,7 +223,7 @@ def gigabytes() -> float:
 
 
 def memory(threads: int) -> bool:
-    """Peak memory of 1,000 deep trees, in a process of their own."""
+    """Peak memory of 1,000 deep trees, in a separate process."""
     generator = np.random.default_rng(0)
     X = generator.normal(size=(10_000, FEATURES)).astype(np.float32)
     y = X[:, 0] + generator.normal(size=len(X))
@@ -243,11 +243,11 @@ def memory(threads: int) -> bool:
             out = trees(x)
         seconds = time.perf_counter() - started
         print(
-            f"{gigabytes():6.2f} GB after {rows:,} rows ({seconds:.2f} s); a byte for each row "
+            f"{gigabytes():6.2f} GB after {rows:,} rows ({seconds:.2f} s); one byte per row "
             f"and node would take {rows * nodes / 2**30:,.0f} GB"
         )
     gap = np.abs(out[: len(X)].numpy() - forest.predict(X)).max()
-    print(f"largest difference to scikit-learn {gap:.1e}")
+    print(f"largest difference from scikit-learn: {gap:.1e}")
     return gigabytes() < 8
 
 

@@ -1,20 +1,20 @@
-"""Pipelines tuned for what people count: money, and differences between groups.
+"""Pipelines tuned for business objectives: monetary costs and differences between groups.
 
-python examples/business_loss.py                          data that ships: bikes, tumours
+python examples/business_loss.py                          bundled data: bikes, tumors
 python examples/business_loss.py --credit credit_g.parquet --adult adult.parquet
-                                                          real tables of your own
+                                                          your own tables
 
-Three parts, each over several splits into rows to learn from and rows held out:
+Three parts, each over several splits into training and test rows:
 
-1. bikes to provide by the hour: a missing one costs 3, an idle one 1;
-2. tumours: a missed one costs 10, a needless check 1 (with --credit: a bad customer who is taken
-   costs 5, a good one who is refused 1);
-3. incomes: what it costs to make predictions for two groups alike, drawn by --picture FILE.
+1. bikes to provide per hour: a missing one costs 3, an idle one 1;
+2. tumors: a missed one costs 10, a false alarm 1 (with --credit: accepting a bad customer costs 5,
+   rejecting a good one 1);
+3. incomes: what it costs to equalize the predictions for two groups, drawn by --picture FILE.
 
-The fair opponent is no pipeline that never heard of the costs, but one whose answers are moved
-afterwards: a factor on the number of bikes, a threshold on the probability, chosen on the rows to
-learn from. It is moved as it was fitted, and once it is tuned for its own loss. The table says how
-much of the gain that alone brings.
+The fair baseline is not a pipeline that ignores the costs, but one whose predictions are adjusted
+afterwards: by a factor on the number of bikes or a threshold on the probability, chosen on the
+training rows. Two baselines are adjusted, the fitted pipeline and the one tuned for its own loss.
+The table shows how much of the gain the adjustment alone achieves.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ import pipegrad as pg
 from pipegrad.finetune import losses
 
 MISSING, IDLE = 3.0, 1.0
-START, MOVED = "as fitted", "as fitted, answers moved by the costs"
-OWN, TUNED = "tuned for its own loss, answers moved", "tuned for the cost"
+START, MOVED = "as fitted", "as fitted, adjusted for the costs"
+OWN, TUNED = "tuned for its own loss, adjusted", "tuned for the cost"
 STRENGTHS = (0.0, 3.0, 10.0, 30.0, 100.0)
 Table = dict[str, list[float]]
 
@@ -50,7 +50,7 @@ Table = dict[str, list[float]]
 
 
 def encoded(X: pd.DataFrame, *last: object, numbers: list[str] | None = None) -> Pipeline:
-    """Scaled numbers, one-hot categories, and what follows."""
+    """Scaled numbers and one-hot categories, followed by the steps ``last``."""
     numbers = list(X.select_dtypes("number")) if numbers is None else numbers
     names = [column for column in X if column not in numbers]
     columns = [(StandardScaler(), numbers)] if numbers else []
@@ -60,7 +60,7 @@ def encoded(X: pd.DataFrame, *last: object, numbers: list[str] | None = None) ->
 
 
 def tuned(pipe: Pipeline, X: pd.DataFrame, y: np.ndarray, loss: object, seed: int) -> object:
-    """The pipeline, fine-tuned for a loss, where that helps."""
+    """The pipeline, fine-tuned for a loss; unchanged if that does not help."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pg.PipegradWarning)
         return pg.FineTuner(pipe, loss=loss, random_state=seed).fit(X, y)
@@ -70,19 +70,19 @@ def tuned(pipe: Pipeline, X: pd.DataFrame, y: np.ndarray, loss: object, seed: in
 
 
 def price_of_bikes(score: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """What an hour costs, for a pipeline whose score is the logarithm of a number of bikes."""
+    """Cost per hour, for a pipeline whose score is the logarithm of the number of bikes."""
     short = y - torch.exp(score)
     return MISSING * short.clamp(min=0) + IDLE * (-short).clamp(min=0)
 
 
 def bill(provided: np.ndarray, y: np.ndarray) -> float:
-    """The mean cost of an hour."""
+    """Mean cost per hour."""
     short = y - provided
     return float(np.mean(np.where(short > 0, MISSING * short, -IDLE * short)))
 
 
 def bikes(splits: int) -> Table:
-    """Held-out costs of an hour."""
+    """Cost per hour on the test sets."""
     data = pd.read_parquet(str(files("pipegrad.demo") / "bike_sharing_hourly.parquet"))
     X, y = data.drop(columns=["cnt", "dteday"]), data["cnt"].to_numpy(dtype=float)
     numbers = ["temp", "atemp", "hum", "windspeed"]
@@ -113,24 +113,24 @@ def bikes(splits: int) -> Table:
 
 
 class Decision:
-    """What decisions about two classes cost.
+    """Cost-sensitive decisions between two classes.
 
     Parameters
     ----------
     missed, needless : float
-        Cost of a row of the second class that is taken for the first, and the other way round.
+        Cost of a false negative and of a false positive; the second class is the positive one.
     """
 
     def __init__(self, missed: float, needless: float) -> None:
         self.missed, self.needless = missed, needless
 
     def __call__(self, score: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The mean cost if the decision were drawn by its probability, which is smooth."""
-        chance = torch.sigmoid(score)
-        return torch.where(y == 1, self.missed * (1 - chance), self.needless * chance)
+        """Expected cost if decisions were sampled from the predicted probabilities; smooth."""
+        p = torch.sigmoid(score)
+        return torch.where(y == 1, self.missed * (1 - p), self.needless * p)
 
     def bill(self, y: np.ndarray, decided: np.ndarray) -> float:
-        """The mean cost of a row."""
+        """Mean cost per row."""
         missed, needless = (y == 1) & (decided == 0), (y == 0) & (decided == 1)
         return float(np.mean(self.missed * missed + self.needless * needless))
 
@@ -138,7 +138,7 @@ class Decision:
 def decisions(
     X: pd.DataFrame, y: np.ndarray, cost: Decision, components: int, splits: int
 ) -> Table:
-    """Held-out costs of a row."""
+    """Cost per row on the test sets."""
     last = LogisticRegression(max_iter=1000)
     weighted = clone(last).set_params(class_weight={0: cost.needless, 1: cost.missed})
     pipe, heavy = (encoded(X, PCA(components), one) for one in (last, weighted))
@@ -156,7 +156,7 @@ def decisions(
         decided = {
             START: fitted.predict(test),
             MOVED: fitted.predict_proba(test)[:, 1] > edge,
-            "as fitted, threshold by cross-validation": moved.predict(test),
+            "as fitted, cross-validated threshold": moved.predict(test),
             "fitted with class_weight": clone(heavy).fit(train, y_train).predict(test),
             OWN: own.predict_proba(test)[:, 1] > edge,
             TUNED: money.predict(test),
@@ -170,7 +170,7 @@ def decisions(
 
 
 def made_incomes(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """A table in the manner of a census: work and education differ by sex, and so does income."""
+    """A synthetic census: work and family status differ by sex, and so does income."""
     rng = np.random.default_rng(seed)
     sex = np.where(rng.random(rows) < 0.33, "female", "male")
     woman = sex == "female"
@@ -189,15 +189,15 @@ def made_incomes(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np
 
 
 def real_incomes(path: str, rows: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The census table of 1994, without the columns of sex and of weights."""
+    """The census table of 1994, without the columns for sex and sample weights."""
     data = pd.read_parquet(path).sample(rows, random_state=0).reset_index(drop=True)
     y = data["income"].str.contains(">").to_numpy().astype(int)
     return data.drop(columns=["income", "sex", "fnlwgt"]), y, data["sex"].to_numpy()
 
 
-def gap(chance: np.ndarray, group: np.ndarray) -> float:
-    """By how much the mean prediction of two groups differs."""
-    first, second = (chance[group == one].mean() for one in np.unique(group))
+def gap(p: np.ndarray, group: np.ndarray) -> float:
+    """Absolute difference between the mean predictions of two groups."""
+    first, second = (p[group == one].mean() for one in np.unique(group))
     return float(abs(first - second))
 
 
@@ -209,7 +209,7 @@ def close(
     strength: float,
     validation: tuple[object, ...],
 ) -> None:
-    """Train with a penalty on the gap, where that helps."""
+    """Train with a penalty on the gap; the module is unchanged if that does not help."""
     loss = losses.GroupPenalty("log_loss", strength)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pg.PipegradWarning)
@@ -225,7 +225,7 @@ def close(
 
 
 def trade(X: pd.DataFrame, y: np.ndarray, group: np.ndarray, splits: int) -> np.ndarray:
-    """Held-out gap and log loss, (splits, strengths, 2)."""
+    """Gap and log loss on the test sets, (splits, strengths, 2)."""
     pipe = encoded(X, LogisticRegression(max_iter=1000))
     found = np.zeros((splits, len(STRENGTHS), 2))
     for seed in range(splits):
@@ -237,13 +237,13 @@ def trade(X: pd.DataFrame, y: np.ndarray, group: np.ndarray, splits: int) -> np.
             if strength:
                 valid_rows = (X.iloc[valid], y[valid], None, group[valid])
                 close(net, X.iloc[train], y[train], group[train], strength, valid_rows)
-            chance = net.predict_proba(X.iloc[test])[:, 1]
-            found[seed, place] = gap(chance, group[test]), log_loss(y[test], chance)
+            p = net.predict_proba(X.iloc[test])[:, 1]
+            found[seed, place] = gap(p, group[test]), log_loss(y[test], p)
     return found
 
 
 def draw(found: np.ndarray, path: str) -> None:
-    """The curve of what can be had: gap against loss."""
+    """The trade-off curve: gap against loss."""
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -274,7 +274,7 @@ def note(table: Table, name: str, value: float) -> None:
 
 
 def show(title: str, table: Table) -> None:
-    """Means over splits, and who did the work."""
+    """Means over splits, and the share of the saving that each baseline achieves."""
     print(f"\n{title}")
     costs = {name: np.array(values) for name, values in table.items()}
     for name, values in costs.items():
@@ -286,38 +286,38 @@ def show(title: str, table: Table) -> None:
         saved = costs[name] - costs[TUNED]
         noise = saved.std(ddof=1) / np.sqrt(len(saved)) if len(saved) > 1 else np.nan
         print(
-            f"  '{name}' alone brings {share:.0%} of that; tuning for the cost saves another "
+            f"  '{name}' alone gives {share:.0%} of the saving; tuning for the cost saves another "
             f"{saved.mean():.3f} ± {noise:.3f} (standard error)."
         )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the tables, draw the picture."""
+    """Print the tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--credit", help="German credit data with a column 'bad', as Parquet")
     parser.add_argument("--adult", help="census data with columns 'income' and 'sex', as Parquet")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--picture", help="where to draw the third part")
+    parser.add_argument("--picture", help="file for the figure of the third part")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
 
     show(
-        f"Bikes: cost of an hour ({MISSING:g} for a missing one, {IDLE:g} for an idle one)",
+        f"Bikes: cost per hour ({MISSING:g} per missing bike, {IDLE:g} per idle one)",
         bikes(given.splits),
     )
     if given.credit:
         data = pd.read_parquet(given.credit)
         X, y = data.drop(columns="bad"), data["bad"].to_numpy()
-        cost, components, title = Decision(5, 1), 10, "Credit: cost of a customer (5 to 1)"
+        cost, components, title = Decision(5, 1), 10, "Credit: cost per customer (5 to 1)"
     else:
         X, y = load_breast_cancer(return_X_y=True, as_frame=True)
         y = 1 - y.to_numpy()  # One for malignant.
-        cost, components, title = Decision(10, 1), 2, "Tumours: cost of a patient (10 to 1)"
+        cost, components, title = Decision(10, 1), 2, "Tumors: cost per patient (10 to 1)"
     show(title, decisions(X, y, cost, components, given.splits))
 
     incomes = real_incomes(given.adult, 6000) if given.adult else made_incomes(6000)
     found = trade(*incomes, given.splits)
-    print("\nIncomes: difference between two groups' mean predictions, and log loss")
+    print("\nIncomes: difference between the mean predictions of two groups, and log loss")
     for strength, mean, spread in zip(STRENGTHS, found.mean(0), found.std(0), strict=True):
         print(
             f"  strength {strength:5g}   gap {mean[0]:.3f} ± {spread[0]:.3f}   "

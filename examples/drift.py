@@ -1,12 +1,13 @@
-"""A stream whose meaning drifts: doing nothing, refitting, and learning on.
+"""A data stream with concept drift: no update, refitting, and incremental fine-tuning.
 
-python examples/drift.py                               a made stream; prints a table
+python examples/drift.py                               a synthetic stream; prints a table
 python examples/drift.py --data electricity.parquet    the electricity market of New South Wales, in
-                                                       time order, its labels in the column "class"
-python examples/drift.py --data bike.parquet --label cnt   any table of numbers
+                                                       chronological order, labels in column "class"
+python examples/drift.py --data bike.parquet --label cnt   any numeric table
 python examples/drift.py --picture drift.svg           draws the running loss as well
 
-Rows come in batches; each batch is predicted first, and its labels are shown afterwards.
+Prequential evaluation (test, then train): rows arrive in batches; each batch is predicted before
+its labels become available.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Arm = Callable[[Any, np.ndarray, np.ndarray, list[int]], Iterator[np.ndarray]]
 
 
 def make_stream(rows: int = 12096, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Ten columns of four hidden ones; what these mean turns slowly, and once at a stroke."""
+    """Ten features of four latent variables, whose weights drift gradually and then jump once."""
     rng = np.random.default_rng(seed)
     when = np.arange(rows)[:, None] / rows
     hidden = rng.normal(size=(rows, 4))
@@ -48,7 +49,7 @@ def make_stream(rows: int = 12096, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def pipelines(classes: bool) -> dict[str, Any]:
-    """What is compared, not fitted yet."""
+    """The unfitted pipelines to compare, by name."""
     last = LogisticRegression(max_iter=2000) if classes else Ridge()
     return {
         "PCA": make_pipeline(StandardScaler(), PCA(3), last),
@@ -59,31 +60,31 @@ def pipelines(classes: bool) -> dict[str, Any]:
     }
 
 
-# The arms: each gives a fitted pipeline before every batch.
+# The arms: each yields a fitted pipeline before every batch.
 
 
 def nothing(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """Fitted once."""
+    """Fitted once, never updated."""
     pipe.fit(X[: starts[0]], y[: starts[0]])
     for _ in starts:
         yield pipe
 
 
 def refit_all(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """Fitted anew on all rows so far."""
+    """Refitted on all rows so far."""
     for start in starts:
         yield pipe.fit(X[:start], y[:start])
 
 
 def refit_window(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """Fitted anew on as many of the latest rows as there were at first."""
+    """Refitted on a sliding window as long as the initial training set."""
     for start in starts:
         window = slice(start - starts[0], start)
         yield pipe.fit(X[window], y[window])
 
 
 def sgd(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """scikit-learn's own `partial_fit`: the steps before stay, a linear model learns on."""
+    """scikit-learn's own `partial_fit`: earlier steps stay fixed, a linear model is updated."""
     last = SGDClassifier(loss="log_loss", random_state=0)
     if not is_classifier(pipe):
         last = SGDRegressor(random_state=0)
@@ -95,7 +96,7 @@ def sgd(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[
 
 
 def learn_on(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """pipegrad: the whole pipeline learns on."""
+    """pipegrad: the whole pipeline is updated."""
     tuner = pg.FineTuner(pipe, random_state=0).partial_fit(X[: starts[0]], y[: starts[0]])
     for start, stop in zip(starts, [*starts[1:], None], strict=True):
         yield tuner.estimator_
@@ -115,7 +116,7 @@ COLORS = dict(zip(ARMS, ("C0", "C1", "C2", "C4", "C3"), strict=True))
 
 
 def losses(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss and error of each row, or squared error and absolute error."""
+    """Per-sample log loss and 0-1 error, or squared and absolute error."""
     if not is_classifier(model):
         gap = np.abs(model.predict(X) - y)
         return gap**2, gap
@@ -126,7 +127,7 @@ def losses(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
 def play(
     arm: Any, pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Test, then train: losses and errors of all rows after the first, and seconds to learn."""
+    """Test, then train: losses and errors after the initial rows, and training seconds."""
     found, seconds = [], 0.0
     models = arm(pipe, X, y, starts)
     for start, stop in zip(starts, [*starts[1:], len(X)], strict=True):
@@ -141,7 +142,7 @@ def play(
 def compare(
     X: np.ndarray, y: np.ndarray, batch: int, first: float, skip: float
 ) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
-    """All arms on all pipelines; what comes before the share ``skip`` is not counted."""
+    """All arms on all pipelines; the first ``skip`` of the rows is left out of the results."""
     classes = len(np.unique(y)) < 20
     starts = list(range(int(first * len(X)), len(X), batch))
     counted = slice(max(0, int(skip * len(X)) - starts[0]), None)
@@ -160,7 +161,7 @@ def compare(
 
 
 def draw(curves: dict[str, dict[str, np.ndarray]], batch: int, path: str) -> None:
-    """The mean loss up to each batch."""
+    """Plot the running mean of the loss."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -194,14 +195,18 @@ def draw(curves: dict[str, dict[str, np.ndarray]], batch: int, path: str) -> Non
 
 
 def main() -> None:
-    """Print the table, and draw the picture where one is wanted."""
+    """Print the table and, if asked for, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="a Parquet file in time order")
-    parser.add_argument("--label", default="class", help="its column of targets")
-    parser.add_argument("--batch", type=int, default=336, help="rows of a batch")
-    parser.add_argument("--first", type=float, default=0.2, help="share to be fitted on at first")
-    parser.add_argument("--skip", type=float, default=0.0, help="share of rows not counted")
-    parser.add_argument("--picture", help="where to draw")
+    parser.add_argument("--data", help="a Parquet file in chronological order")
+    parser.add_argument("--label", default="class", help="target column")
+    parser.add_argument("--batch", type=int, default=336, help="rows per batch")
+    parser.add_argument(
+        "--first", type=float, default=0.2, help="share of rows for the initial fit"
+    )
+    parser.add_argument(
+        "--skip", type=float, default=0.0, help="share of rows left out of the results"
+    )
+    parser.add_argument("--picture", help="file for the figure")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.data is None:

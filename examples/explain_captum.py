@@ -3,12 +3,12 @@
 python examples/explain_captum.py                     prints two tables
 python examples/explain_captum.py --picture bars.png  and draws them
 
-A translated pipeline is an ordinary module, so what explains modules explains pipelines. Captum
-(pip install 'pipegrad[explain]') goes from the probability back through logistic regression and PCA
-to where scaled numbers and encoded categories meet. A scaled number is its column in another unit,
-which integrated gradients do not mind; the parts of a one-hot block add up to their column. So each
-raw column gets one number, and together they are exactly the difference between this prediction and
-that of a typical row.
+A translated pipeline is an ordinary PyTorch module, so methods that explain modules apply to it.
+Captum (pip install 'pipegrad[explain]') propagates from the probability back through logistic
+regression and PCA to the concatenated scaled numbers and encoded categories. Scaling only changes
+the unit of a column, to which integrated gradients are invariant; the attributions of a one-hot
+block add up to that of its column. So each raw column gets one number, and they sum to the
+difference between this prediction and that of a typical row.
 
 Sundararajan, Taly, Yan, *Axiomatic Attribution for Deep Networks*, 2017.
 """
@@ -36,14 +36,14 @@ TOLERANCE = 1e-3
 
 
 def busy_hours() -> tuple[pd.DataFrame, np.ndarray]:
-    """Hours of a bike rental with their weather, and whether more than the median was rented."""
+    """Hourly bike rentals with the weather, and whether the count is above the median."""
     data = pd.read_parquet(str(files("pipegrad.demo") / "bike_sharing_hourly.parquet"))
     y = (data["cnt"] > data["cnt"].median()).to_numpy().astype(int)
     return data[["temp", "hum", "windspeed", "season", "weekday", "weathersit", "hr"]], y
 
 
 def pipeline() -> Pipeline:
-    """Scaled numbers, one-hot categories, a target-encoded hour; PCA; logistic regression."""
+    """Scaled numbers, one-hot categories and a target-encoded hour; PCA; logistic regression."""
     return make_pipeline(
         make_column_transformer(
             (StandardScaler(), ["temp", "hum", "windspeed"]),
@@ -56,7 +56,7 @@ def pipeline() -> Pipeline:
 
 
 def typical(X: pd.DataFrame) -> pd.DataFrame:
-    """One row to compare with: the commonest of few values, the median of many."""
+    """A baseline row: the mode of columns with few values, the median of the others."""
     row = {
         name: column.median() if column.nunique() > 7 else column.mode()[0]
         for name, column in X.items()
@@ -64,8 +64,8 @@ def typical(X: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row]).astype(X.dtypes.to_dict())
 
 
-class Chance(torch.nn.Module):
-    """The probability of the second class, from the blocks that enter a translated pipeline."""
+class Probability(torch.nn.Module):
+    """The probability of the second class, as a function of the input blocks of the pipeline."""
 
     def __init__(self, net: pg.PipelineModule, names: list[str]) -> None:
         super().__init__()
@@ -78,34 +78,34 @@ class Chance(torch.nn.Module):
 
 
 def explain(pipe: Pipeline, X: pd.DataFrame, baseline: pd.DataFrame, steps: int = 64) -> Any:
-    """What each raw column adds to a probability.
+    """Attributions of a predicted probability to the raw columns.
 
     Parameters
     ----------
     pipe : Pipeline
-        Fitted; a ColumnTransformer first, a classifier of two classes last.
+        A fitted pipeline that starts with a ColumnTransformer and ends with a binary classifier.
     X : DataFrame of n rows
-        What to explain.
+        The rows to explain.
     baseline : DataFrame of one row
-        What to compare with.
+        The reference row.
     steps : int
-        Points along the way from the baseline to a row.
+        Number of integration points on the path from the baseline to a row.
 
     Returns
     -------
     attributions : DataFrame (n, columns)
-        Their sums are the differences, up to the error of the integral.
+        Their row sums equal ``differences``, up to the integration error.
     differences : array (n,)
-        Probability of a row less that of the baseline.
+        Probability of each row minus that of the baseline.
     """
     net = pg.to_torch(pipe, translate="all").eval()
     blocks, start = net.encode(X).blocks, net.encode(baseline).blocks
-    forward = Chance(net, list(blocks))
-    # Categories enter as codes, which nothing can be halfway between. Their encoded columns can.
+    forward = Probability(net, list(blocks))
+    # Category codes cannot be interpolated, but their encoded columns can.
     gate = next(step for step in net.graph if step.name.endswith("/concatenate"))
     ends = list(gate.inputs)
     with warnings.catch_warnings():
-        # None of these ends is fed by another alone.
+        # Captum warns in case one of these layers feeds another; none does.
         warnings.filterwarnings("ignore", "Multiple layers provided")
         captum = LayerIntegratedGradients(forward, [net.steps[name] for name in ends])
     inputs = tuple(blocks.values())
@@ -120,7 +120,7 @@ def explain(pipe: Pipeline, X: pd.DataFrame, baseline: pd.DataFrame, steps: int 
 
 
 def by_column(encoder: Any, name: str, part: np.ndarray) -> dict[str, np.ndarray]:
-    """Attributions (n, width) of one branch, added up by raw column."""
+    """Attributions (n, width) of one branch, summed by raw column."""
     fitted, columns = next((t, c) for n, t, c in encoder.transformers_ if n == name)
     widths = [1] * len(columns)
     if isinstance(fitted, OneHotEncoder):
@@ -130,7 +130,7 @@ def by_column(encoder: Any, name: str, part: np.ndarray) -> dict[str, np.ndarray
 
 
 def draw(row: pd.Series, all_rows: pd.Series, title: str, path: str) -> None:
-    """Bars for one row, and the mean size over all rows."""
+    """Bar charts of one row and of the mean absolute attribution over all rows."""
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -144,7 +144,7 @@ def draw(row: pd.Series, all_rows: pd.Series, title: str, path: str) -> None:
     axes[0].set_xlabel("added to the probability")
     axes[1].barh(order, all_rows[order], color="#7a8794")
     axes[1].set_title("all rows", fontsize=10)
-    axes[1].set_xlabel("mean size of what a column adds")
+    axes[1].set_xlabel("mean absolute attribution")
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
@@ -152,9 +152,9 @@ def draw(row: pd.Series, all_rows: pd.Series, title: str, path: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the tables, draw the bars."""
+    """Print the tables and draw the bars."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--picture", help="where to draw the bars")
+    parser.add_argument("--picture", help="file for the bar charts")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     X, y = busy_hours()
@@ -165,16 +165,16 @@ def main(arguments: list[str] | None = None) -> None:
     parts, differences = explain(pipe, held, baseline)
     off = np.abs(parts.sum(axis=1) - differences).max()
     start = pipe.predict_proba(baseline)[0, 1]
-    print(f"Probability of a busy hour; that of a typical one is {start:.3f}.\n")
+    print(f"Attributions of the probability of a busy hour; the baseline has {start:.3f}.\n")
     shown = parts.iloc[:5].round(3)
     shown["sum"] = parts.iloc[:5].sum(axis=1).round(3)
     shown["difference"] = differences[:5].round(3)
     print(shown.to_string(index=False))
-    print(f"\nLargest gap between sum and difference, {len(held)} rows: {off:.1e}")
+    print(f"\nLargest deviation of a sum from the difference, {len(held)} rows: {off:.1e}")
     if off > TOLERANCE:
-        raise SystemExit(f"The sums are off by more than {TOLERANCE}.")
+        raise SystemExit(f"The sums deviate by more than {TOLERANCE}.")
     sizes = parts.abs().mean()
-    print("\nMean size of what a column adds:")
+    print("\nMean absolute attribution:")
     print(sizes.sort_values(ascending=False).round(3).to_string())
     if given.picture:
         at = f"{held['hr'].iloc[0]} o'clock: {start + differences[0]:.2f}, typical {start:.2f}"

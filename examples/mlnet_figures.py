@@ -1,8 +1,8 @@
 """The paper's Figures 1 and 2 and its Table 1 on a model file of ML.NET.
 
-python examples/mlnet_figures.py                  prints the table, draws docs/mlnet.svg
-python examples/mlnet_figures.py .venv-mlnet      lets real ML.NET score the written file as well,
-                                                  once `make test-mlnet` has installed it there
+python examples/mlnet_figures.py                  prints the table and draws docs/mlnet.svg
+python examples/mlnet_figures.py .venv-mlnet      also scores the written file with ML.NET itself,
+                                                  which `make test-mlnet` installs there
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def measure(mean: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def fit(train: pd.DataFrame, init: str, optim: object, epochs: int) -> pg.PipelineModule:
-    """Figure 2 but for its last line."""
+    """Figure 2 without its last line."""
     torch.manual_seed(0)
     net = pg.to_torch(DATA / "figure1.zip", init=init)
     return net.fit(train, "cnt", optim=optim, epochs=epochs, validation=None)
 
 
 def score_with_mlnet(folder: str, model: Path, rows: Path) -> np.ndarray:
-    """What real ML.NET predicts."""
+    """Predictions of ML.NET itself."""
     sys.path.insert(0, str(ROOT / "tests"))
     import mlnet_runtime
 
@@ -61,7 +61,7 @@ def score_with_mlnet(folder: str, model: Path, rows: Path) -> np.ndarray:
 
 
 def picture(net: pg.PipelineModule) -> str:
-    """The steps that are modules."""
+    """The graph of the steps that became modules, as SVG."""
     modules = {step.name for step in net.graph if step.status != "host"}
     wanted = net.graph.ancestors(net.graph.output) & modules
     steps = [
@@ -75,7 +75,7 @@ def picture(net: pg.PipelineModule) -> str:
 
 
 def main() -> None:
-    """Print Table 1, write the tuned model, draw the graph."""
+    """Print Table 1, write the tuned model and draw the graph."""
     train, test = (pd.read_parquet(DATA / f"figure1.{part}.parquet") for part in ("train", "test"))
     count = test["cnt"].to_numpy()
     before = pg.to_torch(DATA / "figure1.zip")
@@ -93,7 +93,7 @@ def main() -> None:
             columns["L-BFGS, by ML.NET"] = score_with_mlnet(sys.argv[1], model, rows)
             gap = np.abs(columns["L-BFGS, by ML.NET"] - columns["L-BFGS"]).max()
             share = gap / columns["L-BFGS"].max()
-            print(f"ML.NET and the module differ by {share:.0e} of the largest prediction at most")
+            print(f"ML.NET and the module differ by at most {share:.0e} of the largest prediction")
     columns["perfect"] = np.maximum(count, 1)
     table = {name: measure(mean, count) for name, mean in columns.items()}
     print(pd.DataFrame(table, index=list(ROWS)).to_string(float_format="{:,.2f}".format))

@@ -1,7 +1,7 @@
-"""Search settings of fine-tuning with Optuna, and stop trials that fall behind.
+"""Tune the settings of fine-tuning with Optuna, and prune unpromising trials.
 
-A skorch callback tells the trial the validation loss of each epoch and prunes it when Optuna asks
-for that; a pruned run leaves the module as it was.
+A skorch callback reports the validation loss of each epoch to the trial and prunes it when Optuna
+decides so; a pruned run leaves the module unchanged.
 
 Run: pip install pipegrad[optuna], then python examples/optuna_search.py
 """
@@ -24,7 +24,7 @@ import pipegrad as pg
 
 
 class ReportToTrial(Callback):
-    """Reports the validation loss of each epoch; raises `optuna.TrialPruned` where asked to.
+    """Reports the validation loss of each epoch; raises `optuna.TrialPruned` to prune the trial.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class ReportToTrial(Callback):
         epoch = net.history[-1, "epoch"]
         self.trial.report(net.history[-1, "valid_loss"], epoch)
         if self.trial.should_prune():
-            raise optuna.TrialPruned(f"behind the others after epoch {epoch}")
+            raise optuna.TrialPruned(f"pruned after epoch {epoch}")
 
 
 def search(
     trials: int = 20, epochs: int = 30
 ) -> tuple[optuna.Study, dict[int, pg.PipelineModule], float]:
-    """The study, the trained modules by trial, and the loss before training."""
+    """Return the study, the trained modules by trial, and the loss before training."""
     X, y = make_friedman1(1200, 8, noise=0.5, random_state=0)
     X, held, y, held_y = train_test_split(X, y, test_size=400, random_state=0)
     nets: dict[int, pg.PipelineModule] = {}
@@ -76,12 +76,12 @@ def search(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A search with Optuna.")
+    parser = argparse.ArgumentParser(description="Tune the settings of fine-tuning with Optuna.")
     parser.add_argument("--trials", type=int, default=20)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, nets, before = search(parser.parse_args().trials)
     states = [trial.state.name for trial in study.trials]
-    print(f"{states.count('COMPLETE')} trials ran to the end, {states.count('PRUNED')} were pruned")
+    print(f"{states.count('COMPLETE')} trials were completed, {states.count('PRUNED')} pruned")
     print(f"validation loss {before:.4g} before, {study.best_value:.4g} after, with")
     for name, value in study.best_params.items():
         print(f"  {name} = {value:.4g}")

@@ -95,8 +95,8 @@ def test_the_table_says_who_did_the_work(business, capsys):
     costs = {business.START: [10.0, 12.0], business.MOVED: [9.0, 11.0]}
     business.show("Costs", {**costs, business.OWN: [7.0, 9.0], business.TUNED: [6.0, 8.0]})
     shown = capsys.readouterr().out
-    assert "alone brings 25% of that" in shown
-    assert "alone brings 75% of that; tuning for the cost saves another 1.000 ± 0.000" in shown
+    assert "alone gives 25% of the saving" in shown
+    assert "alone gives 75% of the saving; tuning for the cost saves another 1.000 ± 0.000" in shown
 
 
 def test_the_gap_closes_as_the_penalty_grows(business, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The arms of the study: one pipeline on one split, in every way that is compared."""
+"""The arms of the study: everything that is compared for one pipeline on one split."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from pipegrad.training.fit import Options
 from pipegrad.training.trainer import Trainer
 
 CONTEXT = "context"
-# The least rate that a Poisson deviance is measured at, and the least probability of a log loss.
+# Lower bounds of a predicted rate (Poisson deviance) and of a probability (log loss).
 _LEAST_RATE, _LEAST_SHARE = 1e-9, 1e-15
-# Of the network from random weights: more than fine-tuning makes of either.
+# Training from random weights: more epochs than any fine-tuning run, and the rate of Adam.
 _EPOCHS = 200
 _RATE = 1e-2
 
 
-class Skip(Exception):  # noqa: N818 (nothing went wrong)
-    """An arm that says nothing here, with the reason."""
+class Skip(Exception):  # noqa: N818 (not an error)
+    """An arm that does not apply here, with the reason."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What becomes one file of results."""
+    """One data set, pipeline and split: one result file."""
 
     data: str
     template: str
@@ -67,7 +67,7 @@ class Job:
 
 
 def row_losses(data: DataSet, model: Any, X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
-    """The loss of each row: Poisson deviance, squared error or log loss. None is negative."""
+    """Per-sample loss: Poisson deviance, squared error or log loss; never negative."""
     if data.task == "count":
         mean = np.maximum(model.predict(X), _LEAST_RATE)
         return np.maximum(2 * (xlogy(y, y) - xlogy(y, mean) - y + mean), 0.0)
@@ -81,7 +81,7 @@ def row_losses(data: DataSet, model: Any, X: pd.DataFrame, y: np.ndarray) -> np.
 
 @dataclass
 class Bench:
-    """A pipeline with a split: fits and measures; the arms leave their results in it."""
+    """A pipeline and a split: fits and evaluates models, and collects the results of the arms."""
 
     job: Job
     part: Split
@@ -98,7 +98,7 @@ class Bench:
         return row_losses(self.data, model, X, y)
 
     def run(self, arm: str, make: Callable[[], tuple[Any, dict[str, Any]]]) -> Any:
-        """Make a model, and note its loss and time, or why there is none."""
+        """Fit a model; record its loss and time, or why there is none."""
         note: dict[str, Any] = {"arm": arm, "error": "", "skipped": ""}
         began, model = clock(), None
         try:
@@ -117,7 +117,7 @@ class Bench:
         return model
 
     def divided(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """The training rows, in those that train and those that validate."""
+        """The rows outside the test set, split into training and validation rows."""
         X, y = self.part.X, self.part.y
         held = round(VALIDATION_SHARE * len(y))
         order = np.random.default_rng(self.job.seed).permutation(len(y))
@@ -135,13 +135,13 @@ def _told(error: Exception) -> str:
 
 @cache
 def _warm_up() -> None:
-    """What is loaded at the first use is no cost of the first job."""
+    """Load everything that is loaded lazily, so that the first job is not charged for it."""
     X = np.linspace(-1, 1, 60)[:, None]
     pg.FineTuner(Ridge(), random_state=0).fit(X, X[:, 0])
 
 
 def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
-    """All arms of a job, one row each."""
+    """Run all arms of a job; one row per arm."""
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
@@ -159,7 +159,7 @@ def run_job(job: Job, folder: Path, threads: int = 1) -> pd.DataFrame:
 
 
 def table(job: Job, found: list[dict[str, Any]], task: str = "", rows: int = 0) -> pd.DataFrame:
-    """Notes as rows, each with every column."""
+    """Records as rows of a table in which every column is present."""
     known = {"data": job.data, "template": job.template, "split": job.split, "task": task}
     blank = {
         "loss": np.nan,
@@ -217,7 +217,7 @@ def _finetuned(bench: Bench, pipe: Any, **options: Any) -> tuple[Any, dict[str, 
 def _searched(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     seconds = bench.seconds("finetuned")
     if not seconds:
-        raise Skip("fine-tuning gave no time to search for")
+        raise Skip("fine-tuning took no time that the search could match")
     part, columns = bench.part, width(bench.data, bench.part.X)
     found = search(pipe, part.X, part.y, bench.loss, columns, seconds, bench.job.seed)
     settings = {name: _plain(value) for name, value in found.settings.items()}
@@ -245,15 +245,15 @@ def _last(
 ) -> tuple[Any, dict[str, Any]]:
     training = [s.name for s in pg.inspect(fitted, freeze=frozen) if s.status == "trainable"]
     if len(training) < 2:
-        raise Skip("the last operator is all that trains")
+        raise Skip("only the last operator is trainable")
     return _finetuned(bench, pipe, train=training[-1:])
 
 
 def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dict[str, Any]]:
-    """From random weights for as long as fine-tuning took: L-BFGS, then Adam, the better one."""
+    """Train from random weights for as long as fine-tuning took; the better of L-BFGS and Adam."""
     seconds, seed = bench.seconds("finetuned"), bench.job.seed
     if not seconds:
-        raise Skip("fine-tuning gave no time to train for")
+        raise Skip("fine-tuning took no time that training could match")
     (X, y), valid = bench.divided()
     fitted = clone(pipe).fit(X, y)
     best, least, chosen = None, np.inf, ""
@@ -275,18 +275,19 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
 
 
 def _by_hand(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
-    """The reference portfolio on this split: three ways, the best checkpoint by validation.
+    """The reference portfolio on this split: three strategies, the best validation checkpoint.
 
-    Its gain is over the pipeline that was fitted on the same, fewer rows: ``before``.
+    Its baseline (``before``) is the pipeline fitted on the same training rows, without the
+    validation rows.
     """
     train, valid = bench.divided()
     fitted = clone(pipe).fit(*train)
     net = pg.to_torch(fitted)
     task = Task.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
     runs = []
-    for way in by_hand(task):
+    for candidate in by_hand(task):
         with contextlib.suppress(pg.DivergedError):
-            runs.append(task.run(way))
+            runs.append(task.run(candidate))
     best = min(runs, key=lambda run: run.best_loss_)
     Trainer.restore(best)
     before = float(bench.loss(fitted, bench.part.X_test, bench.part.y_test).mean())
@@ -304,18 +305,18 @@ def _from_random(fitted: Any, frozen: list[str] | None, seed: int) -> Any:
 
 
 class _Until(Callback):
-    """Ends training after so many seconds."""
+    """Stops training after the given number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.end = clock() + seconds
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if clock() > self.end:
-            raise KeyboardInterrupt  # skorch's way to end a run and keep what it has.
+            raise KeyboardInterrupt  # skorch ends the run and keeps its state.
 
 
 def _context(bench: Bench) -> None:
-    """Models that are no pipelines of the study, on the same columns."""
+    """Other kinds of model on the same columns."""
     part, data = bench.part, bench.data
     steps = TEMPLATES["tfidf"](data, part.X)[:-1] if data.text else prepared(data, part.X)
     for name, model in (("hist_gradient_boosting", _boosted(data)), ("mlp", _mlp(data))):

@@ -1,4 +1,4 @@
-"""The data sets of the study: where the target is, what tells it, and how rows are divided."""
+"""The data sets of the study: targets, columns that leak them, and splits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Larger data sets are cut to so many rows, drawn at random once, the same for all splits.
+# Larger data sets are subsampled once to this many rows; all splits use the same subsample.
 MOST_ROWS = 12_000
 TEST_SHARE = 0.2
-# A column of text with more different values than this is no category.
+# A text column with more distinct values than this is not treated as categorical.
 MOST_CATEGORIES = 1_000
 
 
@@ -23,19 +23,19 @@ class DataSet:
     Parameters
     ----------
     name : str
-        Of the file, without its ending.
+        File name without its suffix.
     task : {"count", "regression", "binary", "multiclass"}
-        What the target is.
+        Kind of target.
     target : str
-        Its column.
+        Column of the target.
     drop : tuple of str
-        Columns that tell the target, number the rows or cannot be used as they are.
+        Columns that leak the target, number the rows or cannot be used without preprocessing.
     categories : tuple of str
-        Columns of numbers that stand for categories; columns of strings are categories anyway.
+        Numeric columns that hold categories; string columns are always categorical.
     text : str
-        The column of free text, where there is one.
+        Column of free text, if any.
     timed : bool
-        Whether the rows are in order of time, so that a split by time is tried as well.
+        Whether the rows are in chronological order, so that a split by time is tried as well.
     """
 
     name: str
@@ -47,8 +47,8 @@ class DataSet:
     timed: bool = False
 
 
-# Sorted by task, and by rows within it. Settings were chosen on the data sets in odd places (the
-# first, the third ...) and are reported on those in even places.
+# Sorted by task, then by number of rows. Settings were chosen on the data sets at odd positions
+# (development: the first, the third ...) and are evaluated on those at even positions (evaluation).
 DATASETS = (
     DataSet(
         "bike_sharing_hourly",
@@ -85,13 +85,13 @@ DATASETS = (
     DataSet("newsgroups20", "multiclass", "group", ("split",), text="text"),
 )
 BY_NAME = {data.name: data for data in DATASETS}
-CHOOSING = tuple(data.name for data in DATASETS[0::2])
-REPORTING = tuple(data.name for data in DATASETS[1::2])
+DEVELOPMENT = tuple(data.name for data in DATASETS[0::2])
+EVALUATION = tuple(data.name for data in DATASETS[1::2])
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows that train and rows that test, as tables and targets."""
+    """Training and test rows, as tables and targets."""
 
     data: DataSet
     X: pd.DataFrame
@@ -101,7 +101,7 @@ class Split:
 
 
 def load(data: DataSet, folder: Path, most: int = MOST_ROWS) -> tuple[pd.DataFrame, NDArray]:
-    """The table in its own order, cut to the largest number of rows, and the target as numbers."""
+    """The table in its original order with at most ``most`` rows, and the numeric target."""
     table = pd.read_parquet(folder / f"{data.name}.parquet")
     table = table.drop(columns=[c for c in data.drop if c in table])
     if len(table) > most:
@@ -124,10 +124,10 @@ def load(data: DataSet, folder: Path, most: int = MOST_ROWS) -> tuple[pd.DataFra
 
 
 def split(data: DataSet, folder: Path, seed: int | str, most: int = MOST_ROWS) -> Split:
-    """Divide the rows at random by a seed, or by time: the last ones test ("time").
+    """Split the rows at random with a seed, or by time ("time": the last rows are the test set).
 
-    Targets of a regression are standardised by the rows that train, so that losses are shares of
-    what the mean leaves.
+    Regression targets are standardized with the mean and standard deviation of the training rows,
+    so that a loss of 1 is about that of predicting the mean.
     """
     X, y = load(data, folder, most)
     count = len(y)

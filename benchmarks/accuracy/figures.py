@@ -1,7 +1,7 @@
-"""The numbers of the study, from its results.
+"""The statistics of the study, from its results.
 
 A pair is a data set and a pipeline; a run is a pair on one split. The reduction of a run is
-1 - after / before, of losses on its test rows; that of a pair is the mean over its random splits.
+1 - after / before, with losses on its test set; that of a pair is the mean over its random splits.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pandas as pd
 from scipy import stats
 from templates import BOTTLENECKS, REFERENCE, TEMPLATES
 
-from data import CHOOSING, REPORTING
+from data import DEVELOPMENT, EVALUATION
 
-# Standard errors beyond which a difference is no noise.
+# Critical value: a difference of more standard errors is beyond noise.
 NOISE = 2.0
-# What counts as better or worse.
+# Smallest relative change of the loss that counts as better or worse.
 WORTH = 0.005
-HALVES = {"reporting": REPORTING, "choosing": CHOOSING}
+HALVES = {"evaluation": EVALUATION, "development": DEVELOPMENT}
 CONTROLS = ("search", "wider", "last", "random")
 _TINY = 1e-12
 _RESAMPLES = 2_000
@@ -29,7 +29,7 @@ RUN = ["data", "template", "split"]
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """All results of a folder, a row for each arm of each run."""
+    """All results in a folder, one row for each arm of each run."""
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise SystemExit(f"{folder} holds no results; run study.py without --report first.")
@@ -37,21 +37,21 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def reduction(before: float, after: float) -> float:
-    """By which share the loss fell; losses that are nothing but rounding are equal."""
+    """Relative loss reduction; 0 if both losses are no more than rounding error."""
     if max(before, after) <= _TINY:
         return 0.0
     return 1 - after / max(before, _TINY)
 
 
 def compare(table: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
-    """One arm against another, run by run.
+    """Compare two arms run by run.
 
     Returns
     -------
     DataFrame
-        Columns data, template, split, task; ``reduction``, how much lower the loss of ``arm`` is,
-        relative to that of ``other``; ``error``, its standard error from the differences of rows;
-        ``z``, the mean difference in standard errors, positive where ``arm`` is better.
+        Columns data, template, split, task; ``reduction``, the relative loss reduction of ``arm``
+        against ``other``; ``error``, its standard error from the per-sample differences; ``z``, the
+        mean difference in standard errors, positive where ``arm`` is better.
     """
     ran = table[table.loss.notna()]
     ours = ran[ran.arm == arm].set_index(RUN)
@@ -77,7 +77,7 @@ def half(runs: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def pairs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Means over splits, with the standard error of the mean from the noise of rows."""
+    """Means over splits, with the standard error of the mean from per-sample differences."""
     if not len(runs):
         return pd.DataFrame(columns=["data", "template", "task", "reduction", "error", "splits"])
     groups = runs.groupby(["data", "template"], sort=False)
@@ -92,7 +92,7 @@ def pairs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def bootstrap(means: pd.DataFrame) -> tuple[float, float]:
-    """95% interval of the median of pairs, by drawing data sets with all of their pairs."""
+    """95% bootstrap interval of the median over pairs; data sets are resampled with their pairs."""
     sets = [group.to_numpy(float) for _, group in means.groupby("data").reduction]
     if len(sets) < 2:
         return np.nan, np.nan
@@ -103,7 +103,7 @@ def bootstrap(means: pd.DataFrame) -> tuple[float, float]:
 
 
 def wilcoxon(values: Iterable[float]) -> float:
-    """Two-sided p of the signed ranks; data sets without any change say nothing."""
+    """Two-sided p-value of the signed-rank test; data sets without a change are left out."""
     values = np.asarray(list(values), float)
     if np.count_nonzero(values) < 2:
         return np.nan
@@ -112,7 +112,7 @@ def wilcoxon(values: Iterable[float]) -> float:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the runs of one pipeline, or of all, come to. Shares are of runs."""
+    """Statistics of the runs of one pipeline, or of all. Shares are of runs."""
 
     name: str
     sets: int
@@ -128,7 +128,7 @@ class Summary:
 
 
 def summary(name: str, runs: pd.DataFrame) -> Summary:
-    """Median, interval and signed ranks over data sets; shares over runs."""
+    """Median, interval and signed-rank test over data sets; shares over runs."""
     means = pairs(runs)
     sets = means.groupby("data").reduction.mean() if len(means) else pd.Series(dtype=float)
     return Summary(
@@ -147,14 +147,14 @@ def summary(name: str, runs: pd.DataFrame) -> Summary:
 
 
 def summaries(runs: pd.DataFrame) -> list[Summary]:
-    """For each pipeline, for those with a bottleneck or kernel step, and for all."""
+    """One for each pipeline, one for those with a bottleneck or kernel step, and one for all."""
     found = [summary(n, runs[runs.template == n]) for n in TEMPLATES if (runs.template == n).any()]
     narrow = runs[runs.template.isin(BOTTLENECKS)]
     return [*found, summary("with a bottleneck or kernel", narrow), summary("all", runs)]
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of fine-tuning, and how many times the pipeline's own fit they are, by run."""
+    """Seconds of fine-tuning and their multiple of the pipeline's fit time, by run."""
     ran = table[table.loss.notna()]
     fit = ran[ran.arm == "pipeline"].set_index(RUN).seconds
     tuned = ran[ran.arm == "finetuned"].set_index(RUN).seconds
@@ -165,7 +165,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_reference(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Reduction and seconds of each pair beside those of the reference portfolio."""
+    """Reduction and seconds of each pair, and those of the reference portfolio."""
     runs = random_splits(compare(table, "finetuned", "pipeline"))
     seconds = random_splits(costs(table)).groupby(["data", "template"]).seconds.mean()
     ours = pairs(runs).merge(seconds.reset_index(), on=["data", "template"])
@@ -176,9 +176,9 @@ def against_reference(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFr
 
 
 def beside_by_hand(table: pd.DataFrame) -> pd.DataFrame:
-    """Reductions and seconds of ours and of the same portfolio by hand, on the splits of both.
+    """Reductions and seconds of ours and of the hand-written portfolio, on the same splits.
 
-    What is by hand is compared with the pipeline that was fitted on the rows on which it trained.
+    The baseline of the hand-written portfolio is the pipeline fitted on the rows it trains on.
     ``z`` compares the two results, as in `compare`.
     """
     hand = table[(table.arm == "by_hand") & table.loss.notna()].set_index(RUN)
@@ -186,10 +186,10 @@ def beside_by_hand(table: pd.DataFrame) -> pd.DataFrame:
     runs = compare(table, "finetuned", "pipeline").set_index(RUN)
     found = compare(table, "finetuned", "by_hand").set_index(RUN)[["z"]]
     hand, tuned = hand.loc[found.index], tuned.loc[found.index]
-    cuts = [reduction(*both) for both in zip(hand.before, hand.loss, strict=True)]
+    reductions = [reduction(*both) for both in zip(hand.before, hand.loss, strict=True)]
     return found.assign(
         reduction=runs.reduction.loc[found.index],
-        by_hand=cuts,
+        by_hand=reductions,
         seconds=tuned.seconds,
         hand_seconds=hand.seconds,
     ).reset_index()
@@ -197,7 +197,7 @@ def beside_by_hand(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was to be reached, and what came of it."""
+    """A goal, the result, and whether it is reached."""
 
     text: str
     number: str
@@ -205,24 +205,30 @@ class Goal:
 
 
 def goals(table: pd.DataFrame, reference: pd.DataFrame | None = None) -> list[Goal]:
-    """The goals, on the random splits of the reporting half; None: nothing to judge by."""
-    table = half(random_splits(table), "reporting")
+    """The goals, on the random splits of the evaluation data sets; None: no runs to judge by."""
+    table = half(random_splits(table), "evaluation")
     runs = compare(table, "finetuned", "pipeline")
     numbers = runs[(runs.template == "figure1") & runs.task.isin(["count", "regression"])]
     narrow = runs[runs.template.isin(BOTTLENECKS)]
     means = pairs(runs)
-    cut = pairs(numbers).reduction.median() if len(numbers) else np.nan
+    middle = pairs(numbers).reduction.median() if len(numbers) else np.nan
     better = [(some.reduction > WORTH).mean() for some in (narrow, pairs(narrow))]
     worse = [(some.reduction < -WORTH).mean() for some in (runs, means)]
     least = [some.reduction.min() for some in (runs, means)]
     found = [
-        _goal("Figure 1 on counts and numbers: median cut of at least 25%", cut, 0.25),
+        _goal(
+            "Figure 1 on count and regression tasks: median reduction of at least 25%", middle, 0.25
+        ),
         _goal("with a bottleneck or kernel: at least 80% of runs better by 0.5%", *better, 0.8),
         _goal("at most 1% of all runs worse by 0.5%", *worse, 0.01, most=True),
-        _goal("no run worse by more than 2%: the worst", *least, -0.02),
+        _goal("no run worse by more than 2%: worst run", *least, -0.02),
     ]
     limits = {"search": 0.8, "last": 0.95, "random": 0.8}
-    words = {"search": "the search", "last": "the last operator alone", "random": "random weights"}
+    words = {
+        "search": "random search",
+        "last": "training the last operator only",
+        "random": "random initialization",
+    }
     for arm, least_share in limits.items():
         against = compare(table, "finetuned", arm)
         good = against.z > 0 if arm == "random" else against.z >= -NOISE
@@ -233,7 +239,7 @@ def goals(table: pd.DataFrame, reference: pd.DataFrame | None = None) -> list[Go
 
 
 def _goal(text: str, *values: float, most: bool = False) -> Goal:
-    """The number by run, beside it that by pair where there is one; the last value is the limit."""
+    """The first value is by run, the second (if any) by pair; the last one is the limit."""
     value, *others, limit = values
     if np.isnan(value):
         return Goal(text, "not run", None)
@@ -246,36 +252,36 @@ def _against(table: pd.DataFrame, reference: pd.DataFrame) -> list[Goal]:
     found = []
     for template in REFERENCE.values():
         rows = both[both.template == template]
-        text = f"{template}: at least the reference's median"
+        text = f"{template}: median reduction at least the reference's"
         if not len(rows):
             found.append(Goal(text, "not run", None))
             continue
         ours, theirs = rows.reduction.median(), rows.reference.median()
-        found.append(Goal(text, f"{ours:.1%}, theirs {theirs:.1%}", bool(ours >= theirs)))
+        found.append(Goal(text, f"{ours:.1%}, reference {theirs:.1%}", bool(ours >= theirs)))
     if len(both):
         times = float((both.seconds / both.reference_seconds).median())
-        text = "no more than twice the reference's time, in the median"
+        text = "median time at most twice the reference's"
         found.append(Goal(text, f"{times:.2f} times", times <= 2))
     found += _beside(table)
     gains = both[(both.template == "nystroem") & (both.reference > 0)]
     missed = list(gains.data[~(gains.reduction > 0)])
     told = f"{len(gains) - len(missed)} of {len(gains)}"
-    told += f"; not {', '.join(missed)}" if missed else ""
+    told += f"; not on {', '.join(missed)}" if missed else ""
     text = "nystroem: better wherever the reference is"
     found.append(Goal(text, told, not missed if len(gains) else None))
     return found
 
 
 def _beside(table: pd.DataFrame) -> list[Goal]:
-    """The same goals against the portfolio as it does on these splits and this machine."""
+    """The same goals against the hand-written portfolio on these splits and this machine."""
     both, found = beside_by_hand(table), []
     for template, rows in both.groupby("template", sort=False):
         means = rows.groupby("data")[["reduction", "by_hand"]].mean().median()
-        text = f"{template}: at least the median of the same portfolio on the same splits"
-        told = f"{means.reduction:.1%}, by hand {means.by_hand:.1%}"
+        text = f"{template}: median reduction at least the hand-written one's on the same splits"
+        told = f"{means.reduction:.1%}, hand-written {means.by_hand:.1%}"
         found.append(Goal(text, told, bool(means.reduction >= means.by_hand)))
     if len(both):
         times = float((both.seconds / both.hand_seconds).median())
-        text = "no more than twice its time on the same machine, in the median"
+        text = "median time at most twice the hand-written one's on the same machine"
         found.append(Goal(text, f"{times:.2f} times", times <= 2))
     return found

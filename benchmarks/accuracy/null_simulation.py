@@ -1,9 +1,9 @@
-"""How often the recipe takes chance for a gain, and a gain for chance: simulated losses.
+"""How often the recipe takes noise for a gain, and a gain for noise: simulated losses.
 
     python benchmarks/accuracy/null_simulation.py
 
-Candidates change the loss of each row at random, by nothing on average (or by a known gain), and
-the recipe looks at them as it does: split after split, until it is settled.
+Candidates change the loss of each row at random, with a mean of zero (the null hypothesis) or of a
+known gain. The recipe examines them sequentially, split after split, until it is conclusive.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ NOISES: dict[str, Draw] = {
     "normal": lambda draw, shape: draw.normal(size=shape),
     # Student's t with three degrees of freedom.
     "heavy tails": lambda draw, shape: draw.standard_t(3, size=shape),
-    # Most rows gain a little, a few lose much.
+    # Most rows gain a little, a few lose a lot.
     "skewed": lambda draw, shape: np.exp(0.5) - draw.lognormal(size=shape),
 }
 _SPREADS = {"normal": 1.0, "heavy tails": 3**0.5, "skewed": (np.e**2 - np.e) ** 0.5}
 _CANDIDATES, _CHECKPOINTS = 5, 8
 _START = 10.0
-# In standard errors of the mean over five splits.
+# True gains, in standard errors of the mean over five splits.
 GAINS = (0.0, 3.0)
 ROWS = (60, 200, 1000, 4000)
 DRAWS = 200
@@ -38,7 +38,7 @@ DRAWS = 200
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated: rows of a split, their noise, and the true gain.
+    """A simulation: rows per split, the distribution of their noise, and the true gain.
 
     ``gain`` is in standard errors of the mean over five splits.
     """
@@ -49,19 +49,19 @@ class Setting:
 
 
 def losses_of_split(setting: Setting, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Shape (candidates, checkpoints, rows): alike within a candidate, and between candidates."""
+    """Losses (candidates, checkpoints, rows), correlated within and between candidates."""
     noise, rows = NOISES[setting.noise], setting.rows
     parts = (1, 1, rows), (_CANDIDATES, 1, rows), (_CANDIDATES, _CHECKPOINTS, rows)
     gains = sum(noise(draw, shape) for shape in parts)
     spread = np.sqrt(3) * _SPREADS[setting.noise]
     gains = gains + setting.gain * spread / np.sqrt(SPLITS * rows)
-    # Later checkpoints move further.
+    # Later checkpoints are further from the start.
     share = np.linspace(0.3, 1.0, _CHECKPOINTS)[:, None]
     return _START - share * gains
 
 
 def choices(setting: Setting, draw: np.random.Generator) -> tuple[Choice, Choice]:
-    """The choice after the first split, and the one that the recipe ends with."""
+    """The selection after the first split and the final one."""
     losses: list[NDArray[np.float64]] = []
     first: Choice | None = None
     while True:
@@ -74,7 +74,7 @@ def choices(setting: Setting, draw: np.random.Generator) -> tuple[Choice, Choice
 
 
 def rates(setting: Setting, draws: int, seed: int = 0) -> dict[str, float]:
-    """Share of the draws in which a gain is seen: after one split, and by the recipe."""
+    """Share of draws in which a gain is detected: after one split, and by the recipe."""
     draw = np.random.default_rng(seed)
     found = [choices(setting, draw) for _ in range(draws)]
     return {
@@ -84,21 +84,21 @@ def rates(setting: Setting, draws: int, seed: int = 0) -> dict[str, float]:
 
 
 def table(draws: int = DRAWS) -> pd.DataFrame:
-    """Rates of all settings."""
+    """Detection rates of all settings."""
     settings = [Setting(rows, noise, gain) for gain in GAINS for rows in ROWS for noise in NOISES]
     return pd.DataFrame([{**vars(one), **rates(one, draws)} for one in settings])
 
 
 def rates_table(draws: int = DRAWS) -> str:
-    """As Markdown, in percent."""
+    """The detection rates in percent, as Markdown."""
     found = table(draws)
     words = {0.0: "none", **{gain: f"{gain:g} standard errors" for gain in GAINS if gain}}
     rows = [
         [words[row.gain], f"{row.rows:,}", row.noise, *(percent(value) for value in row[3:])]
         for _, row in found.iterrows()
     ]
-    head = ["true gain", "rows of a split", "noise", *found.columns[3:]]
-    return f"{draws} draws of each.\n\n{markdown(head, rows)}"
+    head = ["true gain", "rows per split", "noise", *found.columns[3:]]
+    return f"{draws} draws per row.\n\n{markdown(head, rows)}"
 
 
 def main() -> None:

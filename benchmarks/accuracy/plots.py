@@ -14,23 +14,23 @@ from templates import TEMPLATES
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLORS = {"reporting": "tab:blue", "choosing": "tab:orange"}
+COLORS = {"evaluation": "tab:blue", "development": "tab:orange"}
 _LABELS = {
-    "search": "its own hyperparameters\nsearched as long",
+    "search": "random search of\nhyperparameters, as long",
     "wider": "a wider bottleneck",
-    "last": "the last operator\nalone",
-    "random": "the same network\nfrom random weights",
+    "last": "training the last\noperator only",
+    "random": "training from random\ninitialization",
 }
 
 
 def draw(table: pd.DataFrame, page: Path) -> list[Path]:
     """Write three pictures beside a page: reductions, controls, costs."""
     runs = figures.random_splits(figures.compare(table, "finetuned", "pipeline"))
-    ways = {"reductions": _reductions, "controls": _controls, "costs": _costs}
+    plots = {"reductions": _reductions, "controls": _controls, "costs": _costs}
     found = []
     with plt.rc_context({"svg.hashsalt": "pipegrad", "font.size": 9}):
-        for name, way in ways.items():
-            figure = way(table, runs)
+        for name, plot in plots.items():
+            figure = plot(table, runs)
             path = page.parent / f"accuracy-{name}.svg"
             figure.savefig(path, metadata={"Date": None})
             plt.close(figure)
@@ -39,7 +39,7 @@ def draw(table: pd.DataFrame, page: Path) -> list[Path]:
 
 
 def _half(name: str) -> str:
-    return "reporting" if name in figures.REPORTING else "choosing"
+    return "evaluation" if name in figures.EVALUATION else "development"
 
 
 def _bare(ax: Any) -> None:
@@ -47,7 +47,7 @@ def _bare(ax: Any) -> None:
 
 
 def _percent(ax: Any, axis: str, least: float) -> None:
-    """A scale that shows 0.5% and 90%: a root on both sides of zero."""
+    """A cube-root scale, on which both 0.5% and 90% can be read."""
     steps = (np.cbrt, lambda v: np.asarray(v) ** 3)
     getattr(ax, f"set_{axis}scale")("function", functions=steps)
     marks = [m for m in (-100, -50, -10, -1, 0, 1, 10, 25, 50, 75, 100) if m >= min(least, -1)]
@@ -57,17 +57,17 @@ def _percent(ax: Any, axis: str, least: float) -> None:
 
 def _legend(figure: Any) -> None:
     marks = [plt.Line2D([], [], color=c, marker="o", linestyle="") for c in COLORS.values()]
-    labels = [f"{name} half" for name in COLORS]
+    labels = [f"{name} data sets" for name in COLORS]
     figure.legend(marks, labels, loc="outside lower center", ncols=2, frameon=False)
 
 
 def _reductions(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
-    """A row for each pipeline, a dot for each data set, a bar at the median of each half."""
+    """One row per pipeline, one dot per data set, a bar at the median of each half."""
     means = figures.pairs(runs)
     names = [name for name in TEMPLATES if (means.template == name).any()]
     figure, ax = plt.subplots(figsize=(8, 0.55 * len(names) + 1.4), layout="constrained")
     for row, name in enumerate(names):
-        for offset, half in ((-0.17, "reporting"), (0.17, "choosing")):
+        for offset, half in ((-0.17, "evaluation"), (0.17, "development")):
             rows = means[(means.template == name) & (means.data.map(_half) == half)]
             values = 100 * rows.reduction.sort_values().to_numpy(float)
             shift = 0.09 * np.where(np.arange(len(values)) % 2, 1, -1)
@@ -80,16 +80,14 @@ def _reductions(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
     _percent(ax, "x", 100 * float(means.reduction.min()))
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set_xlabel(
-        "how much lower the test loss is after fine-tuning (dots: data sets, bars: medians)"
-    )
+    ax.set_xlabel("reduction of the test loss by fine-tuning (dots: data sets, bars: medians)")
     _bare(ax)
     _legend(figure)
     return figure
 
 
 def _controls(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
-    """What fine-tuning reached against what each control reached, pair by pair."""
+    """Loss reduction of fine-tuning against that of each control, pair by pair."""
     figure, axes = plt.subplots(1, 4, figsize=(11, 3.3), layout="constrained", sharey=True)
     least = max(-105, min(-25, 110 * float(figures.pairs(runs).reduction.min())))
     for ax, arm in zip(axes, figures.CONTROLS, strict=True):
@@ -112,13 +110,13 @@ def _controls(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
 
 
 def _costs(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
-    """Seconds, and multiples of the pipeline's own fit, against the reduction."""
+    """Loss reduction against seconds and against multiples of the pipeline's fit time."""
     cost = figures.random_splits(figures.costs(table))
     both = runs.merge(cost, on=figures.RUN)
     columns = ["seconds", "times", "reduction"]
     both = both.groupby(["data", "template"])[columns].mean().reset_index()
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained", sharey=True)
-    labels = ("seconds of fine-tuning", "times the pipeline's own fit")
+    labels = ("CPU seconds of fine-tuning", "multiple of the pipeline's fit time")
     for ax, column, label in zip(axes, ("seconds", "times"), labels, strict=True):
         for half, color in COLORS.items():
             rows = both[both.data.map(_half) == half]
@@ -130,6 +128,6 @@ def _costs(table: pd.DataFrame, runs: pd.DataFrame) -> Any:
         ax.set_xlabel(label)
         _bare(ax)
     _percent(axes[0], "y", 100 * float(both.reduction.min()) if len(both) else 0.0)
-    axes[0].set_ylabel("how much lower the test loss is")
+    axes[0].set_ylabel("reduction of the test loss")
     _legend(figure)
     return figure

@@ -1,4 +1,4 @@
-"""The page of the study, from its results."""
+"""Writes the page of the study from its results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from templates import TEMPLATES
 from data import DATASETS
 
 _CONTROL_WORDS = {
-    "search": "search as long",
+    "search": "random search",
     "wider": "wider bottleneck",
-    "last": "last operator alone",
-    "random": "random weights",
+    "last": "last operator only",
+    "random": "random initialization",
 }
 
 
@@ -30,14 +30,14 @@ def markdown(head: list[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """As a cell; zero has no sign."""
+    """Percentage for a table cell, without negative zero; empty for NaN."""
     return "" if np.isnan(value) else f"{round(100 * value, digits) + 0.0:.{digits}f}%"
 
 
 def goals_table(goals: list[Goal]) -> str:
     words = {True: "reached", False: "**not reached**", None: "not run"}
     return markdown(
-        ["to reach on the reporting half", "found", ""],
+        ["goal on the evaluation data sets", "result", ""],
         [[goal.text, goal.number, words[goal.reached]] for goal in goals],
     )
 
@@ -45,9 +45,9 @@ def goals_table(goals: list[Goal]) -> str:
 def summary_table(found: list[Summary], costs: pd.DataFrame) -> str:
     if not len(costs):
         return "No results."
-    head = ["pipeline", "data sets", "runs", "median cut", "95% interval", "better by 0.5%"]
-    head += ["worse by 0.5%", "worst run", "better / worse than noise", "signed ranks, p"]
-    head += ["seconds", "times its own fit"]
+    head = ["pipeline", "data sets", "runs", "median reduction", "95% interval", "better by 0.5%"]
+    head += ["worse by 0.5%", "worst run", "better / worse beyond noise", "Wilcoxon p"]
+    head += ["CPU seconds", "multiple of fit time"]
     return markdown(head, [_summary_row(one, costs) for one in found])
 
 
@@ -73,7 +73,7 @@ def _summary_row(one: Summary, costs: pd.DataFrame) -> list[str]:
 
 
 def controls_table(table: pd.DataFrame) -> str:
-    """Shares of runs; where the control says nothing, there is no run to count."""
+    """Shares of runs; a run counts only where the control applies."""
     if not len(table):
         return "No results."
     rows = []
@@ -107,7 +107,7 @@ def reference_table(both: pd.DataFrame) -> str:
         ]
         for row in both.sort_values(["template", "data"]).itertuples()
     ]
-    head = ["data", "pipeline", "half", "cut", "reference's", "seconds", "reference's"]
+    head = ["data", "pipeline", "half", "reduction", "reference", "seconds", "reference"]
     return markdown(head, rows)
 
 
@@ -119,13 +119,13 @@ def reference_medians(both: pd.DataFrame) -> str:
             cells = [percent(part.reduction.median()), percent(part.reference.median())]
             cells += [str((part.reduction >= part.reference).sum()), f"{times:.2f}"]
             rows.append([half, str(template), str(len(part)), *cells])
-    head = ["half", "pipeline", "data sets", "median cut", "reference's", "at least as large"]
-    head += ["times its seconds"]
+    head = ["half", "pipeline", "data sets", "median reduction", "reference", "at least as large"]
+    head += ["time ratio"]
     return markdown(head, rows)
 
 
 def by_hand_table(both: pd.DataFrame) -> str:
-    """The reference portfolio run here, beside ours on the same splits."""
+    """The hand-written portfolio and ours on the same splits."""
     if not len(both):
         return "Not run."
     rows = []
@@ -139,13 +139,15 @@ def by_hand_table(both: pd.DataFrame) -> str:
             least = (percent(part[c].min()) for c in ("reduction", "by_hand"))
             cells += [*harm, *least, f"{better} / {worse}", f"{times:.2f}"]
             rows.append([half, str(template), str(len(part)), *cells])
-    head = ["half", "pipeline", "runs", "median cut", "by hand", "worse by 0.5%", "by hand"]
-    head += ["worst run", "by hand", "better / worse than by hand", "times its seconds"]
+    names = ["median reduction", "worse by 0.5%", "worst run"]
+    head = ["half", "pipeline", "runs"]
+    head += [word for name in names for word in (name, "hand-written")]
+    head += ["better / worse than hand-written", "time ratio"]
     return markdown(head, rows)
 
 
 def context_table(table: pd.DataFrame) -> str:
-    """Test losses of the pipelines before and after beside those of other kinds of model."""
+    """Test losses of the pipelines before and after fine-tuning, and of other kinds of model."""
     ran = figures.random_splits(table[table.loss.notna()])
     losses = ran.groupby(["data", "template", "arm"]).loss.mean()
     rows = []
@@ -170,7 +172,7 @@ def _best(losses: pd.Series, arm: str) -> str:
 
 
 def pairs_table(means: pd.DataFrame) -> str:
-    """A row for each data set, a column for each pipeline."""
+    """One row per data set, one column per pipeline."""
     known = means.set_index(["data", "template"])
     names = [name for name in TEMPLATES if (means.template == name).any()]
     rows = []
@@ -190,11 +192,11 @@ def _cell(known: pd.DataFrame, data: str, template: str) -> str:
 
 
 def _half_of(name: str) -> str:
-    return "reporting" if name in figures.REPORTING else "choosing"
+    return "evaluation" if name in figures.EVALUATION else "development"
 
 
 def worse_table(table: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Every run that got worse by more than what counts."""
+    """Every run that got worse by more than `WORTH`."""
     lost = runs[runs.reduction < -WORTH].sort_values("reduction")
     if not len(lost):
         return f"No run got worse by more than {percent(WORTH)}."
@@ -205,8 +207,8 @@ def worse_table(table: pd.DataFrame, runs: pd.DataFrame) -> str:
         expected = percent(note.gain / note.before) if note.before > 0 else ""
         cells = [row.data, row.template, row.split, _half_of(row.data), percent(row.reduction)]
         rows.append([*cells, f"{row.z:.1f}", note.chosen, expected])
-    head = ["data", "pipeline", "split", "half", "change", "in standard errors", "chosen"]
-    return markdown([*head, "gain it expected"], rows)
+    head = ["data", "pipeline", "split", "half", "reduction", "in standard errors", "selected"]
+    return markdown([*head, "estimated gain"], rows)
 
 
 def time_table(table: pd.DataFrame) -> str:
@@ -215,7 +217,7 @@ def time_table(table: pd.DataFrame) -> str:
     parts = (runs[runs.split == "time"], ordered, figures.random_splits(runs))
     known = [figures.pairs(some).set_index(["data", "template"]) for some in parts]
     rows = [[*key, *(_cell(some, *key) for some in known)] for key in known[0].index]
-    head = ["by time", "by time, validated in order", "at random"]
+    head = ["by time", "by time, time-ordered validation", "at random"]
     return markdown(["data", "pipeline", *head], rows)
 
 
@@ -235,11 +237,14 @@ def settings_of(folder: Path) -> str:
         return ""
     known = json.loads(path.read_text(encoding="utf-8"))
     versions = ", ".join(f"{n} {v}" for n, v in known.get("versions", {}).items())
-    return f"Data sets of more than {known['rows']:,} rows are cut to that many. {versions}."
+    return (
+        f"Data sets of more than {known['rows']:,} rows are subsampled to that many. "
+        f"Versions: {versions}."
+    )
 
 
 def note_of(folder: Path) -> list[str]:
-    """What ``notes.md`` beside the results says of how they came about."""
+    """The contents of ``notes.md`` in the folder of results: how they were obtained."""
     path = folder / "notes.md"
     return [path.read_text(encoding="utf-8").strip()] if path.exists() else []
 
@@ -261,88 +266,95 @@ def page_of(
     }
     count = fair[["data", "template"]].drop_duplicates()
     parts = [
-        "# Does fine-tuning pay, and does it do no harm?",
-        f"{len(runs)} runs of `pg.FineTuner` with no setting but its seed: {len(count)} pairs of "
-        f"{fair.data.nunique()} data sets and {fair.template.nunique()} pipelines, each on up to "
-        "five random splits (80% train, 20% test), and on one by time where rows are in its order. "
-        f"{settings} Written by `benchmarks/accuracy/study.py`; "
-        "`benchmarks/accuracy/templates.py` holds the pipelines, [data.md](data.md) the sources of "
-        "the data.",
-        "Loss: Poisson deviance of counts, squared error of a standardised number, log loss of "
-        "classes. The *cut* of a run is 1 - loss after / loss before, on test rows, against the "
-        "same pipeline fitted on all training rows. Settings of the library were chosen on one "
-        "half of the data sets (every other one of the list in `data.py`), and the other half "
-        "reports; numbers of the choosing half flatter.",
+        "# Does fine-tuning pay off, and is it safe?",
+        f"{len(runs)} runs of `pg.FineTuner` with no setting except its seed: {len(count)} pairs "
+        f"of {fair.data.nunique()} data sets and {fair.template.nunique()} pipelines, each on up "
+        "to five random splits (80% training, 20% test) and, where rows are in chronological "
+        f"order, on one split by time. {settings} Written by `benchmarks/accuracy/study.py`; "
+        "`benchmarks/accuracy/templates.py` defines the pipelines, and [data.md](data.md) lists "
+        "the sources of the data.",
+        "Loss: Poisson deviance for counts, squared error for standardized regression targets, "
+        "log loss for classes. The *reduction* of a run is its relative loss reduction, "
+        "1 - loss after / loss before, on the test set, against the same pipeline fitted on all "
+        "training rows. The library's settings were chosen on one half of the data sets (every "
+        "other one in the list of `data.py`), the *development* data sets; the other half are the "
+        "*evaluation* data sets. Results on the development half are optimistic.",
         *note,
         goals_table(figures.goals(table, reference)),
-        f"![Reductions]({plots[0]})",
-        "## By pipeline: the reporting half",
-        f"Median and interval (bootstrap) are over data sets, of means over splits; shares are of "
-        f"runs. Noise: {NOISE:.0f} standard errors of the difference between rows. Signed ranks: "
-        "Wilcoxon, over data sets. Seconds of the processor on one thread, medians.",
-        tables["reporting"],
-        "## The choosing half",
-        tables["choosing"],
+        f"![Loss reductions by pipeline]({plots[0]})",
+        "## Evaluation data sets, by pipeline",
+        "Medians are over means of splits, their 95% confidence intervals from bootstrapping data "
+        "sets; percentages better or worse are shares of runs. *Beyond noise*: by more than "
+        f"{NOISE:.0f} standard errors of the per-sample differences. *Wilcoxon p*: signed-rank "
+        "test over data sets. Times are medians on one thread.",
+        tables["evaluation"],
+        "## Development data sets, by pipeline",
+        tables["development"],
         "## Every run that got worse",
-        f"By more than {percent(WORTH)} of the test loss, all data sets and splits.",
+        f"Test loss higher by more than {percent(WORTH)}; all data sets and splits.",
         worse_table(table, runs),
-        "## Against other ways to spend the time",
+        "## Comparison with controls",
         _CONTROLS_TEXT,
-        f"![Controls]({plots[1]})",
-        "Reporting half: share of runs in which fine-tuning is at least as good or within noise, "
-        "share in which it is better, and how many runs there are.",
-        controls_table(figures.half(figures.random_splits(table), "reporting")),
-        "Choosing half:",
-        controls_table(figures.half(figures.random_splits(table), "choosing")),
-        "## What it costs",
-        f"![Costs]({plots[2]})",
+        f"![Fine-tuning against each control]({plots[1]})",
+        "Evaluation data sets: share of runs in which fine-tuning is better or within noise, share "
+        "in which it is better, and number of runs.",
+        controls_table(figures.half(figures.random_splits(table), "evaluation")),
+        "Development data sets:",
+        controls_table(figures.half(figures.random_splits(table), "development")),
+        "## Cost",
+        f"![Loss reduction against cost]({plots[2]})",
         _costs_text(costs),
     ]
     if reference is not None:
         both = figures.against_reference(table, reference)
-        parts += ["## Against a hand-written portfolio", _REFERENCE_TEXT, reference_medians(both)]
+        parts += [
+            "## Comparison with a hand-written portfolio",
+            _REFERENCE_TEXT,
+            reference_medians(both),
+        ]
         hand = figures.beside_by_hand(figures.random_splits(table))
         parts += [_BY_HAND_TEXT, by_hand_table(hand), reference_table(both)]
-    parts += ["## Beside other kinds of model", _CONTEXT_TEXT, context_table(table)]
+    parts += ["## Comparison with other kinds of model", _CONTEXT_TEXT, context_table(table)]
     if (runs.split == "time").any():
         parts += ["## Split by time", _TIME_TEXT, time_table(table)]
     parts += [
         "## Every pair",
-        "Cut in percent, mean over random splits, with its standard error from the differences of "
-        "rows.",
+        "Loss reduction in percent: mean over random splits ± standard error of the per-sample "
+        "differences.",
         pairs_table(figures.pairs(fair)),
-        "## What failed",
+        "## Failed runs",
         failures_table(table),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 _CONTROLS_TEXT = (
-    "*Search as long*: hyperparameters of all steps of the same pipeline, drawn at random for as "
-    "long as fine-tuning took, the default among them, judged on a fifth of the training rows and "
-    "fitted again on all; sizes of bottlenecks between half and twice the default "
-    "(`benchmarks/accuracy/spaces.py`). *Wider bottleneck*: the same pipeline with twice as many "
-    "components, centers or bins. *Last operator alone*: `FineTuner(train=[...])`. *Random "
-    'weights*: the same network from `to_torch(init="random")`, trained for as long by L-BFGS '
-    "and by Adam, the better one by a fifth of the training rows. Where the last operator is all "
-    "that trains, there is nothing to compare. Costly controls ran on the first splits alone."
+    "*Random search*: hyperparameters of all steps of the same pipeline, sampled for as long as "
+    "fine-tuning took, the defaults among them, scored on a held-out fifth of the training rows "
+    "and refitted on all; bottleneck sizes range from half to twice the default "
+    "(`benchmarks/accuracy/search_spaces.py`). *Wider bottleneck*: the same pipeline with twice as "
+    "many components, centers or bins. *Last operator only*: `FineTuner(train=[...])`; it does not "
+    "apply where nothing else is trainable. *Random initialization*: the same network from "
+    '`to_torch(init="random")`, trained for as long by L-BFGS and by Adam; the better one on a '
+    "held-out fifth of the training rows counts. Costly controls ran on the first splits only."
 )
 _REFERENCE_TEXT = (
-    "Three ways to train (full-batch L-BFGS, one-cycle Adam, relative rates), written by hand, "
-    "the best by validation; one other split, at most 12,000 rows, another machine."
+    "Three hand-written training strategies (full-batch L-BFGS, one-cycle Adam, relative rates), "
+    "the best one selected by validation loss; results from one other split of at most 12,000 "
+    "rows, on another machine."
 )
 _BY_HAND_TEXT = (
-    "The same three ways on the splits and the machine of this study (`by_hand` in "
-    "`benchmarks/accuracy/ways.py`), against the pipeline fitted on the rows on which they train. "
-    "Better and worse than by hand: runs whose test losses differ by more than noise."
+    "The same three strategies on the splits and the machine of this study (`by_hand` in "
+    "`benchmarks/accuracy/variants.py`); their baseline is the pipeline fitted on the same "
+    "training rows. *Better / worse*: runs in which the two test losses differ beyond noise."
 )
 _CONTEXT_TEXT = (
-    "Mean test losses. The best pipeline is the best of the table by these very losses, which "
-    "flatters it a little; the other models are as scikit-learn has them, the MLP stopped early."
+    "Mean test losses. The best pipeline is selected by these same test losses, which is slightly "
+    "optimistic; the other models have scikit-learn's default settings, the MLP early stopping."
 )
 _TIME_TEXT = (
-    "The last 20% of the rows test. Cut in percent with its standard error; *validated in order*: "
-    "by `FineTuner(cv=TimeSeriesSplit(5))`."
+    "The last 20% of the rows are the test set. Loss reduction in percent ± standard error; "
+    "*time-ordered validation*: `FineTuner(cv=TimeSeriesSplit(5))`."
 )
 
 
@@ -350,14 +362,15 @@ def _costs_text(costs: pd.DataFrame) -> str:
     low, middle, high = costs.seconds.quantile([0.1, 0.5, 0.9])
     times = costs.times.quantile([0.1, 0.5, 0.9])
     return (
-        "Seconds of the processor for fine-tuning on one thread, the pipeline's own fits included: "
-        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. In multiples of its own "
-        f"fit: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and {times[0.9]:.0f}."
+        "CPU seconds of fine-tuning on one thread, including fits of the pipeline itself: "
+        f"median {middle:.1f}, 80% between {low:.1f} and {high:.1f}. As a multiple of the "
+        f"pipeline's fit time: median {times[0.5]:.0f}, 80% between {times[0.1]:.0f} and "
+        f"{times[0.9]:.0f}."
     )
 
 
 def write(results: Path, page: Path, reference: Path | None = None) -> None:
-    """Write the page, and the pictures beside it; print the goals."""
+    """Write the page and its plots; print the goals."""
     table = figures.read(results)
     other = None if reference is None else pd.read_csv(reference, sep="\t")
     plots = draw(table, page)

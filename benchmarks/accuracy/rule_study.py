@@ -1,14 +1,14 @@
-"""The alternatives behind each rule of the recipe, on the data sets that choose settings.
+"""Compares the alternatives behind each rule of the recipe, on the development data sets.
 
     python benchmarks/accuracy/rule_study.py --data DATA --out rules.parquet
     python benchmarks/accuracy/rule_study.py --out rules.parquet --report docs/recipe.md
 
-DATA is a folder of Parquet files (docs/data.md). Each way to train starts from the same fitted
-pipeline and ends at the checkpoint that is best on the rows that validate; the test rows of one
-random split say what that was worth. It goes on where it stopped. --report writes the tables into
-the page, between its markers.
+DATA is a folder of Parquet files (docs/data.md). Each training strategy starts from the same fitted
+pipeline, stops at its best validation checkpoint and is scored on the test set of one random split.
+An interrupted run resumes where it stopped. --report writes the tables into the page, between its
+markers.
 
-The data sets that report (the other half, see data.py) have no part in this.
+The evaluation data sets (the other half, see data.py) play no part in this.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from search_spaces import VALIDATION_SHARE, clock  # noqa: E402
 from templates import TEMPLATES, applies  # noqa: E402
 
 import pipegrad as pg  # noqa: E402
-from data import BY_NAME, CHOOSING, MOST_ROWS, load, split  # noqa: E402
+from data import BY_NAME, DEVELOPMENT, MOST_ROWS, load, split  # noqa: E402
 from pipegrad.finetune.problem import Task  # noqa: E402
 from pipegrad.training.dataset import split as divided  # noqa: E402
 from pipegrad.training.fit import Options  # noqa: E402
@@ -47,15 +47,15 @@ KEY = ["group", "data", "template", "split", "arm"]
 
 @dataclass(frozen=True)
 class Group:
-    """Ways that are compared with each other: on how many rows, and on which splits."""
+    """Strategies that are compared with each other, the number of rows, and the splits."""
 
-    ways: Callable[[Task, np.ndarray], list[Any]] | None
+    strategies: Callable[[Task, np.ndarray], list[Any]] | None
     rows: int = MOST_ROWS
     splits: tuple[int, ...] = (0,)
 
 
 GROUPS = {
-    "ways": Group(variants.several),
+    "variants": Group(variants.several),
     "anchors": Group(variants.anchors, FEW_ROWS, (0, 1)),
     "steps": Group(variants.steps),
     "rate": Group(None),
@@ -66,7 +66,7 @@ _EPOCHS = 30
 
 @dataclass
 class Pair:
-    """A fitted pipeline with rows that train, validate and test."""
+    """A fitted pipeline with training, validation and test rows."""
 
     group: str
     data: Any
@@ -89,21 +89,21 @@ class Pair:
         valid, test = (part.X.iloc[held], part.y[held]), (part.X_test, part.y_test)
         return cls(group, data, template, seed, fitted, (X, y), valid, test)
 
-    def ways(self) -> list[tuple[str, Callable[[], tuple[Any, dict[str, Any]]]]]:
-        """Names, and what trains a module and tells of it."""
-        make = GROUPS[self.group].ways
+    def strategies(self) -> list[tuple[str, Callable[[], tuple[Any, dict[str, Any]]]]]:
+        """Names, and functions that train a module and return it with its record."""
+        make = GROUPS[self.group].strategies
         if make is None:
             return [(f"rate {rate}", lambda rate=rate: self._with_rate(rate)) for rate in _RATES]
         net = pg.to_torch(self.fitted)
         task = Task.of(net, (*self.train, None), (*self.valid, None), Options())
         found = make(task, self.train[1])
-        return [(way.name, lambda way=way: _trained(task, way)) for way in found]
+        return [(one.name, lambda one=one: _trained(task, one)) for one in found]
 
     def _with_rate(self, rate: Any) -> tuple[Any, dict[str, Any]]:
         net = pg.to_torch(self.fitted)
         optim = torch.optim.Adam
         if rate != "auto":
-            # As a share of each parameter's size, which is what the search searches.
+            # Relative to the magnitude of each parameter, as in the rate search.
             optim = lambda p: torch.optim.Adam(groups_by_size(p, rate), fused=True)  # noqa: E731
         given = {"lr": "auto"} if rate == "auto" else {}
         net.fit(*self.train, optim=optim, validation=self.valid, epochs=_EPOCHS, **given)
@@ -112,23 +112,23 @@ class Pair:
         return net, {"checkpoint": int(np.argmin(losses)), "valid": min(losses), **told}
 
     def losses(self, model: Any) -> np.ndarray:
-        """Of the test rows."""
+        """Per-sample losses of the test rows."""
         return row_losses(self.data, model, *self.test)
 
 
-def _trained(task: Task, way: Any) -> tuple[Any, dict[str, Any]]:
-    task.__dict__.pop("lengths", None)  # Each pays for its own.
-    run = task.run(way)
+def _trained(task: Task, candidate: Any) -> tuple[Any, dict[str, Any]]:
+    task.__dict__.pop("lengths", None)  # Each strategy pays for measuring them.
+    run = task.run(candidate)
     Trainer.restore(run)
     return task.net, {"checkpoint": run.best_epoch_, "valid": float(run.best_loss_)}
 
 
 def measure(pair: Pair) -> list[dict[str, Any]]:
-    """A row for each way to train."""
+    """One row for each training strategy."""
     key = {"group": pair.group, "data": pair.data.name, "template": pair.template}
     key |= {"split": pair.split, "task": pair.data.task}
     before, found = pair.losses(pg.to_torch(pair.fitted)), []
-    for name, train in pair.ways():
+    for name, train in pair.strategies():
         note = {**key, "arm": name, "before": before.mean(), "after": np.nan, "error": ""}
         began = clock()
         try:
@@ -144,7 +144,7 @@ def measure(pair: Pair) -> list[dict[str, Any]]:
 
 
 def _measured(job: tuple[str, str, str, int], folder: Path) -> list[dict[str, Any]]:
-    """The rows of a pair, or one that says why there are none."""
+    """The results of a pair, or one row with the error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -154,7 +154,7 @@ def _measured(job: tuple[str, str, str, int], folder: Path) -> list[dict[str, An
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure what is wanted and not yet there; the file grows with each pair."""
+    """Run all pairs that are still missing; the file is saved after each pair."""
     table = pd.read_parquet(options.out) if options.out.exists() else pd.DataFrame(columns=KEY)
     wanted = [
         (group, name, template, seed)
@@ -193,13 +193,15 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of Parquet files")
     parser.add_argument("--out", type=Path, default=Path("rules.parquet"), help="results")
-    parser.add_argument("--sets", nargs="+", choices=CHOOSING, default=CHOOSING, metavar="NAME")
+    parser.add_argument(
+        "--sets", nargs="+", choices=DEVELOPMENT, default=DEVELOPMENT, metavar="NAME"
+    )
     parser.add_argument("--templates", nargs="+", choices=PIPELINES, default=PIPELINES)
     parser.add_argument("--groups", nargs="+", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--report", type=Path, help="write the tables into this page instead")
     options = parser.parse_args(given)
     if options.report is None and options.data is None:
-        parser.error("--data names the folder of Parquet files; see docs/data.md.")
+        parser.error("--data must name the folder of Parquet files; see docs/data.md.")
     return options
 
 

@@ -1,4 +1,4 @@
-"""Tables of `rules.py` and `chance.py`, written between the markers of a page."""
+"""Writes the tables of `rule_study.py` and `null_simulation.py` between the markers of a page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from figures import WORTH
 from null_simulation import rates_table
 from variants import (
     ADAM,
-    ANEW,
     FASTER,
     ONE_RATE,
     RANDOM,
     RAW,
-    RAW_ANEW,
+    RAW_RESET_HEAD,
     RECIPE,
     RELATIVE,
+    RESET_HEAD,
     SCALED,
     SHORT,
     SIZE,
@@ -32,15 +32,15 @@ PAIR = ["data", "template", "split"]
 COORDINATES = (RAW, SCALED, SIZE, *WHITENED, *SOLVED)
 LENGTHS = (SCALED, SHORT)
 CYCLES = (ADAM, RELATIVE, ONE_RATE, FASTER)
-STARTS = (SCALED, ANEW, RAW, RAW_ANEW, RANDOM)
-CHOSEN = "the best by validation"
+STARTS = (SCALED, RESET_HEAD, RAW, RAW_RESET_HEAD, RANDOM)
+CHOSEN = "best by validation"
 _NOTHING = "Not measured."
 
 
-def cuts(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
-    """Runs without an error, of pairs in which every way of these groups has ended."""
+def reductions(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """Runs of all pairs in which every strategy of these groups has finished without an error."""
     found = results[results.group.isin(groups) & (results.arm != "")].copy()
-    found["cut"] = 1 - found.after / found.before
+    found["reduction"] = 1 - found.after / found.before
     whole = found.groupby(PAIR)
     complete = (whole.arm.transform("nunique") == found.arm.nunique()) & (
         whole.error.transform(lambda errors: (errors == "").all())
@@ -49,63 +49,63 @@ def cuts(results: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
 
 
 def chosen(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each pair the run with the lowest loss of the rows that validate."""
+    """The run with the lowest validation loss, for each pair."""
     return runs.loc[runs.groupby(PAIR).valid.idxmin()]
 
 
 def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
-    """A row for each way: median cuts, and how often it is the best by validation."""
+    """One row per strategy: median reductions, and how often it is the best by validation."""
     if not len(runs):
         return _NOTHING
     best = chosen(runs)
-    ways = list(dict.fromkeys(runs.arm))
-    parts = [(way, runs[runs.arm == way]) for way in ways]
+    arms = list(dict.fromkeys(runs.arm))
+    parts = [(arm, runs[runs.arm == arm]) for arm in arms]
     if with_chosen:
         parts.append((CHOSEN, best))
     templates = list(dict.fromkeys(runs.template))
     rows = []
-    for way, part in parts:
-        medians = [part[part.template == name].cut.median() for name in templates]
-        seconds = "" if way == CHOSEN else f"{part.seconds.median():.1f}"
-        first = "" if way == CHOSEN else str(int((best.arm == way).sum()))
-        cells = [percent(value) for value in [*medians, part.cut.median()]]
-        worse = [percent((part.cut < -WORTH).mean(), 0), percent(part.cut.min())]
-        rows.append([way, *cells, *worse, first, seconds])
-    head = ["way", *templates, "all", "worse by 0.5%", "worst", "first", "seconds"]
-    told = (
-        f"{_counted(runs)} Median cuts of the test loss; *first*: pairs in which it is the best of "
-        "these by validation; median seconds of the processor."
+    for arm, part in parts:
+        medians = [part[part.template == name].reduction.median() for name in templates]
+        seconds = "" if arm == CHOSEN else f"{part.seconds.median():.1f}"
+        wins = "" if arm == CHOSEN else str(int((best.arm == arm).sum()))
+        cells = [percent(value) for value in [*medians, part.reduction.median()]]
+        worse = [percent((part.reduction < -WORTH).mean(), 0), percent(part.reduction.min())]
+        rows.append([arm, *cells, *worse, wins, seconds])
+    head = ["strategy", *templates, "all", "worse by 0.5%", "worst", "wins", "seconds"]
+    caption = (
+        f"{_counted(runs)} Median relative reductions of the test loss; *wins*: pairs in which the "
+        "strategy has the lowest validation loss; median CPU seconds."
     )
-    return f"{told}\n\n{markdown(head, rows)}"
+    return f"{caption}\n\n{markdown(head, rows)}"
 
 
 def among(results: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Runs of these ways, in their order, on pairs in which all of them have ended."""
-    runs = cuts(results[results.arm.isin(arms)], ["ways"])
+    """Runs of these strategies, in their order, on pairs in which all of them have finished."""
+    runs = reductions(results[results.arm.isin(arms)], ["variants"])
     rank = {name: place for place, name in enumerate(arms)}
     return runs.sort_values("arm", key=lambda found: found.map(rank), kind="stable")
 
 
 def members(results: pd.DataFrame) -> str:
-    """What the best by validation is worth without one of the recipe's, and with another."""
-    # A solver takes no sparse columns, so that pairs would be lost to it.
-    runs = cuts(results[~results.arm.isin(SOLVED)], ["ways"])
+    """Result of the best by validation, without each of the recipe's candidates and with others."""
+    # The solver does not take sparse columns, so including it would lose pairs.
+    runs = reductions(results[~results.arm.isin(SOLVED)], ["variants"])
     if not len(runs):
         return _NOTHING
     others = [arm for arm in dict.fromkeys(runs.arm) if arm not in RECIPE]
-    sets = {"the five": set(RECIPE)}
+    sets = {"all five": set(RECIPE)}
     sets |= {f"without {name}": set(RECIPE) - {name} for name in RECIPE}
     sets |= {f"with {name}": {*RECIPE, name} for name in others}
-    sets[f"{ONE_RATE} in place of {ADAM}"] = (set(RECIPE) - {ADAM}) | {ONE_RATE}
+    sets[f"{ONE_RATE} instead of {ADAM}"] = (set(RECIPE) - {ADAM}) | {ONE_RATE}
     rows = []
     for name, arms in sets.items():
         some = runs[runs.arm.isin(arms)]
-        found = chosen(some).cut
+        found = chosen(some).reduction
         seconds = some.groupby(PAIR).seconds.sum().median()
         cells = [percent(found.mean(), 2), percent(found.median(), 2)]
         cells += [percent((found < -WORTH).mean(), 0), percent(found.min())]
         rows.append([name, *cells, f"{seconds:.1f}"])
-    head = ["candidates", "mean cut", "median", "worse by 0.5%", "worst", "seconds of all"]
+    head = ["candidates", "mean reduction", "median", "worse by 0.5%", "worst", "total seconds"]
     return f"{_counted(runs)}\n\n{markdown(head, rows)}"
 
 
@@ -115,20 +115,20 @@ def _counted(runs: pd.DataFrame) -> str:
 
 
 def every_pair(results: pd.DataFrame) -> str:
-    """Cuts of the recipe's own by pair, with the noise of the test rows."""
+    """Reductions of the recipe's candidates by pair, with the standard error of the test loss."""
     runs = among(results, RECIPE)
-    ways = list(dict.fromkeys(runs.arm))
+    arms = list(dict.fromkeys(runs.arm))
     rows = []
     for (template, data), part in runs.groupby(["template", "data"], sort=False):
         known = part.set_index("arm")
         noise = (known.noise / known.before).median()
-        values = [f"{100 * known.cut[way] + 0.0:.1f}" for way in ways]
+        values = [f"{100 * known.reduction[arm] + 0.0:.1f}" for arm in arms]
         rows.append([data, template, *values, f"{100 * noise:.1f}"])
-    return markdown(["data", "pipeline", *ways, "±"], rows)
+    return markdown(["data", "pipeline", *arms, "±"], rows)
 
 
 def anchors(results: pd.DataFrame) -> str:
-    return summary(cuts(results, ["anchors"]))
+    return summary(reductions(results, ["anchors"]))
 
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
@@ -138,16 +138,16 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "lengths": lambda results: summary(among(results, LENGTHS)),
     "starts": lambda results: summary(among(results, STARTS)),
     "cycles": lambda results: summary(among(results, CYCLES)),
-    "steps": lambda results: summary(cuts(results, ["steps"])),
+    "steps": lambda results: summary(reductions(results, ["steps"])),
     "anchors": anchors,
-    "rate": lambda results: summary(cuts(results, ["rate"])),
+    "rate": lambda results: summary(reductions(results, ["rate"])),
     "pairs": every_pair,
     "chance": lambda _: rates_table(),
 }
 
 
 def filled(text: str, tables: dict[str, str]) -> str:
-    """The page with each table between the markers that name it."""
+    """The page, with each table between the markers of its name."""
     for name, table in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
@@ -156,7 +156,7 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
 
 def write(results: pd.DataFrame, page: Path) -> None:
-    """Make the tables that the page has markers for; one without results stays as it is."""
+    """Update the tables that the page has markers for; tables without results stay unchanged."""
     text = page.read_text(encoding="utf-8")
     wanted = [name for name in TABLES if f"<!-- {name} -->" in text]
     tables = {name: TABLES[name](results) for name in wanted}

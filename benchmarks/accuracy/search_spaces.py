@@ -1,4 +1,4 @@
-"""What a user would search by hand: hyperparameters of each operator, and a search by time."""
+"""Search spaces of the hyperparameters, and a random search with a time budget."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterSampler
 from sklearn.utils import check_random_state
 
-# More candidates than any search has time for.
+# More candidates than any time budget allows.
 _MOST = 100_000
 VALIDATION_SHARE = 0.2
 
-# Seconds of the processor: what else the machine does is nobody's cost. On one thread, and a
-# machine that does nothing else, they are those of the clock on the wall.
+# CPU time, so that other load on the machine does not count. With one thread on an idle machine it
+# equals wall-clock time.
 clock = time.process_time
 
 Space = Mapping[str, Any]
@@ -26,14 +26,14 @@ Loss = Callable[[Any, Any, Any], np.ndarray]
 
 
 def _around(value: int, most: int) -> Any:
-    """From half of a size to twice of it, on a log scale."""
+    """Integers from half a default to twice it, log-uniform."""
     low, high = max(1, value // 2), max(2, min(2 * value, most))
     return _whole(low, max(low + 1, high))
 
 
 @dataclass(frozen=True)
 class _Whole:
-    """Whole numbers, uniform on a log scale."""
+    """Log-uniform distribution of integers."""
 
     low: int
     high: int
@@ -48,7 +48,7 @@ def _whole(low: int, high: int) -> _Whole:
     return _Whole(low, high)
 
 
-# By class and parameter: a distribution, or a function of the default and of the columns.
+# (class, parameter): a distribution, or a function of the default and the number of columns.
 SEARCHED: dict[tuple[str, str], Any] = {
     ("Ridge", "alpha"): stats.loguniform(1e-3, 1e3),
     ("PoissonRegressor", "alpha"): stats.loguniform(1e-5, 1),
@@ -77,14 +77,14 @@ for _name in ("HistGradientBoostingRegressor", "HistGradientBoostingClassifier")
 
 
 def space(pipe: Any, columns: int) -> Space:
-    """The parameters of a pipeline that are searched.
+    """The search space of a pipeline.
 
     Parameters
     ----------
     pipe : estimator
-        Not fitted.
+        The unfitted pipeline.
     columns : int
-        How many enter after preparation: no bottleneck can be wider.
+        Number of columns after preprocessing, which bounds the width of a bottleneck.
     """
     found: dict[str, Any] = {}
     parameters = pipe.get_params()
@@ -99,7 +99,7 @@ def space(pipe: Any, columns: int) -> Space:
 
 @dataclass(frozen=True)
 class Searched:
-    """The best of a search, fitted on all rows."""
+    """The best pipeline of a search, refitted on all rows."""
 
     model: Any
     settings: dict[str, Any]
@@ -110,10 +110,10 @@ class Searched:
 def search(
     pipe: Any, X: Any, y: np.ndarray, loss: Loss, columns: int, seconds: float, seed: int
 ) -> Searched:
-    """Search at random for so many seconds, the last fit included; the default comes first.
+    """Random search for ``seconds``, including the final refit; the default is tried first.
 
-    Candidates are judged on a part of the rows and fitted on the others; the best is fitted again
-    on all of them. One beside the default is tried however little time there is.
+    Candidates are fitted on a part of the rows and scored on the held-out rest; the best is
+    refitted on all rows. At least one candidate besides the default is tried, whatever the budget.
     """
     began = clock()
     order = np.random.default_rng(seed).permutation(len(y))
@@ -122,7 +122,7 @@ def search(
     best, least, tried, last = {}, np.inf, 0, 0.0
     for settings in _candidates(pipe, columns, seed):
         start = clock()
-        # What fits as long as the longest so far must end in time, and so must the last fit.
+        # The budget must cover a fit as long as the longest so far, and the final refit.
         if tried > 1 and start - began + 2 * last > seconds:
             break
         value = _judge(clone(pipe).set_params(**settings), X, y, rows, valid, loss)
@@ -148,5 +148,5 @@ def _judge(
         model.fit(X.iloc[rows], y[rows])
         value = float(loss(model, X.iloc[valid], y[valid]).mean())
     except ValueError:
-        return np.inf  # More components than columns, a scale without numbers: no candidate.
+        return np.inf  # Invalid setting: more components than columns, for example.
     return value if np.isfinite(value) else np.inf

@@ -1,18 +1,19 @@
-"""Does fine-tuning pay, and does it do no harm? Twelve pipelines on 26 data sets, with controls.
+"""Does fine-tuning improve pipelines, and is it safe? 12 pipelines, 26 data sets, controls.
 
     python benchmarks/accuracy/study.py --data DATA --out RESULTS            (4 hours, two cores)
     python benchmarks/accuracy/study.py --data DATA --out RESULTS --small    (10 minutes)
     python benchmarks/accuracy/study.py --out RESULTS --report docs/accuracy-study.md
 
-DATA is a folder of Parquet files (docs/data.md says where the same public data come from). Each
-data set, pipeline and split is a file in RESULTS: the study goes on where it stopped, and jobs are
-in such an order that one that was stopped early has seen all data sets. No new job starts after
---hours; calling it again goes on. What fails is noted with its error and stops nothing; --retry
-runs it again.
+DATA is a folder of Parquet files (docs/data.md lists the public sources). RESULTS gets one file
+for each data set, pipeline and split, so an interrupted study resumes where it stopped. Jobs are
+ordered such that a study that is stopped early has covered all data sets. No job starts after
+--hours; run the command again to continue. A failure is recorded with its error and does not stop
+the study; --retry repeats failed jobs.
 
-Rows: 80% train, 20% test, at random five times; where rows are in order of time, also the last 20%
-test. Data sets of more than 12,000 rows are cut to 12,000, drawn at random once. Test rows have no
-part in any choice. FineTuner gets no setting but its seed.
+Splits: five random ones into 80% training and 20% test rows; if the rows are in chronological
+order, one more with the last 20% as the test set. Data sets of more than 12,000 rows are subsampled
+once to 12,000. Test rows play no part in model selection. FineTuner gets no setting except its
+seed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-# Before anything loads a library that counts cores.
+# Set before importing any library that reads the number of cores.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
@@ -42,8 +43,8 @@ from templates import TEMPLATES, applies  # noqa: E402
 from data import BY_NAME, DATASETS, MOST_ROWS, load  # noqa: E402
 
 SPLITS = ("0", "time", "1", "2", "3", "4")
-# Fine-tuning of the last operator and random weights on the first of these, the search and the
-# models beside it on the second ones; on all if asked for.
+# By default, "last operator only" and "random weights" run on the splits in CONTROLLED, the search
+# and the other kinds of model on those in SEARCHED.
 CONTROLLED, SEARCHED = ("0",), ("0", "time", "1")
 HOURS, SMALL_HOURS = 3.9, 0.15
 SMALL_ROWS = 3_000
@@ -62,7 +63,7 @@ SMALL_SETS = (
     "sms_spam",
 )
 SMALL_TEMPLATES = ("linear", "pca", "figure1", "kmeans", "nystroem", "tfidf", CONTEXT)
-# Cheap ones first within a split.
+# Within a split, cheap pipelines come first.
 ORDER = (
     "linear",
     "pca",
@@ -81,7 +82,7 @@ ORDER = (
 
 
 def jobs_of(options: argparse.Namespace) -> list[Job]:
-    """What is to be done, in order."""
+    """All jobs, in the order in which they run."""
     found = []
     for name in options.sets:
         data = BY_NAME[name]
@@ -106,7 +107,7 @@ def jobs_of(options: argparse.Namespace) -> list[Job]:
 
 
 def done(job: Job, out: Path, retry: bool) -> bool:
-    """Whether there is a result; one with an error counts unless it is to be tried again."""
+    """Whether there is a result; with ``retry``, a result with an error does not count."""
     path = out / job.file
     if not path.exists():
         return False
@@ -114,14 +115,14 @@ def done(job: Job, out: Path, retry: bool) -> bool:
 
 
 def save(results: pd.DataFrame, path: Path) -> None:
-    """Write the whole file or none."""
+    """Write the file atomically."""
     partial = path.with_suffix(f".{os.getpid()}.part")
     results.to_parquet(partial)
     partial.replace(path)
 
 
 def work(job: Job, folder: Path, out: Path) -> pd.DataFrame:
-    """Run one job and keep its results, or its error."""
+    """Run one job and save its results or its error."""
     try:
         results = run_job(job, folder)
     except Exception as error:
@@ -136,7 +137,7 @@ def failed(job: Job, why: str) -> pd.DataFrame:
 
 
 class Progress:
-    """A line for each job that is done, with the time left."""
+    """Prints a line for each finished job, with the time left."""
 
     def __init__(self, count: int, hours: float) -> None:
         self.count, self.ready, self.seconds = count, 0, hours * 3600
@@ -175,7 +176,7 @@ def _short(results: pd.DataFrame) -> str:
 def run_all(
     jobs: Sequence[Job], folder: Path, out: Path, processes: int, progress: Progress
 ) -> None:
-    """Run jobs side by side; 0 processes: in this one, one after the other."""
+    """Run jobs in parallel; with 0 processes, one after the other in this process."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
@@ -204,7 +205,7 @@ def _drain(
 
 
 def _serve(waiting: Any, folder: Path, out: Path, progress: Progress) -> None:
-    """One process that does jobs; if a job ends it, a new one takes its place."""
+    """Run jobs in a worker process; if a job kills it, a new one replaces it."""
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(1, mp_context=context)
 
@@ -215,7 +216,7 @@ def _serve(waiting: Any, folder: Path, out: Path, progress: Progress) -> None:
         except BrokenProcessPool:
             executor.shutdown(wait=False)
             executor = ProcessPoolExecutor(1, mp_context=context)
-            results = failed(job, "the process ended without a word; memory may be short")
+            results = failed(job, "the worker process died; it may have run out of memory")
             save(results, out / job.file)
             return results
 
@@ -224,7 +225,7 @@ def _serve(waiting: Any, folder: Path, out: Path, progress: Progress) -> None:
 
 
 def remember(options: argparse.Namespace) -> None:
-    """Note the settings that all results of a folder share; refuse to mix others with them."""
+    """Record the settings shared by all results of a folder; reject results with other settings."""
     import sklearn
     import torch
 
@@ -237,7 +238,7 @@ def remember(options: argparse.Namespace) -> None:
         if known["rows"] != options.rows:
             raise SystemExit(
                 f"{options.out} holds results on at most {known['rows']} rows, not "
-                f"{options.rows}.\nHint: name another folder with --out."
+                f"{options.rows}.\nHint: choose another folder with --out."
             )
         return
     versions = {m.__name__: m.__version__ for m in (pipegrad, sklearn, torch)}
@@ -253,18 +254,18 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", choices=list(BY_NAME), metavar="NAME")
     parser.add_argument("--templates", nargs="+", choices=[*TEMPLATES, CONTEXT], metavar="NAME")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, metavar="SPLIT")
-    parser.add_argument("--rows", type=int, help="largest number of rows of a data set")
+    parser.add_argument("--rows", type=int, help="maximum number of rows of a data set")
     parser.add_argument(
         "--controls",
         choices=("none", "some", "all"),
         default="some",
-        help="on no, some or all splits",
+        help="run the controls on no, some or all splits",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side; 0: in this")
-    parser.add_argument("--hours", type=float, help="after which no new job starts")
-    parser.add_argument("--retry", action="store_true", help="run again what ended in an error")
-    parser.add_argument("--report", type=Path, help="write a page instead")
-    parser.add_argument("--reference", type=Path, help="gains of another portfolio, as TSV")
+    parser.add_argument("--jobs", type=int, default=2, help="worker processes; 0: run in this one")
+    parser.add_argument("--hours", type=float, help="no new job starts after this time")
+    parser.add_argument("--retry", action="store_true", help="repeat failed jobs")
+    parser.add_argument("--report", type=Path, help="write this page from existing results instead")
+    parser.add_argument("--reference", type=Path, help="gains of the reference portfolio, as TSV")
     options = parser.parse_args(given)
     small = options.small
     options.sets = options.sets or (SMALL_SETS if small else list(BY_NAME))
@@ -274,10 +275,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     options.hours = options.hours or (SMALL_HOURS if small else HOURS)
     if not options.report:
         if options.data is None:
-            parser.error("--data names the folder of Parquet files; see docs/data.md.")
+            parser.error("--data must name the folder of Parquet files; see docs/data.md.")
         missing = [n for n in options.sets if not (options.data / f"{n}.parquet").exists()]
         if missing:
-            parser.error(f"{options.data} lacks {', '.join(missing)}; see docs/data.md.")
+            parser.error(f"{options.data} has no file for {', '.join(missing)}; see docs/data.md.")
     return options
 
 
@@ -297,7 +298,7 @@ def main(given: Sequence[str] | None = None) -> None:
     run_all(jobs, options.data, options.out, options.jobs, progress)
     left = len(jobs) - progress.ready
     if left:
-        print(f"{left} jobs are left; call it again to go on.", flush=True)
+        print(f"{left} jobs are left; run the command again to continue.", flush=True)
 
 
 if __name__ == "__main__":

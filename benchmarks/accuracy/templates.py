@@ -1,4 +1,4 @@
-"""The pipelines of the study, by name: each takes a data set and gives an unfitted pipeline."""
+"""The pipelines of the study: functions that return an unfitted pipeline for a data set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WIDER = 2
 
 
 def columns(data: DataSet, X: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Columns of categories and columns of numbers."""
+    """Names of the categorical and of the numeric columns."""
     names = [c for c in X if c != data.text]
     categories = [c for c in names if X[c].dtype == object]
     return categories, [c for c in names if c not in categories]
@@ -52,7 +52,7 @@ def one_hot() -> OneHotEncoder:
 
 
 def prepared(data: DataSet, X: pd.DataFrame, scale: bool = True, encoder=None):
-    """Categories one-hot, numbers imputed and scaled, text left out."""
+    """One-hot categories, imputed and scaled numbers; text is dropped."""
     categories, numbers = columns(data, X)
     parts = []
     if numbers:
@@ -64,20 +64,20 @@ def prepared(data: DataSet, X: pd.DataFrame, scale: bool = True, encoder=None):
 
 
 def width(data: DataSet, X: pd.DataFrame) -> int:
-    """How many columns `prepared` gives."""
+    """Number of columns that `prepared` returns."""
     categories, numbers = columns(data, X)
     return len(numbers) + sum(min(X[c].nunique(), 25) for c in categories)
 
 
 def components(data: DataSet, X: pd.DataFrame, wider: bool = False) -> int:
-    """Of a bottleneck: two fifths of the columns, at most 10; or twice as many, at most all."""
+    """Width of a bottleneck: two fifths of the columns, at most 10; ``wider`` doubles it."""
     most = width(data, X)
     some = max(2, min(10, 2 * most // 5))
     return min(WIDER * some, most) if wider else some
 
 
 def linear(data: DataSet):
-    """The last operator: least squares, Poisson or logistic regression."""
+    """The final estimator: ridge, Poisson or logistic regression."""
     if data.task == "regression":
         return Ridge()
     if data.task == "count":
@@ -86,12 +86,12 @@ def linear(data: DataSet):
 
 
 def above_median(y):
-    """The label that featurizers learn where the target is a number."""
+    """The binary label that featurizers are fitted to when the target is numeric."""
     return y > np.median(y)
 
 
 def featurizers(data: DataSet):
-    """Two linear classifiers beside their input, as in the paper's Figure 1."""
+    """The scores of two linear classifiers appended to their input, as in the paper's Figure 1."""
     target = above_median if data.task in ("count", "regression") else None
     return make_union(
         "passthrough",
@@ -116,7 +116,7 @@ def figure1(data: DataSet, X: pd.DataFrame, wider: bool = False):
 
 
 def figure1_full(data: DataSet, X: pd.DataFrame, wider: bool = False):
-    """As in the paper: numbers as they are beside one-hot columns."""
+    """As in the paper: unscaled numbers next to one-hot columns."""
     few = components(data, X, wider)
     steps = (PCA(few, random_state=0), MinMaxScaler(), featurizers(data), linear(data))
     return make_pipeline(prepared(data, X, scale=False), *steps)
@@ -180,7 +180,7 @@ def gbdt(data: DataSet, X: pd.DataFrame, wider: bool = False):
 
 
 def leaves(data: DataSet, X: pd.DataFrame, wider: bool = False):
-    """A column for each leaf of each tree, and a linear model on them."""
+    """A linear model on the one-hot leaves of random trees."""
     trees = RandomTreesEmbedding(200 if wider else 100, max_depth=4, random_state=0)
     return make_pipeline(prepared(data, X), trees, linear(data))
 
@@ -193,7 +193,7 @@ def tfidf(data: DataSet, X: pd.DataFrame, wider: bool = False):
 
 
 def one_column(X: pd.DataFrame):
-    """The texts of a table."""
+    """The text column of a table."""
     return X["text"].to_numpy(dtype=object)
 
 
@@ -212,17 +212,17 @@ TEMPLATES: dict[str, Template] = {
     "leaves": leaves,
     "tfidf": tfidf,
 }
-# With a step that compresses or maps through a kernel.
+# Pipelines with a bottleneck or a kernel map.
 BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")
-# Those of the reference portfolio, by the names that its file has for them.
+# Pipelines of the reference portfolio: name in its file -> name here.
 REFERENCE = {"pca": "pca", "fig1": "figure1", "kmeans": "kmeans", "nystroem": "nystroem"}
-# Steps that stay as fitted: neighbours and naive Bayes have no module, so that nothing that
-# trains may stand before them. They then answer once, in scikit-learn.
+# Frozen steps: nearest neighbours and naive Bayes have no module, so no trainable step may precede
+# them. They run once, in scikit-learn.
 FREEZE = {"stacking": ["columntransformer/*"]}
 
 
 def applies(name: str, data: DataSet, X: pd.DataFrame) -> bool:
-    """Whether the pipeline says anything about such a table."""
+    """Whether the pipeline suits the columns of the table."""
     if data.text:
         return name == "tfidf"
     categories, numbers = columns(data, X)

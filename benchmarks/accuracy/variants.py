@@ -1,4 +1,4 @@
-"""Ways to train among which the recipe's rules choose: its own, and those that it does not have."""
+"""Training strategies behind the recipe's rules: its own candidates and the rejected variants."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from pipegrad.training.scaled_lbfgs import ScaledLBFGS
 from pipegrad.translate import _row
 
 Parameters = Sequence[nn.Parameter]
-# The recipe's own, by the names of its report.
-SCALED, RAW, ANEW = "L-BFGS, scaled", "L-BFGS", "L-BFGS, last step anew"
+# The recipe's candidates, by their names in the report.
+SCALED, RAW, RESET_HEAD = "L-BFGS, scaled", "L-BFGS", "L-BFGS, reset head"
 ANCHORED = "L-BFGS, anchored"
 ADAM, RELATIVE = "Adam, scaled", "Adam, relative rates"
-RECIPE = (SCALED, RAW, ANEW, ADAM, RELATIVE)
-# What was tried beside them.
+RECIPE = (SCALED, RAW, RESET_HEAD, ADAM, RELATIVE)
+# Variants that were tried as well.
 SIZE, WHITENED = "L-BFGS, by size", ("L-BFGS, whitened 0.1", "L-BFGS, whitened 0.001")
 SOLVED = ("L-BFGS, solved beside", "L-BFGS, solved between")
-RAW_ANEW = "L-BFGS, plain, last step anew"
+RAW_RESET_HEAD = "L-BFGS, plain, reset head"
 SHORT = "L-BFGS, scaled, 250 iterations"
 RANDOM = "L-BFGS, scaled, from random weights"
 ONE_RATE, FASTER = "Adam, one rate", "Adam, scaled, three times the rate"
-# Rows by which a whitened map is measured.
+# Number of rows from which whitening is estimated.
 _ROWS = 2048
 
 
 @dataclass(frozen=True)
-class Way(Candidate):
-    """A candidate with an optimizer of its own, made from the parameters and their lengths."""
+class Variant(Candidate):
+    """A candidate whose optimizer is made by a function of the parameters and their scales."""
 
     make: Callable[[Parameters, Sequence[float]], Optimizer] | None = None
 
@@ -53,16 +53,16 @@ class Way(Candidate):
 
 
 def own(task: Task) -> dict[str, Candidate]:
-    """What the recipe would compare."""
+    """The candidates that the recipe would compare, by name."""
     return {c.name: c for c in task.portfolio()}
 
 
-def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Way:
-    return Way(**{**vars(candidate), "name": name, **changes}, make=make)
+def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Variant:
+    return Variant(**{**vars(candidate), "name": name, **changes}, make=make)
 
 
 def several(task: Task, y: np.ndarray) -> list[Candidate]:
-    """The recipe's own, and all that was tried beside them."""
+    """The recipe's candidates and all variants that were tried."""
     known = own(task)
     lbfgs, adam = partial(_like, known[SCALED]), partial(_like, known[ADAM])
     return [
@@ -76,7 +76,7 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
             lbfgs(name, partial(_solving, task=task, y=y, goes_on=goes_on))
             for name, goes_on in zip(SOLVED, (False, True), strict=True)
         ),
-        *([replace(known[RAW], name=RAW_ANEW, anew=True)] if ANEW in known else []),
+        *([replace(known[RAW], name=RAW_RESET_HEAD, anew=True)] if RESET_HEAD in known else []),
         replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
         lbfgs(RANDOM, partial(_from_random, task=task)),
         adam(ONE_RATE, _one_rate),
@@ -85,35 +85,35 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
 
 
 def by_hand(task: Task) -> list[Candidate]:
-    """What a user would write: L-BFGS, Adam along one cycle, and that with relative rates."""
+    """What a user would write: L-BFGS, one-cycle Adam, and one-cycle Adam with relative rates."""
     known = own(task)
     full = [replace(known[RAW], epochs=checkpoints(250))] if RAW in known else []
     return [*full, _like(known[ADAM], ONE_RATE, _one_rate), known[RELATIVE]]
 
 
 def checkpoints(iterations: int) -> int:
-    """How many L-BFGS has made after so many iterations."""
+    """Number of checkpoints that L-BFGS has reached after so many iterations."""
     return int(np.searchsorted(np.cumsum(_plan()), iterations)) + 1
 
 
 def steps(task: Task, y: np.ndarray) -> list[Candidate]:
-    """Adam with other schedules, batches and passes."""
+    """Adam with other schedules, batch sizes and numbers of passes."""
     adam = own(task)[ADAM]
     passes, batch = adam.epochs, adam.batch_size
     named: dict[str, Candidate] = {"no cycle": _like(adam, ADAM, _steady)}
     named |= {"half the passes": replace(adam, epochs=max(1, passes // 2))}
     named |= {"twice the passes": replace(adam, epochs=2 * passes)}
-    # As many steps in either case.
+    # The number of steps stays the same in both cases.
     named |= {"half the batch": replace(adam, batch_size=batch // 2, epochs=-(-passes // 2))}
     named |= {"twice the batch": replace(adam, batch_size=2 * batch, epochs=2 * passes)}
-    return [adam, *(replace(way, name=f"{ADAM}, {name}") for name, way in named.items())]
+    return [adam, *(replace(one, name=f"{ADAM}, {name}") for name, one in named.items())]
 
 
 def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
-    """L-BFGS on few rows, free and pulled towards where it started."""
+    """L-BFGS on few rows, with and without a penalty on the distance from the start (L2-SP)."""
     known = own(task)
     if ANCHORED not in known:
-        return [known[RAW], known[SCALED]]  # A negative loss is no noise.
+        return [known[RAW], known[SCALED]]  # A negative loss gives no noise level.
     anchored = known[ANCHORED]
     times = {10: "ten times", 0.1: "a tenth of"}
     return [
@@ -129,7 +129,7 @@ def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
 
 
 class Steady(torch.optim.Adam):
-    """Adam that keeps its rates whatever a schedule says."""
+    """Adam that ignores the learning-rate schedule."""
 
     def __init__(self, groups: Sequence[Any], lr: float) -> None:
         super().__init__(groups, lr=lr, fused=True)
@@ -156,7 +156,7 @@ def _from_random(parameters: Parameters, _: Sequence[float], task: Task) -> Opti
     with torch.no_grad():
         for own, new in zip(parameters, other.trainable_parameters().values(), strict=True):
             own.copy_(new)
-    task.__dict__.pop("lengths", None)  # Of where it starts now.
+    task.__dict__.pop("lengths", None)  # Measured at the new start.
     return ScaledLBFGS(parameters, task.lengths)
 
 
@@ -171,8 +171,8 @@ def _faster(parameters: Parameters, lengths: Sequence[float], times: float) -> O
 class WhitenedLBFGS(ScaledLBFGS):
     """L-BFGS in coordinates in which the inputs of each linear map are white.
 
-    ``maps`` holds a matrix (inputs, inputs) for those that multiply inputs, else None: there the
-    coordinates are scaled by ``lengths``.
+    ``maps`` holds a matrix (inputs, inputs) for each parameter that multiplies inputs; for the
+    others it holds None, and their coordinates are scaled by ``lengths``.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class WhitenedLBFGS(ScaledLBFGS):
 
 
 class _Products(TorchFunctionMode):
-    """Sees what each matrix of parameters is multiplied with, and what comes of it."""
+    """Records the inputs and the product of each parameter matrix."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.places = {id(p): place for place, p in enumerate(parameters) if p.ndim == 2}
@@ -220,7 +220,7 @@ def _whitened(parameters: Parameters, lengths: Sequence[float], task: Task, eps:
 
 
 def whitening(task: Task, parameters: Parameters, eps: float) -> list[Tensor | None]:
-    """For each linear map the inverse root of its inputs' covariance, over its gradient's size.
+    """Inverse root of the input covariance of each linear map, divided by its gradient's RMS.
 
     ``eps`` times the mean variance is added to each variance.
     """
@@ -232,7 +232,7 @@ def whitening(task: Task, parameters: Parameters, eps: float) -> list[Tensor | N
     maps: list[Tensor | None] = [None] * len(parameters)
     found = products.found
     outputs = [out for _, out in found.values()]
-    # One row's loss depends on that row's products alone.
+    # The loss of a row depends on the products of that row only.
     gradients = torch.autograd.grad(losses.sum(), outputs) if outputs else ()
     for (place, (x, _)), gradient in zip(found.items(), gradients, strict=True):
         x = x - x.mean(0)
@@ -248,18 +248,18 @@ def whitening(task: Task, parameters: Parameters, eps: float) -> list[Tensor | N
 
 
 class Solving(Optimizer):
-    """L-BFGS; after each round the last operator is fitted anew by its own solver.
+    """L-BFGS; after each round the last operator is refitted by its own solver.
 
     Parameters
     ----------
     parameters : sequence of Parameter
-        What trains.
+        The trainable parameters.
     solve : callable
-        Puts the solution into the parameters.
+        Writes the solution into the parameters.
     judge : callable
-        The loss by which the solution is kept or forgotten.
+        Returns the loss that decides whether the solution is kept.
     goes_on : bool
-        Whether training goes on from the solution, or from where it was.
+        Whether training continues from the solution or from the parameters before it.
     """
 
     def __init__(
@@ -307,7 +307,7 @@ def _solving(parameters: Parameters, _: Any, task: Task, y: np.ndarray, goes_on:
 
 
 def solve_last(task: Task, y: np.ndarray) -> None:
-    """Fit the last operator to what reaches it of the rows that train."""
+    """Fit the last operator to its inputs on the training rows."""
     net = task.net
     step = net.graph[net.graph.output]
     encoded, _ = task.training.take(task.training.index)
@@ -323,7 +323,7 @@ def solve_last(task: Task, y: np.ndarray) -> None:
 
 
 def mean_loss(task: Task, rows: Rows) -> float:
-    """Of the rows under the module as it is."""
+    """Mean loss of the rows with the current parameters."""
     task.net.eval()
     with torch.no_grad():
         parts = [task.criterion.rows(task.net(b[0]), b[1]) for b in Loader(rows, 4096)]

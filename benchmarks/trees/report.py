@@ -1,4 +1,4 @@
-"""The page of the study of boosted trees, from its results."""
+"""Writes the page of the study of boosted trees from its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import stats
 
 LABELS = {"leaves": "leaves", "soft": "soft", "straight-through": "straight-through"}
 COLORS = {"leaves": "tab:gray", "soft": "tab:blue", "straight-through": "tab:orange"}
-# Standard errors beyond which a difference is no noise.
+# Critical value: a difference of more standard errors is beyond noise.
 NOISE = 2.0
 
 
@@ -22,7 +22,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def against(table: pd.DataFrame, kind: str, way: str, other: str, rows: str) -> pd.DataFrame:
-    """Fine-tuned against another model, split by split: relative change and standard errors."""
+    """Relative change of the loss against another model, and its z-score, split by split."""
     tuned = table[(table.model == kind) & (table.way == way)].set_index(["data", "split"])
     plain = table[(table.model == other) & (table.way == "")].set_index(["data", "split"])
     found = []
@@ -36,7 +36,7 @@ def against(table: pd.DataFrame, kind: str, way: str, other: str, rows: str) -> 
 
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean over splits, with its 95% interval."""
+    """Mean over splits with its 95% confidence interval."""
     mean, count = values.mean(), len(values)
     if count < 2:
         return mean, np.nan, np.nan
@@ -55,7 +55,7 @@ def tally(changes: pd.DataFrame) -> str:
 
 
 def accepted(table: pd.DataFrame, kind: str, way: str) -> pd.DataFrame:
-    """The same, where the original stays unless the validating rows speak clearly."""
+    """Changes on the test set if the original is kept unless the validation gain is significant."""
     test = against(table, kind, way, kind, "test")
     clear = against(table, kind, way, kind, "validate").z < -NOISE
     test.loc[~clear.to_numpy(), ["change", "z"]] = 0.0
@@ -85,7 +85,7 @@ def summary(table: pd.DataFrame) -> str:
             kept = accepted(table, kind, way)
             middle = all_of.groupby("data").change.mean().median()
             rows.append([kind, way, f"{100 * middle:+.1f}%", tally(all_of), tally(kept)])
-    head = ["model", "trained", "median change", "better / same / worse", "only where clear"]
+    head = ["model", "trained", "median change", "better / same / worse", "if gain is significant"]
     return markdown(head, rows)
 
 
@@ -134,7 +134,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def write(results: Path, page: Path) -> None:
-    """Write the page, and the plot beside it."""
+    """Write the page and its plot."""
     table = read(results)
     pairs = table[["data", "split"]].drop_duplicates()
     seconds = table[table.way != ""].groupby(["model", "way"]).seconds.median()
@@ -146,30 +146,32 @@ def write(results: Path, page: Path) -> None:
             [
                 "# Boosted trees before and after fine-tuning",
                 f"{len(pairs)} pairs of data set and split, written by "
-                "`benchmarks/trees/study.py`, whose first lines say how rows were divided. "
-                "LightGBM with 100 trees of 31 leaves, with 300, and tuned (20 settings drawn at "
-                "random, each stopped early). Loss: Poisson deviance for bike sharing, squared "
-                "error for the other numbers, log loss for classes. Fine-tuning had the same "
-                "settings everywhere: `net.fit(X, y, validation=..., epochs=30, patience=5)`. The "
-                "defaults of soft splits were settled by looking at early splits of bike sharing, "
-                "california, concrete and phoneme, so that these four are not quite fresh.",
+                "`benchmarks/trees/study.py`, whose docstring describes the splits. The models "
+                "are LightGBM with 100 trees of 31 leaves, with 300 trees, and tuned (random "
+                "search over 20 settings, each with early stopping). Loss: Poisson deviance for "
+                "bike sharing, squared error for the other regression targets, log loss for "
+                "classes. Fine-tuning had the same settings everywhere: "
+                "`net.fit(X, y, validation=..., epochs=30, patience=5)`. The defaults of soft "
+                "splits were chosen by looking at early splits of bike sharing, california, "
+                "concrete and phoneme, so these four are not entirely clean test sets.",
                 f"![Changes of the test loss]({plot.name})",
-                "## In short",
-                "Median over data sets of the change of the test loss; pairs in which the change "
-                f"is more than {NOISE:.0f} standard errors of the difference between rows; the "
-                "same where the original stays unless the validating rows show a gain of that "
+                "## Summary",
+                "Median over data sets of the change of the test loss; number of pairs in which "
+                f"the change exceeds {NOISE:.0f} standard errors of the per-sample differences; "
+                "the same if the original is kept unless the validation rows show a gain of that "
                 "many standard errors, as `FineTuner` does.",
                 summary(table),
-                "Against 300 trees without fine-tuning, which on some of the data sets are worse "
-                "than 100 already:",
+                "Compared with 300 trees without fine-tuning, which on some data sets are "
+                "themselves worse than 100:",
                 against_300(table),
-                "What to take from it: where trees were stopped too early or the target is a "
-                "number, fine-tuning gains, and what stands in the library's file is the same "
-                "number of trees. Where boosting is at its best already, there is nothing to "
-                "gain, and the best epoch on few validating rows is now and then worse than the "
-                "original; asking for a clear gain, as `FineTuner` does, leaves no such pair.",
+                "Conclusion: where boosting was stopped too early or the target is numeric, "
+                "fine-tuning helps, and the model file has as many trees as before. Where "
+                "boosting is already at its best, there is nothing to gain, and the best epoch on "
+                "few validation rows is sometimes worse than the original; requiring a "
+                "significant gain, as `FineTuner` does, leaves no such pair.",
                 "## 100 trees",
-                "Change of the test loss in percent, mean over splits with its 95% interval.",
+                "Change of the test loss in percent: mean over splits and its 95% confidence "
+                "interval.",
                 changes_of(table, "100 trees"),
                 "## Tuned",
                 changes_of(table, "tuned"),

@@ -1,18 +1,19 @@
-"""Does fine-tuning help boosted trees? LightGBM, plain and tuned, before and after, on real data.
+"""Does fine-tuning help boosted trees? LightGBM, default and tuned, on real data.
 
     python benchmarks/trees/study.py --data DATA --out RESULTS
     python benchmarks/trees/study.py --data DATA --out RESULTS --report docs/trees-study.md
 
-DATA is a folder of Parquet files (docs/data.md says where the same public data come from). Each
-pair of data set and split is a file in RESULTS, so that the study goes on where it stopped.
+DATA is a folder of Parquet files (docs/data.md lists the public sources). RESULTS gets one file
+for each pair of data set and split, so an interrupted study resumes where it stopped.
 
-Rows: 60% train, 15% choose the settings of the tuned model and stop it early, 10% validate
-fine-tuning, 15% test. Within the study test rows have no part in any choice. Data sets of more than
-6,000 rows are cut to a random 6,000. All settings are fixed below, the same for every data set.
+Splits: 60% training rows, 15% for model selection and early stopping of the tuned model, 10%
+validation rows for fine-tuning, 15% test rows. Within the study, test rows play no part in model
+selection. Data sets of more than 6,000 rows are subsampled to 6,000. All settings are fixed below
+and are the same for every data set.
 
-The defaults of soft splits (temperature, size of steps) were settled before, by looking at test
-losses of the first split or two of concrete, bike sharing, california and phoneme, cut to 10,000
-rows: what soft splits do on these four is not quite fresh.
+The defaults of soft splits (temperature, learning rate) were chosen earlier, by looking at test
+losses of the first one or two splits of concrete, bike sharing, california and phoneme, subsampled
+to 10,000 rows: for soft splits, these four are not entirely clean test sets.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import pipegrad as pg
 MOST_ROWS = 6_000
 SPLITS = 5
 SEARCHED = 20
-# Name: file, target, columns that tell the target.
+# Name: file, target, columns that leak the target.
 DATASETS = {
     "bike sharing": ("bike_sharing_hourly", "cnt", ["casual", "registered", "instant", "dteday"]),
     "california": ("california_housing", "median_house_value", []),
@@ -77,7 +78,7 @@ def model(name: str, **params: object) -> lightgbm.LGBMModel:
 
 
 def losses(name: str, fitted: lightgbm.LGBMModel, X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
-    """The loss of each row: Poisson deviance, squared error or log loss."""
+    """Per-sample loss: Poisson deviance, squared error or log loss."""
     if name in COUNTS:
         mean = np.maximum(fitted.predict(X), 1e-12)
         return 2 * (xlogy(y, y) - xlogy(y, mean) - y + mean)
@@ -88,7 +89,7 @@ def losses(name: str, fitted: lightgbm.LGBMModel, X: pd.DataFrame, y: np.ndarray
 
 
 def tuned(name: str, train: tuple, choose: tuple, seed: int) -> lightgbm.LGBMModel:
-    """The best of a random search, each candidate stopped early."""
+    """The best model of a random search with early stopping."""
     draw = np.random.default_rng(seed)
     best, least = None, np.inf
     for _ in range(SEARCHED):
@@ -133,7 +134,7 @@ def one(name: str, folder: Path, split: int) -> pd.DataFrame:
                 "trees": fitted.booster_.num_trees(),
                 "loss": told["test"].mean(),
                 "seconds": seconds,
-                # Of each row, so that differences can be told from their noise.
+                # Per-sample losses, for the standard errors of differences.
                 "test": told["test"].astype(np.float32),
                 "validate": told["validate"].astype(np.float32),
             }
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--sets", nargs="*", default=list(DATASETS), help="names of data sets")
     parser.add_argument("--splits", type=int, default=SPLITS)
-    parser.add_argument("--report", type=Path, help="write a page instead")
+    parser.add_argument("--report", type=Path, help="write this page from existing results instead")
     options = parser.parse_args()
     if options.report:
         from report import write

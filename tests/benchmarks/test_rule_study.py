@@ -1,4 +1,4 @@
-"""The benchmark behind the recipe's rules: it runs, goes on, and its page says what it found."""
+"""The benchmark behind the recipe's rules: it runs, resumes, and its page reports the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from study_files import importable, module  # noqa: F401
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Results on two small tables; that of bikes holds what no loss takes."""
+    """Results on small tables; the one of bikes has negative counts, which no loss accepts."""
     folder, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("out") / "rules.parquet"
     draw = np.random.default_rng(0)
     a, b, c = draw.normal(size=(3, 120))
@@ -33,16 +33,16 @@ def ran(tmp_path_factory):
     for name, columns in tables.items():
         pd.DataFrame(columns).to_parquet(folder / f"{name}.parquet")
     given = ["--data", folder, "--out", out, "--templates", "pca", "--sets", *tables]
-    given = [str(word) for word in [*given, "--groups", "ways", "anchors"]]
+    given = [str(word) for word in [*given, "--groups", "variants", "anchors"]]
     module("rule_study").main(given)
     return out, given, pd.read_parquet(out)
 
 
-def test_every_way_leaves_a_loss(ran):
+def test_every_strategy_leaves_a_loss(ran):
     found = ran[2][ran[2].data != "bike_sharing_hourly"]
     assert list(found.error) == [""] * len(found)
     assert np.isfinite(found[["before", "after", "valid", "noise", "seconds"]]).all().all()
-    ways = found[found.group == "ways"].arm
+    ways = found[found.group == "variants"].arm
     assert sorted(ways) == sorted([*set(ways), *set(ways)])  # each on both
     assert len(set(ways)) == 15
     assert set(ways) > set(module("variants").RECIPE)
@@ -50,7 +50,7 @@ def test_every_way_leaves_a_loss(ran):
 
 
 def test_only_training_is_compared(ran):
-    """All ways start from one fitted pipeline, or end as it is."""
+    """All strategies start from one fitted pipeline; at checkpoint 0 they equal it."""
     for _, part in ran[2][ran[2].error == ""].groupby(["group", "data", "split"]):
         assert part.before.nunique() == 1
     still = ran[2][(ran[2].checkpoint == 0) & (ran[2].arm != module("variants").RANDOM)]
@@ -58,7 +58,7 @@ def test_only_training_is_compared(ran):
 
 
 def test_random_weights_are_random(ran):
-    known = ran[2][(ran[2].group == "ways") & (ran[2].error == "")].set_index(["data", "arm"])
+    known = ran[2][(ran[2].group == "variants") & (ran[2].error == "")].set_index(["data", "arm"])
     for data in known.index.unique("data"):
         found = known.after[data, module("variants").RANDOM]
         assert not np.isclose(found, known.before[data, module("variants").RANDOM])
@@ -80,8 +80,8 @@ def test_it_goes_on_where_it_stopped(ran, capsys):
 
 
 @pytest.mark.parametrize("half", ["abalone", "letter"])
-def test_what_reports_has_no_part(half, capsys):
-    assert half in module("data").REPORTING
+def test_evaluation_data_sets_have_no_part(half, capsys):
+    assert half in module("data").EVALUATION
     with pytest.raises(SystemExit):
         module("rule_study").main(["--data", ".", "--sets", half])
     assert "invalid choice" in capsys.readouterr().err
@@ -103,7 +103,7 @@ def test_tables_go_between_their_markers(ran, tmp_path):
     assert [name for name in names if f"old {name}" in text] == ["rate"]  # That was not run.
     between = {n: text.split(f"<!-- {n} -->")[1].split(f"<!-- /{n} -->")[0] for n in names}
     assert "2 pairs of 2 data sets and 1 pipelines" in between["portfolio"]
-    assert "| the best by validation |" in between["portfolio"]
+    assert "| best by validation |" in between["portfolio"]
     assert "solved between" in between["coordinates"]
     assert "| without Adam, scaled |" in between["members"]
     assert "| ames_housing | pca |" in between["pairs"]
@@ -129,16 +129,16 @@ def test_the_summary_counts_right():
             made("other", "d", np.nan, np.nan, error="ValueError"),
         ]
     )
-    text = report.summary(report.cuts(runs, ["steps"]), with_chosen=True)
+    text = report.summary(report.reductions(runs, ["steps"]), with_chosen=True)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
-    # Medians of the pipeline and of all, worse, worst, first, seconds.
+    # Medians of the pipeline and of all, worse, worst, wins, seconds.
     assert rows[0] == ["| one", "35.0%", "35.0%", "0%", "20.0%", "1", "2.0 |"]
     assert rows[1] == ["| other", "-5.0%", "-5.0%", "50%", "-20.0%", "1", "2.0 |"]
     # By validation it is one on a and other on b.
     assert rows[2][1:5] == ["15.0%", "15.0%", "0%", "10.0%"]
 
 
-# Chance
+# The simulation
 
 
 def test_chance_is_seen_seldom_and_a_gain_often():
@@ -147,7 +147,7 @@ def test_chance_is_seen_seldom_and_a_gain_often():
     large = chance.rates(chance.Setting(200, "normal", 8.0), 10)
     assert max(none.values()) <= 0.15
     assert large["recipe"] >= 0.9
-    # Splits that follow are for gains that one of them cannot tell.
+    # Further splits detect gains that a single one cannot.
     assert large["recipe"] >= large["one split"]
 
 
@@ -168,7 +168,7 @@ def test_the_simulated_gain_is_the_one_named(noise):
     assert (same - one).mean() == pytest.approx(3 * gains.std() / np.sqrt(2500), rel=0.15)
 
 
-# The ways
+# The strategies
 
 
 @pytest.fixture

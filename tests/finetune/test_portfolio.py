@@ -200,7 +200,7 @@ def test_what_learned_too_much_is_learned_anew():
     y = (X[:, 0] + X[:, 1] + rng.logistic(size=600) > 0).astype(int)
     tuner = pg.FineTuner(LogisticRegression(C=1e6, max_iter=1000), random_state=0)
     tuner.fit(X[:400], y[:400])
-    assert tuner.report_.chosen == "L-BFGS, last step anew"
+    assert tuner.report_.chosen == "L-BFGS, reset head"
     assert type(tuner.estimator_) is LogisticRegression
     fitted = tuner.estimator.fit(X[:400], y[:400])
     losses = [log_loss(y[400:], m.predict_proba(X[400:])) for m in (fitted, tuner)]

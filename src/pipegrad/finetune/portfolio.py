@@ -129,7 +129,7 @@ def default_candidates(
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
         if anew and not options.anchor:
-            found.append(replace(found[0], name="L-BFGS, last step anew", anew=True))
+            found.append(replace(found[0], name="L-BFGS, reset head", anew=True))
     like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
     batch = batch_rows(options.batch_size, like, count)
     steps = min(max(count // 4, _STEPS[0]), _STEPS[1])
