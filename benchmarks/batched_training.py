@@ -23,9 +23,10 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.finetune import Configuration
-from pipegrad.finetune.portfolio import Candidate, one_cycle
+from pipegrad.finetune.portfolio import Candidate
 from pipegrad.finetune.recipe import Task
-from pipegrad.training.fit import Options
+from pipegrad.training.options import Options
+from pipegrad.training.schedules import one_cycle
 from pipegrad.training.search.batched_adam import together
 
 PIPELINES = {

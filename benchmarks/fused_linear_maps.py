@@ -59,12 +59,12 @@ def data_of(name: str):
 @contextlib.contextmanager
 def unfused() -> Iterator[None]:
     """Apply the maps to the rows one after the other, as in predictions."""
-    joining = pg.PipelineModule.joining
-    pg.PipelineModule.joining = lambda net: contextlib.nullcontext()
+    joining = pg.PipelineModule.fused_linear_maps
+    pg.PipelineModule.fused_linear_maps = lambda net: contextlib.nullcontext()
     try:
         yield
     finally:
-        pg.PipelineModule.joining = joining
+        pg.PipelineModule.fused_linear_maps = joining
 
 
 def seconds(fitted, X, y, epochs: int, context) -> float:

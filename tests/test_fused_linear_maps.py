@@ -96,13 +96,13 @@ def _pipelines():
 def test_a_pipeline_scores_alike_either_way(pipe, count):
     X, y = _data()
     net = pg.to_torch(pipe.fit(X, y))
-    assert len(net._joined) == count, net._joined
+    assert len(net._fusable) == count, net._fusable
     encoded = net.encode(X)
     found = []
     for joined in (False, True):
         net.zero_grad()
         if joined:
-            with net.joining():
+            with net.fused_linear_maps():
                 score = net(encoded)
         else:
             score = net(encoded)
@@ -117,7 +117,7 @@ def test_what_is_added_to_columns_is_added_first():
     net = pg.to_torch(make_pipeline(PCA(3), Ridge()).fit(X, y))
     blocks = {**net.encode(X).blocks, "+pca": torch.ones(_ROWS, 3, dtype=torch.float64)}
     apart = net(Encoded(blocks))
-    with net.joining():
+    with net.fused_linear_maps():
         joined = net(Encoded(blocks))
     assert_allclose(joined.detach(), apart.detach(), rtol=1e-12)
     assert not np.allclose(apart.detach(), net(X).detach())
@@ -181,7 +181,7 @@ def test_maps_join_however_they_train(train, monkeypatch):
     seen = _watched(net, monkeypatch)
     train(net, X, y, seen)
     assert any(seen)
-    assert not net._joining
+    assert not net._fusing
 
 
 def test_maps_no_longer_join_after_a_training_that_failed(monkeypatch):
@@ -197,4 +197,4 @@ def test_maps_no_longer_join_after_a_training_that_failed(monkeypatch):
 
     with pytest.raises(RuntimeError, match="stop"):
         net.fit(X, y, loss=loss, validation=None)
-    assert not net._joining
+    assert not net._fusing

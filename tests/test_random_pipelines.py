@@ -29,7 +29,7 @@ from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScal
 
 import pipegrad as pg
 from helpers import answers
-from pipegrad.graph import translation
+from pipegrad.registry import translation
 from pipegrad.testing import assert_close, cases, identical, perturb
 
 EXAMPLES = os.environ.get("PIPEGRAD_EXAMPLES")

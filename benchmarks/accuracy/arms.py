@@ -31,7 +31,7 @@ from variants import by_hand
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
 from pipegrad.finetune.problem import Task
-from pipegrad.training.fit import Options
+from pipegrad.training.options import Options
 from pipegrad.training.trainer import Trainer
 
 CONTEXT = "context"

@@ -35,9 +35,9 @@ from templates import TEMPLATES, applies  # noqa: E402
 import pipegrad as pg  # noqa: E402
 from data import BY_NAME, DEVELOPMENT, MOST_ROWS, load, split  # noqa: E402
 from pipegrad.finetune.problem import Task  # noqa: E402
-from pipegrad.training.dataset import split as divided  # noqa: E402
-from pipegrad.training.fit import Options  # noqa: E402
 from pipegrad.training.optimizers import groups_by_size  # noqa: E402
+from pipegrad.training.options import Options  # noqa: E402
+from pipegrad.training.splitting import split as divided  # noqa: E402
 from pipegrad.training.trainer import Trainer  # noqa: E402
 
 PIPELINES = ("pca", "figure1", "kmeans", "nystroem", "bins", "leaves")

@@ -18,10 +18,10 @@ import pipegrad as pg
 from pipegrad.finetune.portfolio import Candidate, _plan
 from pipegrad.finetune.problem import Task
 from pipegrad.modules import bare
+from pipegrad.network import _row
 from pipegrad.training.dataset import Loader, Rows
 from pipegrad.training.optimizers import LEARNING_RATE, groups_by_length, make_optimizer, size
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS
-from pipegrad.translate import _row
 
 Parameters = Sequence[nn.Parameter]
 # The recipe's candidates, by their names in the report.
@@ -313,10 +313,10 @@ def solve_last(task: Task, y: np.ndarray) -> None:
     encoded, _ = task.training.take(task.training.index)
     net.eval()
     with torch.no_grad():
-        values = net._values(encoded.blocks, net.graph.ancestors(step.name))
+        values = net.evaluate_steps(encoded.blocks, net.graph.ancestors(step.name))
         fitted = clone(step.operator).fit(values[step.inputs[0]].numpy(), y)
         solution = _row(step).to_torch(fitted)
-        module = bare(net._module(step.name))
+        module = bare(net.step_module(step.name))
         for own, new in zip(module.parameters(), solution.parameters(), strict=True):
             own.copy_(new)
     net.train()

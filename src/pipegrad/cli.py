@@ -41,8 +41,7 @@ def _demo(folder: str, seeds: int) -> int:
 def _supported() -> int:
     from rich.console import Console
 
-    from .report.support import supported_table
-    from .supported import supported
+    from .supported import supported, supported_table
 
     Console().print(supported_table(supported()))
     return 0

@@ -15,7 +15,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
+from types import FrameType
 
 
 class PipegradError(Exception):
@@ -86,3 +89,13 @@ class DivergedError(PipegradError, RuntimeError):
 
 class PipegradWarning(UserWarning):
     """Something went on, but not as well as the user may believe."""
+
+
+def warn(message: str) -> None:
+    """Warn at the user's line, the first outside of this package."""
+    package = __name__.split(".")[0]
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, PipegradWarning, stacklevel=level)

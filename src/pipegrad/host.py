@@ -11,7 +11,7 @@ import torch
 
 from .errors import ArgumentError
 from .glue import Glue
-from .graph import INPUT, Graph, translation
+from .graph import INPUT, Graph
 from .modules import Block, Routed, take
 
 
@@ -24,7 +24,7 @@ class Encoded:
     Parameters
     ----------
     blocks : mapping of str to Tensor, SparseRows or Routed
-        Blocks by the name of the door through which they enter; all have the same rows. One named
+        Blocks by the name of the port through which they enter; all have the same rows. One named
         ``">step"`` stands for the whole input of that step; one named ``"+step"`` is added to what
         the step gives.
     """
@@ -46,7 +46,7 @@ class Encoded:
 
 
 class HostPart:
-    """The steps that stay with their own library, and the doors into the neural part.
+    """The steps that stay with their own library, and the ports into the neural part.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ class HostPart:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.host = {step.name for step in graph if step.status == "host"}
-        self.doors = _doors(graph, self.host)
-        self._whole = _whole_composites(graph, self.host)
+        self.ports = _input_ports(graph, self.host)
+        self._whole = whole_composites(graph, self.host)
         self.needed = graph.ancestors(graph.output)
 
     def run(
         self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Numbers at each door: dense or CSR arrays.
+        """Numbers at each port: dense or CSR arrays.
 
         ``wanted`` names the steps to serve, those behind the output by default; ``values`` takes
         what the host steps gave.
@@ -76,13 +76,13 @@ class HostPart:
         for step in self.graph:
             if step.name in self.host or step.name not in wanted:
                 continue
-            row = translation(step.operator)
+            row = step.translation
             assert row is not None
             for name in step.inputs:
                 if name == INPUT or name in self.host:
                     raw = self.value(name, values)
                     encoded = row.encode(step.operator, raw)
-                    blocks.setdefault(self.doors[step.name, name], encoded)
+                    blocks.setdefault(self.ports[step.name, name], encoded)
         return blocks
 
     def value(self, name: str, values: dict[str, Any]) -> Any:
@@ -94,44 +94,44 @@ class HostPart:
     def _compute(self, name: str, values: dict[str, Any]) -> Any:
         composite = self._whole.get(name)
         if composite is not None:
-            return answer(
+            return call_operator(
                 composite.operator, composite.method, self.value(composite.source, values)
             )
         step = self.graph[name]
         inputs = [self.value(source, values) for source in step.inputs]
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
-        return answer(step.operator, step.method, *inputs)
+        return call_operator(step.operator, step.method, *inputs)
 
 
-def _doors(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
+def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
     """Name of the block that enters each neural step from the host part."""
-    doors = {}
+    ports = {}
     for step in graph:
         if step.name in host:
             continue
-        row = translation(step.operator)
+        row = step.translation
         shared = row is None or not row.own_input(step.operator)
         for name in step.inputs:
             if name == INPUT or name in host:
-                doors[step.name, name] = name if shared else f"{name}>{step.name}"
-    return doors
+                ports[step.name, name] = name if shared else f"{name}>{step.name}"
+    return ports
 
 
-def _whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
+def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
     """Composites that run on the host as a whole, by the value they give; outermost wins.
 
     Their own method is quicker, and it is what the user had.
     """
     found = {}
     for composite in graph.composites:
-        inner = _between(graph, composite.source, composite.value)
+        inner = steps_between(graph, composite.source, composite.value)
         if inner and inner <= host:
             found[composite.value] = composite
     return found
 
 
-def _between(graph: Graph, source: str, value: str) -> set[str]:
+def steps_between(graph: Graph, source: str, value: str) -> set[str]:
     """Steps that the value needs and that the source does not."""
     found: set[str] = set()
     waiting = [value]
@@ -143,7 +143,7 @@ def _between(graph: Graph, source: str, value: str) -> set[str]:
     return found
 
 
-def answer(operator: Any, method: str, X: Any) -> Any:
+def call_operator(operator: Any, method: str, X: Any) -> Any:
     """What a source operator answers when asked for one of our methods."""
     if method == "rest_proba":
         return operator.predict_proba(X)[:, 1:]
@@ -188,8 +188,8 @@ def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
     from joblib import Memory
     from joblib import hash as hash_of
 
-    # Those at the doors encode what enters.
-    runs = host.host | {step for step, _ in host.doors}
+    # Those at the ports encode what enters.
+    runs = host.host | {step for step, _ in host.ports}
     operators = [step.operator for step in host.graph if step.name in runs]
     try:
         key = hash_of([operators, host.graph.to_json()])

@@ -108,24 +108,24 @@ class NamedPipeline(PipelineModule):
             if step not in exact:
                 steps |= self.graph.ancestors(step)
         host: dict[str, Any] = {}
-        arrays = self._host.run(table, steps, host)
-        like, was_training = self._like(), self.training
+        arrays = self.host_part.run(table, steps, host)
+        like, was_training = self.reference_tensor(), self.training
         self.eval()
         try:
             with torch.no_grad():
                 blocks = {n: to_block(a, like.dtype, like.device) for n, a in arrays.items()}
-                values = self._values(blocks, steps)
+                values = self.evaluate_steps(blocks, steps)
         finally:
             self.train(was_training)
         found = {}
         for name, step in wanted.items():
-            value = self._host.value(step, host) if step in exact else values[step]
+            value = self.host_part.value(step, host) if step in exact else values[step]
             found[name] = self.source.column(name, _array(value))
         return found
 
     def _exact_steps(self) -> set[str]:
         """Steps of the host, and those behind them that keep more digits there than a module."""
-        found = set(self._host.host)
+        found = set(self.host_part.host)
         for step in self.graph:
             if step.operator.exact and found.issuperset({*step.inputs} - {INPUT}):
                 found.add(step.name)

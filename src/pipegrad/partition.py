@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from .errors import UntranslatableError
 from .glue import Columns
-from .graph import Graph, Step, translation, with_status
+from .graph import Graph, Step, with_status
 from .modules import Splits
 from .registry import Expansion, lookup, why_missing
 
@@ -87,7 +87,7 @@ def _refusal(step: Step) -> str | None:
 
 def _refused_method(step: Step) -> str | None:
     """Why a row does not give what the step is asked for."""
-    row = translation(step.operator)
+    row = step.translation
     if row is None:
         return f"its row cannot unfold what {step.method!r} gives"
     head = row.head(step.operator)
@@ -130,7 +130,7 @@ def _reached_by_gradients(
     for step in reversed(graph.steps):
         if step.name in feeds:
             answers.add(step.name)
-        row = translation(step.operator)
+        row = step.translation
         smooth = step.name in answers and _answers_smoothly(step)
         # A step without a row is counted as a way through, so that it is named.
         obstacle = row is None or refusals[step.name] is not None
@@ -140,13 +140,13 @@ def _reached_by_gradients(
 
 
 def _passes(step: Step, splits: Splits) -> bool:
-    row = translation(step.operator)
+    row = step.translation
     assert row is not None
     return row.smooth(step.operator) or (row.splits and splits.soft)
 
 
 def _answers_smoothly(step: Step) -> bool:
-    row = translation(step.operator)
+    row = step.translation
     if row is None or row.refuse(step.operator) is not None:
         return True
     head = row.head(step.operator)
@@ -158,7 +158,7 @@ def _answers_smoothly(step: Step) -> bool:
 
 
 def _count_parameters(step: Step, splits: Splits) -> int:
-    row = translation(step.operator)
+    row = step.translation
     if row is None or not (row.trainable(step.operator) or (row.splits and splits.soft)):
         return 0
     return sum(p.numel() for p in row.module(step.operator, splits).parameters())
@@ -203,7 +203,7 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
 
 
 def _needs_raw_input(step: Step) -> bool:
-    row = translation(step.operator)
+    row = step.translation
     return row is not None and not row.reads_numbers(step.operator)
 
 

@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import nn
 
 from .errors import ArgumentError, RegistrationError
 from .modules import Head, Splits, TreeEnsemble
-
-if TYPE_CHECKING:
-    from .graph import GraphBuilder
 
 # Where the rows of a source are defined: they are imported when one of its objects is met.
 _SOURCES = {
@@ -220,21 +217,39 @@ class Translation:
         return None
 
 
+class Builder(Protocol):
+    """The graph under construction, as far as an expansion needs it."""
+
+    frozen: bool
+    target: Any
+
+    def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
+        """Unfold an operator that takes ``source``; return the name of its value."""
+
+    def add(
+        self,
+        path: str,
+        operator: Any,
+        inputs: tuple[str, ...],
+        method: str = "transform",
+        kind: str | None = None,
+    ) -> str:
+        """Add one step; return its name."""
+
+
 class Expansion:
     """A row for a composite: how it unfolds into steps and edges."""
 
     name: str = ""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         """Add the operator's steps to ``builder``.
 
         Parameters
         ----------
         operator : object
             The fitted composite.
-        builder : GraphBuilder
+        builder : Builder
             ``builder.expand(child, source, path, method)`` unfolds a child,
             ``builder.add(path, operator, inputs)`` adds a step.
         source : str
@@ -429,3 +444,9 @@ def _load_plugins() -> None:
         _LOADED.add(_ENTRY_POINTS)
         for point in entry_points(group=_ENTRY_POINTS):
             point.load()
+
+
+def translation(operator: Any) -> Translation | None:
+    """The translation that serves an operator's exact class, or None."""
+    row = lookup(type(operator))
+    return row if isinstance(row, Translation) else None

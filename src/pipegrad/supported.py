@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .registry import Expansion, rows
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,16 @@ def supported() -> list[Supported]:
         for name, row in rows()
         if not name.startswith(("pipegrad.glue.", "pipegrad.sources."))
     ]
+
+
+def supported_table(rows: list[Supported]) -> Table:
+    """A table of the operators for `rich.print`."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, caption=f"{len(rows)} classes", caption_justify="left")
+    table.add_column("class", overflow="fold")
+    table.add_column("what becomes of its numbers", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, row.summary)
+    return table

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, WriteBackError
-from .graph import Graph, Step, copied, translation, unfold
+from .graph import Graph, Step, copied, unfold
 from .module import PipelineModule
-from .modules import Predictor, Splits, TreeEnsemble, Way, bare
+from .modules import Predictor, Splits, Way, bare
 from .named import NamedPipeline
+from .network import fresh_module, required_translation
 from .partition import Translate, check, partition
-from .registry import Translation, load_file, lookup
+from .registry import load_file, lookup, translation
 
 
 def to_torch(
@@ -147,7 +148,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     memo: dict[int, Any] = {}
     result = copied(net.source, memo)
     for step, module in changes:
-        _row(step).write_back(module, memo[id(step.operator)])
+        required_translation(step).write_back(module, memo[id(step.operator)])
     if path is not None:
         _save(result, path)
     return result
@@ -239,7 +240,7 @@ def _modules(graph: Graph, splits: Splits) -> dict[str, nn.Module]:
     for step in graph:
         if step.status == "host":
             continue
-        row = _row(step)
+        row = required_translation(step)
         # An operator that stands in several places is one module in several places.
         body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
         if step.status != "trainable":
@@ -267,16 +268,10 @@ def _widest_type(net: nn.Module) -> torch.dtype:
     return widest
 
 
-def _row(step: Step) -> Translation:
-    row = translation(step.operator)
-    assert row is not None
-    return row
-
-
 def _randomise(net: PipelineModule) -> None:
-    for step in net._neural():
+    for step in net.neural_steps():
         if step.status == "trainable":
-            reset = getattr(bare(net._module(step.name)), "reset_parameters", None)
+            reset = getattr(bare(net.step_module(step.name)), "reset_parameters", None)
             if reset is None:
                 raise ArgumentError(
                     f"init='random': the module of {step.name!r} has no reset_parameters()."
@@ -287,26 +282,16 @@ def _randomise(net: PipelineModule) -> None:
 def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
     """The steps whose numbers differ from what their operators hold, each operator once."""
     seen: set[int] = set()
-    for step in net._neural():
+    for step in net.neural_steps():
         if id(step.operator) in seen:
             continue
         seen.add(id(step.operator))
-        module = bare(net._module(step.name))
+        module = bare(net.step_module(step.name))
         then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
             _check_finite(step, now, then)
             yield step, module
-
-
-def fresh_module(net: PipelineModule, step: Step) -> nn.Module:
-    """The module of a step as it was translated, without its head."""
-    fresh = _row(step).to_torch(step.operator)
-    present = bare(net._module(step.name))
-    for new, old in zip(fresh.modules(), present.modules(), strict=True):
-        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):
-            new.soften(old.way, old.temperature)
-    return fresh.to(net._like().dtype)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

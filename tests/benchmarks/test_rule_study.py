@@ -14,7 +14,7 @@ from torch import nn
 
 import pipegrad as pg
 from pipegrad.finetune.problem import Task
-from pipegrad.training.fit import Options
+from pipegrad.training.options import Options
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS
 from study_files import importable, module  # noqa: F401
 
@@ -254,7 +254,7 @@ def test_the_last_operator_is_solved_for(task, goes_on):
     with torch.no_grad():
         step = task.net.graph[task.net.graph.output]
         before = task.net.graph.ancestors(step.name)
-        x = task.net._values(encoded.blocks, before)[step.inputs[0]].numpy()
+        x = task.net.evaluate_steps(encoded.blocks, before)[step.inputs[0]].numpy()
         expected = Ridge(alpha=1.0).fit(x, y).predict(x)
         np.testing.assert_allclose(task.net(encoded).flatten().numpy(), expected, atol=1e-9)
     from_where = solved if goes_on else seen[0]

@@ -17,11 +17,12 @@ from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio
+from pipegrad.finetune.candidate_run import MORE, Run
 from pipegrad.finetune.comparison import Compared, Fold, _judged, _racing, ranked, settled, summary
-from pipegrad.finetune.portfolio import ENOUGH, MORE, Run, default_candidates
+from pipegrad.finetune.portfolio import ENOUGH, default_candidates
 from pipegrad.finetune.problem import Task
 from pipegrad.finetune.selection import Choice
-from pipegrad.training.fit import Options
+from pipegrad.training.options import Options
 
 
 @pytest.fixture

@@ -23,12 +23,13 @@ from skorch.history import History
 import pipegrad as pg
 from pipegrad.finetune import portfolio, recipe
 from pipegrad.finetune.comparison import Compared
-from pipegrad.finetune.portfolio import default_candidates, one_cycle
+from pipegrad.finetune.portfolio import default_candidates
 from pipegrad.finetune.problem import Task
 from pipegrad.finetune.selection import Choice, choose, evidence
-from pipegrad.training.dataset import folds
-from pipegrad.training.fit import Options
 from pipegrad.training.optimizers import sizes
+from pipegrad.training.options import Options
+from pipegrad.training.schedules import one_cycle
+from pipegrad.training.splitting import folds
 
 quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
 

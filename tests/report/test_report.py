@@ -34,7 +34,8 @@ from pipegrad.report import (
     TrainingCurvesDisplay,
 )
 from pipegrad.report.calibration import calibration
-from pipegrad.report.parameter_changes import Curve, MovedParameter, MovedStep, moved_steps
+from pipegrad.report.learning_curves import Curve
+from pipegrad.report.parameter_changes import MovedParameter, MovedStep, moved_steps
 from pipegrad.report.relative_curves import Relative
 from pipegrad.report.svg import Axis
 
@@ -87,7 +88,7 @@ def test_steps_moved_as_far_as_their_numbers_say():
     net = pg.to_torch(bottleneck(Ridge()).fit(X + 5.0, Y), freeze=["pca"])
     assert [step.share for step in moved_steps(net)] == [0.0, 0.0]
     with torch.no_grad():
-        scaler = net._module("standardscaler")
+        scaler = net.step_module("standardscaler")
         scaler.scale.log_ratio.fill_(math.log(1.5))
         scaler.shift[0] += 1.0
     first, second = moved_steps(net)
@@ -114,7 +115,7 @@ def test_what_was_zero_has_no_size():
 
 def test_rounding_is_no_change():
     net = pg.to_torch(bottleneck(Ridge()).fit(X, Y))
-    shift = net._module("pca").shift
+    shift = net.step_module("pca").shift
     assert 0 < float(shift.detach().abs().max()) < 1e-15  # the mean of centred columns
     with torch.no_grad():
         shift += 1e-16
@@ -128,7 +129,7 @@ def test_rounding_is_no_change():
 def test_splits_are_told_as_thresholds():
     model = GradientBoostingRegressor(n_estimators=2, max_depth=1, random_state=0).fit(X, Y)
     net = pg.to_torch(model, trees="soft")
-    trees = net._module("gradientboostingregressor").body
+    trees = net.step_module("gradientboostingregressor").body
     with torch.no_grad():
         trees.shift += 1.0
     (step,) = moved_steps(net)
@@ -144,7 +145,7 @@ def test_splits_are_told_as_thresholds():
 
 def test_only_what_trains_is_told():
     net = pg.to_torch(bottleneck(Ridge()).fit(X, Y))
-    net._module("pca").shift.requires_grad_(False)
+    net.step_module("pca").shift.requires_grad_(False)
     pca = next(step for step in moved_steps(net) if step.name == "pca")
     assert [p.name for p in pca.parameters] == ["weight"]
 

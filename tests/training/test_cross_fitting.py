@@ -203,7 +203,7 @@ def test_encoders_in_members_are_corrected_for_the_target_that_they_see():
     net.encode_target(y + 1.0)
     encoded = honest(net, X, y + 1.0)
     told = cross_val_predict(member, X, np.log1p(y + 1.0))
-    member_only = net._values(encoded.blocks, net._needed)["regressor/codes/ridge"]
+    member_only = net.evaluate_steps(encoded.blocks, net.host_part.needed)["regressor/codes/ridge"]
     assert np.allclose(member_only.detach(), told, rtol=1e-9, atol=1e-9)
     assert len(offsets(encoded)) == 4
 

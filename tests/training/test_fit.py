@@ -29,8 +29,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 import pipegrad as pg
 from pipegrad.losses import get_loss
 from pipegrad.training.criterion import Criterion, class_weights
-from pipegrad.training.dataset import split
 from pipegrad.training.optimizers import make_optimizer
+from pipegrad.training.splitting import split
 
 
 @pytest.fixture

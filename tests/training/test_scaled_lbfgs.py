@@ -12,8 +12,8 @@ from torch import nn
 import pipegrad as pg
 from pipegrad.finetune.problem import Task
 from pipegrad.training import scaled_lbfgs
-from pipegrad.training.fit import Options
 from pipegrad.training.optimizers import size
+from pipegrad.training.options import Options
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS, scales
 
 

@@ -8,14 +8,14 @@ from ..training.search.configuration import Configuration
 from ..training.search.race import Race, Raced, race
 
 if TYPE_CHECKING:
-    from .incremental import partial_fit
+    from ..online.partial_fit import partial_fit
 
 __all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "partial_fit", "race"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "partial_fit":  # It needs the training loop, which loads skorch.
-        from .incremental import partial_fit
+        from ..online.partial_fit import partial_fit
 
         return partial_fit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

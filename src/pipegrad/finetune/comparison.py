@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ..report.results import Tried
-from ..training.fit import Options
-from .portfolio import ENOUGH, Candidate, Run
+from ..training.options import Options
+from .candidate_run import Run
+from .portfolio import ENOUGH, Candidate
 from .problem import Task
 from .selection import WORTH, Choice, choose
 

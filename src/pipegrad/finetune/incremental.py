@@ -3,141 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import check_random_state, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples
 
-from ..errors import ArgumentError, DivergedError
-from ..losses.composition import check_loss
+from ..errors import ArgumentError
+from ..losses.checks import check_loss
+from ..online.batches import counted
 from ..report.results import Report
-from ..training.data import check_trainable
-from ..training.fit import Options, own_randomness
 from .input_checks import checked_weight, part_of
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
     from ..online.batches import Known
     from ..online.stream import Stream
-    from ..training.criterion import LossLike
-    from ..training.optimizers import Optim
     from .tuner import FineTuner
-
-
-def partial_fit(
-    net: PipelineModule,
-    X: Any,
-    y: Any = None,
-    *,
-    optim: Optim | torch.optim.Optimizer = torch.optim.Adam,
-    loss: LossLike | None = None,
-    epochs: int = 1,
-    batch_size: int | Literal["auto"] = "auto",
-    lr: float | None = None,
-    anchor: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    seed: int | None = 0,
-) -> PipelineModule:
-    """Train on new rows, in place: a plain step ahead, which nothing checks.
-
-    `pipegrad.FineTuner.partial_fit` also tells whether learning helps, and sets nothing.
-
-    Parameters
-    ----------
-    net : PipelineModule
-        What `pipegrad.to_torch` made.
-    X : array, DataFrame, sparse matrix or list
-        What the source takes, n rows.
-    y : array of shape (n,) or (n, k), optional
-        Targets of the user's own kind; none for clustering.
-    optim : callable or Optimizer
-        As in `fit`; or an optimizer over the module's parameters, which keeps its state from call
-        to call.
-    loss : str, Objective or callable, optional
-        As in `fit`. ``class_weight="balanced"`` counts the new rows alone.
-    epochs : int
-        Passes over the rows.
-    batch_size : int or "auto"
-        Rows of a step; "auto" takes all rows for L-BFGS, else 32.
-    lr : float, optional
-        Learning rate, given to ``optim`` as ``lr=``.
-    anchor : float
-        Strength of a pull towards the parameters as they are before the call; see `fit`.
-    sample_weight : array of shape (n,), optional
-        Weight of each row.
-    seed : int, optional
-        Of the order of rows; None draws anew each time.
-
-    Returns
-    -------
-    PipelineModule
-        ``net`` itself.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is wrong; no work was done.
-    DivergedError
-        When parameters are no longer finite; they are as they were.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn.linear_model import LinearRegression
-    >>> import pipegrad as pg
-    >>> net = pg.to_torch(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]))
-    >>> adam = torch.optim.Adam(net.parameters(), lr=0.1)
-    >>> for _ in range(100):
-    ...     net = net.partial_fit([[0.0], [1.0]], [1.0, 3.0], optim=adam)
-    >>> net.predict([[1.0]]).round(1)
-    array([3.])
-    """
-    from ..online.batches import Arrivals, Known
-    from ..online.stream import BATCH_ROWS, Given, Learner
-    from ..training.dataset import Loader
-
-    known = optim if isinstance(optim, torch.optim.Optimizer) else None
-    options = Options(
-        torch.optim.Adam if known is not None else optim,  # type: ignore[arg-type]
-        loss,
-        epochs,
-        batch_size,
-        lr,
-        seed=seed,
-        anchor=anchor,
-    )
-    options.check()
-    check_loss(loss, y)
-    check_trainable(net)
-    parameters = net.trainable_parameters()
-    if known is not None and lr is not None:
-        raise ArgumentError("lr= is given, and the optimizer has its own.\nHint: leave lr out.")
-    criterion, rows = Arrivals(net, loss, Known()).take(X, y, sample_weight)
-    make = (lambda _: known) if known is not None else Given(optim, lr)
-    learner = Learner("", parameters, make, epochs, copies=False)
-    if batch_size == "auto":
-        whole = isinstance(learner.optimizer, torch.optim.LBFGS)
-        batch_size = len(rows) if whole else BATCH_ROWS
-    assert learner.optimizer is not None
-    was_training = net.training
-    net.train()
-    try:
-        with own_randomness(seed, learner.optimizer), torch.enable_grad(), net.joining():
-            generator = np.random.default_rng(seed)
-            finite = learner.learn(net, criterion, Loader(rows, batch_size, generator), anchor)
-    finally:
-        net.train(was_training)
-    if not finite:
-        raise DivergedError(
-            "Parameters were no longer finite after these rows; they are as they were.\n"
-            "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
-        )
-    return net
 
 
 def take_in(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None:
@@ -201,16 +85,6 @@ def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
     own = any(setting is not None for setting in (tuner.optim, rate, tuner.epochs))
     options = replace(tuner._options(seed), epochs=tuner.epochs or 1)
     return Stream(fitted, tuner._translated(fitted), known, options, own)
-
-
-def counted(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> Known:
-    """The rows that weigh something, and how many have each label."""
-    from ..online.batches import Known
-
-    rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)
-    known = Known()
-    known.add(len(rows), _safe_indexing(y, rows) if labels and y is not None else None)
-    return known
 
 
 def _check_shown(classes: Any, y: Any) -> None:

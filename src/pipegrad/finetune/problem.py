@@ -16,11 +16,14 @@ from ..training.criterion import Criterion, make_criterion
 from ..training.cross_fitting import cross_fitted
 from ..training.data import check_trainable, gather
 from ..training.dataset import Loader, Rows
-from ..training.fit import Options, callbacks_of, prepare, run
+from ..training.fit import run
+from ..training.options import Options, callbacks_of
+from ..training.prepare import prepare
 from ..training.scaled_lbfgs import scales
 from ..training.trainer import unit
 from ..training.tree_splits import softened
-from .portfolio import MORE, Candidate, Run, default_candidates, last_linear
+from .candidate_run import MORE, Run, last_linear
+from .portfolio import Candidate, default_candidates
 
 if TYPE_CHECKING:
     from ..module import PipelineModule

@@ -24,7 +24,7 @@ from .selection import WORTH, evidence
 if TYPE_CHECKING:
     from ..module import PipelineModule
     from ..training.dataset import Rows
-    from .portfolio import Run
+    from .candidate_run import Run
 
 _REPEATS = 8
 _ITERATIONS = 30
@@ -287,9 +287,9 @@ def apply(net: PipelineModule, found: Recalibration) -> bool:
     scale, shift = getattr(body, "rescalable", (False, False))
     if (found.scale != 1 and not scale) or (found.shift.abs().max() > 0 and not shift):
         return False
-    body.rescale_(found.scale, found.shift.to(net._like()))
+    body.rescale_(found.scale, found.shift.to(net.reference_tensor()))
     return True
 
 
 def _last(net: PipelineModule) -> Any:
-    return bare(net._module(net.graph.output))
+    return bare(net.step_module(net.graph.output))

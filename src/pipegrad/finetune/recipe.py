@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ..report.calibration import calibrations
-from ..report.parameter_changes import Clock, MovedStep, curves, moved_steps
+from ..report.learning_curves import curves
+from ..report.parameter_changes import MovedStep, moved_steps
 from ..report.results import Report
-from ..training.fit import Options
+from ..report.timing import Clock
+from ..training.options import Options
+from .candidate_run import Run
 from .comparison import Compared, compare, for_rows, ranked, summary
-from .portfolio import Run
 from .problem import Task
 from .recalibration import recalibrate
 from .selection import Choice

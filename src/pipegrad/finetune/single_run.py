@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..report.calibration import Calibration, calibration, scores
-from ..report.parameter_changes import Clock, curve, moved_steps
+from ..report.learning_curves import curve
+from ..report.parameter_changes import moved_steps
 from ..report.results import Report
+from ..report.timing import Clock
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -51,5 +53,5 @@ def _calibration(trainer: Trainer, fitted: PipelineModule) -> Calibration | None
         return None
     after = scores(trainer.module, rows) if trainer.improved_ else None
     target = rows.target[rows.index].cpu().numpy()
-    before = scores(fitted.to(trainer.module._like()), rows)
+    before = scores(fitted.to(trainer.module.reference_tensor()), rows)
     return calibration(fitted.head, trainer.criterion.name, target, before, after)

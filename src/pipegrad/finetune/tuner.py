@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..errors import ArgumentError, UntranslatableError
-from ..losses.composition import check_loss
+from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
 from .input_checks import check_last_step, checked_weight, part_of, usable_rows, weight_argument
 
@@ -221,7 +221,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
                 setattr(self, name, getattr(self.estimator_, name))
 
     def _forget_stream(self, X: Any, y: Any, weight: NDArray[Any] | None) -> None:
-        from .incremental import counted
+        from ..online.batches import counted
 
         self.__dict__.pop("stream_", None)
         self._stream: Any = None
@@ -291,7 +291,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_once(self, split: Any, given: tuple[Any, ...], options: Any) -> None:
         """One run with the user's settings."""
-        from ..report.parameter_changes import Clock
+        from ..report.timing import Clock
         from ..training.fit import train
         from ..translate import from_torch
         from .single_run import report_of
@@ -317,7 +317,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_by_recipe(self, splits: Any, rows: Any, given: tuple[Any, ...], options: Any) -> None:
         """Candidates by rule, compared on rows put aside."""
-        from ..training.fit import warn
+        from ..errors import warn
         from ..translate import from_torch
         from .recipe import tune
 
@@ -360,7 +360,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
 
     def _options(self, seed: int) -> Any:
-        from ..training.fit import Options
+        from ..training.options import Options
         from ..translate import check_arguments
 
         options = Options(

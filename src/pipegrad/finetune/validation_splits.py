@@ -12,7 +12,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError
-from ..training.dataset import folds, split
+from ..training.splitting import folds, split
 
 Index = NDArray[np.int64]
 Split = tuple[Index, Index]

@@ -1,18 +1,8 @@
 """The graph of operators that a pipeline unfolds into, and how it is built, copied and drawn."""
 
-from .graph import (
-    INPUT,
-    Composite,
-    Graph,
-    GraphBuilder,
-    Status,
-    Step,
-    copied,
-    join,
-    translation,
-    unfold,
-    with_status,
-)
+from .builder import GraphBuilder, join, unfold
+from .copying import copied
+from .graph import INPUT, Composite, Graph, Status, Step, with_status
 
 __all__ = [
     "INPUT",
@@ -23,7 +13,6 @@ __all__ = [
     "Step",
     "copied",
     "join",
-    "translation",
     "unfold",
     "with_status",
 ]

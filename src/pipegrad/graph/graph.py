@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib import import_module
-from types import FunctionType, ModuleType
 from typing import Any, Literal
 
 from ..errors import ArgumentError
-from ..registry import Translation, dotted_name, lookup
+from ..registry import Translation, translation
 
 INPUT = "input"
 """Name of the raw input of a graph."""
 
 _FORMS = {"mlnet": "pipegrad.sources.mlnet.entrypoints"}
-_PLAIN = {int, float, str, bool, bytes, type(None)}
 
 Status = Literal["", "trainable", "translated", "host", "refused"]
 
@@ -63,6 +60,11 @@ class Step:
     frozen: bool = False
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     operator: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def translation(self) -> Translation | None:
+        """The row of the mapping table that serves the operator's exact class, or None."""
+        return translation(self.operator)
 
     def matches(self, pattern: str) -> bool:
         """Whether a pattern names this step, a composite around it, or its last part."""
@@ -249,138 +251,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     return {**content, "options": step.options} if step.options else content
 
 
-class GraphBuilder:
-    """Collects the steps while composites unfold."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, Step] = {}
-        self.composites: list[Composite] = []
-        self.frozen = False
-        self.target: Any = None
-        self.columns: dict[str, str] = {}
-
-    def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
-        """Unfold an operator that takes ``source``; give the name of the value that comes out."""
-        row = lookup(type(operator))
-        if row is not None:
-            _check_fitted(operator, path)
-        if isinstance(row, Translation):
-            row = row.expansion(operator)
-        if row is not None and row.refuse(operator) is None:
-            value = row.expand(operator, self, source, path, method)
-            self.composites.append(Composite(path, source, method, value, operator))
-            return value
-        return self.add(path or _default_name(operator), operator, (source,), method)
-
-    def add(
-        self,
-        path: str,
-        operator: Any,
-        inputs: tuple[str, ...],
-        method: str = "transform",
-        kind: str | None = None,
-    ) -> str:
-        """Add one step; give its name. ``kind``: what it is called if not by its class."""
-        name, copies = path, 1
-        while name in self.steps or name == INPUT:
-            copies += 1
-            name = f"{path}#{copies}"
-        self.steps[name] = Step(
-            name=name,
-            kind=kind or dotted_name(type(operator)),
-            inputs=inputs,
-            method=method,
-            frozen=self.frozen,
-            operator=operator,
-        )
-        return name
-
-    def build(self, output: str) -> Graph:
-        """The finished graph."""
-        return Graph(
-            tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns
-        )
-
-
-def unfold(source: Any) -> Graph:
-    """The graph of a fitted source object."""
-    builder = GraphBuilder()
-    method = "score" if _predicts(source) else "transform"
-    return builder.build(builder.expand(source, INPUT, "", method))
-
-
-def copied(source: Any, memo: dict[int, Any] | None = None) -> Any:
-    """A deep copy of a source object; each part is copied as its row says.
-
-    Parameters
-    ----------
-    source : object
-        What is copied.
-    memo : dict, optional
-        Filled with the copies of all parts by the ``id`` of the original.
-    """
-    memo = {} if memo is None else memo
-    _duplicate_parts(source, memo, set())
-    return copy.deepcopy(source, memo)
-
-
-def _duplicate_parts(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
-    if id(value) in memo or id(value) in seen:
-        return
-    if isinstance(value, dict):
-        parts = list(value.values())
-    elif isinstance(value, list | tuple):
-        parts = list(value)
-    elif hasattr(value, "__dict__") and not isinstance(value, type | ModuleType | FunctionType):
-        row = translation(value)
-        duplicate = None if row is None else row.duplicate(value)
-        if duplicate is not None:
-            memo[id(value)] = duplicate
-            return
-        parts = list(vars(value).values())
-    else:
-        return
-    seen.add(id(value))
-    for part in parts:
-        if type(part) not in _PLAIN:
-            _duplicate_parts(part, memo, seen)
-
-
-def join(path: str, name: str) -> str:
-    """Path of the child ``name`` of the composite at ``path``."""
-    return f"{path}/{name}" if path else name
-
-
-def translation(operator: Any) -> Translation | None:
-    """The translation that serves an operator's exact class, or None."""
-    row = lookup(type(operator))
-    return row if isinstance(row, Translation) else None
-
-
 def with_status(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
     """The same graph with some fields of its steps replaced."""
     steps = tuple(replace(step, **changes.get(step.name, {})) for step in graph.steps)
     return replace(graph, steps=steps)
-
-
-def _check_fitted(operator: Any, path: str) -> None:
-    from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
-
-    # These are as fitted as their parts, each of which is asked for itself.
-    through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
-    if through or not hasattr(operator, "fit"):
-        return
-    try:
-        check_is_fitted(operator)
-    except NotFittedError:
-        place = f" at {path!r}" if path else ""
-        raise NotFittedError(f"The {type(operator).__name__}{place} is not fitted yet.") from None
-
-
-def _default_name(operator: Any) -> str:
-    return type(operator).__name__.lower()
-
-
-def _predicts(source: Any) -> bool:
-    return hasattr(source, "predict")

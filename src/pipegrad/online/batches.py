@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 from ..training.criterion import Criterion, LossLike, make_criterion
 from ..training.data import aligned, gather
 from ..training.dataset import Rows
-from ..training.fit import probe, weigh
+from ..training.prepare import probe, weigh
 from ..training.tree_splits import routed
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Arrivals:
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         Translated.
     loss : str, Objective or callable, optional
         As in `pipegrad.finetune.fit`.
@@ -78,7 +80,7 @@ class Arrivals:
         The rows so far; ``class_weight="balanced"`` counts them together with the new ones.
     """
 
-    def __init__(self, net: PipelineModule, loss: LossLike | None, known: Known) -> None:
+    def __init__(self, net: PipelineNetwork, loss: LossLike | None, known: Known) -> None:
         self.net = net
         self.loss = loss
         self.known = known.copied()
@@ -111,3 +113,13 @@ class Arrivals:
         labels = rows.raw if task in ("classification", "multilabel", "several") else None
         self.known.add(len(rows), labels)
         self.rows += len(rows)
+
+
+def counted(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> Known:
+    """The rows that weigh something, and how many have each label."""
+    from .batches import Known
+
+    rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)
+    known = Known()
+    known.add(len(rows), _safe_indexing(y, rows) if labels and y is not None else None)
+    return known

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.func import functional_call
 
 from ..training.criterion import Criterion
 from ..training.data import check_trainable
-from ..training.dataset import Batch, Loader, Rows
-from ..training.fit import own_randomness
-from ..training.optimizers import LEARNING_RATE, make_optimizer
-from ..training.trainer import Anchor
+from ..training.dataset import Loader, Rows
+from ..training.seeding import own_randomness
 from .batches import Arrivals, Known
+from .learner import _MOST_STEPS, BATCH_ROWS, Given, Learner, Relative
 from .prequential import Evidence
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
-    from ..training.fit import Options
+    from ..network import PipelineNetwork
+    from ..training.options import Options
 
-Make = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 
 # Steps of Adam relative to the size of each parameter, and whether they are those of the last
 # operator alone; the calmer come first.
@@ -40,158 +34,18 @@ RATES = (
     (6.4e-2, False),
 )
 STAYS = "as it was"
-# Rows of a step, and the most steps that new rows make; more rows make larger steps.
-BATCH_ROWS, _MOST_STEPS = 32, 256
 # Standard errors behind the chosen one after which a learner starts again from there.
 _LOST = 4.0
 # Share of the loss that weighs a change of every parameter by its own size, while no rows are new.
 _PULL = 1e-3
-_MEASURED_ROWS = 4096
 # Calls that the history keeps.
 _REMEMBERED = 1000
 
 
-class Learner:
-    """The parameters of a pipeline on their own way, with the optimizer that moves them.
-
-    Parameters
-    ----------
-    name : str
-        For the history.
-    start : mapping of str to Tensor
-        Parameters by name; copied.
-    make : callable, optional
-        From parameters to an optimizer; None leaves the parameters as they are.
-    passes : int
-        Over new rows.
-    copies : bool
-        False trains ``start`` itself.
-    only : str
-        How the names of the parameters begin that it trains; the others stay, unless it starts
-        again from another learner.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        start: Mapping[str, nn.Parameter],
-        make: Make | None,
-        passes: int = 1,
-        copies: bool = True,
-        only: str = "",
-    ) -> None:
-        self.name, self.make, self.passes = name, make, passes
-        self.values: dict[str, Tensor] = dict(start)
-        if copies:
-            own = {key: p.detach().clone() for key, p in start.items()}
-            self.values = {k: nn.Parameter(v) if k.startswith(only) else v for k, v in own.items()}
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.pull: Anchor | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        """A new optimizer, and an anchor where the parameters stand."""
-        if self.make is not None:
-            parameters = [p for p in self.values.values() if isinstance(p, nn.Parameter)]
-            self.optimizer = self.make(parameters)
-            self.rates = [group["lr"] for group in self.optimizer.param_groups]
-            self.pull = Anchor(parameters, 1.0)
-
-    def losses(self, net: PipelineModule, criterion: Criterion, rows: Rows) -> Tensor:
-        """Weighted loss of each row, shape (n,); of each few rows where it is told for no row."""
-        parts = []
-        with torch.no_grad():
-            for batch in Loader(rows, self._measured(net, criterion, rows)):
-                score = functional_call(net, self.values, (batch[0],))
-                parts.append(criterion.terms(score, batch[1], batch.weight))
-        return torch.cat(parts)
-
-    def _measured(self, net: PipelineModule, criterion: Criterion, rows: Rows) -> int:
-        encoded, target = rows.take(rows.index[:2])
-        told = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
-        return _MEASURED_ROWS if told else BATCH_ROWS
-
-    def learn(
-        self, net: PipelineModule, criterion: Criterion, batches: Loader, strength: float
-    ) -> bool:
-        """Take the rows in; parameters that leave the finite numbers come back and begin anew.
-
-        Returns whether they stayed finite.
-        """
-        if self.optimizer is None:
-            return True
-        before = self.copied()
-        if isinstance(self.make, Relative):
-            # Fewer rows: noisier steps, and more of them.
-            share = math.sqrt(min(1.0, len(batches.rows) / len(batches) / BATCH_ROWS))
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * share
-        for _ in range(self.passes):
-            for batch in batches:
-                self._step(net, criterion, batch, strength)
-        self.optimizer.zero_grad()
-        finite = all(bool(value.isfinite().all()) for value in self.values.values())
-        if not finite:
-            self.take(before)
-        return finite
-
-    def _step(
-        self, net: PipelineModule, criterion: Criterion, batch: Batch, strength: float
-    ) -> None:
-        assert self.optimizer is not None
-        assert self.pull is not None
-        pull = self.pull
-
-        def closure() -> Tensor:
-            self.optimizer.zero_grad()  # type: ignore[union-attr]
-            score = functional_call(net, self.values, (batch[0],))
-            loss = criterion(score, batch[1], batch.weight)
-            loss = loss + strength * pull() if strength else loss
-            loss.backward()
-            return loss
-
-        self.optimizer.step(closure)  # type: ignore[arg-type]
-
-    def copied(self) -> dict[str, Tensor]:
-        """The parameters as they are now."""
-        return {name: value.detach().clone() for name, value in self.values.items()}
-
-    def take(self, values: Mapping[str, Tensor]) -> None:
-        """Go on from other parameters."""
-        with torch.no_grad():
-            for name, value in self.values.items():
-                value.copy_(values[name])
-        self._begin()
-
-
-@dataclass(frozen=True)
-class Relative:
-    """Adam, its steps relative to the size of each parameter; a class, so that it pickles."""
-
-    rate: float
-
-    def __call__(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(torch.optim.Adam, parameters)
-        for group in optimizer.param_groups:
-            group["lr"] *= self.rate / LEARNING_RATE
-        return optimizer
-
-
-@dataclass(frozen=True)
-class Given:
-    """The optimizer that the user wants."""
-
-    optim: Any
-    lr: float | None
-
-    def __call__(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        return make_optimizer(self.optim, parameters, self.lr)
-
-
-def _portfolio(net: PipelineModule) -> Iterator[Learner]:
+def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
     """Learners of the whole pipeline, and of its last operator where that is not the whole."""
     start = net.trainable_parameters()
-    last = net.prefix(net.graph.output)
+    last = net.parameter_prefix(net.graph.output)
     some = {name.startswith(last) for name in start} == {True, False}
     for rate, alone in RATES:
         if not alone:
@@ -211,7 +65,7 @@ class Stream:
     ----------
     origin : estimator
         The pipeline as it was.
-    net : PipelineModule
+    net : PipelineNetwork
         Translated from it; its own parameters stay as they are until `write`.
     known : Known
         What the pipeline was fitted on.
@@ -225,7 +79,7 @@ class Stream:
     def __init__(
         self,
         origin: Any,
-        net: PipelineModule,
+        net: PipelineNetwork,
         known: Known,
         options: Options,
         own: bool = False,
@@ -254,7 +108,7 @@ class Stream:
         """Whether a learner that learns is ahead of the pipeline as it was."""
         return self.chosen > 0
 
-    def write(self) -> PipelineModule:
+    def write(self) -> PipelineNetwork:
         """The module with the parameters of the learner that is kept."""
         values = self.learners[self.chosen].values
         with torch.no_grad():
@@ -290,7 +144,7 @@ class Stream:
         losses = torch.stack(found).double().cpu().numpy()
         finite, each = np.isfinite(losses[self.chosen]), len(rows) / losses.shape[1]
         if not finite.all():
-            self.net._score(rows.X)  # Refuses NaN between steps as the source does.
+            self.net.raw_score(rows.X)  # Refuses NaN between steps as the source does.
         losses = losses[:, finite]
         return (losses, each) if losses.shape[1] else None
 
@@ -331,7 +185,7 @@ class Stream:
         for learner in self.learners[1:]:
             assert learner.optimizer is not None
             randomness = own_randomness(self.seed + self.arrivals.rows, learner.optimizer)
-            with randomness, self.net.joining():
+            with randomness, self.net.fused_linear_maps():
                 learner.learn(self.net, criterion, batches, strength)
         self.net.eval()
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..modules import Outliers
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
     from ..modules import Head
+    from ..network import PipelineNetwork
     from ..training.dataset import Rows
 
 _BINS, _FEWEST_IN_BIN = 10, 20
@@ -170,7 +170,7 @@ def _binned(
     return Reliability(tuple(said), tuple(came), tuple(errors), tuple(rows), gap, brier)
 
 
-def scores(net: PipelineModule, rows: Rows) -> NDArray[np.float32]:
+def scores(net: PipelineNetwork, rows: Rows) -> NDArray[np.float32]:
     """The score of each row."""
     from ..training.dataset import Loader
 

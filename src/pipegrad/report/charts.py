@@ -12,7 +12,8 @@ from .svg import Axis, Point, box, dot, label, line, path, picture, spread, wind
 
 if TYPE_CHECKING:
     from .calibration import Calibration, Reliability
-    from .parameter_changes import Curve, MovedStep
+    from .learning_curves import Curve
+    from .parameter_changes import MovedStep
     from .results import Report
 
 WIDTH = 440.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,13 +16,19 @@ from .relative_curves import Relative, extent
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..finetune.tuner import FineTuner
     from .calibration import Calibration, Reliability
-    from .parameter_changes import Curve, MovedStep
+    from .learning_curves import Curve
+    from .parameter_changes import MovedStep
     from .results import Report
 
 _KEPT, _TRIED = "#1f5fbf", "#8b94a3"
 _ROW = 0.36  # inches for each name
+
+
+class Tuned(Protocol):
+    """A fitted `pipegrad.FineTuner`, as far as a display needs it."""
+
+    report_: Report
 
 
 class _Display:
@@ -32,7 +38,7 @@ class _Display:
     ax_: Any
 
     @classmethod
-    def from_report(cls, report: Report | FineTuner, *, ax: Any = None) -> Self:
+    def from_report(cls, report: Report | Tuned, *, ax: Any = None) -> Self:
         """Draw what a report holds.
 
         Parameters

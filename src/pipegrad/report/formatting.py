@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .calibration import Calibration
-    from .parameter_changes import MovedStep, Times
+    from .parameter_changes import MovedStep
     from .results import Report
+    from .timing import Times
 
 _LONGEST = 34  # of a cell
 _BAR = 12

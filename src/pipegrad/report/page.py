@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..graph.display.statuses import FONT
 from . import charts
 from .formatting import MEANINGS, figures, gain_told, number, percent, rows_and_splits, spent
 from .relative_curves import Relative
-from .svg import FONT
 
 if TYPE_CHECKING:
     from .results import Report

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..modules import Positive, TreeEnsemble, bare
-from ..translate import fresh_module
+from ..network import fresh_module
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
 
 # A number that grew by more than this factor was nothing before.
 _NOTHING = 1e6
@@ -95,93 +93,17 @@ class MovedStep:
         return max(self.parameters, key=lambda p: (math.isfinite(p.share), p.share))
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Losses of one run by checkpoint; the first is the fitted pipeline.
-
-    Attributes
-    ----------
-    candidate : str
-        Which way to train.
-    split : int
-        On which split, from 0.
-    train, valid : tuple of float
-        Mean losses.
-    seconds : tuple of float
-        Time since the start of the run.
-    checkpoint : int
-        The best one over all splits; of the chosen candidate, the chosen one.
-    """
-
-    candidate: str
-    split: int
-    train: tuple[float, ...]
-    valid: tuple[float, ...]
-    seconds: tuple[float, ...]
-    checkpoint: int
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds spent.
-
-    Attributes
-    ----------
-    fitting : float
-        Fitting the pipeline, on all rows and on each split.
-    comparing : float
-        Training the candidates on the splits, and choosing.
-    training : float
-        The final training: with the chosen candidate on all rows, or with the user's settings.
-    """
-
-    fitting: float
-    comparing: float
-    training: float
-
-
-@dataclass
-class Clock:
-    """Measures where the time goes."""
-
-    began: float = field(default_factory=time.perf_counter)
-    spent: dict[str, float] = field(default_factory=dict)
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with its seconds counted under a name."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - began
-
-        return call
-
-    @property
-    def seconds(self) -> float:
-        """Since it was made."""
-        return time.perf_counter() - self.began
-
-    def times(self, compared: bool = True) -> Times:
-        """What is left of the time was comparing; or training, where nothing was compared."""
-        fitting, training = (self.spent.get(name, 0.0) for name in ("fitting", "training"))
-        rest = max(0.0, self.seconds - fitting - training)
-        return Times(fitting, rest, training) if compared else Times(fitting, 0.0, training + rest)
-
-
 # What moved
 
 
-def moved_steps(net: PipelineModule) -> tuple[MovedStep, ...]:
+def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
     """How far each trained step is from where it was translated."""
     found, seen = [], set()
-    for step in net._neural():
+    for step in net.neural_steps():
         if step.status != "trainable" or id(step.operator) in seen:
             continue
         seen.add(id(step.operator))
-        pairs = _pairs(fresh_module(net, step), bare(net._module(step.name)))
+        pairs = _pairs(fresh_module(net, step), bare(net.step_module(step.name)))
         parameters = _without_rounding([_moved(*pair) for pair in pairs])
         if parameters:
             found.append(MovedStep(step.name, step.kind.rpartition(".")[2], parameters))
@@ -224,22 +146,3 @@ def _rms(values: Tensor) -> float:
 
 
 # Learning curves
-
-
-def curve(name: str, split: int, history: Any, checkpoint: int) -> Curve:
-    """The losses in a history, whose first row is the fitted pipeline."""
-    seconds = np.cumsum([row.get("dur", 0.0) for row in history])
-    train, valid = (
-        tuple(float(row[key]) for row in history) for key in ("train_loss", "valid_loss")
-    )
-    return Curve(name, split, train, valid, tuple(seconds.tolist()), checkpoint)
-
-
-def curves(folds: Sequence[Any], names: Sequence[str], checkpoints: Sequence[int]) -> Any:
-    """Of all runs on all splits that came to an end."""
-    return tuple(
-        curve(name, split, fold.runs[place].history, checkpoint)
-        for place, (name, checkpoint) in enumerate(zip(names, checkpoints, strict=True))
-        for split, fold in enumerate(folds)
-        if fold.runs[place] is not None
-    )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .parameter_changes import Curve
+    from .learning_curves import Curve
 
 # Beyond this ratio of start and end, a straight scale shows nothing of the end.
 _RATIO = 20.0

@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 
 from ..errors import ArgumentError
 from .calibration import Calibration
-from .parameter_changes import Curve, MovedStep, Times
+from .learning_curves import Curve
+from .parameter_changes import MovedStep
+from .timing import Times
 
 
 @dataclass(frozen=True)

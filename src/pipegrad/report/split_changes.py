@@ -12,9 +12,8 @@ import torch
 from ..errors import ArgumentError
 from ..graph import Step
 from ..graph.display.table import as_text
-from ..module import PipelineModule
 from ..modules import TreeEnsemble, bare
-from ..translate import fresh_module
+from ..network import PipelineNetwork, fresh_module
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -142,12 +141,12 @@ def _label(ax: Any, value: float, x: float, row: int, side: int) -> None:
     )
 
 
-def moved_splits(net: PipelineModule, count: int = 10) -> MovedSplits:
+def moved_splits(net: PipelineNetwork, count: int = 10) -> MovedSplits:
     """The splits of trees that moved most since the translation.
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         What ``to_torch(pipe, trees="soft")`` made, trained.
     count : int
         How many to give.
@@ -178,7 +177,7 @@ def moved_splits(net: PipelineModule, count: int = 10) -> MovedSplits:
     """
     found: list[Split] = []
     total = 0
-    for step in net._neural():
+    for step in net.neural_steps():
         for now, then in _pairs(net, step):
             total += int(torch.isfinite(then.thresholds()).sum())
             found.extend(_splits(net, step, now, then))
@@ -191,8 +190,8 @@ def moved_splits(net: PipelineModule, count: int = 10) -> MovedSplits:
     return MovedSplits(tuple(found[:count]), len(found), total)
 
 
-def _pairs(net: PipelineModule, step: Step) -> Iterator[tuple[TreeEnsemble, TreeEnsemble]]:
-    module = bare(net._module(step.name))
+def _pairs(net: PipelineNetwork, step: Step) -> Iterator[tuple[TreeEnsemble, TreeEnsemble]]:
+    module = bare(net.step_module(step.name))
     if not any(isinstance(m, TreeEnsemble) and m.way != "leaves" for m in module.modules()):
         return
     fresh = fresh_module(net, step)
@@ -202,7 +201,7 @@ def _pairs(net: PipelineModule, step: Step) -> Iterator[tuple[TreeEnsemble, Tree
 
 
 def _splits(
-    net: PipelineModule, step: Step, now: TreeEnsemble, then: TreeEnsemble
+    net: PipelineNetwork, step: Step, now: TreeEnsemble, then: TreeEnsemble
 ) -> Iterator[Split]:
     before = then.thresholds().detach().cpu().double()
     after = now.thresholds().detach().cpu().double()

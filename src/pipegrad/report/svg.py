@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from html import escape
 
 Point = tuple[float, float]
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 # Lines that leave a chart go on for so many times its size.
 _FAR = 5.0
 

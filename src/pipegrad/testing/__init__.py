@@ -2,13 +2,7 @@
 
 from .checks import (
     CHECKS,
-    DATASETS,
-    METHODS,
-    ROWS,
     Case,
-    answers,
-    assert_close,
-    assert_same_answers,
     cases,
     check_attributes,
     check_export,
@@ -20,10 +14,17 @@ from .checks import (
     check_state,
     check_translation,
     check_untouched_round_trip,
+)
+from .comparison import (
+    METHODS,
+    answers,
+    assert_close,
+    assert_same_answers,
     identical,
     learned,
     perturb,
 )
+from .datasets import DATASETS, ROWS
 
 __all__ = [
     "CHECKS",

@@ -28,203 +28,25 @@ import torch
 from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
-from ..graph import copied, translation
+from ..graph import copied
 from ..module import PipelineModule
 from ..modules import SparseRows
 from ..registry import KEPT_ALWAYS, Example, Translation, rows
 from ..translate import from_torch, to_torch
-
-METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
-ROWS = 80
-
+from .comparison import (
+    _state,
+    answers,
+    assert_close,
+    assert_same_answers,
+    identical,
+    learned,
+    perturb,
+)
+from .datasets import DATASETS
 
 # -- data ----------------------------------------------------------------------------------------
 
 
-def _features(seed: int = 0) -> Any:
-    rng = np.random.default_rng(seed)
-    scales = np.array([1.0, 10.0, 0.1, 3.0, 100.0, 1.0])
-    return rng.normal(size=(ROWS, 6)) * scales + scales * [0, 1, 2, -1, 0.5, 0]
-
-
-def _signal(X: Any) -> Any:
-    Z = (X - X.mean(0)) / X.std(0)
-    noise = np.random.default_rng(1).normal(size=len(Z)) * 0.3
-    return Z @ np.array([1.0, -0.5, 0.8, 0.3, -0.7, 0.0]) + noise
-
-
-def _regression() -> tuple[Any, Any]:
-    X = _features()
-    return X, 3 * _signal(X) + 5
-
-
-def _binary() -> tuple[Any, Any]:
-    X = _features()
-    return X, (_signal(X) > 0).astype(int)
-
-
-def _binary_strings() -> tuple[Any, Any]:
-    X, y = _binary()
-    return X, np.where(y == 1, "yes", "no")
-
-
-def _multiclass() -> tuple[Any, Any]:
-    X = _features()
-    return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
-
-
-def _counts() -> tuple[Any, Any]:
-    X = _features()
-    return X, np.random.default_rng(2).poisson(np.exp(0.5 * _signal(X))).astype(float)
-
-
-def _positive() -> tuple[Any, Any]:
-    X = np.abs(_features()) + 0.1
-    return X, np.exp(0.3 * _signal(X)) + 0.1
-
-
-def _multioutput() -> tuple[Any, Any]:
-    X = _features()
-    s = _signal(X)
-    return X, np.column_stack([s, 2 * s + X[:, 0], -s + X[:, 2]])
-
-
-def _multilabel() -> tuple[Any, Any]:
-    X = _features()
-    s = _signal(X)
-    return X, np.column_stack([s > 0, s + X[:, 0] > 0, X[:, 3] > 0]).astype(int)
-
-
-def _several() -> tuple[Any, Any]:
-    X = _features()
-    s = _signal(X)
-    return X, np.column_stack([np.digitize(s, [-0.6, 0.6]) + 3, s + X[:, 0] > 0, X[:, 3] > 0])
-
-
-def _sparse() -> tuple[Any, Any]:
-    X = sparse.random(ROWS, 12, density=0.3, format="csr", random_state=0, dtype=np.float64)
-    X.data += 0.1
-    empty = sparse.csr_matrix((2, 12))
-    X = sparse.vstack([X[:-2], empty]).tocsr()
-    return X, np.asarray(X @ np.linspace(-1, 1, 12)) + 0.1 * np.arange(ROWS) / ROWS
-
-
-def _sparse_multiclass() -> tuple[Any, Any]:
-    X, y = _sparse()
-    return X, np.array(["ant", "bee", "cat"])[np.digitize(y, np.quantile(y, [0.33, 0.66]))]
-
-
-def _missing() -> tuple[Any, Any]:
-    X, y = _regression()
-    hole = np.random.default_rng(3).random(X.shape) < 0.15
-    hole[:, 5] = False
-    hole[0] = False
-    X[hole] = np.nan
-    return X, y
-
-
-def _categories() -> tuple[Any, Any]:
-    import pandas as pd
-
-    rng = np.random.default_rng(4)
-    table = pd.DataFrame(
-        {
-            "color": rng.choice(["red", "green", "blue"], ROWS, p=[0.5, 0.3, 0.2]),
-            "size": rng.choice(["s", "m", "l", "xl"], ROWS, p=[0.4, 0.3, 0.25, 0.05]),
-        }
-    )
-    table.iloc[:4, 1] = ["s", "m", "l", "xl"]
-    y = np.where((table["color"] == "red") ^ (rng.random(ROWS) < 0.2), "yes", "no")
-    return table, y
-
-
-def _missing_binary() -> tuple[Any, Any]:
-    X, y = _missing()
-    return X, np.where(y > y.mean(), "yes", "no")
-
-
-def _marked() -> tuple[Any, Any]:
-    X, y = _missing()
-    return np.where(np.isnan(X), -99.0, X), y
-
-
-def _sparse_missing() -> tuple[Any, Any]:
-    X, y = _sparse()
-    X.data[np.random.default_rng(5).random(X.nnz) < 0.2] = np.nan
-    return X, y
-
-
-def _categories_missing() -> tuple[Any, Any]:
-    table, y = _categories()
-    table["size"] = table["size"].astype(object)
-    table.iloc[5:12, 1] = np.nan
-    table["grade"] = np.arange(ROWS) % 4.0
-    table.iloc[3:9, 2] = np.nan
-    return table, y
-
-
-def _categories_of_pandas() -> tuple[Any, Any]:
-    table, y = _categories_missing()
-    return table.astype({"color": "category", "size": "category"}), y
-
-
-def _codes() -> tuple[Any, Any]:
-    X, y = _regression()
-    X[:, 5] = np.random.default_rng(6).integers(0, 9, ROWS) * 3.0
-    X[4:9, 5] = np.nan
-    return X, y + np.nan_to_num(X[:, 5]) % 2 * 5
-
-
-def _multiclass_numbers() -> tuple[Any, Any]:
-    X, y = _multiclass()
-    X[4:9, 2] = np.nan
-    return X, np.unique(y, return_inverse=True)[1]
-
-
-def _numbers_of_categories() -> tuple[Any, Any]:
-    table, y = _categories_of_pandas()
-    return table, (y == "yes").astype(int)
-
-
-def _ranked() -> tuple[Any, Any]:
-    import pandas as pd
-
-    X = _features()
-    table = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
-    table["qid"] = np.arange(ROWS) // 16
-    return table, np.digitize(_signal(X), [-0.6, 0.6])
-
-
-def _labels() -> tuple[Any, Any]:
-    return _multiclass()[1], None
-
-
-DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "features": _regression,
-    "regression": _regression,
-    "binary": _binary,
-    "binary_strings": _binary_strings,
-    "multiclass": _multiclass,
-    "counts": _counts,
-    "positive": _positive,
-    "multioutput": _multioutput,
-    "multilabel": _multilabel,
-    "several": _several,
-    "sparse": _sparse,
-    "sparse_multiclass": _sparse_multiclass,
-    "missing": _missing,
-    "missing_binary": _missing_binary,
-    "marked": _marked,
-    "sparse_missing": _sparse_missing,
-    "categories": _categories,
-    "categories_missing": _categories_missing,
-    "categories_of_pandas": _categories_of_pandas,
-    "codes": _codes,
-    "multiclass_numbers": _multiclass_numbers,
-    "numbers_of_categories": _numbers_of_categories,
-    "ranked": _ranked,
-    "labels": _labels,
-}
 """Data of the contract tests by name: functions that give (X, y), 80 rows."""
 
 
@@ -320,112 +142,6 @@ def cases(pattern: str = "*") -> list[Case]:
 
 
 # -- comparison ----------------------------------------------------------------------------------
-
-
-def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
-    """Equal shapes, kinds and values up to a tolerance relative to the size of each column."""
-    assert sparse.issparse(actual) == sparse.issparse(desired), f"{what}: sparse and dense"
-    if sparse.issparse(actual):
-        actual, desired = actual.toarray(), desired.toarray()
-    actual, desired = np.asarray(actual), np.asarray(desired)
-    assert actual.shape == desired.shape, f"{what}: shape {actual.shape}, not {desired.shape}"
-    if desired.dtype.kind not in "fiub":
-        assert (actual == desired).all(), f"{what}: values differ"
-        return
-    actual, desired = actual.astype(float), desired.astype(float)
-    finite = np.isfinite(desired)
-    size = np.abs(np.where(finite, desired, 0)).max(axis=0, initial=1e-300)
-    np.testing.assert_array_equal(np.isfinite(actual), finite, err_msg=what)
-    gap = np.abs(np.where(finite, actual, 0) - np.where(finite, desired, 0))
-    worst = float((gap / size).max(initial=0))
-    assert worst <= tolerance, f"{what}: differs by {worst:.2e} of the column's size"
-
-
-def identical(a: Any, b: Any) -> bool:
-    """Whether two learned attributes are the same to the last bit."""
-    if sparse.issparse(a) and sparse.issparse(b):
-        return identical(a.toarray(), b.toarray())
-    if hasattr(a, "equals") and type(a) is type(b):  # tables and their columns
-        return bool(a.equals(b))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        if a.dtype.kind == "O":
-            return all(identical(x, y) for x, y in zip(a.ravel(), b.ravel(), strict=True))
-        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(identical(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
-    if hasattr(a, "get_params") and type(a) is type(b):
-        return identical(_state(a), _state(b))
-    if type(a) is type(b) and _keeps_state(type(a)) and not np.isscalar(a):
-        return identical(a.__getstate__(), b.__getstate__())
-    if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
-        return bool(a == b or (np.isnan(a) and np.isnan(b)))
-    try:
-        if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
-            # No comparison of its own: what it is made of counts.
-            return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
-        return bool(a == b) or a is b
-    except (TypeError, ValueError):
-        return repr(a) == repr(b)
-
-
-def _keeps_state(kind: type) -> bool:
-    """Whether objects of that kind tell all that they hold by a method of their own."""
-    told = getattr(kind, "__getstate__", None)
-    return hasattr(kind, "__setstate__") and told is not getattr(object, "__getstate__", None)
-
-
-def _state(operator: Any) -> dict[str, Any]:
-    return {k: v for k, v in vars(operator).items() if not k.startswith("__")}
-
-
-def learned(operator: Any) -> dict[str, Any]:
-    """Public learned attributes of a fitted operator."""
-    return {
-        name: value
-        for name, value in vars(operator).items()
-        if name.endswith("_") and not name.startswith("_")
-    }
-
-
-def answers(operator: Any, X: Any) -> dict[str, Any]:
-    """What the operator answers to each method that it has; a list of tables side by side."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
-    found = {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
-    if isinstance(operator, PipelineModule):
-        return found
-    # An operator that both predicts and transforms is translated as a predictor.
-    net_transforms = "transform" in found and ("predict" not in found or _clusters(operator))
-    return {m: v for m, v in found.items() if m != "transform" or net_transforms}
-
-
-def _clusters(operator: Any) -> bool:
-    row = translation(operator)
-    head = None if row is None else row.head(operator)
-    return head is None or head.task == "clustering"
-
-
-def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: float) -> None:
-    """The module and the operator answer alike, method by method."""
-    ours, theirs = answers(net, X), answers(operator, X)
-    assert ours.keys() == theirs.keys(), f"methods {list(ours)}, not {list(theirs)}"
-    for method, desired in theirs.items():
-        assert_close(ours[method], desired, tolerance, method)
-
-
-def perturb(net: PipelineModule, size: float = 0.05, seed: int = 0) -> None:
-    """Move every trainable number by a share of its tensor's size."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in net.trainable_parameters().values():
-            scale = p.square().mean().sqrt()
-            noise = torch.randn(p.shape, generator=generator, dtype=p.dtype)
-            p.add_(noise * size * torch.where(scale > 0, scale, torch.ones_like(scale)))
 
 
 # -- the contract --------------------------------------------------------------------------------

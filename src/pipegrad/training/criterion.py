@@ -19,7 +19,7 @@ from ..modules import Head
 from ..registry import Objective
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
 
 LossLike = str | Objective | Composed | Callable[..., Any]
 
@@ -174,7 +174,7 @@ def make_criterion(loss: LossLike | None, objective: Objective | None, head: Hea
     raise ArgumentError(f"loss={loss!r} is neither a name nor a callable (score, y) -> tensor.")
 
 
-def shrinking_steps(net: PipelineModule, objective: Objective | None) -> list[str]:
+def shrinking_steps(net: PipelineNetwork, objective: Objective | None) -> list[str]:
     """Steps that could lower the loss by making columns smaller, and do nothing else.
 
     The loss of centers is a distance between columns. Where a step before them trains, it is
@@ -185,7 +185,7 @@ def shrinking_steps(net: PipelineModule, objective: Objective | None) -> list[st
     return [s.name for s in net.graph if s.status == "trainable" and s.name != net.graph.output]
 
 
-def check_shrinking(net: PipelineModule, objective: Objective) -> None:
+def check_shrinking(net: PipelineNetwork, objective: Objective) -> None:
     """Refuse to train such steps."""
     found = shrinking_steps(net, objective)
     if found:

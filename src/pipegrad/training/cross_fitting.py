@@ -35,12 +35,12 @@ from sklearn.utils.validation import has_fit_parameter
 from ..errors import ArgumentError
 from ..featurizer import Featurizer
 from ..glue import Concatenate, Glue
-from ..graph import INPUT, Composite, Graph, Step, join, translation
-from ..host import Encoded, HostPart, _between, _whole_composites
+from ..graph import INPUT, Composite, Graph, Step, join
+from ..host import Encoded, HostPart, steps_between, whole_composites
 from ..sources.arrays import to_block
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
     from .data import Data
 
 _STACKS = (StackingRegressor, StackingClassifier)
@@ -52,7 +52,7 @@ Copy = Callable[[dict[str, Any]], Any]
 
 
 def cross_fitted(
-    net: PipelineModule, data: Data, X: Any, y: Any, weight: Any, seed: int | None
+    net: PipelineNetwork, data: Data, X: Any, y: Any, weight: Any, seed: int | None
 ) -> Data:
     """The data, with what cross-fitted copies say of the first block of rows.
 
@@ -63,7 +63,7 @@ def cross_fitted(
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         Translated from a pipeline that was fitted on these rows, or on some like them.
     data : Data
         The encoded rows.
@@ -90,7 +90,7 @@ def cross_fitted(
             f"Cross-fitting the rows that train failed: {error}\n"
             "Hint: net.fit(..., cross_fit=False) trains on what the fitted steps say of them."
         ) from error
-    like = net._like()
+    like = net.reference_tensor()
     found = {name: to_block(block, like.dtype, like.device) for name, block in blocks.items()}
     first = Encoded({**data.blocks[0].blocks, **found})
     return replace(data, blocks=(first, *data.blocks[1:]))
@@ -101,7 +101,7 @@ class CrossFit(HostPart):
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         The translated pipeline.
     y : array of shape (n,) or (n, k)
         Targets of the user's own kind.
@@ -109,7 +109,7 @@ class CrossFit(HostPart):
         Weight of each row.
     """
 
-    def __init__(self, net: PipelineModule, y: NDArray[Any], weight: Any) -> None:
+    def __init__(self, net: PipelineNetwork, y: NDArray[Any], weight: Any) -> None:
         super().__init__(net.graph)
         self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
@@ -123,11 +123,11 @@ class CrossFit(HostPart):
             if type(step.operator) is TargetEncoder and not self._is_random({step.name}):
                 self._add_encoder(step)
         # Composites with copies in them are walked through.
-        found = _whole_composites(self.graph, {step.name for step in self.graph})
+        found = whole_composites(self.graph, {step.name for step in self.graph})
         self._whole = {
             value: composite
             for value, composite in found.items()
-            if not self.copies.keys() & _between(self.graph, composite.source, value)
+            if not self.copies.keys() & steps_between(self.graph, composite.source, value)
         }
 
     def blocks(self, X: Any) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class CrossFit(HostPart):
                 self.value(name, values)
         behind = {
             step
-            for step, source in self.doors
+            for step, source in self.ports
             if self.host.intersection(self.copies, self.graph.ancestors(source))
         }
         found = self.run(X, behind & self.needed, values) if behind else {}
@@ -157,7 +157,7 @@ class CrossFit(HostPart):
     def _fitted(self, name: str, values: dict[str, Any]) -> Any:
         """What a step that was fitted says; the joint answer of a vote is asked of its head."""
         value, step = super()._compute(name, values), self.graph[name]
-        row = translation(step.operator)
+        row = step.translation
         head = None if row is None else row.head(step.operator)
         if head is None or name in self._whole or not isinstance(step.operator, Glue):
             return value
@@ -186,7 +186,7 @@ class CrossFit(HostPart):
         for name, member, method in zip(
             layer.inputs, stack.estimators_, stack.stack_method_, strict=False
         ):
-            if not self._is_random(_between(self.graph, composite.source, name)):
+            if not self._is_random(steps_between(self.graph, composite.source, name)):
                 params = _weights(member, weight)
                 self.copies[name] = self._member(composite, member, method, y, cv, params)
 

@@ -13,12 +13,12 @@ from ..errors import ArgumentError
 from ..losses.group_penalty import group_codes
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
 
 Validation = float | tuple[Any, ...] | None
 
 
-def check_trainable(net: PipelineModule) -> None:
+def check_trainable(net: PipelineNetwork) -> None:
     """Refuse a module of which nothing trains."""
     if not net.trainable_parameters():
         raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
@@ -39,7 +39,7 @@ class Data:
 
 
 def gather(
-    net: PipelineModule,
+    net: PipelineNetwork,
     X: Any,
     y: Any,
     weight: Any,
@@ -70,7 +70,7 @@ def gather(
     return Data(tuple(blocks), tuple(targets), tuple(weights), raw, tuple(codes))
 
 
-def aligned(net: PipelineModule, data: Data) -> list[Tensor | None]:
+def aligned(net: PipelineNetwork, data: Data) -> list[Tensor | None]:
     """A single column of numbers as the score has it: (n,) or (n, 1)."""
     with torch.no_grad():
         score = net(data.blocks[0][:1])
@@ -82,7 +82,7 @@ def aligned(net: PipelineModule, data: Data) -> list[Tensor | None]:
     ]
 
 
-def _target(net: PipelineModule, y: Any, count: int | None, name: str) -> Tensor | None:
+def _target(net: PipelineNetwork, y: Any, count: int | None, name: str) -> Tensor | None:
     if net.head is not None and net.head.task == "clustering":
         return None
     if y is None:
@@ -96,7 +96,7 @@ def _target(net: PipelineModule, y: Any, count: int | None, name: str) -> Tensor
 
 
 def _weights(
-    weight: Any, count: int | None, name: str, target: Tensor | None, net: PipelineModule
+    weight: Any, count: int | None, name: str, target: Tensor | None, net: PipelineNetwork
 ) -> Tensor | None:
     if weight is None:
         return None
@@ -113,7 +113,7 @@ def _weights(
     return torch.from_numpy(values).to(ones(net, 1))
 
 
-def _groups(net: PipelineModule, groups: Any, count: int | None, name: str) -> Tensor:
+def _groups(net: PipelineNetwork, groups: Any, count: int | None, name: str) -> Tensor:
     if groups is None:
         raise ArgumentError(
             f"{name}groups are missing.\nHint: validation=(X, y, sample_weight or None, groups)."
@@ -121,7 +121,7 @@ def _groups(net: PipelineModule, groups: Any, count: int | None, name: str) -> T
     return torch.from_numpy(group_codes(groups, count, name)).to(ones(net, 1).device)
 
 
-def ones(net: PipelineModule, count: int) -> Tensor:
+def ones(net: PipelineNetwork, count: int) -> Tensor:
     """Ones of the module's type, on its device."""
     like = next(iter(net.trainable_parameters().values()))
     return torch.ones(count, dtype=like.dtype, device=like.device)

@@ -2,81 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import numbers
-import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, DivergedError, PipegradWarning
-from ..losses.composition import check_loss
-from ..losses.group_penalty import Groups
-from .criterion import Criterion, LossLike, check_shrinking, class_weights, make_criterion
-from .data import Data, Validation, aligned, check_trainable, gather, ones
-from .optimizers import Optim, check_steady, is_number, make_optimizer, set_rate, try_optim
-from .tree_splits import Hardened, measure_spreads, routed, softened
+from ..errors import DivergedError, warn
+from ..losses.checks import check_loss
+from .criterion import LossLike, make_criterion
+from .data import Data, Validation, check_trainable, gather
+from .optimizers import Optim, make_optimizer, set_rate
+from .options import Options, _check_validation, batch_rows, callbacks_of
+from .prepare import prepare
+from .seeding import own_randomness
+from .tree_splits import Hardened, routed, softened
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
-    from .dataset import Rows
+    from ..network import Network, PipelineNetwork
     from .trainer import Trainer
-
-_BATCH_ROWS, _LARGEST_BATCH = 256, 1024
-_PROBED_ROWS = 16
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of `fit` that say how to train, checked."""
-
-    optim: Optim = torch.optim.Adam
-    loss: LossLike | None = None
-    epochs: int = 100
-    batch_size: int | Literal["auto"] = "auto"
-    lr: float | Literal["auto"] | None = None
-    patience: int | None = 10
-    seed: int | None = 0
-    callbacks: Sequence[Any] | None = None
-    verbose: int = 0
-    anchor: float = 0.0
-    cross_fit: bool = True
-
-    def check(self) -> None:
-        """Refuse wrong values before any work is done."""
-        _whole("epochs", self.epochs)
-        if self.batch_size != "auto":
-            _whole("batch_size", self.batch_size, "'auto'")
-        if self.patience is not None:
-            _whole("patience", self.patience, "None")
-        if isinstance(self.lr, str) and self.lr == "auto":
-            check_steady(self.optim)
-        elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
-            raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
-        if self.seed is not None and not isinstance(self.seed, numbers.Integral):
-            raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
-        if not (is_number(self.anchor) and self.anchor >= 0):
-            raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
-        if not isinstance(self.cross_fit, bool):
-            raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
-        try_optim(self.optim, self.rate)
-
-    @property
-    def rate(self) -> float | None:
-        """The learning rate, as far as it is known before a search."""
-        return None if isinstance(self.lr, str) else self.lr
 
 
 def fit(
-    net: PipelineModule,
+    net: Network,
     X: Any,
     y: Any = None,
     *,
@@ -95,7 +46,7 @@ def fit(
     verbose: int = 0,
     cache: Any = None,
     cross_fit: bool = True,
-) -> PipelineModule:
+) -> Network:
     """Train everything that is trainable, and keep what did best on the rows that validate.
 
     The untouched pipeline is the first candidate. If nothing beats it, its parameters come back
@@ -197,7 +148,7 @@ def fit(
 
 
 def train(
-    net: PipelineModule,
+    net: PipelineNetwork,
     X: Any,
     y: Any,
     options: Options,
@@ -239,7 +190,7 @@ def train(
 
 
 def _search_rate(
-    net: PipelineModule, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
+    net: PipelineNetwork, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
 ) -> float | None:
     """With ``lr="auto"``: find a rate, and give it to the optimizer."""
     if options.lr != "auto":
@@ -257,7 +208,7 @@ def _numbers(parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
 
 
 def _refit(
-    net: PipelineModule,
+    net: PipelineNetwork,
     trainer: Trainer,
     options: Options,
     fitted: dict[nn.Parameter, Tensor],
@@ -309,7 +260,7 @@ _SEEN = (
 
 
 def _make_trainer(
-    net: PipelineModule,
+    net: PipelineNetwork,
     data: Data,
     objective: Any,
     function: Any,
@@ -336,95 +287,13 @@ def _make_trainer(
     )
 
 
-def prepare(
-    net: PipelineModule,
-    data: Data,
-    objective: Any,
-    function: Any,
-    validation: Validation,
-    generator: np.random.Generator,
-) -> tuple[Criterion, Rows, Rows | None]:
-    """The loss, the rows that train, and those that validate where there are any."""
-    from .dataset import Rows, split
-
-    task = None if net.head is None else net.head.task
-    index = np.arange(len(data.blocks[0]))
-    held: NDArray[np.int64] | None = None
-    if isinstance(validation, float):
-        if len(index) < 2:
-            raise ArgumentError(
-                f"{len(index)} row is too few to put some aside for validation (n_samples=1).\n"
-                "Hint: validation=None trains on all rows."
-            )
-        target = data.targets[0]
-        classes = None
-        if task == "classification" and target is not None:
-            classes = target.cpu().numpy()
-        index, held = split(len(index), validation, generator, classes)
-        if not len(held):
-            raise ArgumentError(
-                "No class has a row to spare for validation.\nHint: validation=None, or rows of "
-                "your own."
-            )
-    criterion, weights = weigh(net, data, objective, function, index, task)
-    targets = aligned(net, data)
-    blocks = [routed(net, b) for b in data.blocks]
-    # Groups count by the rows' own weights; those of classes belong to the loss.
-    groups = [
-        None if c is None else Groups.of(c, ones(net, len(c)) if w is None else w)
-        for c, w in zip(data.groups, data.weights, strict=False)
-    ]
-    rows = [
-        Rows(b, t, w, np.arange(len(b)), raw, g)
-        for b, t, w, raw, g in zip(blocks, targets, weights, data.raw, groups, strict=True)
-    ]
-    training = rows[0].part(index)
-    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
-    measure_spreads(net, training)
-    probe(net, criterion, training)
-    return criterion, training, validating
-
-
-def weigh(
-    net: PipelineModule,
-    data: Data,
-    objective: Any,
-    function: Any,
-    index: NDArray[np.int64],
-    task: str | None,
-) -> tuple[Criterion, list[Tensor | None]]:
-    """The loss with class weights; weights of rows for each block."""
-    check_shrinking(net, objective)
-    name = objective.name or getattr(function, "__name__", type(function).__name__)
-    weights = list(data.weights)
-    if objective.class_weight is None or data.targets[0] is None:
-        return Criterion(function, name=name), weights
-    like = ones(net, 1)
-    targets = [t for t in data.targets if t is not None]
-    labels = net.classes_ if task in ("classification", "several") else None
-    own, table = class_weights(objective, torch.cat(targets), index, labels, task)
-    if own is not None:
-        parts = own.to(like).split([len(t) for t in targets])
-        weights = [p if w is None else p * w for p, w in zip(parts, weights, strict=True)]
-    return Criterion(function, None if table is None else table.to(like), name), weights
-
-
-def probe(net: PipelineModule, criterion: Criterion, rows: Any) -> None:
-    """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
-    positions = rows.index[:_PROBED_ROWS]
-    batch = rows.take(positions)
-    encoded, target = batch
-    with torch.enable_grad():
-        criterion.check(net(encoded), target, batch.weight)
-
-
 def run(
-    trainer: Trainer, net: PipelineModule, options: Options, optimizer: torch.optim.Optimizer
+    trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with own_randomness(options.seed, optimizer), torch.enable_grad(), net.joining():
+        with own_randomness(options.seed, optimizer), torch.enable_grad(), net.fused_linear_maps():
             trainer.fit(None)
         trainer.restore()
     except BaseException as error:
@@ -470,62 +339,3 @@ def _tell(trainer: Trainer) -> None:
             f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
             "The pipeline is as it was.\nHint: try another learning rate or more rows.",
         )
-
-
-def warn(message: str) -> None:
-    """Warn at the user's line, the first outside of this package."""
-    package = __name__.split(".")[0]
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, PipegradWarning, stacklevel=level)
-
-
-def callbacks_of(options: Options, epochs: int) -> list[Any]:
-    callbacks = list(options.callbacks or [])
-    if options.verbose:
-        from .progress_bar import ShowProgress
-
-        callbacks.append(("show_progress", ShowProgress(epochs)))
-    return callbacks
-
-
-def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
-    if wanted != "auto":
-        return int(wanted)
-    if isinstance(optimizer, torch.optim.LBFGS):
-        return count
-    # Small data: enough steps in an epoch to get anywhere. Large data: no more than it needs.
-    most = min(max(_BATCH_ROWS, count // 128), _LARGEST_BATCH)
-    return max(1, min(most, max(32, count // 16)))
-
-
-@contextlib.contextmanager
-def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Seed torch for modules that draw, and leave its global state as it was."""
-    device = next(p.device for group in optimizer.param_groups for p in group["params"])
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        if seed is not None:
-            torch.default_generator.manual_seed(int(seed))
-            for one in cuda:
-                with torch.cuda.device(one):
-                    torch.cuda.manual_seed(int(seed))
-        yield
-
-
-def _check_validation(validation: Any) -> None:
-    if validation is None or (isinstance(validation, float) and 0 < validation < 1):
-        return
-    if isinstance(validation, tuple) and 1 <= len(validation) <= 4:
-        return
-    raise ArgumentError(
-        f"validation={validation!r:.60}; it is a share between 0 and 1, rows (X, y), or None."
-    )
-
-
-def _whole(name: str, value: Any, other: str = "") -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        hint = f", or {other}" if other else ""
-        raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")

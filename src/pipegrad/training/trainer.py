@@ -13,9 +13,10 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
 from torch import Tensor, nn
 
+from .anchor import Anchor
 from .criterion import Criterion
 from .dataset import Batch, Loader, Rows
-from .optimizers import indifferent, sizes
+from .optimizers import indifferent
 from .scaled_lbfgs import ScaledLBFGS
 from .tree_splits import centre_splits, softened
 
@@ -256,7 +257,7 @@ class Trainer(NeuralNet):
         if not all(np.isfinite(row[key]) for key in ("train_loss", self.monitor)):
             for part in (self.train, self.valid):
                 if part is not None:
-                    self.module_._score(part.X)
+                    self.module_.raw_score(part.X)
 
     def _measure(self) -> None:
         # Where nothing else decides, the training loss is measured again: its mean over the epoch
@@ -344,24 +345,6 @@ def measuring(module: nn.Module, criterion: Criterion, rows: Rows) -> Loader:
 def unit(loss: float) -> float:
     """What a loss is multiplied with while it trains, 1 where it is of no unusual size."""
     return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
-
-
-class Anchor:
-    """A pull towards where parameters started (L2-SP), in units of each parameter's own size.
-
-    Half of ``strength`` times the sum of squared distances. It guides training and is no part of
-    the losses that are recorded and compared.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
-        self.parameters = parameters
-        self.starts = [p.detach().clone() for p in parameters]
-        self.scales = [0.5 * strength / s**2 for s in sizes(parameters)]
-
-    def __call__(self) -> Tensor:
-        """The penalty."""
-        parts = zip(self.parameters, self.starts, self.scales, strict=True)
-        return torch.stack([(p - start).square().sum() * scale for p, start, scale in parts]).sum()
 
 
 def _listens(callback: Any) -> bool:

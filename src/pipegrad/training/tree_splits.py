@@ -13,7 +13,7 @@ from ..host import Encoded
 from ..modules import Routed, TreeEnsemble, dense
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ..network import PipelineNetwork
     from .dataset import Rows
 
 # Rows that are routed at once.
@@ -26,11 +26,11 @@ _INNER = 2.563
 _MOST_KEPT = 1 << 29
 
 
-def routed(net: PipelineModule, encoded: Encoded) -> Encoded:
+def routed(net: PipelineNetwork, encoded: Encoded) -> Encoded:
     """The rows, with the leaves in which they end where training cannot change these."""
     found = {}
-    for step in net._neural():
-        module = net._module(step.name)
+    for step in net.neural_steps():
+        module = net.step_module(step.name)
         route = getattr(module, "route", None)
         if route is None or not _settled(net, step.name):
             continue
@@ -43,31 +43,31 @@ def routed(net: PipelineModule, encoded: Encoded) -> Encoded:
     return Encoded({**encoded.blocks, **found}) if found else encoded
 
 
-def _settled(net: PipelineModule, name: str) -> bool:
+def _settled(net: PipelineNetwork, name: str) -> bool:
     """Whether rows arrive as they will after training, at splits that stay."""
-    if any(_soft(part) for part in net._module(name).modules()):
+    if any(_soft(part) for part in net.step_module(name).modules()):
         return False
     return not any(p.requires_grad for p in _parameters_before(net, name))
 
 
-def _parameters_before(net: PipelineModule, name: str) -> Iterator[nn.Parameter]:
+def _parameters_before(net: PipelineNetwork, name: str) -> Iterator[nn.Parameter]:
     before = net.graph.ancestors(name) - {name}
-    for step in net._neural():
+    for step in net.neural_steps():
         if step.name in before:
-            yield from net._module(step.name).parameters()
+            yield from net.step_module(step.name).parameters()
 
 
 def _soft(part: nn.Module) -> TypeGuard[TreeEnsemble]:
     return isinstance(part, TreeEnsemble) and part.way != "leaves"
 
 
-def _input(net: PipelineModule, step: Any, encoded: Encoded) -> Any:
+def _input(net: PipelineNetwork, step: Any, encoded: Encoded) -> Any:
     (name,) = step.inputs
-    door = net._host.doors.get((step.name, name))
-    if door is not None:
-        return encoded.blocks[door]
+    port = net.host_part.ports.get((step.name, name))
+    if port is not None:
+        return encoded.blocks[port]
     with torch.no_grad():
-        return net._values(encoded.blocks, net.graph.ancestors(name))[name]
+        return net.evaluate_steps(encoded.blocks, net.graph.ancestors(name))[name]
 
 
 def _joined(parts: list[Routed]) -> Routed:
@@ -78,26 +78,26 @@ def _joined(parts: list[Routed]) -> Routed:
     return Routed(leaves, torch.cat([dense(rest) for rest in rests]))
 
 
-def softened(net: PipelineModule) -> list[TreeEnsemble]:
+def softened(net: PipelineNetwork) -> list[TreeEnsemble]:
     """The ensembles whose splits train."""
     return [part for part in net.modules() if _soft(part)]
 
 
-def measure_spreads(net: PipelineModule, rows: Rows) -> None:
+def measure_spreads(net: PipelineNetwork, rows: Rows) -> None:
     """Tell the soft splits how wide each feature is spread over the rows that train."""
     for ensemble, x in _typical(net, rows):
         ensemble.spread_over(_spread(x))
         ensemble.keep_apart(x)
 
 
-def centre_splits(net: PipelineModule, rows: Rows) -> None:
+def centre_splits(net: PipelineNetwork, rows: Rows) -> None:
     """Move soft splits off the values of the rows that train."""
     for ensemble, x in _typical(net, rows):
         if ensemble.shift is not None and ensemble.shift.requires_grad:
             ensemble.centre(x)
 
 
-def _typical(net: PipelineModule, rows: Rows) -> Iterator[tuple[TreeEnsemble, Tensor]]:
+def _typical(net: PipelineNetwork, rows: Rows) -> Iterator[tuple[TreeEnsemble, Tensor]]:
     """The ensembles whose splits train, with rows as they arrive there."""
     ensembles = softened(net)
     if not ensembles:
@@ -145,7 +145,7 @@ class Hardened:
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         Trained with soft splits.
     rows : Rows
         Those that train.
@@ -154,7 +154,7 @@ class Hardened:
     """
 
     def __init__(
-        self, net: PipelineModule, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]
+        self, net: PipelineNetwork, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]
     ) -> None:
         self.net = net
         self.ways = [(ensemble, ensemble.way) for ensemble in softened(net)]
@@ -166,8 +166,8 @@ class Hardened:
         self._restore_empty_leaves(rows, fitted)
 
     def _before(self) -> Iterator[nn.Parameter]:
-        for step in self.net._neural():
-            soft = [part for part in self.net._module(step.name).modules() if _soft(part)]
+        for step in self.net.neural_steps():
+            soft = [part for part in self.net.step_module(step.name).modules() if _soft(part)]
             for ensemble in soft:
                 assert isinstance(ensemble.shift, nn.Parameter)
                 yield ensemble.shift

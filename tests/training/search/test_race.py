@@ -18,19 +18,20 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.finetune import Configuration, race
-from pipegrad.finetune.portfolio import Candidate, one_cycle
+from pipegrad.finetune.portfolio import Candidate
 from pipegrad.finetune.problem import Task
 from pipegrad.testing import DATASETS, cases
+from pipegrad.training.anchor import Anchor
 from pipegrad.training.criterion import Criterion
 from pipegrad.training.dataset import Loader, Rows
-from pipegrad.training.fit import Options
 from pipegrad.training.optimizers import groups_by_size
+from pipegrad.training.options import Options
+from pipegrad.training.schedules import one_cycle
 from pipegrad.training.search import batched_module
 from pipegrad.training.search.batched_adam import Ensemble, together
 from pipegrad.training.search.batched_module import Copies, NotBatchable, undisturbed
 from pipegrad.training.search.lr_finder import RATES, choose_rate
 from pipegrad.training.search.successive_halving import _rungs
-from pipegrad.training.trainer import Anchor
 
 may_not_help = pytest.mark.filterwarnings("ignore:Training did not lower")
 SEVERAL = [

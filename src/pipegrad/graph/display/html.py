@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ...report.svg import FONT
 from .. import INPUT, Graph, Step
 from .folding import fold
 from .layout import Layout, Node, place
-from .statuses import LOOKS, count, present, short_kind
+from .statuses import FONT, LOOKS, count, present, short_kind
 
 _HEIGHT, _INPUT_HEIGHT = 42.0, 26.0
 _ROW, _GAP, _MARGIN = 70.0, 22.0, 12.0

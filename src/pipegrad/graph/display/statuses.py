@@ -68,3 +68,6 @@ def present(statuses: Iterable[str]) -> list[str]:
 
 def _number(graph: Graph, status: str) -> int:
     return sum(step.status == status for step in graph)
+
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'

@@ -10,17 +10,15 @@ from sklearn.utils._indexing import _determine_key_type
 from torch import nn
 
 from ... import glue, modules
-from ...graph import GraphBuilder, join
-from ...registry import Expansion, lookup, register
+from ...graph import join
+from ...registry import Builder, Expansion, lookup, register
 
 
 @register("sklearn.pipeline.Pipeline")
 class Pipeline(Expansion):
     """One step after the other."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         value = source
         last = len(operator.steps) - 1
         for place, (name, step) in enumerate(operator.steps):
@@ -51,9 +49,7 @@ def _inverse(operator: Any) -> nn.Module | None:
 class FeatureUnion(Expansion):
     """The same input through several transformers, side by side."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         weights = operator.transformer_weights or {}
         values, factors = [], []
         for name, child in operator.transformer_list:
@@ -76,9 +72,7 @@ class FeatureUnion(Expansion):
 class ColumnTransformer(Expansion):
     """Each transformer has columns of its own; the rest is dropped, passed or transformed."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         weights = operator.transformer_weights or {}
         names = getattr(operator, "feature_names_in_", None)
         parts = [part for part in operator.transformers_ if not _is_dropped(operator, part)]
@@ -130,9 +124,7 @@ def _unless_none(factors: list[float | None]) -> tuple[float | None, ...] | None
 class Stacking(Expansion):
     """Predictions of the first layer, side by side, feed the final estimator."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         two_classes = len(getattr(operator, "classes_", ())) == 2
         values = []
         for (name, child), asked in zip(_fitted(operator), operator.stack_method_, strict=True):
@@ -161,9 +153,7 @@ class Stacking(Expansion):
 class VotingRegressor(Expansion):
     """The weighted mean of predictions."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         values = _children(operator, builder, source, path, "predict")
         if method == "transform":
             return builder.add(join(path, "concatenate"), glue.Concatenate(), values)
@@ -175,9 +165,7 @@ class VotingRegressor(Expansion):
 class VotingClassifier(Expansion):
     """The majority of hard votes, or the mean of probabilities."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         soft = operator.voting == "soft"
         if method == "transform" and soft and not operator.flatten_transform:
             return builder.add(path, operator, (source,), method)
@@ -195,7 +183,7 @@ class VotingClassifier(Expansion):
 
 
 def _children(
-    operator: Any, builder: GraphBuilder, source: str, path: str, method: str
+    operator: Any, builder: Builder, source: str, path: str, method: str
 ) -> tuple[str, ...]:
     return tuple(
         builder.expand(child, source, join(path, name), method) for name, child in _fitted(operator)
@@ -227,9 +215,7 @@ class TransformedTargetRegressor(Expansion):
     source itself minimises; predictions go back through the transformer.
     """
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         path = join(path, "regressor")
         # The outermost transformation alone is the loss's own; those within are steps.
         if method == "score" and builder.target is None:
@@ -244,9 +230,7 @@ class TransformedTargetRegressor(Expansion):
 class FrozenEstimator(Expansion):
     """What it wraps stays as it is."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         before, builder.frozen = builder.frozen, True
         try:
             return builder.expand(operator.estimator, source, path, method)
@@ -266,9 +250,7 @@ class FrozenEstimator(Expansion):
 class Search(Expansion):
     """A search is its best estimator."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         return builder.expand(operator.best_estimator_, source, path, method)
 
     def refuse(self, operator: Any) -> str | None:
@@ -279,7 +261,5 @@ class Search(Expansion):
 class Featurizer(Expansion):
     """A predictor's score and probability as columns."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         return builder.expand(operator.estimator_, source, path, "features")

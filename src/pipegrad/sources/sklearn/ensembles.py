@@ -18,7 +18,7 @@ from sklearn.tree import (
 from torch import nn
 
 from ... import glue
-from ...graph import GraphBuilder, join
+from ...graph import join
 from ...modules import (
     Binary,
     Head,
@@ -30,7 +30,7 @@ from ...modules import (
     TreeEnsemble,
     WeightedMedian,
 )
-from ...registry import Example, Expansion, Objective, register
+from ...registry import Builder, Example, Expansion, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
@@ -55,9 +55,7 @@ class AnyMembers(Expansion):
     functions, which scikit-learn gives besides, is another sum of theirs.
     """
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         classifies = hasattr(operator, "classes_")
         asked = "predict_proba" if classifies else "predict"
         checked = glue.Checked(operator, _checked)

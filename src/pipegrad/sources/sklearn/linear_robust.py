@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ... import glue
-from ...graph import GraphBuilder, join
-from ...registry import Example, Expansion, Objective, register
+from ...graph import join
+from ...registry import Builder, Example, Expansion, Objective, register
 from ._base import validate
 from .linear import TRAINING_ROWS, LinearRegressor, no_intercept
 
@@ -55,9 +55,7 @@ class TheilSenRegressor(LinearRegressor):
 class RANSACRegressor(Expansion):
     """The estimator that was fitted to the inliers."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         if hasattr(operator, "feature_names_in_"):
             # The inner estimator saw an array, so that its owner has to check the columns' names.
             source = builder.add(join(path, "columns"), glue.Checked(operator, _check), (source,))

@@ -14,9 +14,9 @@ from sklearn.tree import DecisionTreeRegressor
 from torch import nn
 
 from ...glue import Glue
-from ...graph import GraphBuilder, join
+from ...graph import join
 from ...modules import Select
-from ...registry import Example, Expansion, register
+from ...registry import Builder, Example, Expansion, register
 from ._base import SklearnTranslation, validate
 
 try:
@@ -153,9 +153,7 @@ class EliminatedColumns(Selector):
 class RecursiveElimination(Expansion):
     """Columns are left out, and the last estimator predicts from the others."""
 
-    def expand(
-        self, operator: Any, builder: GraphBuilder, source: str, path: str, method: str
-    ) -> str:
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         value = builder.add(join(path, "support"), Eliminated(operator), (source,))
         if method == "transform":
             return value

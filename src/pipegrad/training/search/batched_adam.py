@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..anchor import Anchor
 from ..criterion import Criterion
 from ..dataset import Loader, Rows
 from ..optimizers import size
-from ..trainer import Anchor, unit
+from ..trainer import unit
 from .batched_module import Copies, undisturbed
 from .configuration import Configuration
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
+    from ...network import PipelineNetwork
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 Schedule = Callable[[float], float]
@@ -78,7 +79,7 @@ class Ensemble:
         """One pass over the rows; the mean loss of each candidate along the way."""
         self.copies.net.train()
         total: Tensor | float = 0.0
-        with torch.enable_grad(), self.copies.net.joining():
+        with torch.enable_grad(), self.copies.net.fused_linear_maps():
             for batch in self.loader:
                 losses, gradient = self.copies.gradient(self.values, batch)
                 self._step(gradient)
@@ -151,7 +152,7 @@ class Trained:
 
 
 def together(
-    net: PipelineModule,
+    net: PipelineNetwork,
     criterion: Criterion,
     training: Rows,
     validating: Rows,

@@ -19,7 +19,7 @@ from ..dataset import Batch, Loader, Rows
 from ..trainer import measuring
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
+    from ...network import PipelineNetwork
 
 _PROBED_ROWS = 16
 # Rows times candidates of one call.
@@ -39,13 +39,13 @@ class Copies:
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         The module; its parameters are written to where candidates take turns.
     criterion : Criterion
         Its loss.
     """
 
-    def __init__(self, net: PipelineModule, criterion: Criterion) -> None:
+    def __init__(self, net: PipelineNetwork, criterion: Criterion) -> None:
         self.net, self.criterion = net, criterion
         self.batched = False
         self.parameters = list(net.trainable_parameters().values())
@@ -206,7 +206,7 @@ class Copies:
 
     def _probe(self, values: Tensor, batch: Batch) -> list[Tensor]:
         self.net.train()
-        with self.net.joining():
+        with self.net.fused_linear_maps():
             found = list(self.gradient(values, batch))
         self.net.eval()
         with torch.no_grad():
@@ -223,7 +223,7 @@ def _alike(actual: Tensor, desired: Tensor) -> bool:
 
 
 @contextmanager
-def undisturbed(net: PipelineModule) -> Iterator[None]:
+def undisturbed(net: PipelineNetwork) -> Iterator[None]:
     """Parameters, gradients and mode of the module come back; torch's warnings stay away."""
     parameters = list(net.trainable_parameters().values())
     before = [(p.detach().clone(), p.grad) for p in parameters]

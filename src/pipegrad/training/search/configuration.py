@@ -9,7 +9,7 @@ from ...errors import ArgumentError
 from ..optimizers import LEARNING_RATE, is_number
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
+    from ...network import PipelineNetwork
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Configuration:
         Learning rate.
     relative : bool
         Whether ``lr`` is a share of each parameter's own size (rounded to powers of four), as
-        `PipelineModule.fit` has it by default, or the same for all parameters.
+        `PipelineNetwork.fit` has it by default, or the same for all parameters.
     anchor : float
         Strength of the pull towards the start; see `pipegrad.finetune.fit`.
     train : str or tuple of str, optional
@@ -49,14 +49,14 @@ class Configuration:
                 f"Configuration: anchor={self.anchor!r}; it is a number of at least 0."
             )
 
-    def trained(self, net: PipelineModule) -> list[bool]:
+    def trained(self, net: PipelineNetwork) -> list[bool]:
         """Whether each of the module's trainable parameters trains here."""
         names = net.trainable_parameters()
         if self.train is None:
             return [True] * len(names)
         patterns = [self.train] if isinstance(self.train, str) else list(self.train)
         steps = net.graph.select(patterns, "Configuration: train")
-        prefixes = tuple(f"steps.{key}." for step, key, _ in net._plan if step.name in steps)
+        prefixes = tuple(f"steps.{key}." for step, key, _ in net.plan if step.name in steps)
         found = [name.startswith(prefixes) for name in names]
         if not any(found):
             raise ArgumentError(

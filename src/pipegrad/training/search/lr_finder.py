@@ -14,8 +14,8 @@ from .configuration import Configuration
 from .successive_halving import Field
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
-    from ..fit import Options
+    from ...network import PipelineNetwork
+    from ..options import Options
     from ..trainer import Trainer
 
 RATES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 0))
@@ -26,12 +26,12 @@ _STEPS, _JUDGES = 200, 4096
 _WITHIN, _SHARE = 1.0, 0.1
 
 
-def find_rate(net: PipelineModule, trainer: Trainer, options: Options) -> float:
+def find_rate(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
     """The rate, relative to each parameter's size, to train with; the module stays as it is.
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         The module at its start.
     trainer : Trainer
         What is about to train it: loss, rows and batch size.

@@ -12,15 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ...errors import ArgumentError
-from ...losses.composition import check_loss
+from ...errors import ArgumentError, warn
+from ...losses.checks import check_loss
 from ..criterion import LossLike, make_criterion
 from ..data import Validation, check_trainable, gather
-from ..fit import _SEEN, Options, _check_validation, batch_rows, own_randomness, prepare, warn
+from ..fit import _SEEN
+from ..options import Options, _check_validation, batch_rows
+from ..prepare import prepare
+from ..seeding import own_randomness
 from .configuration import Configuration
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
+    from ...network import PipelineNetwork
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Race:
 
 
 def race(
-    net: PipelineModule,
+    net: PipelineNetwork,
     X: Any,
     y: Any = None,
     configurations: Sequence[Configuration] = (),
@@ -112,7 +115,7 @@ def race(
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         Trained in place.
     X : array, DataFrame, sparse matrix or list
         What the source takes, n rows.
@@ -160,8 +163,8 @@ def race(
     >>> found.best.loss < found.before
     True
     """
-    from ...finetune.portfolio import one_cycle
     from ..cross_fitting import cross_fitted
+    from ..schedules import one_cycle
     from .batched_module import undisturbed
     from .successive_halving import Field
 
@@ -203,7 +206,7 @@ def race(
 
 
 def _check(
-    net: PipelineModule,
+    net: PipelineNetwork,
     configurations: list[Configuration],
     options: Options,
     validation: Validation,

@@ -20,7 +20,7 @@ from .batched_module import Copies, NotBatchable
 from .configuration import Configuration
 
 if TYPE_CHECKING:
-    from ...module import PipelineModule
+    from ...network import PipelineNetwork
 
 
 class Field:
@@ -28,7 +28,7 @@ class Field:
 
     Parameters
     ----------
-    net : PipelineModule
+    net : PipelineNetwork
         What all start from; its parameters are written to.
     criterion : Criterion
         The loss.
@@ -59,7 +59,7 @@ class Field:
     rows: NDArray[np.float64]
 
     def __init__(
-        self, net: PipelineModule, criterion: Criterion, training: Rows, validating: Rows | None
+        self, net: PipelineNetwork, criterion: Criterion, training: Rows, validating: Rows | None
     ) -> None:
         self.training, self.validating = training, validating or training
         self.copies = Copies(net, criterion)
@@ -100,7 +100,7 @@ class Field:
         rows = copies.measure(copies.now()[None], self.validating)[0]
         self.before = float(rows.mean())
         if not math.isfinite(self.before):
-            copies.net._score(self.validating.X)  # Complains about NaN as the source does.
+            copies.net.raw_score(self.validating.X)  # Complains about NaN as the source does.
             raise DivergedError("The loss of the untouched pipeline is not finite.")
         centre_splits(copies.net, self.training)
         self.loss = np.full(count, math.nan)

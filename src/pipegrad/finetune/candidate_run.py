@@ -1,0 +1,222 @@
+"""The training run of one candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..modules import Linear, bare
+from ..training.dataset import Loader, Rows
+from ..training.scaled_lbfgs import ScaledLBFGS, scales
+from ..training.trainer import Trainer, measuring
+
+if TYPE_CHECKING:
+    from ..module import PipelineModule
+from ..training.schedules import RISE, one_cycle
+from .portfolio import Candidate, _plan
+
+# After so many, two more checkpoints have to bring this share of the gain that is there already.
+_MANY, _SHARE = 250, 0.01
+
+
+# Iterations after which two ways of L-BFGS are compared, and the standard errors by which one gives
+# up.
+_COMPARED, _BEATEN = 60, 2.0
+
+
+# Iterations of L-BFGS that may wander: its picture of the curvature is only forming.
+_FORMING = 30
+
+
+# On all rows it may make so many checkpoints more than on fewer, twice the iterations, as line
+# searches differ. It ends once the training loss fell as far, or nearly so in as many checkpoints.
+MORE, _NEARLY = 4, 0.9
+
+
+class Run(Trainer):
+    """One candidate: keeps loss and score of each row that validates at each checkpoint.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        How to train.
+    *args
+        See `Trainer`.
+    goal : (int, float), optional
+        Checkpoints, and by how much the training loss is to fall. All-rows steps end when it fell
+        so far; or, once there were so many checkpoints, when it nearly did.
+    rivals : sequence of Run
+        Of the same kind, on the same rows; a run that falls clearly behind one of them ends.
+    **kwargs
+        See `Trainer`.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        *args: Any,
+        goal: tuple[int, float] | None = None,
+        rivals: Sequence[Run] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.candidate = candidate
+        self.rivals = list(rivals)
+        self.goal = goal
+        self.losses_: list[NDArray[np.float64]] = []
+        self.scores_: list[NDArray[np.float32]] = []
+        self.steps_ = 0
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._iterations = _plan()
+        # A run that ends earlier has a shorter cycle, as high as that was by then: numbers from
+        # its middle are as noisy as its steps are long, and nothing would tell which are good.
+        self._peak = one_cycle(min(self.max_epochs / candidate.epochs, RISE))
+
+    def _measure_start(self) -> None:
+        super()._measure_start()
+        self.fallen_from_ = float(self.history[0, "train_loss"])
+        if self.candidate.anew:
+            self._empty()
+            self._evaluate(self.train, "from")
+            self.fallen_from_ = float(self.history[0, "from_loss"])
+            self._progress_loss = math.inf  # It begins behind.
+
+    def _empty(self) -> None:
+        """Leave the last operator nothing but the intercept that is best by itself.
+
+        A linear model that was fitted to the end may have learned too much. From nothing, training
+        passes all that lies between, and validation says where to stop.
+        """
+        module = last_linear(self.module_)
+        assert module is not None
+        with torch.no_grad():
+            score = self._scores(Loader(self.train, 4096))
+            module.weight.zero_()
+        if module.bias is not None and module.bias.requires_grad:
+            self._center(module, module.bias, score)
+        if isinstance(self.optimizer_, ScaledLBFGS):
+            # Where all is fitted to the end, next to nothing of the loss is left to measure by.
+            own = [p for p in module.parameters() if p.requires_grad]
+            found = scales(self.module_, self.criterion_, self.train, own)
+            self.optimizer_.lengths.update(zip(own, (s / self._unit for s in found), strict=True))
+
+    def _center(self, module: Linear, bias: nn.Parameter, score: Tensor) -> None:
+        """The best intercept for a score that is the same for all rows; ``score`` is a start."""
+        rows = self.train.columns()
+        fixed = 0.0 if module.offset is None else module.offset
+        with torch.no_grad():
+            bias.copy_(score.mean(0) - fixed)
+        optimizer = torch.optim.LBFGS([bias], max_iter=50, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            constant = (bias + fixed).squeeze() if module.squeeze else bias + fixed
+            same = constant.expand(score.shape)
+            loss = self.criterion_(same, rows[1], rows.weight, rows.groups) * self._unit
+            loss.backward()
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)
+
+    def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
+        if self.candidate.full:
+            iterations = self._iterations[self.steps_]
+            for group in self.optimizer.param_groups:
+                group.update(max_iter=iterations, max_eval=2 * iterations + 4)
+        self._total = self.max_epochs * len(iterator)
+        super().run_single_epoch(iterator, *args, **kwargs)
+
+    def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
+        if not self.candidate.full:
+            share = self._peak * one_cycle(self.steps_ / self._total)
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * share
+        self.steps_ += 1
+        return super().train_step(batch, **kwargs)
+
+    def _measure(self) -> None:
+        if self.candidate.full and self.steps_:
+            # The loss that the optimizer met first is that of the checkpoint before.
+            self._evaluate(self.train, "train")
+        if self.valid is None:
+            return  # How long to train is settled already.
+        losses, scores = self._row_losses(self.valid)
+        self.losses_.append(losses)
+        self.scores_.append(scores)
+        self.history.record("valid_loss", float(self.losses_[-1].mean()))
+
+    def _row_losses(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        self.module_.eval()
+        with torch.no_grad():
+            if self.criterion_.penalty is None:
+                batches = measuring(self.module_, self.criterion_, rows)
+                parts = [self._terms(batch) for batch in batches]
+                losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
+            else:
+                scores, own = self._scores(Loader(rows, 4096)), rows.columns()
+                losses = self.criterion_.compared(scores, own[1], own.weight, own.groups)
+        self.module_.train()
+        return losses.double().cpu().numpy(), scores.float().cpu().numpy()
+
+    def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
+        encoded, target = batch
+        score = self.module_(encoded)
+        return self.criterion_.compared(score, target, batch.weight), score
+
+    def _judge(self) -> bool:
+        if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
+            self._waited = -1
+        going = super()._judge() and not self._arrived()
+        return going and not self._beaten() and not self._slow()
+
+    def _slow(self) -> bool:
+        """Whether what more iterations bring is no longer worth them."""
+        many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _MANY
+        if self.valid is None or not many:
+            return False
+        losses = self.history[:, "valid_loss"]
+        best = min(losses)
+        slow = bool(min(losses[1:-2]) - best <= _SHARE * (losses[0] - best))
+        if slow:
+            self.reason_ = "little progress"
+        return slow
+
+    def _arrived(self) -> bool:
+        if self.goal is None or not self.candidate.full:
+            return False
+        checkpoints, wanted = self.goal
+        start, now = self.history[0, "train_loss"], self.history[-1, "train_loss"]
+        if self.steps_ >= checkpoints:
+            # Where a last step anew is to fit the training rows better than the pipeline did, most
+            # of its way leads to where that was. Where it is to stop before, all of it counts.
+            beyond = wanted - (self.fallen_from_ - start)
+            wanted -= (1 - _NEARLY) * (beyond if beyond > 0 else wanted)
+        return bool(self.fallen_from_ - now >= wanted)
+
+    def _beaten(self) -> bool:
+        """Whether a rival is clearly ahead after as many iterations."""
+        if not self.candidate.full or sum(self._iterations[: self.steps_]) < _COMPARED:
+            return False
+        for rival in self.rivals:
+            behind = self.losses_[-1] - rival.losses_[min(self.steps_, len(rival.losses_) - 1)]
+            if behind.mean() > _BEATEN * behind.std() / math.sqrt(len(behind)):
+                self.reason_ = f"{rival.candidate.name} is ahead"
+                return True
+        return False
+
+    def restore(self) -> None:
+        """Nothing: the caller knows which checkpoint it wants."""
+        self.optimizer_.zero_grad()
+
+
+def last_linear(net: PipelineModule) -> Linear | None:
+    """The last operator's linear map, where there is one and it trains."""
+    module = bare(net.step_module(net.graph.output))
+    return module if isinstance(module, Linear) and module.weight.requires_grad else None

@@ -1,0 +1,96 @@
+"""How a fitted source object unfolds into a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..registry import Translation, dotted_name, lookup
+from .graph import INPUT, Composite, Graph, Step
+
+
+class GraphBuilder:
+    """Collects the steps while composites unfold."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.composites: list[Composite] = []
+        self.frozen = False
+        self.target: Any = None
+        self.columns: dict[str, str] = {}
+
+    def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
+        """Unfold an operator that takes ``source``; give the name of the value that comes out."""
+        row = lookup(type(operator))
+        if row is not None:
+            _check_fitted(operator, path)
+        if isinstance(row, Translation):
+            row = row.expansion(operator)
+        if row is not None and row.refuse(operator) is None:
+            value = row.expand(operator, self, source, path, method)
+            self.composites.append(Composite(path, source, method, value, operator))
+            return value
+        return self.add(path or _default_name(operator), operator, (source,), method)
+
+    def add(
+        self,
+        path: str,
+        operator: Any,
+        inputs: tuple[str, ...],
+        method: str = "transform",
+        kind: str | None = None,
+    ) -> str:
+        """Add one step; give its name. ``kind``: what it is called if not by its class."""
+        name, copies = path, 1
+        while name in self.steps or name == INPUT:
+            copies += 1
+            name = f"{path}#{copies}"
+        self.steps[name] = Step(
+            name=name,
+            kind=kind or dotted_name(type(operator)),
+            inputs=inputs,
+            method=method,
+            frozen=self.frozen,
+            operator=operator,
+        )
+        return name
+
+    def build(self, output: str) -> Graph:
+        """The finished graph."""
+        return Graph(
+            tuple(self.steps.values()), output, tuple(self.composites), self.target, self.columns
+        )
+
+
+def unfold(source: Any) -> Graph:
+    """The graph of a fitted source object."""
+    builder = GraphBuilder()
+    method = "score" if _predicts(source) else "transform"
+    return builder.build(builder.expand(source, INPUT, "", method))
+
+
+def join(path: str, name: str) -> str:
+    """Path of the child ``name`` of the composite at ``path``."""
+    return f"{path}/{name}" if path else name
+
+
+def _check_fitted(operator: Any, path: str) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    # These are as fitted as their parts, each of which is asked for itself.
+    through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
+    if through or not hasattr(operator, "fit"):
+        return
+    try:
+        check_is_fitted(operator)
+    except NotFittedError:
+        place = f" at {path!r}" if path else ""
+        raise NotFittedError(f"The {type(operator).__name__}{place} is not fitted yet.") from None
+
+
+def _default_name(operator: Any) -> str:
+    return type(operator).__name__.lower()
+
+
+def _predicts(source: Any) -> bool:
+    return hasattr(source, "predict")

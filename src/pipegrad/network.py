@@ -1,0 +1,313 @@
+"""The engine's view of a translated pipeline: forward pass, encoding, targets, parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .errors import ArgumentError
+from .graph import Graph, Step, copied
+from .host import Encoded, HostPart, cached
+from .modules import Block, Head, Linear, Predictor, Routed, SparseRows, TreeEnsemble, bare
+from .registry import Objective, Translation
+from .sources.arrays import to_block
+
+Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
+
+
+Network = TypeVar("Network", bound="PipelineNetwork")
+
+
+class PipelineNetwork(nn.Module):
+    """A partitioned graph with a module for each translated step.
+
+    This is all that training, online learning and the report know of a pipeline. The public
+    methods without a place in `PipelineModule`'s documentation are internal to the package.
+
+    Parameters
+    ----------
+    source : object
+        A copy of the fitted pipeline, which stays as it was translated.
+    graph : Graph
+        Its steps, partitioned.
+    steps : mapping of str to Module
+        A module for each translated step, by name.
+    """
+
+    def __init__(self, source: Any, graph: Graph, steps: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.source = source
+        self.graph = graph
+        self.history: Any = None
+        self.init = "fitted"
+        self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
+        self.host_part = HostPart(graph)
+        self.plan = [
+            (step, _key(step.name), [self.host_part.ports.get((step.name, i)) for i in step.inputs])
+            for step in self.neural_steps()
+        ]
+        self._needed = self.host_part.needed
+        last = self.step_module(graph.output)
+        self.head: Head | None = None
+        if isinstance(last, Predictor) and last.method == "score":
+            self.head = last.head
+        self._fusable = self._fusable_maps()
+        self._fusing = False
+
+    def forward(self, X: Any) -> Any:
+        """The differentiable score (or columns) of raw input, `Encoded` rows or tensors.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix, list, Encoded, Tensor or dict of Tensor
+            Raw input goes through the host part first. Tensors enter the neural part directly;
+            a single one will do where a single block enters.
+
+        Returns
+        -------
+        Tensor
+            Score (n,) or (n, k), or columns (n, k).
+        """
+        return self._forward(self._blocks(X), check=False)
+
+    def encode(self, X: Any, cache: Any = None) -> Encoded:
+        """Run the host part once; give what flows into the neural part.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            What the source takes.
+        cache : str or path, optional
+            A folder that keeps the result, to be found again for the same input.
+
+        Returns
+        -------
+        Encoded
+            Tensors of the module's type, on its device.
+        """
+        arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
+        like = self.reference_tensor()
+        blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
+        return Encoded(blocks)
+
+    def _blocks(self, X: Any) -> Mapping[str, Block | Routed]:
+        if isinstance(X, Encoded):
+            return X.blocks
+        if isinstance(X, Tensor | SparseRows):
+            ports = sorted(set(self.host_part.ports.values()))
+            if len(ports) != 1:
+                raise ArgumentError(
+                    f"{len(ports)} blocks enter the neural part; pass a dict with {ports}, or the "
+                    "raw input."
+                )
+            return {ports[0]: X}
+        if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
+            return X
+        return self.encode(X).blocks
+
+    def _forward(self, blocks: Mapping[str, Block | Routed], check: bool) -> Any:
+        return self.evaluate_steps(blocks, self._needed, check)[self.graph.output]
+
+    def evaluate_steps(
+        self, blocks: Mapping[str, Block | Routed], wanted: set[str], check: bool = False
+    ) -> dict[str, Any]:
+        """What each of the wanted neural steps gives."""
+        fusing = self._fusing and self.training
+        values: dict[str, Any] = {}
+        for step, key, ports in self.plan:
+            if step.name not in wanted:
+                continue
+            given = blocks.get(f">{step.name}")
+            if given is not None:
+                inputs = [given]
+            else:
+                inputs = [
+                    values[name] if port is None else blocks[port]
+                    for name, port in zip(step.inputs, ports, strict=True)
+                ]
+                if check:
+                    between = zip(inputs, ports, strict=True)
+                    _check_finite(step, [value for value, port in between if port is None])
+            offset = blocks.get(f"+{step.name}")
+            module = self.steps[key]
+            if fusing and offset is None and step.name in self._fusable:
+                values[step.name] = module.deferred(*inputs)  # type: ignore[operator]
+                continue
+            values[step.name] = module(*inputs)
+            if offset is not None:
+                values[step.name] = values[step.name] + offset
+        return values
+
+    def _fusable_maps(self) -> set[str]:
+        """Linear maps whose columns only linear maps read."""
+        linear: set[str] = set()
+        others = {self.graph.output}
+        for step, key, ports in self.plan:
+            read = linear if isinstance(bare(self.steps[key]), Linear) else others
+            pairs = zip(step.inputs, ports, strict=True)
+            read.update(name for name, port in pairs if port is None)
+        maps = {step.name for step, key, _ in self.plan if hasattr(self.steps[key], "deferred")}
+        return maps & linear - others
+
+    @contextmanager
+    def fused_linear_maps(self) -> Iterator[None]:
+        """While in it and in training mode, linear maps in a row are multiplied with each other.
+
+        That is quicker, and rounds in another way.
+        """
+        before, self._fusing = self._fusing, True
+        try:
+            yield
+        finally:
+            self._fusing = before
+
+    def neural_steps(self) -> list[Step]:
+        return [step for step in self.graph if step.name not in self.host_part.host]
+
+    def step_module(self, name: str) -> nn.Module:
+        return self.steps[_key(name)]
+
+    def reference_tensor(self) -> Tensor:
+        """A tensor with the type and the device of the module."""
+        for tensor in [*self.parameters(), *self.buffers()]:
+            if tensor.is_floating_point():
+                return tensor.detach()
+        return torch.zeros((), dtype=torch.float64)
+
+    @property
+    def classes_(self) -> Any:
+        """Labels of the classes, in the user's own kind; a list for several targets."""
+        if self.head is not None and self.head.task == "several":
+            return list(self.source.classes_)
+        if self.head is None or self.head.task != "classification":
+            raise AttributeError(f"{type(self.source).__name__} has no classes_")
+        return np.asarray(self.source.classes_)
+
+    @property
+    def objective(self) -> Objective | None:
+        """The loss of the last operator, or None for a transformer."""
+        step = self.graph[self.graph.output]
+        row = step.translation
+        assert row is not None
+        return None if self.head is None else row.objective(step.operator)
+
+    def raw_score(self, X: Any) -> Tensor:
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self._forward(self._blocks(X), check=True)
+        finally:
+            self.train(was_training)
+
+    def encode_target(self, y: Any) -> Tensor:
+        """Targets as the loss takes them.
+
+        Parameters
+        ----------
+        y : array of shape (n,) or (n, k)
+            Targets of the user's own kind.
+
+        Returns
+        -------
+        Tensor
+            Class indices (n,) of int64 for classification; floats otherwise, on the scale on
+            which the last operator was trained.
+
+        Raises
+        ------
+        ArgumentError
+            For labels that the source never saw, and for values that are not finite.
+        """
+        like = self.reference_tensor()
+        if self.head is not None and self.head.task == "classification":
+            return torch.as_tensor(_places(y, self.classes_), device=like.device)
+        if self.head is not None and self.head.task == "several":
+            return torch.as_tensor(self._several_places(y), device=like.device)
+        values = np.array(y, dtype=np.float64)
+        if self.graph.target is not None:
+            values = self._transformed_target(values)
+        if not np.isfinite(values).all():
+            raise ArgumentError("y contains NaN or infinity.")
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+    def _several_places(self, y: Any) -> NDArray[np.int64]:
+        table, classes = np.asarray(y), self.classes_
+        if table.ndim != 2 or table.shape[1] != len(classes):
+            raise ArgumentError(f"y has shape {table.shape}; it needs {len(classes)} columns.")
+        columns = zip(table.T, classes, strict=True)
+        return np.column_stack([_places(column, labels) for column, labels in columns])
+
+    def _transformed_target(self, y: NDArray[Any]) -> NDArray[Any]:
+        column = y.reshape(-1, 1) if y.ndim == 1 else y
+        out = np.asarray(self.graph.target.transformer_.transform(column), dtype=np.float64)
+        return out[:, 0] if out.ndim == 2 and out.shape[1] == 1 else out
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def parameter_prefix(self, step: str) -> str:
+        """How the names of the parameters of a step begin."""
+        return f"steps.{_key(step)}."
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
+        copied(self.source, memo)
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
+
+
+def _key(name: str) -> str:
+    # ModuleDict takes neither dots nor the names of its own attributes; "%" alone marks the latter.
+    key = name.replace("%", "%25").replace(".", "%2E")
+    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
+
+
+def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
+    """The place of each label among the classes."""
+    labels = np.asarray(y).ravel()
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    unseen = sorted({str(v) for v in labels.tolist() if v not in place})
+    if unseen:
+        raise ArgumentError(
+            f"y has labels that the pipeline was not fitted on: {', '.join(unseen[:5])}. "
+            f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
+        )
+    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def _check_finite(step: Step, inputs: list[Any]) -> None:
+    """Refuse NaN between steps as the source does; those from outside are checked on entry."""
+    row = step.translation
+    if row is None or row.missing:
+        return
+    for value in inputs:
+        numbers = value.values if isinstance(value, SparseRows) else value
+        if not torch.isfinite(numbers).all():
+            what = "NaN" if torch.isnan(numbers).any() else "infinity"
+            raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
+
+
+def required_translation(step: Step) -> Translation:
+    row = step.translation
+    assert row is not None
+    return row
+
+
+def fresh_module(net: PipelineNetwork, step: Step) -> nn.Module:
+    """The module of a step as it was translated, without its head."""
+    fresh = required_translation(step).to_torch(step.operator)
+    present = bare(net.step_module(step.name))
+    for new, old in zip(fresh.modules(), present.modules(), strict=True):
+        if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):
+            new.soften(old.way, old.temperature)
+    return fresh.to(net.reference_tensor().dtype)

@@ -1,0 +1,122 @@
+"""Equality of answers and of learned attributes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from ..module import PipelineModule
+from ..registry import translation
+
+METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
+    """Equal shapes, kinds and values up to a tolerance relative to the size of each column."""
+    assert sparse.issparse(actual) == sparse.issparse(desired), f"{what}: sparse and dense"
+    if sparse.issparse(actual):
+        actual, desired = actual.toarray(), desired.toarray()
+    actual, desired = np.asarray(actual), np.asarray(desired)
+    assert actual.shape == desired.shape, f"{what}: shape {actual.shape}, not {desired.shape}"
+    if desired.dtype.kind not in "fiub":
+        assert (actual == desired).all(), f"{what}: values differ"
+        return
+    actual, desired = actual.astype(float), desired.astype(float)
+    finite = np.isfinite(desired)
+    size = np.abs(np.where(finite, desired, 0)).max(axis=0, initial=1e-300)
+    np.testing.assert_array_equal(np.isfinite(actual), finite, err_msg=what)
+    gap = np.abs(np.where(finite, actual, 0) - np.where(finite, desired, 0))
+    worst = float((gap / size).max(initial=0))
+    assert worst <= tolerance, f"{what}: differs by {worst:.2e} of the column's size"
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Whether two learned attributes are the same to the last bit."""
+    if sparse.issparse(a) and sparse.issparse(b):
+        return identical(a.toarray(), b.toarray())
+    if hasattr(a, "equals") and type(a) is type(b):  # tables and their columns
+        return bool(a.equals(b))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        if a.dtype.kind == "O":
+            return all(identical(x, y) for x, y in zip(a.ravel(), b.ravel(), strict=True))
+        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(identical(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
+    if hasattr(a, "get_params") and type(a) is type(b):
+        return identical(_state(a), _state(b))
+    if type(a) is type(b) and _keeps_state(type(a)) and not np.isscalar(a):
+        return identical(a.__getstate__(), b.__getstate__())
+    if isinstance(a, float | np.floating) and isinstance(b, float | np.floating):
+        return bool(a == b or (np.isnan(a) and np.isnan(b)))
+    try:
+        if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
+            # No comparison of its own: what it is made of counts.
+            return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
+        return bool(a == b) or a is b
+    except (TypeError, ValueError):
+        return repr(a) == repr(b)
+
+
+def _keeps_state(kind: type) -> bool:
+    """Whether objects of that kind tell all that they hold by a method of their own."""
+    told = getattr(kind, "__getstate__", None)
+    return hasattr(kind, "__setstate__") and told is not getattr(object, "__getstate__", None)
+
+
+def _state(operator: Any) -> dict[str, Any]:
+    return {k: v for k, v in vars(operator).items() if not k.startswith("__")}
+
+
+def learned(operator: Any) -> dict[str, Any]:
+    """Public learned attributes of a fitted operator."""
+    return {
+        name: value
+        for name, value in vars(operator).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+def answers(operator: Any, X: Any) -> dict[str, Any]:
+    """What the operator answers to each method that it has; a list of tables side by side."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
+    found = {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
+    if isinstance(operator, PipelineModule):
+        return found
+    # An operator that both predicts and transforms is translated as a predictor.
+    net_transforms = "transform" in found and ("predict" not in found or _clusters(operator))
+    return {m: v for m, v in found.items() if m != "transform" or net_transforms}
+
+
+def _clusters(operator: Any) -> bool:
+    row = translation(operator)
+    head = None if row is None else row.head(operator)
+    return head is None or head.task == "clustering"
+
+
+def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: float) -> None:
+    """The module and the operator answer alike, method by method."""
+    ours, theirs = answers(net, X), answers(operator, X)
+    assert ours.keys() == theirs.keys(), f"methods {list(ours)}, not {list(theirs)}"
+    for method, desired in theirs.items():
+        assert_close(ours[method], desired, tolerance, method)
+
+
+def perturb(net: PipelineModule, size: float = 0.05, seed: int = 0) -> None:
+    """Move every trainable number by a share of its tensor's size."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.trainable_parameters().values():
+            scale = p.square().mean().sqrt()
+            noise = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            p.add_(noise * size * torch.where(scale > 0, scale, torch.ones_like(scale)))

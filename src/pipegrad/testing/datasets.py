@@ -1,0 +1,197 @@
+"""Small data sets for the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+ROWS = 80
+
+
+def _features(seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    scales = np.array([1.0, 10.0, 0.1, 3.0, 100.0, 1.0])
+    return rng.normal(size=(ROWS, 6)) * scales + scales * [0, 1, 2, -1, 0.5, 0]
+
+
+def _signal(X: Any) -> Any:
+    Z = (X - X.mean(0)) / X.std(0)
+    noise = np.random.default_rng(1).normal(size=len(Z)) * 0.3
+    return Z @ np.array([1.0, -0.5, 0.8, 0.3, -0.7, 0.0]) + noise
+
+
+def _regression() -> tuple[Any, Any]:
+    X = _features()
+    return X, 3 * _signal(X) + 5
+
+
+def _binary() -> tuple[Any, Any]:
+    X = _features()
+    return X, (_signal(X) > 0).astype(int)
+
+
+def _binary_strings() -> tuple[Any, Any]:
+    X, y = _binary()
+    return X, np.where(y == 1, "yes", "no")
+
+
+def _multiclass() -> tuple[Any, Any]:
+    X = _features()
+    return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
+
+
+def _counts() -> tuple[Any, Any]:
+    X = _features()
+    return X, np.random.default_rng(2).poisson(np.exp(0.5 * _signal(X))).astype(float)
+
+
+def _positive() -> tuple[Any, Any]:
+    X = np.abs(_features()) + 0.1
+    return X, np.exp(0.3 * _signal(X)) + 0.1
+
+
+def _multioutput() -> tuple[Any, Any]:
+    X = _features()
+    s = _signal(X)
+    return X, np.column_stack([s, 2 * s + X[:, 0], -s + X[:, 2]])
+
+
+def _multilabel() -> tuple[Any, Any]:
+    X = _features()
+    s = _signal(X)
+    return X, np.column_stack([s > 0, s + X[:, 0] > 0, X[:, 3] > 0]).astype(int)
+
+
+def _several() -> tuple[Any, Any]:
+    X = _features()
+    s = _signal(X)
+    return X, np.column_stack([np.digitize(s, [-0.6, 0.6]) + 3, s + X[:, 0] > 0, X[:, 3] > 0])
+
+
+def _sparse() -> tuple[Any, Any]:
+    X = sparse.random(ROWS, 12, density=0.3, format="csr", random_state=0, dtype=np.float64)
+    X.data += 0.1
+    empty = sparse.csr_matrix((2, 12))
+    X = sparse.vstack([X[:-2], empty]).tocsr()
+    return X, np.asarray(X @ np.linspace(-1, 1, 12)) + 0.1 * np.arange(ROWS) / ROWS
+
+
+def _sparse_multiclass() -> tuple[Any, Any]:
+    X, y = _sparse()
+    return X, np.array(["ant", "bee", "cat"])[np.digitize(y, np.quantile(y, [0.33, 0.66]))]
+
+
+def _missing() -> tuple[Any, Any]:
+    X, y = _regression()
+    hole = np.random.default_rng(3).random(X.shape) < 0.15
+    hole[:, 5] = False
+    hole[0] = False
+    X[hole] = np.nan
+    return X, y
+
+
+def _categories() -> tuple[Any, Any]:
+    import pandas as pd
+
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(
+        {
+            "color": rng.choice(["red", "green", "blue"], ROWS, p=[0.5, 0.3, 0.2]),
+            "size": rng.choice(["s", "m", "l", "xl"], ROWS, p=[0.4, 0.3, 0.25, 0.05]),
+        }
+    )
+    table.iloc[:4, 1] = ["s", "m", "l", "xl"]
+    y = np.where((table["color"] == "red") ^ (rng.random(ROWS) < 0.2), "yes", "no")
+    return table, y
+
+
+def _missing_binary() -> tuple[Any, Any]:
+    X, y = _missing()
+    return X, np.where(y > y.mean(), "yes", "no")
+
+
+def _marked() -> tuple[Any, Any]:
+    X, y = _missing()
+    return np.where(np.isnan(X), -99.0, X), y
+
+
+def _sparse_missing() -> tuple[Any, Any]:
+    X, y = _sparse()
+    X.data[np.random.default_rng(5).random(X.nnz) < 0.2] = np.nan
+    return X, y
+
+
+def _categories_missing() -> tuple[Any, Any]:
+    table, y = _categories()
+    table["size"] = table["size"].astype(object)
+    table.iloc[5:12, 1] = np.nan
+    table["grade"] = np.arange(ROWS) % 4.0
+    table.iloc[3:9, 2] = np.nan
+    return table, y
+
+
+def _categories_of_pandas() -> tuple[Any, Any]:
+    table, y = _categories_missing()
+    return table.astype({"color": "category", "size": "category"}), y
+
+
+def _codes() -> tuple[Any, Any]:
+    X, y = _regression()
+    X[:, 5] = np.random.default_rng(6).integers(0, 9, ROWS) * 3.0
+    X[4:9, 5] = np.nan
+    return X, y + np.nan_to_num(X[:, 5]) % 2 * 5
+
+
+def _multiclass_numbers() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    X[4:9, 2] = np.nan
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def _numbers_of_categories() -> tuple[Any, Any]:
+    table, y = _categories_of_pandas()
+    return table, (y == "yes").astype(int)
+
+
+def _ranked() -> tuple[Any, Any]:
+    import pandas as pd
+
+    X = _features()
+    table = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    table["qid"] = np.arange(ROWS) // 16
+    return table, np.digitize(_signal(X), [-0.6, 0.6])
+
+
+def _labels() -> tuple[Any, Any]:
+    return _multiclass()[1], None
+
+
+DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "features": _regression,
+    "regression": _regression,
+    "binary": _binary,
+    "binary_strings": _binary_strings,
+    "multiclass": _multiclass,
+    "counts": _counts,
+    "positive": _positive,
+    "multioutput": _multioutput,
+    "multilabel": _multilabel,
+    "several": _several,
+    "sparse": _sparse,
+    "sparse_multiclass": _sparse_multiclass,
+    "missing": _missing,
+    "missing_binary": _missing_binary,
+    "marked": _marked,
+    "sparse_missing": _sparse_missing,
+    "categories": _categories,
+    "categories_missing": _categories_missing,
+    "categories_of_pandas": _categories_of_pandas,
+    "codes": _codes,
+    "multiclass_numbers": _multiclass_numbers,
+    "numbers_of_categories": _numbers_of_categories,
+    "ranked": _ranked,
+    "labels": _labels,
+}

@@ -1,0 +1,106 @@
+"""One way from samples to training data: criterion, training and validation rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ArgumentError
+from ..losses.group_penalty import Groups
+from .criterion import Criterion, check_shrinking, class_weights
+from .data import Data, Validation, aligned, ones
+from .tree_splits import measure_spreads, routed
+
+if TYPE_CHECKING:
+    from ..network import PipelineNetwork
+    from .dataset import Rows
+
+
+_PROBED_ROWS = 16
+
+
+def prepare(
+    net: PipelineNetwork,
+    data: Data,
+    objective: Any,
+    function: Any,
+    validation: Validation,
+    generator: np.random.Generator,
+) -> tuple[Criterion, Rows, Rows | None]:
+    """The loss, the rows that train, and those that validate where there are any."""
+    from .dataset import Rows
+    from .splitting import split
+
+    task = None if net.head is None else net.head.task
+    index = np.arange(len(data.blocks[0]))
+    held: NDArray[np.int64] | None = None
+    if isinstance(validation, float):
+        if len(index) < 2:
+            raise ArgumentError(
+                f"{len(index)} row is too few to put some aside for validation (n_samples=1).\n"
+                "Hint: validation=None trains on all rows."
+            )
+        target = data.targets[0]
+        classes = None
+        if task == "classification" and target is not None:
+            classes = target.cpu().numpy()
+        index, held = split(len(index), validation, generator, classes)
+        if not len(held):
+            raise ArgumentError(
+                "No class has a row to spare for validation.\nHint: validation=None, or rows of "
+                "your own."
+            )
+    criterion, weights = weigh(net, data, objective, function, index, task)
+    targets = aligned(net, data)
+    blocks = [routed(net, b) for b in data.blocks]
+    # Groups count by the rows' own weights; those of classes belong to the loss.
+    groups = [
+        None if c is None else Groups.of(c, ones(net, len(c)) if w is None else w)
+        for c, w in zip(data.groups, data.weights, strict=False)
+    ]
+    rows = [
+        Rows(b, t, w, np.arange(len(b)), raw, g)
+        for b, t, w, raw, g in zip(blocks, targets, weights, data.raw, groups, strict=True)
+    ]
+    training = rows[0].part(index)
+    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    measure_spreads(net, training)
+    probe(net, criterion, training)
+    return criterion, training, validating
+
+
+def weigh(
+    net: PipelineNetwork,
+    data: Data,
+    objective: Any,
+    function: Any,
+    index: NDArray[np.int64],
+    task: str | None,
+) -> tuple[Criterion, list[Tensor | None]]:
+    """The loss with class weights; weights of rows for each block."""
+    check_shrinking(net, objective)
+    name = objective.name or getattr(function, "__name__", type(function).__name__)
+    weights = list(data.weights)
+    if objective.class_weight is None or data.targets[0] is None:
+        return Criterion(function, name=name), weights
+    like = ones(net, 1)
+    targets = [t for t in data.targets if t is not None]
+    labels = net.classes_ if task in ("classification", "several") else None
+    own, table = class_weights(objective, torch.cat(targets), index, labels, task)
+    if own is not None:
+        parts = own.to(like).split([len(t) for t in targets])
+        weights = [p if w is None else p * w for p, w in zip(parts, weights, strict=True)]
+    return Criterion(function, None if table is None else table.to(like), name), weights
+
+
+def probe(net: PipelineNetwork, criterion: Criterion, rows: Any) -> None:
+    """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
+    positions = rows.index[:_PROBED_ROWS]
+    batch = rows.take(positions)
+    encoded, target = batch
+    with torch.enable_grad():
+        criterion.check(net(encoded), target, batch.weight)

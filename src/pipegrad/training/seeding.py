@@ -1,0 +1,26 @@
+"""Random numbers of its own for training; the global state stays untouched."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    pass
+
+
+@contextlib.contextmanager
+def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Seed torch for modules that draw, and leave its global state as it was."""
+    device = next(p.device for group in optimizer.param_groups for p in group["params"])
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        if seed is not None:
+            torch.default_generator.manual_seed(int(seed))
+            for one in cuda:
+                with torch.cuda.device(one):
+                    torch.cuda.manual_seed(int(seed))
+        yield
