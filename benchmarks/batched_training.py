@@ -24,10 +24,10 @@ from sklearn.preprocessing import StandardScaler
 import pipegrad as pg
 from pipegrad.finetune import Configuration
 from pipegrad.finetune.portfolio import Candidate
-from pipegrad.finetune.recipe import Task
+from pipegrad.finetune.recipe import TrainingProblem
 from pipegrad.training.options import Options
 from pipegrad.training.schedules import one_cycle
-from pipegrad.training.search.batched_adam import together
+from pipegrad.training.search.batched_adam import train_batched
 
 PIPELINES = {
     "scale, PCA(10), ridge": lambda: make_pipeline(StandardScaler(), PCA(10), Ridge()),
@@ -44,27 +44,29 @@ PIPELINES = {
 ROWS, EPOCHS = 2000, 2
 
 
-def task_of(name: str) -> Task:
+def task_of(name: str) -> TrainingProblem:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(ROWS + 500, 20))
     y = X @ rng.normal(size=20) + np.sin(3 * X[:, 0])
     if "classes" in name:
         y = np.digitize(y, np.quantile(y, [0.2, 0.4, 0.6, 0.8]))
     net = pg.to_torch(PIPELINES[name]().fit(X[:ROWS], y[:ROWS]))
-    return Task.of(net, (X[:ROWS], y[:ROWS], None), (X[ROWS:], y[ROWS:], None), Options())
+    return TrainingProblem.of(
+        net, (X[:ROWS], y[:ROWS], None), (X[ROWS:], y[ROWS:], None), Options()
+    )
 
 
-def batched(task: Task, count: int, batch_size: int) -> float:
+def batched(task: TrainingProblem, count: int, batch_size: int) -> float:
     rates = [Configuration(lr=10.0 ** (-1 - 3 * i / count)) for i in range(count)]
     started = time.perf_counter()
-    together(
+    train_batched(
         task.net, task.criterion, task.training, task.validating, rates,
         batch_size, EPOCHS, np.random.default_rng(0), one_cycle,
     )  # fmt: skip
     return time.perf_counter() - started
 
 
-def in_turn(task: Task, count: int, batch_size: int) -> float:
+def in_turn(task: TrainingProblem, count: int, batch_size: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
         task.run(Candidate("", "relative", batch_size, EPOCHS))

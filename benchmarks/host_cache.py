@@ -70,7 +70,7 @@ def main() -> None:
         f"{chosen.rows:,} rows of {chosen.words} words, batch {chosen.batch}, "
         f"{torch.get_num_threads()} threads, medians of {chosen.repeats}: "
         + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items())
-        + f"; the cached epoch is {ratio:.1f} times faster (goal: 5)"
+        + f"; the cached epoch is {ratio:.1f} times faster (loss_target: 5)"
     )
 
 

@@ -35,7 +35,7 @@ def ask(code: str) -> str:
 
 
 def main() -> int:
-    """Print the added time; return 1 if it exceeds the goal."""
+    """Print the added time; return 1 if it exceeds the loss_target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
@@ -47,7 +47,7 @@ def main() -> int:
     print(
         f"import pipegrad adds {median:.3f} s (median of {repeats} runs: {low:.3f} to {high:.3f} s)"
     )
-    print(f"goal: {GOAL} s; {'reached' if median <= GOAL else 'MISSED'}")
+    print(f"loss_target: {GOAL} s; {'reached' if median <= GOAL else 'MISSED'}")
     print(f"{len(added)} modules, of which heavy: {', '.join(heavy) or 'none'}")
     return int(median > GOAL)
 

@@ -30,7 +30,7 @@ from variants import by_hand
 
 import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
-from pipegrad.finetune.problem import Task
+from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training.options import Options
 from pipegrad.training.trainer import Trainer
 
@@ -283,7 +283,7 @@ def _by_hand(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     train, valid = bench.divided()
     fitted = clone(pipe).fit(*train)
     net = pg.to_torch(fitted)
-    task = Task.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
+    task = TrainingProblem.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
     runs = []
     for candidate in by_hand(task):
         with contextlib.suppress(pg.DivergedError):

@@ -197,7 +197,7 @@ def beside_by_hand(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal, the result, and whether it is reached."""
+    """A loss_target, the result, and whether it is reached."""
 
     text: str
     number: str

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipegrad.finetune.comparison import SPLITS, settled
-from pipegrad.finetune.selection import Choice, choose
+from pipegrad.finetune.comparison import SPLITS, is_conclusive
+from pipegrad.finetune.selection import Selection, select_candidate
 from report import markdown, percent
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
@@ -60,16 +60,16 @@ def losses_of_split(setting: Setting, draw: np.random.Generator) -> NDArray[np.f
     return _START - share * gains
 
 
-def choices(setting: Setting, draw: np.random.Generator) -> tuple[Choice, Choice]:
+def choices(setting: Setting, draw: np.random.Generator) -> tuple[Selection, Selection]:
     """The selection after the first split and the final one."""
     losses: list[NDArray[np.float64]] = []
-    first: Choice | None = None
+    first: Selection | None = None
     while True:
         losses.append(losses_of_split(setting, draw))
         count = len(losses) * setting.rows
-        choice = choose(np.full(count, _START), np.concatenate(losses, axis=2), 0)
+        choice = select_candidate(np.full(count, _START), np.concatenate(losses, axis=2), 0)
         first = first or choice
-        if len(losses) == SPLITS or settled(choice, count):
+        if len(losses) == SPLITS or is_conclusive(choice, count):
             return first, choice
 
 
@@ -78,8 +78,8 @@ def rates(setting: Setting, draws: int, seed: int = 0) -> dict[str, float]:
     draw = np.random.default_rng(seed)
     found = [choices(setting, draw) for _ in range(draws)]
     return {
-        "one split": sum(first.clear for first, _ in found) / draws,
-        "recipe": sum(last.clear for _, last in found) / draws,
+        "one split": sum(first.significant for first, _ in found) / draws,
+        "recipe": sum(last.significant for _, last in found) / draws,
     }
 
 

@@ -37,8 +37,11 @@ def percent(value: float, digits: int = 1) -> str:
 def goals_table(goals: list[Goal]) -> str:
     words = {True: "reached", False: "**not reached**", None: "not run"}
     return markdown(
-        ["goal on the evaluation data sets", "result", ""],
-        [[goal.text, goal.number, words[goal.reached]] for goal in goals],
+        ["loss_target on the evaluation data sets", "result", ""],
+        [
+            [loss_target.text, loss_target.number, words[loss_target.reached]]
+            for loss_target in goals
+        ],
     )
 
 
@@ -378,6 +381,6 @@ def write(results: Path, page: Path, reference: Path | None = None) -> None:
     text = page_of(table, settings_of(results), names, other, note_of(results))
     page.write_text(text, encoding="utf-8")
     words = {True: "yes", False: "NO", None: "-"}
-    for goal in figures.goals(table, other):
-        print(f"{words[goal.reached]:>3}  {goal.text}: {goal.number}")
+    for loss_target in figures.goals(table, other):
+        print(f"{words[loss_target.reached]:>3}  {loss_target.text}: {loss_target.number}")
     print(f"{page}: {table[figures.RUN].drop_duplicates().shape[0]} runs")

@@ -34,7 +34,7 @@ from templates import TEMPLATES, applies  # noqa: E402
 
 import pipegrad as pg  # noqa: E402
 from data import BY_NAME, DEVELOPMENT, MOST_ROWS, load, split  # noqa: E402
-from pipegrad.finetune.problem import Task  # noqa: E402
+from pipegrad.finetune.problem import TrainingProblem  # noqa: E402
 from pipegrad.training.optimizers import groups_by_size  # noqa: E402
 from pipegrad.training.options import Options  # noqa: E402
 from pipegrad.training.splitting import split as divided  # noqa: E402
@@ -49,7 +49,7 @@ KEY = ["group", "data", "template", "split", "arm"]
 class Group:
     """Strategies that are compared with each other, the number of rows, and the splits."""
 
-    strategies: Callable[[Task, np.ndarray], list[Any]] | None
+    strategies: Callable[[TrainingProblem, np.ndarray], list[Any]] | None
     rows: int = MOST_ROWS
     splits: tuple[int, ...] = (0,)
 
@@ -95,7 +95,7 @@ class Pair:
         if make is None:
             return [(f"rate {rate}", lambda rate=rate: self._with_rate(rate)) for rate in _RATES]
         net = pg.to_torch(self.fitted)
-        task = Task.of(net, (*self.train, None), (*self.valid, None), Options())
+        task = TrainingProblem.of(net, (*self.train, None), (*self.valid, None), Options())
         found = make(task, self.train[1])
         return [(one.name, lambda one=one: _trained(task, one)) for one in found]
 
@@ -116,7 +116,7 @@ class Pair:
         return row_losses(self.data, model, *self.test)
 
 
-def _trained(task: Task, candidate: Any) -> tuple[Any, dict[str, Any]]:
+def _trained(task: TrainingProblem, candidate: Any) -> tuple[Any, dict[str, Any]]:
     task.__dict__.pop("lengths", None)  # Each strategy pays for measuring them.
     run = task.run(candidate)
     Trainer.restore(run)

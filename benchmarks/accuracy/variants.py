@@ -16,11 +16,16 @@ from torch.overrides import TorchFunctionMode
 
 import pipegrad as pg
 from pipegrad.finetune.portfolio import Candidate, _plan
-from pipegrad.finetune.problem import Task
-from pipegrad.modules import bare
-from pipegrad.network import _row
-from pipegrad.training.dataset import Loader, Rows
-from pipegrad.training.optimizers import LEARNING_RATE, groups_by_length, make_optimizer, size
+from pipegrad.finetune.problem import TrainingProblem
+from pipegrad.modules import unwrap_head
+from pipegrad.network import required_translation
+from pipegrad.training.dataset import EncodedDataset, Loader
+from pipegrad.training.optimizers import (
+    LEARNING_RATE,
+    groups_with_scales,
+    magnitude,
+    make_optimizer,
+)
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS
 
 Parameters = Sequence[nn.Parameter]
@@ -52,7 +57,7 @@ class Variant(Candidate):
         return self.make(parameters, lengths)
 
 
-def own(task: Task) -> dict[str, Candidate]:
+def own(task: TrainingProblem) -> dict[str, Candidate]:
     """The candidates that the recipe would compare, by name."""
     return {c.name: c for c in task.portfolio()}
 
@@ -61,13 +66,13 @@ def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Variant
     return Variant(**{**vars(candidate), "name": name, **changes}, make=make)
 
 
-def several(task: Task, y: np.ndarray) -> list[Candidate]:
+def several(task: TrainingProblem, y: np.ndarray) -> list[Candidate]:
     """The recipe's candidates and all variants that were tried."""
     known = own(task)
     lbfgs, adam = partial(_like, known[SCALED]), partial(_like, known[ADAM])
     return [
         *(known[name] for name in RECIPE if name in known),
-        lbfgs(SIZE, lambda p, _: ScaledLBFGS(p, [size(one) for one in p])),
+        lbfgs(SIZE, lambda p, _: ScaledLBFGS(p, [magnitude(one) for one in p])),
         *(
             lbfgs(name, partial(_whitened, task=task, eps=eps))
             for name, eps in zip(WHITENED, (1e-1, 1e-3), strict=True)
@@ -84,7 +89,7 @@ def several(task: Task, y: np.ndarray) -> list[Candidate]:
     ]
 
 
-def by_hand(task: Task) -> list[Candidate]:
+def by_hand(task: TrainingProblem) -> list[Candidate]:
     """What a user would write: L-BFGS, one-cycle Adam, and one-cycle Adam with relative rates."""
     known = own(task)
     full = [replace(known[RAW], epochs=checkpoints(250))] if RAW in known else []
@@ -96,7 +101,7 @@ def checkpoints(iterations: int) -> int:
     return int(np.searchsorted(np.cumsum(_plan()), iterations)) + 1
 
 
-def steps(task: Task, y: np.ndarray) -> list[Candidate]:
+def steps(task: TrainingProblem, y: np.ndarray) -> list[Candidate]:
     """Adam with other schedules, batch sizes and numbers of passes."""
     adam = own(task)[ADAM]
     passes, batch = adam.epochs, adam.batch_size
@@ -109,7 +114,7 @@ def steps(task: Task, y: np.ndarray) -> list[Candidate]:
     return [adam, *(replace(one, name=f"{ADAM}, {name}") for name, one in named.items())]
 
 
-def anchors(task: Task, y: np.ndarray) -> list[Candidate]:
+def anchors(task: TrainingProblem, y: np.ndarray) -> list[Candidate]:
     """L-BFGS on few rows, with and without a penalty on the distance from the start (L2-SP)."""
     known = own(task)
     if ANCHORED not in known:
@@ -142,14 +147,14 @@ class Steady(torch.optim.Adam):
 
 
 def _steady(parameters: Parameters, lengths: Sequence[float]) -> Optimizer:
-    return Steady(groups_by_length(parameters, lengths, LEARNING_RATE), LEARNING_RATE)
+    return Steady(groups_with_scales(parameters, lengths, LEARNING_RATE), LEARNING_RATE)
 
 
 def _one_rate(parameters: Parameters, _: Sequence[float]) -> Optimizer:
     return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
 
-def _from_random(parameters: Parameters, _: Sequence[float], task: Task) -> Optimizer:
+def _from_random(parameters: Parameters, _: Sequence[float], task: TrainingProblem) -> Optimizer:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         other = pg.to_torch(task.net.source, init="random")
@@ -157,11 +162,11 @@ def _from_random(parameters: Parameters, _: Sequence[float], task: Task) -> Opti
         for own, new in zip(parameters, other.trainable_parameters().values(), strict=True):
             own.copy_(new)
     task.__dict__.pop("lengths", None)  # Measured at the new start.
-    return ScaledLBFGS(parameters, task.lengths)
+    return ScaledLBFGS(parameters, task.scales)
 
 
 def _faster(parameters: Parameters, lengths: Sequence[float], times: float) -> Optimizer:
-    groups = groups_by_length(parameters, lengths, times * LEARNING_RATE)
+    groups = groups_with_scales(parameters, lengths, times * LEARNING_RATE)
     return torch.optim.Adam(groups, fused=True)
 
 
@@ -195,7 +200,7 @@ class WhitenedLBFGS(ScaledLBFGS):
         found = []
         for p, white in zip(self._parameters, self._maps, strict=True):
             gradient = torch.zeros_like(p) if p.grad is None else p.grad
-            found.append(self.lengths[p] * gradient if white is None else white.T @ gradient)
+            found.append(self.scales[p] * gradient if white is None else white.T @ gradient)
         return torch.cat([gradient.flatten() for gradient in found])
 
 
@@ -215,18 +220,18 @@ class _Products(TorchFunctionMode):
         return out
 
 
-def _whitened(parameters: Parameters, lengths: Sequence[float], task: Task, eps: float):
+def _whitened(parameters: Parameters, lengths: Sequence[float], task: TrainingProblem, eps: float):
     return WhitenedLBFGS(parameters, lengths, whitening(task, parameters, eps))
 
 
-def whitening(task: Task, parameters: Parameters, eps: float) -> list[Tensor | None]:
+def whitening(task: TrainingProblem, parameters: Parameters, eps: float) -> list[Tensor | None]:
     """Inverse root of the input covariance of each linear map, divided by its gradient's RMS.
 
     ``eps`` times the mean variance is added to each variance.
     """
     rows = task.training
     index = rows.index[:: max(1, len(rows) // _ROWS)][:_ROWS]
-    encoded, target = rows.take(index)
+    encoded, target = rows.batch(index)
     with torch.enable_grad(), _Products(parameters) as products:
         losses = task.criterion.rows(task.net(encoded), target)
     maps: list[Tensor | None] = [None] * len(parameters)
@@ -300,29 +305,31 @@ class Solving(Optimizer):
                 parameter.copy_(value)
 
 
-def _solving(parameters: Parameters, _: Any, task: Task, y: np.ndarray, goes_on: bool) -> Optimizer:
+def _solving(
+    parameters: Parameters, _: Any, task: TrainingProblem, y: np.ndarray, goes_on: bool
+) -> Optimizer:
     assert task.validating is not None
     judge = partial(mean_loss, task, task.validating)
     return Solving(parameters, partial(solve_last, task, y), judge, goes_on)
 
 
-def solve_last(task: Task, y: np.ndarray) -> None:
+def solve_last(task: TrainingProblem, y: np.ndarray) -> None:
     """Fit the last operator to its inputs on the training rows."""
     net = task.net
     step = net.graph[net.graph.output]
-    encoded, _ = task.training.take(task.training.index)
+    encoded, _ = task.training.batch(task.training.index)
     net.eval()
     with torch.no_grad():
         values = net.evaluate_steps(encoded.blocks, net.graph.ancestors(step.name))
         fitted = clone(step.operator).fit(values[step.inputs[0]].numpy(), y)
-        solution = _row(step).to_torch(fitted)
-        module = bare(net.step_module(step.name))
+        solution = required_translation(step).to_torch(fitted)
+        module = unwrap_head(net.step_module(step.name))
         for own, new in zip(module.parameters(), solution.parameters(), strict=True):
             own.copy_(new)
     net.train()
 
 
-def mean_loss(task: Task, rows: Rows) -> float:
+def mean_loss(task: TrainingProblem, rows: EncodedDataset) -> float:
     """Mean loss of the rows with the current parameters."""
     task.net.eval()
     with torch.no_grad():

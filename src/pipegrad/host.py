@@ -12,7 +12,7 @@ import torch
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
-from .modules import Block, Routed, take
+from .modules import Block, LeafIndices, take
 
 
 class Encoded:
@@ -29,7 +29,7 @@ class Encoded:
         the step gives.
     """
 
-    def __init__(self, blocks: Mapping[str, Block | Routed]) -> None:
+    def __init__(self, blocks: Mapping[str, Block | LeafIndices]) -> None:
         self.blocks = dict(blocks)
 
     def __len__(self) -> int:

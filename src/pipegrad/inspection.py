@@ -7,7 +7,7 @@ from typing import Any
 
 from .graph import Graph, Step, unfold
 from .graph.display.table import StepTable
-from .modules import Splits, Way
+from .modules import SplitMode, SplitRelaxation
 from .partition import Translate, partition
 from .translate import check_arguments, own_copy
 
@@ -47,7 +47,7 @@ def inspect(
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
     translate: Translate = "trainable",
-    trees: Way = "leaves",
+    trees: SplitMode = "leaves",
 ) -> Inspection:
     """What would become of each step: trainable, translated, on the host, refused, and why.
 
@@ -78,4 +78,4 @@ def inspect(
     """
     check_arguments(translate, trees=trees)
     graph = unfold(own_copy(source))
-    return Inspection(partition(graph, translate, train, freeze, Splits(trees)))
+    return Inspection(partition(graph, translate, train, freeze, SplitRelaxation(trees)))

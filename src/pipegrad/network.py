@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .errors import ArgumentError
-from .graph import Graph, Step, copied
+from .graph import Graph, Step, copy_source
 from .host import Encoded, HostPart, cached
-from .modules import Block, Head, Linear, Predictor, Routed, SparseRows, TreeEnsemble, bare
+from .modules import (
+    Block,
+    Head,
+    LeafIndices,
+    Linear,
+    Predictor,
+    SparseRows,
+    TreeEnsemble,
+    unwrap_head,
+)
 from .registry import Objective, Translation
 from .sources.arrays import to_block
 
@@ -97,7 +106,7 @@ class PipelineNetwork(nn.Module):
         blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
         return Encoded(blocks)
 
-    def _blocks(self, X: Any) -> Mapping[str, Block | Routed]:
+    def _blocks(self, X: Any) -> Mapping[str, Block | LeafIndices]:
         if isinstance(X, Encoded):
             return X.blocks
         if isinstance(X, Tensor | SparseRows):
@@ -112,11 +121,11 @@ class PipelineNetwork(nn.Module):
             return X
         return self.encode(X).blocks
 
-    def _forward(self, blocks: Mapping[str, Block | Routed], check: bool) -> Any:
+    def _forward(self, blocks: Mapping[str, Block | LeafIndices], check: bool) -> Any:
         return self.evaluate_steps(blocks, self._needed, check)[self.graph.output]
 
     def evaluate_steps(
-        self, blocks: Mapping[str, Block | Routed], wanted: set[str], check: bool = False
+        self, blocks: Mapping[str, Block | LeafIndices], wanted: set[str], check: bool = False
     ) -> dict[str, Any]:
         """What each of the wanted neural steps gives."""
         fusing = self._fusing and self.training
@@ -150,7 +159,7 @@ class PipelineNetwork(nn.Module):
         linear: set[str] = set()
         others = {self.graph.output}
         for step, key, ports in self.plan:
-            read = linear if isinstance(bare(self.steps[key]), Linear) else others
+            read = linear if isinstance(unwrap_head(self.steps[key]), Linear) else others
             pairs = zip(step.inputs, ports, strict=True)
             read.update(name for name, port in pairs if port is None)
         maps = {step.name for step, key, _ in self.plan if hasattr(self.steps[key], "deferred")}
@@ -259,7 +268,7 @@ class PipelineNetwork(nn.Module):
         return f"steps.{_key(step)}."
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
-        copied(self.source, memo)
+        copy_source(self.source, memo)
         new = type(self).__new__(type(self))
         memo[id(self)] = new
         new.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -306,7 +315,7 @@ def required_translation(step: Step) -> Translation:
 def fresh_module(net: PipelineNetwork, step: Step) -> nn.Module:
     """The module of a step as it was translated, without its head."""
     fresh = required_translation(step).to_torch(step.operator)
-    present = bare(net.step_module(step.name))
+    present = unwrap_head(net.step_module(step.name))
     for new, old in zip(fresh.modules(), present.modules(), strict=True):
         if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):
             new.soften(old.way, old.temperature)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from .errors import UntranslatableError
 from .glue import Columns
-from .graph import Graph, Step, with_status
-from .modules import Splits
+from .graph import Graph, Step, with_updates
+from .modules import SplitRelaxation
 from .registry import Expansion, lookup, why_missing
 
 Translate = Literal["trainable", "all"]
@@ -24,10 +24,10 @@ def partition(
     translate: Translate = "trainable",
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
-    splits: Splits | None = None,
+    splits: SplitRelaxation | None = None,
 ) -> Graph:
     """The graph with a status and a reason on every step; "refused" where there is a problem."""
-    splits = splits or Splits()
+    splits = splits or SplitRelaxation()
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
     reached = _reached_by_gradients(graph, refusals, splits)
@@ -60,7 +60,7 @@ def partition(
             status = "translated", _why_translated(step, graph, neural, chosen, reached)
         count = 0 if step.name in shares else trainable.get(step.name, 0)
         changes[step.name] = {"status": status[0], "reason": status[1], "parameters": count}
-    return with_status(graph, changes)
+    return with_updates(graph, changes)
 
 
 def check(graph: Graph) -> None:
@@ -122,7 +122,7 @@ def _patterns(patterns: Iterable[str]) -> list[str]:
 
 
 def _reached_by_gradients(
-    graph: Graph, refusals: dict[str, str | None], splits: Splits
+    graph: Graph, refusals: dict[str, str | None], splits: SplitRelaxation
 ) -> set[str]:
     """Steps whose own numbers the loss can reach."""
     answers = {graph.output}
@@ -139,7 +139,7 @@ def _reached_by_gradients(
     return {name for name in answers if _answers_smoothly(graph[name])}
 
 
-def _passes(step: Step, splits: Splits) -> bool:
+def _passes(step: Step, splits: SplitRelaxation) -> bool:
     row = step.translation
     assert row is not None
     return row.smooth(step.operator) or (row.splits and splits.soft)
@@ -157,7 +157,7 @@ def _answers_smoothly(step: Step) -> bool:
     return step.method != "predict" or head.task == "regression"
 
 
-def _count_parameters(step: Step, splits: Splits) -> int:
+def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
     row = step.translation
     if row is None or not (row.trainable(step.operator) or (row.splits and splits.soft)):
         return 0

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from torch import nn
 
 from .errors import ArgumentError, RegistrationError
-from .modules import Head, Splits, TreeEnsemble
+from .modules import Head, SplitRelaxation, TreeEnsemble
 
 # Where the rows of a source are defined: they are imported when one of its objects is met.
 _SOURCES = {
@@ -203,7 +203,7 @@ class Translation:
         """Whether gradients pass through to what stands before the operator."""
         return self.differentiable
 
-    def module(self, operator: Any, splits: Splits) -> nn.Module:
+    def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
         """What `to_torch` gives, with splits that train as it is asked for."""
         module = self.to_torch(operator)
         if self.splits and splits.soft:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArgumentError, WriteBackError
-from .graph import Graph, Step, copied, unfold
+from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
-from .modules import Predictor, Splits, Way, bare
+from .modules import Predictor, SplitMode, SplitRelaxation, unwrap_head
 from .named import NamedPipeline
 from .network import fresh_module, required_translation
 from .partition import Translate, check, partition
@@ -33,7 +33,7 @@ def to_torch(
     init: Literal["fitted", "random"] = "fitted",
     data: tuple[Any, Any] | None = None,
     dtype: torch.dtype | None = None,
-    trees: Way = "leaves",
+    trees: SplitMode = "leaves",
     temperature: float = 0.005,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
@@ -96,7 +96,7 @@ def to_torch(
     """
     check_arguments(translate, init, data, trees, temperature)
     fitted = own_copy(open_source(source), data)
-    splits = Splits(trees, temperature)
+    splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
@@ -146,7 +146,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
         _check_path(net.source, path)
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
-    result = copied(net.source, memo)
+    result = copy_source(net.source, memo)
     for step, module in changes:
         required_translation(step).write_back(module, memo[id(step.operator)])
     if path is not None:
@@ -221,7 +221,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    own = copied(source)
+    own = copy_source(source)
     try:
         unfold(own)
     except NotFittedError as error:
@@ -234,7 +234,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     return own
 
 
-def _modules(graph: Graph, splits: Splits) -> dict[str, nn.Module]:
+def _modules(graph: Graph, splits: SplitRelaxation) -> dict[str, nn.Module]:
     bodies: dict[int, nn.Module] = {}
     modules = {}
     for step in graph:
@@ -271,7 +271,7 @@ def _widest_type(net: nn.Module) -> torch.dtype:
 def _randomise(net: PipelineModule) -> None:
     for step in net.neural_steps():
         if step.status == "trainable":
-            reset = getattr(bare(net.step_module(step.name)), "reset_parameters", None)
+            reset = getattr(unwrap_head(net.step_module(step.name)), "reset_parameters", None)
             if reset is None:
                 raise ArgumentError(
                     f"init='random': the module of {step.name!r} has no reset_parameters()."
@@ -286,7 +286,7 @@ def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
         if id(step.operator) in seen:
             continue
         seen.add(id(step.operator))
-        module = bare(net.step_module(step.name))
+        module = unwrap_head(net.step_module(step.name))
         then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}
         if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):

@@ -238,7 +238,7 @@ def test_the_interval_draws_data_sets_with_all_their_pairs():
 
 
 def reached(goals):
-    return {goal.text.split(":")[0]: goal.reached for goal in goals}
+    return {loss_target.text.split(":")[0]: loss_target.reached for loss_target in goals}
 
 
 def test_goals_use_the_evaluation_data_sets_alone():
@@ -265,7 +265,7 @@ def test_goals_count_controls_by_noise():
     rows += [result("randhie", "pca", "search", 0.701 * noise)]
     rows += [result("randhie", "pca", "last", 0.699 * noise + np.eye(100)[0])]
     found = figures.goals(pd.concat([table, pd.DataFrame(rows)]))
-    shares = {goal.text.split(" in at")[0]: goal.number for goal in found}
+    shares = {loss_target.text.split(" in at")[0]: loss_target.number for loss_target in found}
     assert shares["better than, or within noise of, random search"] == "50.0%"
     assert shares["better than, or within noise of, training the last operator only"] == "50.0%"
     assert shares["better than random initialization"] == "0.0%"  # equal is not better
@@ -277,7 +277,7 @@ def test_the_reference_is_compared_pair_by_pair(tmp_path):
     other = pd.DataFrame({"data": ["concrete", "abalone"], "pipeline": "nystroem"})
     other["gain_chosen_on_validation"] = [0.2, 0.1]
     other["seconds_all_three"] = [2.0, 2.0]
-    found = {goal.text: goal for goal in figures.goals(table, other)}
+    found = {loss_target.text: loss_target for loss_target in figures.goals(table, other)}
     assert found["nystroem: better wherever the reference is"].number == "1 of 2; not on abalone"
     median = found["nystroem: median reduction at least the reference's"]
     assert (median.number, median.reached) == ("5.0%, reference 15.0%", False)
@@ -302,7 +302,7 @@ def test_the_portfolio_by_hand_is_compared_with_the_pipeline_it_trained():
     assert row.z > figures.NOISE
     other = pd.DataFrame({"data": ["concrete"], "pipeline": "pca"})
     other = other.assign(gain_chosen_on_validation=0.1, seconds_all_three=2.0)
-    found = {goal.text: goal for goal in figures.goals(table, other)}
+    found = {loss_target.text: loss_target for loss_target in figures.goals(table, other)}
     median = found["pca: median reduction at least the hand-written one's on the same splits"]
     assert (median.number, median.reached) == ("20.0%, hand-written 25.0%", False)
     time = found["median time at most twice the hand-written one's on the same machine"]

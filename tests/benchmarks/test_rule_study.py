@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import pipegrad as pg
-from pipegrad.finetune.problem import Task
+from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training.options import Options
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS
 from study_files import importable, module  # noqa: F401
@@ -178,7 +178,7 @@ def task():
     y = X[:, 0] + X[:, 1] * X[:, 2]
     pipe = make_pipeline(StandardScaler(), PCA(3), Ridge(alpha=1.0)).fit(X[:150], y[:150])
     net = pg.to_torch(pipe)
-    task = Task.of(net, (X[:150], y[:150], None), (X[150:], y[150:], None), Options())
+    task = TrainingProblem.of(net, (X[:150], y[:150], None), (X[150:], y[150:], None), Options())
     return task, y[:150]
 
 

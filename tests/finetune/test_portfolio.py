@@ -16,12 +16,20 @@ from sklearn.tree import DecisionTreeRegressor
 from skorch.history import History
 
 import pipegrad as pg
-from pipegrad.finetune import portfolio
-from pipegrad.finetune.candidate_run import MORE, Run
-from pipegrad.finetune.comparison import Compared, Fold, _judged, _racing, ranked, settled, summary
-from pipegrad.finetune.portfolio import ENOUGH, default_candidates
-from pipegrad.finetune.problem import Task
-from pipegrad.finetune.selection import Choice
+from pipegrad.finetune import candidate_run, portfolio
+from pipegrad.finetune.candidate_run import EXTRA_CHECKPOINTS, CandidateRun
+from pipegrad.finetune.comparison import (
+    Comparison,
+    Fold,
+    _active_mask,
+    _select,
+    is_conclusive,
+    rank_significant,
+    summary,
+)
+from pipegrad.finetune.portfolio import LARGE_SAMPLE, default_candidates
+from pipegrad.finetune.problem import TrainingProblem
+from pipegrad.finetune.selection import Selection
 from pipegrad.training.options import Options
 
 
@@ -29,7 +37,7 @@ from pipegrad.training.options import Options
 def patient(monkeypatch):
     """No run ends for lack of progress."""
     monkeypatch.setattr(portfolio, "_PATIENCE", 1000)
-    monkeypatch.setattr(portfolio, "_SHARE", -math.inf)
+    monkeypatch.setattr(candidate_run, "_PLATEAU_GAIN", -math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def task():
     y = np.tanh(y / 100) + X[:, 0] * X[:, 1]
     pipe = make_pipeline(StandardScaler(), PCA(3), Ridge()).fit(X[:300], y[:300])
     parts = (X[:300], y[:300], None), (X[300:], y[300:], None)
-    return Task.of(pg.to_torch(pipe), *parts, Options())
+    return TrainingProblem.of(pg.to_torch(pipe), *parts, Options())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +58,7 @@ def ways(task):
 @pytest.fixture(scope="module")
 def anew(task):
     found = default_candidates(task.training, task.options, task.loss(), anew=True)
-    return next(c for c in found if c.anew)
+    return next(c for c in found if c.reset_head)
 
 
 def fallen(run):
@@ -59,7 +67,7 @@ def fallen(run):
     return losses[0] - losses[1:]
 
 
-# The goal of training on all rows
+# The loss_target of training on all rows
 
 
 @pytest.mark.parametrize("kind", ["lbfgs", "scaled"])
@@ -67,17 +75,17 @@ def test_a_run_ends_when_the_loss_fell_as_far(task, ways, patient, kind):
     free = fallen(task.run(ways[kind]))
     place = int(np.argmax(free > 0.9 * free.max()))
     assert 5 < place < len(free) - 5
-    run = task.run(ways[kind], goal=(place + 5, free[place]))
+    run = task.run(ways[kind], loss_target=(place + 5, free[place]))
     np.testing.assert_allclose(fallen(run), free[: place + 1])
     # Once there were as many checkpoints, nearly as far will do.
     nearly = free[place] / 0.95
-    assert len(fallen(task.run(ways[kind], goal=(place + 1, nearly)))) == place + 1
-    assert len(fallen(task.run(ways[kind], goal=(place + 2, nearly)))) > place + 1
+    assert len(fallen(task.run(ways[kind], loss_target=(place + 1, nearly)))) == place + 1
+    assert len(fallen(task.run(ways[kind], loss_target=(place + 2, nearly)))) > place + 1
 
 
 def test_what_is_never_reached_ends_anyway(task, ways, patient):
-    run = task.run(ways["lbfgs"], goal=(4, math.inf))
-    assert len(fallen(run)) == 4 + MORE
+    run = task.run(ways["lbfgs"], loss_target=(4, math.inf))
+    assert len(fallen(run)) == 4 + EXTRA_CHECKPOINTS
     assert len(fallen(task.run(ways["lbfgs"]))) == ways["lbfgs"].epochs
 
 
@@ -89,18 +97,18 @@ def test_rates_are_in_scaled_coordinates(task, ways):
     assert max(rates) > 2 * min(rates)
 
 
-def shares(task, way, monkeypatch, goal=None):
+def shares(task, way, monkeypatch, loss_target=None):
     """What the rates are multiplied with at each step, and the run."""
-    step, seen = Run.train_step, []
+    step, seen = CandidateRun.train_step, []
 
     def watched(run, batch, **kwargs):
         result = step(run, batch, **kwargs)
         seen.append(run.optimizer.param_groups[0]["lr"] / run._rates[0])
         return result
 
-    monkeypatch.setattr(Run, "train_step", watched)
-    run = task.run(way, goal=goal)
-    monkeypatch.setattr(Run, "train_step", step)
+    monkeypatch.setattr(CandidateRun, "train_step", watched)
+    run = task.run(way, loss_target=loss_target)
+    monkeypatch.setattr(CandidateRun, "train_step", step)
     return np.array(seen), run
 
 
@@ -112,7 +120,7 @@ def test_a_cycle_counts_its_passes_and_ends_at_rest(task, ways, monkeypatch):
     assert free[-1] < 1e-2
     # However far the loss fell; and whole, where it had passed its top by then.
     passes = round(0.6 * way.epochs)
-    found, run = shares(task, way, monkeypatch, goal=(passes, 0.0))
+    found, run = shares(task, way, monkeypatch, loss_target=(passes, 0.0))
     assert len(fallen(run)) == passes
     assert found.max() == pytest.approx(1, abs=1e-2)
     assert found[-1] < 1e-2
@@ -120,7 +128,7 @@ def test_a_cycle_counts_its_passes_and_ends_at_rest(task, ways, monkeypatch):
 
 def test_a_cycle_that_had_not_risen_far_stays_low(task, ways, monkeypatch):
     free, _ = shares(task, ways["adam"], monkeypatch)
-    found, run = shares(task, ways["adam"], monkeypatch, goal=(1, 0.0))
+    found, run = shares(task, ways["adam"], monkeypatch, loss_target=(1, 0.0))
     assert len(fallen(run)) == 1
     assert found.max() == pytest.approx(free[len(found)], rel=0.1)
     assert found[-1] < 0.2 * found.max()
@@ -137,14 +145,14 @@ def test_a_run_anew_starts_from_the_mean(task, anew, patient):
     assert run.history[0, "train_loss"] == plain.history[0, "train_loss"]
     # What it falls from is what the mean leaves: half the variance.
     y = task.training.target[task.training.index].numpy()
-    assert run.fallen_from_ == pytest.approx(y.var() / 2, rel=1e-6)
-    assert run.history[0, "train_loss"] < run.history[1, "train_loss"] < run.fallen_from_
+    assert run.reference_loss_ == pytest.approx(y.var() / 2, rel=1e-6)
+    assert run.history[0, "train_loss"] < run.history[1, "train_loss"] < run.reference_loss_
 
 
 def test_a_run_anew_ends_when_the_loss_fell_as_far(task, anew, patient):
     free = task.run(anew)
-    fallen = free.fallen_from_ - np.array(free.history[1:, "train_loss"])
-    run = task.run(anew, goal=(15, fallen[9]))
+    fallen = free.reference_loss_ - np.array(free.history[1:, "train_loss"])
+    run = task.run(anew, loss_target=(15, fallen[9]))
     assert len(run.history) == 11
 
 
@@ -153,10 +161,10 @@ def test_lengths_are_those_of_the_start(anew):
     X = np.random.default_rng(0).normal(size=(200, 3))
     y = (X[:, 0] > 0).astype(int)
     net = pg.to_torch(LogisticRegression(C=1e8).fit(X, y))
-    task = Task.of(net, (X, y, None), (X, y, None), Options())
+    task = TrainingProblem.of(net, (X, y, None), (X, y, None), Options())
     run = task.run(replace(anew, batch_size=200, epochs=1))
     assert list(run.optimizer_.lengths) == list(net.trainable_parameters().values())
-    for fitted, length in zip(task.lengths, run.optimizer_.lengths.values(), strict=True):
+    for fitted, length in zip(task.scales, run.optimizer_.lengths.values(), strict=True):
         # A probability of a half leaves gradients of a half, times the feature; so about 2.
         assert 1.0 < length * run._unit < 4.0
         assert fitted > 10 * length
@@ -164,12 +172,12 @@ def test_lengths_are_those_of_the_start(anew):
 
 def test_it_may_begin_far_behind(anew, monkeypatch):
     """Patience counts from its own best: nothing beats a model that is at its optimum."""
-    monkeypatch.setattr(portfolio, "_FORMING", 0)
+    monkeypatch.setattr(candidate_run, "_WARMUP_ITERATIONS", 0)
     monkeypatch.setattr(portfolio, "_PATIENCE", 2)
     X, y = make_regression(300, 20, n_informative=20, noise=1.0, random_state=0)
     X *= np.geomspace(1, 100, 20)
     net = pg.to_torch(Ridge(alpha=1e-6).fit(X[:200], y[:200]))
-    task = Task.of(net, (X[:200], y[:200], None), (X[200:], y[200:], None), Options())
+    task = TrainingProblem.of(net, (X[:200], y[:200], None), (X[200:], y[200:], None), Options())
     losses = [one.mean() for one in task.run(anew).losses_]
     assert min(losses[1:5]) > 10 * losses[0]
     assert losses[-1] < 2 * losses[0]
@@ -183,16 +191,16 @@ def test_it_may_begin_far_behind(anew, monkeypatch):
 def test_only_a_linear_map_has_weights_to_leave_out(last, there):
     X, y = make_regression(60, 3, random_state=0)
     net = pg.to_torch(make_pipeline(StandardScaler(), last).fit(X, y))
-    assert (portfolio.last_linear(net) is not None) == there
+    assert (candidate_run.last_linear(net) is not None) == there
     frozen = pg.to_torch(make_pipeline(StandardScaler(), Ridge()).fit(X, y), freeze=["ridge"])
-    assert portfolio.last_linear(frozen) is None
+    assert candidate_run.last_linear(frozen) is None
 
 
 def test_whoever_pulls_towards_the_start_does_not_leave_it(task):
     found = default_candidates(
         task.training, replace(task.options, anchor=0.1), task.loss(), anew=True
     )
-    assert not any(c.anew for c in found)
+    assert not any(c.reset_head for c in found)
 
 
 def test_what_learned_too_much_is_learned_anew():
@@ -216,17 +224,17 @@ def long_run(task, way, losses, monkeypatch):
     told = iter(losses)
 
     def measured(self):
-        Run._evaluate(self, self.train, "train")
+        CandidateRun._evaluate(self, self.train, "train")
         self.history.record("valid_loss", next(told))
         self.losses_.append(np.zeros(2))
 
-    monkeypatch.setattr(Run, "_measure", measured)
+    monkeypatch.setattr(CandidateRun, "_measure", measured)
     return len(task.run(way).history) - 1
 
 
 @pytest.mark.parametrize(("step", "long"), [(0.02, True), (0.004, False)])
 def test_many_iterations_have_to_pay(task, ways, monkeypatch, step, long):
-    few = int(np.argmax(np.cumsum(portfolio._plan()) >= portfolio._MANY)) + 1
+    few = int(np.argmax(np.cumsum(portfolio._plan()) >= candidate_run._PLATEAU_ITERATIONS)) + 1
     # A gain of one until then; after that so much at each checkpoint.
     losses = [3.0, *np.linspace(2.5, 2.0, few), *(2.0 - step * np.arange(1, 50))]
     made = long_run(task, ways["lbfgs"], losses, monkeypatch)
@@ -236,7 +244,7 @@ def test_many_iterations_have_to_pay(task, ways, monkeypatch, step, long):
 # Rivals
 
 
-def rival(task, way, ahead):
+def competitor(task, way, ahead):
     """A run whose every row has a lower loss by ``ahead``."""
     run = task.run(way)
     run.losses_ = [losses - ahead for losses in run.losses_]
@@ -244,7 +252,7 @@ def rival(task, way, ahead):
 
 
 def test_a_run_gives_up_behind_a_rival(task, ways, patient):
-    run = task.run(ways["lbfgs"], rivals=[rival(task, ways["scaled"], 1.0)])
+    run = task.run(ways["lbfgs"], competitors=[competitor(task, ways["scaled"], 1.0)])
     assert run.reason_ == "L-BFGS, scaled is ahead"
     made = sum(run._iterations[: run.steps_])
     assert 60 <= made < 80
@@ -252,7 +260,7 @@ def test_a_run_gives_up_behind_a_rival(task, ways, patient):
 
 @pytest.mark.parametrize("ahead", [-1.0, 0.0])
 def test_it_goes_on_beside_one_that_is_not_ahead(task, ways, patient, ahead):
-    run = task.run(ways["lbfgs"], rivals=[rival(task, ways["lbfgs"], ahead)])
+    run = task.run(ways["lbfgs"], competitors=[competitor(task, ways["lbfgs"], ahead)])
     assert run.reason_ == "the last epoch"
 
 
@@ -263,18 +271,18 @@ def test_being_ahead_by_chance_is_not_enough(task, ways, patient):
     for errors, gives_up in ((1.5, False), (3.0, True)):
         ahead = errors * noise.std() / math.sqrt(len(noise))
         other.losses_ = [losses - noise - ahead for losses in own.losses_]
-        run = task.run(ways["lbfgs"], rivals=[other])
+        run = task.run(ways["lbfgs"], competitors=[other])
         assert (run.reason_ == "L-BFGS, scaled is ahead") == gives_up
 
 
 def test_a_rival_that_ended_early_is_met_where_it_ended(task, ways, patient):
-    other = rival(task, ways["scaled"], 1.0)
+    other = competitor(task, ways["scaled"], 1.0)
     del other.losses_[3:]
-    assert task.run(ways["lbfgs"], rivals=[other]).reason_ == "L-BFGS, scaled is ahead"
+    assert task.run(ways["lbfgs"], competitors=[other]).reason_ == "L-BFGS, scaled is ahead"
 
 
 def test_a_cycle_has_no_rivals(task, ways):
-    run = task.run(ways["adam"], rivals=[rival(task, ways["lbfgs"], 100.0)])
+    run = task.run(ways["adam"], competitors=[competitor(task, ways["lbfgs"], 100.0)])
     assert len(fallen(run)) == ways["adam"].epochs
 
 
@@ -282,22 +290,22 @@ def test_a_cycle_has_no_rivals(task, ways):
 
 
 def choice(gain, error=1.0, wanted=2.4, best=(0, 0), **more):
-    return Choice(best, gain, error, wanted, 10.0, **more)
+    return Selection(best, gain, error, wanted, 10.0, **more)
 
 
 def test_few_rows_ask_for_another_split_unless_the_gain_is_large():
-    assert not settled(choice(0.0), ENOUGH - 1)
-    assert not settled(choice(2.5), ENOUGH - 1)
-    assert not settled(choice(3.9), ENOUGH - 1)
-    assert settled(choice(4.1), ENOUGH - 1)
-    assert not settled(choice(4.1, wanted=3.0), ENOUGH - 1)
+    assert not is_conclusive(choice(0.0), LARGE_SAMPLE - 1)
+    assert not is_conclusive(choice(2.5), LARGE_SAMPLE - 1)
+    assert not is_conclusive(choice(3.9), LARGE_SAMPLE - 1)
+    assert is_conclusive(choice(4.1), LARGE_SAMPLE - 1)
+    assert not is_conclusive(choice(4.1, wanted=3.0), LARGE_SAMPLE - 1)
 
 
 def test_many_rows_ask_only_where_it_is_between():
-    assert settled(choice(0.4), ENOUGH)
-    assert not settled(choice(0.6), ENOUGH)
-    assert not settled(choice(2.3), ENOUGH)
-    assert settled(choice(2.5), ENOUGH)
+    assert is_conclusive(choice(0.4), LARGE_SAMPLE)
+    assert not is_conclusive(choice(0.6), LARGE_SAMPLE)
+    assert not is_conclusive(choice(2.3), LARGE_SAMPLE)
+    assert is_conclusive(choice(2.5), LARGE_SAMPLE)
 
 
 class Past:
@@ -319,7 +327,7 @@ def over(losses, start=1.0):
 
 def racing(*losses, start=1.0):
     candidates, folds = over(losses, start)
-    return _racing(folds, candidates)
+    return _active_mask(folds, candidates)
 
 
 def test_what_cannot_win_runs_no_more():
@@ -354,9 +362,9 @@ def test_what_is_clear_by_itself_comes_after_the_best():
     unclear = best + 20 * noise + 1e-6
     broken = np.full((3, 400), np.nan)
     candidates, folds = over([behind, close, best, unclear, late, broken])
-    choice = _judged(candidates, folds, 0, False)
+    choice = _select(candidates, folds, 0, False)
     assert choice.best == (2, 0)
-    found = list(ranked(Compared(candidates, folds, choice, None), Options()))
+    found = list(rank_significant(Comparison(candidates, folds, choice, None), Options()))
     assert [one.best for one in found] == [(2, 0), (4, 2), (1, 0), (0, 0)]
     assert found[0] is choice
     # Each tells of itself.
@@ -409,10 +417,10 @@ def test_nearly_is_measured_from_where_progress_begins(fallen_from, start, now, 
         history.new_epoch()
         history.record("train_loss", loss)
     run = SimpleNamespace(
-        goal=(4, fallen_from - 0.05),
+        loss_target=(4, fallen_from - 0.05),
         candidate=SimpleNamespace(full=True),
         history=history,
-        fallen_from_=fallen_from,
+        reference_loss_=fallen_from,
         steps_=steps,
     )
-    assert Run._arrived(run) is arrived
+    assert CandidateRun._reached_target(run) is arrived

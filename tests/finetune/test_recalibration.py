@@ -24,24 +24,24 @@ from torch import Tensor
 import pipegrad as pg
 from pipegrad.finetune import recalibration, recipe
 from pipegrad.finetune.recalibration import (
-    Freedom,
+    AffineFreedom,
     Recalibration,
     apply,
+    calibratable_parameters,
     fit_recalibration,
-    freedom,
 )
-from pipegrad.modules import Binary, Mean, Multiclass
+from pipegrad.modules import BernoulliHead, MulticlassHead, RegressionHead
 from pipegrad.registry import Objective
 from pipegrad.training.criterion import Criterion, make_criterion
 
-BOTH = Freedom(scale=True, shift=True)
+BOTH = AffineFreedom(scale=True, shift=True)
 
 
 def terms(name: str, head: Any) -> Any:
     return Criterion(make_criterion(None, Objective(name), head)[0]).rows
 
 
-LOG_LOSS = terms("log_loss", Binary("logistic"))
+LOG_LOSS = terms("log_loss", BernoulliHead("logistic"))
 
 
 def two_classes(count: int, seed: int) -> tuple[np.ndarray, Tensor]:
@@ -67,7 +67,7 @@ def test_scores_that_are_too_sure_get_their_temperature_back():
 
 def test_the_scale_alone_leaves_labels_alone():
     score, target = two_classes(2000, 0)
-    free = Freedom(scale=True, shift=False)
+    free = AffineFreedom(scale=True, shift=False)
     found = fit_recalibration(score, 0.3 * score, target, LOG_LOSS, free, seed=0)
     assert found is not None
     assert float(found.shift) == 0
@@ -96,7 +96,7 @@ def test_several_classes_have_a_shift_each():
     score = generator.normal(size=(4000, 3))
     target = torch.from_numpy((score + generator.gumbel(size=score.shape)).argmax(1))
     shift = np.array([1.0, 0.0, -1.0])
-    head = Multiclass("softmax")
+    head = MulticlassHead("softmax")
     after = 2 * score + shift
     found = fit_recalibration(score, after, target, terms("log_loss", head), BOTH, seed=0)
     assert found is not None
@@ -109,8 +109,8 @@ def test_counts_get_their_balance_back():
     generator = np.random.default_rng(0)
     score = generator.normal(size=3000)
     target = torch.from_numpy(generator.poisson(np.exp(score)).astype(float))
-    free = Freedom(scale=False, shift=True)
-    poisson = terms("poisson", Mean("log"))
+    free = AffineFreedom(scale=False, shift=True)
+    poisson = terms("poisson", RegressionHead("log"))
     found = fit_recalibration(score, score + 0.4, target, poisson, free, seed=0)
     assert found is not None
     assert found.scale == 1
@@ -124,7 +124,9 @@ def test_means_get_their_slope_back_in_any_unit(unit):
     score = 50 + generator.normal(size=3000)
     target = torch.from_numpy(unit * (score + generator.normal(size=3000)))
     after = unit * (2 * score - 40)
-    found = fit_recalibration(unit * score, after, target, terms("squared_error", Mean()), BOTH, 0)
+    found = fit_recalibration(
+        unit * score, after, target, terms("squared_error", RegressionHead()), BOTH, 0
+    )
     assert found is not None
     assert found.scale == pytest.approx(0.5, rel=0.05)
     assert float(found(torch.tensor(unit * 60.0)).double()) == pytest.approx(unit * 50, rel=0.01)
@@ -142,28 +144,28 @@ def test_rows_of_no_weight_have_no_say():
 @pytest.mark.parametrize(
     ("loss", "objective", "head", "wanted"),
     [
-        (None, "log_loss", Binary("logistic"), BOTH),
-        ("log_loss", "log_loss", Multiclass("softmax"), BOTH),
-        ("focal", "log_loss", Binary("logistic"), Freedom(scale=True, shift=False)),
-        ("ranking_of_classes", "log_loss", Binary("logistic"), BOTH),
-        ("ranking", "squared_error", Mean(), BOTH),
-        ("hinge", "log_loss", Binary("logistic"), None),
-        (lambda score, y: score, "log_loss", Binary("logistic"), None),
-        (None, "hinge", Binary(), None),
-        (None, "poisson", Mean("log"), Freedom(scale=False, shift=True)),
-        (None, "gamma", Mean("log"), Freedom(scale=False, shift=True)),
-        (None, "squared_error", Mean(), BOTH),
-        (None, "squared_error", Mean("log"), None),
-        ("absolute_error", "squared_error", Mean(), None),
-        (None, "pinball", Mean(), None),
+        (None, "log_loss", BernoulliHead("logistic"), BOTH),
+        ("log_loss", "log_loss", MulticlassHead("softmax"), BOTH),
+        ("focal", "log_loss", BernoulliHead("logistic"), AffineFreedom(scale=True, shift=False)),
+        ("ranking_of_classes", "log_loss", BernoulliHead("logistic"), BOTH),
+        ("ranking", "squared_error", RegressionHead(), BOTH),
+        ("hinge", "log_loss", BernoulliHead("logistic"), None),
+        (lambda score, y: score, "log_loss", BernoulliHead("logistic"), None),
+        (None, "hinge", BernoulliHead(), None),
+        (None, "poisson", RegressionHead("log"), AffineFreedom(scale=False, shift=True)),
+        (None, "gamma", RegressionHead("log"), AffineFreedom(scale=False, shift=True)),
+        (None, "squared_error", RegressionHead(), BOTH),
+        (None, "squared_error", RegressionHead("log"), None),
+        ("absolute_error", "squared_error", RegressionHead(), None),
+        (None, "pinball", RegressionHead(), None),
     ],
 )
 def test_losses_that_ask_for_true_probabilities_or_means(loss, objective, head, wanted):
-    assert freedom(loss, Objective(objective), head) == wanted
+    assert calibratable_parameters(loss, Objective(objective), head) == wanted
 
 
 def test_a_transformer_has_nothing_to_recalibrate():
-    assert freedom(None, None, None) is None
+    assert calibratable_parameters(None, None, None) is None
 
 
 # -- into the numbers of the operator -----------------------------------------------------------
@@ -269,5 +271,8 @@ def test_fine_tuning_on_a_loss_that_is_unsure_ends_in_true_probabilities(monkeyp
 def test_a_last_step_that_was_frozen_stays():
     X, y = rows(100, 0)
     pipe = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    assert recalibration._room(pg.to_torch(pipe), BOTH) == BOTH
-    assert recalibration._room(pg.to_torch(pipe, freeze=["logisticregression"]), BOTH) is None
+    assert recalibration._supported_parameters(pg.to_torch(pipe), BOTH) == BOTH
+    assert (
+        recalibration._supported_parameters(pg.to_torch(pipe, freeze=["logisticregression"]), BOTH)
+        is None
+    )

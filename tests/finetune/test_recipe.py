@@ -22,11 +22,11 @@ from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio, recipe
-from pipegrad.finetune.comparison import Compared
+from pipegrad.finetune.comparison import Comparison
 from pipegrad.finetune.portfolio import default_candidates
-from pipegrad.finetune.problem import Task
-from pipegrad.finetune.selection import Choice, choose, evidence
-from pipegrad.training.optimizers import sizes
+from pipegrad.finetune.problem import TrainingProblem
+from pipegrad.finetune.selection import Selection, critical_value, select_candidate
+from pipegrad.training.optimizers import magnitudes
 from pipegrad.training.options import Options
 from pipegrad.training.schedules import one_cycle
 from pipegrad.training.splitting import folds
@@ -37,9 +37,11 @@ quietly = pytest.mark.filterwarnings("ignore:The pipeline is as it was fitted")
 @pytest.fixture
 def short(monkeypatch):
     """Short runs, for tests of what happens around them."""
-    monkeypatch.setattr(portfolio, "_STEPS", (60, 60))
-    monkeypatch.setattr(portfolio, "_PASSES", (2, 4))
-    monkeypatch.setattr(portfolio, "_ITERATIONS", 12)
+    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
+    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
+    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +80,8 @@ def test_a_clear_gain_is_chosen():
     rng = np.random.default_rng(0)
     start = rng.exponential(1.0, 600)
     losses = np.stack([[start * 0.8, start * 1.2], [start * 0.9, start * 1.1]])
-    choice = choose(start, losses, 0)
-    assert choice.clear
+    choice = select_candidate(start, losses, 0)
+    assert choice.significant
     assert choice.best == (0, 0)
     assert choice.gain == pytest.approx(0.2 * start.mean())
     assert choice.gain > 2 * choice.error > 0
@@ -91,7 +93,7 @@ def test_of_two_equal_gains_the_surer_one_is_chosen():
     noise = draw.normal(size=400)
     noise -= noise.mean()
     sure, loose = start - 0.1 - 0.01 * noise, start - 0.101 - noise
-    assert choose(start, np.stack([loose, sure])[:, None], 0).best == (1, 0)
+    assert select_candidate(start, np.stack([loose, sure])[:, None], 0).best == (1, 0)
 
 
 def test_chance_is_not_chosen():
@@ -100,15 +102,17 @@ def test_chance_is_not_chosen():
         rng = np.random.default_rng(seed)
         start = rng.exponential(1.0, 400)
         losses = start + rng.normal(0.0, 0.3, (4, 25, 400))
-        clear += choose(start, losses, seed).clear
+        clear += select_candidate(start, losses, seed).significant
     # The best of a hundred looks better than the start by two standard errors nearly always.
     assert clear <= 3
 
 
 def test_ties_go_to_the_original():
     start = np.linspace(0.0, 1.0, 500)
-    assert not choose(start, np.broadcast_to(start, (2, 3, 500)), 0).clear
-    assert not choose(start, np.broadcast_to(start * (1 - 1e-5), (2, 3, 500)), 0).clear
+    assert not select_candidate(start, np.broadcast_to(start, (2, 3, 500)), 0).significant
+    assert not select_candidate(
+        start, np.broadcast_to(start * (1 - 1e-5), (2, 3, 500)), 0
+    ).significant
 
 
 def test_what_is_not_finite_is_never_chosen():
@@ -116,10 +120,10 @@ def test_what_is_not_finite_is_never_chosen():
     losses = np.full((2, 2, 400), 0.5)
     losses[0, 0, 3] = np.inf
     losses[0, 1, 5] = np.nan
-    assert choose(start, losses, 0).best == (1, 0)
-    nothing = choose(start, np.full((1, 1, 400), np.inf), 0)
+    assert select_candidate(start, losses, 0).best == (1, 0)
+    nothing = select_candidate(start, np.full((1, 1, 400), np.inf), 0)
     assert nothing.best is None
-    assert not nothing.clear
+    assert not nothing.significant
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -130,7 +134,7 @@ def test_one_row_is_not_all_that_is_compared(weighted):
     fitted.coef_[:], fitted.intercept_[:] = 1.0, 0.0
     y, weight = np.array([1, 1, 1]), np.array([0.5, 1.0, 1.5]) if weighted else None
     net = pg.to_torch(fitted)
-    task = Task.of(net, (X, y, weight), (X, y, weight), Options())
+    task = TrainingProblem.of(net, (X, y, weight), (X, y, weight), Options())
     way = default_candidates(task.training, task.options, 1.0)[0]
     losses = task.run(replace(way, epochs=1)).losses_[0]
     shares = fitted.predict_proba(X)
@@ -140,7 +144,7 @@ def test_one_row_is_not_all_that_is_compared(weighted):
 
 
 def test_few_rows_have_to_say_more():
-    assert evidence(100) > evidence(10_000)
+    assert critical_value(100) > critical_value(10_000)
 
 
 def test_no_row_validates_twice():
@@ -255,7 +259,7 @@ def test_losses_of_ones_own_and_weights(numbers, short):
 
 
 def test_large_data_train_in_batches(numbers, short, monkeypatch):
-    monkeypatch.setattr(portfolio, "_FULL_BATCH", 100)
+    monkeypatch.setattr(portfolio, "_MAX_FULL_BATCH_VALUES", 100)
     X, y = numbers
     names = [tried.name for tried in tuned(bottleneck(), X, y).report_.tried]
     assert names == ["Adam, scaled", "Adam, relative rates"]
@@ -341,11 +345,11 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     """The order of rows says nothing of the intercept; rounding errors are no gradient."""
     X, y = numbers
     net = pg.to_torch(bottleneck().fit(X, y))
-    task = Task.of(net, (X, y, None), None, Options(loss="ranking"))
+    task = TrainingProblem.of(net, (X, y, None), None, Options(loss="ranking"))
     parameters = net.trainable_parameters()
     (bias,) = (name for name in parameters if name.endswith("bias"))
-    lengths = dict(zip(parameters, task.lengths, strict=True))
-    own = dict(zip(parameters, sizes(list(parameters.values())), strict=True))
+    lengths = dict(zip(parameters, task.scales, strict=True))
+    own = dict(zip(parameters, magnitudes(list(parameters.values())), strict=True))
     assert lengths[bias] == pytest.approx(own[bias])
 
 
@@ -354,15 +358,15 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
 
 def with_history(monkeypatch, change):
     """FineTuner on plain numbers, with the losses of the last training changed."""
-    run = recipe.Task.run
+    run = recipe.TrainingProblem.run
 
-    def changed(task, candidate, goal=None, rivals=()):
-        trained = run(task, candidate, goal, rivals)
-        if goal is not None:
+    def changed(task, candidate, loss_target=None, competitors=()):
+        trained = run(task, candidate, loss_target, competitors)
+        if loss_target is not None:
             change(trained)
         return trained
 
-    monkeypatch.setattr(recipe.Task, "run", changed)
+    monkeypatch.setattr(recipe.TrainingProblem, "run", changed)
     X, y = make_regression(500, 6, n_informative=6, noise=1.0, random_state=0)
     return tuned(bottleneck(), X, y / 50)
 
@@ -370,7 +374,7 @@ def with_history(monkeypatch, change):
 def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
     def nothing_came_of_it(trained):
         for row in trained.history:
-            row["train_loss"] = trained.fallen_from_
+            row["train_loss"] = trained.reference_loss_
 
     tuner = with_history(monkeypatch, nothing_came_of_it)
     assert not tuner.improved_
@@ -396,7 +400,7 @@ def test_where_the_best_fails_on_all_rows_one_that_is_as_good_takes_its_place(
             raise pg.DivergedError("no number")
         if len(first) == 1:
             for row in trained.history:
-                row["train_loss"] = trained.fallen_from_
+                row["train_loss"] = trained.reference_loss_
 
     tuner = with_history(monkeypatch, fails_once)
     report = tuner.report_
@@ -415,20 +419,20 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
 ):
     """Most of what it falls from the mean is no progress at all."""
 
-    class Anew(recipe.Run):
+    class Anew(recipe.CandidateRun):
         def __init__(self, losses, fallen_from):
             self.history = History()
             for loss in losses:
                 self.history.new_epoch()
                 self.history.record("train_loss", loss)
-            self.fallen_from_, self.diverged_ = fallen_from, False
+            self.reference_loss_, self.diverged_ = fallen_from, False
 
     def alike(fold, whole, gain=0.01, anew=True):
-        candidate = portfolio.Candidate("way", "scaled", 1, 3, anew=anew)
-        choice = Choice((0, 1), gain, gain / 9, 2.4, 1.0)
-        found = Compared([candidate], [], choice, None)
+        candidate = portfolio.Candidate("way", "scaled", 1, 3, reset_head=anew)
+        choice = Selection((0, 1), gain, gain / 9, 2.4, 1.0)
+        found = Comparison([candidate], [], choice, None)
         monkeypatch.setattr(task, "run", lambda *_: Anew(whole, 1.0))
-        return recipe._trained_alike(task, found, choice, [Anew(fold, 1.0)])
+        return recipe._reached_reference_loss(task, found, choice, [Anew(fold, 1.0)])
 
     task = SimpleNamespace(training=range(9), run=None)
     assert alike([0.10, 0.3, 0.05], [0.10, 0.3, 0.06])

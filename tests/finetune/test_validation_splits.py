@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
-from pipegrad.finetune.selection import choose
+from pipegrad.finetune.selection import select_candidate
 from pipegrad.finetune.validation_splits import given_splits
 
 
@@ -146,9 +146,9 @@ def gains(*means, count=1000):
 )
 def test_splits_are_counted_where_rows_resemble_each_other(means, clear):
     start, losses, split = gains(*means)
-    assert choose(start, losses, 0).clear  # As if each row were a case of its own.
-    found = choose(start, losses, 0, split=split)
-    assert found.clear == clear
+    assert select_candidate(start, losses, 0).significant  # As if each row were a case of its own.
+    found = select_candidate(start, losses, 0, split=split)
+    assert found.significant == clear
     assert found.gain == pytest.approx(np.mean(means), abs=0.02)
 
 
@@ -159,9 +159,14 @@ def test_few_splits_need_more_than_many():
         start, losses, split = gains(*means)
         wider = stats.t.ppf(stats.norm.cdf(2.0), count - 1) / 2
         expected = wider * means.std(ddof=1) / np.sqrt(count)
-        assert choose(start, losses, 0, split=split).error == pytest.approx(expected, rel=0.05)
+        assert select_candidate(start, losses, 0, split=split).error == pytest.approx(
+            expected, rel=0.05
+        )
     start, losses, split = gains(1.0)  # One says nothing of how splits differ.
-    assert choose(start, losses, 0, split=split).error == choose(start, losses, 0).error
+    assert (
+        select_candidate(start, losses, 0, split=split).error
+        == select_candidate(start, losses, 0).error
+    )
 
 
 def test_groups_stay_together():

@@ -30,9 +30,11 @@ LABELS = np.c_[BINARY, (X[:, 1] > 0.3).astype(int), (X[:, 2] > 0).astype(int)]
 @pytest.fixture
 def short(monkeypatch):
     """Short runs, for tests of what happens around them."""
-    monkeypatch.setattr(portfolio, "_STEPS", (60, 60))
-    monkeypatch.setattr(portfolio, "_PASSES", (2, 4))
-    monkeypatch.setattr(portfolio, "_ITERATIONS", 12)
+    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
+    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
+    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
 
 
 def of(estimator, loss, y, X=X):

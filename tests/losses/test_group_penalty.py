@@ -31,9 +31,11 @@ NUMBER = X @ [1.0, 0.5, 0.0] + RNG.normal(size=N) * (1 + (GROUP == "b"))
 @pytest.fixture
 def short(monkeypatch):
     """Short runs, for tests of what happens around them."""
-    monkeypatch.setattr(portfolio, "_STEPS", (60, 60))
-    monkeypatch.setattr(portfolio, "_PASSES", (2, 4))
-    monkeypatch.setattr(portfolio, "_ITERATIONS", 12)
+    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
+    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
+    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
 
 
 def groups_of(codes, weight=None):

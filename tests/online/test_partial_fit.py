@@ -23,9 +23,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 import pipegrad as pg
 from pipegrad.finetune import losses
 from pipegrad.finetune.incremental import _stream
-from pipegrad.online.batches import Known
-from pipegrad.online.prequential import Evidence
-from pipegrad.online.stream import STAYS
+from pipegrad.online.batches import ClassCounts
+from pipegrad.online.prequential import FadingLosses
+from pipegrad.online.stream import BASELINE
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 6))
@@ -86,7 +86,7 @@ def test_every_kind_of_pipeline_learns_and_is_written_back(kind):
     first = tuner.estimator_
     as_it_was = pickle.dumps(first)
     streamed(moved_by_force(tuner), X, y, 500, 510, 10)
-    assert tuner.stream_[-1]["kept"] != STAYS
+    assert tuner.stream_[-1]["kept"] != BASELINE
     assert tuner.estimator_ is not first
     assert type(tuner.estimator_) is type(pipe)
     answer = "predict_proba" if hasattr(pipe, "predict_proba") else "predict"
@@ -123,7 +123,7 @@ def test_it_follows_when_the_concept_moves(size):
     assert first.score(X[2500:], y[2500:]) < 0.7
     assert tuner.score(X[2500:], y[2500:]) > 0.85
     assert {"rows", "loss", "losses", "kept"} == set(tuner.stream_[-1])
-    assert tuner.stream_[-1]["losses"][STAYS] > tuner.stream_[-1]["loss"]
+    assert tuner.stream_[-1]["losses"][BASELINE] > tuner.stream_[-1]["loss"]
     assert sum(row["rows"] for row in tuner.stream_) == 2000
 
 
@@ -137,8 +137,8 @@ def test_on_noise_the_pipeline_as_it_was_is_kept(seed):
     first = tuner.estimator_
     streamed(tuner, X, y, 2000, 4000, 200)
     kept = [row["kept"] for row in tuner.stream_]
-    assert kept.count(STAYS) >= 8
-    assert tuner.estimator_ is first or kept[-1] != STAYS
+    assert kept.count(BASELINE) >= 8
+    assert tuner.estimator_ is first or kept[-1] != BASELINE
 
 
 def test_fit_comes_first_or_not_at_all():
@@ -163,7 +163,7 @@ def test_what_the_user_sets_is_done():
     X, y = moving()
     tuner = bottleneck(optim=torch.optim.SGD, lr=0.1, epochs=2).partial_fit(X[:500], y[:500])
     streamed(tuner, X, y, 500, 900, 100)
-    assert list(tuner.stream_[-1]["losses"]) == [STAYS, "the settings given"]
+    assert list(tuner.stream_[-1]["losses"]) == [BASELINE, "the settings given"]
     frozen = bottleneck(freeze=["pca"]).partial_fit(X[:500], y[:500])
     streamed(moved_by_force(streamed(frozen, X, y, 500, 600, 100)), X, y, 600, 700, 100)
     first = frozen._stream.origin
@@ -218,7 +218,7 @@ def test_weights_count_and_zero_leaves_out():
 
 
 def test_balanced_classes_count_all_rows_so_far():
-    known = Known()
+    known = ClassCounts()
     known.add(4, np.array(["a", "a", "a", "b"]))
     known.add(2, np.array(["b", "b"]))
     known.add(2, np.array(["a", "a"]))
@@ -308,16 +308,16 @@ def test_an_error_in_the_middle_of_learning_is_undone(monkeypatch):
 
 def test_evidence_prefers_the_calmer_of_equals():
     rng = np.random.default_rng(0)
-    evidence = Evidence(3)
+    evidence = FadingLosses(3)
     losses = rng.exponential(size=(1, 500)).repeat(3, 0)
     losses[1:] += 0.1 * rng.normal(size=(2, 500))
-    evidence.add(losses)
-    assert evidence.choose() == 0
+    evidence.update(losses)
+    assert evidence.best_conservative() == 0
     losses[1] -= 0.1
     losses[2] -= 0.101
-    evidence.add(losses)
-    assert evidence.choose() == 1
-    gap, error = evidence.behind(0)
+    evidence.update(losses)
+    assert evidence.best_conservative() == 1
+    gap, error = evidence.gap_to(0)
     pooled = np.concatenate([losses[1] - losses[0] + 0.1, losses[1] - losses[0]])
     weights = np.repeat([0.5**0.5, 1.0], 500)
     assert gap[1] == pytest.approx(np.average(pooled, weights=weights))
@@ -325,14 +325,14 @@ def test_evidence_prefers_the_calmer_of_equals():
 
 
 def test_evidence_forgets():
-    evidence = Evidence(2)
+    evidence = FadingLosses(2)
     good, bad = np.zeros(1000), np.ones(1000) + 1e-3 * np.arange(1000)
     for _ in range(3):
-        evidence.add(np.stack([good, bad]))
-    assert evidence.choose() == 0
+        evidence.update(np.stack([good, bad]))
+    assert evidence.best_conservative() == 0
     for _ in range(3):
-        evidence.add(np.stack([bad, good]))
-    assert evidence.choose() == 1
+        evidence.update(np.stack([bad, good]))
+    assert evidence.best_conservative() == 1
 
 
 # Of a module
@@ -422,7 +422,7 @@ def test_a_loss_that_is_one_number_is_as_noisy_as_its_rows():
     pipe = LinearRegression().fit(X[:200], NUMBERS[:200])
     evidence = {}
     for loss in ("squared_error", lambda s, t: 0.5 * mean_square(s, t)):
-        stream = _stream(pg.FineTuner(pipe, loss=loss, random_state=0), pipe, Known(200))
+        stream = _stream(pg.FineTuner(pipe, loss=loss, random_state=0), pipe, ClassCounts(200))
         for start in range(200, 600, 100):
             stream.learn(X[start : start + 100], NUMBERS[start : start + 100])
         assert stream.history[-1]["rows"] == 100

@@ -26,7 +26,7 @@ from sklearn.svm import LinearSVC
 
 import pipegrad as pg
 from pipegrad.finetune import Report, Tried, comparison, portfolio
-from pipegrad.modules import Binary, Mean, Multiclass, Positive
+from pipegrad.modules import BernoulliHead, MulticlassHead, Positive, RegressionHead
 from pipegrad.report import (
     GainDisplay,
     MovedStepsDisplay,
@@ -45,9 +45,11 @@ DISPLAYS = [GainDisplay, MovedStepsDisplay, ReliabilityDisplay, TrainingCurvesDi
 @pytest.fixture(scope="module", autouse=True)
 def _short():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(portfolio, "_STEPS", (60, 60))
-        patch.setattr(portfolio, "_PASSES", (2, 4))
-        patch.setattr(portfolio, "_ITERATIONS", 12)
+        patch.setattr(portfolio, "_MIN_STEPS", 60)
+        patch.setattr(portfolio, "_MAX_STEPS", 60)
+        patch.setattr(portfolio, "_MIN_EPOCHS", 2)
+        patch.setattr(portfolio, "_MAX_EPOCHS", 4)
+        patch.setattr(portfolio, "_MAX_ITERATIONS", 12)
         yield
 
 
@@ -195,8 +197,8 @@ def test_curves_begin_with_the_fitted_pipeline(better):
 
 def test_the_chosen_checkpoint_is_marked(monkeypatch):
     # The surest gain and the largest mean gain may be those of different checkpoints.
-    surest = comparison.choose
-    monkeypatch.setattr(comparison, "choose", lambda *a: replace(surest(*a), best=(0, 1)))
+    surest = comparison.select_candidate
+    monkeypatch.setattr(comparison, "select_candidate", lambda *a: replace(surest(*a), best=(0, 1)))
     report = tuned(bottleneck(), X, LABELS).report_
     assert report.tried[0].epochs > 2
     assert {c.checkpoint for c in report.curves if c.candidate == report.chosen} == {2}
@@ -244,7 +246,7 @@ def test_reliability_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     score = rng.normal(size=1000).astype(np.float32)
     target = (rng.random(1000) < 1 / (1 + np.exp(-2 * score))).astype(np.int64)
-    found = calibration(Binary("logistic"), "log_loss", target, score, 2 * score)
+    found = calibration(BernoulliHead("logistic"), "log_loss", target, score, 2 * score)
     for part, shares in ((found.before, score), (found.after, 2 * score)):
         p = 1 / (1 + np.exp(-shares.astype(float)))
         came, said = calibration_curve(target, p, n_bins=10, strategy="quantile")
@@ -263,7 +265,7 @@ def test_several_classes_compare_the_likeliest():
     rng = np.random.default_rng(1)
     score = rng.normal(size=(300, 3)).astype(np.float32)
     target = rng.integers(0, 3, 300)
-    found = calibration(Multiclass("softmax"), "log_loss", target, score, None)
+    found = calibration(MulticlassHead("softmax"), "log_loss", target, score, None)
     p = np.exp(score.astype(float))
     p /= p.sum(1, keepdims=True)
     right = p.argmax(1) == target
@@ -281,19 +283,19 @@ def test_several_classes_compare_the_likeliest():
 def test_numbers_compare_means():
     score = np.linspace(-1, 1, 200, dtype=np.float32)
     target = np.exp(score)[:, None].astype(float) + 0.5
-    found = calibration(Mean("log"), "poisson", target, score[:, None], None)
+    found = calibration(RegressionHead("log"), "poisson", target, score[:, None], None)
     assert found.of == "mean"
     assert found.before.gap == pytest.approx(0.5)
     np.testing.assert_allclose(np.subtract(found.before.observed, found.before.predicted), 0.5)
     assert math.isnan(found.before.brier)
     assert len(found.before.rows) == 10
-    few = calibration(Mean(), "squared_error", np.ones(30), np.ones(30, "f4"), None)
+    few = calibration(RegressionHead(), "squared_error", np.ones(30), np.ones(30, "f4"), None)
     assert few.before.rows == (30,)
 
 
 def test_bins_weigh_as_many_rows_as_they_hold():
     score = np.repeat([0.0, 1.0], [150, 50]).astype("f4")
-    found = calibration(Mean(), "squared_error", np.zeros(200), score, None)
+    found = calibration(RegressionHead(), "squared_error", np.zeros(200), score, None)
     assert found.before.rows == (150, 50)
     assert found.before.gap == pytest.approx(0.25)
 
@@ -301,11 +303,14 @@ def test_bins_weigh_as_many_rows_as_they_hold():
 def test_it_is_none_where_nothing_is_claimed():
     score, target = np.ones((40, 2), np.float32), np.ones((40, 2))
     assert calibration(None, "custom", target, score, None) is None
-    assert calibration(Mean(), "squared_error", target, score, None) is None
+    assert calibration(RegressionHead(), "squared_error", target, score, None) is None
     one, some = np.ones(40, np.float32), np.ones(40)
-    assert calibration(Mean(), "pinball", some, one, None) is None
-    assert calibration(Mean(), "squared_error", some, np.full(40, np.nan, "f4"), None) is None
-    assert calibration(Binary(), "hinge", some.astype(int), one, None) is None
+    assert calibration(RegressionHead(), "pinball", some, one, None) is None
+    assert (
+        calibration(RegressionHead(), "squared_error", some, np.full(40, np.nan, "f4"), None)
+        is None
+    )
+    assert calibration(BernoulliHead(), "hinge", some.astype(int), one, None) is None
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import pipegrad as pg
-from pipegrad.finetune.problem import Task
+from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training import scaled_lbfgs
-from pipegrad.training.optimizers import size
+from pipegrad.training.optimizers import magnitude
 from pipegrad.training.options import Options
-from pipegrad.training.scaled_lbfgs import ScaledLBFGS, scales
+from pipegrad.training.scaled_lbfgs import ScaledLBFGS, fisher_scales
 
 
 def task_of(pipe, X, y, **options):
-    return Task.of(pg.to_torch(pipe.fit(X, y)), (X, y, None), None, Options(**options))
+    return TrainingProblem.of(pg.to_torch(pipe.fit(X, y)), (X, y, None), None, Options(**options))
 
 
 def measured(task, parameters=None, seed=0):
     parameters = parameters or list(task.net.trainable_parameters().values())
-    return scales(task.net, task.criterion, task.training, parameters, seed)
+    return fisher_scales(task.net, task.criterion, task.training, parameters, seed)
 
 
 def exact(task):
@@ -107,7 +107,7 @@ def test_a_loss_of_all_rows_gives_sizes():
     X = draw.normal(size=(50, 3))
     mean = lambda score, y: (score - y).square().mean()  # noqa: E731
     task = task_of(Ridge(), X, 5 * X[:, 0] + 1, loss=mean)
-    assert measured(task) == [size(p) for p in task.net.trainable_parameters().values()]
+    assert measured(task) == [magnitude(p) for p in task.net.trainable_parameters().values()]
 
 
 # L-BFGS

@@ -20,9 +20,9 @@ from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
-from pipegrad.modules import Routed, TreeEnsemble
-from pipegrad.training import fit as training
-from pipegrad.training import tree_splits
+from pipegrad.modules import LeafIndices, TreeEnsemble
+from pipegrad.training import prepare, tree_splits
+from pipegrad.training.criterion import make_criterion
 
 X, Y = make_friedman1(900, 6, noise=0.3, random_state=0)
 TRAIN, VALID, TEST = slice(0, 400), slice(400, 650), slice(650, 900)
@@ -98,7 +98,7 @@ def test_what_was_trained_goes_back(model, y, way):
     assert_allclose(answers(again, X), answers(net, X), rtol=near, atol=1e-12)
     # The losses that decided are those of what went back.
     best = min(net.history[:, "valid_loss"])
-    function, _ = training.make_criterion(None, net.objective, net.head)
+    function, _ = make_criterion(None, net.objective, net.head)
     net.eval()
     target = net.encode_target(y[VALID])
     with torch.no_grad():
@@ -176,7 +176,7 @@ def test_frozen_trees_let_gradients_pass():
 @pytest.mark.parametrize(("model", "y"), MODELS, ids=NAMES)
 def test_leaves_found_once_change_nothing(model, y):
     model = fitted(model, y)
-    with mock.patch.object(training, "routed", lambda net, encoded: encoded):
+    with mock.patch.object(prepare, "precompute_leaves", lambda net, encoded: encoded):
         plain = tuned(model, y, "leaves")
     cached = tuned(model, y, "leaves")
     losses = [net.history[:, "valid_loss"] for net in (plain, cached)]
@@ -190,8 +190,8 @@ def test_leaves_are_found_only_where_they_stay():
 
     def known(**options):
         net = pg.to_torch(pipe, **options)
-        blocks = tree_splits.routed(net, net.encode(X)).blocks
-        return [name for name, block in blocks.items() if isinstance(block, Routed)]
+        blocks = tree_splits.precompute_leaves(net, net.encode(X)).blocks
+        return [name for name, block in blocks.items() if isinstance(block, LeafIndices)]
 
     step = ">gradientboostingregressor"
     assert known() == [step]

@@ -11,35 +11,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..modules import Linear, bare
-from ..training.dataset import Loader, Rows
-from ..training.scaled_lbfgs import ScaledLBFGS, scales
-from ..training.trainer import Trainer, measuring
+from ..modules import Linear, unwrap_head
+from ..training.dataset import EncodedDataset, Loader
+from ..training.scaled_lbfgs import ScaledLBFGS, fisher_scales
+from ..training.trainer import Trainer, per_sample_loader
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
 from ..training.schedules import RISE, one_cycle
 from .portfolio import Candidate, _plan
 
-# After so many, two more checkpoints have to bring this share of the gain that is there already.
-_MANY, _SHARE = 250, 0.01
+# docs/recipe.md has the benchmark behind each number, or calls it a habit.
 
-
-# Iterations after which two ways of L-BFGS are compared, and the standard errors by which one gives
-# up.
-_COMPARED, _BEATEN = 60, 2.0
-
-
+# Iterations of L-BFGS after which little progress ends a run.
+_PLATEAU_ITERATIONS = 250
+# Share of the gain so far that two more checkpoints have to bring then.
+_PLATEAU_GAIN = 0.01
+# Iterations of L-BFGS after which two runs are compared.
+_RACE_ITERATIONS = 60
+# Standard errors behind a competitor at which a run gives up.
+_DOMINATED_Z = 2.0
 # Iterations of L-BFGS that may wander: its picture of the curvature is only forming.
-_FORMING = 30
+_WARMUP_ITERATIONS = 30
+# Checkpoints that a run on all rows may make beyond those on fewer: twice the iterations, as line
+# searches differ.
+EXTRA_CHECKPOINTS = 4
+# Share of the wanted fall of the training loss that is enough after as many checkpoints.
+_TARGET_TOLERANCE = 0.9
 
 
-# On all rows it may make so many checkpoints more than on fewer, twice the iterations, as line
-# searches differ. It ends once the training loss fell as far, or nearly so in as many checkpoints.
-MORE, _NEARLY = 4, 0.9
-
-
-class Run(Trainer):
+class CandidateRun(Trainer):
     """One candidate: keeps loss and score of each row that validates at each checkpoint.
 
     Parameters
@@ -48,10 +49,10 @@ class Run(Trainer):
         How to train.
     *args
         See `Trainer`.
-    goal : (int, float), optional
+    loss_target : (int, float), optional
         Checkpoints, and by how much the training loss is to fall. All-rows steps end when it fell
         so far; or, once there were so many checkpoints, when it nearly did.
-    rivals : sequence of Run
+    competitors : sequence of CandidateRun
         Of the same kind, on the same rows; a run that falls clearly behind one of them ends.
     **kwargs
         See `Trainer`.
@@ -61,14 +62,14 @@ class Run(Trainer):
         self,
         candidate: Candidate,
         *args: Any,
-        goal: tuple[int, float] | None = None,
-        rivals: Sequence[Run] = (),
+        loss_target: tuple[int, float] | None = None,
+        competitors: Sequence[CandidateRun] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.candidate = candidate
-        self.rivals = list(rivals)
-        self.goal = goal
+        self.competitors = list(competitors)
+        self.loss_target = loss_target
         self.losses_: list[NDArray[np.float64]] = []
         self.scores_: list[NDArray[np.float32]] = []
         self.steps_ = 0
@@ -80,14 +81,14 @@ class Run(Trainer):
 
     def _measure_start(self) -> None:
         super()._measure_start()
-        self.fallen_from_ = float(self.history[0, "train_loss"])
-        if self.candidate.anew:
-            self._empty()
+        self.reference_loss_ = float(self.history[0, "train_loss"])
+        if self.candidate.reset_head:
+            self._reset_head()
             self._evaluate(self.train, "from")
-            self.fallen_from_ = float(self.history[0, "from_loss"])
+            self.reference_loss_ = float(self.history[0, "from_loss"])
             self._progress_loss = math.inf  # It begins behind.
 
-    def _empty(self) -> None:
+    def _reset_head(self) -> None:
         """Leave the last operator nothing but the intercept that is best by itself.
 
         A linear model that was fitted to the end may have learned too much. From nothing, training
@@ -99,16 +100,16 @@ class Run(Trainer):
             score = self._scores(Loader(self.train, 4096))
             module.weight.zero_()
         if module.bias is not None and module.bias.requires_grad:
-            self._center(module, module.bias, score)
+            self._fit_intercept(module, module.bias, score)
         if isinstance(self.optimizer_, ScaledLBFGS):
             # Where all is fitted to the end, next to nothing of the loss is left to measure by.
             own = [p for p in module.parameters() if p.requires_grad]
-            found = scales(self.module_, self.criterion_, self.train, own)
-            self.optimizer_.lengths.update(zip(own, (s / self._unit for s in found), strict=True))
+            found = fisher_scales(self.module_, self.criterion_, self.train, own)
+            self.optimizer_.scales.update(zip(own, (s / self._unit for s in found), strict=True))
 
-    def _center(self, module: Linear, bias: nn.Parameter, score: Tensor) -> None:
+    def _fit_intercept(self, module: Linear, bias: nn.Parameter, score: Tensor) -> None:
         """The best intercept for a score that is the same for all rows; ``score`` is a start."""
-        rows = self.train.columns()
+        rows = self.train.targets_and_weights()
         fixed = 0.0 if module.offset is None else module.offset
         with torch.no_grad():
             bias.copy_(score.mean(0) - fixed)
@@ -152,15 +153,15 @@ class Run(Trainer):
         self.scores_.append(scores)
         self.history.record("valid_loss", float(self.losses_[-1].mean()))
 
-    def _row_losses(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def _row_losses(self, rows: EncodedDataset) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         self.module_.eval()
         with torch.no_grad():
             if self.criterion_.penalty is None:
-                batches = measuring(self.module_, self.criterion_, rows)
+                batches = per_sample_loader(self.module_, self.criterion_, rows)
                 parts = [self._terms(batch) for batch in batches]
                 losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
             else:
-                scores, own = self._scores(Loader(rows, 4096)), rows.columns()
+                scores, own = self._scores(Loader(rows, 4096)), rows.targets_and_weights()
                 losses = self.criterion_.compared(scores, own[1], own.weight, own.groups)
         self.module_.train()
         return losses.double().cpu().numpy(), scores.float().cpu().numpy()
@@ -171,43 +172,45 @@ class Run(Trainer):
         return self.criterion_.compared(score, target, batch.weight), score
 
     def _judge(self) -> bool:
-        if self.candidate.full and sum(self._iterations[: self.steps_]) < _FORMING:
+        if self.candidate.full and sum(self._iterations[: self.steps_]) < _WARMUP_ITERATIONS:
             self._waited = -1
-        going = super()._judge() and not self._arrived()
-        return going and not self._beaten() and not self._slow()
+        going = super()._judge() and not self._reached_target()
+        return going and not self._dominated() and not self._plateaued()
 
-    def _slow(self) -> bool:
+    def _plateaued(self) -> bool:
         """Whether what more iterations bring is no longer worth them."""
-        many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _MANY
+        many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _PLATEAU_ITERATIONS
         if self.valid is None or not many:
             return False
         losses = self.history[:, "valid_loss"]
         best = min(losses)
-        slow = bool(min(losses[1:-2]) - best <= _SHARE * (losses[0] - best))
+        slow = bool(min(losses[1:-2]) - best <= _PLATEAU_GAIN * (losses[0] - best))
         if slow:
             self.reason_ = "little progress"
         return slow
 
-    def _arrived(self) -> bool:
-        if self.goal is None or not self.candidate.full:
+    def _reached_target(self) -> bool:
+        if self.loss_target is None or not self.candidate.full:
             return False
-        checkpoints, wanted = self.goal
+        checkpoints, wanted = self.loss_target
         start, now = self.history[0, "train_loss"], self.history[-1, "train_loss"]
         if self.steps_ >= checkpoints:
             # Where a last step anew is to fit the training rows better than the pipeline did, most
             # of its way leads to where that was. Where it is to stop before, all of it counts.
-            beyond = wanted - (self.fallen_from_ - start)
-            wanted -= (1 - _NEARLY) * (beyond if beyond > 0 else wanted)
-        return bool(self.fallen_from_ - now >= wanted)
+            beyond = wanted - (self.reference_loss_ - start)
+            wanted -= (1 - _TARGET_TOLERANCE) * (beyond if beyond > 0 else wanted)
+        return bool(self.reference_loss_ - now >= wanted)
 
-    def _beaten(self) -> bool:
-        """Whether a rival is clearly ahead after as many iterations."""
-        if not self.candidate.full or sum(self._iterations[: self.steps_]) < _COMPARED:
+    def _dominated(self) -> bool:
+        """Whether a competitor is clearly ahead after as many iterations."""
+        if not self.candidate.full or sum(self._iterations[: self.steps_]) < _RACE_ITERATIONS:
             return False
-        for rival in self.rivals:
-            behind = self.losses_[-1] - rival.losses_[min(self.steps_, len(rival.losses_) - 1)]
-            if behind.mean() > _BEATEN * behind.std() / math.sqrt(len(behind)):
-                self.reason_ = f"{rival.candidate.name} is ahead"
+        for competitor in self.competitors:
+            behind = (
+                self.losses_[-1] - competitor.losses_[min(self.steps_, len(competitor.losses_) - 1)]
+            )
+            if behind.mean() > _DOMINATED_Z * behind.std() / math.sqrt(len(behind)):
+                self.reason_ = f"{competitor.candidate.name} is ahead"
                 return True
         return False
 
@@ -218,5 +221,5 @@ class Run(Trainer):
 
 def last_linear(net: PipelineModule) -> Linear | None:
     """The last operator's linear map, where there is one and it trains."""
-    module = bare(net.step_module(net.graph.output))
+    module = unwrap_head(net.step_module(net.graph.output))
     return module if isinstance(module, Linear) and module.weight.requires_grad else None

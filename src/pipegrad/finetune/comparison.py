@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..errors import DivergedError
 from ..report.results import Tried
 from ..training.options import Options
-from .candidate_run import Run
-from .portfolio import ENOUGH, Candidate
-from .problem import Task
-from .selection import WORTH, Choice, choose
+from .candidate_run import CandidateRun
+from .portfolio import LARGE_SAMPLE, Candidate
+from .problem import TrainingProblem
+from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
 
 # With a fifth of the rows in each, every row validates once.
 SPLITS = 5
@@ -35,7 +35,7 @@ class Fold:
 
     target: NDArray[Any] | None
     start: NDArray[np.float64]
-    runs: list[Run | None]
+    runs: list[CandidateRun | None]
     seconds: list[float]
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
@@ -53,7 +53,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """The candidates on all splits so far, and what their losses say.
 
     Attributes
@@ -62,16 +62,16 @@ class Compared:
         For the number of rows of the first split.
     folds : list of Fold
         A split each.
-    choice : Choice
+    choice : Selection
         Which is best, and whether that is clear.
-    task : Task
+    task : TrainingProblem
         Of the last split.
     """
 
     candidates: list[Candidate]
     folds: list[Fold]
-    choice: Choice
-    task: Task
+    choice: Selection
+    task: TrainingProblem
 
     @property
     def rows(self) -> int:
@@ -79,12 +79,14 @@ class Compared:
         return sum(len(fold.start) for fold in self.folds)
 
 
-def compare(tasks: Iterator[Task], options: Options, own: bool = False) -> Compared:
+def compare_candidates(
+    tasks: Iterator[TrainingProblem], options: Options, own: bool = False
+) -> Comparison:
     """Try the candidates on one split after the other.
 
     Parameters
     ----------
-    tasks : iterator of Task
+    tasks : iterator of TrainingProblem
         The pipeline fitted on each split, made when it is asked for.
     options : Options
         With the batch size, the anchor and the seed.
@@ -96,38 +98,38 @@ def compare(tasks: Iterator[Task], options: Options, own: bool = False) -> Compa
     candidates: list[Candidate] = []
     for task in tasks:
         candidates = candidates or task.portfolio()
-        racing = _racing(folds, candidates)
+        racing = _active_mask(folds, candidates)
         if folds and not any(racing):
             break
         folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
-        choice = _judged(candidates, folds, options.seed or 0, own)
-        compared = Compared(candidates, folds, choice, task)
-        if len(folds) == SPLITS or (not own and settled(choice, compared.rows)):
+        choice = _select(candidates, folds, options.seed or 0, own)
+        compared = Comparison(candidates, folds, choice, task)
+        if len(folds) == SPLITS or (not own and is_conclusive(choice, compared.rows)):
             break
     return compared
 
 
-def _judged(
+def _select(
     candidates: list[Candidate], folds: list[Fold], seed: int, own: bool, alone: int | None = None
-) -> Choice:
+) -> Selection:
     """The choice among all candidates, or what it would be with one of them ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
     split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    return choose(starts, losses, seed, _size(folds[0].target), split)
+    return select_candidate(starts, losses, seed, _size(folds[0].target), split)
 
 
-def ranked(found: Compared, options: Options, own: bool = False) -> Iterator[Choice]:
+def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:
     """The choice, then the other candidates whose gain is clear by itself, the best first."""
     yield found.choice
     assert found.choice.best is not None
     means = _losses(found.candidates, found.folds).mean(axis=2).min(axis=1)
     for place in map(int, means.argsort()):
         if place != found.choice.best[0]:
-            choice = _judged(found.candidates, found.folds, options.seed or 0, own, place)
-            if choice.clear:
+            choice = _select(found.candidates, found.folds, options.seed or 0, own, place)
+            if choice.significant:
                 yield choice
 
 
@@ -143,11 +145,11 @@ def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float6
     return np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
 
 
-def settled(choice: Choice, count: int) -> bool:
+def is_conclusive(choice: Selection, count: int) -> bool:
     """Whether another split could still change the answer."""
-    if count >= ENOUGH:
-        return choice.clear or choice.gain < _PROMISING * choice.error
-    return choice.clear and choice.gain > _SURE * choice.wanted * choice.error
+    if count >= LARGE_SAMPLE:
+        return choice.significant or choice.gain < _PROMISING * choice.error
+    return choice.significant and choice.gain > _SURE * choice.critical_z * choice.error
 
 
 def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
@@ -155,7 +157,7 @@ def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
     return [replace(c, batch_size=count) if c.full else c for c in candidates]
 
 
-def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
+def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     """Which candidates may still win: better than the original where it flatters them most, and
     not behind the best by more than the noise of both.
     """
@@ -172,12 +174,12 @@ def _racing(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     best = rows[rows.mean(axis=1).argmin()]
     behind = np.where(finite[:, None], rows, 0.0) - best
     error = behind.std(axis=1) / math.sqrt(len(best))
-    helps = means.min(axis=1) < before - WORTH * abs(before)
+    helps = means.min(axis=1) < before - MIN_RELATIVE_GAIN * abs(before)
     return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
 
 
-def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fold:
-    runs: list[Run | None] = []
+def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bool]) -> Fold:
+    runs: list[CandidateRun | None] = []
     seconds, start = [], None
     for candidate, runs_on in zip(candidates, racing, strict=True):
         if not runs_on:
@@ -186,8 +188,8 @@ def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fol
             continue
         began = time.perf_counter()
         try:
-            rivals = [done for done in runs if done is not None and done.candidate.full]
-            trained = task.run(candidate, rivals=rivals)
+            competitors = [done for done in runs if done is not None and done.candidate.full]
+            trained = task.run(candidate, competitors=competitors)
         except DivergedError:
             runs.append(None)
         else:
@@ -203,10 +205,10 @@ def _try_all(task: Task, candidates: list[Candidate], racing: list[bool]) -> Fol
 
 def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
     """The candidates for the report."""
-    return tuple(_tried(place, candidates, folds) for place in range(len(candidates)))
+    return tuple(_summarize(place, candidates, folds) for place in range(len(candidates)))
 
 
-def _tried(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tried:
+def _summarize(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tried:
     name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
     seconds = sum(fold.seconds[place] for fold in folds)
     ran = [fold for fold in folds if fold.runs[place] is not None]

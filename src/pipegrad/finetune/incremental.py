@@ -14,17 +14,17 @@ from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError
 from ..losses.checks import check_loss
-from ..online.batches import counted
+from ..online.batches import count_classes
 from ..report.results import Report
 from .input_checks import checked_weight, part_of
 
 if TYPE_CHECKING:
-    from ..online.batches import Known
+    from ..online.batches import ClassCounts
     from ..online.stream import Stream
     from .tuner import FineTuner
 
 
-def take_in(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None:
+def partial_fit_tuner(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None:
     """What `FineTuner.partial_fit` does."""
     check_loss(tuner.loss, y)
     X, y = indexable(X, y)
@@ -40,20 +40,20 @@ def take_in(tuner: FineTuner, X: Any, y: Any, classes: Any, weight: Any) -> None
     if len(rows) < _num_samples(X):
         part = part_of(part, rows)
     if hasattr(tuner, "estimator_"):
-        _go_on(tuner, part, classes)
+        _later_call(tuner, part, classes)
     else:
-        _begin(tuner, part, classes)
+        _first_call(tuner, part, classes)
 
 
-def _begin(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
+def _first_call(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     """The first rows: the pipeline is fitted on all of them."""
     X, y, weight = part
     if classes is not None:
-        _check_shown(classes, y)
+        _check_all_classes_present(classes, y)
     if is_classifier(tuner.estimator) and y is not None:
         check_classification_targets(y)
     fitted = tuner._fitted(part)
-    known = counted(X, y, weight, is_classifier(tuner.estimator))
+    known = count_classes(X, y, weight, is_classifier(tuner.estimator))
     stream = _stream(tuner, fitted, known)
     tuner.estimator_, tuner._stream, tuner._known = fitted, stream, known
     tuner.improved_, tuner.history_, tuner.stream_ = False, None, []
@@ -61,7 +61,7 @@ def _begin(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     tuner._take_attributes()
 
 
-def _go_on(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
+def _later_call(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     """Further rows."""
     from ..translate import from_torch
 
@@ -76,7 +76,7 @@ def _go_on(tuner: FineTuner, part: tuple[Any, ...], classes: Any) -> None:
     tuner.estimator_ = from_torch(stream.write()) if stream.moved else stream.origin
 
 
-def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
+def _stream(tuner: FineTuner, fitted: Any, known: ClassCounts) -> Stream:
     from ..online.stream import Stream
 
     seed = int(check_random_state(tuner.random_state).randint(np.iinfo(np.int32).max))
@@ -87,7 +87,7 @@ def _stream(tuner: FineTuner, fitted: Any, known: Known) -> Stream:
     return Stream(fitted, tuner._translated(fitted), known, options, own)
 
 
-def _check_shown(classes: Any, y: Any) -> None:
+def _check_all_classes_present(classes: Any, y: Any) -> None:
     """The pipeline is fitted on these rows and knows their labels for ever."""
     from ..online.batches import columns_of
 

@@ -10,25 +10,33 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..modules import Block, Routed
-from ..training.dataset import Rows
-from ..training.optimizers import LEARNING_RATE, groups_by_length, make_optimizer
+from ..modules import Block, LeafIndices
+from ..training.dataset import EncodedDataset
+from ..training.optimizers import LEARNING_RATE, groups_with_scales, make_optimizer
 from ..training.options import Options, batch_rows
 from ..training.scaled_lbfgs import ScaledLBFGS
 
 if TYPE_CHECKING:
     pass
 
-# Numbers that enter the neural part up to which all rows make one step.
-_FULL_BATCH = 20_000_000
-# Iterations of L-BFGS between checkpoints grow with those already made.
-_GROWTH, _ITERATIONS = 0.2, 1500
+# docs/recipe.md has the benchmark behind each number, or calls it a habit.
+
+# Input values (samples times features) up to which L-BFGS takes all of them in one batch.
+_MAX_FULL_BATCH_VALUES = 20_000_000
+# Iterations of L-BFGS between two checkpoints, as a share of those already made.
+_CHECKPOINT_GROWTH = 0.2
+# Iterations of L-BFGS in all.
+_MAX_ITERATIONS = 1500
 # Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations.
 _PATIENCE = 5
-# Steps of a one-cycle run: a quarter of the rows, within bounds; and the passes that they may take.
-_STEPS, _PASSES = (300, 1500), (5, 60)
-# Rows on which an unclear difference stays a tie, and a prior no longer helps.
-ENOUGH = 2000
+# Optimizer steps of a one-cycle run: one for each four training samples, within these bounds.
+_MIN_STEPS = 300
+_MAX_STEPS = 1500
+# Epochs that those steps may take.
+_MIN_EPOCHS = 5
+_MAX_EPOCHS = 60
+# Training samples from which on an unclear difference stays a tie and a prior no longer helps.
+LARGE_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Candidate:
     batch_size: int
     epochs: int
     anchor: float = 0.0
-    anew: bool = False
+    reset_head: bool = False
 
     @property
     def scaled(self) -> bool:
@@ -79,7 +87,7 @@ class Candidate:
             return make_optimizer(torch.optim.LBFGS, parameters)
         if self.kind == "relative":
             return make_optimizer(torch.optim.Adam, parameters)
-        groups = groups_by_length(parameters, lengths, LEARNING_RATE)
+        groups = groups_with_scales(parameters, lengths, LEARNING_RATE)
         return make_optimizer(torch.optim.Adam, groups, LEARNING_RATE)
 
     @property
@@ -89,13 +97,13 @@ class Candidate:
 
 
 def default_candidates(
-    rows: Rows, options: Options, loss: float, soft: bool = False, anew: bool = False
+    rows: EncodedDataset, options: Options, loss: float, soft: bool = False, anew: bool = False
 ) -> list[Candidate]:
     """The candidates for so many rows.
 
     Parameters
     ----------
-    rows : Rows
+    rows : EncodedDataset
         Those that train.
     options : Options
         What the user set: batch size and anchor.
@@ -107,31 +115,31 @@ def default_candidates(
     """
     count = len(rows)
     found = []
-    if _numbers(rows) <= _FULL_BATCH and not soft:
+    if _input_values(rows) <= _MAX_FULL_BATCH_VALUES and not soft:
         full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
         found += [replace(full, name="L-BFGS, scaled", kind="scaled"), full]
-        if count < ENOUGH and not options.anchor and loss > 0:
+        if count < LARGE_SAMPLE and not options.anchor and loss > 0:
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
         if anew and not options.anchor:
-            found.append(replace(found[0], name="L-BFGS, reset head", anew=True))
+            found.append(replace(found[0], name="L-BFGS, reset head", reset_head=True))
     like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
     batch = batch_rows(options.batch_size, like, count)
-    steps = min(max(count // 4, _STEPS[0]), _STEPS[1])
-    epochs = min(max(round(steps * batch / count), _PASSES[0]), _PASSES[1])
+    steps = min(max(count // 4, _MIN_STEPS), _MAX_STEPS)
+    epochs = min(max(round(steps * batch / count), _MIN_EPOCHS), _MAX_EPOCHS)
     for name, kind in (("Adam, scaled", "adam"), ("Adam, relative rates", "relative")):
         found.append(Candidate(name, kind, batch, epochs, options.anchor))  # type: ignore[arg-type]
     return found
 
 
-def _numbers(rows: Rows) -> int:
-    """How many numbers enter the neural part."""
+def _input_values(rows: EncodedDataset) -> int:
+    """How many values enter the neural part."""
     sizes = [_entries(block) for block in rows.encoded.blocks.values()]
     return sum(sizes) * len(rows) // max(1, len(rows.encoded))
 
 
-def _entries(block: Block | Routed) -> int:
-    if isinstance(block, Routed):
+def _entries(block: Block | LeafIndices) -> int:
+    if isinstance(block, LeafIndices):
         return block.leaves.numel()
     return (block if isinstance(block, Tensor) else block.values).numel()
 
@@ -139,6 +147,6 @@ def _entries(block: Block | Routed) -> int:
 def _plan() -> list[int]:
     """Iterations of L-BFGS before each checkpoint."""
     plan = [1]
-    while sum(plan) < _ITERATIONS:
-        plan.append(max(1, round(_GROWTH * sum(plan))))
+    while sum(plan) < _MAX_ITERATIONS:
+        plan.append(max(1, round(_CHECKPOINT_GROWTH * sum(plan))))
     return plan

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from ..training.criterion import Criterion, make_criterion
 from ..training.cross_fitting import cross_fitted
-from ..training.data import check_trainable, gather
-from ..training.dataset import Loader, Rows
-from ..training.fit import run
+from ..training.data import check_trainable, encode_samples
+from ..training.dataset import EncodedDataset, Loader
+from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
 from ..training.prepare import prepare
-from ..training.scaled_lbfgs import scales
-from ..training.trainer import unit
-from ..training.tree_splits import softened
-from .candidate_run import MORE, Run, last_linear
+from ..training.scaled_lbfgs import fisher_scales
+from ..training.trainer import loss_scale
+from ..training.tree_splits import soft_ensembles
+from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
 from .portfolio import Candidate, default_candidates
 
 if TYPE_CHECKING:
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Task:
+class TrainingProblem:
     """A module with data, and its parameters at the start."""
 
     net: PipelineModule
     criterion: Criterion
-    training: Rows
-    validating: Rows | None
+    training: EncodedDataset
+    validating: EncodedDataset | None
     options: Options
     start: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, net: PipelineModule, train: Any, valid: Any, options: Options) -> Task:
+    def of(cls, net: PipelineModule, train: Any, valid: Any, options: Options) -> TrainingProblem:
         """Encode the rows once for all candidates."""
         check_trainable(net)
         function, objective = make_criterion(options.loss, net.objective, net.head)
         X, y, weight, *groups = train
-        data = gather(net, X, y, weight, valid, None, *groups)
+        data = encode_samples(net, X, y, weight, valid, None, *groups)
         data = cross_fitted(net, data, X, y, weight, options.seed)
         generator = np.random.default_rng(options.seed)
         parts = prepare(net, data, objective, function, valid, generator)
@@ -66,7 +66,7 @@ class Task:
 
     def portfolio(self) -> list[Candidate]:
         """The candidates for this module and so many rows."""
-        soft, anew = bool(softened(self.net)), last_linear(self.net) is not None
+        soft, anew = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
         return default_candidates(self.training, self.options, self.loss(), soft, anew)
 
     def target(self) -> NDArray[Any] | None:
@@ -77,31 +77,31 @@ class Task:
         return rows.target[rows.index].cpu().numpy()
 
     @cached_property
-    def lengths(self) -> list[float]:
+    def scales(self) -> list[float]:
         """Of scaled coordinates, at the start."""
         parameters = list(self.net.trainable_parameters().values())
         self.net.eval()
         seed = self.options.seed or 0
-        found = scales(self.net, self.criterion, self.training, parameters, seed)
-        enlarged = unit(self.loss())
+        found = fisher_scales(self.net, self.criterion, self.training, parameters, seed)
+        enlarged = loss_scale(self.loss())
         return [length / enlarged for length in found]
 
     def run(
         self,
         candidate: Candidate,
-        goal: tuple[int, float] | None = None,
-        rivals: Sequence[Run] = (),
-    ) -> Run:
-        """Train from the start, all the way or to a goal; the parameters stay where they end."""
+        loss_target: tuple[int, float] | None = None,
+        competitors: Sequence[CandidateRun] = (),
+    ) -> CandidateRun:
+        """Train from the start, all the way or to a target; the parameters stay where they end."""
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):
                 parameter.copy_(value)
-        optimizer = candidate.optimizer(parameters, self.lengths if candidate.scaled else ())
+        optimizer = candidate.optimizer(parameters, self.scales if candidate.scaled else ())
         epochs = candidate.epochs
-        if goal is not None:
-            epochs = min(epochs, goal[0] + (MORE if candidate.full else 0))
-        trainer = Run(
+        if loss_target is not None:
+            epochs = min(epochs, loss_target[0] + (EXTRA_CHECKPOINTS if candidate.full else 0))
+        trainer = CandidateRun(
             candidate,
             self.net,
             self.criterion,
@@ -114,8 +114,8 @@ class Task:
             generator=np.random.default_rng(self.options.seed),
             callbacks=callbacks_of(self.options, epochs),
             anchor=candidate.anchor,
-            goal=goal,
-            rivals=rivals,
+            loss_target=loss_target,
+            competitors=competitors,
         )
-        run(trainer, self.net, self.options, optimizer)
+        run_safely(trainer, self.net, self.options, optimizer)
         return trainer

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..modules import Head, bare
+from ..modules import Head, unwrap_head
 from ..registry import Objective
 from ..training.criterion import Criterion, LossLike, make_criterion
-from .selection import WORTH, evidence
+from .selection import MIN_RELATIVE_GAIN, critical_value
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
-    from ..training.dataset import Rows
-    from .candidate_run import Run
+    from ..training.dataset import EncodedDataset
+    from .candidate_run import CandidateRun
 
 _REPEATS = 8
 _ITERATIONS = 30
@@ -36,7 +36,7 @@ Terms = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Freedom:
+class AffineFreedom:
     """What of ``scale * score + shift`` may differ from the score."""
 
     scale: bool
@@ -76,7 +76,9 @@ class Recalibration:
         return f"{', '.join(parts)} (gain {self.gain:.3g}, standard error {self.error:.2g})"
 
 
-def freedom(loss: LossLike | None, objective: Objective | None, head: Head | None) -> Any:
+def calibratable_parameters(
+    loss: LossLike | None, objective: Objective | None, head: Head | None
+) -> Any:
     """What may be recalibrated where the pipeline was trained on a loss.
 
     A loss that is lowest where predictions are true may set scale and shift. The focal loss leaves
@@ -103,11 +105,11 @@ def freedom(loss: LossLike | None, objective: Objective | None, head: Head | Non
     own = name is None or name == objective.name or name in _OF_ORDER
     link = getattr(head, "link", "identity")
     if objective.name == "log_loss" and head.task == "classification" and (own or name == "focal"):
-        return Freedom(scale=True, shift=own)
+        return AffineFreedom(scale=True, shift=own)
     if objective.name in ("poisson", "gamma", "tweedie") and own and link == "log":
-        return Freedom(scale=False, shift=True)
+        return AffineFreedom(scale=False, shift=True)
     if objective.name == "squared_error" and own and head.task == "regression":
-        return Freedom(scale=True, shift=True) if link == "identity" else None
+        return AffineFreedom(scale=True, shift=True) if link == "identity" else None
     return None
 
 
@@ -116,7 +118,7 @@ def fit_recalibration(
     after: NDArray[Any],
     target: Tensor,
     terms: Terms,
-    free: Freedom,
+    free: AffineFreedom,
     seed: int,
     weight: Tensor | None = None,
 ) -> Recalibration | None:
@@ -143,34 +145,34 @@ def fit_recalibration(
     """
     target = target.double() if target.is_floating_point() else target
     rows = torch.ones(len(target)) if weight is None else weight
-    told = _Told(target, rows.double(), terms, free)
+    told = _CalibrationData(target, rows.double(), terms, free)
     now, then = (torch.as_tensor(score, dtype=torch.float64) for score in (after, before))
     if len(now) < _FEWEST or not (torch.isfinite(now).all() and torch.isfinite(then).all()):
         return None
     gain, error = _gain(now, told, seed)
-    worth = WORTH * abs(float(told.losses(now).mean()))
-    if gain <= max(evidence(len(now)) * error, worth) or gain <= _gain(then, told, seed)[0]:
+    worth = MIN_RELATIVE_GAIN * abs(float(told.losses(now).mean()))
+    if gain <= max(critical_value(len(now)) * error, worth) or gain <= _gain(then, told, seed)[0]:
         return None
     return replace(_fit(now, told), gain=gain, error=error)
 
 
 @dataclass(frozen=True)
-class _Told:
+class _CalibrationData:
     """Rows with what their scores are compared with, and how."""
 
     target: Tensor
     weight: Tensor
     terms: Terms
-    free: Freedom
+    free: AffineFreedom
 
     def losses(self, score: Tensor) -> Tensor:
         return self.terms(score, self.target) * self.weight
 
-    def part(self, rows: Tensor) -> _Told:
+    def part(self, rows: Tensor) -> _CalibrationData:
         return replace(self, target=self.target[rows], weight=self.weight[rows])
 
 
-def _gain(score: Tensor, told: _Told, seed: int) -> tuple[float, float]:
+def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, float]:
     """By how much recalibrating lowers the loss of other rows, and the standard error of that."""
     count, gain, variance = len(score), 0.0, 0.0
     generator = np.random.default_rng(seed)
@@ -187,7 +189,7 @@ def _gain(score: Tensor, told: _Told, seed: int) -> tuple[float, float]:
     return gain, math.sqrt(variance / count)
 
 
-def _fit(score: Tensor, told: _Told) -> Recalibration:
+def _fit(score: Tensor, told: _CalibrationData) -> Recalibration:
     """Scale and shift of the least loss, held back a little as by one row that knows better."""
     free = told.free
     centre, unit = torch.zeros(score.shape[1:], dtype=score.dtype), 1.0
@@ -214,7 +216,7 @@ def _fit(score: Tensor, told: _Told) -> Recalibration:
 
 
 def recalibrate(
-    net: PipelineModule, runs: Sequence[Run | None], checkpoint: int, loss: Any, seed: int
+    net: PipelineModule, runs: Sequence[CandidateRun | None], checkpoint: int, loss: Any, seed: int
 ) -> str:
     """Recalibrate a trained module where its runs on parts of the rows say so; say what was done.
 
@@ -222,7 +224,7 @@ def recalibrate(
     ----------
     net : PipelineModule
         Trained on all rows; changed in place.
-    runs : sequence of Run
+    runs : sequence of CandidateRun
         How the same training went on parts of the rows, with the scores of the others.
     checkpoint : int
         How long `net` was trained.
@@ -236,9 +238,9 @@ def recalibrate(
     str
         Empty where nothing was done.
     """
-    free = freedom(loss, net.objective, net.head)
+    free = calibratable_parameters(loss, net.objective, net.head)
     done = [run for run in runs if run is not None and run.valid is not None]
-    places = _room(net, free)
+    places = _supported_parameters(net, free)
     if places is None or not done:
         return ""
     before = np.concatenate([run.scores_[0] for run in done])
@@ -253,18 +255,18 @@ def recalibrate(
     return str(found) if found is not None and apply(net, found) else ""
 
 
-def _told(rows: Rows, values: Tensor | None) -> Any:
+def _told(rows: EncodedDataset, values: Tensor | None) -> Any:
     return None if values is None else values[rows.index].cpu()
 
 
-def _room(net: PipelineModule, free: Freedom | None) -> Freedom | None:
+def _supported_parameters(net: PipelineModule, free: AffineFreedom | None) -> AffineFreedom | None:
     """What of it the last operator's own numbers can hold."""
     step, body = net.graph[net.graph.output], _last(net)
     places = [other for other in net.graph if other.operator is step.operator]
     if free is None or step.status != "trainable" or len(places) > 1:
         return None
     scale, shift = getattr(body, "rescalable", (False, False))
-    room = Freedom(free.scale and scale, free.shift and shift)
+    room = AffineFreedom(free.scale and scale, free.shift and shift)
     return room if room.scale or room.shift else None
 
 
@@ -292,4 +294,4 @@ def apply(net: PipelineModule, found: Recalibration) -> bool:
 
 
 def _last(net: PipelineModule) -> Any:
-    return bare(net.step_module(net.graph.output))
+    return unwrap_head(net.step_module(net.graph.output))

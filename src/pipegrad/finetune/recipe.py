@@ -14,13 +14,13 @@ from ..report.calibration import calibrations
 from ..report.learning_curves import curves
 from ..report.parameter_changes import MovedStep, moved_steps
 from ..report.results import Report
-from ..report.timing import Clock
+from ..report.timing import Stopwatch
 from ..training.options import Options
-from .candidate_run import Run
-from .comparison import Compared, compare, for_rows, ranked, summary
-from .problem import Task
+from .candidate_run import CandidateRun
+from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
+from .problem import TrainingProblem
 from .recalibration import recalibrate
-from .selection import Choice
+from .selection import Selection
 from .validation_splits import Split
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FEWEST = 50
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuningResult:
     """The estimator to keep, with the history and the report."""
 
     estimator: Any
@@ -53,7 +53,7 @@ def tune(
     rows: NDArray[np.int64],
     options: Options,
     own: bool = False,
-) -> Outcome:
+) -> TuningResult:
     """Fit, compare the candidates on splits of the rows, and train on all rows with the best.
 
     Parameters
@@ -73,53 +73,53 @@ def tune(
     own : bool
         Whether the splits are the user's own.
     """
-    clock = Clock()
-    fit = clock.timed("fitting", fit)
+    clock = Stopwatch()
+    fit = clock.wrap("fitting", fit)
     whole = fit(pick(rows))
     if len(rows) < _FEWEST:
         translate(whole)  # Complains about what could not be trained.
         why = f"{len(rows)} rows are too few to tell an improvement from chance"
         report = Report(None, why, seconds=clock.seconds, times=clock.times())
-        return Outcome(whole, False, None, report)
+        return TuningResult(whole, False, None, report)
 
-    def tasks() -> Iterator[Task]:
+    def tasks() -> Iterator[TrainingProblem]:
         for train, valid in splits:
-            yield Task.of(translate(fit(pick(train))), pick(train), pick(valid), options)
+            yield TrainingProblem.of(translate(fit(pick(train))), pick(train), pick(valid), options)
 
-    found = compare(tasks(), options, own)
-    kept = _Kept(None, _why_not(found.choice))
-    if found.choice.clear:
-        train_whole = clock.timed("training", _train_whole)
-        choices = ranked(found, options, own)
+    found = compare_candidates(tasks(), options, own)
+    kept = _Refit(None, _why_not(found.choice))
+    if found.choice.significant:
+        train_whole = clock.wrap("training", _refit_on_all_rows)
+        choices = rank_significant(found, options, own)
         kept = train_whole(translate(whole), pick(rows), found, choices, options, write_back)
     improved = kept.estimator is not None
     report = _report(found, kept, clock)
     estimator = kept.estimator if improved else whole
-    return Outcome(estimator, improved, _history(found, kept.choice or found.choice), report)
+    return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Refit:
     """What came of the training on all rows."""
 
     estimator: Any
     why: str = ""
-    choice: Choice | None = None
+    choice: Selection | None = None
     steps: tuple[MovedStep, ...] = ()
     recalibrated: str = ""
 
 
-def _best_runs(found: Compared, choice: Choice) -> list[Run | None]:
+def _best_runs(found: Comparison, choice: Selection) -> list[CandidateRun | None]:
     best = 0 if choice.best is None else choice.best[0]
     return [fold.runs[best] for fold in found.folds]
 
 
-def _history(found: Compared, choice: Choice) -> Any:
+def _history(found: Comparison, choice: Selection) -> Any:
     runs = _best_runs(found, choice)
     return next((done.history for done in runs if done is not None), None)
 
 
-def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
+def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
     choice, improved = kept.choice or found.choice, kept.estimator is not None
     tried = summary(found.candidates, found.folds)
     names = [candidate.name for candidate in found.candidates]
@@ -134,7 +134,7 @@ def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
         before=choice.before,
         gain=choice.gain,
         error=choice.error,
-        wanted=choice.wanted,
+        wanted=choice.critical_z,
         rows=found.rows,
         splits=len(found.folds),
         tried=tried,
@@ -148,7 +148,7 @@ def _report(found: Compared, kept: _Kept, clock: Clock) -> Report:
     )
 
 
-def _why_not(choice: Choice) -> str:
+def _why_not(choice: Selection) -> str:
     if choice.best is None:
         return "no candidate gave a finite loss"
     if choice.gain <= 0:
@@ -156,29 +156,31 @@ def _why_not(choice: Choice) -> str:
     return "the improvement is no larger than its noise, and ties go to the original"
 
 
-def _train_whole(
+def _refit_on_all_rows(
     net: PipelineModule,
     part: Part,
-    found: Compared,
-    choices: Iterator[Choice],
+    found: Comparison,
+    choices: Iterator[Selection],
     options: Options,
     write_back: Callable[[PipelineModule], Any],
-) -> _Kept:
+) -> _Refit:
     """The first choice that does on all rows about what it did on fewer; nothing if none does."""
-    task = Task.of(net, part, None, options)
+    task = TrainingProblem.of(net, part, None, options)
     for choice in choices:
         runs = _best_runs(found, choice)
-        if _trained_alike(task, found, choice, runs):
+        if _reached_reference_loss(task, found, choice, runs):
             assert choice.best is not None
             again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
-            return _Kept(write_back(net), "", choice, moved_steps(net), again)
-    return _Kept(None, _UNSTABLE)
+            return _Refit(write_back(net), "", choice, moved_steps(net), again)
+    return _Refit(None, _UNSTABLE)
 
 
 _UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
 
 
-def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[Run | None]) -> bool:
+def _reached_reference_loss(
+    task: TrainingProblem, found: Comparison, choice: Selection, runs: Sequence[CandidateRun | None]
+) -> bool:
     """Train on all rows about as far as on fewer; whether that was possible."""
     assert choice.best is not None
     number, checkpoint = choice.best
@@ -186,15 +188,15 @@ def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[R
     done = [run for run in runs if run is not None]
     # The training loss is all that there is to compare now.
     level = float(np.mean([_level(run, checkpoint) for run in done]))
-    goal = float(np.mean([run.fallen_from_ for run in done])) - level
+    loss_target = float(np.mean([run.reference_loss_ for run in done])) - level
     try:
-        trained = task.run(candidate, (checkpoint + 1, goal))
+        trained = task.run(candidate, (checkpoint + 1, loss_target))
     except DivergedError:
         return False
     now = _level(trained, len(trained.history))
     expected = float(np.mean([_start(run) for run in done])) - level
     scale = expected
-    if candidate.anew and expected <= 0:
+    if candidate.reset_head and expected <= 0:
         # Better than the pipeline because it fits the training rows less well.
         scale = max(-expected, choice.gain)
     short = _start(trained) - now < expected - 0.5 * scale
@@ -203,12 +205,12 @@ def _trained_alike(task: Task, found: Compared, choice: Choice, runs: Sequence[R
     return not (trained.diverged_ or (scale > 0 and short))
 
 
-def _start(trained: Run) -> float:
+def _start(trained: CandidateRun) -> float:
     """The training loss of the fitted pipeline."""
     return float(trained.history[0, "train_loss"])
 
 
-def _level(trained: Run, checkpoint: int) -> float:
+def _level(trained: CandidateRun, checkpoint: int) -> float:
     """The training loss at a checkpoint."""
     losses = trained.history[:, "train_loss"]
     return float(losses[min(checkpoint + 1, len(losses) - 1)])

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 # Share of the loss below which a gain is no gain.
-WORTH = 1e-3
+MIN_RELATIVE_GAIN = 1e-3
 # Fewer rows than this are few: their noise is itself known badly.
-FEW = 1000
+SMALL_SAMPLE = 1000
 # Two halves: with more parts the choices share rows, and the error comes out too small.
 _GROUPS = 2
 _REPEATS = 8
@@ -21,7 +21,7 @@ _LOOK = 2.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What the rows say.
 
     Attributes
@@ -44,34 +44,37 @@ class Choice:
     best: tuple[int, int] | None
     gain: float
     error: float
-    wanted: float
+    critical_z: float
     before: float
     floor: float = _FLOOR
 
     @property
-    def clear(self) -> bool:
+    def significant(self) -> bool:
         """Whether the gain is more than noise, and worth a change."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        return bool(self.gain > max(self.wanted * self.error, WORTH * abs(self.before), self.floor))
+        return bool(
+            self.gain
+            > max(self.critical_z * self.error, MIN_RELATIVE_GAIN * abs(self.before), self.floor)
+        )
 
 
-def evidence(count: int) -> float:
+def critical_value(count: int) -> float:
     """How many standard errors a gain on ``count`` rows needs.
 
     One look would need two. There are up to five, after as many splits; with 2.4 for each, they
     all together take chance for a gain about as often (Pocock, 1977).
     """
-    return 2.4 if count >= FEW else 3.0
+    return 2.4 if count >= SMALL_SAMPLE else 3.0
 
 
-def choose(
+def select_candidate(
     start: NDArray[np.float64],
     losses: NDArray[np.float64],
     seed: int,
     size: float = 1.0,
     split: NDArray[np.int64] | None = None,
-) -> Choice:
+) -> Selection:
     """Choose among checkpoints, and measure on other rows what such a choice is worth.
 
     The loss of the best of many checkpoints flatters, since chance has a part in which is best.
@@ -94,16 +97,16 @@ def choose(
 
     Returns
     -------
-    Choice
+    Selection
         The best by all rows, with the gain on rows that had no part in choosing.
     """
     count = len(start)
-    wanted, before = evidence(count), float(start.mean())
+    wanted, before = critical_value(count), float(start.mean())
     floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
     if not usable.any() or count < 2:
-        return Choice(None, 0.0, 0.0, wanted, before, floor=floor)
+        return Selection(None, 0.0, 0.0, wanted, before, floor=floor)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
     mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
@@ -128,7 +131,7 @@ def choose(
     if split is not None:
         error = max(error, _between(on_rows, split))
     best = (int(place[0]), int(place[1]))
-    return Choice(best, mean, error, wanted, before, floor)
+    return Selection(best, mean, error, wanted, before, floor)
 
 
 def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:

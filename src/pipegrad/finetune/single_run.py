@@ -8,7 +8,7 @@ from ..report.calibration import Calibration, calibration, scores
 from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
 from ..report.results import Report
-from ..report.timing import Clock
+from ..report.timing import Stopwatch
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NAME = "the settings given"
 
 
-def report_of(trainer: Trainer, fitted: PipelineModule, clock: Clock) -> Report:
+def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:
     """What came of a run.
 
     Parameters
@@ -26,7 +26,7 @@ def report_of(trainer: Trainer, fitted: PipelineModule, clock: Clock) -> Report:
         After training; its module holds what is kept.
     fitted : PipelineModule
         The pipeline as it was before.
-    clock : Clock
+    clock : Stopwatch
         That of the whole fit.
     """
     better = trainer.improved_

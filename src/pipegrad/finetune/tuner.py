@@ -20,7 +20,7 @@ from ..losses.group_penalty import GroupPenalty, group_codes
 from .input_checks import check_last_step, checked_weight, part_of, usable_rows, weight_argument
 
 if TYPE_CHECKING:
-    from ..modules import Way
+    from ..modules import SplitMode
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
     from .validation_splits import Split
@@ -149,7 +149,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         train: Sequence[str] | None = None,
         freeze: Sequence[str] | None = None,
         callbacks: Sequence[Any] | None = None,
-        trees: Way = "leaves",
+        trees: SplitMode = "leaves",
         recipe: Literal["auto"] | None = "auto",
         random_state: Any = None,
         verbose: int = 0,
@@ -221,11 +221,11 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
                 setattr(self, name, getattr(self.estimator_, name))
 
     def _forget_stream(self, X: Any, y: Any, weight: NDArray[Any] | None) -> None:
-        from ..online.batches import counted
+        from ..online.batches import count_classes
 
         self.__dict__.pop("stream_", None)
         self._stream: Any = None
-        self._known = counted(X, y, weight, is_classifier(self.estimator))
+        self._known = count_classes(X, y, weight, is_classifier(self.estimator))
 
     def partial_fit(
         self,
@@ -283,24 +283,24 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
-        from .incremental import take_in
+        from .incremental import partial_fit_tuner
 
         check_last_step(self.estimator)
-        take_in(self, X, y, classes, sample_weight)
+        partial_fit_tuner(self, X, y, classes, sample_weight)
         return self
 
     def _fit_once(self, split: Any, given: tuple[Any, ...], options: Any) -> None:
         """One run with the user's settings."""
-        from ..report.timing import Clock
+        from ..report.timing import Stopwatch
         from ..training.fit import train
         from ..translate import from_torch
-        from .single_run import report_of
+        from .single_run import report_single_run
 
-        clock = Clock()
+        clock = Stopwatch()
         parts = [part_of(given, some) for some in split]
-        fitted = clock.timed("fitting", self._fitted)(parts[0])
+        fitted = clock.wrap("fitting", self._fitted)(parts[0])
         net = self._translated(fitted)
-        train = clock.timed("training", train)
+        train = clock.wrap("training", train)
         trainer = train(
             net,
             parts[0][0],
@@ -313,7 +313,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         self.improved_ = trainer.improved_
         self.history_ = trainer.history
         self.estimator_ = from_torch(net) if self.improved_ else fitted
-        self.report_ = report_of(trainer, self._translated(fitted), clock)
+        self.report_ = report_single_run(trainer, self._translated(fitted), clock)
 
     def _fit_by_recipe(self, splits: Any, rows: Any, given: tuple[Any, ...], options: Any) -> None:
         """Candidates by rule, compared on rows put aside."""

@@ -1,8 +1,8 @@
 """The graph of operators that a pipeline unfolds into, and how it is built, copied and drawn."""
 
 from .builder import GraphBuilder, join, unfold
-from .copying import copied
-from .graph import INPUT, Composite, Graph, Status, Step, with_status
+from .copying import copy_source
+from .graph import INPUT, Composite, Graph, Status, Step, with_updates
 
 __all__ = [
     "INPUT",
@@ -11,8 +11,8 @@ __all__ = [
     "GraphBuilder",
     "Status",
     "Step",
-    "copied",
+    "copy_source",
     "join",
     "unfold",
-    "with_status",
+    "with_updates",
 ]

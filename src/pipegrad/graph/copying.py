@@ -11,7 +11,7 @@ from ..registry import translation
 _PLAIN = {int, float, str, bool, bytes, type(None)}
 
 
-def copied(source: Any, memo: dict[int, Any] | None = None) -> Any:
+def copy_source(source: Any, memo: dict[int, Any] | None = None) -> Any:
     """A deep copy of a source object; each part is copied as its row says.
 
     Parameters

@@ -171,7 +171,7 @@ class Graph:
             When a step has no entry point, or is none of ML.NET's.
         """
         if form != "pipegrad":
-            return str(_form(form).to_json(self, indent))
+            return str(_foreign_format(form).to_json(self, indent))
         steps = [_step_to_json(step) for step in self.steps]
         composites = [
             {"name": c.name, "source": c.source, "method": c.method, "value": c.value}
@@ -203,7 +203,7 @@ class Graph:
         try:
             content = json.loads(text)
             if "nodes" in content:
-                graph: Graph = _form("mlnet").from_json(text)
+                graph: Graph = _foreign_format("mlnet").from_json(text)
                 return graph
             steps = tuple(
                 Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
@@ -230,7 +230,7 @@ class Graph:
         return graph_html(self)
 
 
-def _form(name: str) -> Any:
+def _foreign_format(name: str) -> Any:
     """The module that knows another form of graphs; a source is imported when it is asked for."""
     if name not in _FORMS:
         raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, _FORMS))}.")
@@ -251,7 +251,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     return {**content, "options": step.options} if step.options else content
 
 
-def with_status(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
+def with_updates(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
     """The same graph with some fields of its steps replaced."""
     steps = tuple(replace(step, **changes.get(step.name, {})) for step in graph.steps)
     return replace(graph, steps=steps)

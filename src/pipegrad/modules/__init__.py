@@ -1,26 +1,26 @@
 """The mathematics: modules named for what they compute, ignorant of where numbers come from."""
 
 from ._base import Module, Positive, parameter
-from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, Steps
+from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._distances import Distances
-from ._elementwise import Apply, Chain, Monomials, Threshold
-from ._encoding import NONE, Bins, Codes, Lookup, OneHot
-from ._factors import FieldFactorization, LocalMachine, StepFunctions
-from ._formula import Formula
+from ._elementwise import Elementwise, Monomials, Sequential, Threshold
+from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
+from ._formula import ExpressionProgram
 from ._heads import (
-    Binary,
+    BernoulliHead,
     Head,
-    Linked,
-    Mean,
-    Multiclass,
-    Multilabel,
-    Nearest,
-    Outliers,
-    Probabilities,
-    Raw,
-    SeveralTargets,
-    Share,
-    Votes,
+    IdentityHead,
+    LinkHead,
+    MulticlassHead,
+    MultilabelHead,
+    MultioutputHead,
+    NearestHead,
+    OutlierHead,
+    ProbabilityHead,
+    RegressionHead,
+    ShareHead,
+    VotesHead,
 )
 from ._imputation import Impute, Missing
 from ._kernels import (
@@ -34,15 +34,15 @@ from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
-from ._projection import Pattern, Projection, ResidualShare, SparseProjection
+from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._sparse import Block, SparseRows, dense
-from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, bare
-from .trees.boosting import Boosted, Isolation, LeafIndicators, WeightedMedian
+from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
-from .trees.relaxation import Routed, Splits, Way, take
+from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
 from .trees.simplex import Simplex
 
@@ -54,23 +54,22 @@ __all__ = [
     "AdditiveChi2Features",
     "Affine",
     "AnyPositive",
-    "Apply",
     "Average",
+    "BernoulliHead",
     "BestColumn",
     "BinPosition",
-    "Binary",
     "Bins",
     "Block",
-    "Boosted",
     "BoxCox",
-    "Chain",
-    "Codes",
     "Concatenate",
     "Distances",
+    "Elementwise",
+    "ExpressionProgram",
     "FieldFactorization",
-    "Formula",
     "Head",
+    "IdentityHead",
     "Impute",
+    "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
     "InverseYeoJohnson",
@@ -83,57 +82,58 @@ __all__ = [
     "KeyNumber",
     "Labels",
     "LeafIndicators",
+    "LeafIndices",
     "Linear",
-    "Linked",
-    "LocalMachine",
+    "LinkHead",
+    "LocalDeepSVM",
     "LogOdds",
     "Lookup",
-    "Mean",
     "Missing",
     "Module",
     "Monomials",
-    "Multiclass",
-    "Multilabel",
-    "Nearest",
+    "MulticlassHead",
+    "MultilabelHead",
+    "MultioutputHead",
+    "NearestHead",
     "NormalDistribution",
     "NormalizeRows",
     "OneHot",
     "OneVersusRest",
-    "Outliers",
+    "OrdinalEncode",
+    "OutlierHead",
     "PairwiseCoupling",
-    "Pattern",
     "PiecewiseLinear",
     "PolynomialSketch",
     "Positive",
     "Predictor",
-    "Probabilities",
+    "ProbabilityHead",
     "Projection",
     "RandomFourierFeatures",
-    "Raw",
+    "ReconstructionError",
+    "RegressionHead",
     "Rescale",
-    "ResidualShare",
-    "Routed",
     "RowNorm",
     "Select",
-    "SeveralTargets",
-    "Share",
+    "Sequential",
+    "ShareHead",
     "Simplex",
+    "SparseParameter",
     "SparseProjection",
     "SparseRows",
-    "Splits",
+    "SplitMode",
+    "SplitRelaxation",
     "Standardize",
+    "StepFunction",
     "StepFunctions",
-    "Steps",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",
     "Vote",
-    "Votes",
-    "Way",
+    "VotesHead",
     "WeightedMedian",
     "YeoJohnson",
-    "bare",
     "dense",
     "parameter",
     "take",
+    "unwrap_head",
 ]

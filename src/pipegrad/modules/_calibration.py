@@ -71,7 +71,7 @@ class PiecewiseLinear(Module):
         return torch.clamp(out, *self.bounds)
 
 
-class Steps(Module):
+class StepFunction(Module):
     """A value for each bin of the same width; the outer bins reach to infinity.
 
     Parameters

@@ -13,7 +13,7 @@ from ._base import Module
 from ._sparse import Block, SparseRows
 
 
-class Chain(Module):
+class Sequential(Module):
     """One module after the other.
 
     Parameters
@@ -40,7 +40,7 @@ class Chain(Module):
                 reset()
 
 
-class Apply(Module):
+class Elementwise(Module):
     """A function of the block; None for the identity.
 
     Parameters

@@ -125,7 +125,7 @@ class Lookup(Module):
             self.values.add_(torch.randn_like(self.values), alpha=0.1)
 
 
-class Codes(Module):
+class OrdinalEncode(Module):
     """Codes as they are."""
 
     def forward(self, codes: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class FieldFactorization(Module):
         nn.init.normal_(self.latent, std=0.1)
 
 
-class LocalMachine(Module):
+class LocalDeepSVM(Module):
     """Linear scores along the path of a row down a full binary tree.
 
     A node adds ``tanh(sharpness * (gate @ x + gate_bias)) * (weight @ x + bias)``; the row goes

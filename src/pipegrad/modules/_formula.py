@@ -67,7 +67,7 @@ _OPERATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-class Formula(Module):
+class ExpressionProgram(Module):
     """A formula of one or more columns.
 
     Parameters

@@ -101,7 +101,7 @@ class Head(Module):
         return score if method in ("score", "transform") else getattr(self, method)(score)
 
 
-class Mean(Head):
+class RegressionHead(Head):
     """Regression: the prediction is the score through an inverse link.
 
     Parameters
@@ -122,7 +122,7 @@ class Mean(Head):
         return inverse_link(score, self.link, self.scale)
 
 
-class Raw(Head):
+class IdentityHead(Head):
     """The source answers with the score, whatever it is asked.
 
     Parameters
@@ -150,7 +150,7 @@ class Raw(Head):
         return score if self.raw == 1 else self.raw * score
 
 
-class Linked(Head):
+class LinkHead(Head):
     """Classes whose probabilities are the score through a link; the largest wins.
 
     Parameters
@@ -202,7 +202,7 @@ class Linked(Head):
         return score if self.raw == 1 else self.raw * score
 
 
-class Share(Head):
+class ShareHead(Head):
     """The score gives the share of the second class, and a half decides; or that of each label.
 
     Parameters
@@ -230,7 +230,7 @@ class Share(Head):
         return share if self.task == "multilabel" else torch.stack([1 - share, share], 1)
 
 
-class Binary(Head):
+class BernoulliHead(Head):
     """Two classes, one score: positive means the second class.
 
     Parameters
@@ -272,7 +272,7 @@ class Binary(Head):
         return super().predict_proba(score)
 
 
-class Multiclass(Head):
+class MulticlassHead(Head):
     """Several classes, a score for each: the largest wins.
 
     Parameters
@@ -325,7 +325,7 @@ class Multiclass(Head):
         return claims / claims.sum(1, keepdim=True)
 
 
-class Multilabel(Head):
+class MultilabelHead(Head):
     """Several yes-or-no targets, a score for each."""
 
     task: Task = "multilabel"
@@ -336,7 +336,7 @@ class Multilabel(Head):
         return (score > 0).long()
 
 
-class Probabilities(Head):
+class ProbabilityHead(Head):
     """The score is the table of class probabilities itself (soft voting, decision trees).
 
     Parameters
@@ -362,7 +362,7 @@ class Probabilities(Head):
         return score
 
 
-class SeveralTargets(Head):
+class MultioutputHead(Head):
     """Several targets with classes of their own: the score holds all their probabilities.
 
     Parameters
@@ -396,7 +396,7 @@ class SeveralTargets(Head):
         return torch.cat([p[:, 1:] if p.shape[1] == 2 else p for p in parts], 1)
 
 
-class Votes(Head):
+class VotesHead(Head):
     """The score counts votes for each class; the first of the largest wins."""
 
     task: Task = "classification"
@@ -406,7 +406,7 @@ class Votes(Head):
         return score.argmax(1)
 
 
-class Outliers(Head):
+class OutlierHead(Head):
     """A negative score marks an outlier: -1, and 1 elsewhere."""
 
     responses = ("predict", "decision_function")
@@ -416,7 +416,7 @@ class Outliers(Head):
         return torch.where(score < 0, -1, 1)
 
 
-class Nearest(Head):
+class NearestHead(Head):
     """Clustering: the score is the distance to each center, the nearest wins."""
 
     task: Task = "clustering"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, product, squared_distances, squares
 from ._linear import Deferred
-from ._projection import Pattern
+from ._projection import SparseParameter
 from ._sparse import Block, SparseRows
 
 
@@ -57,12 +57,12 @@ class KernelFeatures(Module):
         The similarity.
     """
 
-    def __init__(self, points: Tensor | Pattern, mixing: Tensor, kernel: Kernel) -> None:
+    def __init__(self, points: Tensor | SparseParameter, mixing: Tensor, kernel: Kernel) -> None:
         super().__init__()
         self.kernel = kernel
         self.mixing = parameter(mixing)
-        self.points: nn.Parameter | Pattern | Positive
-        if isinstance(points, Pattern):
+        self.points: nn.Parameter | SparseParameter | Positive
+        if isinstance(points, SparseParameter):
             self.points = points
         else:
             self.points = Positive(points) if kernel.non_negative else parameter(points)

@@ -57,7 +57,7 @@ class Projection(Linear):
             self.variance.reset_parameters()
 
 
-class Pattern(Module):
+class SparseParameter(Module):
     """A matrix whose zeros stay zeros; the other entries train.
 
     Parameters
@@ -103,7 +103,7 @@ class SparseProjection(Module):
         Whether sparse rows come out sparse.
     """
 
-    def __init__(self, weight: Pattern, keep_sparse: bool = False) -> None:
+    def __init__(self, weight: SparseParameter, keep_sparse: bool = False) -> None:
         super().__init__()
         self.weight = weight
         self.keep_sparse = keep_sparse
@@ -114,7 +114,7 @@ class SparseProjection(Module):
         return SparseRows.from_dense(out) if self.keep_sparse and isinstance(x, SparseRows) else out
 
 
-class ResidualShare(Module):
+class ReconstructionError(Module):
     """How much of a row's length its projection leaves unexplained, between 0 and 1.
 
     Parameters

@@ -11,7 +11,7 @@ from torch import Tensor
 from ._base import Module
 from ._heads import Head
 from ._sparse import Block, SparseRows, dense
-from .trees.relaxation import Routed
+from .trees.relaxation import LeafIndices
 
 
 class Concatenate(Module):
@@ -163,11 +163,11 @@ class Predictor(Module):
         return out
 
     @property
-    def route(self) -> Callable[[Block], Routed] | None:
+    def route(self) -> Callable[[Block], LeafIndices] | None:
         """Finds the leaves of rows beforehand, where the body is made of trees."""
         return getattr(self.body, "route", None)
 
 
-def bare(module: torch.nn.Module) -> torch.nn.Module:
+def unwrap_head(module: torch.nn.Module) -> torch.nn.Module:
     """The module of a step without its head."""
     return module.body if isinstance(module, Predictor) else module

@@ -11,17 +11,17 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ..training.criterion import Criterion, LossLike, make_criterion
-from ..training.data import aligned, gather
-from ..training.dataset import Rows
-from ..training.prepare import probe, weigh
-from ..training.tree_splits import routed
+from ..training.data import encode_samples, match_score_shape
+from ..training.dataset import EncodedDataset
+from ..training.prepare import build_criterion, check_loss_on_batch
+from ..training.tree_splits import precompute_leaves
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
 
 
 @dataclass
-class Known:
+class ClassCounts:
     """How many rows a pipeline learned from, and how many of each label.
 
     Attributes
@@ -56,9 +56,9 @@ class Known:
             found.append({label: total / count for label, count in own.items()})
         return found
 
-    def copied(self) -> Known:
+    def copied(self) -> ClassCounts:
         """A copy of its own."""
-        return Known(self.rows, [dict(own) for own in self.counts])
+        return ClassCounts(self.rows, [dict(own) for own in self.counts])
 
 
 def columns_of(labels: Any) -> NDArray[Any]:
@@ -67,7 +67,7 @@ def columns_of(labels: Any) -> NDArray[Any]:
     return table.reshape(1, -1) if table.ndim < 2 else table.T
 
 
-class Arrivals:
+class BatchPreparer:
     """From new rows to what learners take.
 
     Parameters
@@ -76,22 +76,22 @@ class Arrivals:
         Translated.
     loss : str, Objective or callable, optional
         As in `pipegrad.finetune.fit`.
-    known : Known
+    known : ClassCounts
         The rows so far; ``class_weight="balanced"`` counts them together with the new ones.
     """
 
-    def __init__(self, net: PipelineNetwork, loss: LossLike | None, known: Known) -> None:
+    def __init__(self, net: PipelineNetwork, loss: LossLike | None, known: ClassCounts) -> None:
         self.net = net
         self.loss = loss
         self.known = known.copied()
         self.rows = 0
         make_criterion(loss, net.objective, net.head)  # Complains early.
 
-    def take(self, X: Any, y: Any, weight: Any) -> tuple[Criterion, Rows]:
+    def take(self, X: Any, y: Any, weight: Any) -> tuple[Criterion, EncodedDataset]:
         """The loss of new rows, and the rows; their weights are as the user gave them."""
         net = self.net
         function, objective = make_criterion(self.loss, net.objective, net.head)
-        data = gather(net, X, y, weight, None, None)
+        data = encode_samples(net, X, y, weight, None, None)
         index = np.arange(len(data.blocks[0]))
         task = None if net.head is None else net.head.task
         if objective.class_weight == "balanced":
@@ -100,14 +100,16 @@ class Arrivals:
             weights = seen.balanced()
             own: Any = weights[0] if task == "classification" else weights
             objective = replace(objective, class_weight=own)
-        criterion, (weighed,) = weigh(net, data, objective, function, index, task)
-        (target,) = aligned(net, data)
-        rows = Rows(routed(net, data.blocks[0]), target, None, index, data.raw[0])
+        criterion, (weighed,) = build_criterion(net, data, objective, function, index, task)
+        (target,) = match_score_shape(net, data)
+        rows = EncodedDataset(
+            precompute_leaves(net, data.blocks[0]), target, None, index, data.raw[0]
+        )
         rows.weight = weighed  # Not made relative to its mean: that changes with each call.
-        probe(net, criterion, rows)
+        check_loss_on_batch(net, criterion, rows)
         return criterion, rows
 
-    def learned(self, rows: Rows) -> None:
+    def learned(self, rows: EncodedDataset) -> None:
         """Count rows as known."""
         task = None if self.net.head is None else self.net.head.task
         labels = rows.raw if task in ("classification", "multilabel", "several") else None
@@ -115,11 +117,11 @@ class Arrivals:
         self.rows += len(rows)
 
 
-def counted(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> Known:
+def count_classes(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> ClassCounts:
     """The rows that weigh something, and how many have each label."""
-    from .batches import Known
+    from .batches import ClassCounts
 
     rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)
-    known = Known()
+    known = ClassCounts()
     known.add(len(rows), _safe_indexing(y, rows) if labels and y is not None else None)
     return known

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from ..training.anchor import Anchor
 from ..training.criterion import Criterion
-from ..training.dataset import Batch, Loader, Rows
+from ..training.dataset import Batch, EncodedDataset, Loader
 from ..training.optimizers import LEARNING_RATE, make_optimizer
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Learner:
             self.rates = [group["lr"] for group in self.optimizer.param_groups]
             self.pull = Anchor(parameters, 1.0)
 
-    def losses(self, net: PipelineNetwork, criterion: Criterion, rows: Rows) -> Tensor:
+    def losses(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> Tensor:
         """Weighted loss of each row, shape (n,); of each few rows where it is told for no row."""
         parts = []
         with torch.no_grad():
@@ -85,8 +85,8 @@ class Learner:
                 parts.append(criterion.terms(score, batch[1], batch.weight))
         return torch.cat(parts)
 
-    def _measured(self, net: PipelineNetwork, criterion: Criterion, rows: Rows) -> int:
-        encoded, target = rows.take(rows.index[:2])
+    def _measured(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> int:
+        encoded, target = rows.batch(rows.index[:2])
         told = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
         return _MEASURED_ROWS if told else BATCH_ROWS
 
@@ -100,7 +100,7 @@ class Learner:
         if self.optimizer is None:
             return True
         before = self.copied()
-        if isinstance(self.make, Relative):
+        if isinstance(self.make, RelativeAdam):
             # Fewer rows: noisier steps, and more of them.
             share = math.sqrt(min(1.0, len(batches.rows) / len(batches) / BATCH_ROWS))
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -111,7 +111,7 @@ class Learner:
         self.optimizer.zero_grad()
         finite = all(bool(value.isfinite().all()) for value in self.values.values())
         if not finite:
-            self.take(before)
+            self.load(before)
         return finite
 
     def _step(
@@ -135,7 +135,7 @@ class Learner:
         """The parameters as they are now."""
         return {name: value.detach().clone() for name, value in self.values.items()}
 
-    def take(self, values: Mapping[str, Tensor]) -> None:
+    def load(self, values: Mapping[str, Tensor]) -> None:
         """Go on from other parameters."""
         with torch.no_grad():
             for name, value in self.values.items():
@@ -144,7 +144,7 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Relative:
+class RelativeAdam:
     """Adam, its steps relative to the size of each parameter; a class, so that it pickles."""
 
     rate: float
@@ -157,7 +157,7 @@ class Relative:
 
 
 @dataclass(frozen=True)
-class Given:
+class UserOptimizer:
     """The optimizer that the user wants."""
 
     optim: Any

@@ -12,7 +12,7 @@ from ..errors import ArgumentError, DivergedError
 from ..losses.checks import check_loss
 from ..training.data import check_trainable
 from ..training.options import Options
-from ..training.seeding import own_randomness
+from ..training.seeding import isolated_rng
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -89,8 +89,8 @@ def partial_fit(
     array([3.])
     """
     from ..training.dataset import Loader
-    from .batches import Arrivals, Known
-    from .learner import BATCH_ROWS, Given, Learner
+    from .batches import BatchPreparer, ClassCounts
+    from .learner import BATCH_ROWS, Learner, UserOptimizer
 
     known = optim if isinstance(optim, torch.optim.Optimizer) else None
     options = Options(
@@ -108,8 +108,8 @@ def partial_fit(
     parameters = net.trainable_parameters()
     if known is not None and lr is not None:
         raise ArgumentError("lr= is given, and the optimizer has its own.\nHint: leave lr out.")
-    criterion, rows = Arrivals(net, loss, Known()).take(X, y, sample_weight)
-    make = (lambda _: known) if known is not None else Given(optim, lr)
+    criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
+    make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
     learner = Learner("", parameters, make, epochs, copies=False)
     if batch_size == "auto":
         whole = isinstance(learner.optimizer, torch.optim.LBFGS)
@@ -118,7 +118,7 @@ def partial_fit(
     was_training = net.training
     net.train()
     try:
-        with own_randomness(seed, learner.optimizer), torch.enable_grad(), net.fused_linear_maps():
+        with isolated_rng(seed, learner.optimizer), torch.enable_grad(), net.fused_linear_maps():
             generator = np.random.default_rng(seed)
             finite = learner.learn(net, criterion, Loader(rows, batch_size, generator), anchor)
     finally:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ..training.criterion import Criterion
 from ..training.data import check_trainable
-from ..training.dataset import Loader, Rows
-from ..training.seeding import own_randomness
-from .batches import Arrivals, Known
-from .learner import _MOST_STEPS, BATCH_ROWS, Given, Learner, Relative
-from .prequential import Evidence
+from ..training.dataset import EncodedDataset, Loader
+from ..training.seeding import isolated_rng
+from .batches import BatchPreparer, ClassCounts
+from .learner import _MOST_STEPS, BATCH_ROWS, Learner, RelativeAdam, UserOptimizer
+from .prequential import FadingLosses
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -33,11 +33,11 @@ RATES = (
     (6.4e-2, True),
     (6.4e-2, False),
 )
-STAYS = "as it was"
+BASELINE = "as it was"
 # Standard errors behind the chosen one after which a learner starts again from there.
-_LOST = 4.0
+_RESTART_Z = 4.0
 # Share of the loss that weighs a change of every parameter by its own size, while no rows are new.
-_PULL = 1e-3
+_ANCHOR_SHARE = 1e-3
 # Calls that the history keeps.
 _REMEMBERED = 1000
 
@@ -49,9 +49,9 @@ def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
     some = {name.startswith(last) for name in start} == {True, False}
     for rate, alone in RATES:
         if not alone:
-            yield Learner(f"rate {rate:g}", start, Relative(rate))
+            yield Learner(f"rate {rate:g}", start, RelativeAdam(rate))
         elif some:
-            yield Learner(f"last step, rate {rate:g}", start, Relative(rate), only=last)
+            yield Learner(f"last step, rate {rate:g}", start, RelativeAdam(rate), only=last)
 
 
 class Stream:
@@ -67,7 +67,7 @@ class Stream:
         The pipeline as it was.
     net : PipelineNetwork
         Translated from it; its own parameters stay as they are until `write`.
-    known : Known
+    known : ClassCounts
         What the pipeline was fitted on.
     options : Options
         Loss, seed, batch size, anchor, and the optimizer of ``own``.
@@ -80,7 +80,7 @@ class Stream:
         self,
         origin: Any,
         net: PipelineNetwork,
-        known: Known,
+        known: ClassCounts,
         options: Options,
         own: bool = False,
     ) -> None:
@@ -88,18 +88,18 @@ class Stream:
         start = net.trainable_parameters()
         self.origin, self.net = origin, net
         self.fitted_rows = known.rows
-        self.arrivals = Arrivals(net, options.loss, known)
+        self.arrivals = BatchPreparer(net, options.loss, known)
         self.anchor = options.anchor
         self.batch_size = options.batch_size
         self.generator = np.random.default_rng(options.seed)
         self.seed = int(options.seed or 0)
-        self.learners = [Learner(STAYS, start, None)]
+        self.learners = [Learner(BASELINE, start, None)]
         if own:
-            make = Given(options.optim, options.rate)
+            make = UserOptimizer(options.optim, options.rate)
             self.learners.append(Learner("the settings given", start, make, options.epochs))
         else:
             self.learners += list(_portfolio(net))
-        self.evidence = Evidence(len(self.learners))
+        self.evidence = FadingLosses(len(self.learners))
         self.chosen = 0
         self.history: list[dict[str, Any]] = []
 
@@ -137,7 +137,9 @@ class Stream:
             self._let_learn(criterion, rows)
         self.arrivals.learned(rows)
 
-    def _test(self, criterion: Criterion, rows: Rows) -> tuple[NDArray[np.float64], float] | None:
+    def _test(
+        self, criterion: Criterion, rows: EncodedDataset
+    ) -> tuple[NDArray[np.float64], float] | None:
         """Losses (learners, n) where the kept learner has one, and how many rows each is of."""
         self.net.eval()
         found = [one.losses(self.net, criterion, rows) for one in self.learners]
@@ -151,8 +153,8 @@ class Stream:
     def _compare(self, losses: NDArray[np.float64], each: float) -> None:
         finite = np.isfinite(losses)
         worst = 1.0 + 10.0 * float(np.abs(losses[finite]).max())
-        self.evidence.add(np.where(finite, losses, worst), each)
-        served, self.chosen = self.chosen, self.evidence.choose()
+        self.evidence.update(np.where(finite, losses, worst), each)
+        served, self.chosen = self.chosen, self.evidence.best_conservative()
         self._restart(np.asarray(finite.all(axis=1)))
         means = np.where(finite, losses, np.nan).mean(axis=1).tolist()
         names = [one.name for one in self.learners]
@@ -168,14 +170,14 @@ class Stream:
 
     def _restart(self, finite: NDArray[np.bool_]) -> None:
         """Learners that lost their way go on from the one that is kept."""
-        gap, error = self.evidence.behind(self.chosen)
-        lost = (gap > 0) & (gap > _LOST * error) | ~finite
+        gap, error = self.evidence.gap_to(self.chosen)
+        lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite
         for place, learner in enumerate(self.learners):
             if lost[place] and learner.make is not None:
-                learner.take(self.learners[self.chosen].values)
-                self.evidence.take_over(place, self.chosen)
+                learner.load(self.learners[self.chosen].values)
+                self.evidence.inherit(place, self.chosen)
 
-    def _let_learn(self, criterion: Criterion, rows: Rows) -> None:
+    def _let_learn(self, criterion: Criterion, rows: EncodedDataset) -> None:
         size = self.batch_size
         if size == "auto":
             size = max(BATCH_ROWS, -(-len(rows) // _MOST_STEPS))
@@ -184,7 +186,7 @@ class Stream:
         self.net.train()
         for learner in self.learners[1:]:
             assert learner.optimizer is not None
-            randomness = own_randomness(self.seed + self.arrivals.rows, learner.optimizer)
+            randomness = isolated_rng(self.seed + self.arrivals.rows, learner.optimizer)
             with randomness, self.net.fused_linear_maps():
                 learner.learn(self.net, criterion, batches, strength)
         self.net.eval()
@@ -194,7 +196,7 @@ class Stream:
         if self.anchor or not self.evidence.weight:
             return self.anchor
         share = self.fitted_rows / (self.fitted_rows + self.arrivals.rows)
-        return _PULL * share * max(self.evidence.mean(self.chosen), 0.0)
+        return _ANCHOR_SHARE * share * max(self.evidence.mean(self.chosen), 0.0)
 
     @contextmanager
     def _undone_by_errors(self) -> Iterator[None]:
@@ -206,5 +208,5 @@ class Stream:
             self.evidence, self.chosen = evidence, chosen
             del self.history[count:]
             for learner, values in zip(self.learners, before, strict=True):
-                learner.take(values)
+                learner.load(values)
             raise

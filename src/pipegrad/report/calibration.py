@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..modules import Outliers
+from ..modules import OutlierHead
 
 if TYPE_CHECKING:
     from ..modules import Head
     from ..network import PipelineNetwork
-    from ..training.dataset import Rows
+    from ..training.dataset import EncodedDataset
 
 _BINS, _FEWEST_IN_BIN = 10, 20
 _MEASURED_ROWS = 4096
@@ -111,7 +111,7 @@ def calibration(
     before, after : array of shape (n,) or (n, k)
         Scores; ``after`` is None where nothing changed.
     """
-    of = _what(head, loss, target, before)
+    of = _quantity(head, loss, target, before)
     if of is None or head is None or target is None:
         return None
     start = _reliability(head, of, target, before)
@@ -121,8 +121,8 @@ def calibration(
     return None if end is None else Calibration(of, start, end)
 
 
-def _what(head: Any, loss: str, target: Any, score: NDArray[Any]) -> Any:
-    if head is None or target is None or isinstance(head, Outliers):
+def _quantity(head: Any, loss: str, target: Any, score: NDArray[Any]) -> Any:
+    if head is None or target is None or isinstance(head, OutlierHead):
         return None
     if head.task == "regression":
         return "mean" if target.size == score.size == len(score) and loss not in _NO_MEAN else None
@@ -140,15 +140,23 @@ def _reliability(
         return _binned(head.predict(values).numpy().ravel(), target.ravel().astype(float))
     shares = head.predict_proba(values).numpy()
     if head.task == "multilabel":
-        said, came = shares.ravel(), target.ravel().astype(float)
-        return _binned(said, came, float(np.mean((said - came) ** 2)))
-    came = np.eye(shares.shape[1])[target]
+        predicted, observed = shares.ravel(), target.ravel().astype(float)
+        return _binned(
+            predicted,
+            observed,
+            float(np.mean((predicted - observed) ** 2)),
+        )
+    observed = np.eye(shares.shape[1])[target]
     if of == "probability":
-        return _binned(shares[:, 1], came[:, 1], float(np.mean((shares[:, 1] - came[:, 1]) ** 2)))
+        return _binned(
+            shares[:, 1],
+            observed[:, 1],
+            float(np.mean((shares[:, 1] - observed[:, 1]) ** 2)),
+        )
     top = shares.argmax(1)
     rows = np.arange(len(top))
-    brier = float(((shares - came) ** 2).sum(1).mean())
-    return _binned(shares[rows, top], came[rows, top], brier)
+    brier = float(((shares - observed) ** 2).sum(1).mean())
+    return _binned(shares[rows, top], observed[rows, top], brier)
 
 
 def _binned(
@@ -162,15 +170,17 @@ def _binned(
     place = np.searchsorted(edges, predicted, side="right")
     parts = [place == bin_ for bin_ in range(len(edges) + 1)]
     parts = [part for part in parts if part.any()]
-    said = [float(predicted[part].mean()) for part in parts]
-    came = [float(observed[part].mean()) for part in parts]
+    predicted_means = [float(predicted[part].mean()) for part in parts]
+    observed_means = [float(observed[part].mean()) for part in parts]
     errors = [float(observed[part].std() / math.sqrt(part.sum())) for part in parts]
     rows = [int(part.sum()) for part in parts]
-    gap = float(np.average(np.abs(np.subtract(said, came)), weights=rows))
-    return Reliability(tuple(said), tuple(came), tuple(errors), tuple(rows), gap, brier)
+    gap = float(np.average(np.abs(np.subtract(predicted_means, observed_means)), weights=rows))
+    return Reliability(
+        tuple(predicted_means), tuple(observed_means), tuple(errors), tuple(rows), gap, brier
+    )
 
 
-def scores(net: PipelineNetwork, rows: Rows) -> NDArray[np.float32]:
+def scores(net: PipelineNetwork, rows: EncodedDataset) -> NDArray[np.float32]:
     """The score of each row."""
     from ..training.dataset import Loader
 

@@ -90,7 +90,7 @@ def curves(report: Report) -> str:
         parts += _panel(relative, own, x, y, name == report.chosen, column == 0)
     height = 8 + math.ceil(len(names) / columns) * (_PANEL_HEIGHT + 34) + 22
     parts.append(_legend(height - 10))
-    title = f"Learning curves by checkpoint: {relative.told}"
+    title = f"Learning curves by checkpoint: {relative.unit_label}"
     return picture(title, WIDTH, height, parts)
 
 
@@ -169,15 +169,19 @@ AXES = {
 
 def _bins(found: Reliability, x: Axis, y: Axis, style: str) -> Iterator[str]:
     points: list[Point] = []
-    for said, came, error in zip(found.predicted, found.observed, found.errors, strict=True):
-        at = (x(said), y(came))
+    for predicted, observed, error in zip(
+        found.predicted, found.observed, found.errors, strict=True
+    ):
+        at = (x(predicted), y(observed))
         points.append(at)
-        yield line(f"bar-{style}", (at[0], y(came - 2 * error)), (at[0], y(came + 2 * error)))
+        yield line(
+            f"bar-{style}", (at[0], y(observed - 2 * error)), (at[0], y(observed + 2 * error))
+        )
     yield path(f"valid-{style}", points)
-    for at, said, came, rows in zip(
+    for at, predicted, observed, rows in zip(
         points, found.predicted, found.observed, found.rows, strict=True
     ):
-        yield dot(style, at, 4, f"predicted {said:.4g}, came {came:.4g}, {rows:,} rows")
+        yield dot(style, at, 4, f"predicted {predicted:.4g}, came {observed:.4g}, {rows:,} rows")
 
 
 def _square(calibration: Calibration, both: Sequence[Reliability]) -> tuple[float, float]:

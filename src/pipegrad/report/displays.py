@@ -159,7 +159,7 @@ class TrainingCurvesDisplay(_Display):
         ax.set_ylim(low, high)
         ax.locator_params(axis="x", integer=True)
         ax.set_xlabel("checkpoint (dashed: training, dots: the best)")
-        ax.set_ylabel(relative.told)
+        ax.set_ylabel(relative.unit_label)
         ax.legend(edgecolor="none", fontsize="small")
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .calibration import Calibration
     from .parameter_changes import MovedStep
     from .results import Report
-    from .timing import Times
+    from .timing import Timings
 
 _LONGEST = 34  # of a cell
 _BAR = 12
@@ -28,7 +28,7 @@ def rows_and_splits(report: Report) -> str:
     return f"{report.rows:,} rows, {splits}"
 
 
-def gain_told(report: Report) -> str:
+def gain_sentence(report: Report) -> str:
     """The gain with its interval, as a sentence."""
     if not report.chosen and not report.error > 0:
         return ""
@@ -43,7 +43,7 @@ def gain_told(report: Report) -> str:
     return f"{what}, 95% interval {low:.3g} to {high:.3g}; {asked}."
 
 
-def figures(calibration: Calibration) -> list[tuple[str, float, float]]:
+def calibration_rows(calibration: Calibration) -> list[tuple[str, float, float]]:
     """Name, before and after of what sums a calibration up."""
     before, after = calibration.before, calibration.after
     if calibration.of == "mean":
@@ -54,7 +54,7 @@ def figures(calibration: Calibration) -> list[tuple[str, float, float]]:
     ]
 
 
-def spent(times: Times) -> list[tuple[str, float]]:
+def timing_rows(times: Timings) -> list[tuple[str, float]]:
     """What the seconds were spent on."""
     parts = [
         ("fitting the pipeline", times.fitting),
@@ -113,6 +113,6 @@ def short(name: str, longest: int = _LONGEST) -> str:
     return name if len(name) <= longest else "…" + name[1 - longest :]
 
 
-def farthest(steps: Sequence[MovedStep]) -> float:
+def largest_share(steps: Sequence[MovedStep]) -> float:
     """The largest share that has a size."""
     return max((step.share for step in steps if math.isfinite(step.share)), default=0.0)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from ..graph.display.statuses import FONT
 from . import charts
-from .formatting import MEANINGS, figures, gain_told, number, percent, rows_and_splits, spent
+from .formatting import (
+    MEANINGS,
+    calibration_rows,
+    gain_sentence,
+    number,
+    percent,
+    rows_and_splits,
+    timing_rows,
+)
 from .relative_curves import Relative
 
 if TYPE_CHECKING:
@@ -147,7 +155,7 @@ def _head(report: Report) -> str:
     lines = [f'<span class="pg-badge pg-{badge[0]}">{badge[1]}</span>']
     verdict = report.verdict.partition(": ")[2]
     lines.append(f"<h2>{escape(verdict[:1].upper() + verdict[1:])}</h2>")
-    told = gain_told(report) if report.rows else ""
+    told = gain_sentence(report) if report.rows else ""
     if report.chosen:
         told = f"Chosen: {report.chosen}. {told}"
     if report.recalibrated:
@@ -232,7 +240,7 @@ def _moved(report: Report) -> str:
 def _curves(report: Report) -> str:
     if not report.curves:
         return ""
-    told = Relative(report.curves).told
+    told = Relative(report.curves).unit_label
     note = f"{told[0].upper()}{told[1:]}, by checkpoint; one line for each split."
     return _section("Learning curves", note, charts.curves(report))
 
@@ -244,7 +252,7 @@ def _calibration(report: Report) -> str:
     same = found.after is found.before
     rows = [
         (name, f"{before:.4g}") if same else (name, f"{before:.4g}", f"{after:.4g}")
-        for name, before, after in figures(found)
+        for name, before, after in calibration_rows(found)
     ]
     head = ("", "as fitted") if same else ("", "before", "after")
     meaning = MEANINGS[found.of]
@@ -260,7 +268,7 @@ def _time(report: Report) -> str:
     if report.times is None or not report.curves:
         return ""
     note = f"{number(report.seconds)} seconds in all."
-    return _section("Time", note, charts.seconds(spent(report.times)))
+    return _section("Time", note, charts.seconds(timing_rows(report.times)))
 
 
 def _folded(name: str, content: str) -> str:

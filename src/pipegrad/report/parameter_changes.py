@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..modules import Positive, TreeEnsemble, bare
+from ..modules import Positive, TreeEnsemble, unwrap_head
 from ..network import fresh_module
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
         if step.status != "trainable" or id(step.operator) in seen:
             continue
         seen.add(id(step.operator))
-        pairs = _pairs(fresh_module(net, step), bare(net.step_module(step.name)))
+        pairs = _pairs(fresh_module(net, step), unwrap_head(net.step_module(step.name)))
         parameters = _without_rounding([_moved(*pair) for pair in pairs])
         if parameters:
             found.append(MovedStep(step.name, step.kind.rpartition(".")[2], parameters))

@@ -43,7 +43,7 @@ class Relative:
         return 1.0 if self.shares else 0.0
 
     @property
-    def told(self) -> str:
+    def unit_label(self) -> str:
         """What the numbers are."""
         if self.shares:
             return "loss as a share of the fitted pipeline's"

@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from .calibration import Calibration
 from .learning_curves import Curve
 from .parameter_changes import MovedStep
-from .timing import Times
+from .timing import Timings
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Report:
         Whether predictions mean what they say, before and after, on rows that nothing was fitted
         on; each row counts alike. None where predictions claim nothing of the kind: clusters,
         columns, classes without probabilities.
-    times : Times, optional
+    times : Timings, optional
         Where the seconds went.
     recalibrated : str
         How scores were scaled and shifted at the end; empty if they were not.
@@ -120,7 +120,7 @@ class Report:
     steps: tuple[MovedStep, ...] = ()
     curves: tuple[Curve, ...] = ()
     calibration: Calibration | None = None
-    times: Times | None = None
+    times: Timings | None = None
     recalibrated: str = ""
 
     @property

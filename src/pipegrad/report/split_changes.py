@@ -12,7 +12,7 @@ import torch
 from ..errors import ArgumentError
 from ..graph import Step
 from ..graph.display.table import as_text
-from ..modules import TreeEnsemble, bare
+from ..modules import TreeEnsemble, unwrap_head
 from ..network import PipelineNetwork, fresh_module
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def moved_splits(net: PipelineNetwork, count: int = 10) -> MovedSplits:
 
 
 def _pairs(net: PipelineNetwork, step: Step) -> Iterator[tuple[TreeEnsemble, TreeEnsemble]]:
-    module = bare(net.step_module(step.name))
+    module = unwrap_head(net.step_module(step.name))
     if not any(isinstance(m, TreeEnsemble) and m.way != "leaves" for m in module.modules()):
         return
     fresh = fresh_module(net, step)

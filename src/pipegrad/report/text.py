@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from .formatting import (
     MEANINGS,
     bar,
-    farthest,
-    figures,
-    gain_told,
+    calibration_rows,
+    gain_sentence,
+    largest_share,
     number,
     percent,
     rows_and_splits,
-    spent,
     table,
+    timing_rows,
 )
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def _summary(report: Report) -> list[str]:
     lines.append(f"Validation loss: {losses} ({rows_and_splits(report)}).")
     if report.recalibrated:
         lines.append(f"Recalibrated: {report.recalibrated}.")
-    return [*lines, *wrap(gain_told(report), _WIDTH)]
+    return [*lines, *wrap(gain_sentence(report), _WIDTH)]
 
 
 def _moved(report: Report) -> list[str]:
     steps = report.moved()
     if not steps:
         return []
-    most = farthest(steps)
+    most = largest_share(steps)
     rows = []
     for step in steps:
         largest = f"{step.largest.name} {percent(step.largest.share)}"
@@ -85,7 +85,7 @@ def _calibration(report: Report) -> list[str]:
     if found is None:
         return []
     lines = [f"Calibration, {MEANINGS[found.of]}:"]
-    for name, before, after in figures(found):
+    for name, before, after in calibration_rows(found):
         ending = "" if found.after is found.before else f" before, {after:.4g} after"
         lines.append(f"  {name}: {before:.4g}{ending}")
     return lines
@@ -95,5 +95,5 @@ def _time(report: Report) -> list[str]:
     total = f"{number(report.seconds)} seconds"
     if report.times is None:
         return [total]
-    parts = [f"{number(seconds)} {name}" for name, seconds in spent(report.times)]
+    parts = [f"{number(seconds)} {name}" for name, seconds in timing_rows(report.times)]
     return [f"{total}: {', '.join(parts)}"]

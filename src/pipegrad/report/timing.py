@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Times:
+class Timings:
     """Seconds spent.
 
     Attributes
@@ -31,13 +31,13 @@ class Times:
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Measures where the time goes."""
 
     began: float = field(default_factory=time.perf_counter)
     spent: dict[str, float] = field(default_factory=dict)
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with its seconds counted under a name."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -54,8 +54,10 @@ class Clock:
         """Since it was made."""
         return time.perf_counter() - self.began
 
-    def times(self, compared: bool = True) -> Times:
+    def times(self, compared: bool = True) -> Timings:
         """What is left of the time was comparing; or training, where nothing was compared."""
         fitting, training = (self.spent.get(name, 0.0) for name in ("fitting", "training"))
         rest = max(0.0, self.seconds - fitting - training)
-        return Times(fitting, rest, training) if compared else Times(fitting, 0.0, training + rest)
+        return (
+            Timings(fitting, rest, training) if compared else Timings(fitting, 0.0, training + rest)
+        )

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ..errors import ArgumentError
-from ..modules import Block, Pattern, SparseRows
+from ..modules import Block, SparseParameter, SparseRows
 
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
@@ -33,15 +33,15 @@ def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
     return np.array(array.reshape(like.shape), dtype=like.dtype, order=order)
 
 
-def sparse_to_pattern(matrix: Any, transpose: bool = False) -> Pattern:
+def sparse_to_pattern(matrix: Any, transpose: bool = False) -> SparseParameter:
     """The entries of a CSR matrix, in their order; perhaps of its transpose."""
     lengths = np.diff(matrix.indptr)
     rows = torch.from_numpy(np.repeat(np.arange(matrix.shape[0]), lengths))
     columns = torch.from_numpy(matrix.indices.astype(np.int64))
     values, (height, width) = to_tensor(matrix.data), matrix.shape
     if transpose:
-        return Pattern(values, columns, rows, (width, height))
-    return Pattern(values, rows, columns, (height, width))
+        return SparseParameter(values, columns, rows, (width, height))
+    return SparseParameter(values, rows, columns, (height, width))
 
 
 def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:

@@ -9,7 +9,7 @@ from scipy import sparse
 from torch import nn
 
 from .. import glue, modules
-from ..modules import Head, Mean, Probabilities, Votes
+from ..modules import Head, ProbabilityHead, RegressionHead, VotesHead
 from ..registry import Objective, Translation, lookup, register
 from .arrays import to_tensor
 
@@ -71,7 +71,7 @@ class Average(GlueTranslation):
         return modules.Average(operator.weights)
 
     def head(self, operator: glue.Average) -> Head:
-        return Mean() if operator.task == "regression" else Probabilities()
+        return RegressionHead() if operator.task == "regression" else ProbabilityHead()
 
     def objective(self, operator: glue.Average) -> Objective:
         if operator.task == "regression":
@@ -87,7 +87,7 @@ class Vote(GlueTranslation):
         return modules.Vote(operator.weights)
 
     def head(self, operator: glue.Vote) -> Head:
-        return Votes()
+        return VotesHead()
 
     def objective(self, operator: glue.Vote) -> Objective:
         return Objective("log_loss")
@@ -108,7 +108,7 @@ class InverseTarget(GlueTranslation):
         return None
 
     def head(self, operator: glue.InverseTarget) -> Head:
-        return Mean()
+        return RegressionHead()
 
     def objective(self, operator: glue.InverseTarget) -> Objective:
         return Objective("squared_error")

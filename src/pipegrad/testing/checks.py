@@ -28,7 +28,7 @@ import torch
 from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
-from ..graph import copied
+from ..graph import copy_source
 from ..module import PipelineModule
 from ..modules import SparseRows
 from ..registry import KEPT_ALWAYS, Example, Translation, rows
@@ -92,7 +92,7 @@ class Case:
 
     def fitted(self) -> Any:
         """A fitted operator of its own."""
-        return copied(_fitted(self.name, self.row, self.number))
+        return copy_source(_fitted(self.name, self.row, self.number))
 
     def module(self) -> tuple[Any, PipelineModule]:
         """A fitted operator and its translation."""
@@ -162,7 +162,7 @@ def check_untouched_round_trip(case: Case) -> None:
         assert identical(value, getattr(again, name)), f"{name} changed"
     # The row's own write back, which from_torch skips when nothing moved, adds no drift either.
     row = case.row
-    mine = copied(operator)
+    mine = copy_source(operator)
     row.write_back(row.to_torch(operator), mine)
     assert_same_answers(net, mine, case.data()[0], case.tolerance)
     for name, value in learned(operator).items():
@@ -190,7 +190,7 @@ def check_nothing_is_shared(case: Case) -> None:
     operator = case.fitted()
     X, _ = case.data()
     X_before = copy.deepcopy(X)
-    before = copied(operator)
+    before = copy_source(operator)
     net = to_torch(operator)
     for tensor in [*net.parameters(), *net.buffers()]:
         for array in _arrays(_state(operator)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .optimizers import sizes
+from .optimizers import magnitudes
 
 
 class Anchor:
@@ -18,7 +18,7 @@ class Anchor:
     def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
         self.parameters = parameters
         self.starts = [p.detach().clone() for p in parameters]
-        self.scales = [0.5 * strength / s**2 for s in sizes(parameters)]
+        self.scales = [0.5 * strength / s**2 for s in magnitudes(parameters)]
 
     def __call__(self) -> Tensor:
         """The penalty."""

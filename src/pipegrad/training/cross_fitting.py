@@ -83,7 +83,7 @@ def cross_fitted(
     if not walk.copies:
         return data
     try:
-        with _apart(seed):
+        with _isolated_numpy_rng(seed):
             blocks = walk.blocks(X)
     except Exception as error:
         raise ArgumentError(
@@ -148,11 +148,13 @@ class CrossFit(HostPart):
         copy = self.copies.get(name)
         if copy is None:
             return self._fitted(name, values)
-        fair = copy(values)
+        out_of_fold = copy(values)
         if name not in self.host:
             fitted = np.asarray(self._fitted(name, values))
-            self.offsets[name] = np.asarray(fair, dtype=np.float64).reshape(fitted.shape) - fitted
-        return fair
+            self.offsets[name] = (
+                np.asarray(out_of_fold, dtype=np.float64).reshape(fitted.shape) - fitted
+            )
+        return out_of_fold
 
     def _fitted(self, name: str, values: dict[str, Any]) -> Any:
         """What a step that was fitted says; the joint answer of a vote is asked of its head."""
@@ -164,7 +166,7 @@ class CrossFit(HostPart):
         return head.respond(torch.as_tensor(value), step.method).numpy()
 
     def _add_encoder(self, step: Step) -> None:
-        y = _handed_down(self.y, step.name, self.graph.composites)
+        y = _target_reaching(self.y, step.name, self.graph.composites)
         if y is not None:
             (source,) = step.inputs
             encoder = step.operator
@@ -173,7 +175,7 @@ class CrossFit(HostPart):
             )
 
     def _add_stack(self, composite: Composite, around: tuple[Composite, ...]) -> None:
-        y = _handed_down(self.y, composite.name, around)
+        y = _target_reaching(self.y, composite.name, around)
         layer = _layer(self.graph, composite)
         if y is None or layer is None:
             return
@@ -194,7 +196,7 @@ class CrossFit(HostPart):
         self, composite: Composite, member: Any, method: str, y: Any, cv: Any, params: Any
     ) -> Copy:
         def copy(values: dict[str, Any]) -> Any:
-            told = cross_val_predict(
+            out_of_fold = cross_val_predict(
                 clone(member),
                 self.value(composite.source, values),
                 y,
@@ -204,7 +206,7 @@ class CrossFit(HostPart):
                 params=params,
             )
             two = method == "predict_proba" and len(composite.operator.classes_) == 2
-            return told[:, 1:] if two else told
+            return out_of_fold[:, 1:] if two else out_of_fold
 
         return copy
 
@@ -221,7 +223,7 @@ def _layer(graph: Graph, stack: Composite) -> Step | None:
     return found[-1] if found else None
 
 
-def _handed_down(y: NDArray[Any], name: str, composites: tuple[Composite, ...]) -> Any:
+def _target_reaching(y: NDArray[Any], name: str, composites: tuple[Composite, ...]) -> Any:
     """The target that reaches a step; None where it was fitted on other rows, or not at all."""
     for composite in reversed(composites):
         path = composite.name
@@ -271,7 +273,7 @@ def _weights(member: Any, weight: Any) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _apart(seed: int | None) -> Iterator[None]:
+def _isolated_numpy_rng(seed: int | None) -> Iterator[None]:
     """Copies that draw leave numpy's global state alone; their fit warned already."""
     state = np.random.get_state()  # noqa: NPY002 (scikit-learn draws from it)
     try:

@@ -38,7 +38,7 @@ class Data:
     groups: tuple[Tensor | None, ...] = (None, None)
 
 
-def gather(
+def encode_samples(
     net: PipelineNetwork,
     X: Any,
     y: Any,
@@ -65,12 +65,12 @@ def gather(
             raise ArgumentError(f"{name}X has no rows.")
     if any(w is not None for w in weights):
         pairs = zip(weights, blocks, strict=True)
-        weights = [ones(net, len(b)) if w is None else w for w, b in pairs]
+        weights = [ones_like_parameters(net, len(b)) if w is None else w for w, b in pairs]
     raw = tuple(s[1] for s in sets)
     return Data(tuple(blocks), tuple(targets), tuple(weights), raw, tuple(codes))
 
 
-def aligned(net: PipelineNetwork, data: Data) -> list[Tensor | None]:
+def match_score_shape(net: PipelineNetwork, data: Data) -> list[Tensor | None]:
     """A single column of numbers as the score has it: (n,) or (n, 1)."""
     with torch.no_grad():
         score = net(data.blocks[0][:1])
@@ -110,7 +110,7 @@ def _weights(
         )
     if not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
-    return torch.from_numpy(values).to(ones(net, 1))
+    return torch.from_numpy(values).to(ones_like_parameters(net, 1))
 
 
 def _groups(net: PipelineNetwork, groups: Any, count: int | None, name: str) -> Tensor:
@@ -118,10 +118,12 @@ def _groups(net: PipelineNetwork, groups: Any, count: int | None, name: str) -> 
         raise ArgumentError(
             f"{name}groups are missing.\nHint: validation=(X, y, sample_weight or None, groups)."
         )
-    return torch.from_numpy(group_codes(groups, count, name)).to(ones(net, 1).device)
+    return torch.from_numpy(group_codes(groups, count, name)).to(
+        ones_like_parameters(net, 1).device
+    )
 
 
-def ones(net: PipelineNetwork, count: int) -> Tensor:
+def ones_like_parameters(net: PipelineNetwork, count: int) -> Tensor:
     """Ones of the module's type, on its device."""
     like = next(iter(net.trainable_parameters().values()))
     return torch.ones(count, dtype=like.dtype, device=like.device)

@@ -17,7 +17,7 @@ from ..errors import ArgumentError
 from ..losses.group_penalty import Groups
 
 
-class Rows(Dataset):
+class EncodedDataset(Dataset):
     """A part of the encoded rows, with targets and weights.
 
     Parameters
@@ -72,21 +72,21 @@ class Rows(Dataset):
         """The user's targets of this part."""
         return None if self.raw is None else _safe_indexing(self.raw, self.index.cpu().numpy())
 
-    def part(self, positions: NDArray[np.int64]) -> Rows:
+    def subset(self, positions: NDArray[np.int64]) -> EncodedDataset:
         """Some of the rows, over the same blocks."""
         index = self.index.cpu().numpy()[positions]
-        return Rows(self.encoded, self.target, self.weight, index, self.raw, self.groups)
+        return EncodedDataset(self.encoded, self.target, self.weight, index, self.raw, self.groups)
 
-    def over(self, encoded: Any) -> Rows:
+    def with_inputs(self, encoded: Any) -> EncodedDataset:
         """The same rows with other blocks."""
         index = self.index.cpu().numpy()
-        return Rows(encoded, self.target, self.weight, index, self.raw, self.groups)
+        return EncodedDataset(encoded, self.target, self.weight, index, self.raw, self.groups)
 
-    def take(self, index: Tensor) -> Batch:
+    def batch(self, index: Tensor) -> Batch:
         """A batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))
 
-    def columns(self) -> Batch:
+    def targets_and_weights(self) -> Batch:
         """Targets, weights and groups of all rows, without what enters the module."""
         return Batch(None, *self._picked(self.index))
 
@@ -131,7 +131,7 @@ class Loader:
 
     Parameters
     ----------
-    rows : Rows
+    rows : EncodedDataset
         The part.
     batch_size : int
         Largest number of rows in a batch.
@@ -140,7 +140,7 @@ class Loader:
     """
 
     def __init__(
-        self, rows: Rows, batch_size: int, generator: np.random.Generator | None = None
+        self, rows: EncodedDataset, batch_size: int, generator: np.random.Generator | None = None
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
 from .criterion import LossLike, make_criterion
-from .data import Data, Validation, check_trainable, gather
+from .data import Data, Validation, check_trainable, encode_samples
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, _check_validation, batch_rows, callbacks_of
 from .prepare import prepare
-from .seeding import own_randomness
-from .tree_splits import Hardened, routed, softened
+from .seeding import isolated_rng
+from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
 
 if TYPE_CHECKING:
     from ..network import Network, PipelineNetwork
@@ -170,22 +170,22 @@ def train(
     parameters = list(net.trainable_parameters().values())
     optimizer = make_optimizer(options.optim, parameters, options.rate)
     function, objective = make_criterion(options.loss, net.objective, net.head)
-    data = gather(net, X, y, sample_weight, validation, cache, groups)
+    data = encode_samples(net, X, y, sample_weight, validation, cache, groups)
     if options.cross_fit:
         from .cross_fitting import cross_fitted  # loads much of scikit-learn
 
         data = cross_fitted(net, data, X, y, sample_weight, options.seed)
     trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
     if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
-        warn(_SEEN)
-    fitted = _numbers(parameters) if softened(net) else {}
+        warn(_SEEN_ROWS_WARNING)
+    fitted = _numbers(parameters) if soft_ensembles(net) else {}
     rate = _search_rate(net, trainer, options, optimizer)
-    run(trainer, net, options, optimizer)
+    run_safely(trainer, net, options, optimizer)
     if rate is not None:
         trainer.history[0]["lr"] = rate
     if trainer.improved_ and fitted:
         _refit(net, trainer, options, fitted)
-    _tell(trainer)
+    _warn_outcome(trainer)
     return trainer
 
 
@@ -195,10 +195,10 @@ def _search_rate(
     """With ``lr="auto"``: find a rate, and give it to the optimizer."""
     if options.lr != "auto":
         return None
-    from .search.lr_finder import find_rate
+    from .search.lr_finder import find_lr
 
-    with own_randomness(options.seed, optimizer):
-        rate = find_rate(net, trainer, options)
+    with isolated_rng(options.seed, optimizer):
+        rate = find_lr(net, trainer, options)
     set_rate(optimizer, rate)
     return rate
 
@@ -217,17 +217,19 @@ def _refit(
     from .trainer import Trainer
 
     chosen = _numbers(fitted)
-    hardened = Hardened(net, trainer.train, fitted)
+    hardened = HardSplits(net, trainer.train, fitted)
     try:
         parameters = list(net.trainable_parameters().values())
         optimizer = make_optimizer(options.optim, parameters, options.rate)
         if options.lr == "auto":
             set_rate(optimizer, trainer.history[0]["lr"])
-        training = trainer.train.over(routed(net, trainer.train.encoded))
+        training = trainer.train.with_inputs(precompute_leaves(net, trainer.train.encoded))
         valid = trainer.valid
         if valid is not None:
             shared = valid.encoded is trainer.train.encoded
-            valid = valid.over(training.encoded if shared else routed(net, valid.encoded))
+            valid = valid.with_inputs(
+                training.encoded if shared else precompute_leaves(net, valid.encoded)
+            )
         again = Trainer(
             net,
             trainer.criterion,
@@ -241,17 +243,17 @@ def _refit(
             callbacks=callbacks_of(options, options.epochs),
             anchor=options.anchor,
         )
-        run(again, net, options, optimizer)
+        run_safely(again, net, options, optimizer)
     finally:
         hardened.soften()
-    if not trainer.go_on(again):
+    if not trainer.append_history(again):
         with torch.no_grad():
             for parameter, kept in chosen.items():
                 parameter.copy_(kept)
     net.history = trainer.history
 
 
-_SEEN = (
+_SEEN_ROWS_WARNING = (
     "The rows that validate may be rows that the pipeline was fitted on: then the untouched "
     "pipeline looks better there than it is, and improvements may be missed.\n"
     "Hint: name rows it never saw, validation=(X, y), or use pipegrad.FineTuner, which splits "
@@ -287,13 +289,13 @@ def _make_trainer(
     )
 
 
-def run(
+def run_safely(
     trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with own_randomness(options.seed, optimizer), torch.enable_grad(), net.fused_linear_maps():
+        with isolated_rng(options.seed, optimizer), torch.enable_grad(), net.fused_linear_maps():
             trainer.fit(None)
         trainer.restore()
     except BaseException as error:
@@ -302,7 +304,7 @@ def run(
                 parameter.copy_(kept)
                 parameter.grad = None
         if isinstance(error, torch.linalg.LinAlgError):
-            raise DivergedError(f"{error}\n{_LOWER}") from error
+            raise DivergedError(f"{error}\n{_LOWER_LR_HINT}") from error
         raise
     finally:
         for _, callback in getattr(trainer, "callbacks_", ()):
@@ -312,24 +314,24 @@ def run(
         net.history = trainer.history
 
 
-_LOWER = (
+_LOWER_LR_HINT = (
     "Hint: try a smaller learning rate (optim=lambda p: torch.optim.Adam(p, lr=1e-4)), "
     "standardised columns, or clipped gradients (skorch.callbacks.GradientNormClipping)."
 )
 
 
-def _tell(trainer: Trainer) -> None:
+def _warn_outcome(trainer: Trainer) -> None:
     """Say what the user would not see otherwise."""
     if not math.isfinite(trainer.best_loss_):
         raise DivergedError(
             "No loss was finite, not that of the untouched pipeline either; its parameters are as "
-            f"they were.\n{_LOWER}"
+            f"they were.\n{_LOWER_LR_HINT}"
         )
     if trainer.diverged_:
         kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
         warn(
             f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
-            f"best parameters so far are kept, {kept}.\n{_LOWER}",
+            f"best parameters so far are kept, {kept}.\n{_LOWER_LR_HINT}",
         )
     elif not trainer.improved_:
         part = "training" if trainer.valid is None else "validation"

@@ -24,7 +24,7 @@ _HINT = (
 _SMALLEST = 1e-2
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
 # Their steps are as long as the learning rate, whatever the gradient.
-_STEADY = (
+_NORMALIZED_STEP = (
     *_FUSED,
     torch.optim.Adamax,
     torch.optim.NAdam,
@@ -83,22 +83,22 @@ def try_optim(optim: Any, lr: float | None = None) -> None:
         )
 
 
-def check_steady(optim: Any) -> None:
+def check_normalized_steps(optim: Any) -> None:
     """Refuse what has no rate to search for."""
-    if optim not in _STEADY:
-        known = ", ".join(kind.__name__ for kind in _STEADY)
+    if optim not in _NORMALIZED_STEP:
+        known = ", ".join(kind.__name__ for kind in _NORMALIZED_STEP)
         raise ArgumentError(
             f"lr='auto' with optim={_name(optim)}: rates are searched for {known} alone, given as "
             "a bare class.\nHint: lr=1e-3, or optim=torch.optim.Adam."
         )
 
 
-def indifferent(optimizer: Optimizer) -> bool:
+def is_loss_scale_invariant(optimizer: Optimizer) -> bool:
     """Whether its steps are the same for a loss in other units, but for its tolerances."""
     if isinstance(optimizer, torch.optim.AdamW):
         return True  # Its weights decay apart from the gradient.
     decays = any(group.get("weight_decay") for group in optimizer.param_groups)
-    return isinstance(optimizer, (torch.optim.LBFGS, *_STEADY)) and not decays
+    return isinstance(optimizer, (torch.optim.LBFGS, *_NORMALIZED_STEP)) and not decays
 
 
 def is_number(value: Any) -> bool:
@@ -120,7 +120,7 @@ def _call(optim: Any, parameters: list[Any], lr: float | None) -> Any:
     groups: list[Any] = parameters
     if lr is None:
         lr = LEARNING_RATE
-        if optim in _STEADY:
+        if optim in _NORMALIZED_STEP:
             groups = groups_by_size(parameters, lr)
     if optim in _FUSED:
         try:
@@ -139,11 +139,11 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[s
     """
     found: dict[int, list[nn.Parameter]] = {}
     for parameter in parameters:
-        found.setdefault(round(math.log(size(parameter), 4)), []).append(parameter)
+        found.setdefault(round(math.log(magnitude(parameter), 4)), []).append(parameter)
     return [{"params": those, "lr": lr * 4.0**power} for power, those in found.items()]
 
 
-def groups_by_length(
+def groups_with_scales(
     parameters: Sequence[nn.Parameter], lengths: Sequence[float], lr: float
 ) -> list[dict[str, Any]]:
     """Parameters with rates times a length each: for Adam, one rate in coordinates so scaled."""
@@ -151,7 +151,7 @@ def groups_by_length(
     return [{"params": [p], "lr": lr * length} for p, length in pairs]
 
 
-def size(parameter: Tensor) -> float:
+def magnitude(parameter: Tensor) -> float:
     """The median of what is not zero; 1 where all is."""
     values = parameter.detach().abs()
     values = values[(values > 0) & values.isfinite()]
@@ -160,12 +160,12 @@ def size(parameter: Tensor) -> float:
     return float(values.median()) if values.numel() else 1.0
 
 
-def sizes(parameters: Sequence[Tensor]) -> list[float]:
+def magnitudes(parameters: Sequence[Tensor]) -> list[float]:
     """The `size` of each, or a hundredth of the typical one.
 
     What is nearly zero beside the others (the mean of centred columns) has no size to speak of.
     """
-    found = [size(p) for p in parameters]
+    found = [magnitude(p) for p in parameters]
     typical = math.exp(sum(math.log(s) for s in found) / len(found))
     return [max(s, _SMALLEST * typical) for s in found]
 

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import ArgumentError
 from .criterion import LossLike
-from .optimizers import Optim, check_steady, is_number, try_optim
+from .optimizers import Optim, check_normalized_steps, is_number, try_optim
 
 if TYPE_CHECKING:
     pass
@@ -38,13 +38,13 @@ class Options:
 
     def check(self) -> None:
         """Refuse wrong values before any work is done."""
-        _whole("epochs", self.epochs)
+        _check_positive_int("epochs", self.epochs)
         if self.batch_size != "auto":
-            _whole("batch_size", self.batch_size, "'auto'")
+            _check_positive_int("batch_size", self.batch_size, "'auto'")
         if self.patience is not None:
-            _whole("patience", self.patience, "None")
+            _check_positive_int("patience", self.patience, "None")
         if isinstance(self.lr, str) and self.lr == "auto":
-            check_steady(self.optim)
+            check_normalized_steps(self.optim)
         elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
             raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
@@ -90,7 +90,7 @@ def _check_validation(validation: Any) -> None:
     )
 
 
-def _whole(name: str, value: Any, other: str = "") -> None:
+def _check_positive_int(name: str, value: Any, other: str = "") -> None:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         hint = f", or {other}" if other else ""
         raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")

@@ -12,12 +12,12 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..losses.group_penalty import Groups
 from .criterion import Criterion, check_shrinking, class_weights
-from .data import Data, Validation, aligned, ones
-from .tree_splits import measure_spreads, routed
+from .data import Data, Validation, match_score_shape, ones_like_parameters
+from .tree_splits import measure_spreads, precompute_leaves
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
-    from .dataset import Rows
+    from .dataset import EncodedDataset
 
 
 _PROBED_ROWS = 16
@@ -30,9 +30,9 @@ def prepare(
     function: Any,
     validation: Validation,
     generator: np.random.Generator,
-) -> tuple[Criterion, Rows, Rows | None]:
+) -> tuple[Criterion, EncodedDataset, EncodedDataset | None]:
     """The loss, the rows that train, and those that validate where there are any."""
-    from .dataset import Rows
+    from .dataset import EncodedDataset
     from .splitting import split
 
     task = None if net.head is None else net.head.task
@@ -54,26 +54,26 @@ def prepare(
                 "No class has a row to spare for validation.\nHint: validation=None, or rows of "
                 "your own."
             )
-    criterion, weights = weigh(net, data, objective, function, index, task)
-    targets = aligned(net, data)
-    blocks = [routed(net, b) for b in data.blocks]
+    criterion, weights = build_criterion(net, data, objective, function, index, task)
+    targets = match_score_shape(net, data)
+    blocks = [precompute_leaves(net, b) for b in data.blocks]
     # Groups count by the rows' own weights; those of classes belong to the loss.
     groups = [
-        None if c is None else Groups.of(c, ones(net, len(c)) if w is None else w)
+        None if c is None else Groups.of(c, ones_like_parameters(net, len(c)) if w is None else w)
         for c, w in zip(data.groups, data.weights, strict=False)
     ]
     rows = [
-        Rows(b, t, w, np.arange(len(b)), raw, g)
+        EncodedDataset(b, t, w, np.arange(len(b)), raw, g)
         for b, t, w, raw, g in zip(blocks, targets, weights, data.raw, groups, strict=True)
     ]
-    training = rows[0].part(index)
-    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].part(held)
+    training = rows[0].subset(index)
+    validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].subset(held)
     measure_spreads(net, training)
-    probe(net, criterion, training)
+    check_loss_on_batch(net, criterion, training)
     return criterion, training, validating
 
 
-def weigh(
+def build_criterion(
     net: PipelineNetwork,
     data: Data,
     objective: Any,
@@ -87,7 +87,7 @@ def weigh(
     weights = list(data.weights)
     if objective.class_weight is None or data.targets[0] is None:
         return Criterion(function, name=name), weights
-    like = ones(net, 1)
+    like = ones_like_parameters(net, 1)
     targets = [t for t in data.targets if t is not None]
     labels = net.classes_ if task in ("classification", "several") else None
     own, table = class_weights(objective, torch.cat(targets), index, labels, task)
@@ -97,7 +97,7 @@ def weigh(
     return Criterion(function, None if table is None else table.to(like), name), weights
 
 
-def probe(net: PipelineNetwork, criterion: Criterion, rows: Any) -> None:
+def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: Any) -> None:
     """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.take(positions)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .optimizers import sizes
+from .optimizers import magnitudes
 
 if TYPE_CHECKING:
     from .criterion import Criterion
-    from .dataset import Rows
+    from .dataset import EncodedDataset
 
 # Rows and random signs by which gradients are measured.
 _ROWS, _PROBES = 2048, 8
@@ -21,10 +21,10 @@ _ROWS, _PROBES = 2048, 8
 _ROUNDING = 100.0
 
 
-def scales(
+def fisher_scales(
     net: nn.Module,
     criterion: Criterion,
-    rows: Rows,
+    rows: EncodedDataset,
     parameters: Sequence[nn.Parameter],
     seed: int = 0,
 ) -> list[float]:
@@ -41,7 +41,7 @@ def scales(
         Maps encoded rows to scores.
     criterion : Criterion
         Gives the loss of each row.
-    rows : Rows
+    rows : EncodedDataset
         Those that train.
     parameters : sequence of Parameter
         What trains.
@@ -55,12 +55,12 @@ def scales(
         parameter's own size.
     """
     stride = max(1, len(rows) // _ROWS)
-    batch = rows.take(rows.index[::stride][:_ROWS])
+    batch = rows.batch(rows.index[::stride][:_ROWS])
     encoded, target = batch
     with torch.enable_grad():
         losses = criterion.rows(net(encoded), target)
     if losses.ndim == 0:
-        return sizes(parameters)
+        return magnitudes(parameters)
     generator = torch.Generator().manual_seed(seed)
     total = [0.0] * len(parameters)
     for probe in range(_PROBES):
@@ -71,7 +71,7 @@ def scales(
         for place, gradient in enumerate(found):
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
-    own = sizes(parameters)
+    own = magnitudes(parameters)
     # By how much the loss of a row changes with each parameter's own size.
     effects = [mean**0.5 * s for mean, s in zip(total, own, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
@@ -104,7 +104,7 @@ class ScaledLBFGS(Optimizer):
     def __init__(self, parameters: Sequence[nn.Parameter], lengths: Sequence[float]) -> None:
         super().__init__(list(parameters), {"max_iter": 20, "max_eval": 25, "lr": 1.0})
         self._parameters = list(parameters)
-        self.lengths = dict(zip(self._parameters, lengths, strict=True))
+        self.scales = dict(zip(self._parameters, lengths, strict=True))
         self._starts: list[Tensor] = []
         self._flat = nn.Parameter(torch.cat([torch.zeros_like(p).flatten() for p in parameters]))
         self._inner = torch.optim.LBFGS([self._flat], line_search_fn="strong_wolfe")
@@ -132,13 +132,13 @@ class ScaledLBFGS(Optimizer):
         triples = zip(self._parameters, self._starts, parts, strict=True)
         with torch.no_grad():
             for parameter, start, part in triples:
-                length = self.lengths[parameter]
+                length = self.scales[parameter]
                 torch.add(start, part.view_as(start), alpha=length, out=parameter)
 
     def _gradient(self) -> Tensor:
         return torch.cat(
             [
-                (torch.zeros_like(p) if p.grad is None else p.grad * self.lengths[p]).flatten()
+                (torch.zeros_like(p) if p.grad is None else p.grad * self.scales[p]).flatten()
                 for p in self._parameters
             ]
         )

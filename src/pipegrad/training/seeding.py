@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def own_randomness(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def isolated_rng(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Seed torch for modules that draw, and leave its global state as it was."""
     device = next(p.device for group in optimizer.param_groups for p in group["params"])
     cuda = [device] if device.type == "cuda" else []

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from .anchor import Anchor
 from .criterion import Criterion
-from .dataset import Batch, Loader, Rows
-from .optimizers import indifferent
+from .dataset import Batch, EncodedDataset, Loader
+from .optimizers import is_loss_scale_invariant
 from .scaled_lbfgs import ScaledLBFGS
-from .tree_splits import centre_splits, softened
+from .tree_splits import centre_splits, soft_ensembles
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Rows measured at once: without gradients, larger batches cost no more memory.
@@ -46,7 +46,7 @@ class Trainer(NeuralNet):
         Gives the loss of a batch.
     optimizer : Optimizer
         Over the module's trainable parameters.
-    train, valid : Rows
+    train, valid : EncodedDataset
         ``valid`` may be None.
     batch_size : int
         Rows of a step.
@@ -67,8 +67,8 @@ class Trainer(NeuralNet):
         module: nn.Module,
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
-        train: Rows,
-        valid: Rows | None,
+        train: EncodedDataset,
+        valid: EncodedDataset | None,
         batch_size: int,
         max_epochs: int,
         patience: int | None,
@@ -208,8 +208,8 @@ class Trainer(NeuralNet):
             loss = self.criterion_(score, target, batch.weight, batch.groups)
             if not first:
                 first.extend((loss.detach(), score))
-            if self._pull is not None:
-                loss = loss + self._pull()
+            if self._anchor_penalty is not None:
+                loss = loss + self._anchor_penalty()
             loss = loss * self._unit
             loss.backward()
             if self._listening:
@@ -236,19 +236,19 @@ class Trainer(NeuralNet):
         return "train_loss" if self.valid is None else "valid_loss"
 
     def _measure_start(self) -> None:
-        self._listening = any(_listens(callback) for _, callback in self.callbacks_)
+        self._listening = any(_has_batch_hooks(callback) for _, callback in self.callbacks_)
         self._best = [p.detach().clone() for p in self._parameters()]
-        self._pull = Anchor(self._parameters(), self.anchor) if self.anchor else None
+        self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
-        same = indifferent(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
-        self._unit = unit(self.history[-1, "train_loss"]) if same else 1.0
+        same = is_loss_scale_invariant(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
+        self._unit = loss_scale(self.history[-1, "train_loss"]) if same else 1.0
         self._measure()
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
         self.history.record(self.monitor + "_best", True)
         # Soft splits begin behind the hard ones; they get time to come up.
-        behind = bool(softened(self.module_))
+        behind = bool(soft_ensembles(self.module_))
         self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
 
     def _check_input(self) -> None:
@@ -264,7 +264,7 @@ class Trainer(NeuralNet):
         # belongs to parameters that are gone.
         self._evaluate(self.valid or self.train, "valid" if self.valid else "train")
 
-    def _evaluate(self, rows: Rows, prefix: str) -> None:
+    def _evaluate(self, rows: EncodedDataset, prefix: str) -> None:
         self.module_.eval()
         with torch.no_grad():
             loader = Loader(rows, max(self.batch_size, _MEASURED_ROWS))
@@ -272,7 +272,7 @@ class Trainer(NeuralNet):
                 steps = (self.validation_step(batch) for batch in loader)
                 losses = ((step["loss"], step["rows"]) for step in steps)
             else:
-                score, own = self._scores(loader), rows.columns()
+                score, own = self._scores(loader), rows.targets_and_weights()
                 loss = self.criterion_(score, own[1], own.weight, own.groups)
                 losses = (part for part in [(loss, len(rows))])
             self._record_mean(prefix, losses)
@@ -314,7 +314,7 @@ class Trainer(NeuralNet):
                 parameter.copy_(kept)
         self.optimizer_.zero_grad()
 
-    def go_on(self, other: Trainer) -> bool:
+    def append_history(self, other: Trainer) -> bool:
         """Take what another trainer did after this one into the history; whether it helped."""
         epochs = len(self.history) - 1
         helped = bool(other.best_loss_ < self.best_loss_)
@@ -331,23 +331,23 @@ class Trainer(NeuralNet):
         return [p for p in self.module_.parameters() if p.requires_grad]
 
 
-def measuring(module: nn.Module, criterion: Criterion, rows: Rows) -> Loader:
+def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedDataset) -> Loader:
     """Batches on which to measure the loss of each row.
 
     A loss that cannot be told by row is told by parts of the rows.
     """
-    encoded, target = rows.take(rows.index[:2])
+    encoded, target = rows.batch(rows.index[:2])
     with torch.no_grad():
         told = criterion.rows(module(encoded), target).ndim > 0
     return Loader(rows, _TOLD_ROWS if told else math.ceil(len(rows) / _PARTS))
 
 
-def unit(loss: float) -> float:
+def loss_scale(loss: float) -> float:
     """What a loss is multiplied with while it trains, 1 where it is of no unusual size."""
     return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
 
 
-def _listens(callback: Any) -> bool:
+def _has_batch_hooks(callback: Any) -> bool:
     """Whether a callback wants to hear of each batch."""
     if isinstance(callback, EpochScoring):
         return False  # It only caches there, and caching is off.

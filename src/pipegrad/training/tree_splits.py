@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..host import Encoded
-from ..modules import Routed, TreeEnsemble, dense
+from ..modules import LeafIndices, TreeEnsemble, dense
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
-    from .dataset import Rows
+    from .dataset import EncodedDataset
 
 # Rows that are routed at once.
 _ROWS = 8192
@@ -26,13 +26,13 @@ _INNER = 2.563
 _MOST_KEPT = 1 << 29
 
 
-def routed(net: PipelineNetwork, encoded: Encoded) -> Encoded:
+def precompute_leaves(net: PipelineNetwork, encoded: Encoded) -> Encoded:
     """The rows, with the leaves in which they end where training cannot change these."""
     found = {}
     for step in net.neural_steps():
         module = net.step_module(step.name)
         route = getattr(module, "route", None)
-        if route is None or not _settled(net, step.name):
+        if route is None or not _leaves_are_constant(net, step.name):
             continue
         parts = [
             route(_input(net, step, encoded[first : first + _ROWS]))
@@ -43,7 +43,7 @@ def routed(net: PipelineNetwork, encoded: Encoded) -> Encoded:
     return Encoded({**encoded.blocks, **found}) if found else encoded
 
 
-def _settled(net: PipelineNetwork, name: str) -> bool:
+def _leaves_are_constant(net: PipelineNetwork, name: str) -> bool:
     """Whether rows arrive as they will after training, at splits that stay."""
     if any(_soft(part) for part in net.step_module(name).modules()):
         return False
@@ -70,41 +70,43 @@ def _input(net: PipelineNetwork, step: Any, encoded: Encoded) -> Any:
         return net.evaluate_steps(encoded.blocks, net.graph.ancestors(name))[name]
 
 
-def _joined(parts: list[Routed]) -> Routed:
+def _joined(parts: list[LeafIndices]) -> LeafIndices:
     leaves = torch.cat([part.leaves for part in parts])
     rests = [part.rest for part in parts]
     if any(rest is None for rest in rests):
-        return Routed(leaves)
-    return Routed(leaves, torch.cat([dense(rest) for rest in rests]))
+        return LeafIndices(leaves)
+    return LeafIndices(leaves, torch.cat([dense(rest) for rest in rests]))
 
 
-def softened(net: PipelineNetwork) -> list[TreeEnsemble]:
+def soft_ensembles(net: PipelineNetwork) -> list[TreeEnsemble]:
     """The ensembles whose splits train."""
     return [part for part in net.modules() if _soft(part)]
 
 
-def measure_spreads(net: PipelineNetwork, rows: Rows) -> None:
+def measure_spreads(net: PipelineNetwork, rows: EncodedDataset) -> None:
     """Tell the soft splits how wide each feature is spread over the rows that train."""
-    for ensemble, x in _typical(net, rows):
+    for ensemble, x in _sample_inputs(net, rows):
         ensemble.spread_over(_spread(x))
         ensemble.keep_apart(x)
 
 
-def centre_splits(net: PipelineNetwork, rows: Rows) -> None:
+def centre_splits(net: PipelineNetwork, rows: EncodedDataset) -> None:
     """Move soft splits off the values of the rows that train."""
-    for ensemble, x in _typical(net, rows):
+    for ensemble, x in _sample_inputs(net, rows):
         if ensemble.shift is not None and ensemble.shift.requires_grad:
             ensemble.centre(x)
 
 
-def _typical(net: PipelineNetwork, rows: Rows) -> Iterator[tuple[TreeEnsemble, Tensor]]:
+def _sample_inputs(
+    net: PipelineNetwork, rows: EncodedDataset
+) -> Iterator[tuple[TreeEnsemble, Tensor]]:
     """The ensembles whose splits train, with rows as they arrive there."""
-    ensembles = softened(net)
+    ensembles = soft_ensembles(net)
     if not ensembles:
         return
     stride = max(1, len(rows) // _MEASURED)
-    encoded, _ = rows.take(rows.index[::stride][:_MEASURED])
-    with _watched(ensembles) as seen, torch.no_grad():
+    encoded, _ = rows.batch(rows.index[::stride][:_MEASURED])
+    with _capture_inputs(ensembles) as seen, torch.no_grad():
         net.eval()
         net(encoded)
         net.train()
@@ -123,7 +125,7 @@ def _spread(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _watched(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Any]]:
+def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Any]]:
     """What goes into each of the ensembles."""
     seen: dict[int, Any] = {}
 
@@ -138,7 +140,7 @@ def _watched(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Any]]:
             hook.remove()
 
 
-class Hardened:
+class HardSplits:
     """Soft splits made hard, and all that stands before them kept, while the leaves are refit.
 
     Leaves that no row reaches get their fitted values back.
@@ -147,17 +149,17 @@ class Hardened:
     ----------
     net : PipelineNetwork
         Trained with soft splits.
-    rows : Rows
+    rows : EncodedDataset
         Those that train.
     fitted : mapping of Parameter to Tensor
         What the parameters were before training.
     """
 
     def __init__(
-        self, net: PipelineNetwork, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]
+        self, net: PipelineNetwork, rows: EncodedDataset, fitted: Mapping[nn.Parameter, Tensor]
     ) -> None:
         self.net = net
-        self.ways = [(ensemble, ensemble.way) for ensemble in softened(net)]
+        self.ways = [(ensemble, ensemble.way) for ensemble in soft_ensembles(net)]
         self.kept = [p for p in self._before() if p.requires_grad]
         for parameter in self.kept:
             parameter.requires_grad_(False)
@@ -174,14 +176,16 @@ class Hardened:
             if soft:
                 yield from _parameters_before(self.net, step.name)
 
-    def _restore_empty_leaves(self, rows: Rows, fitted: Mapping[nn.Parameter, Tensor]) -> None:
+    def _restore_empty_leaves(
+        self, rows: EncodedDataset, fitted: Mapping[nn.Parameter, Tensor]
+    ) -> None:
         ensembles = [ensemble for ensemble, _ in self.ways]
         reached = {id(e): torch.zeros(e.leaf_table().shape[0], dtype=torch.bool) for e in ensembles}
         self.net.eval()
         with torch.no_grad():
             for start in range(0, len(rows), _ROWS):
-                encoded, _ = rows.take(rows.index[start : start + _ROWS])
-                with _watched(ensembles) as seen:
+                encoded, _ = rows.batch(rows.index[start : start + _ROWS])
+                with _capture_inputs(ensembles) as seen:
                     self.net(encoded)
                 for e in ensembles:
                     if id(e) in seen:

@@ -15,8 +15,7 @@ from pipegrad.graph.display.html import graph_html, graph_svg
 from pipegrad.graph.display.layout import place
 from pipegrad.graph.display.table import StepTable
 from pipegrad.graph.display.text import rich_tree, text_tree
-from pipegrad.report.support import supported_table
-from pipegrad.supported import Supported
+from pipegrad.supported import Supported, supported_table
 
 NASTY = 'x/<script>alert("&")</script>'
 

@@ -401,7 +401,7 @@ def test_random_start():
         modules.Lookup([torch.ones(3)], [0], torch.zeros(1)),
         modules.Impute(torch.ones(3)),
         modules.YeoJohnson(torch.zeros(2)),
-        modules.Chain(modules.BoxCox(torch.zeros(2)), modules.Standardize(torch.ones(2))),
+        modules.Sequential(modules.BoxCox(torch.zeros(2)), modules.Standardize(torch.ones(2))),
     ):
         before = [p.detach().clone() for p in module.parameters()]
         module.reset_parameters()

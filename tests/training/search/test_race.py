@@ -19,18 +19,18 @@ from sklearn.preprocessing import StandardScaler
 import pipegrad as pg
 from pipegrad.finetune import Configuration, race
 from pipegrad.finetune.portfolio import Candidate
-from pipegrad.finetune.problem import Task
+from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.testing import DATASETS, cases
 from pipegrad.training.anchor import Anchor
 from pipegrad.training.criterion import Criterion
-from pipegrad.training.dataset import Loader, Rows
+from pipegrad.training.dataset import EncodedDataset, Loader
 from pipegrad.training.optimizers import groups_by_size
 from pipegrad.training.options import Options
 from pipegrad.training.schedules import one_cycle
 from pipegrad.training.search import batched_module
-from pipegrad.training.search.batched_adam import Ensemble, together
-from pipegrad.training.search.batched_module import Copies, NotBatchable, undisturbed
-from pipegrad.training.search.lr_finder import RATES, choose_rate
+from pipegrad.training.search.batched_adam import BatchedAdam, train_batched
+from pipegrad.training.search.batched_module import BatchedModule, NotBatchable, preserve_state
+from pipegrad.training.search.lr_finder import RATES, select_lr
 from pipegrad.training.search.successive_halving import _rungs
 
 may_not_help = pytest.mark.filterwarnings("ignore:Training did not lower")
@@ -78,7 +78,7 @@ def halves(X, y):
 def task_of(pipe, X, y, weight=None):
     train, valid = halves(X, y)
     net = pg.to_torch(pipe.fit(X[:100], y[:100]))
-    return Task.of(net, (*train[:2], weight), valid, Options())
+    return TrainingProblem.of(net, (*train[:2], weight), valid, Options())
 
 
 def by_torch(task, one, epochs, batch_size, schedule):
@@ -110,16 +110,16 @@ def test_each_candidate_is_what_a_run_of_its_own_gives(kind, batched, schedule, 
     X, y = request.getfixturevalue(kind)
     pipe = named(regression() if kind == "numbers" else classification())
     task = task_of(pipe, X, y, np.linspace(0.5, 2.0, 200))
-    copies = Copies(task.net, task.criterion)
+    copies = BatchedModule(task.net, task.criterion)
     copies.try_batched(task.training)
     copies.batched = batched
-    with undisturbed(task.net):
-        ensemble = Ensemble(
+    with preserve_state(task.net):
+        ensemble = BatchedAdam(
             copies, SEVERAL, task.training, 32, 4, np.random.default_rng(3), schedule
         )
         for _ in range(4):
             ensemble.epoch()
-    found = copies.cut(ensemble.values)
+    found = copies.unflatten(ensemble.values)
     moved = [(a[0] - start).abs().max() for a, start in zip(found, task.start)]
     assert max(moved) > 0.05
     for place, one in enumerate(SEVERAL):
@@ -129,7 +129,7 @@ def test_each_candidate_is_what_a_run_of_its_own_gives(kind, batched, schedule, 
 
 def test_steps_that_do_not_train_stay_to_the_bit(numbers):
     task = task_of(regression(), *numbers)
-    found = together(
+    found = train_batched(
         task.net, task.criterion, task.training, task.validating,
         [Configuration(train="pca"), Configuration()], 64, 2, np.random.default_rng(0),
     )  # fmt: skip
@@ -150,7 +150,7 @@ def test_together_gives_what_candidates_give_alone(labels):
     task = task_of(classification(), *labels)
     generator = np.random.default_rng(0)
     configurations = [Configuration(), Configuration(relative=False)]
-    found = together(
+    found = train_batched(
         task.net, task.criterion, task.training, task.validating,
         configurations, 32, 3, generator, one_cycle,
     )  # fmt: skip
@@ -199,11 +199,13 @@ def test_what_cannot_be_batched_takes_turns_with_the_same_result(numbers):
 
 def test_a_batched_module_that_gives_other_numbers_is_noticed(numbers, monkeypatch):
     task = task_of(regression(), *numbers)
-    right = Copies._gradient_together
+    right = BatchedModule._gradient_together
     monkeypatch.setattr(
-        Copies, "_gradient_together", lambda *given: (right(*given)[0], right(*given)[1] * 1.001)
+        BatchedModule,
+        "_gradient_together",
+        lambda *given: (right(*given)[0], right(*given)[1] * 1.001),
     )
-    copies = Copies(task.net, task.criterion)
+    copies = BatchedModule(task.net, task.criterion)
     with pytest.raises(NotBatchable, match="other numbers"):
         copies.try_batched(task.training)
     assert not copies.batched
@@ -359,11 +361,13 @@ def test_every_row_of_scikit_learn_runs_batched():
             if net is None or not net.trainable_parameters():
                 continue
             encoded = net.encode(X)
-            copies = Copies(net, Criterion(lambda s, t: s.reshape(len(s), -1).square().sum(1)))
+            copies = BatchedModule(
+                net, Criterion(lambda s, t: s.reshape(len(s), -1).square().sum(1))
+            )
             tried += 1
             try:
-                with undisturbed(net):
-                    copies.try_batched(Rows(encoded, None, None, np.arange(len(encoded))))
+                with preserve_state(net):
+                    copies.try_batched(EncodedDataset(encoded, None, None, np.arange(len(encoded))))
             except NotBatchable as error:
                 refused.append(f"{case}: {error}")
     assert tried > 150
@@ -386,10 +390,12 @@ def test_parameters_that_two_modules_share():
     net = pg.to_torch(make_pipeline(StandardScaler(), StandardScaler(), Ridge()).fit(X, y))
     first, second = net.steps["standardscaler-1"], net.steps["standardscaler-2"]
     second.shift = first.shift
-    task = Task.of(net, (X, y, None), (X, y, None), Options())
+    task = TrainingProblem.of(net, (X, y, None), (X, y, None), Options())
     both = [Configuration(), Configuration(lr=0.1)]
     generator = np.random.default_rng(3)
-    found = together(net, task.criterion, task.training, task.validating, both, 16, 1, generator)
+    found = train_batched(
+        net, task.criterion, task.training, task.validating, both, 16, 1, generator
+    )
     assert second.shift is first.shift
     for one, ours in zip(both, found):
         for mine, theirs in zip(ours.parameters, by_torch(task, one, 1, 16, None), strict=True):
@@ -503,22 +509,22 @@ def test_smaller_rates_win_ties():
     generator = np.random.default_rng(0)
     rows = np.full((len(RATES), 400), 2.0) + generator.normal(size=400)
     rows[6] -= 1.0
-    assert choose_rate(rows) == 6
+    assert select_lr(rows) == 6
     rows[5] -= 1.0 + 0.01 * generator.normal(size=400)
     rows[6] -= 1e-5
-    assert choose_rate(rows) == 5
+    assert select_lr(rows) == 5
     rows[3] = rows[5]  # as good, but far smaller than the best
-    assert choose_rate(rows) == 5
+    assert select_lr(rows) == 5
     rows[5, 0] = np.nan
-    assert choose_rate(rows) == 6
-    assert choose_rate(np.full((len(RATES), 4), np.inf)) == 0
+    assert select_lr(rows) == 6
+    assert select_lr(np.full((len(RATES), 4), np.inf)) == 0
 
 
 def test_the_search_sees_few_rows(numbers, monkeypatch):
     from pipegrad.training.search import lr_finder
 
     seen = []
-    real = batched_module.Copies.measure
+    real = batched_module.BatchedModule.measure
 
     def watched(self, values, rows):
         seen.append(len(rows))
@@ -526,7 +532,7 @@ def test_the_search_sees_few_rows(numbers, monkeypatch):
 
     monkeypatch.setattr(lr_finder, "_STEPS", 5)
     monkeypatch.setattr(lr_finder, "_JUDGES", 40)
-    monkeypatch.setattr(batched_module.Copies, "measure", watched)
+    monkeypatch.setattr(batched_module.BatchedModule, "measure", watched)
     X, y = numbers
     net = pg.to_torch(regression().fit(X[:100], y[:100]))
     net.fit(X[:200], y[:200], lr="auto", batch_size=16, epochs=2, validation=(X[200:], y[200:]))

@@ -8,7 +8,7 @@ from html import escape
 from .. import INPUT, Graph, Step
 from .folding import fold
 from .layout import Layout, Node, place
-from .statuses import FONT, LOOKS, count, present, short_kind
+from .statuses import FONT, STYLES, count, present, short_kind
 
 _HEIGHT, _INPUT_HEIGHT = 42.0, 26.0
 _ROW, _GAP, _MARGIN = 70.0, 22.0, 12.0
@@ -170,7 +170,7 @@ def _box(step: Step, node: Node) -> str:
     title = escape("\n".join(filter(None, told)))
     y = _y(node.layer)
     return (
-        f'<g class="pg-{LOOKS[step.status].label}"><title>{title}</title>'
+        f'<g class="pg-{STYLES[step.status].label}"><title>{title}</title>'
         f"{_rect(node.x - node.width / 2, y - _HEIGHT / 2, node.width, _HEIGHT)}"
         f"{_text('kind', node.x, y - 4, kind)}{_text('path', node.x, y + 13, path)}</g>"
     )
@@ -187,14 +187,14 @@ def _legend(statuses: list[str]) -> list[tuple[str, float, float]]:
     pills, x = [], 0.0
     for status in statuses:
         if status:
-            width = 6.4 * len(LOOKS[status].label) + 22
+            width = 6.4 * len(STYLES[status].label) + 22
             pills.append((status, x, width))
             x += width + 10
     return pills
 
 
 def _pill(status: str, x: float, width: float) -> str:
-    look = LOOKS[status]
+    look = STYLES[status]
     return (
         f'<g class="pg-{look.label}"><title>{escape(look.meaning)}</title>'
         f"{_rect(x, 0, width, 20, 10)}{_text('path', x + width / 2, 14, look.label)}</g>"

@@ -9,7 +9,7 @@ from .. import Graph, Step
 
 
 @dataclass(frozen=True)
-class Look:
+class StatusStyle:
     """The look of one status.
 
     Parameters
@@ -31,12 +31,12 @@ class Look:
 
 
 # As in the paper's Figure 3: blue for what is translated, red for what stays on the host.
-LOOKS = {
-    "trainable": Look("trainable", "●", "bold blue", "translated; its numbers train"),
-    "translated": Look("translated", "○", "cyan", "translated; gradients pass through"),
-    "host": Look("host", "□", "red", "runs once in its own library; its output is cached"),
-    "refused": Look("refused", "✗", "bold magenta", "cannot be translated"),
-    "": Look("step", "•", "none", "not yet divided into host part and neural part"),
+STYLES = {
+    "trainable": StatusStyle("trainable", "●", "bold blue", "translated; its numbers train"),
+    "translated": StatusStyle("translated", "○", "cyan", "translated; gradients pass through"),
+    "host": StatusStyle("host", "□", "red", "runs once in its own library; its output is cached"),
+    "refused": StatusStyle("refused", "✗", "bold magenta", "cannot be translated"),
+    "": StatusStyle("step", "•", "none", "not yet divided into host part and neural part"),
 }
 
 
@@ -52,7 +52,7 @@ def count(graph: Graph) -> str:
     total = f"{len(graph)} step" + ("" if len(graph) == 1 else "s")
     parts = [
         f"{number} {look.label}"
-        for status, look in LOOKS.items()
+        for status, look in STYLES.items()
         if status and (number := _number(graph, status))
     ]
     numbers = sum(step.parameters for step in graph)
@@ -63,7 +63,7 @@ def count(graph: Graph) -> str:
 def present(statuses: Iterable[str]) -> list[str]:
     """Those statuses that occur, in the order of a legend."""
     found = set(statuses)
-    return [status for status in LOOKS if status in found]
+    return [status for status in STYLES if status in found]
 
 
 def _number(graph: Graph, status: str) -> int:

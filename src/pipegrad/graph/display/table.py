@@ -7,7 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from .. import Graph, Step
-from .statuses import LOOKS, count, short_kind
+from .statuses import STYLES, count, short_kind
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -72,7 +72,7 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
         first = [Text(_broken(step.name, "/", _COLUMN)), Text(kind, "dim" if narrow else "none")]
         table.add_row(
             *([Text("\n").join(first)] if narrow else first),
-            Text(step.status, style=LOOKS[step.status].style),
+            Text(step.status, style=STYLES[step.status].style),
             Text(_numbers(step)),
             Text(step.reason),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import INPUT, Graph, Step
 from .folding import fold
-from .statuses import LOOKS, short_kind
+from .statuses import STYLES, short_kind
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -89,7 +89,7 @@ def tree_lines(graph: Graph) -> list[Line]:
         if sources != [column]:
             lines.append(Line(_joints(before, lanes, sources, column)))
         lanes[column] = step.name
-        lines.append(Line(_row(lanes, column, LOOKS[step.status].marker), step))
+        lines.append(Line(_row(lanes, column, STYLES[step.status].marker), step))
         if not waiting.get(step.name):
             lanes[column] = None
         while lanes and lanes[-1] is None:
@@ -143,9 +143,9 @@ def _rows(graph: Graph, why: bool) -> list[list[tuple[str, str]]]:
     widths = [max(len(row[i]) for row in cells) for i in range(5)]
     rows = []
     for line, (drawing, name, kind, status, numbers) in zip(lines, cells, strict=True):
-        style = LOOKS[line.step.status].style if line.step else "none"
+        style = STYLES[line.step.status].style if line.step else "none"
         before, marker, after = drawing.partition(
-            LOOKS[line.step.status].marker if line.step else " "
+            STYLES[line.step.status].marker if line.step else " "
         )
         gap = " " * (widths[0] - len(drawing) + 2)
         rows.append(

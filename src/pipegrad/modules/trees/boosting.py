@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from .._base import Module
 from .._sparse import Block, SparseRows
 from .ensemble import TreeEnsemble
-from .relaxation import Routed
+from .relaxation import LeafIndices
 
 Link = Literal["identity", "logit", "half_logit", "multinomial_logit"]
 
 
-class Boosted(Module):
+class InitializedBoosting(Module):
     """Trees that begin where another predictor ends.
 
     Parameters
@@ -44,15 +44,15 @@ class Boosted(Module):
         self.start, self.trees = start, trees
         self.link, self.smallest, self.single = link, smallest, single
 
-    def forward(self, x: Block | Routed) -> Tensor:
+    def forward(self, x: Block | LeafIndices) -> Tensor:
         """Map (n, features) to (n,) or (n, outputs)."""
-        raw = x.rest if isinstance(x, Routed) else x
+        raw = x.rest if isinstance(x, LeafIndices) else x
         seen = raw.to(torch.float32).to(raw.dtype) if self.single else raw
         return self.trees(x) + self._begin(self.start(seen))
 
-    def route(self, x: Block) -> Routed:
+    def route(self, x: Block) -> LeafIndices:
         """The rows with their leaves, which the forward pass takes as well."""
-        return Routed(self.trees.route(x).leaves, x)
+        return LeafIndices(self.trees.route(x).leaves, x)
 
     def _begin(self, out: Tensor) -> Tensor:
         if self.link == "identity":
@@ -83,14 +83,14 @@ class WeightedMedian(Module):
         self.trees = trees
         self.register_buffer("weights", weights.clone())
 
-    def forward(self, x: Block | Routed) -> Tensor:
+    def forward(self, x: Block | LeafIndices) -> Tensor:
         """Map (n, features) to (n,)."""
         values, order = self.trees.each(x).sort(1)
         reached = self.weights[order].cumsum(1)
         half = (reached >= 0.5 * reached[:, -1:]).to(torch.uint8)
         return values.gather(1, half.argmax(1, keepdim=True)).squeeze(1)
 
-    def route(self, x: Block) -> Routed:
+    def route(self, x: Block) -> LeafIndices:
         """The rows with their leaves, which the forward pass takes as well."""
         return self.trees.route(x)
 

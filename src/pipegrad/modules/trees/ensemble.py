@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .._base import Module, Positive, parameter
 from .._sparse import Block
-from .relaxation import Routed
+from .relaxation import LeafIndices
 from .routing import NAN, _captured
 from .simplex import Simplex
 from .soft import SoftTrees
@@ -228,9 +228,9 @@ class TreeEnsemble(SoftTrees):
 
     # -- the forward pass ----------------------------------------------------------------------
 
-    def forward(self, x: Block | Routed) -> Tensor:
+    def forward(self, x: Block | LeafIndices) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
-        if isinstance(x, Routed):
+        if isinstance(x, LeafIndices):
             return self.score(x.leaves, x.rest)
         x = self._numbers(x)
         if not self.training or self.way == "leaves":
@@ -278,14 +278,14 @@ class TreeEnsemble(SoftTrees):
         totals = side_by_side(lambda part, x: self._total(part, x, table), parts, threads)
         return self._finish(torch.cat(totals))
 
-    def route(self, x: Block) -> Routed:
+    def route(self, x: Block) -> LeafIndices:
         """The rows with their leaves, which the forward pass takes as well."""
         rest = None if self.linear_weight is None else self._numbers(x)
-        return Routed(self.leaves(x, torch.int32), rest)
+        return LeafIndices(self.leaves(x, torch.int32), rest)
 
-    def each(self, x: Block | Routed) -> Tensor:
+    def each(self, x: Block | LeafIndices) -> Tensor:
         """What each tree gives alone, by hard splits; shape (n, trees)."""
-        if isinstance(x, Routed):
+        if isinstance(x, LeafIndices):
             return self._leaf_outputs(x.leaves, x.rest, self.leaf_table())
         x = self._numbers(x)
         table = self.leaf_table()

@@ -12,7 +12,7 @@ from torch.nn import functional
 from .._base import Module
 from .._sparse import Block, dense
 from .ensemble import TreeEnsemble
-from .relaxation import Routed
+from .relaxation import LeafIndices
 
 
 class AnyPositive(Module):
@@ -81,9 +81,9 @@ class TreeFeatures(Module):
                     above[child] += above[node]
         return out
 
-    def forward(self, x: Block | Routed) -> Tensor:
+    def forward(self, x: Block | LeafIndices) -> Tensor:
         """Map (n, features) to (n, trees), (n, leaves) or (n, nodes)."""
-        x = x if isinstance(x, Routed) else dense(x)
+        x = x if isinstance(x, LeafIndices) else dense(x)
         ends = self.ensemble.leaves(x)
         if self.what == "values":
             return self.ensemble.leaf_table().squeeze(1)[ends]
@@ -92,7 +92,7 @@ class TreeFeatures(Module):
         return leaves if self.what == "leaves" else leaves @ self.passed.to(table.dtype)
 
     @property
-    def route(self) -> Callable[[Block], Routed] | None:
+    def route(self) -> Callable[[Block], LeafIndices] | None:
         """Finds the leaves of rows beforehand, where something about them trains."""
         return self.ensemble.route if self.what == "values" else None
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from .._sparse import Block, SparseRows
 
-Way = Literal["leaves", "soft", "straight-through"]
+SplitMode = Literal["leaves", "soft", "straight-through"]
 
 
 @dataclass(frozen=True)
-class Splits:
+class SplitRelaxation:
     """How trees train.
 
     Parameters
@@ -26,7 +26,7 @@ class Splits:
         Width of the sigmoids, as a share of the spread of their feature.
     """
 
-    way: Way = "leaves"
+    way: SplitMode = "leaves"
     temperature: float = 0.005
 
     @property
@@ -35,7 +35,7 @@ class Splits:
         return self.way != "leaves"
 
 
-class Routed:
+class LeafIndices:
     """Rows of which it is known where they end in each tree; a module takes them as its input.
 
     Parameters
@@ -59,24 +59,24 @@ class Routed:
         """Where the leaves lie."""
         return self.leaves.device
 
-    def take(self, index: Tensor | slice) -> Routed:
+    def take(self, index: Tensor | slice) -> LeafIndices:
         """Some of the rows, in the order of ``index``."""
         rest = None if self.rest is None else take(self.rest, index)
-        return Routed(take(self.leaves, index), rest)
+        return LeafIndices(take(self.leaves, index), rest)
 
-    def to(self, *args: Any, **kwargs: Any) -> Routed:
+    def to(self, *args: Any, **kwargs: Any) -> LeafIndices:
         """Moved or cast, as `Tensor.to`; leaves stay whole numbers."""
         like = torch.empty(0, device=self.device).to(*args, **kwargs)
         rest = None if self.rest is None else self.rest.to(*args, **kwargs)
-        return Routed(self.leaves.to(like.device), rest)
+        return LeafIndices(self.leaves.to(like.device), rest)
 
 
 @overload
 def take(block: Tensor, index: Tensor | slice) -> Tensor: ...
 @overload
-def take(block: Block | Routed, index: Tensor | slice) -> Block | Routed: ...
-def take(block: Block | Routed, index: Tensor | slice) -> Block | Routed:
+def take(block: Block | LeafIndices, index: Tensor | slice) -> Block | LeafIndices: ...
+def take(block: Block | LeafIndices, index: Tensor | slice) -> Block | LeafIndices:
     """Some rows of a block, in the order of ``index``."""
-    if isinstance(block, SparseRows | Routed):
+    if isinstance(block, SparseRows | LeafIndices):
         return block.take(index)
     return block[index] if isinstance(index, slice) else block.index_select(0, index)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from .._base import Module
 from .._sparse import Block, SparseRows
 from .bitvectors import Scan, Shape, even_trees, small_trees
-from .relaxation import Routed
+from .relaxation import LeafIndices
 from .threads import side_by_side, threads_for
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Routing(Module):
 
     # -- from rows to leaves -------------------------------------------------------------------
 
-    def leaves(self, x: Block | Routed, dtype: torch.dtype = torch.int64) -> Tensor:
+    def leaves(self, x: Block | LeafIndices, dtype: torch.dtype = torch.int64) -> Tensor:
         """The leaf of each row in each tree.
 
         Parameters
@@ -244,7 +244,7 @@ class Routing(Module):
         Tensor, shape (n, trees)
             Rows of `leaf_table`.
         """
-        if isinstance(x, Routed):
+        if isinstance(x, LeafIndices):
             return x.leaves.to(dtype)
         x = self._numbers(x)
         bounds = self._bounds(x)

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .._base import parameter
 from .._sparse import Block
-from .relaxation import Way
+from .relaxation import SplitMode
 from .routing import _ALMOST_ZERO, ZERO, Routing
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ class SoftTrees(Routing):
     linear_feature: Tensor | None
     linear_constant: Tensor | None
     linear_weight: Tensor | None
-    way: Way = "leaves"
+    way: SplitMode = "leaves"
     temperature: float = 0.005
 
     def _assignment(self, like: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def soften(self, way: Way, temperature: float = 0.005, spread: Tensor | None = None) -> Self:
+    def soften(
+        self, way: SplitMode, temperature: float = 0.005, spread: Tensor | None = None
+    ) -> Self:
         """Choose how the trees train; in `eval` they are hard whatever was chosen.
 
         Parameters

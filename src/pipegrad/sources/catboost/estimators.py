@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ...modules import Head, Linked, Mean, Share, TreeEnsemble
+from ...modules import Head, LinkHead, RegressionHead, ShareHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
 from . import _model_json, _validation
 from ._model_json import Content
@@ -84,7 +84,7 @@ class Boosted(Translation):
         return not operator.get_cat_feature_indices()
 
     def head(self, operator: Any) -> Head:
-        return Mean()
+        return RegressionHead()
 
     def objective(self, operator: Any) -> Objective | None:
         name, options = _loss(operator)
@@ -154,7 +154,9 @@ class Regressor(Boosted):
         return super().refuse(operator)
 
     def head(self, operator: Any) -> Head:
-        return Mean("log" if operator._get_default_prediction_type() == "Exponent" else "identity")
+        return RegressionHead(
+            "log" if operator._get_default_prediction_type() == "Exponent" else "identity"
+        )
 
     def objective(self, operator: Any) -> Objective | None:
         name, options = _loss(operator)
@@ -187,14 +189,14 @@ class Classifier(Boosted):
     def head(self, operator: Any) -> Head:
         name, _ = _loss(operator)
         if name in _LABELS:
-            labels = Share("logistic", labels=True)
+            labels = ShareHead("logistic", labels=True)
             labels.responses = _ANSWERS  # type: ignore[assignment]
             return labels
         if name.startswith("MultiClass"):
-            return Linked(
+            return LinkHead(
                 "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
             )
-        return Linked("logistic", responses=_ANSWERS, boundary=_boundary(operator))
+        return LinkHead("logistic", responses=_ANSWERS, boundary=_boundary(operator))
 
     def objective(self, operator: Any) -> Objective | None:
         name, _ = _loss(operator)

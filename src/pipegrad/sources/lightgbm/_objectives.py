@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...modules import Head, Linked, Mean, Raw
+from ...modules import Head, IdentityHead, LinkHead, RegressionHead
 from ...registry import Objective
 from ._model_text import Header
 
@@ -47,7 +47,7 @@ def link(header: Header) -> tuple[Any, float]:
 
 def mean_head(header: Header) -> Head:
     """For predictions that are means, or probabilities where no classes are known."""
-    return Mean(*link(header))
+    return RegressionHead(*link(header))
 
 
 def class_head(header: Header, operator: Any, rounds: int) -> Head:
@@ -56,8 +56,8 @@ def class_head(header: Header, operator: Any, rounds: int) -> Head:
     responses = tuple(name for name in own if hasattr(operator, name))
     raw = float(rounds) if header.average else 1.0
     if callable(operator._objective):
-        return Raw(responses, raw)
-    return Linked(*link(header), raw=raw, responses=responses)
+        return IdentityHead(responses, raw)
+    return LinkHead(*link(header), raw=raw, responses=responses)
 
 
 def objective(header: Header) -> Objective | None:

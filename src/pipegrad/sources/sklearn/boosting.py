@@ -17,7 +17,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 from torch import nn
 
-from ...modules import Binary, Boosted, Head, Mean, Multiclass, Predictor, TreeEnsemble
+from ...modules import (
+    BernoulliHead,
+    Head,
+    InitializedBoosting,
+    MulticlassHead,
+    Predictor,
+    RegressionHead,
+    TreeEnsemble,
+)
 from ...registry import Example, Objective, Translation, lookup, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
@@ -64,7 +72,9 @@ class GradientBoosting(Trees):
         trees = self._ensemble(operator, _constant(operator) if start is None else None)
         if start is None:
             return trees
-        return Boosted(start, trees, _link(operator), _smallest_probability(), single=True)
+        return InitializedBoosting(
+            start, trees, _link(operator), _smallest_probability(), single=True
+        )
 
     def _ensemble(self, operator: Any, base: NDArray[Any] | None) -> TreeEnsemble:
         parts = [tree.tree_ for tree in self.trees(operator)]
@@ -83,7 +93,7 @@ class GradientBoosting(Trees):
 
     def write_back(self, module: Any, operator: Any) -> None:
         trees = module
-        if isinstance(module, Boosted):
+        if isinstance(module, InitializedBoosting):
             trees = module.trees
             row = lookup(type(operator.init_))
             assert isinstance(row, Translation)
@@ -94,11 +104,11 @@ class GradientBoosting(Trees):
 
     def head(self, operator: Any) -> Head:
         if not is_classifier(operator):
-            return Mean()
+            return RegressionHead()
         if operator.n_trees_per_iteration_ > 1:
-            return Multiclass("softmax")
+            return MulticlassHead("softmax")
         exponential = isinstance(operator._loss, ExponentialLoss)
-        return Binary("softmax" if exponential else "logistic", inclusive=True)
+        return BernoulliHead("softmax" if exponential else "logistic", inclusive=True)
 
     def objective(self, operator: Any) -> Objective:
         if is_classifier(operator):
@@ -350,7 +360,7 @@ class HistRegressor(HistTrees):
     )
 
     def head(self, operator: Any) -> Head:
-        return Mean("log" if operator.loss in ("gamma", "poisson") else "identity")
+        return RegressionHead("log" if operator.loss in ("gamma", "poisson") else "identity")
 
     def objective(self, operator: Any) -> Objective:
         if operator.loss == "quantile":
@@ -376,7 +386,11 @@ class HistClassifier(HistTrees):
 
     def head(self, operator: Any) -> Head:
         several = operator.n_trees_per_iteration_ > 1
-        return Multiclass("softmax", log=False) if several else Binary("logistic", log=False)
+        return (
+            MulticlassHead("softmax", log=False)
+            if several
+            else BernoulliHead("logistic", log=False)
+        )
 
     def objective(self, operator: Any) -> Objective:
         return Objective("log_loss", {}, operator.class_weight)

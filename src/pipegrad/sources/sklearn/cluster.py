@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ...modules import Distances, Head, Nearest
+from ...modules import Distances, Head, NearestHead
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
@@ -37,7 +37,7 @@ class KMeans(SklearnTranslation):
         operator.cluster_centers_ = to_array(module.centers, operator.cluster_centers_)
 
     def head(self, operator: Any) -> Head:
-        return Nearest()
+        return NearestHead()
 
     def objective(self, operator: Any) -> Objective:
         return Objective("inertia")

@@ -33,7 +33,7 @@ class Pipeline(Expansion):
         back = [_inverse(step) for _, step in reversed(operator.steps) if not _passes(step)]
         if any(module is None for module in back):
             return None
-        return modules.Chain(*[module for module in back if module is not None])
+        return modules.Sequential(*[module for module in back if module is not None])
 
 
 def _passes(step: Any) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from ...modules import Apply, Monomials, Threshold
+from ...modules import Elementwise, Monomials, Threshold
 from ...registry import Example, register
 from ..arrays import to_tensor
 from ..numpy_calls import ELEMENTWISE, NumpyCall, clip, rounded
@@ -85,7 +85,7 @@ class FunctionTransformer(_Fixed):
             raise TypeError(f"func={_name(operator.func)} does not keep sparse input sparse.")
         return as_float(X)
 
-    def to_torch(self, operator: Any) -> Apply:
+    def to_torch(self, operator: Any) -> Elementwise:
         found = _translate(operator, operator.func, operator.kw_args)
         if isinstance(found, str):
             raise ValueError(found)
@@ -140,24 +140,28 @@ class Binarizer(_Fixed):
         return Threshold(float(operator.threshold))
 
 
-def _translate(operator: Any, function: Any, options: Mapping[str, Any] | None) -> Apply | str:
+def _translate(
+    operator: Any, function: Any, options: Mapping[str, Any] | None
+) -> Elementwise | str:
     """A module for the function, or why there is none."""
     options = dict(options or {})
     if function is None or (not options and any(function is same for same in _SAME)):
-        return Apply()
+        return Elementwise()
     known = next((torch_fn for fn, torch_fn in _KNOWN.items() if fn is function), None)
     if known is not None:
         strange = set(options) - _OPTIONS.get(function, frozenset())
         if strange:
             return f"func={_name(function)} with kw_args {sorted(strange)} has no module"
-        return Apply(known, options)
+        return Elementwise(known, options)
     width = getattr(operator, "n_features_in_", None)
     if width is None:
         return f"func={_name(function)} can only be tried out on a fitted operator"
     return _try_out(function, options, width)
 
 
-def _try_out(function: Callable[..., Any], options: dict[str, Any], width: int) -> Apply | str:
+def _try_out(
+    function: Callable[..., Any], options: dict[str, Any], width: int
+) -> Elementwise | str:
     """Whether the function gives the same, row by row, on tensors as on arrays."""
     name = f"func={_name(function)}"
     numbers = np.random.default_rng(0).normal(size=(_PROBE_ROWS, width)) * 2
@@ -173,7 +177,7 @@ def _try_out(function: Callable[..., Any], options: dict[str, Any], width: int) 
     if not _same(part, expected[1:3]):
         return f"{name} mixes rows, or gives another result each time"
     for candidate in (function, NumpyCall(function)):
-        module = Apply(candidate, options, elementwise=False)
+        module = Elementwise(candidate, options, elementwise=False)
         given = _answer(module, numbers)
         if given is not None and _same(given, expected):
             return module
@@ -187,7 +191,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _answer(module: Apply, numbers: NDArray[np.float64]) -> NDArray[Any] | None:
+def _answer(module: Elementwise, numbers: NDArray[np.float64]) -> NDArray[Any] | None:
     probe = to_tensor(numbers).requires_grad_()
     try:
         with _quiet():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ...modules import NONE, Bins, Chain, Codes, Lookup, OneHot
+from ...modules import NONE, Bins, Lookup, OneHot, OrdinalEncode, Sequential
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
@@ -79,7 +79,7 @@ class OrdinalEncoder(_Encoder):
         return np.asarray(_plain(operator).transform(X), dtype=np.float64)
 
     def to_torch(self, operator: Any) -> nn.Module:
-        return Codes()
+        return OrdinalEncode()
 
 
 @register("sklearn.preprocessing.TargetEncoder")
@@ -177,7 +177,7 @@ class KBinsDiscretizer(SklearnTranslation):
         if operator.encode == "ordinal":
             return bins
         sizes = [int(count) for count in operator.n_bins_]
-        return Chain(bins, OneHot(sizes, sparse=operator.encode == "onehot"))
+        return Sequential(bins, OneHot(sizes, sparse=operator.encode == "onehot"))
 
     def write_back(self, module: Any, operator: Any) -> None:
         pass

@@ -20,13 +20,13 @@ from torch import nn
 from ... import glue
 from ...graph import join
 from ...modules import (
-    Binary,
+    BernoulliHead,
     Head,
     Isolation,
     LeafIndicators,
-    Mean,
-    Multiclass,
-    Outliers,
+    MulticlassHead,
+    OutlierHead,
+    RegressionHead,
     TreeEnsemble,
     WeightedMedian,
 )
@@ -187,8 +187,8 @@ class AdaBoostClassifier(Trees):
 
     def head(self, operator: Any) -> Head:
         if operator.n_classes_ == 2:
-            return Binary("logistic")
-        return Multiclass("softmax", scale=1 / (operator.n_classes_ - 1))
+            return BernoulliHead("logistic")
+        return MulticlassHead("softmax", scale=1 / (operator.n_classes_ - 1))
 
     def objective(self, operator: Any) -> Objective:
         return Objective("log_loss", {"scale": 1 / (operator.n_classes_ - 1)})
@@ -242,7 +242,7 @@ class AdaBoostRegressor(Trees):
         write_trees(module.trees, parts, values)
 
     def head(self, operator: Any) -> Head:
-        return Mean()
+        return RegressionHead()
 
     def objective(self, operator: Any) -> Objective:
         return Objective("absolute_error")
@@ -303,7 +303,7 @@ class IsolationForest(Trees):
         """Nothing trains."""
 
     def head(self, operator: Any) -> Head:
-        return Outliers()
+        return OutlierHead()
 
 
 @register("sklearn.ensemble.RandomTreesEmbedding")

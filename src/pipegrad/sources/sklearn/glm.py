@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ...modules import Head, Mean
+from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, register
 from .linear import LinearPredictor, no_intercept
 
@@ -21,7 +21,7 @@ class LogRate(LinearPredictor):
     data = "positive"
 
     def head(self, operator: Any) -> Head:
-        return Mean("log")
+        return RegressionHead("log")
 
     def objective(self, operator: Any) -> Objective:
         return Objective("poisson" if self.name.endswith("PoissonRegressor") else "gamma")
@@ -45,7 +45,7 @@ class Tweedie(LinearPredictor):
     data = "positive"
 
     def head(self, operator: Any) -> Head:
-        return Mean(_link(operator))
+        return RegressionHead(_link(operator))
 
     def objective(self, operator: Any) -> Objective:
         return Objective("tweedie", {"power": operator.power, "link": _link(operator)})

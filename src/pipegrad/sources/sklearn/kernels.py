@@ -16,10 +16,10 @@ from ...modules import (
     AdditiveChi2Features,
     Kernel,
     KernelFeatures,
-    Pattern,
     PolynomialSketch,
     Positive,
     RandomFourierFeatures,
+    SparseParameter,
 )
 from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
@@ -102,7 +102,7 @@ class Nystroem(SklearnTranslation):
     def write_back(self, module: KernelFeatures, operator: Any) -> None:
         operator.normalization_ = to_array(module.mixing.T, operator.normalization_)
         points = module.points
-        if isinstance(points, Pattern):
+        if isinstance(points, SparseParameter):
             components = operator.components_.copy()
             components.data = _floating(points.values, components.data)
             operator.components_ = components

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from ...modules import Head, Linear, Mean
+from ...modules import Head, Linear, RegressionHead
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, as_float
@@ -84,7 +84,7 @@ class LinearRegressor(LinearPredictor):
     data = "regression"
 
     def head(self, operator: Any) -> Head:
-        return Mean()
+        return RegressionHead()
 
     def objective(self, operator: Any) -> Objective:
         return Objective("squared_error")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model._base import LinearClassifierMixin
 
-from ...modules import Binary, Head, Multiclass, Multilabel
+from ...modules import BernoulliHead, Head, MulticlassHead, MultilabelHead
 from ...registry import Example, Objective, register
 from ._base import SKLEARN, parse_version
 from .linear import SEARCH, LinearPredictor, no_intercept
@@ -29,7 +29,7 @@ class LinearClassifier(LinearPredictor):
         return np.ndim(operator.coef_) == 1 or operator.coef_.shape[0] == 1
 
     def head(self, operator: Any) -> Head:
-        return Binary() if two_classes(operator) else Multiclass()
+        return BernoulliHead() if two_classes(operator) else MulticlassHead()
 
 
 def two_classes(operator: Any) -> bool:
@@ -45,9 +45,9 @@ def shares_nothing() -> bool:
         return bool(np.isnan(LinearClassifierMixin._predict_proba_lr(far, None)).any())
 
 
-def one_vs_rest() -> Multiclass:
+def one_vs_rest() -> MulticlassHead:
     """Logistic functions, normalised."""
-    return Multiclass("one_vs_rest", share=not shares_nothing())
+    return MulticlassHead("one_vs_rest", share=not shares_nothing())
 
 
 _L1 = {"C": 0.5, "l1_ratio": 1.0}
@@ -60,8 +60,8 @@ class Logistic(LinearClassifier):
     def head(self, operator: Any) -> Head:
         alone = _one_by_one(operator)
         if two_classes(operator):
-            return Binary("logistic" if alone else "softmax")
-        return one_vs_rest() if alone else Multiclass("softmax")
+            return BernoulliHead("logistic" if alone else "softmax")
+        return one_vs_rest() if alone else MulticlassHead("softmax")
 
     def objective(self, operator: Any) -> Objective:
         weight = operator.class_weight
@@ -169,7 +169,7 @@ class SquaresOnSigns(LinearClassifier):
 
     def head(self, operator: Any) -> Head:
         if operator._label_binarizer.y_type_.startswith("multilabel"):
-            return Multilabel()
+            return MultilabelHead()
         return super().head(operator)
 
     def objective(self, operator: Any) -> Objective:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ...modules import BoxCox, Chain, InverseBoxCox, InverseYeoJohnson, YeoJohnson
+from ...modules import BoxCox, InverseBoxCox, InverseYeoJohnson, Sequential, YeoJohnson
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
@@ -43,7 +43,7 @@ class PowerTransformer(SklearnTranslation):
         links: list[nn.Module] = [_FORWARD[operator.method](to_tensor(operator.lambdas_))]
         if operator.standardize:
             links.append(_SCALER.to_torch(operator._scaler))
-        return Chain(*links)
+        return Sequential(*links)
 
     def write_back(self, module: Any, operator: Any) -> None:
         operator.lambdas_ = to_array(module.links[0].power, operator.lambdas_)
@@ -52,4 +52,4 @@ class PowerTransformer(SklearnTranslation):
 
     def inverse(self, operator: Any) -> nn.Module:
         links = [_SCALER.inverse(operator._scaler)] if operator.standardize else []
-        return Chain(*links, _BACKWARD[operator.method](to_tensor(operator.lambdas_)))
+        return Sequential(*links, _BACKWARD[operator.method](to_tensor(operator.lambdas_)))

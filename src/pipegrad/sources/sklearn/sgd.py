@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...modules import Binary, Head, Linear, Multiclass
+from ...modules import BernoulliHead, Head, Linear, MulticlassHead
 from ...registry import Example, Objective, register
 from .linear import LinearPredictor, LinearRegressor, dense_coef, no_intercept
 from .linear_classifiers import LinearClassifier, one_vs_rest, two_classes
@@ -139,9 +139,9 @@ class SGDClassifier(StochasticClassifier):
     def head(self, operator: Any) -> Head:
         pair = two_classes(operator)
         if operator.loss == "log_loss":
-            return Binary("logistic") if pair else one_vs_rest()
+            return BernoulliHead("logistic") if pair else one_vs_rest()
         if operator.loss == "modified_huber":
-            return Binary("modified_huber") if pair else Multiclass("modified_huber")
+            return BernoulliHead("modified_huber") if pair else MulticlassHead("modified_huber")
         return super().head(operator)
 
 

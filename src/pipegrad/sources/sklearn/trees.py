@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from ...modules import Head, Mean, Probabilities, SeveralTargets, TreeEnsemble
+from ...modules import Head, MultioutputHead, ProbabilityHead, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
@@ -104,9 +104,9 @@ class Averaged(Trees):
 
     def head(self, operator: Any) -> Head:
         if not hasattr(operator, "classes_"):
-            return Mean()
+            return RegressionHead()
         counts = class_counts(operator)
-        return Probabilities(log=True) if len(counts) == 1 else SeveralTargets(counts)
+        return ProbabilityHead(log=True) if len(counts) == 1 else MultioutputHead(counts)
 
     def objective(self, operator: Any) -> Objective:
         if hasattr(operator, "classes_"):

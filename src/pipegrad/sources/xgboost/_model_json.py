@@ -12,7 +12,7 @@ import torch
 import xgboost
 from numpy.typing import NDArray
 
-from ...modules import Chain, Impute, Linear, TreeEnsemble
+from ...modules import Impute, Linear, Sequential, TreeEnsemble
 from ..arrays import to_array, to_tensor
 from ..sklearn._flat_trees import flatten
 
@@ -253,7 +253,7 @@ def _numbers(values: NDArray[np.float32]) -> list[float]:
 # -- linear --------------------------------------------------------------------------------------
 
 
-def linear_module(content: Content, missing: float | None) -> Chain:
+def linear_module(content: Content, missing: float | None) -> Sequential:
     """Zeros for what is missing, then a linear map."""
     start = content.start()
     width = int(content.learner["learner_model_param"]["num_feature"])
@@ -266,10 +266,10 @@ def linear_module(content: Content, missing: float | None) -> Chain:
         squeeze=start.ndim == 0,
         offset=to_tensor(start.reshape(-1)),
     )
-    return Chain(*[Impute(zeros, mark, trainable=False) for mark in marks], linear)
+    return Sequential(*[Impute(zeros, mark, trainable=False) for mark in marks], linear)
 
 
-def write_linear(module: Chain, content: Content) -> None:
+def write_linear(module: Sequential, content: Content) -> None:
     """Put weights and bias into the model."""
     linear = module.links[-1]
     assert isinstance(linear, Linear)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from scipy import sparse
 from torch import nn
 
-from ...modules import Head, Mean, Multiclass, Share
+from ...modules import Head, MulticlassHead, RegressionHead, ShareHead
 from ...registry import Example, Objective, Translation, register
 from . import _model_json, _validation
 from ._model_json import Content
@@ -93,7 +93,7 @@ class Boosted(Translation):
         return "c" not in types
 
     def head(self, operator: Any) -> Head:
-        return Mean(_LINKS.get(_objective(operator)["name"], "identity"))
+        return RegressionHead(_LINKS.get(_objective(operator)["name"], "identity"))
 
     def objective(self, operator: Any) -> Objective | None:
         if callable(getattr(operator, "objective", None)):
@@ -245,8 +245,8 @@ class Classifier(Boosted):
     def head(self, operator: Any) -> Head:
         name, several = _objective(operator)["name"], _outputs(operator) > 1
         if not name.startswith("multi:"):
-            return Share(_LINKS.get(name, "identity"), labels=several)
-        head = Multiclass("softmax")
+            return ShareHead(_LINKS.get(name, "identity"), labels=several)
+        head = MulticlassHead("softmax")
         head.responses = ("predict", "predict_proba")
         return head
 

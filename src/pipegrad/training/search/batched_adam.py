@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..anchor import Anchor
 from ..criterion import Criterion
-from ..dataset import Loader, Rows
-from ..optimizers import size
-from ..trainer import unit
-from .batched_module import Copies, undisturbed
+from ..dataset import EncodedDataset, Loader
+from ..optimizers import magnitude
+from ..trainer import loss_scale
+from .batched_module import BatchedModule, preserve_state
 from .configuration import Configuration
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 Schedule = Callable[[float], float]
 
 
-class Ensemble:
+class BatchedAdam:
     """Candidates that train together: the same batches in the same order for all of them.
 
     Each is what `torch.optim.Adam` would make of it alone.
 
     Parameters
     ----------
-    copies : Copies
+    copies : BatchedModule
         The module for many values.
     configurations : sequence of Configuration
         A candidate each; all start from the module's present values.
-    training : Rows
+    training : EncodedDataset
         Rows to train on.
     batch_size : int
         Rows of a step.
@@ -52,21 +52,21 @@ class Ensemble:
 
     def __init__(
         self,
-        copies: Copies,
+        copies: BatchedModule,
         configurations: Sequence[Configuration],
-        training: Rows,
+        training: EncodedDataset,
         batch_size: int,
         epochs: int,
         generator: np.random.Generator,
         schedule: Schedule | None = None,
     ) -> None:
         self.copies, self.training, self.schedule = copies, training, schedule
-        self.start = copies.now()
+        self.start = copies.flat_parameters()
         self.alive = np.arange(len(configurations))
         self.loader = Loader(training, batch_size, generator)
         self.steps, self._total = 0, epochs * len(self.loader)
         # As a run of its own enlarges a small loss; see `unit`.
-        self._unit = unit(float(copies.measure(self.start[None], training)[0].mean()))
+        self._unit = loss_scale(float(copies.measure(self.start[None], training)[0].mean()))
         self.values = self.start.repeat(len(configurations), 1)
         self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
         made = [_rates_and_pulls(copies, one) for one in configurations]
@@ -113,11 +113,11 @@ class Ensemble:
             setattr(self, name, None if kept is None else kept[index])
 
 
-def _rates_and_pulls(copies: Copies, one: Configuration) -> tuple[Tensor, Tensor]:
+def _rates_and_pulls(copies: BatchedModule, one: Configuration) -> tuple[Tensor, Tensor]:
     """What each parameter's steps are multiplied with, and how strongly it is pulled back."""
     trained = one.trained(copies.net)
     rates = [
-        one.lr * (4.0 ** round(math.log(size(p), 4)) if one.relative else 1.0) * trains
+        one.lr * (4.0 ** round(math.log(magnitude(p), 4)) if one.relative else 1.0) * trains
         for p, trains in zip(copies.parameters, trained, strict=True)
     ]
     pulls = [0.0] * len(trained)
@@ -126,11 +126,11 @@ def _rates_and_pulls(copies: Copies, one: Configuration) -> tuple[Tensor, Tensor
         anchor = Anchor([copies.parameters[i] for i in chosen], one.anchor)
         for place, scale in zip(chosen, anchor.scales, strict=True):
             pulls[place] = 2 * scale
-    return copies.over(rates), copies.over(pulls)
+    return copies.broadcast(rates), copies.broadcast(pulls)
 
 
 @dataclass(frozen=True)
-class Trained:
+class BatchedResult:
     """What came of one candidate.
 
     Attributes
@@ -151,17 +151,17 @@ class Trained:
     parameters: list[Tensor]
 
 
-def together(
+def train_batched(
     net: PipelineNetwork,
     criterion: Criterion,
-    training: Rows,
-    validating: Rows,
+    training: EncodedDataset,
+    validating: EncodedDataset,
     configurations: Sequence[Configuration],
     batch_size: int,
     epochs: int,
     generator: np.random.Generator,
     schedule: Schedule | None = None,
-) -> list[Trained]:
+) -> list[BatchedResult]:
     """Train all candidates from the module's present parameters, which stay as they are.
 
     A generator in the same state gives the batches of a `Trainer`, so that a candidate's numbers
@@ -172,20 +172,20 @@ def together(
     NotBatchable
         When the module or the loss cannot run for many candidates at once; nothing was trained.
     """
-    with undisturbed(net):
-        copies = Copies(net, criterion)
+    with preserve_state(net):
+        copies = BatchedModule(net, criterion)
         copies.try_batched(training)
-        ensemble = Ensemble(
+        ensemble = BatchedAdam(
             copies, configurations, training, batch_size, epochs, generator, schedule
         )
         measured, trained = [copies.measure(ensemble.values, validating)], []
         for _ in range(epochs):
             trained.append(ensemble.epoch())
             measured.append(copies.measure(ensemble.values, validating))
-        ends = copies.cut(ensemble.values)
+        ends = copies.unflatten(ensemble.values)
     losses, scores = (np.stack(some, 1) for some in zip(*measured, strict=True))
     return [
-        Trained(
+        BatchedResult(
             losses[k], scores[k], np.array([t[k] for t in trained]), [e[k].clone() for e in ends]
         )
         for k in range(len(configurations))

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.func import vmap
 
 from ..criterion import Criterion
-from ..dataset import Batch, Loader, Rows
-from ..trainer import measuring
+from ..dataset import Batch, EncodedDataset, Loader
+from ..trainer import per_sample_loader
 
 if TYPE_CHECKING:
     from ...network import PipelineNetwork
@@ -30,7 +30,7 @@ class NotBatchable(Exception):  # noqa: N818
     """The module, or its loss, cannot run for many candidates at once."""
 
 
-class Copies:
+class BatchedModule:
     """A module and its loss for any values of its trainable parameters, many at a time.
 
     Values are of shape (candidates, numbers): a row holds all trainable parameters, one after the
@@ -60,22 +60,22 @@ class Copies:
             if id(p) in numbers_of
         ]
 
-    def now(self) -> Tensor:
+    def flat_parameters(self) -> Tensor:
         """The module's present values, shape (numbers,)."""
         return torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self.parameters])
 
-    def put(self, values: Tensor) -> None:
+    def load_flat(self, values: Tensor) -> None:
         """Write one candidate's values, shape (numbers,), into the module."""
         with torch.no_grad():
             for parameter, part in zip(self.parameters, values.split(self.sizes), strict=True):
                 parameter.copy_(part.view_as(parameter))
 
-    def cut(self, values: Tensor) -> list[Tensor]:
+    def unflatten(self, values: Tensor) -> list[Tensor]:
         """Values (candidates, numbers) as one tensor (candidates, *shape) for each parameter."""
         parts = zip(values.split(self.sizes, 1), self.parameters, strict=True)
         return [part.view(-1, *p.shape).to(p.dtype) for part, p in parts]
 
-    def over(self, parts: Sequence[Tensor | float]) -> Tensor:
+    def broadcast(self, parts: Sequence[Tensor | float]) -> Tensor:
         """One number for each parameter, repeated for all of its entries; shape (numbers,)."""
         return torch.cat(
             [
@@ -97,15 +97,15 @@ class Copies:
         values = values.detach().requires_grad_()
 
         def loss(parts: list[Tensor]) -> Tensor:
-            with self._lent(parts):
+            with self._swap_parameters(parts):
                 return self.criterion(self.net(batch[0]), batch[1], batch.weight, batch.groups)
 
-        losses = vmap(loss)(self.cut(values))
+        losses = vmap(loss)(self.unflatten(values))
         (gradient,) = torch.autograd.grad(losses.sum(), values)
         return losses.detach(), gradient
 
     def _gradient_alone(self, row: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        self.put(row)
+        self.load_flat(row)
         loss = self.criterion(self.net(batch[0]), batch[1], batch.weight, batch.groups)
         found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         parts = [
@@ -122,16 +122,16 @@ class Copies:
             return self._terms_together(values, batch)
         found = []
         for row in values:
-            self.put(row)
+            self.load_flat(row)
             found.append(self._terms(batch))
         return torch.stack([terms for terms, _ in found]), torch.stack([s for _, s in found])
 
     def _terms_together(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         def terms(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-            with self._lent(parts):
+            with self._swap_parameters(parts):
                 return self._terms(batch)
 
-        found = vmap(terms)(self.cut(values))
+        found = vmap(terms)(self.unflatten(values))
         return found[0], found[1]
 
     def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,7 @@ class Copies:
         return self.criterion.terms(score, batch[1], batch.weight, batch.groups), score
 
     def measure(
-        self, values: Tensor, rows: Rows
+        self, values: Tensor, rows: EncodedDataset
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Losses (candidates, rows) and scores (candidates, rows, ...) as users will see them."""
         self.net.eval()
@@ -154,13 +154,13 @@ class Copies:
         losses, scores = (torch.cat(some) for some in zip(*parts, strict=True))
         return losses, scores
 
-    def _measured(self, rows: Rows) -> Loader:
+    def _measured(self, rows: EncodedDataset) -> Loader:
         if self.criterion.penalty is not None:
             return Loader(rows, len(rows))  # Groups are compared over all rows.
-        return measuring(self.net, self.criterion, rows)
+        return per_sample_loader(self.net, self.criterion, rows)
 
     @contextmanager
-    def _lent(self, parts: Sequence[Tensor]) -> Iterator[None]:
+    def _swap_parameters(self, parts: Sequence[Tensor]) -> Iterator[None]:
         """The module computes with other tensors in place of its parameters.
 
         As `torch.func.functional_call`, which looks for shared parameters in every call.
@@ -175,7 +175,7 @@ class Copies:
 
     # Whether one batched pass is possible
 
-    def try_batched(self, rows: Rows) -> None:
+    def try_batched(self, rows: EncodedDataset) -> None:
         """Run all candidates in one pass from now on.
 
         Raises
@@ -183,8 +183,8 @@ class Copies:
         NotBatchable
             When the module or the loss refuses, or gives other numbers than one after the other.
         """
-        batch = rows.take(rows.index[:_PROBED_ROWS])
-        now = self.now()
+        batch = rows.batch(rows.index[:_PROBED_ROWS])
+        now = self.flat_parameters()
         values = torch.stack([now, now * (1 + 1e-3) + 1e-6])
         ways = []
         for batched in (False, True):
@@ -198,7 +198,7 @@ class Copies:
                 told = str(error).split("\n")[0].split(". ")[0]
                 raise NotBatchable(f"{type(error).__name__}: {told}") from error
             finally:
-                self.put(now)
+                self.load_flat(now)
         for alone, together in zip(*ways, strict=True):
             if not _alike(together, alone):
                 self.batched = False
@@ -223,7 +223,7 @@ def _alike(actual: Tensor, desired: Tensor) -> bool:
 
 
 @contextmanager
-def undisturbed(net: PipelineNetwork) -> Iterator[None]:
+def preserve_state(net: PipelineNetwork) -> Iterator[None]:
     """Parameters, gradients and mode of the module come back; torch's warnings stay away."""
     parameters = list(net.trainable_parameters().values())
     before = [(p.detach().clone(), p.grad) for p in parameters]

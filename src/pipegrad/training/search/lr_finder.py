@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset import Rows
-from .batched_module import undisturbed
+from ..dataset import EncodedDataset
+from .batched_module import preserve_state
 from .configuration import Configuration
-from .successive_halving import Field
+from .successive_halving import SuccessiveHalving
 
 if TYPE_CHECKING:
     from ...network import PipelineNetwork
@@ -26,7 +26,7 @@ _STEPS, _JUDGES = 200, 4096
 _WITHIN, _SHARE = 1.0, 0.1
 
 
-def find_rate(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
+def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
     """The rate, relative to each parameter's size, to train with; the module stays as it is.
 
     Parameters
@@ -44,13 +44,13 @@ def find_rate(net: PipelineNetwork, trainer: Trainer, options: Options) -> float
     steps = math.ceil(len(training) / trainer.batch_size)
     epochs = min(options.epochs, max(1, _STEPS // steps))
     found = [Configuration(rate, anchor=float(options.anchor)) for rate in RATES]
-    with undisturbed(net):
-        field = Field(net, trainer.criterion, training, validating)
+    with preserve_state(net):
+        field = SuccessiveHalving(net, trainer.criterion, training, validating)
         field.run(found, epochs, trainer.batch_size, generator, halving=False)
-    return RATES[choose_rate(field.rows)]
+    return RATES[select_lr(field.rows)]
 
 
-def choose_rate(rows: NDArray[np.float64]) -> int:
+def select_lr(rows: NDArray[np.float64]) -> int:
     """The place of the smallest rate that is as good as the best but for noise.
 
     Parameters
@@ -71,7 +71,7 @@ def choose_rate(rows: NDArray[np.float64]) -> int:
     return best
 
 
-def _some(rows: Rows, most: int, generator: np.random.Generator) -> Rows:
+def _some(rows: EncodedDataset, most: int, generator: np.random.Generator) -> EncodedDataset:
     if len(rows) <= most:
         return rows
-    return rows.part(np.sort(generator.choice(len(rows), most, replace=False)))
+    return rows.subset(np.sort(generator.choice(len(rows), most, replace=False)))

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
 from ..criterion import LossLike, make_criterion
-from ..data import Validation, check_trainable, gather
-from ..fit import _SEEN
+from ..data import Validation, check_trainable, encode_samples
+from ..fit import _SEEN_ROWS_WARNING
 from ..options import Options, _check_validation, batch_rows
 from ..prepare import prepare
-from ..seeding import own_randomness
+from ..seeding import isolated_rng
 from .configuration import Configuration
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def race(
     """
     from ..cross_fitting import cross_fitted
     from ..schedules import one_cycle
-    from .batched_module import undisturbed
-    from .successive_halving import Field
+    from .batched_module import preserve_state
+    from .successive_halving import SuccessiveHalving
 
     began = time.perf_counter()
     options = Options(loss=loss, epochs=epochs, batch_size=batch_size, seed=seed)
@@ -174,16 +174,16 @@ def race(
     check_loss(loss, y, None)
     _check(net, configurations, options, validation)
     function, objective = make_criterion(loss, net.objective, net.head)
-    data = gather(net, X, y, sample_weight, validation, None)
+    data = encode_samples(net, X, y, sample_weight, validation, None)
     data = cross_fitted(net, data, X, y, sample_weight, seed)
     generator = np.random.default_rng(seed)
     if isinstance(validation, float) and net.init != "random":
-        warn(_SEEN)
+        warn(_SEEN_ROWS_WARNING)
     like = torch.optim.Adam(net.trainable_parameters().values())
-    with undisturbed(net), own_randomness(seed, like):
+    with preserve_state(net), isolated_rng(seed, like):
         parts = prepare(net, data, objective, function, validation, generator)
         criterion, training, validating = parts
-        field = Field(net, criterion, training, validating)
+        field = SuccessiveHalving(net, criterion, training, validating)
         field.run(
             configurations,
             epochs,
@@ -192,9 +192,9 @@ def race(
             one_cycle if cycle else None,
             halving,
         )
-    winner = field.winner()
+    winner = field.best_index()
     if winner is not None:
-        field.copies.put(field.best[winner])
+        field.copies.load_flat(field.best[winner])
     results = tuple(
         Raced(
             one, int(field.epochs[k]), float(field.loss[k]), int(field.best_epoch[k]), k == winner

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from ...errors import DivergedError
 from ..criterion import Criterion
-from ..dataset import Rows
+from ..dataset import EncodedDataset
 from ..tree_splits import centre_splits
-from .batched_adam import Ensemble, Schedule
-from .batched_module import Copies, NotBatchable
+from .batched_adam import BatchedAdam, Schedule
+from .batched_module import BatchedModule, NotBatchable
 from .configuration import Configuration
 
 if TYPE_CHECKING:
     from ...network import PipelineNetwork
 
 
-class Field:
+class SuccessiveHalving:
     """The candidates of a race, from start to end.
 
     Parameters
@@ -32,12 +32,12 @@ class Field:
         What all start from; its parameters are written to.
     criterion : Criterion
         The loss.
-    training, validating : Rows
+    training, validating : EncodedDataset
         The rows that train decide where no others do.
 
     Attributes
     ----------
-    copies : Copies
+    copies : BatchedModule
         The module for many values.
     why : str
         Why candidates take turns; empty if they do not.
@@ -59,10 +59,14 @@ class Field:
     rows: NDArray[np.float64]
 
     def __init__(
-        self, net: PipelineNetwork, criterion: Criterion, training: Rows, validating: Rows | None
+        self,
+        net: PipelineNetwork,
+        criterion: Criterion,
+        training: EncodedDataset,
+        validating: EncodedDataset | None,
     ) -> None:
         self.training, self.validating = training, validating or training
-        self.copies = Copies(net, criterion)
+        self.copies = BatchedModule(net, criterion)
         self.why = ""
         try:
             self.copies.try_batched(training)
@@ -80,14 +84,14 @@ class Field:
     ) -> None:
         """Train all of them, and note what was best."""
         self._begin(len(configurations))
-        ensemble = Ensemble(
+        ensemble = BatchedAdam(
             self.copies, configurations, self.training, batch_size, epochs, generator, schedule
         )
         self.best = ensemble.values.clone()
         rungs = _rungs(len(configurations), epochs) if halving else {}
         for epoch in range(1, epochs + 1):
             trained = ensemble.epoch()
-            finite = self._note(ensemble, trained, epoch)
+            finite = self._record(ensemble, trained, epoch)
             ensemble.keep(np.flatnonzero(finite))
             if epoch in rungs:
                 order = np.argsort(self.loss[ensemble.alive], kind="stable")  # NaN comes last
@@ -97,7 +101,7 @@ class Field:
 
     def _begin(self, count: int) -> None:
         copies = self.copies
-        rows = copies.measure(copies.now()[None], self.validating)[0]
+        rows = copies.measure(copies.flat_parameters()[None], self.validating)[0]
         self.before = float(rows.mean())
         if not math.isfinite(self.before):
             copies.net.raw_score(self.validating.X)  # Complains about NaN as the source does.
@@ -107,8 +111,8 @@ class Field:
         self.best_epoch, self.epochs = np.zeros((2, count), dtype=np.int64)
         self.rows = np.full((count, rows.shape[1]), math.inf)
 
-    def _note(
-        self, ensemble: Ensemble, trained: NDArray[np.float64], epoch: int
+    def _record(
+        self, ensemble: BatchedAdam, trained: NDArray[np.float64], epoch: int
     ) -> NDArray[np.bool_]:
         """Measure those still there; which of them have a finite loss."""
         alive = ensemble.alive
@@ -123,7 +127,7 @@ class Field:
         self.best[torch.as_tensor(chosen)] = ensemble.values[torch.as_tensor(better)]
         return finite
 
-    def winner(self) -> int | None:
+    def best_index(self) -> int | None:
         """The candidate with the lowest loss, if that is lower than before."""
         if np.isnan(self.loss).all():
             return None

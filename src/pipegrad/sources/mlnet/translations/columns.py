@@ -9,14 +9,14 @@ from torch import nn
 
 from ....modules import (
     Affine,
-    Codes,
     Concatenate,
-    Formula,
+    ExpressionProgram,
     Impute,
     KeyBits,
     KeyIndicator,
     KeyNumber,
     Missing,
+    OrdinalEncode,
     Select,
     Standardize,
 )
@@ -37,7 +37,7 @@ class InputRow(MLNetTranslation):
     numeric = False
 
     def to_torch(self, operator: Input) -> nn.Module:
-        return Codes()
+        return OrdinalEncode()
 
     def refuse(self, operator: Input) -> str | None:
         if operator.missing:
@@ -58,7 +58,7 @@ class HostRow(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: Host) -> nn.Module:
-        return Codes()
+        return OrdinalEncode()
 
     def encode(self, operator: Host, X: Any) -> Any:
         with np.errstate(over="ignore"):
@@ -70,7 +70,7 @@ class TextRow(MLNetTranslation):
     """Texts that stay texts."""
 
     def to_torch(self, operator: Host) -> nn.Module:
-        return Codes()
+        return OrdinalEncode()
 
     def refuse(self, operator: Host) -> str | None:
         return "gives texts or keys; it runs on the host"
@@ -89,7 +89,7 @@ class Same(MLNetTranslation):
     """The type of a column is not a matter of modules; a text is its key."""
 
     def to_torch(self, operator: Any) -> nn.Module:
-        return Codes()
+        return OrdinalEncode()
 
 
 @register(f"{_AT}.plumbing.Truth")
@@ -99,7 +99,7 @@ class Truth(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: plumbing.Truth) -> nn.Module:
-        return Formula(("ne", ("input", 0), ("number", 0.0)))
+        return ExpressionProgram(("ne", ("input", 0), ("number", 0.0)))
 
 
 @register(f"{_AT}.plumbing.SelectSlots")
@@ -147,7 +147,7 @@ class Expression(MLNetTranslation):
     """A formula; one that gives true or false lets no gradient pass."""
 
     def to_torch(self, operator: expression.Expression) -> nn.Module:
-        return Formula(operator.formula)
+        return ExpressionProgram(operator.formula)
 
 
 @register(f"{_AT}.normalizers.ReplaceMissing")

@@ -9,27 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from ....modules import (
-    Apply,
+    BernoulliHead,
     BestColumn,
-    Binary,
-    Chain,
+    Elementwise,
     FieldFactorization,
     Head,
     KeyAbove,
     Linear,
-    LocalMachine,
+    LocalDeepSVM,
     LogOdds,
-    Mean,
-    Multiclass,
+    MulticlassHead,
     OneVersusRest,
     PairwiseCoupling,
     PiecewiseLinear,
-    Probabilities,
+    ProbabilityHead,
+    RegressionHead,
+    Sequential,
+    StepFunction,
     StepFunctions,
-    Steps,
     Threshold,
 )
-from ....modules import ResidualShare as ResidualShareModule
+from ....modules import ReconstructionError as ResidualShareModule
 from ....registry import Objective, register
 from ...arrays import to_array
 from ..operators import calibrators, combinations, factors, linear, projections, scoring
@@ -55,8 +55,8 @@ class LinearRow(MLNetTranslation):
 
     def head(self, operator: linear.Linear) -> Head:
         if operator.kind == "binary":
-            return Binary()
-        return Mean("log" if operator.kind == "poisson" else "identity")
+            return BernoulliHead()
+        return RegressionHead("log" if operator.kind == "poisson" else "identity")
 
     def objective(self, operator: linear.Linear) -> Objective:
         names = {"binary": "hinge", "poisson": "poisson"}
@@ -75,7 +75,7 @@ class MulticlassLinear(MLNetTranslation):
         put(operator.biases, module.bias)
 
     def head(self, operator: linear.MulticlassLinear) -> Head:
-        return Multiclass("softmax" if operator.probabilities else None)
+        return MulticlassHead("softmax" if operator.probabilities else None)
 
     def objective(self, operator: linear.MulticlassLinear) -> Objective:
         return Objective("log_loss" if operator.probabilities else "crammer_singer")
@@ -92,13 +92,13 @@ class Constant(MLNetTranslation):
 
     def to_torch(self, operator: linear.Constant) -> nn.Module:
         probability = single(operator.probability)[None, None]
-        return Chain(
-            Apply(torch.unsqueeze, {"dim": 1}, elementwise=False),
+        return Sequential(
+            Elementwise(torch.unsqueeze, {"dim": 1}, elementwise=False),
             Linear(torch.zeros(1, 1), 2 * probability[0] - 1, squeeze=True).requires_grad_(False),
         )
 
     def head(self, operator: linear.Constant) -> Head:
-        return Binary()
+        return BernoulliHead()
 
 
 @register(f"{_AT}.linear.ConstantProbability")
@@ -106,7 +106,9 @@ class ConstantProbability(MLNetTranslation):
     """The probability behind the prior's score."""
 
     def to_torch(self, operator: linear.ConstantProbability) -> nn.Module:
-        return Chain(Apply(torch.add, {"other": 1.0}), Apply(torch.div, {"other": 2.0}))
+        return Sequential(
+            Elementwise(torch.add, {"other": 1.0}), Elementwise(torch.div, {"other": 2.0})
+        )
 
 
 # -- calibrators and columns of a predictor ----------------------------------------------------
@@ -124,7 +126,7 @@ class Platt(MLNetTranslation):
         put(operator.offset, module.offset)
 
     def head(self, operator: calibrators.Platt) -> Head:
-        return Binary("logistic")
+        return BernoulliHead("logistic")
 
     def objective(self, operator: calibrators.Platt) -> Objective:
         return Objective("log_loss")
@@ -150,7 +152,7 @@ class Binned(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: calibrators.Binned) -> nn.Module:
-        return Steps(single(operator.level), operator.start, operator.width)
+        return StepFunction(single(operator.level), operator.start, operator.width)
 
 
 @register(f"{_AT}.scoring.Exponential")
@@ -158,7 +160,7 @@ class Exponential(MLNetTranslation):
     """From a log-rate to the rate."""
 
     def to_torch(self, operator: scoring.Exponential) -> nn.Module:
-        return Apply(torch.exp)
+        return Elementwise(torch.exp)
 
 
 @register(f"{_AT}.scoring.Sigmoid")
@@ -166,7 +168,7 @@ class Sigmoid(MLNetTranslation):
     """From log-odds to a probability."""
 
     def to_torch(self, operator: scoring.Sigmoid) -> nn.Module:
-        return Apply(torch.sigmoid)
+        return Elementwise(torch.sigmoid)
 
 
 @register(f"{_AT}.scoring.Softmax")
@@ -174,7 +176,7 @@ class Softmax(MLNetTranslation):
     """From scores to probabilities."""
 
     def to_torch(self, operator: scoring.Softmax) -> nn.Module:
-        return Apply(torch.softmax, {"dim": 1}, elementwise=False)
+        return Elementwise(torch.softmax, {"dim": 1}, elementwise=False)
 
 
 @register(f"{_AT}.scoring.Above")
@@ -214,7 +216,7 @@ class Factorization(MLNetTranslation):
         put(operator.latent, module.latent)
 
     def head(self, operator: factors.Factorization) -> Head:
-        return Binary("logistic")
+        return BernoulliHead("logistic")
 
     def objective(self, operator: factors.Factorization) -> Objective:
         return Objective("log_loss")
@@ -225,7 +227,7 @@ class LocalMachineRow(MLNetTranslation):
     """Scores and gates train; the routes stay."""
 
     def to_torch(self, operator: factors.LocalMachine) -> nn.Module:
-        return LocalMachine(
+        return LocalDeepSVM(
             single(operator.weight),
             single(operator.weight_bias),
             single(operator.gate),
@@ -235,14 +237,14 @@ class LocalMachineRow(MLNetTranslation):
             float(operator.sharpness.values),
         )
 
-    def write_back(self, module: LocalMachine, operator: factors.LocalMachine) -> None:
+    def write_back(self, module: LocalDeepSVM, operator: factors.LocalMachine) -> None:
         put(operator.weight, module.weight)
         put(operator.weight_bias, module.bias)
         put(operator.gate, module.gate)
         put(operator.gate_bias, module.gate_bias)
 
     def head(self, operator: factors.LocalMachine) -> Head:
-        return Binary()
+        return BernoulliHead()
 
     def objective(self, operator: factors.LocalMachine) -> Objective:
         return Objective("hinge")
@@ -261,13 +263,13 @@ class NaiveBayes(MLNetTranslation):
         with np.errstate(divide="ignore"):
             prior = np.log(labels / labels.sum())
         weight, bias = single(present.T), single(operator.absent + prior)
-        return Chain(Threshold(0.0), Linear(weight, bias).requires_grad_(False))
+        return Sequential(Threshold(0.0), Linear(weight, bias).requires_grad_(False))
 
     def trainable(self, operator: factors.NaiveBayes) -> bool:
         return False
 
     def head(self, operator: factors.NaiveBayes) -> Head:
-        return Multiclass()
+        return MulticlassHead()
 
     def objective(self, operator: factors.NaiveBayes) -> Objective:
         return Objective("log_loss")
@@ -292,10 +294,10 @@ class Additive(MLNetTranslation):
 
     def head(self, operator: factors.Additive) -> Head:
         binary = operator.loader.startswith("Binary")
-        return Binary() if binary else Mean()
+        return BernoulliHead() if binary else RegressionHead()
 
     def objective(self, operator: factors.Additive) -> Objective:
-        binary = isinstance(self.head(operator), Binary)
+        binary = isinstance(self.head(operator), BernoulliHead)
         return Objective("log_loss" if binary else "squared_error")
 
 
@@ -328,10 +330,10 @@ class Calibrated(MLNetTranslation):
         if operator.calibrator is not None:
             links.append(build(operator.calibrator))
             if isinstance(operator.calibrator, calibrators.Platt):
-                links.append(Apply(torch.sigmoid))
-        return Chain(*links)
+                links.append(Elementwise(torch.sigmoid))
+        return Sequential(*links)
 
-    def write_back(self, module: Chain, operator: combinations.Calibrated) -> None:
+    def write_back(self, module: Sequential, operator: combinations.Calibrated) -> None:
         restore(module.links[0], operator.score)
         if operator.calibrator is not None:
             restore(module.links[1], operator.calibrator)
@@ -350,7 +352,7 @@ class OneVersusAll(MLNetTranslation):
             restore(inner, part if operator.normalize else part.score)
 
     def head(self, operator: combinations.OneVersusAll) -> Head:
-        return Probabilities() if operator.normalize else Multiclass()
+        return ProbabilityHead() if operator.normalize else MulticlassHead()
 
     def objective(self, operator: combinations.OneVersusAll) -> Objective:
         return Objective("negative_log_likelihood" if operator.normalize else "hinge")
@@ -369,7 +371,7 @@ class PairwiseCouplingRow(MLNetTranslation):
             restore(inner, part)
 
     def head(self, operator: combinations.PairwiseCoupling) -> Head:
-        return Probabilities()
+        return ProbabilityHead()
 
     def objective(self, operator: combinations.PairwiseCoupling) -> Objective:
         return Objective("negative_log_likelihood")

@@ -13,7 +13,7 @@ from ....modules import (
     Distances,
     Head,
     Linear,
-    Nearest,
+    NearestHead,
     NormalDistribution,
     RandomFourierFeatures,
     RowNorm,
@@ -120,7 +120,7 @@ class Centroids(MLNetTranslation):
             center.put(row)
 
     def head(self, operator: projections.Centroids) -> Head:
-        return Nearest()
+        return NearestHead()
 
     def objective(self, operator: projections.Centroids) -> Objective:
         return Objective("inertia", {"squared": True})

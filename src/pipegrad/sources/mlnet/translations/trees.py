@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ....modules import AnyPositive, Binary, Chain, Head, Mean, TreeEnsemble, TreeFeatures
+from ....modules import (
+    AnyPositive,
+    BernoulliHead,
+    Head,
+    RegressionHead,
+    Sequential,
+    TreeEnsemble,
+    TreeFeatures,
+)
 from ....registry import Objective, register
 from ...arrays import to_array
 from ..operators import trees
@@ -29,7 +37,7 @@ class EnsembleRow(MLNetTranslation):
             slots.tolist() for tree in operator.trees for _, slots in sorted(tree.slots.items())
         ]
         ensemble = _ensemble(operator)
-        return Chain(AnyPositive(groups, operator.features), ensemble) if groups else ensemble
+        return Sequential(AnyPositive(groups, operator.features), ensemble) if groups else ensemble
 
     def write_back(self, module: nn.Module, operator: trees.Trees) -> None:
         ensemble = _trees_in(module)
@@ -111,15 +119,17 @@ class TreesRow(EnsembleRow):
 
     def head(self, operator: trees.Trees) -> Head:
         if operator.kind in ("FTREE BC", "FFORE BC", "LGBBINCL"):
-            return Binary()
-        return Mean("log" if operator.kind == "FTREE TW" else "identity")
+            return BernoulliHead()
+        return RegressionHead("log" if operator.kind == "FTREE TW" else "identity")
 
     def objective(self, operator: trees.Trees) -> Objective | None:
         if operator.kind in _RANKING:
             return None  # ranking compares rows of a group, which the score does not know
         if operator.kind == "FTREE TW":
             return Objective("tweedie", {"power": 1.5, "link": "log"})
-        return Objective("log_loss" if isinstance(self.head(operator), Binary) else "squared_error")
+        return Objective(
+            "log_loss" if isinstance(self.head(operator), BernoulliHead) else "squared_error"
+        )
 
 
 @register(f"{_AT}.trees.TreeValues", f"{_AT}.trees.TreeLeaves", f"{_AT}.trees.TreePaths")
@@ -133,9 +143,9 @@ class TreeColumns(EnsembleRow):
     def to_torch(self, operator: trees.Trees) -> nn.Module:
         what: Any = self._WHAT[type(operator).__name__]
         inner = super().to_torch(operator)
-        if isinstance(inner, Chain):
+        if isinstance(inner, Sequential):
             first, ensemble = inner.links
-            return Chain(first, TreeFeatures(ensemble, what))  # type: ignore[arg-type]
+            return Sequential(first, TreeFeatures(ensemble, what))  # type: ignore[arg-type]
         return TreeFeatures(inner, what)  # type: ignore[arg-type]
 
     def trainable(self, operator: trees.Trees) -> bool:
