@@ -187,7 +187,7 @@ def test_whitened_inputs_are_white(task):
     parameters = list(task.net.trainable_parameters().values())
     maps = ways.whitening(task, parameters, 0.0)
     assert sum(one is not None for one in maps) >= 1
-    encoded, target = task.training.take(task.training.index)
+    encoded, target = task.training.batch(task.training.index)
     with ways._Products(parameters) as products:
         losses = task.criterion.rows(task.net(encoded), target)
     for place, (x, out) in products.found.items():
@@ -225,7 +225,7 @@ def test_whitened_coordinates_are_coordinates():
 def test_the_last_operator_is_solved_for(task, goes_on):
     ways, (task, y) = module("variants"), task
     parameters = list(task.net.trainable_parameters().values())
-    encoded, target = task.training.take(task.training.index)
+    encoded, target = task.training.batch(task.training.index)
     judged = iter([1.0, 0.0, 0.0, 1.0])  # the solution is better once, and then worse
 
     def loss():

@@ -91,9 +91,9 @@ def test_what_is_never_reached_ends_anyway(task, ways, patient):
 
 def test_rates_are_in_scaled_coordinates(task, ways):
     parameters = list(task.net.trainable_parameters().values())
-    groups = ways["adam"].optimizer(parameters, task.lengths).param_groups
+    groups = ways["adam"].optimizer(parameters, task.scales).param_groups
     rates = [group["lr"] for group in groups]
-    assert rates == pytest.approx([1e-2 * length for length in task.lengths])
+    assert rates == pytest.approx([1e-2 * length for length in task.scales])
     assert max(rates) > 2 * min(rates)
 
 
@@ -163,8 +163,8 @@ def test_lengths_are_those_of_the_start(anew):
     net = pg.to_torch(LogisticRegression(C=1e8).fit(X, y))
     task = TrainingProblem.of(net, (X, y, None), (X, y, None), Options())
     run = task.run(replace(anew, batch_size=200, epochs=1))
-    assert list(run.optimizer_.lengths) == list(net.trainable_parameters().values())
-    for fitted, length in zip(task.scales, run.optimizer_.lengths.values(), strict=True):
+    assert list(run.optimizer_.scales) == list(net.trainable_parameters().values())
+    for fitted, length in zip(task.scales, run.optimizer_.scales.values(), strict=True):
         # A probability of a half leaves gradients of a half, times the feature; so about 2.
         assert 1.0 < length * run._unit < 4.0
         assert fitted > 10 * length

@@ -429,7 +429,7 @@ def test_a_loss_that_is_one_number_is_as_noisy_as_its_rows():
         evidence[loss] = stream.evidence
     rows, parts = evidence.values()
     np.testing.assert_allclose(parts.sums, rows.sums, rtol=0.02)
-    (_, noise), (_, noise_of_parts) = rows.behind(0), parts.behind(0)
+    (_, noise), (_, noise_of_parts) = rows.gap_to(0), parts.gap_to(0)
     assert np.all(noise_of_parts[1:] > 0.3 * noise[1:])
 
 

@@ -31,7 +31,7 @@ def exact(task):
     parameters = list(task.net.trainable_parameters().values())
     total = [0.0] * len(parameters)
     for place in task.training.index:
-        encoded, target = task.training.take(place[None])
+        encoded, target = task.training.batch(place[None])
         loss = task.criterion.rows(task.net(encoded), target).sum()
         for number, found in enumerate(torch.autograd.grad(loss, parameters)):
             total[number] += float(found.square().mean())

@@ -100,7 +100,7 @@ def build_criterion(
 def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: Any) -> None:
     """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
     positions = rows.index[:_PROBED_ROWS]
-    batch = rows.take(positions)
+    batch = rows.batch(positions)
     encoded, target = batch
     with torch.enable_grad():
         criterion.check(net(encoded), target, batch.weight)
