@@ -21,6 +21,7 @@ from .modules import Predictor, Splits, TreeEnsemble, Way, bare
 from .named import NamedPipeline
 from .partition import Translate, check, partition
 from .registry import Translation, load_file, lookup
+from .source_catalog import file_attribute
 
 
 def to_torch(
@@ -205,9 +206,10 @@ def check_arguments(
 
 
 def open_source(source: Any) -> Any:
-    """The source object: that in a file if a path is given, or behind a NimbusML pipeline."""
-    if type(source).__module__.split(".")[0] == "nimbusml":
-        source = source.model
+    """The source object: that in a file, if a path or an object that stands for one is given."""
+    attribute = file_attribute(type(source))
+    if attribute is not None:
+        source = getattr(source, attribute)
     return load_file(source) if isinstance(source, str | os.PathLike) else source
 
 
