@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
+from ..protocol import NamedSource
 from .archive import Archive, write_atomically
 from .binary import Block
 from .builder import Builder
@@ -156,6 +157,10 @@ class Model:
         content = self.to_bytes()
         read_model(Archive(content, str(path)))  # what we write, we can read
         write_atomically(path, content)
+
+
+if TYPE_CHECKING:
+    _offers: type[NamedSource] = Model
 
 
 def load(path: Any) -> Model:
