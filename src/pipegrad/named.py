@@ -130,7 +130,8 @@ class NamedPipeline(PipelineModule):
         """Steps of the host, and those behind them that keep more digits there than a module."""
         found = set(self._host.host)
         for step in self.graph:
-            if step.operator.exact and found.issuperset({*step.inputs} - {INPUT}):
+            exact = getattr(step.operator, "exact", False)
+            if exact and found.issuperset({*step.inputs} - {INPUT}):
                 found.add(step.name)
         return found
 

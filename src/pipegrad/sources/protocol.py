@@ -12,9 +12,12 @@ class NamedSource(Protocol):
     """A fitted object that reads a table by the names of its columns and computes more of them.
 
     Its `Expansion` sets ``builder.columns``, the step behind each column; that alone makes
-    `pipegrad.to_torch` give a `NamedPipeline`. Each of its operators is a `NamedOperator`.
-    A classifier also has ``classes_``; a source that its library keeps in a file has
-    ``save(path)`` (see `SavedSource`).
+    `pipegrad.to_torch` give a `NamedPipeline`.
+
+    Beyond this, a classifier has ``classes_``, and a source that its library keeps in a file has
+    ``save(path)``, which writes the file as a whole or not at all. An operator whose attribute
+    ``exact`` is true keeps more digits than its module does: ``NamedPipeline.columns`` asks the
+    operator itself where nothing before it is a module.
     """
 
     @property
@@ -40,24 +43,4 @@ class NamedSource(Protocol):
 
     def require(self, operators: list[Any], table: Any) -> None:
         """Raise an error that names every column that these operators lack in the table."""
-        ...
-
-
-class SavedSource(Protocol):
-    """A source that writes itself as a file of its own library."""
-
-    def save(self, path: Any) -> None:
-        """Write the file; it is there as a whole or not at all."""
-        ...
-
-
-class NamedOperator(Protocol):
-    """A step of a source with named columns."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the library computes it with more digits than a module does.
-
-        ``columns()`` then asks the operator itself, where nothing before it is a module.
-        """
         ...
