@@ -17,6 +17,7 @@ from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows
 from .sources.arrays import to_block
+from .sources.protocol import NamedSource
 
 
 def _answers(method: str) -> Callable[[NamedPipeline], bool]:
@@ -31,6 +32,8 @@ class NamedPipeline(PipelineModule):
 
     Input is a DataFrame with the raw columns, or the path of a CSV or Parquet file.
     """
+
+    source: NamedSource
 
     def columns(self, X: Any) -> dict[str, NDArray[Any]]:
         """Every named column that the model computes.
@@ -127,7 +130,8 @@ class NamedPipeline(PipelineModule):
         """Steps of the host, and those behind them that keep more digits there than a module."""
         found = set(self.host_part.host)
         for step in self.graph:
-            if step.operator.exact and found.issuperset({*step.inputs} - {INPUT}):
+            exact = getattr(step.operator, "exact", False)
+            if exact and found.issuperset({*step.inputs} - {INPUT}):
                 found.add(step.name)
         return found
 

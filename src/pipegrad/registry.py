@@ -13,29 +13,10 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import nn
 
+from . import source_catalog
 from .errors import ArgumentError, RegistrationError
 from .modules import Head, SplitRelaxation, TreeEnsemble
 
-# Where the rows of a source are defined: they are imported when one of its objects is met.
-_SOURCES = {
-    "sklearn": "pipegrad.sources.sklearn",
-    "pipegrad": "pipegrad.sources.sklearn",
-    "lightgbm": "pipegrad.sources.lightgbm",
-    "xgboost": "pipegrad.sources.xgboost",
-    "catboost": "pipegrad.sources.catboost",
-    "mlnet": "pipegrad.sources.mlnet",
-}
-# Sources whose rows import the library itself.
-_OPTIONAL = ("catboost", "lightgbm", "xgboost")
-# Which module's ``load`` reads a file, by the end of its name.
-_LOADERS = {
-    ".zip": "pipegrad.sources.mlnet",
-    ".mlnet": "pipegrad.sources.mlnet",
-    ".txt": "pipegrad.sources.lightgbm",
-    ".ubj": "pipegrad.sources.xgboost",
-    ".cbm": "pipegrad.sources.catboost",
-    ".json": "pipegrad.sources.boosted_json",
-}
 _ENTRY_POINTS = "pipegrad.translations"
 
 # Learned attributes that say what was seen, not what was learned; no training changes them.
@@ -353,22 +334,24 @@ def load_file(path: Any) -> Any:
     ArgumentError
         When no loader does.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in _LOADERS:
-        known = ", ".join(_LOADERS)
+    suffix = Path(path).suffix.lower()
+    served = source_catalog.sources_of_file(suffix)
+    if not served:
+        known = ", ".join(source_catalog.file_suffixes())
         raise ArgumentError(
             f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; not "
             f"{str(path)!r}."
         )
-    if ending not in (".zip", ".mlnet") and not Path(path).is_file():
+    if served[0].library and not Path(path).is_file():
         raise FileNotFoundError(f"{path!s}: there is no such file.")
     try:
-        source = importlib.import_module(_LOADERS[ending])
+        source = importlib.import_module(served[0].loaders[suffix])
     except ModuleNotFoundError as error:
-        if error.name not in _OPTIONAL:
+        lacking = source_catalog.optional_source(error.name)
+        if lacking is None:
             raise
         raise ArgumentError(
-            f"{path!s} needs {error.name}: pip install 'pipegrad[trees]'."
+            f"{path!s} needs {error.name}: pip install 'pipegrad[{lacking.extra}]'."
         ) from error
     return source.load(path)
 
@@ -380,9 +363,9 @@ def refuse(reasons: Mapping[str, str]) -> None:
 
 def rows() -> Iterator[tuple[str, Row]]:
     """All rows by name, those of every source and plug-in."""
-    for package, source in _SOURCES.items():
-        if package not in _OPTIONAL or find_spec(package) is not None:
-            _load(source)
+    for source in source_catalog.SOURCES:
+        if not source.library or find_spec(source.library) is not None:
+            _load(source.module)
     _load_plugins()
     yield from sorted(_ROWS.items())
 
@@ -427,9 +410,9 @@ def _names(name: str, kind: type) -> bool:
 
 def _load_rows(kind: type) -> None:
     for base in kind.__mro__:
-        source = _SOURCES.get(base.__module__.split(".")[0])
+        source = source_catalog.source_of(base)
         if source is not None:
-            _load(source)
+            _load(source.module)
     _load_plugins()
 
 

@@ -22,6 +22,7 @@ from .named import NamedPipeline
 from .network import fresh_module, required_translation
 from .partition import Translate, check, partition
 from .registry import load_file, lookup, translation
+from .source_catalog import file_attribute
 
 
 def to_torch(
@@ -206,9 +207,10 @@ def check_arguments(
 
 
 def open_source(source: Any) -> Any:
-    """The source object: that in a file if a path is given, or behind a NimbusML pipeline."""
-    if type(source).__module__.split(".")[0] == "nimbusml":
-        source = source.model
+    """The source object: that in a file, if a path or an object that stands for one is given."""
+    attribute = file_attribute(type(source))
+    if attribute is not None:
+        source = getattr(source, attribute)
     return load_file(source) if isinstance(source, str | os.PathLike) else source
 
 

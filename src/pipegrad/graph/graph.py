@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 from ..errors import ArgumentError
 from ..registry import Translation, translation
+from ..source_catalog import graph_formats
 
 INPUT = "input"
 """Name of the raw input of a graph."""
-
-_FORMS = {"mlnet": "pipegrad.sources.mlnet.entrypoints"}
 
 Status = Literal["", "trainable", "translated", "host", "refused"]
 
@@ -232,9 +231,10 @@ class Graph:
 
 def _foreign_format(name: str) -> Any:
     """The module that knows another form of graphs; a source is imported when it is asked for."""
-    if name not in _FORMS:
-        raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, _FORMS))}.")
-    return import_module(_FORMS[name])
+    known = graph_formats()
+    if name not in known:
+        raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, known))}.")
+    return import_module(known[name])
 
 
 def _step_to_json(step: Step) -> dict[str, Any]:

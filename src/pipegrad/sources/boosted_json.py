@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelFileError
-
-# A name that stands at the top of what each library writes.
-_MARKS = {"learner": "xgboost", "features_info": "catboost"}
+from ..source_catalog import json_keys
 
 
 def load(path: Any) -> Any:
@@ -25,7 +23,7 @@ def load(path: Any) -> Any:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path!s} is no JSON: {error}") from error
-    for mark, library in _MARKS.items():
-        if isinstance(content, dict) and mark in content:
-            return importlib.import_module(f"pipegrad.sources.{library}").load(path)
+    for key, module in json_keys():
+        if isinstance(content, dict) and key in content:
+            return importlib.import_module(module).load(path)
     raise ModelFileError(f"{path!s} holds no model of XGBoost or CatBoost.")

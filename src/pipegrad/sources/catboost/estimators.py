@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
 
-from ...modules import Head, LinkHead, RegressionHead, ShareHead, TreeEnsemble
+from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
-from . import _model_json, _validation
+from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
-_SAME = {
-    "RMSE": "squared_error",
-    "MultiRMSE": "squared_error",
-    "MAE": "absolute_error",
-    "Poisson": "poisson",
-}
-_LOGISTIC = ("Logloss", "CrossEntropy")
-_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 _READABLE = {"Borders", "Buckets", "Counter"}
-_ANSWERS = ("predict", "predict_proba", "predict_log_proba")
 
 
 class Boosted(Translation):
@@ -87,31 +77,7 @@ class Boosted(Translation):
         return RegressionHead()
 
     def objective(self, operator: Any) -> Objective | None:
-        name, options = _loss(operator)
-        if name in _LOGISTIC + _LABELS:
-            return Objective("cross_entropy")
-        if name == "MultiClass":
-            return Objective("log_loss")
-        return _numeric(name, options)
-
-
-def _numeric(name: str, options: dict[str, str]) -> Objective | None:
-    """The loss of a regression; None where ours has no such loss."""
-    if name == "Quantile":
-        return Objective("pinball", {"quantile": float(options.get("alpha", 0.5))})
-    if name == "Tweedie":
-        return Objective("tweedie", {"power": float(options["variance_power"])})
-    if name == "Huber":
-        return Objective("huber", {"delta": float(options["delta"])})
-    return Objective(_SAME[name]) if name in _SAME else None
-
-
-def _loss(operator: Any) -> tuple[str, dict[str, str]]:
-    """Name and options of the loss, as CatBoost writes them: ``Quantile:alpha=0.3``."""
-    text = operator.get_all_params().get("loss_function") or ""
-    name, _, rest = str(text).partition(":")
-    pairs = [part.partition("=") for part in rest.split(";") if part]
-    return name, {key: value for key, _, value in pairs}
+        return _objectives.objective(operator)
 
 
 _FEW = {
@@ -149,18 +115,15 @@ class Regressor(Boosted):
     )
 
     def refuse(self, operator: Any) -> str | None:
-        if _loss(operator)[0] == "RMSEWithUncertainty":
+        if _objectives.loss(operator)[0] == "RMSEWithUncertainty":
             return "loss_function='RMSEWithUncertainty' predicts a variance besides the mean"
         return super().refuse(operator)
 
     def head(self, operator: Any) -> Head:
-        return RegressionHead(
-            "log" if operator._get_default_prediction_type() == "Exponent" else "identity"
-        )
+        return _objectives.mean_head(operator)
 
     def objective(self, operator: Any) -> Objective | None:
-        name, options = _loss(operator)
-        return _numeric(name, options)
+        return _objectives.mean_objective(operator)
 
 
 @register("catboost.CatBoostClassifier")
@@ -187,45 +150,10 @@ class Classifier(Boosted):
     )
 
     def head(self, operator: Any) -> Head:
-        name, _ = _loss(operator)
-        if name in _LABELS:
-            labels = ShareHead("logistic", labels=True)
-            labels.responses = _ANSWERS  # type: ignore[assignment]
-            return labels
-        if name.startswith("MultiClass"):
-            return LinkHead(
-                "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
-            )
-        return LinkHead("logistic", responses=_ANSWERS, boundary=_boundary(operator))
+        return _objectives.class_head(operator)
 
     def objective(self, operator: Any) -> Objective | None:
-        name, _ = _loss(operator)
-        weights = _class_weights(operator)
-        if name in (*_LOGISTIC, *_LABELS, "MultiClass"):
-            return Objective("log_loss", {}, weights)
-        if name == "MultiClassOneVsAll":
-            return Objective("one_vs_rest_log_loss", {}, weights)
-        return None
-
-
-def _boundary(operator: Any) -> float:
-    """The probability above which a row is of the second class."""
-    given = operator.get_probability_threshold()
-    return 0.5 if given is None or math.isnan(given) else float(given)
-
-
-def _class_weights(operator: Any) -> Any:
-    params = operator.get_params()
-    if params.get("auto_class_weights") == "Balanced":
-        return "balanced"
-    given, labels = params.get("class_weights"), list(operator.classes_)
-    if params.get("auto_class_weights") == "SqrtBalanced":
-        given = operator.get_all_params()["class_weights"]
-    if params.get("scale_pos_weight") is not None:
-        given = [1.0, params["scale_pos_weight"]]
-    if given is None or isinstance(given, dict):
-        return given
-    return dict(zip(labels, given, strict=True))
+        return _objectives.class_objective(operator)
 
 
 @register("catboost.CatBoost")

@@ -3,81 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ArgumentError
 from ...graph import INPUT, Graph, Step
+from .entry_point import SUFFIX, EntryPoint
+from .graph_export import entry_points
 
 _SCORER = "Transforms.DatasetScorer"
-# Of the scorer behind a trainer: what it adds to the names of its columns.
-_SUFFIX = "Suffix"
 _COMBINERS = ("Transforms.ManyHeterogeneousModelCombiner", "Transforms.ModelCombiner")
-# What a predictor gives, by the last words of its name.
-_GIVES = {
-    "BinaryClassifier": ("PredictedLabel", "Score", "Probability"),
-    "Classifier": ("PredictedLabel", "Score"),
-    "Clusterer": ("PredictedLabel", "Score"),
-}
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """A trainer or a transform, and what it is told.
-
-    Parameters
-    ----------
-    name : str
-        As ML.NET names it: ``"Transforms.PcaCalculator"``.
-    options : dict
-        Its inputs but for data and models.
-    scored : bool
-        Whether what a trainer predicts becomes columns for the steps after it.
-    """
-
-    name: str
-    options: dict[str, Any] = field(default_factory=dict)
-    scored: bool = False
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is a trainer."""
-        return self.name.startswith("Trainers.")
-
-    def takes(self) -> list[str]:
-        """Names of the columns that it reads, labels left aside."""
-        if self.trains:
-            return _texts(self.options.get("FeatureColumnName", "Features"))
-        found = []
-        for column in self._columns():
-            found += _texts(column.get("Source") or column["Name"])
-        return list(dict.fromkeys(found))
-
-    def gives(self) -> list[str]:
-        """Names of the columns that it makes."""
-        if self.trains:
-            last = next((end for end in _GIVES if self.name.endswith(end)), "")
-            suffix = self.options.get(_SUFFIX, "")
-            return [name + suffix for name in _GIVES.get(last, ("Score",))]
-        return [str(column["Name"]) for column in self._columns()]
-
-    def _columns(self) -> list[dict[str, Any]]:
-        columns = self.options.get("Column", [])
-        columns = columns if isinstance(columns, list) else [columns]
-        return [c if isinstance(c, dict) else {"Name": c, "Source": c} for c in columns]
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
-
-
-# -- JSON --------------------------------------------------------------------------------------
 
 
 def to_json(graph: Graph, indent: int | None = 2) -> str:
     """A graph of ML.NET as the JSON that its ``GraphRunner`` takes."""
-    from .graph_export import entry_points
-
     points = [_point(step) for step in graph if step.options]
     return json.dumps(_content(points or entry_points(graph)), indent=indent)
 
@@ -111,13 +49,13 @@ def _content(points: list[EntryPoint]) -> dict[str, Any]:
         else:
             predictor = f"$predictor{number}"
             inputs = {**point.options, "TrainingData": data}
-            suffix = inputs.pop(_SUFFIX, None)
+            suffix = inputs.pop(SUFFIX, None)
             nodes.append(_node(point.name, inputs, {"PredictorModel": predictor}))
             if not point.scored:
                 continue
             inputs = {"Data": data, "PredictorModel": predictor}
             if suffix:
-                inputs[_SUFFIX] = suffix
+                inputs[SUFFIX] = suffix
             outputs = {"ScoredData": after, "ScoringTransform": model}
             nodes.append(_node(_SCORER, inputs, outputs))
             predictor = ""
@@ -145,8 +83,8 @@ def _points(content: dict[str, Any]) -> list[EntryPoint]:
         if name == _SCORER:
             place = trained[inputs["PredictorModel"]]
             options = dict(points[place].options)
-            if inputs.get(_SUFFIX):
-                options[_SUFFIX] = str(inputs[_SUFFIX])
+            if inputs.get(SUFFIX):
+                options[SUFFIX] = str(inputs[SUFFIX])
             points[place] = EntryPoint(points[place].name, options, scored=True)
             continue
         if name.startswith("Trainers."):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ...graph import Graph, Step
-from .entrypoints import EntryPoint
+from .entry_point import EntryPoint
 from .operators import categories, factors, linear, normalizers, plumbing, projections, trees
 from .operators._base import Input, Operator
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError
-from .types import NUMBERS
-
-if TYPE_CHECKING:
-    from .operators._base import Input
+from .types import NUMBERS, ColumnType
 
 
-def raw_column(table: Any, column: Input) -> NDArray[Any]:
+def raw_column(table: Any, name: str, kind: ColumnType) -> NDArray[Any]:
     """A column of a table as its ML.NET type: (n,) or (n, size).
 
     Raises
@@ -22,15 +19,15 @@ def raw_column(table: Any, column: Input) -> NDArray[Any]:
     ArgumentError
         When it is not there, or does not hold such values.
     """
-    if not has_column(table, column.name):
+    if not has_column(table, name):
         known = ", ".join(map(repr, list(_names(table))[:8]))
-        raise ArgumentError(f"The table has no column {column.name!r}; it has {known}.")
-    values = _values(table[column.name])
-    if column.type.size is not None:
-        values = _rows(values, column)
+        raise ArgumentError(f"The table has no column {name!r}; it has {known}.")
+    values = _values(table[name])
+    if kind.size is not None:
+        values = _rows(values, name, kind.size)
     elif values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    return _typed(values, column)
+    return _typed(values, name, kind)
 
 
 def has_column(table: Any, name: str) -> bool:
@@ -53,39 +50,38 @@ def _values(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _rows(values: NDArray[Any], column: Input) -> NDArray[Any]:
+def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:
     """Cells that are vectors, as a table of numbers."""
     if values.ndim == 1:
         try:
             values = np.stack([np.asarray(cell) for cell in values]) if len(values) else values
         except ValueError as error:
-            raise ArgumentError(f"Column {column.name!r}: {error}.") from error
-    size = column.type.size or (values.shape[1] if values.ndim == 2 else 0)
+            raise ArgumentError(f"Column {name!r}: {error}.") from error
+    size = size or (values.shape[1] if values.ndim == 2 else 0)
     if not len(values):
         return values.reshape(0, size)
     if values.ndim != 2 or values.shape[1] != size:
         raise ArgumentError(
-            f"Column {column.name!r} has cells of shape {values.shape[1:]}, and needs {size} "
+            f"Column {name!r} has cells of shape {values.shape[1:]}, and needs {size} "
             "values in each."
         )
     return values
 
 
-def _typed(values: NDArray[Any], column: Input) -> NDArray[Any]:
-    kind = column.type.kind
+def _typed(values: NDArray[Any], name: str, kind: ColumnType) -> NDArray[Any]:
     try:
-        if column.type.text:
+        if kind.text:
             flat = [_text(value) for value in values.ravel().tolist()]
             return np.array(flat, dtype=object).reshape(values.shape)
-        if kind == "Boolean":
+        if kind.kind == "Boolean":
             return _truth(values)
-        if kind == "Key":
+        if kind.kind == "Key":
             return values.astype(np.uint32)
         numbers = values.astype(np.float64) if values.dtype == object else values
         with np.errstate(over="ignore"):
-            return numbers.astype(NUMBERS[kind])
+            return numbers.astype(NUMBERS[kind.kind])
     except (ValueError, TypeError) as error:
-        raise ArgumentError(f"Column {column.name!r} must hold {kind}: {error}.") from error
+        raise ArgumentError(f"Column {name!r} must hold {kind.kind}: {error}.") from error
 
 
 def _text(value: Any) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
+from ..protocol import NamedSource
 from .archive import Archive, write_atomically
 from .binary import Block
-from .builder import Answer, Builder, Made, Node
+from .builder import Builder
 from .idv import Table
 from .input_table import has_column
+from .node import Node
 from .operators._base import Input
 from .operators.scoring import read_last
+from .plan import BuiltStep, ModelOutput
+from .readers import read_transform
 from .schema import Schema
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
@@ -37,17 +41,17 @@ class Model:
         The file as it was read.
     schema : Schema
         The columns, raw ones first.
-    steps : dict of str to Made
+    steps : dict of str to BuiltStep
         The operators by name, in the order in which data meets them.
-    answer : Answer or None
+    answer : ModelOutput or None
         What the model predicts.
     """
 
     def __init__(self, archive: Archive, builder: Builder) -> None:
         self.archive = archive
         self.schema: Schema = builder.schema
-        self.steps: dict[str, Made] = builder.steps
-        self.answer: Answer | None = builder.answer
+        self.steps: dict[str, BuiltStep] = builder.steps
+        self.answer: ModelOutput | None = builder.answer
 
     def __repr__(self) -> str:
         raw = sum(column.raw for column in self.schema.columns)
@@ -155,6 +159,10 @@ class Model:
         write_atomically(path, content)
 
 
+if TYPE_CHECKING:
+    _offers: type[NamedSource] = Model
+
+
 def load(path: Any) -> Model:
     """The model in a ``.zip`` or ``.mlnet`` file.
 
@@ -185,8 +193,8 @@ def read_model(archive: Archive) -> Model:
         _read_schema(archive, "Schema", builder)
         node = Node(archive, _CHAIN)
         if node.block.signature != "XF CHAIN":
-            raise node.unknown()
-        builder.read(node)
+            raise node.unsupported_error()
+        read_transform(node, builder)
     else:
         raise archive.fail(f"it holds neither {_CHAIN} nor {_LOADER}: not a model of ML.NET.")
     if not builder.schema.columns:
@@ -198,17 +206,17 @@ def _read_loader_model(archive: Archive, builder: Builder) -> None:
     """NimbusML's layout: a loader with its transforms, and the last predictor beside it."""
     node = Node(archive, _LOADER)
     if node.block.signature != "PIPELODR" or node.block.version != 0x00010002:
-        raise node.unknown()
+        raise node.unsupported_error()
     _read_schema(archive, f"{_LOADER}/Loader/Schema.idv", builder)
     reader = node.block.reader()
     reader.float_size()
     count = reader.count(8, "steps")
     for i in range(count):
-        builder.read(node.child(f"Transform_{i:03d}"))
+        read_transform(node.child(f"Transform_{i:03d}"), builder)
     if "Predictor/Model.key" in archive:
         read_last(archive, builder)
 
 
 def _read_schema(archive: Archive, entry: str, builder: Builder) -> None:
     table = Table(archive, entry)
-    builder.add([builder.raw(c.name, c.type) for c in table.columns])
+    builder.add([builder.input_column(c.name, c.type) for c in table.columns])

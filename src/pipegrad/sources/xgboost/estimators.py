@@ -10,35 +10,10 @@ from typing import Any, ClassVar
 from scipy import sparse
 from torch import nn
 
-from ...modules import Head, MulticlassHead, RegressionHead, ShareHead
+from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, Translation, register
-from . import _model_json, _validation
+from . import _model_json, _objectives, _validation
 from ._model_json import Content
-
-_LINKS: dict[str, Any] = {
-    "reg:logistic": "logistic",
-    "binary:logistic": "logistic",
-    "binary:hinge": "sign",
-    "count:poisson": "log",
-    "reg:gamma": "log",
-    "reg:tweedie": "log",
-    "survival:cox": "log",
-    "survival:aft": "log",
-    "multi:softprob": "softmax",
-    "multi:softmax": "largest",
-}
-_SAME: dict[str, str] = {
-    "reg:squarederror": "squared_error",
-    "reg:linear": "squared_error",
-    "reg:squaredlogerror": "squared_log_error",
-    "reg:absoluteerror": "absolute_error",
-    "count:poisson": "poisson",
-    "reg:gamma": "gamma",
-    "binary:hinge": "hinge",
-    "multi:softprob": "log_loss",
-    "multi:softmax": "log_loss",
-}
-_LOGISTIC = ("reg:logistic", "binary:logistic", "binary:logitraw")
 
 
 class Boosted(Translation):
@@ -93,30 +68,12 @@ class Boosted(Translation):
         return "c" not in types
 
     def head(self, operator: Any) -> Head:
-        return RegressionHead(_LINKS.get(_objective(operator)["name"], "identity"))
+        return RegressionHead(_objectives.link(_objective(operator)))
 
     def objective(self, operator: Any) -> Objective | None:
         if callable(getattr(operator, "objective", None)):
             return None
-        return self._named(_objective(operator))
-
-    def _named(self, content: dict[str, Any]) -> Objective | None:
-        name = content["name"]
-        if name in _LOGISTIC:
-            weight = float(content["reg_loss_param"]["scale_pos_weight"])
-            return Objective(self._two_classes, {"positive": weight})
-        if name == "reg:pseudohubererror":
-            slope = float(content["pseudo_huber_param"]["huber_slope"])
-            return Objective("pseudo_huber", {"slope": slope})
-        if name == "reg:tweedie":
-            power = content["tweedie_regression_param"]["tweedie_variance_power"]
-            return Objective("tweedie", {"power": float(power)})
-        if name == "reg:quantileerror":
-            quantiles = json.loads(content["quantile_loss_param"]["quantile_alpha"])
-            several = isinstance(quantiles, list) and len(quantiles) > 1
-            one = quantiles[0] if isinstance(quantiles, list) else quantiles
-            return None if several else Objective("pinball", {"quantile": float(one)})
-        return Objective(_SAME[name]) if name in _SAME else None
+        return _objectives.objective(_objective(operator), self._two_classes)
 
     _two_classes = "cross_entropy"
 
@@ -243,12 +200,7 @@ class Classifier(Boosted):
         return super().refuse(operator)
 
     def head(self, operator: Any) -> Head:
-        name, several = _objective(operator)["name"], _outputs(operator) > 1
-        if not name.startswith("multi:"):
-            return ShareHead(_LINKS.get(name, "identity"), labels=several)
-        head = MulticlassHead("softmax")
-        head.responses = ("predict", "predict_proba")
-        return head
+        return _objectives.class_head(_objective(operator), _outputs(operator))
 
 
 @register("xgboost.XGBRFClassifier")

@@ -1,17 +1,15 @@
-"""What all operators share, and the tables of readers by signature."""
+"""What all operators share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ....glue import Glue
-from ..binary import Block, Numbers
+from ..binary import Numbers
+from ..input_table import raw_column
 from ..types import ColumnType
-
-if TYPE_CHECKING:
-    from ..builder import Builder, Node
 
 
 @dataclass
@@ -122,84 +120,9 @@ class Predictor:
     probabilities: bool = False
 
 
-Transform = Callable[["Node", "Builder"], None]
-PredictorReader = Callable[["Node", int], Predictor]
-CalibratorReader = Callable[["Node"], Operator]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A reader and the versions that it knows."""
-
-    read: Any
-    versions: tuple[int, ...]
-
-    def check(self, block: Block) -> None:
-        """Refuse a version that is not known."""
-        if block.version not in self.versions:
-            raise block.fail(f"has version {block.version:#x}, which is not known")
-
-
-TRANSFORMS: dict[str, Row] = {}
-PREDICTORS: dict[str, Row] = {}
-CALIBRATORS: dict[str, Row] = {}
-OPAQUE: dict[str, tuple[str, ColumnType]] = {}
-"""Why some signatures are not translated, and what they give."""
-
-
-def _into(table: dict[str, Row], signatures: tuple[str, ...], versions: tuple[int, ...]) -> Any:
-    def decorate(function: Any) -> Any:
-        for signature in signatures:
-            table[signature] = Row(function, versions)
-        return function
-
-    return decorate
-
-
-def transform(*signatures: str, versions: tuple[int, ...] = (0x00010001,)) -> Any:
-    """Register ``read(node, builder)``, which adds the columns of a transform."""
-    return _into(TRANSFORMS, signatures, versions)
-
-
-def predictor(*signatures: str, versions: tuple[int, ...] = (0x00010001,)) -> Any:
-    """Register ``read(node, features) -> Predictor``."""
-    return _into(PREDICTORS, signatures, versions)
-
-
-def calibrator(*signatures: str, versions: tuple[int, ...] = (0x00010001,)) -> Any:
-    """Register ``read(node) -> Operator``."""
-    return _into(CALIBRATORS, signatures, versions)
-
-
-def read_predictor(node: Node, features: int) -> Predictor:
-    """The predictor in a folder, with its calibrator if there is one."""
-    if node.block.signature in _CALIBRATED:
-        Row(None, (0x00010001,)).check(node.block)
-        inner = read_predictor(node.child("Predictor"), features)
-        inner.calibrator = read_calibrator(node.child("Calibrator"))
-        return inner
-    row = PREDICTORS.get(node.block.signature)
-    if row is None:
-        raise node.unknown()
-    row.check(node.block)
-    return row.read(node, features)
-
-
-def read_calibrator(node: Node) -> Operator:
-    """The calibrator in a folder."""
-    row = CALIBRATORS.get(node.block.signature)
-    if row is None:
-        raise node.unknown()
-    row.check(node.block)
-    return row.read(node)
-
-
-def differ(width: int, features: int) -> bool:
+def width_mismatch(width: int, features: int) -> bool:
     """Whether a predictor takes other than the features before it; 0 if their number varies."""
     return features not in (0, width)
-
-
-_CALIBRATED = ("PMIXCALP", "CALIPRED", "FTWTCALP")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -228,11 +151,9 @@ class Input(Host):
     """
 
     name: str
-    type: Any = field(repr=False)
+    type: ColumnType = field(repr=False)
     missing: str = ""
 
     def run(self, *values: Any) -> Any:
         """The column as ML.NET's type."""
-        from ..input_table import raw_column
-
-        return raw_column(values[0], self)
+        return raw_column(values[0], self.name, self.type)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..binary import Numbers
-from ._base import Operator, calibrator
-
-if TYPE_CHECKING:
-    from ..builder import Node
+from ..node import Node
+from ..readers import calibrator
+from ._base import Operator
 
 
 @dataclass(eq=False, kw_only=True)

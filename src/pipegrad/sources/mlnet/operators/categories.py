@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..binary import Reader
+from ..builder import Builder
 from ..idv import Table
+from ..node import Node
+from ..readers import transform
 from ..schema import Column
 from ..types import NUMBERS, SINGLE, TEXT, ColumnType, key_type
-from ._base import Host, Operator, transform
+from ._base import Host, Operator
 from .hashing import HASHES, hash_keys
-
-if TYPE_CHECKING:
-    from ..binary import Reader
-    from ..builder import Builder, Node
 
 
 @dataclass(eq=False, kw_only=True)
@@ -119,16 +119,16 @@ def read_terms(node: Node, builder: Builder) -> None:
     vocabularies = _vocabularies(node.child("Vocabulary"), len(pairs))
     added = []
     for (out, source), values in zip(pairs, vocabularies, strict=True):
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         kind = key_type(values).sized(column.type.size)
-        added.append(builder.give(node, out, kind, Vocabulary(values=values), column))
+        added.append(builder.add_step(node, out, kind, Vocabulary(values=values), column))
     builder.add(added)
 
 
 def _vocabularies(node: Node, count: int) -> list[NDArray[Any]]:
     reader = node.block.reader()
     if node.block.signature != "TERM MAN" or node.block.version != 0x00010002:
-        raise node.unknown()
+        raise node.unsupported_error()
     if reader.i4() != count:
         raise reader.fail("has vocabularies for other columns")
     found = [_vocabulary(reader) for _ in range(count)]
@@ -155,7 +155,7 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
 
 
 def _keys(node: Node, builder: Builder, name: str) -> Column:
-    column = builder.see(name, where=node.path)
+    column = builder.require_column(name, where=node.path)
     if column.type.kind != "Key":
         raise node.block.fail(f"takes keys, and column {name!r} holds {column.type.kind}")
     if not 0 < column.type.count <= 1 << 31:
@@ -176,7 +176,7 @@ def read_indicator(node: Node, builder: Builder) -> None:
         count, size = column.type.count, column.type.size
         operator = Indicator(count=count, size=size, bag=bag)
         width = count if bag or size is None else count * size
-        added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
+        added.append(builder.add_step(node, out, SINGLE.sized(width), operator, column))
     builder.add(added)
 
 
@@ -191,7 +191,7 @@ def read_bits(node: Node, builder: Builder) -> None:
         width = column.type.count.bit_length() + 1
         operator = Bits(count=column.type.count, width=width)
         size = width if column.type.size is None else width * column.type.size
-        added.append(builder.give(node, out, SINGLE.sized(size), operator, column))
+        added.append(builder.add_step(node, out, SINGLE.sized(size), operator, column))
     builder.add(added)
 
 
@@ -208,12 +208,12 @@ def read_values(node: Node, builder: Builder) -> None:
             raise node.block.fail(f"takes keys without categories ({source!r})")
         if values.dtype == object:
             kind = ColumnType("TextSpan", column.type.size, len(values), values)
-            added.append(builder.give(node, out, kind, CategoryText(), column))
+            added.append(builder.add_step(node, out, kind, CategoryText(), column))
             continue
         name = next((n for n, t in NUMBERS.items() if np.dtype(t) == values.dtype), "Boolean")
         operator = CategoryNumber(values=values)
         kind = ColumnType(name, column.type.size)
-        added.append(builder.give(node, out, kind, operator, column))
+        added.append(builder.add_step(node, out, kind, operator, column))
     builder.add(added)
 
 
@@ -226,12 +226,12 @@ def read_hash(node: Node, builder: Builder) -> None:
         bits, seed, ordered = reader.i4(), int(reader.array(1, "<u4")[0]), reader.flag()
         if not 1 <= bits <= 31:
             raise reader.fail(f"hashes to {bits} bits")
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         if column.type.kind not in HASHES:
             raise reader.fail(f"hashes {column.type.kind}, which is not served")
         operator = Hash(kind=column.type.kind, bits=bits, seed=seed, ordered=ordered)
         kind = key_type(None, 1 << bits).sized(column.type.size)
-        added.append(builder.give(node, out, kind, operator, column))
+        added.append(builder.add_step(node, out, kind, operator, column))
     reader.done()
     builder.add(added)
 
@@ -251,17 +251,17 @@ def read_lookup(node: Node, builder: Builder) -> None:
         plain &= kind.size is None and kind.kind in (*NUMBERS, "Boolean", "TextSpan", "Key")
     if not plain:
         names = [out for out, _ in pairs]
-        builder.opaque(node, names, "looks up vectors, which needs .NET", SINGLE)
+        builder.external(node, names, "looks up vectors, which needs .NET", SINGLE)
         return
     keys, values = (table.values(columns[name]) for name in ("Key", "Value"))
     given, found = (kinds[columns[name]] for name in ("Key", "Value"))
     for out, source in pairs:
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         if column.type.kind != given.kind or column.type.values is not None:
             raise node.block.fail(f"looks up {given.kind} in {column.type.kind}")
         lookup = (LookupText if found.text else Lookup)(keys=keys, values=values)
         kind = found.sized(column.type.size)
-        added.append(builder.give(node, out, kind, lookup, column))
+        added.append(builder.add_step(node, out, kind, lookup, column))
     builder.add(added)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ._base import Operator, Predictor, predictor, read_predictor
+from ..node import Node
+from ..readers import predictor, read_predictor
+from ._base import Operator, Predictor
 from .scoring import Softmax
-
-if TYPE_CHECKING:
-    from ..builder import Node
 
 
 @dataclass(eq=False, kw_only=True)

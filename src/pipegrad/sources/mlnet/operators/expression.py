@@ -6,14 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from ..builder import Builder
+from ..node import Node
+from ..readers import transform
 from ..schema import Column
 from ..types import SINGLE, ColumnType
-from ._base import Operator, transform
-
-if TYPE_CHECKING:
-    from ..builder import Builder, Node
+from ._base import Operator
 
 Formula: TypeAlias = tuple[Any, ...]
 """An operation and its arguments; ("number", v) and ("input", i) end it."""
@@ -357,7 +357,7 @@ def _expression(
     out: str,
     vector: int,
 ) -> Column:
-    columns = [builder.see(name, where=node.path) for name in names]
+    columns = [builder.require_column(name, where=node.path) for name in names]
     taken = [column.type.kind for column in columns]
     try:
         formula, count = parse(source)
@@ -367,7 +367,7 @@ def _expression(
         formula, kind = typed(formula, taken)
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"
-        return builder.raw(out, SINGLE, why, node)
+        return builder.input_column(out, SINGLE, why, node)
     size = columns[vector].type.size if vector >= 0 else None
     operator = Expression(formula=formula, source=source)
-    return builder.give(node, out, ColumnType(kind, size), operator, *columns)
+    return builder.add_step(node, out, ColumnType(kind, size), operator, *columns)

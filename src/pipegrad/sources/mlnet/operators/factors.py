@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..binary import Numbers
-from ._base import Operator, Predictor, differ, predictor
+from ..node import Node
+from ..readers import predictor
+from ._base import Operator, Predictor, width_mismatch
 from .scoring import Sigmoid
-
-if TYPE_CHECKING:
-    from ..builder import Node
 
 
 @dataclass(eq=False, kw_only=True)
@@ -63,7 +61,7 @@ def read_local_machine(node: Node, features: int) -> Predictor:
     reader = node.block.reader()
     reader.float_size()
     leaves, width = reader.i4(), reader.i4()
-    if differ(width, features) or leaves < 1 or leaves & (leaves - 1) or leaves > 1 << 20:
+    if width_mismatch(width, features) or leaves < 1 or leaves & (leaves - 1) or leaves > 1 << 20:
         raise reader.fail(f"has {leaves} leaves for {width} numbers of {features}")
     nodes, inner = 2 * leaves - 1, leaves - 1
     sharpness = reader.number()
@@ -92,7 +90,7 @@ def read_factorization(node: Node, features: int) -> Predictor:
     reader = node.block.reader()
     normalize = reader.flag()
     fields, width, latent = reader.i4(), reader.i4(), reader.i4()
-    if differ(width, features) or fields < 1 or latent < 1:
+    if width_mismatch(width, features) or fields < 1 or latent < 1:
         raise reader.fail(f"takes {width} numbers of {features}")
     linear, vectors = reader.counted_numbers(), reader.counted_numbers()
     reader.done()
@@ -114,7 +112,7 @@ def read_naive_bayes(node: Node, features: int) -> Predictor:
     reader.float_size()
     labels = reader.counted()
     width = reader.i4()
-    if differ(width, features) or not len(labels) or (labels < 0).any():
+    if width_mismatch(width, features) or not len(labels) or (labels < 0).any():
         raise reader.fail(f"takes {width} numbers of {features}")
     present = int((labels > 0).sum())
     if present * width * 4 > reader.left or len(labels) * width > 1 << 24:
@@ -145,7 +143,7 @@ def read_additive_binary(node: Node, features: int) -> Predictor:
 def _additive(node: Node, features: int) -> Additive:
     reader = node.block.reader()
     shapes, width = reader.count(12, "shapes"), reader.i4()
-    if differ(width, features):
+    if width_mismatch(width, features):
         raise reader.fail(f"takes {width} numbers of {features}")
     bias = reader.number("<f8")
     effects = tuple(reader.counted_numbers("<f8") for _ in range(shapes))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..binary import Numbers
-from ._base import Operator, Predictor, differ, predictor
+from ..binary import Numbers, Reader
+from ..node import Node
+from ..readers import predictor
+from ._base import Operator, Predictor, width_mismatch
 from .scoring import Exponential, Softmax
 from .vectors import Weights, read_matrix, read_vector
-
-if TYPE_CHECKING:
-    from ..binary import Reader
-    from ..builder import Node
 
 
 @dataclass(eq=False, kw_only=True)
@@ -116,7 +114,7 @@ def _multiclass(node: Node, features: int, probabilities: bool) -> Predictor:
     reader = node.block.reader()
     reader.float_size()
     width, classes = reader.i4(), reader.count(4, "classes", least=1)
-    if differ(width, features) or width < 0:
+    if width_mismatch(width, features) or width < 0:
         raise reader.fail(f"takes {width} numbers of {features}")
     biases = reader.numbers(classes)
     weights = read_matrix(reader, classes, width)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..binary import Numbers
+from ..binary import Numbers, Reader
+from ..builder import Builder
+from ..node import Node
+from ..readers import transform
 from ..schema import Column
 from ..types import BOOLEAN
-from ._base import Operator, differ, transform
-
-if TYPE_CHECKING:
-    from ..binary import Reader
-    from ..builder import Builder, Node
+from ._base import Operator, width_mismatch
 
 
 @dataclass(eq=False, kw_only=True)
@@ -84,7 +82,7 @@ def read_replace(node: Node, builder: Builder) -> None:
         if fill.values.size not in (1, column.type.width):
             raise reader.fail("has as many fill values as no column has slots")
         operator = ReplaceMissing(fill=fill)
-        added.append(builder.give(node, out, column.type, operator, column))
+        added.append(builder.add_step(node, out, column.type, operator, column))
     reader.done()
     builder.add(added)
 
@@ -113,12 +111,12 @@ def read_missing(node: Node, builder: Builder) -> None:
     for out, source in pairs:
         column = _singles(node, builder, source)
         kind = BOOLEAN.sized(column.type.size)
-        added.append(builder.give(node, out, kind, IsMissing(), column))
+        added.append(builder.add_step(node, out, kind, IsMissing(), column))
     builder.add(added)
 
 
 def _singles(node: Node, builder: Builder, name: str) -> Column:
-    column = builder.see(name, where=node.path)
+    column = builder.require_column(name, where=node.path)
     if column.type.kind not in ("Single", "Double"):
         raise node.block.fail(f"takes numbers, and column {name!r} holds {column.type.kind}")
     return column
@@ -135,7 +133,7 @@ def read_normalizers(node: Node, builder: Builder) -> None:
         column = _singles(node, builder, source)
         operator, width = _normalizer(node.child(f"Normalizer_{len(added):03d}"), column.type.width)
         kind = column.type.sized(width) if column.type.size == 0 else column.type
-        added.append(builder.give(node, out, kind, operator, column))
+        added.append(builder.add_step(node, out, kind, operator, column))
     reader.done()
     builder.add(added)
 
@@ -154,7 +152,7 @@ def _normalizer(node: Node, width: int) -> tuple[Operator, int]:
     versions = {"AFF NORM": 0x00010003, "CDFNORMF": 0x00010001, "BINNORMF": 0x00010001}
     read = reads.get(node.block.signature)
     if read is None or node.block.version != versions[node.block.signature]:
-        raise node.unknown()
+        raise node.unsupported_error()
     operator, width = read(node, width)
     operator.loader = node.block.loader
     return operator, width
@@ -167,7 +165,7 @@ def _affine(node: Node, width: int) -> tuple[Operator, int]:
     slots = None if morph < 0 else reader.array(morph).astype(np.int64)
     scale, offset = reader.counted_numbers(kind), reader.counted_numbers(kind)
     reader.done()
-    if differ(size, width) or not 0 <= size <= 1 << 24 or morph < -1:
+    if width_mismatch(size, width) or not 0 <= size <= 1 << 24 or morph < -1:
         raise reader.fail(f"normalises {size} slots of {width}")
     width = size
     count = width if slots is None else len(slots)
@@ -184,7 +182,7 @@ def _cumulative(node: Node, width: int) -> tuple[Operator, int]:
     logarithm, count = reader.flag(), reader.i4()
     mean, deviation = reader.numbers(count, kind), reader.numbers(count, kind)
     reader.done()
-    if differ(count, width):
+    if width_mismatch(count, width):
         raise reader.fail(f"normalises {count} slots of {width}")
     return Cumulative(mean=mean, deviation=deviation, logarithm=logarithm), count
 
@@ -195,12 +193,12 @@ def _binning(node: Node, width: int) -> tuple[Operator, int]:
     reader.done()
     inner = node.child("BinNormalizer")
     if inner.block.signature != "BIN NORM" or inner.block.version != 0x00010001:
-        raise inner.unknown()
+        raise inner.unsupported_error()
     reader = inner.block.reader()
     kind = "<f4" if reader.float_size(4, 8) == 4 else "<f8"
     bounds = tuple(reader.counted(kind) for _ in range(reader.count(4, "slots")))
     reader.done()
-    if differ(len(bounds), width):
+    if width_mismatch(len(bounds), width):
         raise reader.fail(f"normalises {len(bounds)} slots of {width}")
     for one in bounds:
         if not len(one) or not (one[1:] > one[:-1]).all() or one[-1] != np.inf:
@@ -220,7 +218,7 @@ def read_row_norm(node: Node, builder: Builder) -> None:
             raise reader.fail(f"has an unknown norm ({code})")
         column = _singles(node, builder, source)
         operator = RowNorm(center=center, norm=("l2", "std", "l1", "max")[code], scale=scale)
-        added.append(builder.give(node, out, column.type, operator, column))
+        added.append(builder.add_step(node, out, column.type, operator, column))
     reader.done()
     builder.add(added)
 
@@ -240,6 +238,6 @@ def read_robust(node: Node, builder: Builder) -> None:
         if column.type.width != 1 or not width.values[0]:
             raise reader.fail(f"cannot scale column {source!r}")
         operator = Robust(center=center, range=width)
-        added.append(builder.give(node, out, column.type, operator, column))
+        added.append(builder.add_step(node, out, column.type, operator, column))
     reader.done()
     builder.add(added)

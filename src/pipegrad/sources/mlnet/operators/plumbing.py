@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..builder import Builder
+from ..node import Node
+from ..readers import OPAQUE, read_transform, transform
 from ..schema import Column, Schema
 from ..types import NUMBERS, SINGLE, TEXT, ColumnType
-from ._base import OPAQUE, Host, Operator, transform
-
-if TYPE_CHECKING:
-    from ..builder import Builder, Node
+from ._base import Host, Operator
 
 # What needs .NET, why, and what kind of values it gives.
 _TEXT = {
@@ -130,13 +130,13 @@ def read_chain(node: Node, builder: Builder) -> None:
     """A chain inside a chain."""
     count = node.block.reader().count(4, "steps")
     for i in range(count):
-        builder.read(node.child(f"Transform_{i:03d}"))
+        read_transform(node.child(f"Transform_{i:03d}"), builder)
 
 
 @transform("ROW MPPR")
 def read_wrapper(node: Node, builder: Builder) -> None:
     """A wrapper around a transform."""
-    builder.read(node.child("Mapper"))
+    read_transform(node.child("Mapper"), builder)
 
 
 @transform("NOOPNOOP")
@@ -149,7 +149,7 @@ def read_optional(node: Node, builder: Builder) -> None:
     """A label that may be absent: the column again."""
     reader = node.block.reader()
     names = [reader.name() for _ in range(reader.count(4, "columns"))]
-    sources = [builder.see(name, where=node.path) for name in names]
+    sources = [builder.require_column(name, where=node.path) for name in names]
     builder.add([Column(c.name, c.type, c.value) for c in sources])
 
 
@@ -167,7 +167,7 @@ def read_concatenate(node: Node, builder: Builder) -> None:
     reader.done()
     added = []
     for name, parts in outputs:
-        sources = [builder.see(part, where=node.path) for part in parts]
+        sources = [builder.require_column(part, where=node.path) for part in parts]
         kinds = {source.type.kind for source in sources}
         if len(kinds) > 1:
             raise node.block.fail(f"joins columns of {', '.join(sorted(kinds))}")
@@ -179,7 +179,7 @@ def read_concatenate(node: Node, builder: Builder) -> None:
             continue
         text = kind.text or kind.kind == "Key"
         operator = ConcatenateTexts() if text else Concatenate()
-        added.append(builder.give(node, name, kind, operator, *sources))
+        added.append(builder.add_step(node, name, kind, operator, *sources))
     builder.add(added)
 
 
@@ -189,7 +189,7 @@ def read_copy(node: Node, builder: Builder) -> None:
     reader = node.block.reader()
     pairs = reader.columns()
     reader.done()
-    sources = [(out, builder.see(source, where=node.path)) for out, source in pairs]
+    sources = [(out, builder.require_column(source, where=node.path)) for out, source in pairs]
     builder.add([Column(out, c.type, c.value) for out, c in sources])
 
 
@@ -210,7 +210,7 @@ def read_select(node: Node, builder: Builder) -> None:
     else:
         dropped = set(names)
         kept = [c for c in found if c.name not in dropped]
-    builder.schema = Schema(builder.bounded(kept))
+    builder.schema = Schema(builder.with_required_inputs(kept))
 
 
 @transform("CHSCOLIF")
@@ -236,7 +236,7 @@ def read_convert(node: Node, builder: Builder) -> None:
     reader.done()
     added = []
     for (out, source), kind in zip(pairs, kinds, strict=True):
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         added.append(_converted(node, builder, out, column, kind))
     builder.add(added)
 
@@ -254,11 +254,11 @@ def _converted(node: Node, builder: Builder, out: str, column: Column, kind: str
     if column.type.kind == kind:
         return Column(out, target, column.value)
     if column.type.text and column.type.values is None and kind in (*NUMBERS, "Boolean"):
-        return builder.give(node, out, target, Parse(kind=kind), column)
+        return builder.add_step(node, out, target, Parse(kind=kind), column)
     if column.type.kind in NUMBERS and kind == "Boolean":
-        return builder.give(node, out, target, Truth(), column)
+        return builder.add_step(node, out, target, Truth(), column)
     if column.type.kind in (*NUMBERS, "Boolean") and kind in NUMBERS:
-        return builder.give(node, out, target, Convert(kind=kind), column)
+        return builder.add_step(node, out, target, Convert(kind=kind), column)
     raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not served")
 
 
@@ -270,7 +270,7 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
     for out, source in pairs:
         first = reader.counted()
         last = reader.array(len(first))
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         inside = np.ones(column.type.width, dtype=bool)
         for a, b in zip(first.tolist(), last.tolist(), strict=True):
             if not 0 <= a <= b:
@@ -278,6 +278,6 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
             inside[a : b + 1] = False
         keep = np.flatnonzero(inside)
         kind = column.type.sized(len(keep))
-        added.append(builder.give(node, out, kind, SelectSlots(keep=keep), column))
+        added.append(builder.add_step(node, out, kind, SelectSlots(keep=keep), column))
     reader.done()
     builder.add(added)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._random import kernel_frequencies
 from ..binary import Numbers
-from ._base import Operator, Predictor, differ, predictor, transform
+from ..builder import Builder
+from ..node import Node
+from ..readers import predictor, transform
+from ._base import Operator, Predictor, width_mismatch
 from .vectors import Weights, read_point
-
-if TYPE_CHECKING:
-    from ..builder import Builder, Node
 
 
 @dataclass(eq=False, kw_only=True)
@@ -84,13 +84,13 @@ def read_pca(node: Node, builder: Builder) -> None:
     pairs, added = reader.columns(), []
     for out, source in pairs:
         features, rank = reader.i4(), reader.i4()
-        column = builder.see(source, features, node.path)
+        column = builder.require_column(source, features, node.path)
         directions = reader.numbers(_product(reader, features, rank)).shaped(rank, features)
         origin = reader.counted_numbers()
         if origin.values.size not in (0, rank):
             raise reader.fail("has a mean of another rank")
         operator = Projection(directions=directions, origin=origin if origin.values.size else None)
-        added.append(builder.give(node, out, column.type.sized(rank), operator, column))
+        added.append(builder.add_step(node, out, column.type.sized(rank), operator, column))
     reader.done()
     builder.add(added)
 
@@ -119,7 +119,7 @@ def read_whitening(node: Node, builder: Builder) -> None:
         options.append((kind, inverse, rank))
     added = []
     for (out, source), (kind, inverse, rank) in zip(pairs, options, strict=True):
-        column = builder.see(source, where=node.path)
+        column = builder.require_column(source, where=node.path)
         width = column.type.width
         matrix = reader.counted_numbers()
         if width == 0 or matrix.values.size % width or kind not in (0, 1):
@@ -129,7 +129,7 @@ def read_whitening(node: Node, builder: Builder) -> None:
         if inverse:
             reader.counted("<f4")
         operator = Whitening(matrix=matrix.shaped(stored, width), rows=rows)
-        added.append(builder.give(node, out, column.type.sized(rows), operator, column))
+        added.append(builder.add_step(node, out, column.type.sized(rows), operator, column))
     reader.done()
     builder.add(added)
 
@@ -143,7 +143,7 @@ def read_fourier(node: Node, builder: Builder) -> None:
         features, outputs, sines = reader.i4(), reader.i4(), reader.flag()
         reader.float_size()
         state = reader.array(4, "<u4")
-        column = builder.see(source, features, node.path)
+        column = builder.require_column(source, features, node.path)
         if outputs <= 0 or features <= 0 or outputs * features > 1 << 22:
             raise reader.fail(f"draws {outputs} times {features} numbers")
         kernel, scale = _kernel(node.child(f"MatrixGenerator{i}"))
@@ -156,14 +156,14 @@ def read_fourier(node: Node, builder: Builder) -> None:
             sines=sines,
         )
         width = 2 * outputs if sines else outputs
-        added.append(builder.give(node, out, column.type.sized(width), operator, column))
+        added.append(builder.add_step(node, out, column.type.sized(width), operator, column))
     reader.done()
     builder.add(added)
 
 
 def _kernel(node: Node) -> tuple[Literal["gaussian", "laplacian"], float]:
     if node.block.signature not in ("RND GAUS", "RND LPLC"):
-        raise node.unknown()
+        raise node.unsupported_error()
     reader = node.block.reader()
     reader.float_size()
     width = float(reader.number().values)
@@ -178,7 +178,7 @@ def read_kmeans(node: Node, features: int) -> Predictor:
     reader = node.block.reader()
     reader.float_size()
     count, width = reader.count(4, "centers", least=1), reader.i4()
-    if differ(width, features) or not 0 < width <= 1 << 24:
+    if width_mismatch(width, features) or not 0 < width <= 1 << 24:
         raise reader.fail(f"takes {width} numbers of {features}")
     centers = tuple(read_point(reader, width) for _ in range(count))
     reader.done()
@@ -193,7 +193,7 @@ def read_anomaly(node: Node, features: int) -> Predictor:
     reader.float_size()
     width, rank = reader.i4(), reader.i4()
     centered = reader.flag()
-    if differ(width, features):
+    if width_mismatch(width, features):
         raise reader.fail(f"takes {width} numbers of {features}")
     mean = reader.numbers(width) if centered else None
     directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..binary import Numbers
+from ..builder import Builder
+from ..node import Node
+from ..plan import ModelOutput
+from ..readers import read_calibrator, read_predictor, transform
 from ..schema import Column
 from ..types import BOOLEAN, NUMBERS, SINGLE, ColumnType, key_type
-from ._base import Entry, Operator, Predictor, read_calibrator, read_predictor, transform
+from ._base import Entry, Operator, Predictor
 from .calibrators import Platt
-
-if TYPE_CHECKING:
-    from ..builder import Builder, Node
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,14 +53,16 @@ def columns_of_predictor(
     node: Node,
     predictor: Predictor,
     features: tuple[Column, ...],
-    threshold: Numbers | None,
-    by: str,
-    label: Column | None,
-    names: tuple[str, str, str],
+    *,
+    threshold: Numbers | None = None,
+    by: str = "Score",
+    label: Column | None = None,
+    target: str | None = None,
+    names: tuple[str, str, str] = ("PredictedLabel", "Score", "Probability"),
 ) -> None:
-    """Add the columns of a predictor, and note what the model answers."""
-    from ..builder import Answer
-
+    """Add the columns that a predictor gives: label, score, probability; note what they answer."""
+    entry = predictor.score.entry
+    entry.label, entry.calibrated = target or "", predictor.calibrator is not None
     label_name, score_name, probability_name = names
     inputs = tuple(column.value for column in features)
     raw = builder.step(
@@ -84,7 +87,7 @@ def columns_of_predictor(
     unlabelled = predictor.task == "anomaly" and threshold is None
     if unlabelled or predictor.task in ("regression", "ranking"):
         builder.add([score])
-        builder.answer = Answer(predictor.task, output, score)
+        builder.answer = ModelOutput(predictor.task, output, score)
         return
     decided = _label(
         builder, node, predictor, score, probability, threshold, by, label, label_name, raw
@@ -92,7 +95,7 @@ def columns_of_predictor(
     builder.add([decided, score] + ([] if probability is None else [probability]))
     classes = np.array([False, True]) if decided.type is BOOLEAN else decided.type.values
     proba = score if predictor.probabilities else probability
-    builder.answer = Answer(predictor.task, output, decided, proba, classes, score)
+    builder.answer = ModelOutput(predictor.task, output, decided, proba, classes, score)
 
 
 def _calibrated(
@@ -155,7 +158,7 @@ def read_binary(node: Node, builder: Builder) -> None:
     reader.done()
     # A predictor of the prior alone takes nothing; any column says how many rows there are.
     features, predictor = _features(node, builder, name or builder.schema.columns[0].name)
-    builder.predict(node, predictor, (features,), threshold=threshold, by=by)
+    columns_of_predictor(builder, node, predictor, (features,), threshold=threshold, by=by)
 
 
 @transform("REG PRED", "RANKPRED", "CLUSPRED")
@@ -164,7 +167,7 @@ def read_plain(node: Node, builder: Builder) -> None:
     reader = node.block.reader()
     features, predictor = _features(node, builder, reader.name())
     reader.done()
-    builder.predict(node, predictor, (features,))
+    columns_of_predictor(builder, node, predictor, (features,))
 
 
 @transform("MC  PRED", versions=(0x00010001, 0x00010002))
@@ -179,7 +182,9 @@ def read_multiclass(node: Node, builder: Builder) -> None:
     features, predictor = _features(node, builder, name)
     seen = builder.schema.find(label) if label else None
     answers = (names[1], names[0], "Probability")
-    builder.predict(node, predictor, (features,), label=seen, target=label, names=answers)
+    columns_of_predictor(
+        builder, node, predictor, (features,), label=seen, target=label, names=answers
+    )
 
 
 @transform("FAFMPRED")
@@ -190,10 +195,10 @@ def read_fields(node: Node, builder: Builder) -> None:
     while reader.left > 8:
         texts.append(reader.name())
     threshold, by = reader.number(finite=False), reader.name()
-    fields = tuple(builder.see(name, where=node.path) for name in texts)
+    fields = tuple(builder.require_column(name, where=node.path) for name in texts)
     width = sum(column.type.width for column in fields)
     predictor = read_predictor(node.child("Model"), width)
-    builder.predict(node, predictor, fields, threshold=threshold, by=by)
+    columns_of_predictor(builder, node, predictor, fields, threshold=threshold, by=by)
 
 
 @transform("CALTRANS")
@@ -201,7 +206,7 @@ def read_calibration(node: Node, builder: Builder) -> None:
     """A calibrator that was added to a predictor afterwards."""
     node.block.reader().done()
     calibrator = read_calibrator(node.child("Calibrator"))
-    score = builder.see("Score", 1, node.path)
+    score = builder.require_column("Score", 1, node.path)
     raw = builder.steps[score.value]
     output, given = _calibrated(builder, node, calibrator, score.value, "Probability")
     probability = Column("Probability", SINGLE, given)
@@ -220,7 +225,7 @@ def read_binary_scorer(node: Node, builder: Builder) -> None:
     threshold = reader.number(finite=False)
     reader.done()
     if kind != "BinaryClassification":
-        raise node.unknown()
+        raise node.unsupported_error()
     _scorer(node, builder, suffix, roles, threshold=threshold, by=by)
 
 
@@ -250,14 +255,16 @@ def _scorer(
     wanted = dict(roles)
     if "Feature" not in wanted:
         raise node.block.fail("names no column of features")
-    features = builder.see(wanted["Feature"], where=node.path)
+    features = builder.require_column(wanted["Feature"], where=node.path)
     inner, labels = _bound(node)
     predictor = read_predictor(inner, features.type.width)
     if labels is not None and len(labels) == predictor.classes:
         predictor.labels = labels
     names = ("PredictedLabel" + suffix, "Score" + suffix, "Probability" + suffix)
     target = wanted.get("Label")
-    builder.predict(node, predictor, (features,), target=target, names=names, **options)
+    columns_of_predictor(
+        builder, node, predictor, (features,), target=target, names=names, **options
+    )
 
 
 def _bound(node: Node) -> tuple[Node, Any]:
@@ -279,7 +286,7 @@ def _labels(reader: Any) -> Any:
 
 
 def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predictor]:
-    features = builder.see(name, where=node.path)
+    features = builder.require_column(name, where=node.path)
     return features, read_predictor(node.child("Model"), features.type.width)
 
 
@@ -288,16 +295,16 @@ def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predicto
 
 def read_last(archive: Any, builder: Builder) -> None:
     """The predictor beside the chain, whose columns a file of roles names."""
-    from ..builder import Node
-
     roles = _role_mapping(archive)
     if "Feature" not in roles:
         raise archive.fail("TrainingInfo/RoleMapping.txt names no column of features.")
     node = Node(archive, "Predictor")
-    features = builder.see(roles["Feature"], where="Predictor")
+    features = builder.require_column(roles["Feature"], where="Predictor")
     label = builder.schema.find(roles.get("Label", ""))
     predictor = read_predictor(node, features.type.width)
-    builder.predict(node, predictor, (features,), label=label, target=roles.get("Label"))
+    columns_of_predictor(
+        builder, node, predictor, (features,), label=label, target=roles.get("Label")
+    )
 
 
 def _role_mapping(archive: Any) -> dict[str, str]:

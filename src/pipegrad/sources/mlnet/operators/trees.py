@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..binary import Numbers
+from ..binary import Numbers, Reader
+from ..builder import Builder
+from ..node import Node
+from ..readers import predictor, transform
 from ..types import SINGLE
-from ._base import Entry, Operator, Predictor, differ, predictor, transform
+from ._base import Entry, Operator, Predictor, width_mismatch
 from .scoring import Exponential
-
-if TYPE_CHECKING:
-    from ..binary import Reader
-    from ..builder import Builder, Node
 
 _DEEPEST = 4096
 _WIDEST = 1 << 24
@@ -105,7 +103,7 @@ def read_trees(node: Node, features: int) -> Trees:
     reader.text()
     reader.text()
     width = reader.i4()
-    if differ(width, features) or not 0 < width <= _WIDEST:
+    if width_mismatch(width, features) or not 0 < width <= _WIDEST:
         raise reader.fail(f"takes {width} numbers of {features}")
     if not features:
         for tree in trees:
@@ -200,10 +198,10 @@ def read_tree_features(node: Node, builder: Builder) -> None:
     reader = node.block.reader()
     name, outputs = reader.name(), [reader.text() for _ in range(3)]
     reader.done()
-    column = builder.see(name, where=node.path)
+    column = builder.require_column(name, where=node.path)
     model = node.child("Model")
     if model.block.signature not in (*_BINARY, *_RANKING, "FTREE RE", "FTREE TW", "FFORE RE"):
-        raise model.unknown()
+        raise model.unsupported_error()
     trees = read_trees(model, column.type.width)
     leaves = sum(len(values.values) for values in trees.values)
     widths = (len(trees.trees), leaves, leaves - len(trees.trees))
@@ -212,5 +210,5 @@ def read_tree_features(node: Node, builder: Builder) -> None:
     for out, width, kind in zip(outputs, widths, kinds, strict=True):
         if out:
             operator = kind(**{**vars(trees), "entry": Entry()})
-            added.append(builder.give(node, out, SINGLE.sized(width), operator, column))
+            added.append(builder.add_step(node, out, SINGLE.sized(width), operator, column))
     builder.add(added)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ....errors import WriteBackError
 from ..binary import Numbers, Place, Reader
-from ._base import Operator, differ
+from ._base import Operator, width_mismatch
 
 
 @dataclass(eq=False, kw_only=True)
@@ -84,7 +84,7 @@ def increasing(reader: Reader, places: NDArray[Any], width: int) -> NDArray[np.i
 def read_vector(reader: Reader, features: int) -> Weights:
     """A vector: its size, the indices of what is stored, what is stored."""
     size = reader.i4()
-    if differ(size, features) or not 0 <= size <= 1 << 24:
+    if width_mismatch(size, features) or not 0 <= size <= 1 << 24:
         raise reader.fail(f"takes {size} numbers of {features}")
     start = reader.place
     indices, stored = reader.counted(), reader.counted_numbers()

@@ -45,7 +45,7 @@ def single(values: ArrayLike | Numbers) -> Tensor:
         return to_tensor(np.asarray(array).astype(np.float32))
 
 
-def put(numbers: Numbers | None, tensor: Tensor | None) -> None:
+def write_numbers(numbers: Numbers | None, tensor: Tensor | None) -> None:
     """Trained numbers back into their place, if there is one."""
     if numbers is not None and tensor is not None:
         numbers.put(to_array(tensor))
@@ -61,7 +61,7 @@ def build(operator: Any) -> nn.Module:
     return _row(operator).to_torch(operator)
 
 
-def restore(module: Any, operator: Any) -> None:
+def write_inner(module: Any, operator: Any) -> None:
     """Write the module of an operator inside another back."""
     _row(operator).write_back(module, operator)
 

@@ -23,7 +23,7 @@ from ....modules import (
 from ....registry import register
 from ..operators import categories, expression, normalizers, plumbing
 from ..operators._base import Host, Input
-from ._base import MLNetTranslation, index, put, single
+from ._base import MLNetTranslation, index, single, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
 # Wider indicators are sparse.
@@ -158,7 +158,7 @@ class ReplaceMissing(MLNetTranslation):
         return Impute(single(operator.fill))
 
     def write_back(self, module: Impute, operator: normalizers.ReplaceMissing) -> None:
-        put(operator.fill, module.fill)
+        write_numbers(operator.fill, module.fill)
 
 
 @register(f"{_AT}.normalizers.IsMissing")
@@ -181,8 +181,8 @@ class AffineRow(MLNetTranslation):
         return Affine(single(operator.scale), offset, slots)
 
     def write_back(self, module: Affine, operator: normalizers.Affine) -> None:
-        put(operator.scale, module.scale())
-        put(operator.offset, module.offset)
+        write_numbers(operator.scale, module.scale())
+        write_numbers(operator.offset, module.offset)
 
 
 @register(f"{_AT}.normalizers.Robust")
@@ -194,5 +194,5 @@ class Robust(MLNetTranslation):
 
     def write_back(self, module: Standardize, operator: normalizers.Robust) -> None:
         assert module.scale is not None
-        put(operator.center, module.shift)
-        put(operator.range, module.scale())
+        write_numbers(operator.center, module.shift)
+        write_numbers(operator.range, module.scale())

@@ -33,7 +33,7 @@ from ....modules import ReconstructionError as ResidualShareModule
 from ....registry import Objective, register
 from ...arrays import to_array
 from ..operators import calibrators, combinations, factors, linear, projections, scoring
-from ._base import MLNetTranslation, build, index, put, restore, single
+from ._base import MLNetTranslation, build, index, single, write_inner, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
 
@@ -51,7 +51,7 @@ class LinearRow(MLNetTranslation):
 
     def write_back(self, module: Linear, operator: linear.Linear) -> None:
         operator.weights.put(to_array(module.weight))
-        put(operator.bias, module.bias)
+        write_numbers(operator.bias, module.bias)
 
     def head(self, operator: linear.Linear) -> Head:
         if operator.kind == "binary":
@@ -72,7 +72,7 @@ class MulticlassLinear(MLNetTranslation):
 
     def write_back(self, module: Linear, operator: linear.MulticlassLinear) -> None:
         operator.weights.put(to_array(module.weight.T))
-        put(operator.biases, module.bias)
+        write_numbers(operator.biases, module.bias)
 
     def head(self, operator: linear.MulticlassLinear) -> Head:
         return MulticlassHead("softmax" if operator.probabilities else None)
@@ -122,8 +122,8 @@ class Platt(MLNetTranslation):
         return LogOdds(single(operator.slope), single(operator.offset))
 
     def write_back(self, module: LogOdds, operator: calibrators.Platt) -> None:
-        put(operator.slope, module.slope)
-        put(operator.offset, module.offset)
+        write_numbers(operator.slope, module.slope)
+        write_numbers(operator.offset, module.offset)
 
     def head(self, operator: calibrators.Platt) -> Head:
         return BernoulliHead("logistic")
@@ -212,8 +212,8 @@ class Factorization(MLNetTranslation):
         return FieldFactorization(linear_weights, latent, operator.normalize)
 
     def write_back(self, module: FieldFactorization, operator: factors.Factorization) -> None:
-        put(operator.linear, module.linear)
-        put(operator.latent, module.latent)
+        write_numbers(operator.linear, module.linear)
+        write_numbers(operator.latent, module.latent)
 
     def head(self, operator: factors.Factorization) -> Head:
         return BernoulliHead("logistic")
@@ -238,10 +238,10 @@ class LocalMachineRow(MLNetTranslation):
         )
 
     def write_back(self, module: LocalDeepSVM, operator: factors.LocalMachine) -> None:
-        put(operator.weight, module.weight)
-        put(operator.weight_bias, module.bias)
-        put(operator.gate, module.gate)
-        put(operator.gate_bias, module.gate_bias)
+        write_numbers(operator.weight, module.weight)
+        write_numbers(operator.weight_bias, module.bias)
+        write_numbers(operator.gate, module.gate)
+        write_numbers(operator.gate_bias, module.gate_bias)
 
     def head(self, operator: factors.LocalMachine) -> Head:
         return BernoulliHead()
@@ -288,9 +288,9 @@ class Additive(MLNetTranslation):
         return StepFunctions(effects, bounds, features, bias, torch.float32)
 
     def write_back(self, module: StepFunctions, operator: factors.Additive) -> None:
-        put(operator.bias, module.bias)
+        write_numbers(operator.bias, module.bias)
         for numbers, part in zip(operator.effects, module.parts(), strict=True):
-            put(numbers, part)
+            write_numbers(numbers, part)
 
     def head(self, operator: factors.Additive) -> Head:
         binary = operator.loader.startswith("Binary")
@@ -314,8 +314,8 @@ class Residual(MLNetTranslation):
         return ResidualShareModule(mean, single(operator.directions))
 
     def write_back(self, module: ResidualShareModule, operator: projections.Residual) -> None:
-        put(operator.mean, module.mean)
-        put(operator.directions, module.directions)
+        write_numbers(operator.mean, module.mean)
+        write_numbers(operator.directions, module.directions)
 
 
 # -- combinations ------------------------------------------------------------------------------
@@ -334,9 +334,9 @@ class Calibrated(MLNetTranslation):
         return Sequential(*links)
 
     def write_back(self, module: Sequential, operator: combinations.Calibrated) -> None:
-        restore(module.links[0], operator.score)
+        write_inner(module.links[0], operator.score)
         if operator.calibrator is not None:
-            restore(module.links[1], operator.calibrator)
+            write_inner(module.links[1], operator.calibrator)
 
 
 @register(f"{_AT}.combinations.OneVersusAll")
@@ -349,7 +349,7 @@ class OneVersusAll(MLNetTranslation):
 
     def write_back(self, module: OneVersusRest, operator: combinations.OneVersusAll) -> None:
         for inner, part in zip(module.parts, operator.parts, strict=True):
-            restore(inner, part if operator.normalize else part.score)
+            write_inner(inner, part if operator.normalize else part.score)
 
     def head(self, operator: combinations.OneVersusAll) -> Head:
         return ProbabilityHead() if operator.normalize else MulticlassHead()
@@ -368,7 +368,7 @@ class PairwiseCouplingRow(MLNetTranslation):
 
     def write_back(self, module: PairwiseCoupling, operator: combinations.PairwiseCoupling) -> None:
         for inner, part in zip(module.parts, operator.parts, strict=True):
-            restore(inner, part)
+            write_inner(inner, part)
 
     def head(self, operator: combinations.PairwiseCoupling) -> Head:
         return ProbabilityHead()

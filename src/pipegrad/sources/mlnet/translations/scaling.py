@@ -21,7 +21,7 @@ from ....modules import (
 from ....registry import Objective, register
 from ...arrays import to_array
 from ..operators import normalizers, projections
-from ._base import MLNetTranslation, put, single
+from ._base import MLNetTranslation, single, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
 
@@ -37,8 +37,8 @@ class Cumulative(MLNetTranslation):
         return NormalDistribution(mean, deviation, operator.logarithm)
 
     def write_back(self, module: NormalDistribution, operator: normalizers.Cumulative) -> None:
-        put(operator.mean, module.mean)
-        put(operator.deviation, module.deviation())
+        write_numbers(operator.mean, module.mean)
+        write_numbers(operator.deviation, module.deviation())
 
 
 @register(f"{_AT}.normalizers.Binning")
@@ -68,8 +68,8 @@ class Projection(MLNetTranslation):
         return Linear(single(operator.directions).T, origin)
 
     def write_back(self, module: Linear, operator: projections.Projection) -> None:
-        put(operator.directions, module.weight.T)
-        put(operator.origin, None if module.bias is None else -module.bias)
+        write_numbers(operator.directions, module.weight.T)
+        write_numbers(operator.origin, None if module.bias is None else -module.bias)
 
 
 @register(f"{_AT}.projections.Whitening")

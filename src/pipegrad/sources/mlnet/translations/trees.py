@@ -20,7 +20,7 @@ from ....modules import (
 from ....registry import Objective, register
 from ...arrays import to_array
 from ..operators import trees
-from ._base import MLNetTranslation, index, put, single
+from ._base import MLNetTranslation, index, single, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
 _RANKING = ("FTREE RA", "LGBMRANK")
@@ -43,7 +43,7 @@ class EnsembleRow(MLNetTranslation):
         ensemble = _trees_in(module)
         parts = torch.split(ensemble.leaf_table()[:, 0], [len(v.values) for v in operator.values])
         for numbers, part in zip(operator.values, parts, strict=True):
-            put(numbers, part)
+            write_numbers(numbers, part)
         _put_thresholds(ensemble, operator)
 
 

@@ -1,0 +1,134 @@
+"""The libraries that pipelines come from: the one place that knows them by name.
+
+Nothing is imported before it is needed: modules are named here, and the registry loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Source:
+    """A library whose fitted objects become modules.
+
+    Parameters
+    ----------
+    name : str
+        What the library is called here.
+    module : str
+        The module that registers its translations.
+    packages : tuple of str
+        Top-level packages of the classes that these translations serve.
+    library : str
+        The package that ``module`` imports and that may not be installed; "" if there is none.
+    extra : str
+        The extra of this package that installs ``library``.
+    loaders : dict of str to str
+        By the suffix of a file, the module whose ``load(path)`` gives the source object in it.
+    json_key : str
+        A key at the top of the library's own model files in JSON, which tells them from others.
+    graph_format : str
+        The module that writes (``to_json``) and reads (``from_json``) the library's own form of
+        graphs; "" if it has none.
+    file_attributes : dict of str to str
+        By the top-level package of objects that stand for a model file, the attribute that holds
+        its path.
+    """
+
+    name: str
+    module: str
+    packages: tuple[str, ...] = ()
+    library: str = ""
+    extra: str = ""
+    loaders: dict[str, str] = field(default_factory=dict)
+    json_key: str = ""
+    graph_format: str = ""
+    file_attributes: dict[str, str] = field(default_factory=dict)
+
+
+_JSON = {".json": "pipegrad.sources.boosted_json"}
+
+SOURCES: tuple[Source, ...] = (
+    Source(
+        name="sklearn",
+        module="pipegrad.sources.sklearn",
+        packages=("sklearn", "pipegrad"),
+    ),
+    Source(
+        name="mlnet",
+        module="pipegrad.sources.mlnet",
+        packages=("mlnet",),
+        loaders=dict.fromkeys((".zip", ".mlnet"), "pipegrad.sources.mlnet"),
+        graph_format="pipegrad.sources.mlnet.entrypoints",
+        file_attributes={"nimbusml": "model"},
+    ),
+    Source(
+        name="lightgbm",
+        module="pipegrad.sources.lightgbm",
+        packages=("lightgbm",),
+        library="lightgbm",
+        extra="trees",
+        loaders={".txt": "pipegrad.sources.lightgbm"},
+    ),
+    Source(
+        name="xgboost",
+        module="pipegrad.sources.xgboost",
+        packages=("xgboost",),
+        library="xgboost",
+        extra="trees",
+        loaders={".ubj": "pipegrad.sources.xgboost", **_JSON},
+        json_key="learner",
+    ),
+    Source(
+        name="catboost",
+        module="pipegrad.sources.catboost",
+        packages=("catboost",),
+        library="catboost",
+        extra="trees",
+        loaders={".cbm": "pipegrad.sources.catboost", **_JSON},
+        json_key="features_info",
+    ),
+)
+
+
+def source_of(kind: type) -> Source | None:
+    """The source that serves the top-level package of a class, or None."""
+    package = _package(kind)
+    return next((source for source in SOURCES if package in source.packages), None)
+
+
+def optional_source(library: str | None) -> Source | None:
+    """The source that needs an optional library, or None."""
+    return next((s for s in SOURCES if s.library and s.library == library), None)
+
+
+def sources_of_file(suffix: str) -> list[Source]:
+    """The sources that keep models in files with this suffix."""
+    return [source for source in SOURCES if suffix in source.loaders]
+
+
+def file_suffixes() -> list[str]:
+    """The suffixes of all model files."""
+    return list(dict.fromkeys(suffix for source in SOURCES for suffix in source.loaders))
+
+
+def graph_formats() -> dict[str, str]:
+    """By the name of a source, the module that knows its own form of graphs."""
+    return {source.name: source.graph_format for source in SOURCES if source.graph_format}
+
+
+def json_keys() -> Iterator[tuple[str, str]]:
+    """The keys that tell one library's model files in JSON from others', and its module."""
+    return ((source.json_key, source.module) for source in SOURCES if source.json_key)
+
+
+def file_attribute(kind: type) -> str | None:
+    """The attribute with the path of the model file that an object stands for, or None."""
+    package = _package(kind)
+    return next((s.file_attributes[package] for s in SOURCES if package in s.file_attributes), None)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.split(".")[0]

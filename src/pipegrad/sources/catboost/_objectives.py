@@ -1,0 +1,106 @@
+"""What the score of a model means: links, losses and the weights of classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...modules import Head, LinkHead, RegressionHead, ShareHead
+from ...registry import Objective
+
+_LOSSES = {
+    "RMSE": "squared_error",
+    "MultiRMSE": "squared_error",
+    "MAE": "absolute_error",
+    "Poisson": "poisson",
+}
+_LOGISTIC = ("Logloss", "CrossEntropy")
+_LABELS = ("MultiLogloss", "MultiCrossEntropy")
+_ANSWERS = ("predict", "predict_proba", "predict_log_proba")
+
+
+def mean_head(operator: Any) -> Head:
+    """For predictions that are means, or their logarithms."""
+    return RegressionHead(
+        "log" if operator._get_default_prediction_type() == "Exponent" else "identity"
+    )
+
+
+def class_head(operator: Any) -> Head:
+    """For a classifier."""
+    name, _ = loss(operator)
+    if name in _LABELS:
+        labels = ShareHead("logistic", labels=True)
+        labels.responses = _ANSWERS  # type: ignore[assignment]
+        return labels
+    if name.startswith("MultiClass"):
+        return LinkHead(
+            "softmax" if name == "MultiClass" else "logistic", responses=_ANSWERS, column=True
+        )
+    return LinkHead("logistic", responses=_ANSWERS, boundary=_boundary(operator))
+
+
+def objective(operator: Any) -> Objective | None:
+    """The loss of any model, whatever class it was fitted as."""
+    name, options = loss(operator)
+    if name in _LOGISTIC + _LABELS:
+        return Objective("cross_entropy")
+    if name == "MultiClass":
+        return Objective("log_loss")
+    return _numeric(name, options)
+
+
+def mean_objective(operator: Any) -> Objective | None:
+    """The loss of a regression."""
+    name, options = loss(operator)
+    return _numeric(name, options)
+
+
+def class_objective(operator: Any) -> Objective | None:
+    """The loss of a classifier, with the weights of its classes."""
+    name, _ = loss(operator)
+    weights = _class_weights(operator)
+    if name in (*_LOGISTIC, *_LABELS, "MultiClass"):
+        return Objective("log_loss", {}, weights)
+    if name == "MultiClassOneVsAll":
+        return Objective("one_vs_rest_log_loss", {}, weights)
+    return None
+
+
+def loss(operator: Any) -> tuple[str, dict[str, str]]:
+    """Name and options of the loss, as CatBoost writes them: ``Quantile:alpha=0.3``."""
+    text = operator.get_all_params().get("loss_function") or ""
+    name, _, rest = str(text).partition(":")
+    pairs = [part.partition("=") for part in rest.split(";") if part]
+    return name, {key: value for key, _, value in pairs}
+
+
+def _numeric(name: str, options: dict[str, str]) -> Objective | None:
+    """The loss of a regression; None where ours has no such loss."""
+    if name == "Quantile":
+        return Objective("pinball", {"quantile": float(options.get("alpha", 0.5))})
+    if name == "Tweedie":
+        return Objective("tweedie", {"power": float(options["variance_power"])})
+    if name == "Huber":
+        return Objective("huber", {"delta": float(options["delta"])})
+    return Objective(_LOSSES[name]) if name in _LOSSES else None
+
+
+def _boundary(operator: Any) -> float:
+    """The probability above which a row is of the second class."""
+    given = operator.get_probability_threshold()
+    return 0.5 if given is None or math.isnan(given) else float(given)
+
+
+def _class_weights(operator: Any) -> Any:
+    params = operator.get_params()
+    if params.get("auto_class_weights") == "Balanced":
+        return "balanced"
+    given, labels = params.get("class_weights"), list(operator.classes_)
+    if params.get("auto_class_weights") == "SqrtBalanced":
+        given = operator.get_all_params()["class_weights"]
+    if params.get("scale_pos_weight") is not None:
+        given = [1.0, params["scale_pos_weight"]]
+    if given is None or isinstance(given, dict):
+        return given
+    return dict(zip(labels, given, strict=True))

@@ -1,0 +1,46 @@
+"""What a source with named columns offers, so that `NamedPipeline` can serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class NamedSource(Protocol):
+    """A fitted object that reads a table by the names of its columns and computes more of them.
+
+    Its `Expansion` sets ``builder.columns``, the step behind each column; that alone makes
+    `pipegrad.to_torch` give a `NamedPipeline`.
+
+    Beyond this, a classifier has ``classes_``, and a source that its library keeps in a file has
+    ``save(path)``, which writes the file as a whole or not at all. An operator whose attribute
+    ``exact`` is true keeps more digits than its module does: ``NamedPipeline.columns`` asks the
+    operator itself where nothing before it is a module.
+    """
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """The column behind each method of a predictor.
+
+        Keys are "predict", "predict_proba" and "decision_function", as far as the source has
+        them; the module has the same methods.
+        """
+        ...
+
+    def answer_of(self, method: str, values: NDArray[Any]) -> NDArray[Any]:
+        """What a method returns, from the values of its column."""
+        ...
+
+    def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """The values of a column in the type that the library gives it."""
+        ...
+
+    def reads(self, operator: Any, table: Any) -> bool:
+        """Whether the table has what an operator takes from it."""
+        ...
+
+    def require(self, operators: list[Any], table: Any) -> None:
+        """Raise an error that names every column that these operators lack in the table."""
+        ...
