@@ -111,7 +111,7 @@ def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
         if step.name in host:
             continue
         row = step.translation
-        shared = row is None or not row.own_input(step.operator)
+        shared = row is None or not row.has_private_encoding(step.operator)
         for name in step.inputs:
             if name == INPUT or name in host:
                 ports[step.name, name] = name if shared else f"{name}>{step.name}"

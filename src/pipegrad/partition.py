@@ -142,7 +142,7 @@ def _reached_by_gradients(
 def _passes(step: Step, splits: SplitRelaxation) -> bool:
     row = step.translation
     assert row is not None
-    return row.smooth(step.operator) or (row.splits and splits.soft)
+    return row.is_differentiable(step.operator) or (row.has_splits and splits.soft)
 
 
 def _answers_smoothly(step: Step) -> bool:
@@ -159,7 +159,7 @@ def _answers_smoothly(step: Step) -> bool:
 
 def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
     row = step.translation
-    if row is None or not (row.trainable(step.operator) or (row.splits and splits.soft)):
+    if row is None or not (row.trainable(step.operator) or (row.has_splits and splits.soft)):
         return 0
     return sum(p.numel() for p in row.module(step.operator, splits).parameters())
 
@@ -204,7 +204,7 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
 
 def _needs_raw_input(step: Step) -> bool:
     row = step.translation
-    return row is not None and not row.reads_numbers(step.operator)
+    return row is not None and not row.reads_raw_numbers(step.operator)
 
 
 def _upstream(graph: Graph, names: set[str]) -> set[str]:

@@ -60,7 +60,7 @@ class Example:
         Name of a data set in `pipegrad.testing.DATASETS`; the row's ``data`` by default.
     tolerance : float, optional
         Largest relative difference allowed; the row's ``tolerance`` by default.
-    keeps : tuple of str
+    unchanged_attributes : tuple of str
         Learned attributes that this configuration leaves as they are.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
@@ -71,7 +71,7 @@ class Example:
     params: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
     tolerance: float | None = None
-    keeps: tuple[str, ...] = ()
+    unchanged_attributes: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Translation:
         Configurations for the contract tests.
     data : str
         Data set of the contract tests, a name in `pipegrad.testing.DATASETS`.
-    keeps : mapping of str to str
+    unchanged_attributes : mapping of str to str
         Learned attributes that stay as they are when others change, each with its reason.
     tolerance : float
         Largest relative difference between module and operator (float64).
@@ -99,29 +99,29 @@ class Translation:
         Whether the module takes `SparseRows`.
     missing : bool
         Whether the operator lets NaN pass.
-    refuses : mapping of str to str
+    refused_inputs : mapping of str to str
         Unusual input of the contract tests that the module refuses although the operator takes
         it, each with its reason.
-    numeric : bool
+    raw_numbers : bool
         Whether `encode` gives the numbers of the input itself, not codes of it.
-    splits : bool
+    has_splits : bool
         Whether the module holds trees whose splits may be softened: they train then, and
         gradients pass through.
-    endings : tuple of str
+    file_suffixes : tuple of str
         How the names of the files end that `save` writes.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
     data: ClassVar[str] = "features"
-    keeps: ClassVar[Mapping[str, str]] = {}
+    unchanged_attributes: ClassVar[Mapping[str, str]] = {}
     tolerance: ClassVar[float] = 1e-9
     differentiable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     missing: ClassVar[bool] = False
-    refuses: ClassVar[Mapping[str, str]] = {}
-    numeric: ClassVar[bool] = True
-    splits: ClassVar[bool] = False
-    endings: ClassVar[tuple[str, ...]] = ()
+    refused_inputs: ClassVar[Mapping[str, str]] = {}
+    raw_numbers: ClassVar[bool] = True
+    has_splits: ClassVar[bool] = False
+    file_suffixes: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
 
@@ -160,34 +160,34 @@ class Translation:
         """
         return X
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         """Whether the module takes the numbers of the input, not what `encode` makes of it."""
-        return self.numeric
+        return self.raw_numbers
 
-    def own_input(self, operator: Any) -> bool:
+    def has_private_encoding(self, operator: Any) -> bool:
         """Whether `encode` gives what is not for other operators with the same input."""
-        return not self.reads_numbers(operator)
+        return not self.reads_raw_numbers(operator)
 
     def duplicate(self, operator: Any) -> Any:
         """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
         return None
 
     def save(self, operator: Any, path: Path) -> None:
-        """Write the operator as a file of its own library; see `endings`."""
+        """Write the operator as a file of its own library; see `file_suffixes`."""
         raise NotImplementedError
 
     def expansion(self, operator: Any) -> Expansion | None:
         """How this operator unfolds if, of its class, it is one that stands for its parts."""
         return None
 
-    def smooth(self, operator: Any) -> bool:
+    def is_differentiable(self, operator: Any) -> bool:
         """Whether gradients pass through to what stands before the operator."""
         return self.differentiable
 
     def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
         """What `to_torch` gives, with splits that train as it is asked for."""
         module = self.to_torch(operator)
-        if self.splits and splits.soft:
+        if self.has_splits and splits.soft:
             for part in module.modules():
                 if isinstance(part, TreeEnsemble):
                     part.soften(splits.way, splits.temperature)

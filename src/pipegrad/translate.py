@@ -159,15 +159,15 @@ def _check_path(source: Any, path: Any) -> None:
     if hasattr(source, "save"):
         return
     row = translation(source)
-    endings = () if row is None else row.endings
-    if not endings:
+    suffixes = () if row is None else row.file_suffixes
+    if not suffixes:
         raise ArgumentError(
             f"A {type(source).__name__} lives in no file of its own: from_torch(net) gives it, "
             "and joblib or skops saves it."
         )
-    if Path(path).suffix.lower() not in endings:
+    if Path(path).suffix.lower() not in suffixes:
         raise ArgumentError(
-            f"{path!s}: the file of a {type(source).__name__} ends in {' or '.join(endings)}."
+            f"{path!s}: the file of a {type(source).__name__} ends in {' or '.join(suffixes)}."
         )
     if not Path(path).parent.is_dir():
         raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")

@@ -243,7 +243,7 @@ def check_attributes(case: Case) -> None:
         return
     perturb(net)
     changed = from_torch(net)
-    kept = {*KEPT_ALWAYS, *case.row.keeps, *case.example.keeps}
+    kept = {*KEPT_ALWAYS, *case.row.unchanged_attributes, *case.example.unchanged_attributes}
     for name, value in learned(operator).items():
         if isinstance(value, str | bool) or value is None or _is_empty(value):
             continue
@@ -263,7 +263,7 @@ def check_inputs(case: Case) -> None:
     X, _ = case.data()
     for name, variant in _variants(X).items():
         ours, theirs = _outcome(net, variant), _outcome(operator, variant)
-        if name in case.row.refuses:
+        if name in case.row.refused_inputs:
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
             continue
         if isinstance(theirs, Exception):

@@ -22,10 +22,10 @@ class Boosted(Translation):
     data = "missing"
     sparse = True
     missing = True
-    endings = (".cbm", ".json")
+    file_suffixes = (".cbm", ".json")
     differentiable = False
-    splits = True
-    refuses: ClassVar[Any] = {
+    has_splits = True
+    refused_inputs: ClassVar[Any] = {
         "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
     }
 
@@ -70,7 +70,7 @@ class Boosted(Translation):
         _validation.ask(operator, X)
         return _validation.numbers(operator, X)
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         return not operator.get_cat_feature_indices()
 
     def head(self, operator: Any) -> Head:

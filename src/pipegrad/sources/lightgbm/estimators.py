@@ -20,8 +20,8 @@ class Boosted(Translation):
     missing = True
     sparse = True
     differentiable = False
-    splits = True
-    endings = (".txt",)
+    has_splits = True
+    file_suffixes = (".txt",)
 
     def booster(self, operator: Any) -> Any:
         """The trees."""
@@ -59,10 +59,10 @@ class Boosted(Translation):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.objective(header(self.booster(operator)))
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         return not self.booster(operator).pandas_categorical
 
-    def own_input(self, operator: Any) -> bool:
+    def has_private_encoding(self, operator: Any) -> bool:
         return True  # whole numbers are rounded to float32
 
     def encode(self, operator: Any, X: Any) -> Any:

@@ -40,7 +40,7 @@ class GradientBoosting(Trees):
     """The leaves train, and the estimator that boosting began with where it is no constant."""
 
     missing = False
-    keeps: ClassVar[Any] = {
+    unchanged_attributes: ClassVar[Any] = {
         "n_estimators_": _FIT,
         "train_score_": _FIT,
         "oob_improvement_": _FIT,
@@ -62,7 +62,7 @@ class GradientBoosting(Trees):
         if isinstance(start, DummyClassifier):
             return f"init={name} draws at random"
         row = lookup(type(start))
-        if not isinstance(row, Translation) or not row.numeric:
+        if not isinstance(row, Translation) or not row.raw_numbers:
             return f"init={name} has no module of its own"
         reason = row.refuse(start)
         return None if reason is None else f"init={name}: {reason}"
@@ -172,7 +172,7 @@ _ZERO = {**_ROUNDS, "init": "zero"}
 
 
 def _from_constant(data: str | None = None, **params: Any) -> Example:
-    return Example({**_ROUNDS, **params}, data=data, keeps=("init_",))
+    return Example({**_ROUNDS, **params}, data=data, unchanged_attributes=("init_",))
 
 
 @register("sklearn.ensemble.GradientBoostingRegressor")
@@ -224,15 +224,15 @@ class HistTrees(SklearnTranslation):
 
     missing = True
     differentiable = False
-    splits = True
-    keeps: ClassVar[Any] = {
+    has_splits = True
+    unchanged_attributes: ClassVar[Any] = {
         "is_categorical_": _STRUCTURE,
         "n_trees_per_iteration_": _STRUCTURE,
         "train_score_": _FIT,
         "validation_score_": _FIT,
     }
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         return operator._preprocessor is None
 
     def encode(self, operator: Any, X: Any) -> Any:

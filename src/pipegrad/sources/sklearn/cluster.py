@@ -24,7 +24,7 @@ class KMeans(SklearnTranslation):
         Example({"n_clusters": 4, "random_state": 0, "n_init": 1}, data="sparse"),
     )
     sparse = True
-    keeps = {
+    unchanged_attributes = {
         "labels_": "clusters of the rows that the source saw, which are not kept",
         "inertia_": "of the rows that the source saw, which are not kept",
         "n_steps_": _FITTED,

@@ -25,7 +25,7 @@ class PrincipalComponents(SklearnTranslation):
     """
 
     sparse = True
-    keeps = {
+    unchanged_attributes = {
         "noise_variance_": _OF_THE_DATA,
         "var_": _OF_THE_DATA,
         "n_components_": "the number of directions does not change",
@@ -61,16 +61,20 @@ class PCA(PrincipalComponents):
     """Principal components by any solver."""
 
     examples = (
-        Example({}, keeps=_SPECTRUM),
+        Example({}, unchanged_attributes=_SPECTRUM),
         {"whiten": True},
-        Example({"n_components": 0.9}, keeps=_SPECTRUM),
-        Example({"n_components": "mle"}, keeps=_SPECTRUM),
+        Example({"n_components": 0.9}, unchanged_attributes=_SPECTRUM),
+        Example({"n_components": "mle"}, unchanged_attributes=_SPECTRUM),
         {"n_components": 2, "whiten": True},
-        Example({"n_components": 3, "svd_solver": "full"}, keeps=_SPECTRUM),
+        Example({"n_components": 3, "svd_solver": "full"}, unchanged_attributes=_SPECTRUM),
         {"n_components": 3, "svd_solver": "covariance_eigh", "whiten": True},
         {"n_components": 3, "svd_solver": "arpack", "whiten": True},
         {"n_components": 3, "svd_solver": "randomized", "whiten": True, "random_state": 0},
-        Example({"n_components": 3, "svd_solver": "arpack"}, data="sparse", keeps=_SPECTRUM),
+        Example(
+            {"n_components": 3, "svd_solver": "arpack"},
+            data="sparse",
+            unchanged_attributes=_SPECTRUM,
+        ),
         Example(
             {"n_components": 3, "svd_solver": "covariance_eigh", "whiten": True}, data="sparse"
         ),
@@ -82,11 +86,15 @@ class IncrementalPCA(PrincipalComponents):
     """Principal components from one batch after another."""
 
     examples = (
-        Example({}, keeps=_SPECTRUM),
+        Example({}, unchanged_attributes=_SPECTRUM),
         {"whiten": True},
-        Example({"n_components": 3, "batch_size": 20}, keeps=_SPECTRUM),
+        Example({"n_components": 3, "batch_size": 20}, unchanged_attributes=_SPECTRUM),
         {"n_components": 2, "batch_size": 20, "whiten": True},
-        Example({"n_components": 3}, data="sparse", keeps=_SPECTRUM),
+        Example(
+            {"n_components": 3},
+            data="sparse",
+            unchanged_attributes=_SPECTRUM,
+        ),
         Example({"n_components": 3, "whiten": True}, data="sparse"),
     )
 
@@ -102,7 +110,7 @@ class TruncatedSVD(SklearnTranslation):
         Example({"n_components": 3, "algorithm": "arpack"}, data="sparse"),
     )
     sparse = True
-    keeps = {
+    unchanged_attributes = {
         "explained_variance_": _OF_THE_DATA,
         "explained_variance_ratio_": _OF_THE_DATA,
         "singular_values_": _OF_THE_DATA,
@@ -122,7 +130,7 @@ class RandomProjection(SklearnTranslation):
     """components_ train, and inverse_components_ follow."""
 
     sparse = True
-    keeps = {
+    unchanged_attributes = {
         "n_components_": "the number of directions does not change",
         "density_": "the share of entries that are not zero does not change",
     }

@@ -21,7 +21,7 @@ class _Encoder(SklearnTranslation):
 
     data = "categories"
     differentiable = False
-    numeric = False
+    raw_numbers = False
 
     def trainable(self, operator: Any) -> bool:
         return False
@@ -92,7 +92,7 @@ class TargetEncoder(_Encoder):
         {"smooth": 0.0, "target_type": "binary"},
         Example({}, data="categories_missing"),
     )
-    keeps: ClassVar[Any] = {
+    unchanged_attributes: ClassVar[Any] = {
         "categories_": "the categories do not change",
         "target_type_": "says what the target is",
         "target_mean_": "the mean of the target, which only unknown categories meet",

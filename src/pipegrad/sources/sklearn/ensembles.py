@@ -151,7 +151,7 @@ class AdaBoostClassifier(Trees):
         Example({**_SEVERAL, "algorithm": "SAMME"}, before="1.6"),
         Example({**_SEVERAL, "algorithm": "SAMME"}, data="binary_strings", before="1.6"),
     )
-    keeps: ClassVar[Any] = {
+    unchanged_attributes: ClassVar[Any] = {
         "estimators_": "a leaf votes for one class, which does not change",
         "estimator_": "what the trees were copied from",
         "estimator_errors_": "says how the source itself was fitted",
@@ -217,7 +217,7 @@ class AdaBoostRegressor(Trees):
         {**_SEVERAL, "estimator": DecisionTreeRegressor(max_depth=2), "loss": "square"},
         Example(_SEVERAL, data="sparse"),
     )
-    keeps: ClassVar[Any] = {
+    unchanged_attributes: ClassVar[Any] = {
         "estimator_weights_": "a median has no gradient with respect to its weights",
         "estimator_": "what the trees were copied from",
         "estimator_errors_": "says how the source itself was fitted",

@@ -41,7 +41,9 @@ class SimpleImputer(_AboutMissing):
         Example({"add_indicator": True}, data="sparse_missing"),
         Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
     )
-    keeps: ClassVar[Any] = {"indicator_": "reports what is missing, not what is filled in"}
+    unchanged_attributes: ClassVar[Any] = {
+        "indicator_": "reports what is missing, not what is filled in"
+    }
 
     def refuse(self, operator: Any) -> str | None:
         if operator._fit_dtype.kind == "O":

@@ -68,7 +68,9 @@ class Nystroem(SklearnTranslation):
         Example({"n_components": 4, "random_state": 0, "kernel": "cosine"}, data="sparse"),
     )
     sparse = True
-    keeps = {"component_indices_": "says which rows the components were at the start"}
+    unchanged_attributes = {
+        "component_indices_": "says which rows the components were at the start"
+    }
 
     def refuse(self, operator: Any) -> str | None:
         if callable(operator.kernel):

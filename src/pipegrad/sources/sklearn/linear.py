@@ -75,7 +75,9 @@ def has_bias(operator: Any) -> bool:
 
 def no_intercept(data: str | None = None, **params: Any) -> Example:
     """An example without intercept, whose zero stays."""
-    return Example({**params, "fit_intercept": False}, data=data, keeps=("intercept_",))
+    return Example(
+        {**params, "fit_intercept": False}, data=data, unchanged_attributes=("intercept_",)
+    )
 
 
 class LinearRegressor(LinearPredictor):
@@ -103,7 +105,7 @@ class LinearRegression(LinearRegressor):
         Example({"positive": True}, data="multioutput"),
         Example({}, data="sparse"),
     )
-    keeps = {"rank_": TRAINING_ROWS, "singular_": TRAINING_ROWS}
+    unchanged_attributes = {"rank_": TRAINING_ROWS, "singular_": TRAINING_ROWS}
 
 
 @register("sklearn.linear_model.Ridge")
@@ -119,7 +121,7 @@ class Ridge(LinearRegressor):
         no_intercept("multioutput"),
         Example({}, data="sparse"),
     )
-    keeps = {"solver_": "says how the source itself was fitted"}
+    unchanged_attributes = {"solver_": "says how the source itself was fitted"}
 
 
 @register("sklearn.linear_model.RidgeCV")
@@ -134,7 +136,7 @@ class RidgeCV(LinearRegressor):
         Example({}, data="multioutput"),
         Example({"alpha_per_target": True}, data="multioutput"),
     )
-    keeps = {
+    unchanged_attributes = {
         "alpha_": SEARCH,
         "best_score_": SEARCH,
         "cv_results_": SEARCH,
@@ -169,7 +171,7 @@ class Lasso(Coordinatewise):
         Example({"alpha": 0.1}, data="multioutput"),
         Example({"alpha": 0.1}, data="sparse"),
     )
-    keeps = {"dual_gap_": OPTIMUM}
+    unchanged_attributes = {"dual_gap_": OPTIMUM}
 
 
 @register("sklearn.linear_model.MultiTaskLasso", "sklearn.linear_model.MultiTaskElasticNet")
@@ -178,7 +180,7 @@ class MultiTaskLasso(Coordinatewise):
 
     examples = ({"alpha": 0.1}, no_intercept(alpha=0.1))
     data = "multioutput"
-    keeps = {"dual_gap_": OPTIMUM, "eps_": OPTIMUM}
+    unchanged_attributes = {"dual_gap_": OPTIMUM, "eps_": OPTIMUM}
 
 
 _SEARCH_OF_PENALTY = {
@@ -199,7 +201,7 @@ class LassoCV(LinearRegressor):
         no_intercept(cv=3),
         {"cv": 3, "positive": True},
     )
-    keeps = _SEARCH_OF_PENALTY
+    unchanged_attributes = _SEARCH_OF_PENALTY
 
 
 @register("sklearn.linear_model.MultiTaskLassoCV", "sklearn.linear_model.MultiTaskElasticNetCV")
@@ -208,7 +210,7 @@ class MultiTaskLassoCV(LinearRegressor):
 
     examples = ({"cv": 3}, no_intercept(cv=3))
     data = "multioutput"
-    keeps = _SEARCH_OF_PENALTY
+    unchanged_attributes = _SEARCH_OF_PENALTY
 
 
 _PATHS = {"alphas_": PATH, "active_": PATH, "coef_path_": PATH}
@@ -227,7 +229,7 @@ class Lars(LinearRegressor):
         Example({}, data="multioutput"),
         no_intercept("multioutput"),
     )
-    keeps = _PATHS
+    unchanged_attributes = _PATHS
 
 
 @register("sklearn.linear_model.LassoLars")
@@ -241,7 +243,7 @@ class LassoLars(LinearRegressor):
         {"alpha": 0.01, "fit_path": False},
         Example({"alpha": 0.01}, data="multioutput"),
     )
-    keeps = _PATHS
+    unchanged_attributes = _PATHS
 
 
 @register("sklearn.linear_model.LarsCV", "sklearn.linear_model.LassoLarsCV")
@@ -249,7 +251,7 @@ class LarsCV(LinearRegressor):
     """Least angles, with a search for where the path ends."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
-    keeps = {**_PATHS, "alpha_": SEARCH, "cv_alphas_": SEARCH, "mse_path_": SEARCH}
+    unchanged_attributes = {**_PATHS, "alpha_": SEARCH, "cv_alphas_": SEARCH, "mse_path_": SEARCH}
 
 
 @register("sklearn.linear_model.LassoLarsIC")
@@ -257,7 +259,12 @@ class LassoLarsIC(LinearRegressor):
     """The lasso by least angles; an information criterion ends the path."""
 
     examples = ({}, {"criterion": "bic"}, no_intercept(), {"positive": True})
-    keeps = {**_PATHS, "alpha_": SEARCH, "criterion_": SEARCH, "noise_variance_": SEARCH}
+    unchanged_attributes = {
+        **_PATHS,
+        "alpha_": SEARCH,
+        "criterion_": SEARCH,
+        "noise_variance_": SEARCH,
+    }
 
 
 _CHOSEN = {"n_nonzero_coefs_": "how many the source chose; training may use the others"}
@@ -274,7 +281,7 @@ class OrthogonalMatchingPursuit(LinearRegressor):
         no_intercept(),
         Example({"n_nonzero_coefs": 3}, data="multioutput"),
     )
-    keeps = _CHOSEN
+    unchanged_attributes = _CHOSEN
 
 
 @register("sklearn.linear_model.OrthogonalMatchingPursuitCV")
@@ -282,7 +289,7 @@ class OrthogonalMatchingPursuitCV(LinearRegressor):
     """Matching pursuit with a search for the number of features."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
-    keeps = _CHOSEN
+    unchanged_attributes = _CHOSEN
 
 
 @register("sklearn.linear_model.BayesianRidge", "sklearn.linear_model.ARDRegression")
@@ -290,7 +297,7 @@ class BayesianRidge(LinearRegressor):
     """The mean of the posterior trains; its spread stays."""
 
     examples = ({}, no_intercept(), {"compute_score": True})
-    keeps = {
+    unchanged_attributes = {
         "alpha_": POSTERIOR,
         "lambda_": POSTERIOR,
         "sigma_": POSTERIOR,

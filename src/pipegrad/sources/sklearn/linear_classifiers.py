@@ -154,7 +154,7 @@ class LogisticRegressionCV(Logistic):
         Example({**_CV, "multi_class": "multinomial"}, data="binary", before="1.8"),
         Example({**_CV, "class_weight": "balanced", "solver": "liblinear"}, before="1.8"),
     )
-    keeps = {
+    unchanged_attributes = {
         "C_": SEARCH,
         "Cs_": SEARCH,
         "l1_ratio_": SEARCH,
@@ -191,7 +191,7 @@ class RidgeClassifier(SquaresOnSigns):
         Example({}, data="multilabel"),
         Example({}, data="sparse_multiclass"),
     )
-    keeps = {"solver_": "says how the source itself was fitted"}
+    unchanged_attributes = {"solver_": "says how the source itself was fitted"}
 
 
 @register("sklearn.linear_model.RidgeClassifierCV")
@@ -206,7 +206,7 @@ class RidgeClassifierCV(SquaresOnSigns):
         Example({}, data="binary"),
         Example({}, data="multilabel"),
     )
-    keeps = {
+    unchanged_attributes = {
         "alpha_": SEARCH,
         "best_score_": SEARCH,
         "cv_results_": SEARCH,

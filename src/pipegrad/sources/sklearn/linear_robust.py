@@ -16,7 +16,10 @@ class HuberRegressor(LinearRegressor):
     """Squares near the fit, absolute values far from it; the source's own noise scale divides."""
 
     examples = ({}, {"epsilon": 2.0, "alpha": 0.1}, no_intercept())
-    keeps = {"scale_": "the noise of the source's own fit", "outliers_": TRAINING_ROWS}
+    unchanged_attributes = {
+        "scale_": "the noise of the source's own fit",
+        "outliers_": TRAINING_ROWS,
+    }
 
     def objective(self, operator: Any) -> Objective:
         return Objective("huber", {"delta": float(operator.epsilon * operator.scale_)})
@@ -45,7 +48,7 @@ class TheilSenRegressor(LinearRegressor):
         {"max_subpopulation": 50, "random_state": 0},
         no_intercept(max_subpopulation=50, random_state=0),
     )
-    keeps = {"breakdown_": TRAINING_ROWS, "n_subpopulation_": TRAINING_ROWS}
+    unchanged_attributes = {"breakdown_": TRAINING_ROWS, "n_subpopulation_": TRAINING_ROWS}
 
     def objective(self, operator: Any) -> Objective:
         return Objective("absolute_error")

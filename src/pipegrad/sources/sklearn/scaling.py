@@ -21,10 +21,10 @@ class StandardScaler(SklearnTranslation):
 
     examples = (
         {},
-        Example({"with_mean": False}, keeps=("mean_",)),
+        Example({"with_mean": False}, unchanged_attributes=("mean_",)),
         {"with_std": False},
         Example({"with_mean": False, "with_std": False}),
-        Example({"with_mean": False}, data="sparse", keeps=("mean_",)),
+        Example({"with_mean": False}, data="sparse", unchanged_attributes=("mean_",)),
         Example({"with_mean": False, "with_std": False}, data="sparse"),
         Example({}, data="missing"),
     )

@@ -116,7 +116,7 @@ class SelectFromModel(Selector):
         Example({"estimator": Ridge()}, data="sparse"),
         Example({"estimator": DecisionTreeRegressor(random_state=0)}, data="missing"),
     )
-    keeps = {"estimator_": "chooses columns; no part of transform"}
+    unchanged_attributes = {"estimator_": "chooses columns; no part of transform"}
 
 
 @dataclass(eq=False)

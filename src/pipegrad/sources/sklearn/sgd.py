@@ -22,7 +22,7 @@ _OPTIONS = {
 class Stochastic(LinearPredictor):
     """What ``partial_fit`` starts from follows the coefficients."""
 
-    keeps = _KEEPS
+    unchanged_attributes = _KEEPS
 
     def write_back(self, module: Linear, operator: Any) -> None:
         coef, intercept = dense_coef(operator), operator.intercept_

@@ -35,7 +35,7 @@ class Trees(SklearnTranslation):
     sparse = True
     missing = True
     differentiable = False
-    splits = True
+    has_splits = True
 
     def encode(self, operator: Any, X: Any) -> Any:
         first = self.trees(operator)[0]
@@ -56,7 +56,7 @@ class Trees(SklearnTranslation):
 class Averaged(Trees):
     """One tree, or the mean of many: leaves hold means, or the shares of classes."""
 
-    keeps: ClassVar[Any] = {
+    unchanged_attributes: ClassVar[Any] = {
         "n_classes_": _STRUCTURE,
         "n_outputs_": _STRUCTURE,
         "max_features_": _STRUCTURE,

@@ -21,9 +21,9 @@ class Boosted(Translation):
 
     missing = True
     differentiable = False
-    splits = True
+    has_splits = True
     tolerance = 2e-6
-    endings = (".json", ".ubj")
+    file_suffixes = (".json", ".ubj")
 
     def to_torch(self, operator: Any) -> nn.Module:
         content, missing = Content(_booster(operator)), _missing_value(operator)
@@ -43,7 +43,7 @@ class Boosted(Translation):
     def trainable(self, operator: Any) -> bool:
         return True
 
-    def smooth(self, operator: Any) -> bool:
+    def is_differentiable(self, operator: Any) -> bool:
         return _kind(operator) == "gblinear"
 
     def refuse(self, operator: Any) -> str | None:
@@ -63,7 +63,7 @@ class Boosted(Translation):
             _validation.check_finite(numbers, _missing_value(operator))
         return numbers
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         types = _booster(operator).feature_types or []
         return "c" not in types
 
@@ -170,7 +170,7 @@ class Classifier(Boosted):
     """The score is the logit, the logits of the classes, or those of several labels."""
 
     data = "multiclass_numbers"
-    keeps = _KEPT
+    unchanged_attributes = _KEPT
     examples: ClassVar[Any] = (
         _FEW,
         {**_FEW, "objective": "multi:softmax"},
@@ -225,7 +225,7 @@ class Ranker(Boosted):
         columns = list(getattr(X, "columns", ()))
         return super().encode(operator, X.drop(columns="qid") if "qid" in columns else X)
 
-    def reads_numbers(self, operator: Any) -> bool:
+    def reads_raw_numbers(self, operator: Any) -> bool:
         return False
 
 

@@ -34,7 +34,7 @@ _WIDE = 256
 class InputRow(MLNetTranslation):
     """A column of the user's table."""
 
-    numeric = False
+    raw_numbers = False
 
     def to_torch(self, operator: Input) -> nn.Module:
         return OrdinalEncode()
@@ -54,7 +54,7 @@ class InputRow(MLNetTranslation):
 class HostRow(MLNetTranslation):
     """Texts become numbers on the host; to a module they are these numbers."""
 
-    numeric = False
+    raw_numbers = False
     differentiable = False
 
     def to_torch(self, operator: Host) -> nn.Module:

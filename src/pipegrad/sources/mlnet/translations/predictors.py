@@ -85,7 +85,7 @@ class MulticlassLinear(MLNetTranslation):
 class Constant(MLNetTranslation):
     """The prior: the same score for every row."""
 
-    numeric = False
+    raw_numbers = False
 
     def encode(self, operator: linear.Constant, X: Any) -> Any:
         return np.zeros(len(X), dtype=np.float32)

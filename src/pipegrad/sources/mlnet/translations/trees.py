@@ -30,7 +30,7 @@ class EnsembleRow(MLNetTranslation):
     """Leaf values train; routing compares in float32, as ML.NET does."""
 
     differentiable = False
-    splits = True
+    has_splits = True
 
     def to_torch(self, operator: trees.Trees) -> nn.Module:
         groups = [
