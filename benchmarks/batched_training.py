@@ -26,6 +26,7 @@ from pipegrad.finetune import Configuration
 from pipegrad.finetune.portfolio import Candidate
 from pipegrad.finetune.recipe import TrainingProblem
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.schedules import one_cycle
 from pipegrad.training.search.batched_adam import train_batched
 
@@ -51,9 +52,8 @@ def task_of(name: str) -> TrainingProblem:
     if "classes" in name:
         y = np.digitize(y, np.quantile(y, [0.2, 0.4, 0.6, 0.8]))
     net = pg.to_torch(PIPELINES[name]().fit(X[:ROWS], y[:ROWS]))
-    return TrainingProblem.of(
-        net, (X[:ROWS], y[:ROWS], None), (X[ROWS:], y[ROWS:], None), Options()
-    )
+    train, valid = Samples(X[:ROWS], y[:ROWS]), Samples(X[ROWS:], y[ROWS:])
+    return TrainingProblem.of(net, train, valid, Options())
 
 
 def batched(task: TrainingProblem, count: int, batch_size: int) -> float:

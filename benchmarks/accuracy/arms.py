@@ -32,6 +32,7 @@ import pipegrad as pg
 from data import BY_NAME, DataSet, Split, split
 from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.trainer import Trainer
 
 CONTEXT = "context"
@@ -283,7 +284,7 @@ def _by_hand(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     train, valid = bench.divided()
     fitted = clone(pipe).fit(*train)
     net = pg.to_torch(fitted)
-    task = TrainingProblem.of(net, (*train, None), (*valid, None), Options(seed=bench.job.seed))
+    task = TrainingProblem.of(net, Samples(*train), Samples(*valid), Options(seed=bench.job.seed))
     runs = []
     for candidate in by_hand(task):
         with contextlib.suppress(pg.DivergedError):

@@ -37,6 +37,7 @@ from data import BY_NAME, DEVELOPMENT, MOST_ROWS, load, split  # noqa: E402
 from pipegrad.finetune.problem import TrainingProblem  # noqa: E402
 from pipegrad.training.optimizers import groups_by_size  # noqa: E402
 from pipegrad.training.options import Options  # noqa: E402
+from pipegrad.training.samples import Samples  # noqa: E402
 from pipegrad.training.splitting import split as divided  # noqa: E402
 from pipegrad.training.trainer import Trainer  # noqa: E402
 
@@ -95,7 +96,7 @@ class Pair:
         if make is None:
             return [(f"rate {rate}", lambda rate=rate: self._with_rate(rate)) for rate in _RATES]
         net = pg.to_torch(self.fitted)
-        task = TrainingProblem.of(net, (*self.train, None), (*self.valid, None), Options())
+        task = TrainingProblem.of(net, Samples(*self.train), Samples(*self.valid), Options())
         found = make(task, self.train[1])
         return [(one.name, lambda one=one: _trained(task, one)) for one in found]
 

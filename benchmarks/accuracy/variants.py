@@ -81,7 +81,11 @@ def several(task: TrainingProblem, y: np.ndarray) -> list[Candidate]:
             lbfgs(name, partial(_solving, task=task, y=y, goes_on=goes_on))
             for name, goes_on in zip(SOLVED, (False, True), strict=True)
         ),
-        *([replace(known[RAW], name=RAW_RESET_HEAD, anew=True)] if RESET_HEAD in known else []),
+        *(
+            [replace(known[RAW], name=RAW_RESET_HEAD, reset_head=True)]
+            if RESET_HEAD in known
+            else []
+        ),
         replace(known[SCALED], name=SHORT, epochs=checkpoints(250)),
         lbfgs(RANDOM, partial(_from_random, task=task)),
         adam(ONE_RATE, _one_rate),

@@ -15,6 +15,7 @@ from torch import nn
 import pipegrad as pg
 from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS
 from study_files import importable, module  # noqa: F401
 
@@ -178,7 +179,8 @@ def task():
     y = X[:, 0] + X[:, 1] * X[:, 2]
     pipe = make_pipeline(StandardScaler(), PCA(3), Ridge(alpha=1.0)).fit(X[:150], y[:150])
     net = pg.to_torch(pipe)
-    task = TrainingProblem.of(net, (X[:150], y[:150], None), (X[150:], y[150:], None), Options())
+    train, valid = Samples(X[:150], y[:150]), Samples(X[150:], y[150:])
+    task = TrainingProblem.of(net, train, valid, Options())
     return task, y[:150]
 
 

@@ -31,6 +31,7 @@ from pipegrad.finetune.portfolio import LARGE_SAMPLE, default_candidates
 from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.finetune.selection import Selection
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def task():
     X, y = make_regression(400, 8, n_informative=8, noise=1.0, random_state=0)
     y = np.tanh(y / 100) + X[:, 0] * X[:, 1]
     pipe = make_pipeline(StandardScaler(), PCA(3), Ridge()).fit(X[:300], y[:300])
-    parts = (X[:300], y[:300], None), (X[300:], y[300:], None)
+    parts = Samples(X[:300], y[:300]), Samples(X[300:], y[300:])
     return TrainingProblem.of(pg.to_torch(pipe), *parts, Options())
 
 
@@ -57,7 +58,7 @@ def ways(task):
 
 @pytest.fixture(scope="module")
 def anew(task):
-    found = default_candidates(task.training, task.options, task.loss(), anew=True)
+    found = default_candidates(task.training, task.options, task.loss(), reset_head=True)
     return next(c for c in found if c.reset_head)
 
 
@@ -161,7 +162,7 @@ def test_lengths_are_those_of_the_start(anew):
     X = np.random.default_rng(0).normal(size=(200, 3))
     y = (X[:, 0] > 0).astype(int)
     net = pg.to_torch(LogisticRegression(C=1e8).fit(X, y))
-    task = TrainingProblem.of(net, (X, y, None), (X, y, None), Options())
+    task = TrainingProblem.of(net, Samples(X, y), Samples(X, y), Options())
     run = task.run(replace(anew, batch_size=200, epochs=1))
     assert list(run.optimizer_.scales) == list(net.trainable_parameters().values())
     for fitted, length in zip(task.scales, run.optimizer_.scales.values(), strict=True):
@@ -177,7 +178,8 @@ def test_it_may_begin_far_behind(anew, monkeypatch):
     X, y = make_regression(300, 20, n_informative=20, noise=1.0, random_state=0)
     X *= np.geomspace(1, 100, 20)
     net = pg.to_torch(Ridge(alpha=1e-6).fit(X[:200], y[:200]))
-    task = TrainingProblem.of(net, (X[:200], y[:200], None), (X[200:], y[200:], None), Options())
+    train, valid = Samples(X[:200], y[:200]), Samples(X[200:], y[200:])
+    task = TrainingProblem.of(net, train, valid, Options())
     losses = [one.mean() for one in task.run(anew).losses_]
     assert min(losses[1:5]) > 10 * losses[0]
     assert losses[-1] < 2 * losses[0]
@@ -198,7 +200,7 @@ def test_only_a_linear_map_has_weights_to_leave_out(last, there):
 
 def test_whoever_pulls_towards_the_start_does_not_leave_it(task):
     found = default_candidates(
-        task.training, replace(task.options, anchor=0.1), task.loss(), anew=True
+        task.training, replace(task.options, anchor=0.1), task.loss(), reset_head=True
     )
     assert not any(c.reset_head for c in found)
 

@@ -28,6 +28,7 @@ from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.finetune.selection import Selection, critical_value, select_candidate
 from pipegrad.training.optimizers import magnitudes
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.schedules import one_cycle
 from pipegrad.training.splitting import folds
 
@@ -134,7 +135,7 @@ def test_one_row_is_not_all_that_is_compared(weighted):
     fitted.coef_[:], fitted.intercept_[:] = 1.0, 0.0
     y, weight = np.array([1, 1, 1]), np.array([0.5, 1.0, 1.5]) if weighted else None
     net = pg.to_torch(fitted)
-    task = TrainingProblem.of(net, (X, y, weight), (X, y, weight), Options())
+    task = TrainingProblem.of(net, Samples(X, y, weight), Samples(X, y, weight), Options())
     way = default_candidates(task.training, task.options, 1.0)[0]
     losses = task.run(replace(way, epochs=1)).losses_[0]
     shares = fitted.predict_proba(X)
@@ -345,7 +346,7 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     """The order of rows says nothing of the intercept; rounding errors are no gradient."""
     X, y = numbers
     net = pg.to_torch(bottleneck().fit(X, y))
-    task = TrainingProblem.of(net, (X, y, None), None, Options(loss="ranking"))
+    task = TrainingProblem.of(net, Samples(X, y), None, Options(loss="ranking"))
     parameters = net.trainable_parameters()
     (bias,) = (name for name in parameters if name.endswith("bias"))
     lengths = dict(zip(parameters, task.scales, strict=True))
@@ -427,7 +428,7 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
                 self.history.record("train_loss", loss)
             self.reference_loss_, self.diverged_ = fallen_from, False
 
-    def alike(fold, whole, gain=0.01, anew=True):
+    def alike(fold, whole, gain=0.01, reset_head=True):
         candidate = portfolio.Candidate("way", "scaled", 1, 3, reset_head=anew)
         choice = Selection((0, 1), gain, gain / 9, 2.4, 1.0)
         found = Comparison([candidate], [], choice, None)

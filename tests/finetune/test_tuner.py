@@ -109,7 +109,7 @@ def test_where_nothing_helps_the_fitted_pipeline_comes_back(numbers):
         tuner = regressor(optim=worse).fit(X, y)
     assert not tuner.improved_
     seed = int(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-    train, _ = one_split(np.arange(len(X)), None, 0.2, seed)
+    ((train, _),) = one_split(np.arange(len(X)), None, 0.2, seed)
     plain = clone(tuner.estimator).fit(X[train], y[train])
     np.testing.assert_array_equal(tuner.predict(X), plain.predict(X))
 

@@ -20,6 +20,7 @@ from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
 from pipegrad.finetune.selection import select_candidate
 from pipegrad.finetune.validation_splits import given_splits
+from pipegrad.training.samples import Samples
 
 
 def splits(cv, count=100, y=None, groups=None, weight=None, estimator=None):
@@ -27,7 +28,7 @@ def splits(cv, count=100, y=None, groups=None, weight=None, estimator=None):
     rows = np.arange(count) if weight is None else np.flatnonzero(weight)
     classes = None if estimator is None else np.unique(y[rows], return_inverse=True)[1]
     X = np.zeros((count, 1))
-    return given_splits(cv, estimator or Ridge(), X, y, groups, rows, classes)
+    return given_splits(cv, estimator or Ridge(), Samples(X, y, groups=groups), rows, classes)
 
 
 def test_the_last_split_in_time_comes_first():

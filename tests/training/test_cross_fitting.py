@@ -30,6 +30,7 @@ from pipegrad.host import Encoded
 from pipegrad.training import cross_fitting
 from pipegrad.training.cross_fitting import cross_fitted
 from pipegrad.training.data import encode_samples
+from pipegrad.training.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The rows that validate:pipegrad.PipegradWarning",
@@ -51,7 +52,7 @@ def rows(count: int = 240, classes: int = 0, seed: int = 0) -> tuple[Any, Any]:
 
 def honest(net: pg.PipelineModule, X: Any, y: Any, weight: Any = None) -> Encoded:
     """The rows as they train."""
-    data = encode_samples(net, X, y, weight, None, None)
+    data = encode_samples(net, Samples(X, y, weight))
     return cross_fitted(net, data, X, y, weight, 0).blocks[0]
 
 

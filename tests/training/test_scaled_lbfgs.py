@@ -14,11 +14,13 @@ from pipegrad.finetune.problem import TrainingProblem
 from pipegrad.training import scaled_lbfgs
 from pipegrad.training.optimizers import magnitude
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.scaled_lbfgs import ScaledLBFGS, fisher_scales
 
 
 def task_of(pipe, X, y, **options):
-    return TrainingProblem.of(pg.to_torch(pipe.fit(X, y)), (X, y, None), None, Options(**options))
+    net = pg.to_torch(pipe.fit(X, y))
+    return TrainingProblem.of(net, Samples(X, y), None, Options(**options))
 
 
 def measured(task, parameters=None, seed=0):

@@ -56,7 +56,7 @@ class Candidate:
         Largest number of checkpoints.
     anchor : float
         Strength of the pull towards the start.
-    anew : bool
+    reset_head : bool
         Whether the last operator starts without weights.
     """
 
@@ -97,7 +97,11 @@ class Candidate:
 
 
 def default_candidates(
-    rows: EncodedDataset, options: Options, loss: float, soft: bool = False, anew: bool = False
+    rows: EncodedDataset,
+    options: Options,
+    loss: float,
+    soft: bool = False,
+    reset_head: bool = False,
 ) -> list[Candidate]:
     """The candidates for so many rows.
 
@@ -121,7 +125,7 @@ def default_candidates(
         if count < LARGE_SAMPLE and not options.anchor and loss > 0:
             # As a normal prior of each parameter's own size would have it, with noise ``loss``.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
-        if anew and not options.anchor:
+        if reset_head and not options.anchor:
             found.append(replace(found[0], name="L-BFGS, reset head", reset_head=True))
     like = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
     batch = batch_rows(options.batch_size, like, count)

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..training.criterion import Criterion, make_criterion
-from ..training.cross_fitting import cross_fitted
-from ..training.data import check_trainable, encode_samples
+from ..training.criterion import Criterion
 from ..training.dataset import EncodedDataset, Loader
 from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
-from ..training.prepare import prepare
+from ..training.prepare import build_training_data
+from ..training.samples import Samples
 from ..training.scaled_lbfgs import fisher_scales
 from ..training.trainer import loss_scale
 from ..training.tree_splits import soft_ensembles
@@ -41,17 +40,14 @@ class TrainingProblem:
     start: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, net: PipelineModule, train: Any, valid: Any, options: Options) -> TrainingProblem:
-        """Encode the rows once for all candidates."""
-        check_trainable(net)
-        function, objective = make_criterion(options.loss, net.objective, net.head)
-        X, y, weight, *groups = train
-        data = encode_samples(net, X, y, weight, valid, None, *groups)
-        data = cross_fitted(net, data, X, y, weight, options.seed)
+    def of(
+        cls, net: PipelineModule, train: Samples, valid: Samples | None, options: Options
+    ) -> TrainingProblem:
+        """Encode the samples once for all candidates."""
         generator = np.random.default_rng(options.seed)
-        parts = prepare(net, data, objective, function, valid, generator)
+        data = build_training_data(net, train, valid, options, generator)
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
-        return cls(net, *parts, options, start)
+        return cls(net, data.criterion, data.training, data.validation, options, start)
 
     def loss(self) -> float:
         """Of the rows that train, at the start."""
@@ -66,8 +62,8 @@ class TrainingProblem:
 
     def portfolio(self) -> list[Candidate]:
         """The candidates for this module and so many rows."""
-        soft, anew = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
-        return default_candidates(self.training, self.options, self.loss(), soft, anew)
+        soft, reset_head = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
+        return default_candidates(self.training, self.options, self.loss(), soft, reset_head)
 
     def target(self) -> NDArray[Any] | None:
         """What the rows that validate are compared with."""

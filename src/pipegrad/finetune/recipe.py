@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ..report.calibration import calibrations
@@ -16,15 +15,17 @@ from ..report.parameter_changes import MovedStep, moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
 from ..training.options import Options
+from ..training.samples import Samples
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
+from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
-from .validation_splits import Split
+from .validation_splits import ValidationSplits
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    pass
 
 # Below so many rows no difference could be told from noise.
 _FEWEST = 50
@@ -40,58 +41,51 @@ class TuningResult:
     report: Report
 
 
-# X, y and weights; and groups where the loss compares them.
-Part = tuple[Any, ...]
-
-
 def tune(
-    fit: Callable[[Part], Any],
-    translate: Callable[[Any], PipelineModule],
-    write_back: Callable[[PipelineModule], Any],
-    pick: Callable[[NDArray[np.int64]], Part],
-    splits: Iterator[Split],
-    rows: NDArray[np.int64],
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
     options: Options,
-    own: bool = False,
 ) -> TuningResult:
-    """Fit, compare the candidates on splits of the rows, and train on all rows with the best.
+    """Fit, compare the candidates on validation splits, and train on all samples with the best.
 
     Parameters
     ----------
-    fit : callable
-        Fits a new copy of the pipeline on a part.
-    translate, write_back : callable
-        Between a fitted pipeline and a module.
-    pick : callable
-        From row numbers to a part ``(X, y, weight)``, or ``(X, y, weight, groups)``.
-    splits : iterator
-        Row numbers that train and that validate, one pair for each split.
-    rows : array of int64
-        All rows, on which the pipeline that is kept is fitted.
+    pipeline : TunablePipeline
+        Fits, translates and writes back.
+    samples : Samples
+        All samples that were given.
+    splits : ValidationSplits
+        The rows that may be used, and their training and validation sets.
     options : Options
         With the loss, batch size, seed, anchor, callbacks.
-    own : bool
-        Whether the splits are the user's own.
+
+    Returns
+    -------
+    TuningResult
+        The estimator to keep, with the history and the report.
     """
     clock = Stopwatch()
-    fit = clock.wrap("fitting", fit)
-    whole = fit(pick(rows))
-    if len(rows) < _FEWEST:
-        translate(whole)  # Complains about what could not be trained.
-        why = f"{len(rows)} rows are too few to tell an improvement from chance"
+    fit = clock.wrap("fitting", pipeline.fit)
+    usable = samples.take(splits.rows)
+    whole = fit(usable)
+    if len(splits.rows) < _FEWEST:
+        pipeline.translate(whole)  # Complains about what could not be trained.
+        why = f"{len(splits.rows)} rows are too few to tell an improvement from chance"
         report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return TuningResult(whole, False, None, report)
 
-    def tasks() -> Iterator[TrainingProblem]:
-        for train, valid in splits:
-            yield TrainingProblem.of(translate(fit(pick(train))), pick(train), pick(valid), options)
+    def problems() -> Iterator[TrainingProblem]:
+        for train, valid in splits.pairs:
+            training, validation = samples.take(train), samples.take(valid)
+            net = pipeline.translate(fit(training))
+            yield TrainingProblem.of(net, training, validation, options)
 
-    found = compare_candidates(tasks(), options, own)
+    found = compare_candidates(problems(), options, splits.own)
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
-        train_whole = clock.wrap("training", _refit_on_all_rows)
-        choices = rank_significant(found, options, own)
-        kept = train_whole(translate(whole), pick(rows), found, choices, options, write_back)
+        refit = clock.wrap("training", _refit_on_all_rows)
+        kept = refit(pipeline, whole, usable, found, splits, options)
     improved = kept.estimator is not None
     report = _report(found, kept, clock)
     estimator = kept.estimator if improved else whole
@@ -157,21 +151,28 @@ def _why_not(choice: Selection) -> str:
 
 
 def _refit_on_all_rows(
-    net: PipelineModule,
-    part: Part,
+    pipeline: TunablePipeline,
+    whole: Any,
+    samples: Samples,
     found: Comparison,
-    choices: Iterator[Selection],
+    splits: ValidationSplits,
     options: Options,
-    write_back: Callable[[PipelineModule], Any],
 ) -> _Refit:
-    """The first choice that does on all rows about what it did on fewer; nothing if none does."""
-    task = TrainingProblem.of(net, part, None, options)
-    for choice in choices:
+    """Train on all rows with the best candidate that reproduces its loss on the splits.
+
+    Returns
+    -------
+    _Refit
+        Without an estimator where no candidate does.
+    """
+    net = pipeline.translate(whole)
+    task = TrainingProblem.of(net, samples, None, options)
+    for choice in rank_significant(found, options, splits.own):
         runs = _best_runs(found, choice)
         if _reached_reference_loss(task, found, choice, runs):
             assert choice.best is not None
             again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
-            return _Refit(write_back(net), "", choice, moved_steps(net), again)
+            return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
     return _Refit(None, _UNSTABLE)
 
 

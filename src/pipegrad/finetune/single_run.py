@@ -1,4 +1,4 @@
-"""The report of one run with the user's own settings."""
+"""One run with the user's own settings, and its report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,50 @@ from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
+from ..training.options import Options
+from ..training.samples import Samples
+from .pipeline import TunablePipeline
+from .recipe import TuningResult
+from .validation_splits import Split
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
     from ..training.trainer import Trainer
 
 _NAME = "the settings given"
+
+
+def tune_once(
+    pipeline: TunablePipeline, samples: Samples, split: Split, options: Options
+) -> TuningResult:
+    """Fit on the training set of one split, and train there with the user's settings.
+
+    Parameters
+    ----------
+    pipeline : TunablePipeline
+        Fits, translates and writes back.
+    samples : Samples
+        All samples that were given.
+    split : (array, array)
+        Row numbers of the training and the validation set.
+    options : Options
+        How to train.
+
+    Returns
+    -------
+    TuningResult
+        The estimator to keep, with the history and the report.
+    """
+    from ..training.fit import train
+
+    clock = Stopwatch()
+    training, validation = (samples.take(rows) for rows in split)
+    fitted = clock.wrap("fitting", pipeline.fit)(training)
+    net = pipeline.translate(fitted)
+    trainer = clock.wrap("training", train)(net, training, options, validation=validation)
+    estimator = pipeline.write_back(net) if trainer.improved_ else fitted
+    report = report_single_run(trainer, pipeline.translate(fitted), clock)
+    return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
 
 def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..errors import ArgumentError, UntranslatableError
+from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
-from .input_checks import check_last_step, checked_weight, part_of, usable_rows, weight_argument
+from ..report.results import Report
+from ..training.samples import Samples
+from .incremental import check_first_labels, check_same_labels, weighted_samples
+from .pipeline import TunablePipeline, check_last_step, checked_weight, usable_rows
+from .validation_splits import (
+    Index,
+    ValidationSplits,
+    given_splits,
+    one_split,
+    random_splits,
+)
 
 if TYPE_CHECKING:
+    from ..module import PipelineModule
     from ..modules import SplitMode
+    from ..online.batches import ClassCounts
+    from ..online.stream import Stream
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
-    from .validation_splits import Split
+    from ..training.options import Options
 
 
 def _has(method: str) -> Callable[[FineTuner], bool]:
@@ -201,16 +215,26 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         rows, classes = usable_rows(self.estimator, X, y, weight)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
-        splits = self._splits(X, y, groups, rows, classes, seed)
+        splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
         if self.cv is not None and not isinstance(self.loss, GroupPenalty):
             groups = None  # They told what belongs together, no more.
         check_loss(self.loss, y, None if groups is None else groups[rows])
-        given = (X, y, weight, groups)
+        samples, pipeline = Samples(X, y, weight, groups), self._pipeline()
         if self._by_recipe:
-            self._fit_by_recipe(splits, rows, given, options)
+            from .recipe import tune
+
+            result = tune(pipeline, samples, splits, options)
         else:
-            self._fit_once(next(splits), given, options)
-        self._forget_stream(X, y, weight)
+            from .single_run import tune_once
+
+            result = tune_once(pipeline, samples, next(splits.pairs), options)
+        self.estimator_, self.improved_ = result.estimator, result.improved
+        self.history_, self.report_, self.frozen_ = result.history, result.report, pipeline.frozen
+        if self._by_recipe and not result.improved:
+            warn(f"The pipeline is as it was fitted: {result.report.why}.")
+        self.__dict__.pop("stream_", None)
+        self._stream: Stream[PipelineModule] | None = None
+        self._known = self._counts(samples)
         self._take_attributes()
         return self
 
@@ -219,13 +243,6 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
             self.__dict__.pop(name, None)
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
-
-    def _forget_stream(self, X: Any, y: Any, weight: NDArray[Any] | None) -> None:
-        from ..online.batches import count_classes
-
-        self.__dict__.pop("stream_", None)
-        self._stream: Any = None
-        self._known = count_classes(X, y, weight, is_classifier(self.estimator))
 
     def partial_fit(
         self,
@@ -283,83 +300,65 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
-        from .incremental import partial_fit_tuner
-
         check_last_step(self.estimator)
-        partial_fit_tuner(self, X, y, classes, sample_weight)
+        check_loss(self.loss, y)
+        fitted = hasattr(self, "estimator_")
+        if fitted and sample_weight is not None and not np.any(sample_weight):
+            return self
+        samples = weighted_samples(self.estimator, X, y, classes, sample_weight)
+        if fitted:
+            self._learn(samples, classes)
+        else:
+            self._fit_first(samples, classes)
         return self
 
-    def _fit_once(self, split: Any, given: tuple[Any, ...], options: Any) -> None:
-        """One run with the user's settings."""
-        from ..report.timing import Stopwatch
-        from ..training.fit import train
-        from ..translate import from_torch
-        from .single_run import report_single_run
+    def _fit_first(self, samples: Samples, classes: Any) -> None:
+        """Fit the pipeline on all samples of the first call."""
+        check_first_labels(self.estimator, samples.y, classes)
+        fitted, known = self._pipeline().fit(samples), self._counts(samples)
+        stream = self._open_stream(fitted, known)
+        self.estimator_, self._stream, self._known = fitted, stream, known
+        self.improved_, self.history_ = False, None
+        self.stream_: list[dict[str, Any]] = []
+        self.report_ = Report(None, "partial_fit fitted it; rows that come later are its test")
+        self._take_attributes()
 
-        clock = Stopwatch()
-        parts = [part_of(given, some) for some in split]
-        fitted = clock.wrap("fitting", self._fitted)(parts[0])
-        net = self._translated(fitted)
-        train = clock.wrap("training", train)
-        trainer = train(
-            net,
-            parts[0][0],
-            parts[0][1],
-            options,
-            sample_weight=parts[0][2],
-            groups=parts[0][3],
-            validation=parts[1],
-        )
-        self.improved_ = trainer.improved_
-        self.history_ = trainer.history
-        self.estimator_ = from_torch(net) if self.improved_ else fitted
-        self.report_ = report_single_run(trainer, self._translated(fitted), clock)
+    def _learn(self, samples: Samples, classes: Any) -> None:
+        """Test what was learned on further samples, then learn from them."""
+        if classes is not None:
+            check_same_labels(classes, self.classes_)
+        stream = self._stream
+        if stream is None:
+            stream = self._open_stream(self.estimator_, self._known)
+        stream.learn(samples.X, samples.y, samples.weight)
+        self._stream, self.stream_ = stream, stream.history
+        moved = stream.moved
+        self.estimator_ = self._pipeline().write_back(stream.write()) if moved else stream.origin
 
-    def _fit_by_recipe(self, splits: Any, rows: Any, given: tuple[Any, ...], options: Any) -> None:
-        """Candidates by rule, compared on rows put aside."""
-        from ..errors import warn
-        from ..translate import from_torch
-        from .recipe import tune
+    def _open_stream(self, fitted: Any, known: ClassCounts) -> Stream[PipelineModule]:
+        from ..online.stream import Stream
 
-        outcome = tune(
-            self._fitted,
-            self._translated,
-            from_torch,
-            lambda some: part_of(given, some),
-            splits,
-            rows,
-            options,
-            own=self.cv is not None,
-        )
-        self.estimator_, self.improved_ = outcome.estimator, outcome.improved
-        self.history_, self.report_ = outcome.history, outcome.report
-        if not self.improved_:
-            warn(f"The pipeline is as it was fitted: {self.report_.why}.")
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        # "auto" asks for a rate that is found, and learners of several rates find it.
+        rate = None if self.lr == "auto" else self.lr
+        own = any(setting is not None for setting in (self.optim, rate, self.epochs))
+        options = replace(self._options(seed), epochs=self.epochs or 1)
+        pipeline = self._pipeline()
+        net = pipeline.translate(fitted)
+        self.frozen_ = pipeline.frozen
+        return Stream(fitted, net, known, options, own)
 
-    def _fitted(self, part: tuple[Any, ...]) -> Any:
-        X, y, weight = part[:3]
-        fitted = clone(self.estimator)
-        return fitted.fit(X, y, **weight_argument(fitted, weight))
+    def _counts(self, samples: Samples) -> ClassCounts:
+        from ..online.batches import count_classes
 
-    def _translated(self, fitted: Any) -> Any:
-        from ..training.criterion import shrinking_steps
-        from ..translate import to_torch
+        labels = is_classifier(self.estimator)
+        return count_classes(samples.X, samples.y, samples.weight, labels)
 
-        self.frozen_: list[str] = []
-        try:
-            net = to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
-            frozen = shrinking_steps(net, net.objective) if self.loss is None else []
-            if not frozen or self.train is not None:
-                return net
-        except UntranslatableError as error:
-            if not error.freeze or self.train is not None:
-                raise
-            # What cannot become a module runs in its own library; nothing before it trains then.
-            frozen = error.freeze
-        self.frozen_ += frozen
-        return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
+    def _pipeline(self) -> TunablePipeline:
+        own_loss = self.loss is None
+        return TunablePipeline(self.estimator, self.train, self.freeze, self.trees, own_loss)
 
-    def _options(self, seed: int) -> Any:
+    def _options(self, seed: int) -> Options:
         from ..training.options import Options
         from ..translate import check_arguments
 
@@ -385,17 +384,14 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         return options
 
     def _splits(
-        self, X: Any, y: Any, groups: Any, rows: Any, classes: Any, seed: int
-    ) -> Iterator[Split]:
-        """Row numbers that train and that validate, for as many splits as there are."""
-        from .validation_splits import given_splits, one_split, random_splits
-
+        self, samples: Samples, rows: Index, classes: Index | None, seed: int
+    ) -> ValidationSplits:
         if self.cv is not None:
-            return iter(given_splits(self.cv, self.estimator, X, y, groups, rows, classes))
+            found = given_splits(self.cv, self.estimator, samples, rows, classes)
+            return ValidationSplits(rows, iter(found), own=True)
         share = float(self.validation_fraction)
-        if self._by_recipe:
-            return random_splits(rows, classes, share, seed)
-        return iter([one_split(rows, classes, share, seed)])
+        drawn = random_splits if self._by_recipe else one_split
+        return ValidationSplits(rows, drawn(rows, classes, share, seed), own=False)
 
     @property
     def _by_recipe(self) -> bool:

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
-from sklearn.model_selection import check_cv
 from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError
+from ..training.samples import Samples
 from ..training.splitting import folds, split
 
 Index = NDArray[np.int64]
 Split = tuple[Index, Index]
 
+
+@dataclass(frozen=True)
+class ValidationSplits:
+    """The rows that may be used, and how they are divided.
+
+    Parameters
+    ----------
+    rows : array of int64
+        Row numbers of all samples that weigh something.
+    pairs : iterator of (array, array)
+        Row numbers of a training and a validation set, for as many splits as there are.
+    own : bool
+        Whether the splits are the user's own (``cv=``).
+    """
+
+    rows: Index
+    pairs: Iterator[Split]
+    own: bool
+
+
 # More rows than these would not make the choice surer.
 MOST_HELD = 10_000
 
 
-def one_split(rows: Index, classes: Index | None, share: float, seed: int) -> Split:
-    """Rows that train and rows that validate, drawn at random, of each class alike."""
+def one_split(rows: Index, classes: Index | None, share: float, seed: int) -> Iterator[Split]:
+    """One split into training and validation rows, drawn at random, stratified by class."""
     first, second = split(len(rows), share, np.random.default_rng(seed), classes)
     if not len(second):
         raise ArgumentError("No class has a row to spare for validation; give more rows.")
-    return rows[first], rows[second]
+    return iter([(rows[first], rows[second])])
 
 
 def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -> Iterator[Split]:
@@ -37,7 +58,7 @@ def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -
 
 
 def given_splits(
-    cv: Any, estimator: Any, X: Any, y: Any, groups: Any, rows: Index, classes: Index | None
+    cv: Any, estimator: Any, samples: Samples, rows: Index, classes: Index | None
 ) -> list[Split]:
     """The splits of ``cv``, the last one first; rows that weigh nothing are left out.
 
@@ -49,7 +70,7 @@ def given_splits(
         As in scikit-learn's searches.
     estimator : estimator
         Classes are kept alike for a classifier, where ``cv`` is a number.
-    X, y, groups
+    samples : Samples
         What a splitter is shown.
     rows : array of int64
         Those that may be used.
@@ -62,14 +83,16 @@ def given_splits(
         When ``cv`` is none, a part has no row, a row validates twice, or a class validates that
         does not train.
     """
+    from sklearn.model_selection import check_cv  # loads rich, which waits until it is needed
+
     try:
-        splitter = check_cv(cv, y, classifier=is_classifier(estimator))
-        found = list(splitter.split(X, y, groups))
+        splitter = check_cv(cv, samples.y, classifier=is_classifier(estimator))
+        found = list(splitter.split(samples.X, samples.y, samples.groups))
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"cv={cv!r:.60} gives no splits: {error}") from error
     if not found:
         raise ArgumentError(f"cv={cv!r:.60} gives no splits.")
-    known = np.zeros(_num_samples(X), dtype=np.int64)
+    known = np.zeros(_num_samples(samples.X), dtype=np.int64)
     if classes is not None:
         known[rows] = classes
     out = []

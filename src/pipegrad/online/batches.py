@@ -14,6 +14,7 @@ from ..training.criterion import Criterion, LossLike, make_criterion
 from ..training.data import encode_samples, match_score_shape
 from ..training.dataset import EncodedDataset
 from ..training.prepare import build_criterion, check_loss_on_batch
+from ..training.samples import Samples
 from ..training.tree_splits import precompute_leaves
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class BatchPreparer:
         """The loss of new rows, and the rows; their weights are as the user gave them."""
         net = self.net
         function, objective = make_criterion(self.loss, net.objective, net.head)
-        data = encode_samples(net, X, y, weight, None, None)
+        data = encode_samples(net, Samples(X, y, weight))
         index = np.arange(len(data.blocks[0]))
         task = None if net.head is None else net.head.task
         if objective.class_weight == "balanced":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..network import Network
 from ..training.criterion import Criterion
 from ..training.data import check_trainable
 from ..training.dataset import EncodedDataset, Loader
@@ -54,7 +55,7 @@ def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
             yield Learner(f"last step, rate {rate:g}", start, RelativeAdam(rate), only=last)
 
 
-class Stream:
+class Stream(Generic[Network]):
     """A fitted pipeline that learns from rows as they arrive.
 
     New rows are a test for what was learned before they came, and only then something to learn
@@ -79,7 +80,7 @@ class Stream:
     def __init__(
         self,
         origin: Any,
-        net: PipelineNetwork,
+        net: Network,
         known: ClassCounts,
         options: Options,
         own: bool = False,
@@ -108,7 +109,7 @@ class Stream:
         """Whether a learner that learns is ahead of the pipeline as it was."""
         return self.chosen > 0
 
-    def write(self) -> PipelineNetwork:
+    def write(self) -> Network:
         """The module with the parameters of the learner that is kept."""
         values = self.learners[self.chosen].values
         with torch.no_grad():

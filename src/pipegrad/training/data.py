@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +12,10 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from ..losses.group_penalty import group_codes
+from .samples import Samples, Validation
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
-
-Validation = float | tuple[Any, ...] | None
 
 
 def check_trainable(net: PipelineNetwork) -> None:
@@ -40,33 +40,48 @@ class Data:
 
 def encode_samples(
     net: PipelineNetwork,
-    X: Any,
-    y: Any,
-    weight: Any,
-    validation: Validation,
-    cache: Any,
-    groups: Any = None,
+    samples: Samples,
+    validation: Validation = None,
+    cache: str | PathLike[str] | None = None,
 ) -> Data:
-    """Check what the user gave, and run the host part once."""
-    sets = [(X, y, weight, groups)]
-    if isinstance(validation, tuple):
-        sets.append((*validation, None, None, None)[:4])
+    """Check the samples, and run the host part once.
+
+    Parameters
+    ----------
+    net : PipelineNetwork
+        The network that encodes them.
+    samples : Samples
+        Those to train on, or to draw both sets from.
+    validation : float, Samples or None
+        A second set where it is `Samples`.
+    cache : str or path, optional
+        A folder that keeps the output of the host part.
+
+    Returns
+    -------
+    Data
+        One set, or two.
+    """
+    sets = [samples]
+    if isinstance(validation, Samples):
+        sets.append(validation)
     names = ("", "validation: ")
     # Targets first: they are cheap, and the host part may not be.
     targets, weights, codes = [], [], []
-    for (rows, target, own, group), name in zip(sets, names, strict=False):
-        count = _count(rows)
-        targets.append(_target(net, target, count, name))
-        weights.append(_weights(own, count, name, targets[-1], net))
-        codes.append(None if groups is None else _groups(net, group, count, name))
-    blocks = [net.encode(rows) if cache is None else net.encode(rows, cache) for rows, *_ in sets]
+    for one, name in zip(sets, names, strict=False):
+        count = _count(one.X)
+        targets.append(_target(net, one.y, count, name))
+        weights.append(_weights(one.weight, count, name, targets[-1], net))
+        grouped = samples.groups is not None
+        codes.append(_groups(net, one.groups, count, name) if grouped else None)
+    blocks = [net.encode(one.X) if cache is None else net.encode(one.X, cache) for one in sets]
     for block, name in zip(blocks, names, strict=False):
         if len(block) == 0:
             raise ArgumentError(f"{name}X has no rows.")
     if any(w is not None for w in weights):
         pairs = zip(weights, blocks, strict=True)
         weights = [ones_like_parameters(net, len(b)) if w is None else w for w, b in pairs]
-    raw = tuple(s[1] for s in sets)
+    raw = tuple(one.y for one in sets)
     return Data(tuple(blocks), tuple(targets), tuple(weights), raw, tuple(codes))
 
 

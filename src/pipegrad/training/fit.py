@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
-from .criterion import LossLike, make_criterion
-from .data import Data, Validation, check_trainable, encode_samples
+from .criterion import LossLike
+from .data import check_trainable
 from .optimizers import Optim, make_optimizer, set_rate
-from .options import Options, _check_validation, batch_rows, callbacks_of
-from .prepare import prepare
+from .options import Options, batch_rows, callbacks_of, checked_validation
+from .prepare import TrainingData, build_training_data
+from .samples import Samples, Validation, ValidationArgument
 from .seeding import isolated_rng
 from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
 
@@ -39,12 +41,12 @@ def fit(
     anchor: float = 0.0,
     sample_weight: ArrayLike | None = None,
     groups: Any = None,
-    validation: Validation = 0.2,
+    validation: ValidationArgument = 0.2,
     patience: int | None = 10,
     seed: int | None = 0,
     callbacks: Sequence[Any] | None = None,
     verbose: int = 0,
-    cache: Any = None,
+    cache: str | PathLike[str] | None = None,
     cross_fit: bool = True,
 ) -> Network:
     """Train everything that is trainable, and keep what did best on the rows that validate.
@@ -134,49 +136,31 @@ def fit(
     options = Options(
         optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor, cross_fit
     )
-    train(
-        net,
-        X,
-        y,
-        options,
-        sample_weight=sample_weight,
-        groups=groups,
-        validation=validation,
-        cache=cache,
-    )
+    samples = Samples(X, y, sample_weight, groups)
+    train(net, samples, options, validation=validation, cache=cache)
     return net
 
 
 def train(
     net: PipelineNetwork,
-    X: Any,
-    y: Any,
+    samples: Samples,
     options: Options,
     *,
-    sample_weight: ArrayLike | None = None,
-    groups: Any = None,
-    validation: Validation = 0.2,
-    cache: Any = None,
-    seen: bool | None = None,
+    validation: Validation | ValidationArgument = 0.2,
+    cache: str | PathLike[str] | None = None,
 ) -> Trainer:
-    """As `fit`; gives the trainer, which knows how it went.
-
-    ``seen``: whether the source was fitted on the rows that validate; None: nobody knows.
-    """
+    """As `fit`; returns the trainer, which knows how training went."""
     options.check()
-    check_loss(options.loss, y, groups)
-    _check_validation(validation)
+    check_loss(options.loss, samples.y, samples.groups)
+    if not isinstance(validation, Samples):
+        validation = checked_validation(validation)
     check_trainable(net)
     parameters = list(net.trainable_parameters().values())
     optimizer = make_optimizer(options.optim, parameters, options.rate)
-    function, objective = make_criterion(options.loss, net.objective, net.head)
-    data = encode_samples(net, X, y, sample_weight, validation, cache, groups)
-    if options.cross_fit:
-        from .cross_fitting import cross_fitted  # loads much of scikit-learn
-
-        data = cross_fitted(net, data, X, y, sample_weight, options.seed)
-    trainer = _make_trainer(net, data, objective, function, optimizer, options, validation)
-    if seen is None and isinstance(validation, float) and getattr(net, "init", "") != "random":
+    generator = np.random.default_rng(options.seed)
+    data = build_training_data(net, samples, validation, options, generator, cache)
+    trainer = _make_trainer(net, data, optimizer, options, generator)
+    if isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN_ROWS_WARNING)
     fitted = _numbers(parameters) if soft_ensembles(net) else {}
     rate = _search_rate(net, trainer, options, optimizer)
@@ -263,24 +247,20 @@ _SEEN_ROWS_WARNING = (
 
 def _make_trainer(
     net: PipelineNetwork,
-    data: Data,
-    objective: Any,
-    function: Any,
+    data: TrainingData,
     optimizer: torch.optim.Optimizer,
     options: Options,
-    validation: Validation,
+    generator: np.random.Generator,
 ) -> Trainer:
     from .trainer import Trainer
 
-    generator = np.random.default_rng(options.seed)
-    criterion, training, validating = prepare(net, data, objective, function, validation, generator)
     return Trainer(
         net,
-        criterion,
+        data.criterion,
         optimizer,
-        training,
-        validating,
-        batch_size=batch_rows(options.batch_size, optimizer, len(training)),
+        data.training,
+        data.validation,
+        batch_size=batch_rows(options.batch_size, optimizer, len(data.training)),
         max_epochs=options.epochs,
         patience=options.patience,
         generator=generator,

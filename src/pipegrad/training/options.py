@@ -5,19 +5,19 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
 from ..errors import ArgumentError
 from .criterion import LossLike
 from .optimizers import Optim, check_normalized_steps, is_number, try_optim
+from .samples import Samples, Validation
 
-if TYPE_CHECKING:
-    pass
-
-
-_BATCH_ROWS, _LARGEST_BATCH = 256, 1024
+# Samples of a batch with ``batch_size="auto"``: on small data at most the first number; on large
+# data up to the second.
+_BATCH_ROWS = 256
+_LARGEST_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,15 @@ def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, 
     return max(1, min(most, max(32, count // 16)))
 
 
-def _check_validation(validation: Any) -> None:
+def checked_validation(validation: object) -> Validation:
+    """The ``validation`` argument; rows of the user's own become `Samples`."""
     if validation is None or (isinstance(validation, float) and 0 < validation < 1):
-        return
+        return validation
     if isinstance(validation, tuple) and 1 <= len(validation) <= 4:
-        return
+        return Samples(*validation)
     raise ArgumentError(
-        f"validation={validation!r:.60}; it is a share between 0 and 1, rows (X, y), or None."
+        f"validation={validation!r:.60} must be a share between 0 and 1, held-out rows (X, y), or "
+        "None."
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..losses.composition import Function
 from ..losses.group_penalty import Groups
-from .criterion import Criterion, check_shrinking, class_weights
-from .data import Data, Validation, match_score_shape, ones_like_parameters
+from ..registry import Objective
+from .criterion import Criterion, check_shrinking, class_weights, make_criterion
+from .data import (
+    Data,
+    check_trainable,
+    encode_samples,
+    match_score_shape,
+    ones_like_parameters,
+)
+from .options import Options
+from .samples import Samples, Validation
 from .tree_splits import measure_spreads, precompute_leaves
 
 if TYPE_CHECKING:
@@ -23,15 +35,66 @@ if TYPE_CHECKING:
 _PROBED_ROWS = 16
 
 
-def prepare(
+@dataclass(frozen=True)
+class TrainingData:
+    """What a trainer takes: the criterion, the training set and, where there is one, the validation
+    set.
+    """
+
+    criterion: Criterion
+    training: EncodedDataset
+    validation: EncodedDataset | None
+
+
+def build_training_data(
+    net: PipelineNetwork,
+    samples: Samples,
+    validation: Validation,
+    options: Options,
+    generator: np.random.Generator,
+    cache: str | PathLike[str] | None = None,
+) -> TrainingData:
+    """The one way from samples to training data.
+
+    Parameters
+    ----------
+    net : PipelineNetwork
+        What will be trained.
+    samples : Samples
+        To train on; with a share as ``validation``, the validation set is drawn from them.
+    validation : float, Samples or None
+        The share to hold out, or held-out samples.
+    options : Options
+        Loss, seed, and whether out-of-fold features replace leaked ones.
+    generator : numpy Generator
+        Draws the validation set.
+    cache : str or path, optional
+        A folder that keeps the output of the host part.
+
+    Returns
+    -------
+    TrainingData
+        Criterion and encoded sets.
+    """
+    check_trainable(net)
+    function, objective = make_criterion(options.loss, net.objective, net.head)
+    data = encode_samples(net, samples, validation, cache)
+    if options.cross_fit:
+        from .cross_fitting import cross_fitted  # loads much of scikit-learn
+
+        data = cross_fitted(net, data, samples.X, samples.y, samples.weight, options.seed)
+    return _prepare(net, data, objective, function, validation, generator)
+
+
+def _prepare(
     net: PipelineNetwork,
     data: Data,
-    objective: Any,
-    function: Any,
+    objective: Objective,
+    function: Function,
     validation: Validation,
     generator: np.random.Generator,
-) -> tuple[Criterion, EncodedDataset, EncodedDataset | None]:
-    """The loss, the rows that train, and those that validate where there are any."""
+) -> TrainingData:
+    """Split and weigh encoded samples, and try the loss on a few of them."""
     from .dataset import EncodedDataset
     from .splitting import split
 
@@ -70,14 +133,14 @@ def prepare(
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].subset(held)
     measure_spreads(net, training)
     check_loss_on_batch(net, criterion, training)
-    return criterion, training, validating
+    return TrainingData(criterion, training, validating)
 
 
 def build_criterion(
     net: PipelineNetwork,
     data: Data,
-    objective: Any,
-    function: Any,
+    objective: Objective,
+    function: Function,
     index: NDArray[np.int64],
     task: str | None,
 ) -> tuple[Criterion, list[Tensor | None]]:
@@ -97,7 +160,7 @@ def build_criterion(
     return Criterion(function, None if table is None else table.to(like), name), weights
 
 
-def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: Any) -> None:
+def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> None:
     """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.batch(positions)

@@ -26,6 +26,7 @@ from pipegrad.training.criterion import Criterion
 from pipegrad.training.dataset import EncodedDataset, Loader
 from pipegrad.training.optimizers import groups_by_size
 from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 from pipegrad.training.schedules import one_cycle
 from pipegrad.training.search import batched_module
 from pipegrad.training.search.batched_adam import BatchedAdam, train_batched
@@ -78,7 +79,7 @@ def halves(X, y):
 def task_of(pipe, X, y, weight=None):
     train, valid = halves(X, y)
     net = pg.to_torch(pipe.fit(X[:100], y[:100]))
-    return TrainingProblem.of(net, (*train[:2], weight), valid, Options())
+    return TrainingProblem.of(net, Samples(*train[:2], weight), Samples(*valid), Options())
 
 
 def by_torch(task, one, epochs, batch_size, schedule):
@@ -390,7 +391,7 @@ def test_parameters_that_two_modules_share():
     net = pg.to_torch(make_pipeline(StandardScaler(), StandardScaler(), Ridge()).fit(X, y))
     first, second = net.steps["standardscaler-1"], net.steps["standardscaler-2"]
     second.shift = first.shift
-    task = TrainingProblem.of(net, (X, y, None), (X, y, None), Options())
+    task = TrainingProblem.of(net, Samples(X, y), Samples(X, y), Options())
     both = [Configuration(), Configuration(lr=0.1)]
     generator = np.random.default_rng(3)
     found = train_batched(

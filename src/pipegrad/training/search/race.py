@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike
 
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
-from ..criterion import LossLike, make_criterion
-from ..data import Validation, check_trainable, encode_samples
+from ..criterion import LossLike
+from ..data import check_trainable
 from ..fit import _SEEN_ROWS_WARNING
-from ..options import Options, _check_validation, batch_rows
-from ..prepare import prepare
+from ..options import Options, batch_rows, checked_validation
+from ..prepare import build_training_data
+from ..samples import Samples, ValidationArgument
 from ..seeding import isolated_rng
 from .configuration import Configuration
 
@@ -100,7 +101,7 @@ def race(
     *,
     epochs: int = 20,
     batch_size: int | Literal["auto"] = "auto",
-    validation: Validation = 0.2,
+    validation: ValidationArgument = 0.2,
     sample_weight: ArrayLike | None = None,
     loss: LossLike | None = None,
     halving: bool = True,
@@ -163,7 +164,6 @@ def race(
     >>> found.best.loss < found.before
     True
     """
-    from ..cross_fitting import cross_fitted
     from ..schedules import one_cycle
     from .batched_module import preserve_state
     from .successive_halving import SuccessiveHalving
@@ -172,22 +172,20 @@ def race(
     options = Options(loss=loss, epochs=epochs, batch_size=batch_size, seed=seed)
     configurations = list(configurations)
     check_loss(loss, y, None)
-    _check(net, configurations, options, validation)
-    function, objective = make_criterion(loss, net.objective, net.head)
-    data = encode_samples(net, X, y, sample_weight, validation, None)
-    data = cross_fitted(net, data, X, y, sample_weight, seed)
+    _check(net, configurations, options)
+    held_out = checked_validation(validation)
     generator = np.random.default_rng(seed)
     if isinstance(validation, float) and net.init != "random":
         warn(_SEEN_ROWS_WARNING)
     like = torch.optim.Adam(net.trainable_parameters().values())
     with preserve_state(net), isolated_rng(seed, like):
-        parts = prepare(net, data, objective, function, validation, generator)
-        criterion, training, validating = parts
-        field = SuccessiveHalving(net, criterion, training, validating)
+        samples = Samples(X, y, sample_weight)
+        data = build_training_data(net, samples, held_out, options, generator)
+        field = SuccessiveHalving(net, data.criterion, data.training, data.validation)
         field.run(
             configurations,
             epochs,
-            batch_rows(batch_size, like, len(training)),
+            batch_rows(batch_size, like, len(data.training)),
             generator,
             one_cycle if cycle else None,
             halving,
@@ -209,10 +207,8 @@ def _check(
     net: PipelineNetwork,
     configurations: list[Configuration],
     options: Options,
-    validation: Validation,
 ) -> None:
     options.check()
-    _check_validation(validation)
     check_trainable(net)
     if not configurations:
         raise ArgumentError(

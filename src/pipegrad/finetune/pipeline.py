@@ -1,18 +1,22 @@
-"""What `FineTuner` is given: checked before any work is done, and cut into parts."""
+"""The pipeline and the data that `FineTuner` is given: checked, fitted, translated, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
-from sklearn.utils import _safe_indexing
+from sklearn.base import clone, is_classifier
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
 
 from ..errors import ArgumentError, UntranslatableError
+from ..module import PipelineModule
+from ..modules import SplitMode
 from ..registry import dotted_name, lookup, why_missing
+from ..training.samples import Samples
 
 
 def checked_weight(weight: Any, X: Any) -> NDArray[np.float64] | None:
@@ -48,11 +52,6 @@ def usable_rows(
         if labels.ndim == 1:
             classes = np.unique(labels[rows], return_inverse=True)[1]
     return rows, classes
-
-
-def part_of(given: tuple[Any, ...], rows: NDArray[np.int64]) -> tuple[Any, ...]:
-    """Some rows of each of ``given``: X, y, weights and groups, which may be None."""
-    return tuple(None if part is None else _safe_indexing(part, rows) for part in given)
 
 
 def weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
@@ -103,3 +102,59 @@ def _refusal(row: Any, operator: Any) -> str | None:
         return row.refuse(operator)
     except Exception:
         return None  # It asks for what only a fitted operator has.
+
+
+@dataclass
+class TunablePipeline:
+    """An unfitted pipeline with the way in which it becomes a module, and back.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The user's pipeline; it is cloned, never changed.
+    train, freeze : sequence of str, optional
+        Patterns of the steps to train, or to leave as fitted.
+    trees : {"leaves", "soft", "straight-through"}
+        How decision trees train.
+    own_loss : bool
+        Whether the pipeline trains on the objective of its last operator.
+    frozen : list of str
+        Steps that `translate` left as fitted because what follows them has no module.
+    """
+
+    estimator: Any
+    train: Sequence[str] | None = None
+    freeze: Sequence[str] | None = None
+    trees: SplitMode = "leaves"
+    own_loss: bool = True
+    frozen: list[str] = field(default_factory=list)
+
+    def fit(self, samples: Samples) -> Any:
+        """Return a clone of the pipeline, fitted on the samples."""
+        fitted = clone(self.estimator)
+        return fitted.fit(samples.X, samples.y, **weight_argument(fitted, samples.weight))
+
+    def translate(self, fitted: Any) -> PipelineModule:
+        """Translate a fitted pipeline; steps in front of one without a module are frozen."""
+        from ..training.criterion import shrinking_steps
+        from ..translate import to_torch
+
+        self.frozen = []
+        try:
+            net = to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+            frozen = shrinking_steps(net, net.objective) if self.own_loss else []
+            if not frozen or self.train is not None:
+                return net
+        except UntranslatableError as error:
+            if not error.freeze or self.train is not None:
+                raise
+            # What cannot become a module runs in its own library; nothing before it trains then.
+            frozen = error.freeze
+        self.frozen = list(frozen)
+        return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
+
+    def write_back(self, net: PipelineModule) -> Any:
+        """Translate a trained module back into a fitted pipeline."""
+        from ..translate import from_torch
+
+        return from_torch(net)

@@ -1,0 +1,43 @@
+"""The user's samples: features with their targets, weights and groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in the user's own containers.
+
+    Parameters
+    ----------
+    X : array, DataFrame, sparse matrix or list
+        What the source takes, n samples.
+    y : array of shape (n,) or (n, k), optional
+        Targets of the user's own kind.
+    weight : array of shape (n,), optional
+        Weight of each sample.
+    groups : array of shape (n,), optional
+        Group of each sample, for losses that compare groups.
+    """
+
+    X: Any
+    y: Any = None
+    weight: Any = None
+    groups: Any = None
+
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """The samples with these row numbers."""
+        parts = (self.X, self.y, self.weight, self.groups)
+        return Samples(*(None if part is None else _safe_indexing(part, rows) for part in parts))
+
+
+# A share of the samples to hold out, held-out samples, or none.
+Validation = float | Samples | None
+# The same as users write it: ``(X, y)``, ``(X, y, weight)`` or ``(X, y, weight, groups)``.
+ValidationArgument = float | tuple[Any, ...] | None
