@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipegrad.cli import main
 from pipegrad.demo import load_bikes, make_figure1, run
+from pipegrad.demo.figure1 import CATEGORIES, run_seed
 
 ROWS = slice(0, 50)
 
@@ -25,6 +26,17 @@ def test_fine_tuning_reaches_the_bounds(result) -> None:
     mean = {c: np.mean([r.scores[c][0] for r in runs]) for c in runs[0].scores}
     assert mean["fine-tuned"] <= 0.6 * mean["original"]
     assert mean["fine-tuned"] < mean["random weights"]
+
+
+def test_rounding_does_not_grow(result) -> None:
+    X, y = load_bikes()
+    noise = np.random.default_rng(0)
+    numeric = X.columns.difference(CATEGORIES)
+    moved = X.astype(dict.fromkeys(numeric, float))
+    moved[numeric] *= 1 + 1e-12 * noise.standard_normal((len(X), len(numeric)))
+    scores = run_seed(moved, y, 0).scores
+    for column, before in result[1][0].scores.items():
+        np.testing.assert_allclose(scores[column], before, rtol=1e-10, err_msg=column)
 
 
 def test_module_and_source_agree_before_and_after(result) -> None:
