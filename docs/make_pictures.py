@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from make_architecture import write_picture
 from sklearn.datasets import load_digits, make_friedman1
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingRegressor
@@ -30,6 +31,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Write `graph.svg`: the paper's Figure 1, with what becomes of each step; then the others."""
+    write_picture()
     X, y = load_bikes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

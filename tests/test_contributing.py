@@ -31,15 +31,15 @@ def package(tmp_path, monkeypatch):
 
 
 def test_the_operator_of_the_document_keeps_the_contract(package):
-    test = importlib.import_module("test_my_rows")
+    test = importlib.import_module("test_my_translations")
     test.test_median_scaler()
 
 
-def test_the_row_has_fifteen_lines_at_most():
-    row = dict(FILES)["my_rows"]
-    assert len([line for line in row.splitlines() if line.strip()]) <= 15
+def test_the_translation_has_fifteen_lines_at_most():
+    code = dict(FILES)["my_translations"]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
 
 
 def test_all_python_blocks_are_run():
-    assert [name for name, _ in FILES] == ["my_package", "my_rows", "test_my_rows"]
+    assert [name for name, _ in FILES] == ["my_package", "my_translations", "test_my_translations"]
     assert TEXT.count("```python") == len(FILES)
