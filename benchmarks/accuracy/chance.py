@@ -97,8 +97,8 @@ def rates_table(draws: int = DRAWS) -> str:
         [words[row.gain], f"{row.rows:,}", row.noise, *(percent(value) for value in row[3:])]
         for _, row in found.iterrows()
     ]
-    head = ["true gain", "rows of a split", "noise", *found.columns[3:]]
-    return f"{draws} draws of each.\n\n{markdown(head, rows)}"
+    head = ["true gain", "rows per split", "noise", *found.columns[3:]]
+    return f"{draws} simulations per row.\n\n{markdown(head, rows)}"
 
 
 def main() -> None:

@@ -70,10 +70,10 @@ def summary(runs: pd.DataFrame, with_chosen: bool = False) -> str:
         cells = [percent(value) for value in [*medians, part.cut.median()]]
         worse = [percent((part.cut < -WORTH).mean(), 0), percent(part.cut.min())]
         rows.append([way, *cells, *worse, first, seconds])
-    head = ["way", *templates, "all", "worse by 0.5%", "worst", "first", "seconds"]
+    head = ["strategy", *templates, "all", "worse by 0.5%", "worst", "first", "seconds"]
     told = (
-        f"{_counted(runs)} Median cuts of the test loss; *first*: pairs in which it is the best of "
-        "these by validation; median seconds of the processor."
+        f"{_counted(runs)} Median relative reductions of the test loss; *first*: pairs in which "
+        "the strategy has the lowest validation loss of these; median CPU seconds."
     )
     return f"{told}\n\n{markdown(head, rows)}"
 
@@ -104,7 +104,7 @@ def members(results: pd.DataFrame) -> str:
         cells = [percent(found.mean(), 2), percent(found.median(), 2)]
         cells += [percent((found < -WORTH).mean(), 0), percent(found.min())]
         rows.append([name, *cells, f"{seconds:.1f}"])
-    head = ["candidates", "mean cut", "median", "worse by 0.5%", "worst", "seconds of all"]
+    head = ["candidates", "mean reduction", "median", "worse by 0.5%", "worst", "total seconds"]
     return f"{_counted(runs)}\n\n{markdown(head, rows)}"
 
 
