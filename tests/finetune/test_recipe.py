@@ -429,7 +429,7 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
             self.reference_loss_, self.diverged_ = fallen_from, False
 
     def alike(fold, whole, gain=0.01, reset_head=True):
-        candidate = portfolio.Candidate("way", "scaled", 1, 3, reset_head=anew)
+        candidate = portfolio.Candidate("way", "scaled", 1, 3, reset_head=reset_head)
         choice = Selection((0, 1), gain, gain / 9, 2.4, 1.0)
         found = Comparison([candidate], [], choice, None)
         monkeypatch.setattr(task, "run", lambda *_: Anew(whole, 1.0))
@@ -449,4 +449,4 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
     assert alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.054])
     assert not alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.056])
     # Where nothing begins anew, a loss that was not to fall says nothing.
-    assert alike([0.05, 0.3, 0.051], [0.05, 0.3, 0.09], anew=False)
+    assert alike([0.05, 0.3, 0.051], [0.05, 0.3, 0.09], reset_head=False)
