@@ -46,7 +46,7 @@ Label: TypeAlias = Hashable
 # The labels of a target, or those of each target.
 ClassLabels: TypeAlias = Array | list[Array]
 # As scikit-learn's class_weight: one mapping, or one for each target.
-ClassWeight: TypeAlias = Mapping[Label, float] | list[Mapping[Label, float]] | Literal["balanced"]
+ClassWeight: TypeAlias = Mapping[Label, float] | list[dict[Label, float]] | Literal["balanced"]
 
 # Training
 

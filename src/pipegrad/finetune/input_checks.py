@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
 
 from ..errors import ArgumentError, UntranslatableError
-from ..registry import dotted_name, lookup, why_missing
+from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
+from ..typing import (
+    Estimator,
+    FloatArray,
+    IntArray,
+    Operator,
+    Samples,
+    SampleSet,
+    SampleWeight,
+    Targets,
+)
 
 
-def checked_weight(weight: Any, X: Any) -> NDArray[np.float64] | None:
+def checked_weight(weight: SampleWeight, X: Samples) -> FloatArray | None:
     """The weight of each row of ``X`` (n,), none of them negative."""
     if weight is None:
         return None
-    weight = _check_sample_weight(weight, X, dtype=np.float64)
-    if (weight < 0).any():
+    checked = np.asarray(_check_sample_weight(weight, X, dtype=np.float64))
+    if (checked < 0).any():
         raise ArgumentError(
             "sample_weight must not be negative.\nHint: rows of weight 0 are left out."
         )
-    return np.asarray(weight)
+    return checked
 
 
 def usable_rows(
-    estimator: Any, X: Any, y: Any, weight: NDArray[Any] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    estimator: Estimator, X: Samples, y: Targets, weight: FloatArray | None
+) -> tuple[IntArray, IntArray | None]:
     """The rows that weigh something, and the class of each where there are classes."""
     rows = np.arange(_num_samples(X))
     if weight is not None:
@@ -50,12 +58,12 @@ def usable_rows(
     return rows, classes
 
 
-def part_of(given: tuple[Any, ...], rows: NDArray[np.int64]) -> tuple[Any, ...]:
+def part_of(given: SampleSet, rows: IntArray) -> SampleSet:
     """Some rows of each of ``given``: X, y, weights and groups, which may be None."""
     return tuple(None if part is None else _safe_indexing(part, rows) for part in given)
 
 
-def weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
+def weight_argument(estimator: Estimator, weight: SampleWeight) -> dict[str, ArrayLike]:
     """Under which name the estimator's ``fit`` takes the weights."""
     if weight is None:
         return {}
@@ -76,7 +84,7 @@ def weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
     return {f"{prefix}sample_weight": weight}
 
 
-def check_last_step(estimator: Any) -> None:
+def check_last_step(estimator: Estimator) -> None:
     """Refuse, before anything is fitted, what could not be translated afterwards."""
     from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
 
@@ -98,7 +106,7 @@ def check_last_step(estimator: Any) -> None:
         )
 
 
-def _refusal(row: Any, operator: Any) -> str | None:
+def _refusal(row: Translation | Expansion, operator: Operator) -> str | None:
     try:
         return row.refuse(operator)
     except Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ..training.criterion import Criterion
 from ..training.data import check_trainable
 from ..training.dataset import EncodedDataset, Loader
 from ..training.seeding import isolated_rng
+from ..typing import Estimator, Samples, SampleWeight, Targets
 from .batches import BatchPreparer, ClassCounts
 from .learner import _MOST_STEPS, BATCH_ROWS, Learner, RelativeAdam, UserOptimizer
 from .prequential import FadingLosses
@@ -54,6 +55,15 @@ def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
             yield Learner(f"last step, rate {rate:g}", start, RelativeAdam(rate), only=last)
 
 
+class StreamRecord(TypedDict):
+    """One call: how many samples came, and the losses of the learners on them."""
+
+    rows: int
+    loss: float
+    losses: dict[str, float]
+    kept: str
+
+
 class Stream:
     """A fitted pipeline that learns from rows as they arrive.
 
@@ -78,7 +88,7 @@ class Stream:
 
     def __init__(
         self,
-        origin: Any,
+        origin: Estimator,
         net: PipelineNetwork,
         known: ClassCounts,
         options: Options,
@@ -101,7 +111,7 @@ class Stream:
             self.learners += list(_portfolio(net))
         self.evidence = FadingLosses(len(self.learners))
         self.chosen = 0
-        self.history: list[dict[str, Any]] = []
+        self.history: list[StreamRecord] = []
 
     @property
     def moved(self) -> bool:
@@ -116,7 +126,7 @@ class Stream:
                 parameter.copy_(values[name])
         return self.net
 
-    def learn(self, X: Any, y: Any = None, weight: Any = None) -> None:
+    def learn(self, X: Samples, y: Targets = None, weight: SampleWeight = None) -> None:
         """Test the learners on new rows, choose among them, and let them learn.
 
         Parameters
