@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..modules import Linear, unwrap_head
-from ..training.dataset import EncodedDataset, Loader
+from ..training.dataset import Batch, EncodedDataset, Loader
 from ..training.scaled_lbfgs import ScaledLBFGS, fisher_scales
-from ..training.trainer import Trainer, per_sample_loader
+from ..training.trainer import StepResult, Trainer, per_sample_loader
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -126,21 +126,28 @@ class CandidateRun(Trainer):
         with torch.enable_grad():
             optimizer.step(closure)
 
-    def run_single_epoch(self, iterator: Any, *args: Any, **kwargs: Any) -> None:
+    def run_single_epoch(
+        self,
+        iterator: Loader,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., StepResult],
+        **fit_params: object,
+    ) -> None:
         if self.candidate.full:
             iterations = self._iterations[self.steps_]
             for group in self.optimizer.param_groups:
                 group.update(max_iter=iterations, max_eval=2 * iterations + 4)
         self._total = self.max_epochs * len(iterator)
-        super().run_single_epoch(iterator, *args, **kwargs)
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
-    def train_step(self, batch: Any, **kwargs: Any) -> dict[str, Any]:
+    def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         if not self.candidate.full:
             share = self._peak * one_cycle(self.steps_ / self._total)
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * share
         self.steps_ += 1
-        return super().train_step(batch, **kwargs)
+        return super().train_step(batch, **fit_params)
 
     def _measure(self) -> None:
         if self.candidate.full and self.steps_:
@@ -166,7 +173,7 @@ class CandidateRun(Trainer):
         self.module_.train()
         return losses.double().cpu().numpy(), scores.float().cpu().numpy()
 
-    def _terms(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         encoded, target = batch
         score = self.module_(encoded)
         return self.criterion_.compared(score, target, batch.weight), score

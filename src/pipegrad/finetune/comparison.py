@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DivergedError
 from ..report.results import Tried
 from ..training.options import Options
+from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .problem import TrainingProblem
@@ -33,7 +33,7 @@ _BEHIND = 1.0
 class Fold:
     """What came of all candidates on one split; ``target`` is that of the rows that validate."""
 
-    target: NDArray[Any] | None
+    target: Array | None
     start: NDArray[np.float64]
     runs: list[CandidateRun | None]
     seconds: list[float]
@@ -133,7 +133,7 @@ def rank_significant(found: Comparison, options: Options, own: bool = False) -> 
                 yield choice
 
 
-def _size(target: NDArray[Any] | None) -> float:
+def _size(target: Array | None) -> float:
     """The root mean square of numbers that are predicted; 1 for labels."""
     if target is None or target.dtype.kind != "f":
         return 1.0

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+    has_fit_parameter,
+)
 
 from ..errors import ArgumentError, UntranslatableError
 from ..module import PipelineModule
 from ..modules import SplitMode
-from ..registry import dotted_name, lookup, why_missing
+from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
 from ..training.samples import Samples
+from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
 
 
-def checked_weight(weight: Any, X: Any) -> NDArray[np.float64] | None:
+def checked_weight(weight: SampleWeight, X: Features) -> FloatArray | None:
     """The weight of each row of ``X`` (n,), none of them negative."""
     if weight is None:
         return None
-    weight = _check_sample_weight(weight, X, dtype=np.float64)
-    if (weight < 0).any():
+    checked = np.asarray(_check_sample_weight(weight, X, dtype=np.float64))
+    if (checked < 0).any():
         raise ArgumentError(
             "sample_weight must not be negative.\nHint: rows of weight 0 are left out."
         )
-    return np.asarray(weight)
+    return checked
 
 
 def usable_rows(
-    estimator: Any, X: Any, y: Any, weight: NDArray[Any] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    estimator: Estimator, X: Features, y: Targets, weight: FloatArray | None
+) -> tuple[IntArray, IntArray | None]:
     """The rows that weigh something, and the class of each where there are classes."""
     rows = np.arange(_num_samples(X))
     if weight is not None:
@@ -54,7 +61,7 @@ def usable_rows(
     return rows, classes
 
 
-def weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
+def weight_argument(estimator: Estimator, weight: SampleWeight) -> dict[str, ArrayLike]:
     """Under which name the estimator's ``fit`` takes the weights."""
     if weight is None:
         return {}
@@ -75,7 +82,7 @@ def weight_argument(estimator: Any, weight: Any) -> dict[str, Any]:
     return {f"{prefix}sample_weight": weight}
 
 
-def check_last_step(estimator: Any) -> None:
+def check_last_step(estimator: Estimator) -> None:
     """Refuse, before anything is fitted, what could not be translated afterwards."""
     from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
 
@@ -97,7 +104,7 @@ def check_last_step(estimator: Any) -> None:
         )
 
 
-def _refusal(row: Any, operator: Any) -> str | None:
+def _refusal(row: Translation | Expansion, operator: Operator) -> str | None:
     try:
         return row.refuse(operator)
     except Exception:
@@ -158,3 +165,90 @@ class TunablePipeline:
         from ..translate import from_torch
 
         return from_torch(net)
+
+
+def _has(method: str) -> Callable[[DelegatingEstimator], bool]:
+    def check(tuner: DelegatingEstimator) -> bool:
+        getattr(getattr(tuner, "estimator_", tuner.estimator), method)
+        return True
+
+    return check
+
+
+class DelegatingEstimator(MetaEstimatorMixin, BaseEstimator):
+    """Answers as ``estimator_`` does, once it is fitted, and has the tags of ``estimator``."""
+
+    estimator: Estimator
+    estimator_: Estimator
+
+    @available_if(_has("predict"))
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predictions of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Class probabilities of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of the class probabilities of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Decision values of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    @available_if(_has("transform"))
+    def transform(self, X: Any) -> Any:
+        """Columns of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.transform(X)
+
+    @available_if(_has("score"))
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Score of ``estimator_``."""
+        check_is_fitted(self)
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.estimator_.score(X, y, **weight)
+
+    @available_if(_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the columns of ``estimator_``."""
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags
+
+        tags, own = super().__sklearn_tags__(), get_tags(self.estimator)
+        for name in (
+            "estimator_type",
+            "target_tags",
+            "transformer_tags",
+            "classifier_tags",
+            "regressor_tags",
+            "input_tags",
+        ):
+            setattr(tags, name, getattr(own, name))
+        return tags
+
+    # scikit-learn before 1.6 asks these two instead.
+
+    @property
+    def _estimator_type(self) -> str:
+        kind = getattr(self.estimator, "_estimator_type", None)
+        if kind is None:
+            raise AttributeError("_estimator_type")
+        return kind
+
+    def _more_tags(self) -> dict[str, Any]:
+        from sklearn.utils._tags import _safe_tags
+
+        return dict(_safe_tags(self.estimator))

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..modules import Head, unwrap_head
 from ..registry import Objective
 from ..training.criterion import Criterion, LossLike, make_criterion
+from ..typing import ScoreArray
 from .selection import MIN_RELATIVE_GAIN, critical_value
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ _FEWEST = 8
 _OF_ORDER = ("ranking", "ranking_of_classes")
 
 Terms = Callable[[Tensor, Tensor], Tensor]
+
+
+class _Rescalable(Protocol):
+    """A module that a scale and a shift of the score fit into."""
+
+    def rescale_(self, scale: float, shift: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Recalibration:
 
 def calibratable_parameters(
     loss: LossLike | None, objective: Objective | None, head: Head | None
-) -> Any:
+) -> AffineFreedom | None:
     """What may be recalibrated where the pipeline was trained on a loss.
 
     A loss that is lowest where predictions are true may set scale and shift. The focal loss leaves
@@ -114,8 +120,8 @@ def calibratable_parameters(
 
 
 def fit_recalibration(
-    before: NDArray[Any],
-    after: NDArray[Any],
+    before: ScoreArray,
+    after: ScoreArray,
     target: Tensor,
     terms: Terms,
     free: AffineFreedom,
@@ -216,7 +222,11 @@ def _fit(score: Tensor, told: _CalibrationData) -> Recalibration:
 
 
 def recalibrate(
-    net: PipelineModule, runs: Sequence[CandidateRun | None], checkpoint: int, loss: Any, seed: int
+    net: PipelineModule,
+    runs: Sequence[CandidateRun | None],
+    checkpoint: int,
+    loss: LossLike | None,
+    seed: int,
 ) -> str:
     """Recalibrate a trained module where its runs on parts of the rows say so; say what was done.
 
@@ -248,15 +258,15 @@ def recalibrate(
     function, _ = make_criterion(None, net.objective, net.head)
     terms = Criterion(function).rows
     held = [run.valid for run in done if run.valid is not None]
-    target = torch.cat([_told(rows, rows.target) for rows in held])
-    weights = [_told(rows, rows.weight) for rows in held]
-    weight = None if any(one is None for one in weights) else torch.cat(weights)
+    target = torch.cat([_told(rows, rows.target) for rows in held if rows.target is not None])
+    weights = [_told(rows, rows.weight) for rows in held if rows.weight is not None]
+    weight = torch.cat(weights) if len(weights) == len(held) else None
     found = fit_recalibration(before, after, target, terms, places, seed, weight)
     return str(found) if found is not None and apply(net, found) else ""
 
 
-def _told(rows: EncodedDataset, values: Tensor | None) -> Any:
-    return None if values is None else values[rows.index].cpu()
+def _told(rows: EncodedDataset, values: Tensor) -> Tensor:
+    return values[rows.index].cpu()
 
 
 def _supported_parameters(net: PipelineModule, free: AffineFreedom | None) -> AffineFreedom | None:
@@ -289,9 +299,9 @@ def apply(net: PipelineModule, found: Recalibration) -> bool:
     scale, shift = getattr(body, "rescalable", (False, False))
     if (found.scale != 1 and not scale) or (found.shift.abs().max() > 0 and not shift):
         return False
-    body.rescale_(found.scale, found.shift.to(net.reference_tensor()))
+    cast("_Rescalable", body).rescale_(found.scale, found.shift.to(net.reference_tensor()))
     return True
 
 
-def _last(net: PipelineModule) -> Any:
+def _last(net: PipelineModule) -> nn.Module:
     return unwrap_head(net.step_module(net.graph.output))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
+from numpy.typing import ArrayLike
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
@@ -21,7 +20,13 @@ from ..losses.group_penalty import GroupPenalty, group_codes
 from ..report.results import Report
 from ..training.samples import Samples
 from .incremental import check_first_labels, check_same_labels, weighted_samples
-from .pipeline import TunablePipeline, check_last_step, checked_weight, usable_rows
+from .pipeline import (
+    DelegatingEstimator,
+    TunablePipeline,
+    check_last_step,
+    checked_weight,
+    usable_rows,
+)
 from .validation_splits import (
     Index,
     ValidationSplits,
@@ -34,21 +39,13 @@ if TYPE_CHECKING:
     from ..module import PipelineModule
     from ..modules import SplitMode
     from ..online.batches import ClassCounts
-    from ..online.stream import Stream
+    from ..online.stream import Stream, StreamRecord
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
     from ..training.options import Options
 
 
-def _has(method: str) -> Callable[[FineTuner], bool]:
-    def check(tuner: FineTuner) -> bool:
-        getattr(getattr(tuner, "estimator_", tuner.estimator), method)
-        return True
-
-    return check
-
-
-class FineTuner(MetaEstimatorMixin, BaseEstimator):
+class FineTuner(DelegatingEstimator):
     """A pipeline that is fitted, and then trained end to end.
 
     `fit` puts some rows aside, fits a clone of the pipeline on the others, trains all of it
@@ -319,7 +316,7 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
         stream = self._open_stream(fitted, known)
         self.estimator_, self._stream, self._known = fitted, stream, known
         self.improved_, self.history_ = False, None
-        self.stream_: list[dict[str, Any]] = []
+        self.stream_: list[StreamRecord] = []
         self.report_ = Report(None, "partial_fit fitted it; rows that come later are its test")
         self._take_attributes()
 
@@ -397,75 +394,3 @@ class FineTuner(MetaEstimatorMixin, BaseEstimator):
     def _by_recipe(self) -> bool:
         own = (self.optim, self.lr, self.epochs)
         return self.recipe is not None and all(setting is None for setting in own)
-
-    @available_if(_has("predict"))
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predictions of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
-    @available_if(_has("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Class probabilities of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of the class probabilities of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
-
-    @available_if(_has("decision_function"))
-    def decision_function(self, X: Any) -> NDArray[Any]:
-        """Decision values of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    @available_if(_has("transform"))
-    def transform(self, X: Any) -> Any:
-        """Columns of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.transform(X)
-
-    @available_if(_has("score"))
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Score of ``estimator_``."""
-        check_is_fitted(self)
-        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **weight)
-
-    @available_if(_has("get_feature_names_out"))
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.get_feature_names_out(input_features)
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags
-
-        tags, own = super().__sklearn_tags__(), get_tags(self.estimator)
-        for name in (
-            "estimator_type",
-            "target_tags",
-            "transformer_tags",
-            "classifier_tags",
-            "regressor_tags",
-            "input_tags",
-        ):
-            setattr(tags, name, getattr(own, name))
-        return tags
-
-    # scikit-learn before 1.6 asks these two instead.
-
-    @property
-    def _estimator_type(self) -> str:
-        kind = getattr(self.estimator, "_estimator_type", None)
-        if kind is None:
-            raise AttributeError("_estimator_type")
-        return kind
-
-    def _more_tags(self) -> dict[str, Any]:
-        from sklearn.utils._tags import _safe_tags
-
-        return dict(_safe_tags(self.estimator))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
 from ..errors import ArgumentError
 from ..training.samples import Samples
 from ..training.splitting import folds, split
+from ..typing import CrossValidation, Estimator
 
 Index = NDArray[np.int64]
 Split = tuple[Index, Index]
@@ -58,7 +58,7 @@ def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -
 
 
 def given_splits(
-    cv: Any, estimator: Any, samples: Samples, rows: Index, classes: Index | None
+    cv: CrossValidation, estimator: Estimator, samples: Samples, rows: Index, classes: Index | None
 ) -> list[Split]:
     """The splits of ``cv``, the last one first; rows that weigh nothing are left out.
 
@@ -116,7 +116,7 @@ def given_splits(
     return out[::-1]
 
 
-def _numbers(part: Any, count: int, split: int) -> Index:
+def _numbers(part: ArrayLike, count: int, split: int) -> Index:
     """Row numbers, also where there is a mask."""
     part = np.asarray(part)
     if part.dtype == bool and len(part) == count:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import ArgumentError
-from .composition import Composed, Weighted
+from ..typing import GroupLabels, Targets
+from .composition import Composed, LossLike, Weighted
 
 
-def check_loss(loss: Any, y: Any, groups: Any = None, inside: bool = False) -> None:
+def check_loss(
+    loss: LossLike | None, y: Targets, groups: GroupLabels = None, inside: bool = False
+) -> None:
     """Refuse a loss that suits neither targets nor groups, before anything is fitted."""
     from .group_penalty import GroupPenalty, group_codes
     from .table import get_loss

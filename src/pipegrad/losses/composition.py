@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,26 +15,29 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..modules import Head
 from ..registry import Objective
-
-Function = Callable[[Tensor, Any], Tensor]
-# From a part to its function and its objective, for the pipeline at hand.
-Make = Callable[[Any], tuple[Function, Objective]]
+from ..typing import LossFunction, Targets
 
 
 class Composed:
     """A loss that is made of others; what it needs of the pipeline is known in `bind` alone."""
 
     @property
-    def parts(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[LossLike | None, ...]:
         """The losses in it."""
         raise NotImplementedError
 
-    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+    def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
         """The function ``(score, target) -> (n,)`` for a pipeline, and the objective behind it."""
         raise NotImplementedError
 
-    def check(self, y: Any) -> None:
+    def check(self, y: Targets) -> None:
         """Refuse targets that do not suit the loss, before anything is fitted."""
+
+
+# What ``loss=`` takes; None, where it is allowed, is what the last operator itself minimises.
+LossLike: TypeAlias = str | Objective | Composed | LossFunction
+# From a part to its function and its objective, for the pipeline at hand.
+Make: TypeAlias = Callable[[LossLike | None], tuple[LossFunction, Objective]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Weighted(Composed):
     True
     """
 
-    loss: Any
+    loss: LossLike | list[LossLike | None] | tuple[LossLike | None, ...] | None
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
@@ -85,16 +88,16 @@ class Weighted(Composed):
                 raise ArgumentError(f"{len(self.loss)} losses have {len(weights)} weights.")
 
     @property
-    def parts(self) -> tuple[Any, ...]:
-        return self.loss if isinstance(self.loss, tuple) else (self.loss,)
+    def parts(self) -> tuple[LossLike | None, ...]:
+        return tuple(self.loss) if isinstance(self.loss, list | tuple) else (self.loss,)
 
-    def check(self, y: Any) -> None:
+    def check(self, y: Targets) -> None:
         shape: tuple[int, ...] = () if y is None or isinstance(y, str) else np.shape(y)
         count = 1 if len(shape) == 1 else shape[1] if len(shape) == 2 else None
         if count not in (None, len(self.weights)):
             raise self._unsuited(f"y has {count}")
 
-    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+    def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
         if head is not None and head.task in ("classification", "clustering"):
             raise ArgumentError(
                 "Weighted gives a weight to each of several targets, and the pipeline has one.\n"
@@ -105,7 +108,7 @@ class Weighted(Composed):
         mean = head is not None and head.task == "regression"
         scale = 1 / len(self.weights) if mean else 1.0
 
-        def weighted(score: Tensor, target: Any) -> Tensor:
+        def weighted(score: Tensor, target: Tensor) -> Tensor:
             scores, targets = _columns(score, head), _columns(target, None)
             for found, what in ((scores, "the pipeline predicts"), (targets, "y has")):
                 if len(found) != len(self.weights):
@@ -145,7 +148,7 @@ class Sum(Composed):
     Sum(('log_loss', 1.0), ('focal', 0.3))
     """
 
-    def __init__(self, *terms: Any) -> None:
+    def __init__(self, *terms: LossLike | tuple[LossLike | None, float] | None) -> None:
         self.terms = tuple(t if isinstance(t, tuple) else (t, 1.0) for t in terms)
         if any(len(term) != 2 for term in self.terms):
             raise ArgumentError("Sum takes losses, or pairs (loss, factor).")
@@ -153,7 +156,7 @@ class Sum(Composed):
             raise ArgumentError("Sum has no loss with a factor above zero.")
 
     @property
-    def parts(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[LossLike | None, ...]:
         return tuple(loss for loss, _ in self.terms)
 
     def __repr__(self) -> str:
@@ -165,11 +168,11 @@ class Sum(Composed):
     def __hash__(self) -> int:
         return hash(repr(self))
 
-    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+    def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
         made = [make(loss) for loss in self.parts]
         factors = [factor for _, factor in self.terms]
 
-        def added(score: Tensor, target: Any) -> Tensor:
+        def added(score: Tensor, target: Tensor | None) -> Tensor:
             terms = zip(factors, made, strict=True)
             return torch.stack([a * row_losses(f, score, target) for a, (f, _) in terms]).sum(0)
 
@@ -177,7 +180,7 @@ class Sum(Composed):
         return added, Objective("", {}, made[0][1].class_weight)
 
 
-def row_losses(function: Function, score: Tensor, target: Any) -> Tensor:
+def row_losses(function: LossFunction, score: Tensor, target: Tensor | None) -> Tensor:
     """Loss of each row (n,), which one number for all is not."""
     out = function(score, target)
     if not isinstance(out, Tensor) or out.ndim == 0 or out.shape[0] != score.shape[0]:
@@ -198,14 +201,14 @@ def _columns(values: Tensor, head: Head | None) -> list[Tensor]:
     return list(values.unbind(1) if counts is None else values.split(counts, 1))
 
 
-def _of_one_target(loss: Any, head: Head | None) -> Any:
+def _of_one_target(loss: LossLike | None, head: Head | None) -> LossLike | None:
     if head is None or head.task != "several" or not (loss is None or isinstance(loss, str)):
         return loss
     # The operator's own objective knows the counts of all its targets; here there is one.
     return Objective("negative_log_likelihood" if loss is None else loss)
 
 
-def _weight(name: str, value: Any) -> float:
+def _weight(name: str, value: object) -> float:
     if isinstance(value, numbers.Real) and math.isfinite(float(value)) and float(value) >= 0:
         return float(value)
     raise ArgumentError(f"{name}: {value!r} is not a number of at least 0.")

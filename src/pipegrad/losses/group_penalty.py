@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..modules import Head
 from ..registry import Objective
-from .composition import Composed, Function, Make, _weight
+from ..typing import GroupLabels, Label, LossFunction
+from .composition import Composed, LossLike, Make, _weight
 
 _OF = ("prediction", "loss", "score")
 
@@ -63,7 +64,7 @@ class GroupPenalty(Composed):
     True
     """
 
-    loss: Any = None
+    loss: LossLike | None = None
     strength: float = 1.0
     of: Literal["prediction", "loss", "score"] = "prediction"
 
@@ -73,10 +74,10 @@ class GroupPenalty(Composed):
             raise ArgumentError(f"of={self.of!r}; it is one of {', '.join(map(repr, _OF))}.")
 
     @property
-    def parts(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[LossLike | None, ...]:
         return (self.loss,)
 
-    def bind(self, make: Make, head: Head | None) -> tuple[Function, Objective]:
+    def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
         function, objective = make(self.loss)
         measure = None if self.of == "loss" else _measure(self.of, head)
         return Penalised(function, Penalty(float(self.strength), measure)), objective
@@ -85,11 +86,11 @@ class GroupPenalty(Composed):
 class Penalised:
     """A loss of rows; the penalty is added by whoever knows the groups."""
 
-    def __init__(self, function: Function, penalty: Penalty) -> None:
+    def __init__(self, function: LossFunction, penalty: Penalty) -> None:
         self.function, self.penalty = function, penalty
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
-    def __call__(self, score: Tensor, target: Any) -> Tensor:
+    def __call__(self, score: Tensor, target: Tensor | None) -> Tensor:
         return self.function(score, target)
 
 
@@ -126,7 +127,7 @@ class Groups:
         shares.index_add_(0, self.codes[index], weight[index] / len(index))
         return Groups(self.codes, weight, shares, len(index))
 
-    def __getitem__(self, index: Any) -> Groups:
+    def __getitem__(self, index: Tensor | slice) -> Groups:
         return Groups(self.codes[index], self.weight[index], self.shares, self.count)
 
 
@@ -230,11 +231,11 @@ def _chances(head: Head, score: Tensor) -> Tensor:
     return chances[:, 1] if chances.shape[1] == 2 else chances
 
 
-def _flat(chances: Any) -> Tensor:
+def _flat(chances: Tensor | list[Tensor]) -> Tensor:
     return torch.cat(chances, 1) if isinstance(chances, list) else chances
 
 
-def group_codes(groups: Any, count: int | None, name: str) -> NDArray[np.int64]:
+def group_codes(groups: GroupLabels, count: int | None, name: str) -> NDArray[np.int64]:
     """The group of each row as a number (n,).
 
     Raises
@@ -250,7 +251,7 @@ def group_codes(groups: Any, count: int | None, name: str) -> NDArray[np.int64]:
             f"{name}groups has shape {labels.shape}; it needs one label for each of {count} rows.\n"
             "Hint: of several columns, make one label: [f'{a}, {b}' for a, b in zip(...)]."
         )
-    places: dict[Any, int] = {}
+    places: dict[Label, int] = {}
     codes = np.empty(len(labels), dtype=np.int64)
     for row, label in enumerate(labels.tolist()):
         if _missing(label):
@@ -262,5 +263,5 @@ def group_codes(groups: Any, count: int | None, name: str) -> NDArray[np.int64]:
     return codes
 
 
-def _missing(label: Any) -> bool:
+def _missing(label: object) -> bool:
     return label is None or type(label).__name__ in ("NAType", "NaTType") or label != label

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -16,6 +15,7 @@ from ..training.dataset import EncodedDataset
 from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples
 from ..training.tree_splits import precompute_leaves
+from ..typing import Array, ClassWeight, Features, FloatArray, Label, SampleWeight, Targets
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -34,9 +34,9 @@ class ClassCounts:
     """
 
     rows: int = 0
-    counts: list[dict[Any, int]] = field(default_factory=list)
+    counts: list[dict[Label, int]] = field(default_factory=list)
 
-    def add(self, count: int, labels: Any = None) -> None:
+    def add(self, count: int, labels: Targets = None) -> None:
         """Rows more, and their labels (n,) or (n, k) where they have some."""
         self.rows += count
         if labels is None:
@@ -49,7 +49,7 @@ class ClassCounts:
                 key = label.item() if isinstance(label, np.generic) else label
                 own[key] = own.get(key, 0) + int(more)
 
-    def balanced(self) -> list[dict[Any, float]]:
+    def balanced(self) -> list[dict[Label, float]]:
         """For each column of labels the weights that ``class_weight="balanced"`` means."""
         found = []
         for own in self.counts:
@@ -62,7 +62,7 @@ class ClassCounts:
         return ClassCounts(self.rows, [dict(own) for own in self.counts])
 
 
-def columns_of(labels: Any) -> NDArray[Any]:
+def columns_of(labels: Targets) -> Array:
     """Labels (n,) or (n, k) column by column."""
     table = np.asarray(labels)
     return table.reshape(1, -1) if table.ndim < 2 else table.T
@@ -88,7 +88,9 @@ class BatchPreparer:
         self.rows = 0
         make_criterion(loss, net.objective, net.head)  # Complains early.
 
-    def take(self, X: Any, y: Any, weight: Any) -> tuple[Criterion, EncodedDataset]:
+    def take(
+        self, X: Features, y: Targets, weight: SampleWeight
+    ) -> tuple[Criterion, EncodedDataset]:
         """The loss of new rows, and the rows; their weights are as the user gave them."""
         net = self.net
         function, objective = make_criterion(self.loss, net.objective, net.head)
@@ -99,7 +101,7 @@ class BatchPreparer:
             seen = self.known.copied()
             seen.add(len(index), y)
             weights = seen.balanced()
-            own: Any = weights[0] if task == "classification" else weights
+            own: ClassWeight = weights[0] if task == "classification" else weights
             objective = replace(objective, class_weight=own)
         criterion, (weighed,) = build_criterion(net, data, objective, function, index, task)
         (target,) = match_score_shape(net, data)
@@ -118,7 +120,7 @@ class BatchPreparer:
         self.rows += len(rows)
 
 
-def count_classes(X: Any, y: Any, weight: NDArray[Any] | None, labels: bool) -> ClassCounts:
+def count_classes(X: Features, y: Targets, weight: FloatArray | None, labels: bool) -> ClassCounts:
     """The rows that weigh something, and how many have each label."""
     from .batches import ClassCounts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic, TypedDict
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ..training.criterion import Criterion
 from ..training.data import check_trainable
 from ..training.dataset import EncodedDataset, Loader
 from ..training.seeding import isolated_rng
+from ..typing import Estimator, Features, SampleWeight, Targets
 from .batches import BatchPreparer, ClassCounts
 from .learner import _MOST_STEPS, BATCH_ROWS, Learner, RelativeAdam, UserOptimizer
 from .prequential import FadingLosses
@@ -55,6 +56,15 @@ def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
             yield Learner(f"last step, rate {rate:g}", start, RelativeAdam(rate), only=last)
 
 
+class StreamRecord(TypedDict):
+    """One call: how many samples came, and the losses of the learners on them."""
+
+    rows: int
+    loss: float
+    losses: dict[str, float]
+    kept: str
+
+
 class Stream(Generic[Network]):
     """A fitted pipeline that learns from rows as they arrive.
 
@@ -79,7 +89,7 @@ class Stream(Generic[Network]):
 
     def __init__(
         self,
-        origin: Any,
+        origin: Estimator,
         net: Network,
         known: ClassCounts,
         options: Options,
@@ -102,7 +112,7 @@ class Stream(Generic[Network]):
             self.learners += list(_portfolio(net))
         self.evidence = FadingLosses(len(self.learners))
         self.chosen = 0
-        self.history: list[dict[str, Any]] = []
+        self.history: list[StreamRecord] = []
 
     @property
     def moved(self) -> bool:
@@ -117,7 +127,7 @@ class Stream(Generic[Network]):
                 parameter.copy_(values[name])
         return self.net
 
-    def learn(self, X: Any, y: Any = None, weight: Any = None) -> None:
+    def learn(self, X: Features, y: Targets = None, weight: SampleWeight = None) -> None:
         """Test the learners on new rows, choose among them, and let them learn.
 
         Parameters

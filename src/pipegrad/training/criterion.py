@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ArgumentError
-from ..losses.composition import Composed
+from ..losses.composition import Composed, LossLike
 from ..losses.group_penalty import Groups
 from ..losses.table import get_loss
 from ..modules import Head
 from ..registry import Objective
+from ..typing import ClassLabels, ClassWeight, IntArray, Label, LossFunction
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
-
-LossLike = str | Objective | Composed | Callable[..., Any]
 
 _TASKS = {
     "value": ("regression",),
@@ -49,9 +47,7 @@ class Criterion:
         class that the term is about.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], table: Tensor | None = None, name: str = ""
-    ) -> None:
+    def __init__(self, function: LossFunction, table: Tensor | None = None, name: str = "") -> None:
         self.function = function
         self.table = table
         self.name = name or getattr(function, "__name__", type(function).__name__)
@@ -139,7 +135,9 @@ class Criterion:
             )
 
 
-def make_criterion(loss: LossLike | None, objective: Objective | None, head: Head | None) -> Any:
+def make_criterion(
+    loss: LossLike | None, objective: Objective | None, head: Head | None
+) -> tuple[LossFunction, Objective]:
     """The function ``(score, target) -> loss`` and the objective behind it.
 
     Returns
@@ -197,7 +195,11 @@ def check_shrinking(net: PipelineNetwork, objective: Objective) -> None:
 
 
 def class_weights(
-    objective: Objective, target: Tensor, part: NDArray[Any], classes: Any, task: str | None
+    objective: Objective,
+    target: Tensor,
+    part: IntArray,
+    classes: ClassLabels | None,
+    task: str | None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """What ``class_weight`` of an objective means for the rows.
 
@@ -226,10 +228,10 @@ def class_weights(
         return None, None
     if task == "multilabel":
         classes = [np.arange(2)] * target.shape[1]
-    if task in ("multilabel", "several"):
-        return _label_weights(spec, target, part, classes), None
-    if task != "classification":
+    if classes is None or task not in ("classification", "multilabel", "several"):
         raise ArgumentError(f"class_weight={spec!r} needs a classifier.")
+    if task != "classification":
+        return _label_weights(spec, target, part, classes), None
     counts = torch.bincount(target[part], minlength=len(classes)).double().clamp(min=1)
     weigh = objective.options.get("weigh")
     if spec == "balanced":
@@ -247,7 +249,9 @@ def class_weights(
     return None, table.to(target.device)
 
 
-def _label_weights(spec: Any, target: Tensor, part: NDArray[Any], classes: Any) -> Tensor:
+def _label_weights(
+    spec: ClassWeight, target: Tensor, part: IntArray, classes: ClassLabels
+) -> Tensor:
     # A row weighs the product over its labels, as in compute_sample_weight.
     weights = torch.ones(target.shape[0], dtype=torch.float64, device=target.device)
     for column in range(target.shape[1]):
@@ -263,11 +267,11 @@ def _label_weights(spec: Any, target: Tensor, part: NDArray[Any], classes: Any) 
     return weights
 
 
-def _plain(classes: Any) -> list[Any]:
+def _plain(classes: ClassLabels) -> list[Label]:
     return np.asarray(classes).tolist()
 
 
-def _named(name: str, options: dict[str, Any], head: Head | None, own: bool) -> Any:
+def _named(name: str, options: Mapping[str, object], head: Head | None, own: bool) -> LossFunction:
     loss = get_loss(name)
     task = None if head is None else head.task
     if task not in _TASKS[loss.target]:
@@ -289,7 +293,7 @@ def _named(name: str, options: dict[str, Any], head: Head | None, own: bool) -> 
     return lambda score, target: terms(head.predict(score), target)
 
 
-def _terms(objective: Objective, head: Head | None) -> Callable[..., Tensor]:
+def _terms(objective: Objective, head: Head | None) -> LossFunction:
     loss = get_loss(objective.name)
     options = {**loss.options, **objective.options}
     options.pop("weigh", None)

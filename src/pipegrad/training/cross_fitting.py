@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -38,6 +37,16 @@ from ..glue import Concatenate, Glue
 from ..graph import INPUT, Composite, Graph, Step, join
 from ..host import Encoded, HostPart, steps_between, whole_composites
 from ..sources.arrays import to_block
+from ..typing import (
+    Array,
+    Estimator,
+    Features,
+    FloatArray,
+    HostValue,
+    SampleWeight,
+    Splitter,
+    Targets,
+)
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -48,11 +57,16 @@ _STACKS = (StackingRegressor, StackingClassifier)
 _PASS_ON = (Pipeline, FeatureUnion, ColumnTransformer, VotingRegressor, BaseSearchCV)
 _WIDEST_SEED = 2**32
 
-Copy = Callable[[dict[str, Any]], Any]
+Copy = Callable[[dict[str, HostValue]], HostValue]
 
 
 def cross_fitted(
-    net: PipelineNetwork, data: Data, X: Any, y: Any, weight: Any, seed: int | None
+    net: PipelineNetwork,
+    data: Data,
+    X: Features,
+    y: Targets,
+    weight: SampleWeight,
+    seed: int | None,
 ) -> Data:
     """The data, with what cross-fitted copies say of the first block of rows.
 
@@ -109,12 +123,12 @@ class CrossFit(HostPart):
         Weight of each row.
     """
 
-    def __init__(self, net: PipelineNetwork, y: NDArray[Any], weight: Any) -> None:
+    def __init__(self, net: PipelineNetwork, y: Array, weight: SampleWeight) -> None:
         super().__init__(net.graph)
         self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
         self.random = net.init == "random"
-        self.offsets: dict[str, NDArray[Any]] = {}
+        self.offsets: dict[str, FloatArray] = {}
         self.copies: dict[str, Copy] = {}
         for place, composite in enumerate(self.graph.composites):
             if isinstance(composite.operator, _STACKS) and composite.operator.cv != "prefit":
@@ -130,9 +144,9 @@ class CrossFit(HostPart):
             if not self.copies.keys() & steps_between(self.graph, composite.source, value)
         }
 
-    def blocks(self, X: Any) -> dict[str, Any]:
+    def blocks(self, X: Features) -> dict[str, HostValue]:
         """Offsets of neural steps, and the blocks that come from cross-fitted host steps."""
-        values: dict[str, Any] = {INPUT: X}
+        values: dict[str, HostValue] = {INPUT: X}
         for name in self.copies:
             if name in self.needed - self.host:
                 self.value(name, values)
@@ -144,7 +158,7 @@ class CrossFit(HostPart):
         found = self.run(X, behind & self.needed, values) if behind else {}
         return {**found, **{f"+{name}": offset for name, offset in self.offsets.items()}}
 
-    def _compute(self, name: str, values: dict[str, Any]) -> Any:
+    def _compute(self, name: str, values: dict[str, HostValue]) -> HostValue:
         copy = self.copies.get(name)
         if copy is None:
             return self._fitted(name, values)
@@ -156,7 +170,7 @@ class CrossFit(HostPart):
             )
         return out_of_fold
 
-    def _fitted(self, name: str, values: dict[str, Any]) -> Any:
+    def _fitted(self, name: str, values: dict[str, HostValue]) -> HostValue:
         """What a step that was fitted says; the joint answer of a vote is asked of its head."""
         value, step = super()._compute(name, values), self.graph[name]
         row = step.translation
@@ -193,9 +207,15 @@ class CrossFit(HostPart):
                 self.copies[name] = self._member(composite, member, method, y, cv, params)
 
     def _member(
-        self, composite: Composite, member: Any, method: str, y: Any, cv: Any, params: Any
+        self,
+        composite: Composite,
+        member: Estimator,
+        method: str,
+        y: Array,
+        cv: Splitter,
+        params: dict[str, FloatArray] | None,
     ) -> Copy:
-        def copy(values: dict[str, Any]) -> Any:
+        def copy(values: dict[str, HostValue]) -> HostValue:
             out_of_fold = cross_val_predict(
                 clone(member),
                 self.value(composite.source, values),
@@ -223,7 +243,7 @@ def _layer(graph: Graph, stack: Composite) -> Step | None:
     return found[-1] if found else None
 
 
-def _target_reaching(y: NDArray[Any], name: str, composites: tuple[Composite, ...]) -> Any:
+def _target_reaching(y: Array, name: str, composites: tuple[Composite, ...]) -> Array | None:
     """The target that reaches a step; None where it was fitted on other rows, or not at all."""
     for composite in reversed(composites):
         path = composite.name
@@ -250,18 +270,18 @@ def _within(name: str, path: str) -> bool:
     return not path or name == path or name.startswith(f"{path}/")
 
 
-def _codes(stack: Any, y: NDArray[Any]) -> NDArray[Any]:
+def _codes(stack: Estimator, y: Array) -> Array:
     """Its members see classes as numbers."""
     encoder = getattr(stack, "_label_encoder", None)
     return y if encoder is None else encoder.transform(y)
 
 
-def _column(y: Any) -> NDArray[Any]:
+def _column(y: Targets) -> Array:
     values = np.asarray(y)
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
-def _weights(member: Any, weight: Any) -> dict[str, Any] | None:
+def _weights(member: Estimator, weight: FloatArray | None) -> dict[str, FloatArray] | None:
     """What the member's ``fit`` takes besides."""
     if weight is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,11 @@ from torch.optim import Optimizer
 
 from ..errors import ArgumentError
 
-Optim = Callable[..., Optimizer]
+# What ``optim=`` takes: a class, or a function from parameters to an optimizer.
+Optim: TypeAlias = type[Optimizer] | Callable[..., Optimizer]
+# Parameters with a rate of their own, as torch takes them: "params" and "lr".
+ParameterGroup: TypeAlias = dict[str, Any]
+
 
 LEARNING_RATE = 1e-2
 _HINT = (
@@ -34,7 +38,7 @@ _NORMALIZED_STEP = (
 
 
 def make_optimizer(
-    optim: Any, parameters: Sequence[nn.Parameter | dict[str, Any]], lr: float | None = None
+    optim: Optim, parameters: Sequence[nn.Parameter | ParameterGroup], lr: float | None = None
 ) -> Optimizer:
     """Call ``optim``; a bare class gets settings that work.
 
@@ -62,7 +66,7 @@ def make_optimizer(
     return optimizer
 
 
-def check_optim(optim: Any) -> None:
+def check_optim(optim: object) -> None:
     """Refuse what cannot be called, or plainly gives no optimizer."""
     if not callable(optim):
         raise ArgumentError(f"optim={optim!r} cannot be called.\n{_HINT}")
@@ -70,7 +74,7 @@ def check_optim(optim: Any) -> None:
         raise ArgumentError(f"optim={_name(optim)} is no optimizer.\n{_HINT}")
 
 
-def try_optim(optim: Any, lr: float | None = None) -> None:
+def try_optim(optim: Optim, lr: float | None = None) -> None:
     """Refuse early what gives no optimizer for a parameter of its own."""
     check_optim(optim)
     try:
@@ -83,7 +87,7 @@ def try_optim(optim: Any, lr: float | None = None) -> None:
         )
 
 
-def check_normalized_steps(optim: Any) -> None:
+def check_normalized_steps(optim: object) -> None:
     """Refuse what has no rate to search for."""
     if optim not in _NORMALIZED_STEP:
         known = ", ".join(kind.__name__ for kind in _NORMALIZED_STEP)
@@ -101,7 +105,7 @@ def is_loss_scale_invariant(optimizer: Optimizer) -> bool:
     return isinstance(optimizer, (torch.optim.LBFGS, *_NORMALIZED_STEP)) and not decays
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether it is a finite real number, as rates and strengths are."""
     return isinstance(value, numbers.Real) and math.isfinite(float(value))
 
@@ -112,25 +116,29 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] *= rate / LEARNING_RATE
 
 
-def _call(optim: Any, parameters: list[Any], lr: float | None) -> Any:
+def _call(
+    optim: Optim, parameters: Sequence[nn.Parameter | ParameterGroup], lr: float | None
+) -> Optimizer:
+    make: Callable[..., Optimizer] = optim
     if not isinstance(optim, type):
-        return optim(parameters) if lr is None else optim(parameters, lr=lr)
+        return make(parameters) if lr is None else make(parameters, lr=lr)
     if issubclass(optim, torch.optim.LBFGS):
-        return optim(parameters, lr=1.0 if lr is None else lr, line_search_fn="strong_wolfe")
-    groups: list[Any] = parameters
+        return make(parameters, lr=1.0 if lr is None else lr, line_search_fn="strong_wolfe")
+    groups = parameters
     if lr is None:
         lr = LEARNING_RATE
         if optim in _NORMALIZED_STEP:
-            groups = groups_by_size(parameters, lr)
+            # Groups come with a rate.
+            groups = groups_by_size(cast("Sequence[nn.Parameter]", parameters), lr)
     if optim in _FUSED:
         try:
-            return optim(groups, lr=lr, fused=True)
+            return make(groups, lr=lr, fused=True)
         except (RuntimeError, TypeError):
             pass  # Not offered for this device or type.
-    return optim(groups, lr=lr)
+    return make(groups, lr=lr)
 
 
-def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[str, Any]]:
+def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[ParameterGroup]:
     """Parameters with rates relative to their size.
 
     Operators differ in scale by orders of magnitude, and so must the steps.
@@ -145,7 +153,7 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[dict[s
 
 def groups_with_scales(
     parameters: Sequence[nn.Parameter], lengths: Sequence[float], lr: float
-) -> list[dict[str, Any]]:
+) -> list[ParameterGroup]:
     """Parameters with rates times a length each: for Adam, one rate in coordinates so scaled."""
     pairs = zip(parameters, lengths, strict=True)
     return [{"params": [p], "lr": lr * length} for p, length in pairs]
@@ -170,5 +178,5 @@ def magnitudes(parameters: Sequence[Tensor]) -> list[float]:
     return [max(s, _SMALLEST * typical) for s in found]
 
 
-def _name(optim: Any) -> str:
+def _name(optim: object) -> str:
     return getattr(optim, "__qualname__", repr(optim))

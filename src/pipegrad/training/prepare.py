@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ArgumentError
-from ..losses.composition import Function
+from ..losses.composition import LossFunction
 from ..losses.group_penalty import Groups
 from ..registry import Objective
 from .criterion import Criterion, check_shrinking, class_weights, make_criterion
@@ -90,7 +90,7 @@ def _prepare(
     net: PipelineNetwork,
     data: Data,
     objective: Objective,
-    function: Function,
+    function: LossFunction,
     validation: Validation,
     generator: np.random.Generator,
 ) -> TrainingData:
@@ -140,7 +140,7 @@ def build_criterion(
     net: PipelineNetwork,
     data: Data,
     objective: Objective,
-    function: Function,
+    function: LossFunction,
     index: NDArray[np.int64],
     task: str | None,
 ) -> tuple[Criterion, list[Tensor | None]]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from skorch import NeuralNet
 from skorch.callbacks import Callback
+
+if TYPE_CHECKING:
+    from ..typing import Features, Targets
+    from .dataset import EncodedDataset
 
 
 class ShowProgress(Callback):
@@ -24,7 +30,9 @@ class ShowProgress(Callback):
         self.epochs = epochs
         self.console = console
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, net: NeuralNet, X: Features = None, y: Targets = None, **kwargs: object
+    ) -> None:
         self.progress_ = Progress(
             TextColumn("epoch {task.completed}/{task.total}"),
             BarColumn(bar_width=20),
@@ -39,11 +47,17 @@ class ShowProgress(Callback):
         self.progress_.start()
 
     def on_epoch_end(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+        self,
+        net: NeuralNet,
+        dataset_train: EncodedDataset | None = None,
+        dataset_valid: EncodedDataset | None = None,
+        **kwargs: object,
     ) -> None:
         self.progress_.update(self.task_, advance=1, description=_losses(net.history[-1]))
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def on_train_end(
+        self, net: NeuralNet, X: Features = None, y: Targets = None, **kwargs: object
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -53,6 +67,6 @@ class ShowProgress(Callback):
             del self.progress_
 
 
-def _losses(row: dict[str, Any]) -> str:
+def _losses(row: Mapping[str, float]) -> str:
     names = {"train_loss": "train", "valid_loss": "validation"}
     return "  ".join(f"{label} {row[key]:.5g}" for key, label in names.items() if key in row)

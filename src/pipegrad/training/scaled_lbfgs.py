@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -109,13 +109,13 @@ class ScaledLBFGS(Optimizer):
         self._flat = nn.Parameter(torch.cat([torch.zeros_like(p).flatten() for p in parameters]))
         self._inner = torch.optim.LBFGS([self._flat], line_search_fn="strong_wolfe")
 
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Up to ``max_iter`` iterations; ``closure`` computes the loss and the gradients."""
         options = ("max_iter", "max_eval", "lr")
         self._inner.param_groups[0].update({key: self.param_groups[0][key] for key in options})
         self._starts = self._starts or [p.detach().clone() for p in self._parameters]
 
-        def scaled() -> Any:
+        def scaled() -> Tensor:
             self._place()
             with torch.enable_grad():
                 loss = closure()

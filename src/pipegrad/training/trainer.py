@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
 from torch import Tensor, nn
 
+from ..typing import Array, ClassLabels, Features, Targets
 from .anchor import Anchor
 from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
@@ -30,6 +31,17 @@ _PROGRESS = 1e-4
 # Optimizers take differences of 1e-9 for nothing, and first steps are made for losses of about one:
 # smaller ones than this are enlarged while they train.
 _SMALL_LOSS = 0.1
+
+# Callbacks of skorch, with or without names.
+Callbacks: TypeAlias = list[Callback | tuple[str, Callback]]
+
+
+class StepResult(TypedDict):
+    """What a step gives: the mean loss of a batch, its scores, and how many rows it has."""
+
+    loss: Tensor
+    y_pred: Tensor
+    rows: int
 
 
 class Trainer(NeuralNet):
@@ -73,7 +85,7 @@ class Trainer(NeuralNet):
         max_epochs: int,
         patience: int | None,
         generator: np.random.Generator,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks | None = None,
         anchor: float = 0.0,
     ) -> None:
         super().__init__(
@@ -101,7 +113,7 @@ class Trainer(NeuralNet):
 
     # skorch's parts: all of ours are made already
 
-    def get_default_callbacks(self) -> list[Any]:
+    def get_default_callbacks(self) -> Callbacks:
         return []
 
     def initialize_module(self) -> Trainer:
@@ -112,15 +124,15 @@ class Trainer(NeuralNet):
         self.criterion_ = self.criterion
         return self
 
-    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Trainer:
+    def initialize_optimizer(self, *args: object, **kwargs: object) -> Trainer:
         self.optimizer_ = self.optimizer
         return self
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Features) -> Array:
         """What the source would answer, for callbacks that score."""
         return self.module_.predict(X)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Features) -> Array | list[Array]:
         """Class probabilities, for callbacks that score."""
         return self.module_.predict_proba(X)
 
@@ -131,11 +143,11 @@ class Trainer(NeuralNet):
         return "classifier" if task == "classification" else "regressor"
 
     @property
-    def classes_(self) -> Any:
+    def classes_(self) -> ClassLabels:
         """The labels, for callbacks that score."""
         return self.module_.classes_
 
-    def on_epoch_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, net: NeuralNet, *args: object, **kwargs: object) -> None:
         self.history.new_epoch()
         # Epoch 0 is the untouched pipeline.
         self.history.record("epoch", len(self.history) - 1)
@@ -147,7 +159,9 @@ class Trainer(NeuralNet):
         """Whether any epoch beat the untouched parameters."""
         return self.best_epoch_ > 0
 
-    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Trainer:
+    def fit_loop(
+        self, X: Features, y: Targets = None, epochs: int | None = None, **kwargs: object
+    ) -> Trainer:
         self._measure_start()
         centre_splits(self.module_, self.train)
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
@@ -166,11 +180,11 @@ class Trainer(NeuralNet):
 
     def run_single_epoch(
         self,
-        iterator: Any,
+        iterator: Loader,
         training: bool,
         prefix: str,
-        step_fn: Callable[..., dict[str, Any]],
-        **fit_params: Any,
+        step_fn: Callable[..., StepResult],
+        **fit_params: object,
     ) -> None:
         """One pass over the rows; nothing is read back from the device before its end."""
         if not self._listening:
@@ -180,7 +194,9 @@ class Trainer(NeuralNet):
             self._record_mean(prefix, self._watched(iterator, training, prefix, step_fn))
         self.history.record(prefix + "_batch_count", len(iterator))
 
-    def _watched(self, iterator: Any, training: bool, prefix: str, step_fn: Any) -> Any:
+    def _watched(
+        self, iterator: Loader, training: bool, prefix: str, step_fn: Callable[..., StepResult]
+    ) -> Iterator[tuple[Tensor, int]]:
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
@@ -197,7 +213,7 @@ class Trainer(NeuralNet):
             count += rows
         self.history.record(prefix + "_loss", float(total) / count)
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """One step of the optimizer; L-BFGS may ask for the loss several times."""
         encoded, target = batch
         first: list[Tensor] = []
@@ -221,7 +237,7 @@ class Trainer(NeuralNet):
         loss, score = first
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
-    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Loss without gradients."""
         encoded, target = batch
         score = self.module_(encoded)
@@ -347,7 +363,7 @@ def loss_scale(loss: float) -> float:
     return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
 
 
-def _has_batch_hooks(callback: Any) -> bool:
+def _has_batch_hooks(callback: Callback) -> bool:
     """Whether a callback wants to hear of each batch."""
     if isinstance(callback, EpochScoring):
         return False  # It only caches there, and caching is off.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from ..host import Encoded
-from ..modules import LeafIndices, TreeEnsemble, dense
+from ..modules import Block, LeafIndices, TreeEnsemble, dense
 
 if TYPE_CHECKING:
+    from ..graph import Step
     from ..network import PipelineNetwork
     from .dataset import EncodedDataset
 
@@ -61,7 +62,7 @@ def _soft(part: nn.Module) -> TypeGuard[TreeEnsemble]:
     return isinstance(part, TreeEnsemble) and part.way != "leaves"
 
 
-def _input(net: PipelineNetwork, step: Any, encoded: Encoded) -> Any:
+def _input(net: PipelineNetwork, step: Step, encoded: Encoded) -> Block | LeafIndices:
     (name,) = step.inputs
     port = net.host_part.ports.get((step.name, name))
     if port is not None:
@@ -125,11 +126,11 @@ def _spread(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Any]]:
+def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Block]]:
     """What goes into each of the ensembles."""
-    seen: dict[int, Any] = {}
+    seen: dict[int, Block] = {}
 
-    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def note(module: nn.Module, inputs: tuple[Block, ...]) -> None:
         seen[id(module)] = inputs[0]
 
     hooks = [ensemble.register_forward_pre_hook(note) for ensemble in ensembles]

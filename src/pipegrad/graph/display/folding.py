@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .. import INPUT, Graph, Step
+from ..graph import INPUT, Graph, Step
 
 MANY = 8
 """Up to so many alike steps are drawn one by one."""

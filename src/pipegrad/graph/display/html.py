@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from .. import INPUT, Graph, Step
+from ..graph import INPUT, Graph, Step
 from .folding import fold
 from .layout import Layout, Node, place
 from .statuses import FONT, STYLES, count, present, short_kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import Graph, Step
+from ..graph import Graph, Step
 
 
 @dataclass(frozen=True)

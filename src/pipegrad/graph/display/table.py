@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from .. import Graph, Step
+from ..graph import Graph, Step
 from .statuses import STYLES, count, short_kind
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import INPUT, Graph, Step
+from ..graph import INPUT, Graph, Step
 from .folding import fold
 from .statuses import STYLES, short_kind
 

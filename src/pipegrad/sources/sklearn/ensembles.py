@@ -252,7 +252,7 @@ class AdaBoostRegressor(Trees):
 class IsolationForest(Trees):
     """The score is the decision function. It has no loss of its own, so nothing trains."""
 
-    splits = False
+    has_splits = False
 
     examples = (
         _SEVERAL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class BatchedAdam:
         torch.div(self._mean, step, out=step)
         self.values.addcmul_(step, self._rates, value=-share / (1 - first**self.steps))
 
-    def keep(self, places: NDArray[Any]) -> None:
+    def keep(self, places: NDArray[np.int64]) -> None:
         """Go on with some of the candidates, by their places among those still there."""
         if len(places) == len(self.alive):
             return

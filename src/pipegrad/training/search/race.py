@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
+from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
 from ..fit import _SEEN_ROWS_WARNING
@@ -95,14 +95,14 @@ class Race:
 
 def race(
     net: PipelineNetwork,
-    X: Any,
-    y: Any = None,
+    X: Features,
+    y: Targets = None,
     configurations: Sequence[Configuration] = (),
     *,
     epochs: int = 20,
     batch_size: int | Literal["auto"] = "auto",
     validation: ValidationArgument = 0.2,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: SampleWeight = None,
     loss: LossLike | None = None,
     halving: bool = True,
     cycle: bool = False,

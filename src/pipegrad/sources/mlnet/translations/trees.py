@@ -136,7 +136,7 @@ class TreesRow(EnsembleRow):
 class TreeColumns(EnsembleRow):
     """The value of each tree trains; leaves and paths hold nothing to train."""
 
-    splits = False  # the leaf of a row is found by hard splits
+    has_splits = False  # the leaf of a row is found by hard splits
 
     _WHAT = {"TreeValues": "values", "TreeLeaves": "leaves", "TreePaths": "paths"}
 
