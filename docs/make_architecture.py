@@ -54,6 +54,7 @@ PARTS = {
     "featurizer": ("Ground", "a predictor as a transformer", ()),
     "glue": ("Ground", "steps between operators", ()),
     "errors": ("Ground", "errors and warnings", ()),
+    "typing": ("Ground", "names for types", ()),
     "modules": ("Ground", "the mathematics, in torch alone", (3, 4)),
 }
 

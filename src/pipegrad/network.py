@@ -178,9 +178,11 @@ class PipelineNetwork(nn.Module):
             self._fusing = before
 
     def neural_steps(self) -> list[Step]:
+        """The steps that are modules, in topological order."""
         return [step for step in self.graph if step.name not in self.host_part.host]
 
     def step_module(self, name: str) -> nn.Module:
+        """The module of a step."""
         return self.steps[_key(name)]
 
     def reference_tensor(self) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..losses.table import find_loss
 from ..modules import Head, unwrap_head
 from ..registry import Objective
 from ..training.criterion import Criterion, LossLike, make_criterion
@@ -30,7 +31,6 @@ _REPEATS = 8
 _ITERATIONS = 30
 # Halves of fewer rows say nothing.
 _FEWEST = 8
-_OF_ORDER = ("ranking", "ranking_of_classes")
 
 Terms = Callable[[Tensor, Tensor], Tensor]
 
@@ -108,13 +108,16 @@ def calibratable_parameters(
     if objective is None or head is None:
         return None
     name = getattr(loss, "name", loss)
-    own = name is None or name == objective.name or name in _OF_ORDER
+    trained, source = find_loss(name), find_loss(objective.name)
+    own = name is None or name == objective.name or (trained is not None and trained.ordinal)
+    scale_only = trained is not None and trained.distorts_scale
+    scale = None if source is None else source.calibration
     link = getattr(head, "link", "identity")
-    if objective.name == "log_loss" and head.task == "classification" and (own or name == "focal"):
+    if scale == "logit" and head.task == "classification" and (own or scale_only):
         return AffineFreedom(scale=True, shift=own)
-    if objective.name in ("poisson", "gamma", "tweedie") and own and link == "log":
+    if scale == "log" and own and link == "log":
         return AffineFreedom(scale=False, shift=True)
-    if objective.name == "squared_error" and own and head.task == "regression":
+    if scale == "mean" and own and head.task == "regression":
         return AffineFreedom(scale=True, shift=True) if link == "identity" else None
     return None
 

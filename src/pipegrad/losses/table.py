@@ -55,12 +55,36 @@ class Loss:
         What it is compared with: numbers, classes (or labels), nothing.
     options : mapping
         Numbers of the loss and their defaults.
+    likelihood : bool
+        Whether it is a negative log-likelihood of classes: one certain and wrong prediction is then
+        no infinite loss where losses are compared.
+    tweedie_power : int, optional
+        The power of the Tweedie family that this loss is, for links other than its own.
+    elicits_mean : bool
+        Whether its minimizer is the mean of the target, so that predictions can be calibrated.
+    ordinal : bool
+        Whether it depends on the order of scores alone.
+    calibration : {"logit", "log", "mean"}, optional
+        The scale on which scores of an operator with this objective can be recalibrated.
+    distorts_scale : bool
+        Whether it leaves probabilities too near to one half, or too far from it.
     """
 
     name: str
     terms: Terms
     target: Target
     options: Mapping[str, Any]
+    likelihood: bool = False
+    tweedie_power: int | None = None
+    elicits_mean: bool = True
+    ordinal: bool = False
+    calibration: Literal["logit", "log", "mean"] | None = None
+    distorts_scale: bool = False
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float, str]]:
+        """For each bounded option: the smallest and the largest value, and both in words."""
+        return {option: _BOUNDS[option] for option in self.options if option in _BOUNDS}
 
     def __call__(self, score: Tensor, target: Tensor | None = None, **options: Any) -> Tensor:
         """Loss of each row, shape (n,)."""
@@ -101,6 +125,11 @@ def get_loss(name: str) -> Loss:
     return LOSSES[name]
 
 
+def find_loss(name: object) -> Loss | None:
+    """The loss of that name; None for names, functions and objects that the table does not have."""
+    return LOSSES.get(name) if isinstance(name, str) else None
+
+
 def named(name: str, **options: Any) -> Objective:
     """The loss of that name with options of your own, for ``loss=``.
 
@@ -127,29 +156,34 @@ def named(name: str, **options: Any) -> Objective:
     >>> losses.named("pinball", quantile=0.9)
     Objective(name='pinball', options={'quantile': 0.9}, class_weight=None)
     """
-    known = get_loss(name).options
+    loss = get_loss(name)
+    known = loss.options
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
             raise ArgumentError(f"loss {name!r} has no option {option}.\nHint: {has}.")
-        _check_option(name, option, options[option])
+        _check_option(loss, option, options[option])
     return Objective(name, options)
 
 
-def _check_option(name: str, option: str, value: Any) -> None:
+def _check_option(loss: Loss, option: str, value: Any) -> None:
     """Refuse numbers with which a loss would be lowest at infinity, or none."""
-    if option not in _BOUNDS:
+    if option not in loss.bounds:
         return
-    low, high, told = _BOUNDS[option]
+    low, high, told = loss.bounds[option]
     right = isinstance(value, numbers.Real) and low <= float(value) <= high
     if not right:
-        raise ArgumentError(f"loss {name!r}: {option}={value!r}; it is a number {told}.")
+        raise ArgumentError(f"loss {loss.name!r}: {option} must be a number {told}, got {value!r}.")
 
 
-def _loss(target: Target, **options: Any) -> Callable[[Terms], Terms]:
+def _loss(
+    target: Target, facts: Mapping[str, Any] | None = None, /, **options: Any
+) -> Callable[[Terms], Terms]:
+    """Add a loss to the table; ``facts`` are fields of `Loss`, ``options`` numbers of the loss."""
+
     def add(terms: Terms) -> Terms:
         name = terms.__name__
-        LOSSES[name] = Loss(name, terms, target, options)
+        LOSSES[name] = Loss(name, terms, target, options, **(facts or {}))
         return terms
 
     return add
@@ -166,7 +200,7 @@ def signs(score: Tensor, target: Tensor) -> Tensor:
 # Numbers
 
 
-@_loss("value")
+@_loss("value", {"calibration": "mean"})
 def squared_error(score: Tensor, target: Tensor) -> Tensor:
     return (target - score).square() / 2
 
@@ -200,7 +234,7 @@ def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) 
     return weight * (functional.softplus(scale * score) - target * scale * score)
 
 
-@_loss("value", quantile=0.5)
+@_loss("value", {"elicits_mean": False}, quantile=0.5)
 def pinball(score: Tensor, target: Tensor, quantile: float) -> Tensor:
     short = target - score
     return quantile * short.clamp(min=0) + (1 - quantile) * (-short).clamp(min=0)
@@ -216,12 +250,12 @@ def squared_epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -
     return epsilon_insensitive(score, target, epsilon).square()
 
 
-@_loss("value")
+@_loss("value", {"tweedie_power": 1, "calibration": "log"})
 def poisson(score: Tensor, target: Tensor) -> Tensor:
     return torch.exp(score) - target * score
 
 
-@_loss("value")
+@_loss("value", {"tweedie_power": 2, "calibration": "log"})
 def gamma(score: Tensor, target: Tensor) -> Tensor:
     return score + target * torch.exp(-score)
 
@@ -248,7 +282,7 @@ def absolute_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
     return absolute_error(score, target.sign() * target.abs().sqrt())
 
 
-@_loss("value", power=1.5, link="log")
+@_loss("value", {"calibration": "log"}, power=1.5, link="log")
 def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
     """Half the deviance, up to what depends on the target alone where a logarithm is in it."""
     log = link == "log"
@@ -268,7 +302,7 @@ def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
 # Classes and labels
 
 
-@_loss("class", scale=1.0, positive=1.0)
+@_loss("class", {"likelihood": True, "calibration": "logit"}, scale=1.0, positive=1.0)
 def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Tensor:
     if target.shape == score.shape:
         loss = functional.softplus(-signs(score, target) * scale * score)
@@ -276,7 +310,7 @@ def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Te
     return functional.cross_entropy(scale * score, target.long(), reduction="none")
 
 
-@_loss("class", scale=1.0)
+@_loss("class", {"likelihood": True}, scale=1.0)
 def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
     return functional.softplus(-signs(score, target) * scale * score)
 
@@ -334,7 +368,7 @@ def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon:
     return squared_epsilon_insensitive(score, signs(score, target), epsilon)
 
 
-@_loss("class", counts=())
+@_loss("class", {"likelihood": True}, counts=())
 def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
     """The score is the table of probabilities itself; zeros are raised to the smallest step.
 
@@ -350,7 +384,7 @@ def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ..
 # What sources do not minimise themselves
 
 
-@_loss("class", gamma=2.0)
+@_loss("class", {"distorts_scale": True}, gamma=2.0)
 def focal(score: Tensor, target: Tensor, gamma: float) -> Tensor:
     """Log loss that counts rows the less, the surer they are: times ``(1 - p) ** gamma``.
 
@@ -362,7 +396,7 @@ def focal(score: Tensor, target: Tensor, gamma: float) -> Tensor:
     return rest.clamp(min=torch.finfo(score.dtype).tiny) ** gamma * loss
 
 
-@_loss("class")
+@_loss("class", {"ordinal": True})
 def ranking_of_classes(score: Tensor, target: Tensor) -> Tensor:
     """What the area under the ROC curve counts, smoothed: pairs of rows in the wrong order.
 
@@ -374,7 +408,7 @@ def ranking_of_classes(score: Tensor, target: Tensor) -> Tensor:
     return ranking(score, target.to(score.dtype))
 
 
-@_loss("value")
+@_loss("value", {"elicits_mean": False, "ordinal": True})
 def ranking(score: Tensor, target: Tensor) -> Tensor:
     """Pairs of rows in the wrong order, smoothed, as in RankNet.
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..losses.table import find_loss
 from ..modules import OutlierHead
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _BINS, _FEWEST_IN_BIN = 10, 20
 _MEASURED_ROWS = 4096
 # They aim at something else than the mean of the target.
-_NO_MEAN = {"pinball", "ranking"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def _quantity(head: Any, loss: str, target: Any, score: NDArray[Any]) -> Any:
     if head is None or target is None or isinstance(head, OutlierHead):
         return None
     if head.task == "regression":
-        return "mean" if target.size == score.size == len(score) and loss not in _NO_MEAN else None
+        known = find_loss(loss)
+        means = known is None or known.elicits_mean
+        return "mean" if means and target.size == score.size == len(score) else None
     if head.task not in ("classification", "multilabel") or "predict_proba" not in head.responses:
         return None
     several = score.ndim == 2 and score.shape[1] > 2 and head.task == "classification"

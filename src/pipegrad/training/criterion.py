@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..losses.composition import Composed, LossLike
 from ..losses.group_penalty import Groups
-from ..losses.table import get_loss
+from ..losses.table import find_loss, get_loss
 from ..modules import Head
 from ..registry import Objective
 from ..typing import ClassLabels, ClassWeight, IntArray, Label, LossFunction
@@ -26,13 +26,10 @@ _TASKS = {
     "class": ("classification", "multilabel", "several"),
     "none": ("clustering",),
 }
-# The most that one row may say against a prediction: scikit-learn's log_loss, too, takes no
-# probability for less than the smallest step of a number. Scores that went astray (those of
-# boosting do, on rare classes) would else be all that is compared.
-_LIKELIHOODS = ("log_loss", "one_vs_rest_log_loss", "negative_log_likelihood")
+# The largest negative log-likelihood of one sample where losses are compared: scikit-learn's
+# log_loss clips probabilities at the smallest step of a number, too. Diverged scores (boosting has some, on
+# rare classes) would otherwise dominate the comparison.
 _MOST = -float(np.log(np.finfo(np.float64).eps))
-# What a loss means for a prediction that is the score itself, not its logarithm.
-_POWERS = {"poisson": 1, "gamma": 2}
 
 
 class Criterion:
@@ -82,7 +79,8 @@ class Criterion:
     ) -> Tensor:
         """As `terms`, where no likelihood of a row is taken for less than can be told from zero."""
         terms = self.terms(score, target, weight, groups)
-        if self.name not in _LIKELIHOODS or self.penalty is not None:
+        known = find_loss(self.name)
+        if known is None or not known.likelihood or self.penalty is not None:
             return terms
         return terms.clamp(max=_MOST) if weight is None else terms.minimum(_MOST * weight)
 
@@ -282,8 +280,8 @@ def _named(name: str, options: Mapping[str, object], head: Head | None, own: boo
     link = getattr(head, "link", "identity")
     if own or loss.target != "value":
         return _terms(Objective(name, options), head)
-    if name in _POWERS:
-        return _terms(Objective("tweedie", {"power": _POWERS[name], "link": link}), head)
+    if loss.tweedie_power is not None:
+        return _terms(Objective("tweedie", {"power": loss.tweedie_power, "link": link}), head)
     if name == "tweedie":
         return _terms(Objective(name, {"link": link, **options}), head)
     terms = _terms(Objective(name, options), head)
