@@ -210,6 +210,7 @@ class PipelineNetwork(nn.Module):
         return None if self.head is None else row.objective(step.operator)
 
     def raw_score(self, X: Any) -> Tensor:
+        """The score in evaluation mode and without gradients; NaN between steps is refused."""
         was_training = self.training
         self.eval()
         try:

@@ -265,5 +265,5 @@ def test_a_pipeline_is_tuned_for_the_order_of_its_scores():
     ],
 )
 def test_numbers_that_make_no_loss_are_refused(name, option, value):
-    with pytest.raises(pg.ArgumentError, match=f"{option}="):
+    with pytest.raises(pg.ArgumentError, match=f"{option} must be"):
         losses.named(name, **{option: value})

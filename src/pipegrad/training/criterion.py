@@ -27,8 +27,8 @@ _TASKS = {
     "none": ("clustering",),
 }
 # The largest negative log-likelihood of one sample where losses are compared: scikit-learn's
-# log_loss clips probabilities at the smallest step of a number, too. Diverged scores (boosting has some, on
-# rare classes) would otherwise dominate the comparison.
+# log_loss clips probabilities at the smallest step of a number, too. Diverged scores (boosting has
+# some, on rare classes) would otherwise dominate the comparison.
 _MOST = -float(np.log(np.finfo(np.float64).eps))
 
 
