@@ -112,9 +112,9 @@ def test_no_estimator(source):
         ({"train": ["pcaa"]}, "train='pcaa' names no step. The steps are 'standardscaler', 'pca'"),
         ({"freeze": ["x/*"]}, "freeze='x/.' names no step"),
         ({"train": "nothing"}, "train='nothing' names no step"),
-        ({"translate": "some"}, "translate='some'"),
-        ({"translate": None}, "translate=None"),
-        ({"init": "zeros"}, "init='zeros'"),
+        ({"translate": "some"}, "translate must be 'trainable' or 'all', got 'some'"),
+        ({"translate": None}, "translate must be 'trainable' or 'all', got None"),
+        ({"init": "zeros"}, "init must be 'fitted' or 'random', got 'zeros'"),
         ({"data": (1, 2)}, "data="),
     ],
 )
@@ -127,7 +127,7 @@ def test_arguments(options, message):
 def test_from_torch_of_something_else():
     source, _ = standard()
     for thing in (source, None, pg.to_torch(source).steps["pca"]):
-        with pytest.raises(pg.ArgumentError, match="what to_torch made"):
+        with pytest.raises(pg.ArgumentError, match="the result of to_torch"):
             pg.from_torch(thing)
 
 
@@ -146,7 +146,8 @@ def problems(source: Any, **options: Any) -> pg.UntranslatableError:
 def test_subclasses():
     error = problems(fit_on("regression", make_pipeline(PCA(3), OurScaler(), Ridge()))[0])
     assert [name for name, _, _ in error.problems] == ["ourscaler"]
-    assert "it is a subclass of StandardScaler, whose row serves that exact class" in str(error)
+    expected = "it is a subclass of StandardScaler, whose translation serves that exact class only"
+    assert expected in str(error)
     union = OurUnion([("a", StandardScaler())])
     error = problems(fit_on("regression", make_pipeline(PCA(3), union, Ridge()))[0])
     assert "subclass of FeatureUnion" in str(error)
@@ -164,7 +165,7 @@ def test_every_problem_is_named():
         "untold",
     ]
     assert str(error).startswith("3 of 8 steps cannot be translated.")
-    assert "it stands after the trainable step 'pca'" in str(error)
+    assert "it follows the trainable step 'pca'" in str(error)
 
 
 def test_the_hint_works():
@@ -205,7 +206,7 @@ def test_encoders_after_what_trains():
         assert [kind.rpartition(".")[2] for _, kind, _ in error.problems] == [
             type(encoder).__name__
         ]
-        assert "it takes raw values, not what a module gives" in str(error)
+        assert "it takes raw values, not the output of a module" in str(error)
         net = pg.to_torch(source, freeze=["pca"])
         assert np.allclose(net.predict(X), source.predict(X))
         # Where gradients end at the encoder, what stands before it does not train.
@@ -231,14 +232,17 @@ class OneByOne(TransformerMixin, BaseEstimator):
         return np.asarray(X).reshape(-1, 1)
 
 
+_COLUMNS = "its translation returns transformed columns and does not support"
+
+
 @pytest.mark.parametrize(
     ("operator", "method", "reason"),
     [
-        (StandardScaler(), "predict", "its row gives columns, not what 'predict' gives"),
-        (StandardScaler(), "features", "its row gives columns, not what 'features' gives"),
-        (Ridge(), "transform", "its row gives predictions, not what 'transform' gives"),
-        (Ridge(), "rest_proba", "its row does not give what 'predict_proba' gives"),
-        (make_pipeline(Ridge()), "strange", "its row cannot unfold what 'strange' gives"),
+        (StandardScaler(), "predict", f"{_COLUMNS} 'predict'"),
+        (StandardScaler(), "features", f"{_COLUMNS} 'features'"),
+        (Ridge(), "transform", "its translation returns predictions and has no 'transform'"),
+        (Ridge(), "rest_proba", "its translation does not support 'predict_proba'"),
+        (make_pipeline(Ridge()), "strange", "its expansion does not support 'strange'"),
     ],
 )
 def test_methods_that_a_row_does_not_serve(operator, method, reason):

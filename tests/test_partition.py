@@ -80,9 +80,9 @@ def test_trainable_steps_and_what_follows_them():
         "ridge": "trainable",
     }
     why = reasons(source)
-    assert why["normalizer-1"] == "runs once: nothing to train"
-    assert why["normalizer-2"] == "comes after a translated step"
-    assert why["ridge"] == "holds numbers that the loss can reach"
+    assert why["normalizer-1"] == "runs once: it has no trainable parameters"
+    assert why["normalizer-2"] == "follows a translated step"
+    assert why["ridge"] == "has parameters that gradients of the loss reach"
 
 
 def test_the_last_step_is_always_a_module():
@@ -106,7 +106,7 @@ def test_everything_after_what_has_no_row(tmp_path):
     source, X = fit_on("regression", make_pipeline(Normalizer(), count, Normalizer(), Ridge()))
     found = statuses(source, translate="all")
     assert list(found.values()) == ["host", "host", "translated", "trainable"]
-    assert "no row in the mapping table" in reasons(source)["counting"]
+    assert "no translation in the mapping table" in reasons(source)["counting"]
     check(source, X, translate="all")
 
 

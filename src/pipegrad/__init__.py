@@ -1,4 +1,4 @@
-"""Make a fitted pipeline differentiable, fine-tune all of it, and get the same kind back."""
+"""Make a fitted pipeline differentiable, fine-tune it end to end, and translate it back."""
 
 from .errors import (
     ArgumentError,
@@ -49,7 +49,7 @@ __version__ = "0.1.0.dev0"
 
 
 def __getattr__(name: str) -> object:
-    # The contract tests are for those who add operators; others need not wait for them.
+    # Only those who add operators need the contract tests; the import is lazy to save time.
     if name == "testing":
         import importlib
 

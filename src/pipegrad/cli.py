@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; give its exit status."""
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     parser = argparse.ArgumentParser(
         prog="pipegrad", description="Make fitted pipelines differentiable."
     )
@@ -27,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 

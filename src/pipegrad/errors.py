@@ -4,11 +4,11 @@
 
     PipegradError
     ├── UntranslatableError (TypeError)     a step of the pipeline has no module
-    ├── WriteBackError (ValueError)         trained numbers that the source cannot hold
-    ├── ModelFileError (ValueError)         a model file is damaged, hostile or of unknown kind
-    ├── RegistrationError (ValueError)      a row of the mapping table is wrong
-    ├── ArgumentError (ValueError)          an argument of ours is wrong
-    └── DivergedError (RuntimeError)        training never gave a finite loss
+    ├── WriteBackError (ValueError)         the source cannot hold the trained parameters
+    ├── ModelFileError (ValueError)         a model file is corrupt, malicious or of unknown kind
+    ├── RegistrationError (ValueError)      a translation in the mapping table is invalid
+    ├── ArgumentError (ValueError)          an argument of a pipegrad function is invalid
+    └── DivergedError (RuntimeError)        training never reached a finite loss
 
     PipegradWarning (UserWarning)
 """
@@ -31,14 +31,14 @@ class UntranslatableError(PipegradError, TypeError):
     Parameters
     ----------
     problems : sequence of (str, str, str)
-        Path of the step, dotted name of its class, reason. All of them, not the first alone.
+        All problems, each with the path of the step, the dotted name of its class and the reason.
     steps : int
-        How many steps the pipeline has.
+        Number of steps of the pipeline.
     hint : str
-        How to go on.
+        Possible remedies.
     freeze : sequence of str
-        Steps that stand before those problems: once they are frozen, all problems run in their
-        own library. Empty where freezing does not help.
+        Trainable steps that precede the problems. If they are frozen, the untranslatable steps run
+        in their own library. Empty if freezing does not help.
     """
 
     def __init__(
@@ -68,31 +68,31 @@ class UntranslatableError(PipegradError, TypeError):
 
 
 class WriteBackError(PipegradError, ValueError):
-    """The trained numbers do not fit into the source object; nothing was written."""
+    """The source object cannot hold the trained parameters; nothing was written."""
 
 
 class ModelFileError(PipegradError, ValueError):
-    """A model file cannot be read: it is damaged, contradicts itself, or is of unknown kind."""
+    """A model file cannot be read: it is corrupt, inconsistent or of unknown kind."""
 
 
 class RegistrationError(PipegradError, ValueError):
-    """A row of the mapping table is incomplete or contradicts another one."""
+    """A translation in the mapping table is incomplete or conflicts with another one."""
 
 
 class ArgumentError(PipegradError, ValueError):
-    """An argument of a pipegrad function is wrong; no work was done."""
+    """An argument of a pipegrad function is invalid; no work was done."""
 
 
 class DivergedError(PipegradError, RuntimeError):
-    """Training never reached a finite loss; the pipeline is as it was."""
+    """Training never reached a finite loss; the pipeline is unchanged."""
 
 
 class PipegradWarning(UserWarning):
-    """Something went on, but not as well as the user may believe."""
+    """A problem that did not stop the work but may affect its result."""
 
 
 def warn(message: str) -> None:
-    """Warn at the user's line, the first outside of this package."""
+    """Warn at the user's line, the first outside this package."""
     package = __name__.split(".")[0]
     level = 1
     frame: FrameType | None = sys._getframe()

@@ -1,4 +1,4 @@
-"""A predictor as a featurizer, as in the paper's Figure 1."""
+"""A predictor used as a featurizer, as in the paper's Figure 1."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def predictor_features(estimator: Any, X: Any) -> NDArray[Any]:
-    """What a fitted predictor says of each row, as columns.
+    """The outputs of a fitted predictor as feature columns.
 
-    A classifier gives its decision values and its probabilities (of two classes, the second's
-    alone), whichever of them it has; a regressor gives its predictions.
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted classifier or regressor.
+    X : array, DataFrame or sparse matrix
+        Its input, n rows.
+
+    Returns
+    -------
+    array of shape (n, k)
+        Decision values and probabilities of a classifier, as far as it has them (for two classes,
+        the probability of the second only); predictions of a regressor.
     """
     if not is_classifier(estimator):
         return _column(estimator.predict(X))
@@ -35,17 +45,17 @@ def _column(values: Any) -> NDArray[Any]:
 
 
 class Featurizer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
-    """Turn a predictor into a transformer that gives its score and its probability.
+    """Turn a predictor into a transformer that returns its scores and probabilities.
 
-    The predictor is trained on the pipeline's label, or on one derived from it. This is how the
-    paper's Figure 1 uses two linear classifiers in front of a Poisson regression.
+    The predictor is trained on the pipeline's label, or on one derived from it. The paper's
+    Figure 1 uses two linear classifiers in this way before a Poisson regression.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier or regressor; it is cloned.
+        A classifier or regressor, which is cloned.
     target : callable, optional
-        Maps ``y`` (n,) to the label that the predictor learns (n,). None: ``y`` itself.
+        Maps ``y`` (n,) to the label (n,) that the predictor learns; the identity by default.
 
     Attributes
     ----------

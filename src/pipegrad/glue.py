@@ -1,6 +1,6 @@
-"""Steps that composites need between their children; they hold no learned numbers.
+"""Structural steps that composites need between their children; they have no learned parameters.
 
-Each can run on the host (`run`, with arrays) and has a row in the table that makes it a module.
+Each can run on the host (`run`, with arrays) and has a translation that makes it a module.
 """
 
 from __future__ import annotations
@@ -14,31 +14,32 @@ from scipy import sparse
 
 
 class Glue:
-    """A step of our own making."""
+    """Base class of structural steps."""
 
     def run(self, *values: Any) -> Any:
-        """The step's result on host values."""
+        """Apply the step to host values."""
         raise NotImplementedError
 
 
 @dataclass(eq=False)
 class Columns(Glue):
-    """Some columns of a table.
+    """A selection of columns of a table.
 
     Parameters
     ----------
     indices : array of int
         Positions of the columns.
     names : list of str, optional
-        Their names, used when the input has column names.
+        Names of the columns, used if the input has column names.
     scalar : bool
-        One column as one-dimensional values (what text vectorizers take).
+        Whether to return one column as one-dimensional values, as text vectorizers expect.
     owner : object, optional
-        Fitted composite with ``feature_names_in_`` / ``n_features_in_`` to check against.
+        Fitted composite whose ``feature_names_in_`` or ``n_features_in_`` the input is checked
+        against.
     needed : frozenset of str
-        Names that must be there (of the owner's other parts as well).
+        Names that the input must have, including those for other parts of the owner.
     by_name : bool
-        Whether the user chose them by name, so that an array without names is refused.
+        Whether the user selected the columns by name, so that an array without names is refused.
     """
 
     indices: Any
@@ -49,7 +50,7 @@ class Columns(Glue):
     by_name: bool = False
 
     def run(self, *values: Any) -> Any:
-        """Pick the columns, checking the table as the source does."""
+        """Select the columns, with the same input checks as the source."""
         from sklearn.compose._column_transformer import _check_X
         from sklearn.utils import _safe_indexing
 
@@ -75,48 +76,49 @@ class Columns(Glue):
             )
         if self.by_name and not hasattr(X, "columns"):
             raise ValueError(
-                "The columns were chosen by name, which an array does not have; pass a DataFrame."
+                "The columns were selected by name, but an array has no names; pass a DataFrame."
             )
 
 
 @dataclass(eq=False)
 class Checked(Glue):
-    """The numbers of a table, once its owner has checked the names and the width.
+    """The values of a table after its owner has checked the names and the width.
 
     Parameters
     ----------
     owner : object
-        Fitted composite whose children were fitted to arrays without names.
+        Fitted composite whose children were fitted on arrays without names.
     check : callable
-        ``check(owner, X)`` gives dense or CSR numbers; a function at the top of its module.
+        ``check(owner, X)`` returns a dense or CSR array; it must be a top-level function of its
+        module, so that it can be pickled.
     """
 
     owner: Any
     check: Callable[[Any, Any], Any]
 
     def run(self, *values: Any) -> Any:
-        """The numbers."""
+        """Check the table and return its values."""
         (X,) = values
         return self.check(self.owner, X)
 
 
 @dataclass(eq=False)
 class Concatenate(Glue):
-    """Blocks side by side.
+    """Horizontal concatenation of blocks.
 
     Parameters
     ----------
     sparse : bool, optional
-        Whether the result is sparse; None: if any of the blocks is.
+        Whether the result is sparse. By default, it is sparse if any of the blocks is.
     weights : tuple of float, optional
-        A factor for each block; None leaves it alone.
+        A factor for each block; a block with None is not scaled.
     """
 
     sparse: bool | None = None
     weights: tuple[float | None, ...] | None = None
 
     def run(self, *values: Any) -> Any:
-        """Stack horizontally."""
+        """Concatenate the blocks."""
         blocks = [v.reshape(-1, 1) if np.ndim(v) == 1 else v for v in values]
         if self.weights is not None:
             blocks = [b if w is None else b * w for b, w in zip(blocks, self.weights, strict=True)]
@@ -138,39 +140,39 @@ class Average(Glue):
     weights: tuple[float, ...] | None = None
 
     def run(self, *values: Any) -> Any:
-        """The mean over the inputs."""
+        """Average over the inputs."""
         return np.average(np.stack([np.asarray(v) for v in values]), axis=0, weights=self.weights)
 
 
 @dataclass(eq=False)
 class Vote(Glue):
-    """Weighted count of votes for each class; inputs are one-hot votes."""
+    """Weighted number of votes for each class; inputs are one-hot votes."""
 
     weights: tuple[float, ...] | None = None
 
     def run(self, *values: Any) -> Any:
-        """The counts (n, classes)."""
+        """Sum the votes, (n, classes)."""
         weights = self.weights or (1.0,) * len(values)
         return sum(np.asarray(v) * w for v, w in zip(values, weights, strict=True))
 
 
 @dataclass(eq=False)
 class InverseTarget(Glue):
-    """Predictions back on the scale of the user's target.
+    """Predictions transformed back to the scale of the user's target.
 
     Parameters
     ----------
     transformer : object
         Fitted transformer of the target.
     squeeze : bool
-        Whether the answer is (n,).
+        Whether a single column becomes one-dimensional, (n,).
     """
 
     transformer: Any
     squeeze: bool = True
 
     def run(self, *values: Any) -> Any:
-        """``inverse_transform`` of the predictions."""
+        """Apply ``inverse_transform`` to the predictions."""
         (prediction,) = values
         column = prediction.reshape(-1, 1) if prediction.ndim == 1 else prediction
         out = self.transformer.inverse_transform(column)
@@ -179,17 +181,17 @@ class InverseTarget(Glue):
 
 @dataclass(eq=False)
 class Labels(Glue):
-    """Class indices become the labels of the composite that was asked to predict.
+    """Class indices mapped to the labels of a composite that predicts.
 
     Parameters
     ----------
     classes : array
-        Its labels.
+        Labels of the composite.
     """
 
     classes: Any
 
     def run(self, *values: Any) -> Any:
-        """Labels (n,) of indices (n,)."""
+        """Map indices (n,) to labels (n,)."""
         (codes,) = values
         return np.asarray(self.classes)[np.asarray(codes).astype(int)]

@@ -1,4 +1,4 @@
-"""Tables, arrays and sparse matrices become tensors; the host part runs once."""
+"""The host part: steps that run in their own library, once, and whose output becomes tensors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .modules import Block, LeafIndices, take
 
 
 class Encoded:
-    """The blocks of rows that flow into the neural part.
+    """Encoded rows: the input blocks of the neural part.
 
-    ``len(encoded)`` is the number of rows, ``encoded[index]`` (a slice or int64 indices) picks
-    some of them.
+    ``len(encoded)`` is the number of rows; ``encoded[index]`` selects rows by a slice or by int64
+    indices.
 
     Parameters
     ----------
-    blocks : mapping of str to Tensor, SparseRows or Routed
-        Blocks by the name of the port through which they enter; all have the same rows. One named
-        ``">step"`` stands for the whole input of that step; one named ``"+step"`` is added to what
-        the step gives.
+    blocks : mapping of str to Tensor, SparseRows or LeafIndices
+        Blocks by the name of the port through which they enter; all have the same rows. A block
+        named ``">step"`` replaces the whole input of that step; one named ``"+step"`` is added to
+        the output of the step.
     """
 
     def __init__(self, blocks: Mapping[str, Block | LeafIndices]) -> None:
@@ -41,7 +41,7 @@ class Encoded:
         return Encoded({name: take(block, index) for name, block in self.blocks.items()})
 
     def to(self, *args: Any, **kwargs: Any) -> Encoded:
-        """Every block moved or cast, as `Tensor.to` does."""
+        """Move or cast every block, as `Tensor.to` does."""
         return Encoded({name: block.to(*args, **kwargs) for name, block in self.blocks.items()})
 
 
@@ -64,10 +64,21 @@ class HostPart:
     def run(
         self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Numbers at each port: dense or CSR arrays.
+        """Run the host part and encode its output for the neural part.
 
-        ``wanted`` names the steps to serve, those behind the output by default; ``values`` takes
-        what the host steps gave.
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            Raw input of the source.
+        wanted : set of str, optional
+            Names of the steps to compute; by default, the output step and its ancestors.
+        values : dict of str to object, optional
+            Filled with the outputs of the host steps.
+
+        Returns
+        -------
+        dict of str to array
+            Dense or CSR array at each port.
         """
         values = {} if values is None else values
         values[INPUT] = X
@@ -86,7 +97,7 @@ class HostPart:
         return blocks
 
     def value(self, name: str, values: dict[str, Any]) -> Any:
-        """What a host step gives; ``values`` has those that are known, and takes new ones."""
+        """The output of a host step; ``values`` caches known outputs and receives new ones."""
         if name not in values:
             values[name] = self._compute(name, values)
         return values[name]
@@ -105,7 +116,7 @@ class HostPart:
 
 
 def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
-    """Name of the block that enters each neural step from the host part."""
+    """Name of each block that enters a neural step from the host part."""
     ports = {}
     for step in graph:
         if step.name in host:
@@ -119,9 +130,9 @@ def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
 
 
 def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
-    """Composites that run on the host as a whole, by the value they give; outermost wins.
+    """Composites that run entirely on the host, by the name of their value; the outermost wins.
 
-    Their own method is quicker, and it is what the user had.
+    Calling the composite's own method is faster and reproduces the source exactly.
     """
     found = {}
     for composite in graph.composites:
@@ -132,7 +143,7 @@ def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
 
 
 def steps_between(graph: Graph, source: str, value: str) -> set[str]:
-    """Steps that the value needs and that the source does not."""
+    """The steps needed to compute ``value`` from ``source``."""
     found: set[str] = set()
     waiting = [value]
     while waiting:
@@ -144,7 +155,7 @@ def steps_between(graph: Graph, source: str, value: str) -> set[str]:
 
 
 def call_operator(operator: Any, method: str, X: Any) -> Any:
-    """What a source operator answers when asked for one of our methods."""
+    """Call a method of a source operator, including the methods that only graphs know."""
     if method == "rest_proba":
         return operator.predict_proba(X)[:, 1:]
     if method == "features":
@@ -157,9 +168,9 @@ def call_operator(operator: Any, method: str, X: Any) -> Any:
 
 
 def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
-    """Columns (n, k) as the DataFrame or array that the operator was told to give.
+    """Columns (n, k) in the container that the operator's ``set_output`` configures.
 
-    Its rows are named as those of ``X``, if that is a DataFrame.
+    A DataFrame takes over the index of ``X``, if ``X`` is a DataFrame.
     """
     from sklearn.utils._set_output import _get_output_config
 
@@ -170,7 +181,7 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
 
     try:
         names = operator.get_feature_names_out()
-    except Exception:  # the source, too, gives numbers to columns without names
+    except Exception:  # the source, too, numbers columns without names
         names = None
     index = X.index if isinstance(X, pd.DataFrame) else None
     table = pd.DataFrame(columns, columns=names, index=index)
@@ -182,25 +193,25 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
 
 
 def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
-    """The host part's output, kept on disk in ``folder`` and found again for the same input."""
+    """The output of the host part, cached on disk in ``folder`` by a hash of the input."""
     from pickle import PicklingError
 
     from joblib import Memory
     from joblib import hash as hash_of
 
-    # Those at the ports encode what enters.
+    # Operators at the ports take part too: they encode their input.
     runs = host.host | {step for step, _ in host.ports}
     operators = [step.operator for step in host.graph if step.name in runs]
     try:
         key = hash_of([operators, host.graph.to_json()])
     except (PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(
-            "cache= needs steps that can be pickled; give a named function of a module instead of "
-            f"a lambda or a local one. {str(error).splitlines()[0]:.120}"
+            "cache= requires steps that can be pickled; use a top-level function of a module "
+            f"instead of a lambda or a local function. {str(error).splitlines()[0]:.120}"
         ) from error
     memory = Memory(folder, mmap_mode="r", verbose=0)
     with warnings.catch_warnings():
-        # joblib's remark on large input, of which it keeps but a short description.
+        # joblib warns about large arguments, although it stores only a short description of them.
         warnings.filterwarnings("ignore", "Persisting input arguments")
         return memory.cache(_run, ignore=["host"])(host, X, key)
 
@@ -210,5 +221,5 @@ def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:
 
 
 def rows_of(blocks: Mapping[str, Any]) -> int:
-    """Number of rows of the blocks."""
+    """The number of rows of the blocks."""
     return int(next(iter(blocks.values())).shape[0])

@@ -1,4 +1,4 @@
-"""What would become of a pipeline, before anything is translated."""
+"""Inspection of a pipeline: the status of each step, before anything is translated."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .translate import check_arguments, own_copy
 
 
 class Inspection(StepTable):
-    """The steps of a pipeline with what becomes of each, and why.
+    """The steps of a pipeline with their status and its reason.
 
-    Prints as a table; notebooks show the graph as a picture; iterate over it for its steps.
+    Prints as a table; notebooks show the graph as a picture; iteration yields the steps.
 
     Attributes
     ----------
@@ -49,14 +49,14 @@ def inspect(
     translate: Translate = "trainable",
     trees: SplitMode = "leaves",
 ) -> Inspection:
-    """What would become of each step: trainable, translated, on the host, refused, and why.
+    """The status of each step (trainable, translated, on the host, refused) and its reason.
 
     Parameters
     ----------
     source : estimator
-        A fitted pipeline; it is not changed.
+        A fitted pipeline, which is not changed.
     train, freeze, translate, trees
-        As in `pipegrad.to_torch`.
+        The options of `pipegrad.to_torch`.
 
     Returns
     -------

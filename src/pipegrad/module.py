@@ -1,4 +1,4 @@
-"""The translated pipeline as users hold it: predictions in the source's terms, and training."""
+"""The user-facing module: predictions in the source's format, and training methods."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class PipelineModule(PipelineNetwork):
 
     ``net(X)`` is the differentiable forward pass: the raw score of the last predictor ((n,) for
     one target or two classes, (n, k) otherwise), or the columns (n, k) of the last transformer.
-    ``predict`` and its kin take what the source takes and return what the source returns.
+    ``predict`` and the other prediction methods take and return what those of the source do.
 
     Parameters
     ----------
     source : object
-        A copy of the fitted pipeline, which stays as it was translated.
+        A copy of the fitted pipeline, which training does not change.
     graph : Graph
-        Its steps, partitioned.
+        The partitioned graph of its steps.
     steps : mapping of str to Module
         A module for each translated step, by name.
     """
 
     @available_if(_answers("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predictions as the source gives them: means (n,) or (n, k), or labels (n,)."""
+        """Predictions in the source's format: means (n,) or (n, k), or labels (n,)."""
         assert self.head is not None
         answer = self.head.predict(self.raw_score(X)).cpu().numpy()
         if self.head.task == "classification":
@@ -81,7 +81,7 @@ class PipelineModule(PipelineNetwork):
 
     @available_if(_transforms)
     def transform(self, X: Any) -> Any:
-        """Columns (n, k): dense, CSR or a DataFrame, as the source gives them."""
+        """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
             return to_csr(out)
@@ -99,7 +99,7 @@ class PipelineModule(PipelineNetwork):
         return in_container(operator, columns, X if has_names else None)
 
     def _emitter(self) -> Any:
-        """The operator whose ``transform`` gives the last columns, and their container."""
+        """The operator whose ``transform`` returns the last columns and sets their container."""
         last = self.graph[self.graph.output]
         if last.method == "transform" and not isinstance(last.operator, Glue):
             return last.operator
@@ -117,24 +117,24 @@ class PipelineModule(PipelineNetwork):
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> PipelineModule:
-        """Fine-tune everything that is trainable; see `pipegrad.finetune.fit` for the options.
+        """Fine-tune all trainable steps; see `pipegrad.finetune.fit` for the options.
 
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            What the source takes, n rows.
+            Training data in the format of the source, n rows.
         y : array of shape (n,) or (n, k), optional
-            Targets of the user's own kind.
+            Targets, with the labels of the source.
         optim : callable
-            From parameters to an optimizer: ``torch.optim.Adam``, ``torch.optim.LBFGS``,
+            Makes an optimizer from parameters: ``torch.optim.Adam``, ``torch.optim.LBFGS``,
             ``lambda p: torch.optim.SGD(p, lr=0.1)``.
         **options
-            ``loss``, ``epochs``, ``batch_size``, ``validation`` and so on.
+            Options such as ``loss``, ``epochs``, ``batch_size`` and ``validation``.
 
         Returns
         -------
         PipelineModule
-            Itself.
+            The module itself.
         """
         from .training.fit import fit
 
@@ -143,24 +143,24 @@ class PipelineModule(PipelineNetwork):
     def partial_fit(
         self, X: Any, y: Any = None, *, optim: Any = torch.optim.Adam, **options: Any
     ) -> PipelineModule:
-        """One pass over new rows; see `pipegrad.finetune.partial_fit` for the options.
+        """Train on a batch of new rows; see `pipegrad.finetune.partial_fit` for the options.
 
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            What the source takes, n rows.
+            Training data in the format of the source, n rows.
         y : array of shape (n,) or (n, k), optional
-            Targets of the user's own kind.
+            Targets, with the labels of the source.
         optim : callable or Optimizer
-            As in `fit`; or an optimizer over this module's parameters, which keeps its state from
-            call to call.
+            As in `fit`; or an optimizer over the parameters of this module, whose state persists
+            between calls.
         **options
             ``loss``, ``epochs``, ``batch_size``, ``lr``, ``anchor``, ``sample_weight``, ``seed``.
 
         Returns
         -------
         PipelineModule
-            Itself.
+            The module itself.
         """
         from .online.partial_fit import partial_fit
 

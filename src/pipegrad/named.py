@@ -1,4 +1,4 @@
-"""A translated pipeline whose source names its columns."""
+"""The module of a pipeline whose source names its columns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NamedPipeline(PipelineModule):
     source: NamedSource
 
     def columns(self, X: Any) -> dict[str, NDArray[Any]]:
-        """Every named column that the model computes.
+        """All named columns that the model computes.
 
         Parameters
         ----------
@@ -46,8 +46,8 @@ class NamedPipeline(PipelineModule):
         Returns
         -------
         dict of str to array
-            (n,) or (n, k) by name; ``NAME@INDEX`` is a column that a later one of the same name
-            hides. Columns made of raw ones that ``X`` lacks are left out.
+            Arrays (n,) or (n, k) by name; ``NAME@INDEX`` is a column that a later one of the same
+            name hides. Columns that depend on raw columns missing in ``X`` are omitted.
         """
         table = read_table(X)
         wanted = {
@@ -59,7 +59,7 @@ class NamedPipeline(PipelineModule):
 
     @available_if(_answers("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
-        """Scores for regression and ranking, labels of the user's own kind otherwise."""
+        """Scores for regression and ranking, labels of the source otherwise."""
         return self._answer("predict", X)
 
     @available_if(_answers("predict_proba"))
@@ -75,11 +75,11 @@ class NamedPipeline(PipelineModule):
 
     @available_if(_answers("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
-        """Scores as the model gives them."""
+        """The scores of the model."""
         return self._answer("decision_function", X)
 
     def encode(self, X: Any, cache: Any = None) -> Any:
-        """Run the host part once; give what flows into the neural part."""
+        """Run the host part once and return the input of the neural part."""
         table = read_table(X)
         self._require([self.graph.output], table)
         return super().encode(table, cache)
@@ -87,7 +87,7 @@ class NamedPipeline(PipelineModule):
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> NamedPipeline:
-        """Fine-tune everything that is trainable; ``y`` may be the name of a column of ``X``."""
+        """Fine-tune all trainable steps; ``y`` may be the name of a column of ``X``."""
         table, y = _target(read_table(X), y)
         held = options.get("validation")
         if isinstance(held, tuple) and len(held) > 1:
@@ -96,7 +96,7 @@ class NamedPipeline(PipelineModule):
         super().fit(table, y, optim=optim, **options)
         return self
 
-    # -- inside --------------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------
 
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
         name, table = self.source.answers[method], read_table(X)
@@ -127,7 +127,7 @@ class NamedPipeline(PipelineModule):
         return found
 
     def _exact_steps(self) -> set[str]:
-        """Steps of the host, and those behind them that keep more digits there than a module."""
+        """Host steps, and the steps after them that are more precise there than as a module."""
         found = set(self.host_part.host)
         for step in self.graph:
             exact = getattr(step.operator, "exact", False)
@@ -142,7 +142,7 @@ class NamedPipeline(PipelineModule):
         self.source.require(self._readers(steps), table)
 
     def _readers(self, steps: list[str]) -> list[Any]:
-        """The operators behind some steps that take from the table."""
+        """The operators among the ancestors of some steps that read the table."""
         needed = set().union(*(self.graph.ancestors(step) for step in steps))
         return [s.operator for s in self.graph if s.name in needed and INPUT in s.inputs]
 
@@ -156,7 +156,7 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def read_table(X: Any) -> Any:
-    """A table as it is, or that in a CSV or Parquet file."""
+    """The table itself, or the one in a CSV or Parquet file."""
     if not isinstance(X, str | os.PathLike):
         return X
     import pandas as pd
@@ -166,7 +166,7 @@ def read_table(X: Any) -> Any:
         return pd.read_parquet(path)
     if path.lower().endswith((".csv", ".csv.gz")):
         return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
-    raise ArgumentError(f"{path}: tables are read from .csv and .parquet files.")
+    raise ArgumentError(f"{path}: a table must be a .csv or .parquet file.")
 
 
 def _target(table: Any, y: Any) -> tuple[Any, Any]:
@@ -174,5 +174,5 @@ def _target(table: Any, y: Any) -> tuple[Any, Any]:
         return table, y
     names = table.columns if hasattr(table, "columns") else table.keys()
     if y not in names:
-        raise ArgumentError(f"y={y!r} names no column of X.")
+        raise ArgumentError(f"y={y!r} is not a column of X.")
     return table, np.asarray(table[y])

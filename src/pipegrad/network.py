@@ -37,15 +37,15 @@ Network = TypeVar("Network", bound="PipelineNetwork")
 class PipelineNetwork(nn.Module):
     """A partitioned graph with a module for each translated step.
 
-    This is all that training, online learning and the report know of a pipeline. The public
-    methods without a place in `PipelineModule`'s documentation are internal to the package.
+    Training, online learning and the report see a pipeline through this class only. The methods
+    that `PipelineModule` does not document are internal to the package.
 
     Parameters
     ----------
     source : object
-        A copy of the fitted pipeline, which stays as it was translated.
+        A copy of the fitted pipeline, which training does not change.
     graph : Graph
-        Its steps, partitioned.
+        The partitioned graph of its steps.
     steps : mapping of str to Module
         A module for each translated step, by name.
     """
@@ -77,29 +77,29 @@ class PipelineNetwork(nn.Module):
         ----------
         X : array, DataFrame, sparse matrix, list, Encoded, Tensor or dict of Tensor
             Raw input goes through the host part first. Tensors enter the neural part directly;
-            a single one will do where a single block enters.
+            a single tensor suffices if there is a single input block.
 
         Returns
         -------
         Tensor
-            Score (n,) or (n, k), or columns (n, k).
+            Raw score (n,) or (n, k), or columns (n, k).
         """
         return self._forward(self._blocks(X), check=False)
 
     def encode(self, X: Any, cache: Any = None) -> Encoded:
-        """Run the host part once; give what flows into the neural part.
+        """Run the host part once and return the input of the neural part.
 
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            What the source takes.
+            Data in the format of the source.
         cache : str or path, optional
-            A folder that keeps the result, to be found again for the same input.
+            Folder that caches the result; the same input is not encoded again.
 
         Returns
         -------
         Encoded
-            Tensors of the module's type, on its device.
+            Input blocks with the dtype and on the device of the module.
         """
         arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
         like = self.reference_tensor()
@@ -127,7 +127,7 @@ class PipelineNetwork(nn.Module):
     def evaluate_steps(
         self, blocks: Mapping[str, Block | LeafIndices], wanted: set[str], check: bool = False
     ) -> dict[str, Any]:
-        """What each of the wanted neural steps gives."""
+        """The outputs of the wanted neural steps by name; ``check`` rejects NaN between steps."""
         fusing = self._fusing and self.training
         values: dict[str, Any] = {}
         for step, key, ports in self.plan:
@@ -155,7 +155,7 @@ class PipelineNetwork(nn.Module):
         return values
 
     def _fusable_maps(self) -> set[str]:
-        """Linear maps whose columns only linear maps read."""
+        """Linear maps whose output only linear maps consume."""
         linear: set[str] = set()
         others = {self.graph.output}
         for step, key, ports in self.plan:
@@ -167,9 +167,9 @@ class PipelineNetwork(nn.Module):
 
     @contextmanager
     def fused_linear_maps(self) -> Iterator[None]:
-        """While in it and in training mode, linear maps in a row are multiplied with each other.
+        """Context in which consecutive linear maps are multiplied first, in training mode.
 
-        That is quicker, and rounds in another way.
+        This is faster and rounds differently.
         """
         before, self._fusing = self._fusing, True
         try:
@@ -178,7 +178,7 @@ class PipelineNetwork(nn.Module):
             self._fusing = before
 
     def neural_steps(self) -> list[Step]:
-        """The steps that are modules, in topological order."""
+        """The steps that have a module, in topological order."""
         return [step for step in self.graph if step.name not in self.host_part.host]
 
     def step_module(self, name: str) -> nn.Module:
@@ -186,7 +186,7 @@ class PipelineNetwork(nn.Module):
         return self.steps[_key(name)]
 
     def reference_tensor(self) -> Tensor:
-        """A tensor with the type and the device of the module."""
+        """A tensor with the dtype and on the device of the module."""
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.is_floating_point():
                 return tensor.detach()
@@ -194,7 +194,7 @@ class PipelineNetwork(nn.Module):
 
     @property
     def classes_(self) -> Any:
-        """Labels of the classes, in the user's own kind; a list for several targets."""
+        """Class labels of the source; a list of them for several targets."""
         if self.head is not None and self.head.task == "several":
             return list(self.source.classes_)
         if self.head is None or self.head.task != "classification":
@@ -203,14 +203,14 @@ class PipelineNetwork(nn.Module):
 
     @property
     def objective(self) -> Objective | None:
-        """The loss of the last operator, or None for a transformer."""
+        """The loss that the last operator minimises, or None for a transformer."""
         step = self.graph[self.graph.output]
         row = step.translation
         assert row is not None
         return None if self.head is None else row.objective(step.operator)
 
     def raw_score(self, X: Any) -> Tensor:
-        """The score in evaluation mode and without gradients; NaN between steps is refused."""
+        """The raw score (or columns) in evaluation mode, without gradients."""
         was_training = self.training
         self.eval()
         try:
@@ -220,23 +220,23 @@ class PipelineNetwork(nn.Module):
             self.train(was_training)
 
     def encode_target(self, y: Any) -> Tensor:
-        """Targets as the loss takes them.
+        """Encode targets for the loss.
 
         Parameters
         ----------
         y : array of shape (n,) or (n, k)
-            Targets of the user's own kind.
+            Targets, with the labels of the source.
 
         Returns
         -------
         Tensor
             Class indices (n,) of int64 for classification; floats otherwise, on the scale on
-            which the last operator was trained.
+            which the last operator was fitted.
 
         Raises
         ------
         ArgumentError
-            For labels that the source never saw, and for values that are not finite.
+            For labels unknown to the source, and for values that are not finite.
         """
         like = self.reference_tensor()
         if self.head is not None and self.head.task == "classification":
@@ -253,7 +253,7 @@ class PipelineNetwork(nn.Module):
     def _several_places(self, y: Any) -> NDArray[np.int64]:
         table, classes = np.asarray(y), self.classes_
         if table.ndim != 2 or table.shape[1] != len(classes):
-            raise ArgumentError(f"y has shape {table.shape}; it needs {len(classes)} columns.")
+            raise ArgumentError(f"y must have {len(classes)} columns, got shape {table.shape}.")
         columns = zip(table.T, classes, strict=True)
         return np.column_stack([_places(column, labels) for column, labels in columns])
 
@@ -263,11 +263,11 @@ class PipelineNetwork(nn.Module):
         return out[:, 0] if out.ndim == 2 and out.shape[1] == 1 else out
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that training changes, by name."""
+        """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def parameter_prefix(self, step: str) -> str:
-        """How the names of the parameters of a step begin."""
+        """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
@@ -279,13 +279,14 @@ class PipelineNetwork(nn.Module):
 
 
 def _key(name: str) -> str:
-    # ModuleDict takes neither dots nor the names of its own attributes; "%" alone marks the latter.
+    # ModuleDict accepts neither dots nor the names of its own attributes; a trailing "%" marks the
+    # latter.
     key = name.replace("%", "%25").replace(".", "%2E")
     return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
 
 
 def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
-    """The place of each label among the classes."""
+    """The index of each label among the classes."""
     labels = np.asarray(y).ravel()
     place = {label: i for i, label in enumerate(classes.tolist())}
     unseen = sorted({str(v) for v in labels.tolist() if v not in place})
@@ -298,7 +299,7 @@ def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _check_finite(step: Step, inputs: list[Any]) -> None:
-    """Refuse NaN between steps as the source does; those from outside are checked on entry."""
+    """Reject NaN between steps, as the source does; raw input is checked when it is encoded."""
     row = step.translation
     if row is None or row.missing:
         return
@@ -310,13 +311,14 @@ def _check_finite(step: Step, inputs: list[Any]) -> None:
 
 
 def required_translation(step: Step) -> Translation:
+    """The translation of a step that is known to have one."""
     row = step.translation
     assert row is not None
     return row
 
 
 def fresh_module(net: PipelineNetwork, step: Step) -> nn.Module:
-    """The module of a step as it was translated, without its head."""
+    """A new module of a step with its fitted parameters, without its head."""
     fresh = required_translation(step).to_torch(step.operator)
     present = unwrap_head(net.step_module(step.name))
     for new, old in zip(fresh.modules(), present.modules(), strict=True):

@@ -1,8 +1,8 @@
-"""Which steps become modules and which stay with their own library, and why.
+"""Partition of a graph into modules (the neural part) and steps in their own library (the host).
 
-The paper's rule (sections 3 and 4): a step is translated if it is trainable, or if a translated
-step comes before it, since gradients would stop at anything else. What is left runs once, in its
-own library, and its output is cached.
+The paper's rule (sections 3 and 4): a step is translated if it is trainable, or if it follows a
+translated step, since gradients would stop at anything else. The remaining steps run once in their
+own library, and their output is cached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,24 @@ def partition(
     freeze: Iterable[str] | None = None,
     splits: SplitRelaxation | None = None,
 ) -> Graph:
-    """The graph with a status and a reason on every step; "refused" where there is a problem."""
+    """Assign a status and a reason to every step of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph of a fitted pipeline.
+    translate : {"trainable", "all"}
+        Whether to translate trainable steps and their successors, or all steps that have a module.
+    train, freeze : list of str, optional
+        Patterns of the steps to train and of the steps to freeze.
+    splits : SplitRelaxation, optional
+        How tree splits train; fixed splits by default.
+
+    Returns
+    -------
+    Graph
+        The same graph with statuses; steps that cannot be translated are "refused".
+    """
     splits = splits or SplitRelaxation()
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
@@ -47,11 +64,11 @@ def partition(
     for step in graph:
         refusal = refusals[step.name]
         if step.name in neural and _needs_raw_input(step) and neural.intersection(step.inputs):
-            status = "refused", "it takes raw values, not what a module gives"
+            status = "refused", "it takes raw values, not the output of a module"
         elif step.name in shares:
-            status = "trainable", f"shares its numbers with {shares[step.name]!r}"
+            status = "trainable", f"shares its parameters with {shares[step.name]!r}"
         elif step.name in trainable:
-            status = "trainable", "holds numbers that the loss can reach"
+            status = "trainable", "has parameters that gradients of the loss reach"
         elif step.name not in neural:
             status = "host", _why_host(step, chosen, reached, refusal)
         elif refusal is not None:
@@ -64,7 +81,7 @@ def partition(
 
 
 def check(graph: Graph) -> None:
-    """Refuse a graph that cannot be translated, naming every problem at once.
+    """Reject a graph that cannot be translated, with a list of all problems.
 
     Raises
     ------
@@ -86,22 +103,22 @@ def _refusal(step: Step) -> str | None:
 
 
 def _refused_method(step: Step) -> str | None:
-    """Why a row does not give what the step is asked for."""
+    """Why a translation does not support the method of the step, or None."""
     row = step.translation
     if row is None:
-        return f"its row cannot unfold what {step.method!r} gives"
+        return f"its expansion does not support {step.method!r}"
     head = row.head(step.operator)
     if step.method == "transform":
         smooth = head is None or head.task == "clustering"
-        return None if smooth else "its row gives predictions, not what 'transform' gives"
+        return None if smooth else "its translation returns predictions and has no 'transform'"
     if step.method == "score":
         return None
     if head is None:
-        return f"its row gives columns, not what {step.method!r} gives"
+        return f"its translation returns transformed columns and does not support {step.method!r}"
     wanted = "predict_proba" if step.method == "rest_proba" else step.method
     if wanted in ("features", "votes") or wanted in head.responses:
         return None
-    return f"its row does not give what {wanted!r} gives"
+    return f"its translation does not support {wanted!r}"
 
 
 def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | None) -> set[str]:
@@ -111,7 +128,7 @@ def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | N
         kept |= {step.name for step in graph if step.frozen}
     else:
         chosen = graph.select(_patterns(train), "train")
-    # An operator that stands in several places is one operator; keeping it counts more.
+    # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
     operators = {id(graph[name].operator) for name in chosen}
     operators -= {id(graph[name].operator) for name in kept}
     return {step.name for step in graph if id(step.operator) in operators}
@@ -124,15 +141,15 @@ def _patterns(patterns: Iterable[str]) -> list[str]:
 def _reached_by_gradients(
     graph: Graph, refusals: dict[str, str | None], splits: SplitRelaxation
 ) -> set[str]:
-    """Steps whose own numbers the loss can reach."""
+    """Steps whose parameters gradients of the loss can reach."""
     answers = {graph.output}
-    feeds: set[str] = set()  # what takes part in a step that lets gradients pass
+    feeds: set[str] = set()  # inputs of steps that pass gradients on
     for step in reversed(graph.steps):
         if step.name in feeds:
             answers.add(step.name)
         row = step.translation
         smooth = step.name in answers and _answers_smoothly(step)
-        # A step without a row is counted as a way through, so that it is named.
+        # A step without a translation counts as differentiable, so that the error names it.
         obstacle = row is None or refusals[step.name] is not None
         if smooth and (obstacle or _passes(step, splits)):
             feeds.update(step.inputs)
@@ -165,7 +182,7 @@ def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
 
 
 def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
-    """Steps whose operator trains elsewhere too, with the place that gradients reach."""
+    """Further occurrences of trainable operators, with the occurrence that gradients reach."""
     first: dict[int, str] = {}
     for name in trainable:
         first.setdefault(id(graph[name].operator), name)
@@ -182,7 +199,7 @@ def _downstream(graph: Graph, start: set[str]) -> set[str]:
 
 
 def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: set[str]) -> set[str]:
-    """Steps that have a module, with everything after them."""
+    """Steps that have a module, if all their successors have one too."""
     tail: set[str] = set()
     for step in reversed(graph.steps):
         after = [s.name for s in graph.consumers(step.name)]
@@ -195,7 +212,7 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
         if step.name in tail and _needs_raw_input(step) and tail.intersection(step.inputs)
     }
     tail -= _upstream(graph, encoded)
-    # Columns of a table on the host, which may hold anything, are picked where the table is.
+    # Columns of a host table, which may be of any type, are selected on the host.
     for step in graph:
         if isinstance(step.operator, Columns) and not (tail | neural).intersection(step.inputs):
             tail.discard(step.name)
@@ -220,31 +237,31 @@ def _upstream(graph: Graph, names: set[str]) -> set[str]:
 
 def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
     if refusal is not None:
-        return f"runs once, before anything that trains ({refusal})"
+        return f"runs once, before the first trainable step ({refusal})"
     if step.name not in chosen:
-        return "kept as it is, before anything that trains"
+        return "frozen, before the first trainable step"
     if step.name not in reached:
         return "runs once: no gradient reaches it"
-    return "runs once: nothing to train"
+    return "runs once: it has no trainable parameters"
 
 
 def _why_translated(
     step: Step, graph: Graph, neural: set[str], chosen: set[str], reached: set[str]
 ) -> str:
     if neural.intersection(step.inputs):
-        where = "comes after a translated step"
+        where = "follows a translated step"
     elif step.name == graph.output:
         where = "is the last step"
     else:
         where = "has a module"
-    return where if step.name in chosen else f"{where}; kept as it is"
+    return where if step.name in chosen else f"{where}; frozen"
 
 
 def _with_place(step: Step, graph: Graph) -> str:
     before = _trained_before(step, graph)
     if before is None or isinstance(lookup(type(step.operator)), Expansion):
         return step.reason
-    return f"{step.reason}, and it stands after the trainable step {before!r}"
+    return f"{step.reason}, and it follows the trainable step {before!r}"
 
 
 def _trained_before(step: Step, graph: Graph) -> str | None:
@@ -253,7 +270,7 @@ def _trained_before(step: Step, graph: Graph) -> str | None:
 
 
 def _in_the_way(refused: list[Step], graph: Graph) -> list[str]:
-    """What to freeze so that all refused steps may stay on the host; nothing where none may."""
+    """Steps to freeze so that all refused steps can stay on the host; empty if they cannot."""
     names = {step.name for step in refused}
     if graph.output in names:
         return []
@@ -266,6 +283,6 @@ def _hint(refused: list[Step], graph: Graph) -> str:
     trained = _in_the_way(refused, graph)
     if trained:
         first = refused[0].name
-        ways.append(f"freeze what stands before {first!r} (to_torch(pipe, freeze={trained}))")
-    ways.append("add a row: pipegrad.register")
+        ways.append(f"freeze the steps before {first!r} (to_torch(pipe, freeze={trained}))")
+    ways.append("add a translation: pipegrad.register")
     return ", or ".join(ways) + "."

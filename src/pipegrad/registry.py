@@ -1,4 +1,4 @@
-"""The mapping table: which class becomes which module, and how its numbers go back."""
+"""The mapping table: which class becomes which module, and how its parameters are written back."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from .modules import Head, SplitRelaxation, TreeEnsemble
 
 _ENTRY_POINTS = "pipegrad.translations"
 
-# Learned attributes that say what was seen, not what was learned; no training changes them.
+# Fitted attributes that describe the input or the fit, not learned parameters; training does not
+# change them.
 KEPT_ALWAYS: Mapping[str, str] = {
     "n_features_in_": "the shape of the input does not change",
     "feature_names_in_": "the names of the input do not change",
     "classes_": "the labels do not change",
-    "n_iter_": "says how the source itself was fitted",
-    "n_samples_seen_": "says how the source itself was fitted",
+    "n_iter_": "describes how the source was fitted",
+    "n_samples_seen_": "describes how the source was fitted",
 }
 
 
@@ -36,11 +37,11 @@ class Objective:
     Parameters
     ----------
     name : str
-        A name that `pipegrad.finetune.losses` knows.
+        Name of a loss in `pipegrad.finetune.losses`.
     options : mapping
-        Numbers of that loss (``{"quantile": 0.9}``).
+        Parameters of that loss (``{"quantile": 0.9}``).
     class_weight : mapping, "balanced" or None
-        As in scikit-learn; keys are the labels.
+        Class weights as in scikit-learn; the keys are labels.
     """
 
     name: str
@@ -50,18 +51,18 @@ class Objective:
 
 @dataclass(frozen=True)
 class Example:
-    """Parameters of an operator for the contract tests, where a plain dict does not say enough.
+    """A configuration of an operator for the contract tests, if a dict of arguments is not enough.
 
     Parameters
     ----------
     params : mapping
         Arguments of the class.
     data : str, optional
-        Name of a data set in `pipegrad.testing.DATASETS`; the row's ``data`` by default.
+        Name of a data set in `pipegrad.testing.DATASETS`; ``data`` of the translation by default.
     tolerance : float, optional
-        Largest relative difference allowed; the row's ``tolerance`` by default.
+        Largest relative difference allowed; ``tolerance`` of the translation by default.
     unchanged_attributes : tuple of str
-        Learned attributes that this configuration leaves as they are.
+        Fitted attributes that training does not change in this configuration.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
     fit : mapping
@@ -78,37 +79,37 @@ class Example:
 
 
 class Translation:
-    """A row of the mapping table: one operator class (or several alike) and its module.
+    """An entry of the mapping table: one operator class (or several similar ones) and its module.
 
-    Subclass it, fill in `to_torch` and `write_back`, and decorate it with `register`. Predictors
-    also say what their score means (`head`) and what they minimise (`objective`).
+    Subclass it, implement `to_torch` and `write_back`, and decorate it with `register`. Predictors
+    also define what their score means (`head`) and which loss they minimise (`objective`).
 
     Attributes
     ----------
     examples : tuple of dict or Example
         Configurations for the contract tests.
     data : str
-        Data set of the contract tests, a name in `pipegrad.testing.DATASETS`.
+        Name of the data set of the contract tests in `pipegrad.testing.DATASETS`.
     unchanged_attributes : mapping of str to str
-        Learned attributes that stay as they are when others change, each with its reason.
+        Fitted attributes that training does not change, each with the reason.
     tolerance : float
         Largest relative difference between module and operator (float64).
     differentiable : bool
-        Whether gradients pass through to what stands before the operator.
+        Whether gradients pass through to the preceding steps.
     sparse : bool
-        Whether the module takes `SparseRows`.
+        Whether the module accepts `SparseRows`.
     missing : bool
-        Whether the operator lets NaN pass.
+        Whether the operator accepts NaN.
     refused_inputs : mapping of str to str
-        Unusual input of the contract tests that the module refuses although the operator takes
-        it, each with its reason.
+        Edge cases of the contract tests that the module rejects although the operator accepts
+        them, each with the reason.
     raw_numbers : bool
-        Whether `encode` gives the numbers of the input itself, not codes of it.
+        Whether `encode` returns the numbers of the input itself, not codes.
     has_splits : bool
-        Whether the module holds trees whose splits may be softened: they train then, and
-        gradients pass through.
+        Whether the module contains trees whose splits can be relaxed, so that they train and pass
+        gradients on.
     file_suffixes : tuple of str
-        How the names of the files end that `save` writes.
+        Suffixes of the files that `save` writes.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -126,14 +127,14 @@ class Translation:
     name: str = ""
 
     def to_torch(self, operator: Any) -> nn.Module:
-        """A module with the operator's numbers, in memory of its own.
+        """A module with the operator's learned parameters, which shares no memory with it.
 
-        Transformers map (n, d) to (n, k); predictors give their score.
+        Transformers map (n, d) to (n, k); predictors return their raw score.
         """
         raise NotImplementedError
 
     def write_back(self, module: Any, operator: Any) -> None:
-        """Put the module's numbers into ``operator``, which is already a copy."""
+        """Write the module's parameters into ``operator``, which is already a copy."""
         raise NotImplementedError
 
     def refuse(self, operator: Any) -> str | None:
@@ -141,11 +142,11 @@ class Translation:
         return None
 
     def trainable(self, operator: Any) -> bool:
-        """Whether the operator holds numbers that training may change."""
+        """Whether the operator has trainable parameters."""
         return any(True for _ in self.to_torch(operator).parameters())
 
     def head(self, operator: Any) -> Head | None:
-        """What the score means; None for a transformer."""
+        """The head that maps raw scores to predictions; None for a transformer."""
         return None
 
     def objective(self, operator: Any) -> Objective | None:
@@ -153,39 +154,39 @@ class Translation:
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
-        """Turn raw input into the numbers (dense or CSR) that the module takes.
+        """Convert raw input into the numbers (dense or CSR) that the module takes.
 
-        Runs once, outside of torch, when the operator is the first of the neural part. Checks
-        that the source would do belong here.
+        Runs once, outside torch, if the operator is the first of the neural part. Input checks of
+        the source belong here.
         """
         return X
 
     def reads_raw_numbers(self, operator: Any) -> bool:
-        """Whether the module takes the numbers of the input, not what `encode` makes of it."""
+        """Whether the module takes the numbers of the input itself, not codes from `encode`."""
         return self.raw_numbers
 
     def has_private_encoding(self, operator: Any) -> bool:
-        """Whether `encode` gives what is not for other operators with the same input."""
+        """Whether other operators with the same input cannot share the result of `encode`."""
         return not self.reads_raw_numbers(operator)
 
     def duplicate(self, operator: Any) -> Any:
-        """A copy of the operator, where `copy.deepcopy` would lose something; else None."""
+        """A copy of the operator if `copy.deepcopy` would lose something; otherwise None."""
         return None
 
     def save(self, operator: Any, path: Path) -> None:
-        """Write the operator as a file of its own library; see `file_suffixes`."""
+        """Write the operator to a file in its library's format; see `file_suffixes`."""
         raise NotImplementedError
 
     def expansion(self, operator: Any) -> Expansion | None:
-        """How this operator unfolds if, of its class, it is one that stands for its parts."""
+        """The expansion of an operator that, unlike others of its class, unfolds into its parts."""
         return None
 
     def is_differentiable(self, operator: Any) -> bool:
-        """Whether gradients pass through to what stands before the operator."""
+        """Whether gradients pass through to the preceding steps."""
         return self.differentiable
 
     def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
-        """What `to_torch` gives, with splits that train as it is asked for."""
+        """The module of `to_torch`, with its tree splits relaxed as ``splits`` specifies."""
         module = self.to_torch(operator)
         if self.has_splits and splits.soft:
             for part in module.modules():
@@ -194,12 +195,12 @@ class Translation:
         return module
 
     def inverse(self, operator: Any) -> nn.Module | None:
-        """A module that undoes the operator (for transformed targets); None if there is none."""
+        """A module that inverts the operator (for transformed targets); None if there is none."""
         return None
 
 
 class Builder(Protocol):
-    """The graph under construction, as far as an expansion needs it."""
+    """The part of the graph under construction that an expansion needs."""
 
     frozen: bool
     target: Any
@@ -219,7 +220,7 @@ class Builder(Protocol):
 
 
 class Expansion:
-    """A row for a composite: how it unfolds into steps and edges."""
+    """A translation of a composite: how it unfolds into steps and edges."""
 
     name: str = ""
 
@@ -234,17 +235,18 @@ class Expansion:
             ``builder.expand(child, source, path, method)`` unfolds a child,
             ``builder.add(path, operator, inputs)`` adds a step.
         source : str
-            Name of the value that flows in.
+            Name of the input value.
         path : str
-            Path of the composite in the source object; a child's is ``f"{path}/{name}"``.
+            Path of the composite in the source object; the path of a child is
+            ``f"{path}/{name}"``.
         method : str
-            What the composite is asked for: "transform", "score", "predict", "predict_proba",
+            Requested output of the composite: "transform", "score", "predict", "predict_proba",
             "decision_function" or "features".
 
         Returns
         -------
         str
-            Name of the value that flows out.
+            Name of the output value.
         """
         raise NotImplementedError
 
@@ -253,7 +255,7 @@ class Expansion:
         return None
 
     def inverse(self, operator: Any) -> nn.Module | None:
-        """A module that undoes the operator (for transformed targets); None if there is none."""
+        """A module that inverts the operator (for transformed targets); None if there is none."""
         return None
 
 
@@ -267,12 +269,12 @@ _LOADED: set[str] = set()
 
 
 def register(*names: str) -> Callable[[R], R]:
-    """Add a row to the mapping table.
+    """Add a translation to the mapping table.
 
     Parameters
     ----------
     *names : str
-        Public dotted names of the classes that the row serves
+        Public dotted names of the classes that the translation serves
         (``"sklearn.preprocessing.StandardScaler"``).
 
     Returns
@@ -283,7 +285,7 @@ def register(*names: str) -> Callable[[R], R]:
     Raises
     ------
     RegistrationError
-        When a name is taken, is not dotted, or the class is not a row.
+        When a name is taken or not dotted, or the class is not a translation.
 
     Examples
     --------
@@ -298,14 +300,14 @@ def register(*names: str) -> Callable[[R], R]:
         if not (isinstance(row, type) and issubclass(row, (Translation, Expansion))):
             raise RegistrationError(f"{row!r} is neither a Translation nor an Expansion.")
         if not names:
-            raise RegistrationError(f"{row.__name__}: name the class that the row serves.")
+            raise RegistrationError(f"{row.__name__}: name the class that the translation serves.")
         for name in names:
             if "." not in name:
                 raise RegistrationError(f"{name!r} is not a dotted name such as 'package.Class'.")
             known = _ROWS.get(name)
             if known is not None and type(known).__qualname__ != row.__qualname__:
                 raise RegistrationError(
-                    f"{name!r} already has a row ({type(known).__module__}."
+                    f"{name!r} already has a translation ({type(known).__module__}."
                     f"{type(known).__qualname__})."
                 )
         for name in names:
@@ -319,7 +321,7 @@ def register(*names: str) -> Callable[[R], R]:
 
 
 def lookup(kind: type) -> Row | None:
-    """The row that serves exactly this class, or None."""
+    """The translation or expansion that serves exactly this class, or None."""
     if kind not in _FOUND:
         _load_rows(kind)
         _FOUND[kind] = next((row for name, row in list(_ROWS.items()) if _names(name, kind)), None)
@@ -327,19 +329,29 @@ def lookup(kind: type) -> Row | None:
 
 
 def load_file(path: Any) -> Any:
-    """The source object in a file, by the loader that serves the end of its name.
+    """Load the source object in a model file with the loader for its suffix.
+
+    Parameters
+    ----------
+    path : str or path
+        The model file.
+
+    Returns
+    -------
+    object
+        The source object.
 
     Raises
     ------
     ArgumentError
-        When no loader does.
+        When no loader serves the suffix, or its library is not installed.
     """
     suffix = Path(path).suffix.lower()
     served = source_catalog.sources_of_file(suffix)
     if not served:
         known = ", ".join(source_catalog.file_suffixes())
         raise ArgumentError(
-            f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; not "
+            f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; got "
             f"{str(path)!r}."
         )
     if served[0].library and not Path(path).is_file():
@@ -351,18 +363,18 @@ def load_file(path: Any) -> Any:
         if lacking is None:
             raise
         raise ArgumentError(
-            f"{path!s} needs {error.name}: pip install 'pipegrad[{lacking.extra}]'."
+            f"{path!s} requires {error.name}: pip install 'pipegrad[{lacking.extra}]'."
         ) from error
     return source.load(path)
 
 
 def refuse(reasons: Mapping[str, str]) -> None:
-    """Note why some classes of a source have no row, by dotted name."""
+    """Record why some classes of a source have no translation, by dotted name."""
     _REFUSED.update(reasons)
 
 
 def rows() -> Iterator[tuple[str, Row]]:
-    """All rows by name, those of every source and plug-in."""
+    """All translations and expansions by name, from every source and plug-in."""
     for source in source_catalog.SOURCES:
         if not source.library or find_spec(source.library) is not None:
             _load(source.module)
@@ -371,7 +383,7 @@ def rows() -> Iterator[tuple[str, Row]]:
 
 
 def dotted_name(kind: type) -> str:
-    """The public name of a class if the table has it, else the shortest that leads to it."""
+    """The public name of a class in the mapping table, or else the shortest importable name."""
     row = lookup(kind)
     if row is not None:
         return row.name
@@ -384,15 +396,15 @@ def dotted_name(kind: type) -> str:
 
 
 def why_missing(kind: type) -> str:
-    """The reason that a class has no row, with a hint where there is one."""
+    """The reason why a class has no translation."""
     for base in kind.__mro__[1:]:
         row = lookup(base)
         if row is not None:
             return (
-                f"no row in the mapping table; it is a subclass of {base.__name__}, whose row "
-                "serves that exact class only"
+                f"no translation in the mapping table; it is a subclass of {base.__name__}, whose "
+                "translation serves that exact class only"
             )
-    return _REFUSED.get(dotted_name(kind), "no row in the mapping table")
+    return _REFUSED.get(dotted_name(kind), "no translation in the mapping table")
 
 
 def _names(name: str, kind: type) -> bool:
@@ -400,7 +412,7 @@ def _names(name: str, kind: type) -> bool:
     if attribute != kind.__qualname__ or module.split(".")[0] != kind.__module__.split(".")[0]:
         return False
     if module not in sys.modules:
-        # The package is loaded, since one of its objects is here; a part of it may not be.
+        # The package is loaded, since an object of it exists, but a submodule may not be.
         try:
             importlib.import_module(module)
         except ImportError:

@@ -1,6 +1,7 @@
-"""The libraries that pipelines come from: the one place that knows them by name.
+"""The catalog of sources, the libraries that pipelines come from.
 
-Nothing is imported before it is needed: modules are named here, and the registry loads them.
+No other module of the core knows a source by name. The catalog imports nothing; the registry loads
+the modules that it names when they are needed.
 """
 
 from __future__ import annotations
@@ -16,25 +17,24 @@ class Source:
     Parameters
     ----------
     name : str
-        What the library is called here.
+        Name of the source.
     module : str
-        The module that registers its translations.
+        Module that registers its translations.
     packages : tuple of str
         Top-level packages of the classes that these translations serve.
     library : str
-        The package that ``module`` imports and that may not be installed; "" if there is none.
+        Optional package that ``module`` imports; "" if there is none.
     extra : str
-        The extra of this package that installs ``library``.
+        Extra of pipegrad that installs ``library``.
     loaders : dict of str to str
-        By the suffix of a file, the module whose ``load(path)`` gives the source object in it.
+        By file suffix, the module whose ``load(path)`` returns the source object in the file.
     json_key : str
-        A key at the top of the library's own model files in JSON, which tells them from others.
+        Top-level key that identifies the library's own JSON model files.
     graph_format : str
-        The module that writes (``to_json``) and reads (``from_json``) the library's own form of
-        graphs; "" if it has none.
+        Module that writes (``to_json``) and reads (``from_json``) the library's own graph format;
+        "" if it has none.
     file_attributes : dict of str to str
-        By the top-level package of objects that stand for a model file, the attribute that holds
-        its path.
+        By the top-level package of objects that refer to a model file, the attribute with its path.
     """
 
     name: str
@@ -105,27 +105,27 @@ def optional_source(library: str | None) -> Source | None:
 
 
 def sources_of_file(suffix: str) -> list[Source]:
-    """The sources that keep models in files with this suffix."""
+    """The sources whose model files have this suffix."""
     return [source for source in SOURCES if suffix in source.loaders]
 
 
 def file_suffixes() -> list[str]:
-    """The suffixes of all model files."""
+    """All suffixes of model files."""
     return list(dict.fromkeys(suffix for source in SOURCES for suffix in source.loaders))
 
 
 def graph_formats() -> dict[str, str]:
-    """By the name of a source, the module that knows its own form of graphs."""
+    """By the name of a source, the module of its own graph format."""
     return {source.name: source.graph_format for source in SOURCES if source.graph_format}
 
 
 def json_keys() -> Iterator[tuple[str, str]]:
-    """The keys that tell one library's model files in JSON from others', and its module."""
+    """Keys that identify a library's JSON model files, each with the module of the library."""
     return ((source.json_key, source.module) for source in SOURCES if source.json_key)
 
 
 def file_attribute(kind: type) -> str | None:
-    """The attribute with the path of the model file that an object stands for, or None."""
+    """The attribute with the path of the model file that an object refers to, or None."""
     package = _package(kind)
     return next((s.file_attributes[package] for s in SOURCES if package in s.file_attributes), None)
 

@@ -1,4 +1,4 @@
-"""The mapping table, for people to read."""
+"""A readable list of the mapping table."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Supported:
-    """An operator that pipegrad translates, both ways.
+    """An operator that pipegrad translates to a module and back.
 
     Parameters
     ----------
     name : str
         Dotted name of its class.
     source : str
-        The library it comes from.
+        Name of the library that defines it.
     kind : {"operator", "composite"}
-        Whether it becomes a module, or unfolds into its parts.
+        Whether it becomes a module or unfolds into its parts.
     summary : str
-        What becomes of its numbers.
+        What its learned parameters become.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Supported:
 
 
 def supported() -> list[Supported]:
-    """The rows of the mapping table, those of installed plug-ins too.
+    """The translations of the mapping table, including those of installed plug-ins.
 
     Returns
     -------
     list of Supported
-        Sorted by name.
+        The operators, sorted by name.
 
     Examples
     --------
@@ -60,13 +60,24 @@ def supported() -> list[Supported]:
 
 
 def supported_table(rows: list[Supported]) -> Table:
-    """A table of the operators for `rich.print`."""
+    """A table of the operators for `rich.print`.
+
+    Parameters
+    ----------
+    rows : list of Supported
+        The operators to list.
+
+    Returns
+    -------
+    rich.table.Table
+        One row for each operator.
+    """
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, caption=f"{len(rows)} classes", caption_justify="left")
     table.add_column("class", overflow="fold")
-    table.add_column("what becomes of its numbers", overflow="fold")
+    table.add_column("what its learned parameters become", overflow="fold")
     for row in rows:
         table.add_row(row.name, row.summary)
     return table

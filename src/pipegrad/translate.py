@@ -1,4 +1,4 @@
-"""From a fitted source object to a module, and back."""
+"""Translation of a fitted source object into a module, and back."""
 
 from __future__ import annotations
 
@@ -42,43 +42,44 @@ def to_torch(
     Parameters
     ----------
     source : estimator, or path of a model file
-        A fitted pipeline, or any fitted operator of the mapping table. It is copied, never changed.
-        Or a NimbusML pipeline, or the path of a model that ML.NET, LightGBM, XGBoost or CatBoost
-        saved (``"model.zip"``, ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``).
+        A fitted pipeline, or any fitted operator in the mapping table. It is copied, never changed.
+        It can also be a NimbusML pipeline, or the path of a model that ML.NET, LightGBM, XGBoost or
+        CatBoost saved (``"model.zip"``, ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``,
+        ``".json"``).
     train : list of str, optional
-        Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others stay
-        as they are. Default: everything that holds numbers.
+        Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others are
+        frozen. By default, all steps with learned parameters train.
     freeze : list of str, optional
-        Patterns of the steps that stay as they are.
+        Patterns of the steps to freeze.
     translate : {"trainable", "all"}
-        "trainable": trainable steps and what follows them become modules, the rest runs in its own
-        library (the paper's rule). "all": everything that the table allows.
+        "trainable": trainable steps and their successors become modules, and the rest runs in its
+        own library (the paper's rule). "all": every step that can become a module does.
     init : {"fitted", "random"}
-        "random" keeps the structure and forgets the numbers of the steps that train.
+        "random" keeps the structure and re-initialises the parameters of the trainable steps.
     data : (X, y), optional
-        With ``init="random"``: data that give an unfitted pipeline its shapes.
+        Data that determine the shapes of an unfitted pipeline, with ``init="random"``.
     dtype : torch.dtype, optional
-        Type of the parameters; the source's own precision by default.
+        Type of the parameters; the precision of the source by default.
     trees : {"leaves", "soft", "straight-through"}
-        How decision trees train. "leaves": what their leaves give; the splits stay as they are, and
-        no gradient reaches what stands before them. "soft": each split becomes a sigmoid, so that
-        thresholds train as well, and what stands before the trees. "straight-through": hard
-        splits, with the gradients of sigmoids. Whatever is chosen, predictions, validation losses
-        and what is written back are those of hard splits; ``net(X)`` in training mode alone is
-        soft.
+        How decision trees train. "leaves": only leaf values train; splits are fixed, and no
+        gradient reaches the steps before the trees. "soft": each split becomes a sigmoid, so that
+        thresholds and the steps before the trees train as well. "straight-through": hard splits in
+        the forward pass, gradients of sigmoids in the backward pass. In every mode, predictions,
+        validation losses and the pipeline written back use hard splits; only ``net(X)`` in training
+        mode is soft.
     temperature : float
-        Width of those sigmoids, as a share of the spread of each feature. Larger ones train more
-        rows at each split, and lose more when the splits are hard again.
+        Width of the sigmoids, as a share of the spread of each feature. With a larger width, more
+        rows train each split, but more accuracy is lost when the splits are hard again.
 
     Returns
     -------
     PipelineModule
-        An ordinary `torch.nn.Module`.
+        A `torch.nn.Module` with the predictions of the pipeline.
 
     Raises
     ------
     UntranslatableError
-        Names every step that has no module and needs one.
+        When steps that must become modules have none; the error lists all of them.
     sklearn.exceptions.NotFittedError
         When the pipeline is not fitted.
 
@@ -109,25 +110,25 @@ def to_torch(
 
 
 def from_torch(net: PipelineModule, path: Any = None) -> Any:
-    """Translate the numbers of a module back into the kind of object it came from.
+    """Write the parameters of a module back into an object of the source's type.
 
     Parameters
     ----------
     net : PipelineModule
-        What `to_torch` made, trained or not.
+        The result of `to_torch`, trained or not.
     path : str or path, optional
-        Where the model file goes, for sources that their own library keeps in files.
+        Model file to write, for sources whose library stores models in files.
 
     Returns
     -------
     estimator
-        A new object of the source's own kind. Steps whose numbers did not change are bit-identical
-        copies.
+        A new object of the same type as the source. Steps whose parameters did not change are
+        bit-identical copies.
 
     Raises
     ------
     WriteBackError
-        When a number is not finite; nothing is written then.
+        When a parameter is not finite; nothing is written then.
 
     Examples
     --------
@@ -140,9 +141,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     ('Ridge', True)
     """
     if not isinstance(net, PipelineModule):
-        raise ArgumentError(
-            f"from_torch takes what to_torch made, not a {type(net).__name__}; from_torch(net)."
-        )
+        raise ArgumentError(f"from_torch takes the result of to_torch, not a {type(net).__name__}.")
     if path is not None:
         _check_path(net.source, path)
     changes = list(_changes(net))
@@ -162,19 +161,19 @@ def _check_path(source: Any, path: Any) -> None:
     suffixes = () if row is None else row.file_suffixes
     if not suffixes:
         raise ArgumentError(
-            f"A {type(source).__name__} lives in no file of its own: from_torch(net) gives it, "
-            "and joblib or skops saves it."
+            f"A {type(source).__name__} has no model file format: from_torch(net) returns it, and "
+            "joblib or skops saves it."
         )
     if Path(path).suffix.lower() not in suffixes:
         raise ArgumentError(
-            f"{path!s}: the file of a {type(source).__name__} ends in {' or '.join(suffixes)}."
+            f"{path!s}: the file of a {type(source).__name__} must end in {' or '.join(suffixes)}."
         )
     if not Path(path).parent.is_dir():
         raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")
 
 
 def _save(source: Any, path: Any) -> None:
-    """Write the file of a source; it is there as a whole or not at all."""
+    """Write the model file of a source atomically."""
     if hasattr(source, "save"):
         source.save(path)
         return
@@ -193,21 +192,21 @@ def check_arguments(
     trees: Any = "leaves",
     temperature: Any = 0.005,
 ) -> None:
-    """Refuse wrong arguments of `to_torch` before any work is done."""
+    """Reject invalid arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
-        raise ArgumentError(f"translate={translate!r}; it is 'trainable' or 'all'.")
+        raise ArgumentError(f"translate must be 'trainable' or 'all', got {translate!r}.")
     if init not in ("fitted", "random"):
-        raise ArgumentError(f"init={init!r}; it is 'fitted' or 'random'.")
+        raise ArgumentError(f"init must be 'fitted' or 'random', got {init!r}.")
     if trees not in ("leaves", "soft", "straight-through"):
-        raise ArgumentError(f"trees={trees!r}; it is 'leaves', 'soft' or 'straight-through'.")
+        raise ArgumentError(f"trees must be 'leaves', 'soft' or 'straight-through', got {trees!r}.")
     if not (isinstance(temperature, numbers.Real) and 0 < float(temperature) < math.inf):
-        raise ArgumentError(f"temperature={temperature!r}; it is a positive number.")
+        raise ArgumentError(f"temperature must be a positive number, got {temperature!r}.")
     if data is not None and init != "random":
-        raise ArgumentError("data=(X, y) goes with init='random'; to train, use net.fit(X, y).")
+        raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
 
 
 def open_source(source: Any) -> Any:
-    """The source object: that in a file, if a path or an object that stands for one is given."""
+    """The source object itself, or the one in the model file that a path or an object refers to."""
     attribute = file_attribute(type(source))
     if attribute is not None:
         source = getattr(source, attribute)
@@ -215,7 +214,7 @@ def open_source(source: Any) -> Any:
 
 
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
-    """A copy that later changes of the user's object cannot reach; fitted, or an error."""
+    """A fitted copy, independent of the user's object; an error if it is not fitted."""
     from sklearn.exceptions import NotFittedError
 
     known = hasattr(source, "get_params") or lookup(type(source)) is not None
@@ -243,7 +242,7 @@ def _modules(graph: Graph, splits: SplitRelaxation) -> dict[str, nn.Module]:
         if step.status == "host":
             continue
         row = required_translation(step)
-        # An operator that stands in several places is one module in several places.
+        # An operator that occurs several times in the graph has one shared module.
         body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
         if step.status != "trainable":
             body.requires_grad_(False)
@@ -262,7 +261,7 @@ def _predictor(step: Step, body: nn.Module, head: Any) -> nn.Module:
 
 
 def _widest_type(net: nn.Module) -> torch.dtype:
-    """The type that holds every number, so that steps of different precision fit together."""
+    """The dtype that can represent all parameters, so that steps of any precision connect."""
     widest = torch.float32
     for tensor in [*net.parameters(), *net.buffers()]:
         if tensor.is_floating_point():
@@ -282,7 +281,7 @@ def _randomise(net: PipelineModule) -> None:
 
 
 def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
-    """The steps whose numbers differ from what their operators hold, each operator once."""
+    """The steps whose parameters differ from those of their operators, each operator once."""
     seen: set[int] = set()
     for step in net.neural_steps():
         if id(step.operator) in seen:
@@ -302,10 +301,10 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 def _check_finite(step: Step, now: dict[str, Tensor], then: dict[str, Tensor]) -> None:
     for name, value in now.items():
-        # A number that was missing in the source may stay so.
+        # A value that was not finite in the source may stay so.
         before = then[name] if then[name].shape == value.shape else torch.zeros_like(value)
         if (~torch.isfinite(value) & torch.isfinite(before)).any():
             raise WriteBackError(
-                f"Training left numbers that are not finite in {step.name!r} ({name}); nothing was "
+                f"Training left values that are not finite in {step.name!r} ({name}); nothing was "
                 "written. Train again from the start, with a smaller learning rate."
             )

@@ -73,7 +73,7 @@ def test_bad_paths_are_refused(tmp_path: Path, name: str) -> None:
     MAKERS[name](path)
     net = pg.to_torch(path)
     for bad in ("a.bin", "a", "a.zip"):
-        with pytest.raises(pg.ArgumentError, match="ends in"):
+        with pytest.raises(pg.ArgumentError, match="must end in"):
             pg.from_torch(net, tmp_path / bad)
     with pytest.raises(pg.ArgumentError, match="no folder"):
         pg.from_torch(net, tmp_path / "nowhere" / name)

@@ -345,10 +345,10 @@ def test_a_fine_tuner_takes_the_way():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trees": "hard"}, "trees='hard'; it is 'leaves', 'soft' or"),
-        ({"temperature": 0}, "temperature=0; it is a positive number"),
-        ({"temperature": float("inf")}, "temperature=inf"),
-        ({"temperature": "warm"}, "temperature='warm'"),
+        ({"trees": "hard"}, "trees must be 'leaves', 'soft' or 'straight-through', got 'hard'"),
+        ({"temperature": 0}, "temperature must be a positive number, got 0"),
+        ({"temperature": float("inf")}, "temperature must be a positive number, got inf"),
+        ({"temperature": "warm"}, "temperature must be a positive number, got 'warm'"),
     ],
 )
 def test_wrong_ways(options, message):

@@ -1,4 +1,4 @@
-"""The graph of operators that a pipeline unfolds into, and how it is built, copied and drawn."""
+"""The graph of operators that a pipeline unfolds into: building, copying and drawing it."""
 
 from .builder import GraphBuilder, join, unfold
 from .copying import copy_source

@@ -1,4 +1,4 @@
-"""How a fitted source object unfolds into a graph."""
+"""Unfolding of a fitted source object into a graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .graph import INPUT, Composite, Graph, Step
 
 
 class GraphBuilder:
-    """Collects the steps while composites unfold."""
+    """Collects the steps of a graph while composites unfold."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
@@ -19,7 +19,7 @@ class GraphBuilder:
         self.columns: dict[str, str] = {}
 
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
-        """Unfold an operator that takes ``source``; give the name of the value that comes out."""
+        """Unfold an operator that takes ``source``; return the name of its output value."""
         row = lookup(type(operator))
         if row is not None:
             _check_fitted(operator, path)
@@ -39,7 +39,7 @@ class GraphBuilder:
         method: str = "transform",
         kind: str | None = None,
     ) -> str:
-        """Add one step; give its name. ``kind``: what it is called if not by its class."""
+        """Add one step; return its name. ``kind`` replaces the dotted name of its class."""
         name, copies = path, 1
         while name in self.steps or name == INPUT:
             copies += 1
@@ -62,14 +62,30 @@ class GraphBuilder:
 
 
 def unfold(source: Any) -> Graph:
-    """The graph of a fitted source object."""
+    """Unfold a fitted source object.
+
+    Parameters
+    ----------
+    source : object
+        A fitted pipeline or operator.
+
+    Returns
+    -------
+    Graph
+        The graph of its steps, not yet partitioned.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        When a part of it is not fitted.
+    """
     builder = GraphBuilder()
     method = "score" if _predicts(source) else "transform"
     return builder.build(builder.expand(source, INPUT, "", method))
 
 
 def join(path: str, name: str) -> str:
-    """Path of the child ``name`` of the composite at ``path``."""
+    """The path of the child ``name`` of the composite at ``path``."""
     return f"{path}/{name}" if path else name
 
 
@@ -77,7 +93,7 @@ def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    # These are as fitted as their parts, each of which is asked for itself.
+    # These are fitted if their parts are, each of which is checked itself.
     through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
     if through or not hasattr(operator, "fit"):
         return

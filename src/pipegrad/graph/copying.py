@@ -12,14 +12,19 @@ _PLAIN = {int, float, str, bool, bytes, type(None)}
 
 
 def copy_source(source: Any, memo: dict[int, Any] | None = None) -> Any:
-    """A deep copy of a source object; each part is copied as its row says.
+    """A deep copy of a source object; a translation can define how its operator is copied.
 
     Parameters
     ----------
     source : object
-        What is copied.
+        Object to copy.
     memo : dict, optional
         Filled with the copies of all parts by the ``id`` of the original.
+
+    Returns
+    -------
+    object
+        The copy.
     """
     memo = {} if memo is None else memo
     _duplicate_parts(source, memo, set())

@@ -22,7 +22,7 @@ Status = Literal["", "trainable", "translated", "host", "refused"]
 
 @dataclass(frozen=True)
 class Step:
-    """A node of the graph: an operator with its place.
+    """A node of the graph: an operator and its position.
 
     Parameters
     ----------
@@ -31,22 +31,22 @@ class Step:
     kind : str
         Dotted name of the operator's class.
     inputs : tuple of str
-        Names of the steps that feed it; ``"input"`` is the raw input.
+        Names of the steps whose outputs it takes; ``"input"`` is the raw input.
     method : str
-        What the operator is asked for: "transform", "score", "predict", "predict_proba",
+        Requested output of the operator: "transform", "score", "predict", "predict_proba",
         "rest_proba", "decision_function", "votes" or "features".
     status : {"", "trainable", "translated", "host", "refused"}
-        Where it runs, once the graph has been partitioned.
+        Result of the partition; "" before it.
     reason : str
-        Why it has that status.
+        Reason for the status.
     parameters : int
-        How many numbers training may change.
+        Number of trainable parameters.
     frozen : bool
-        Whether the source itself says that it stays as it is (`FrozenEstimator`).
+        Whether the source itself freezes the step (`FrozenEstimator`).
     options : dict
-        What the source's own form of the graph tells the step.
+        Options of the step in the source's own graph format.
     operator : object
-        The fitted operator; not part of the JSON form.
+        The fitted operator, which is not part of the JSON format.
     """
 
     name: str
@@ -62,11 +62,14 @@ class Step:
 
     @property
     def translation(self) -> Translation | None:
-        """The row of the mapping table that serves the operator's exact class, or None."""
+        """The translation that serves the operator's exact class, or None."""
         return translation(self.operator)
 
     def matches(self, pattern: str) -> bool:
-        """Whether a pattern names this step, a composite around it, or its last part."""
+        """Whether a pattern matches the path of this step or of a composite around it, or its name.
+
+        The name is the last part of the path.
+        """
         parts = self.name.split("/")
         paths = ["/".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(path, pattern) for path in [*paths, parts[-1]])
@@ -74,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Composite:
-    """A composite operator that was unfolded, and the value that it gives."""
+    """A composite operator that was unfolded, with the name of its output value."""
 
     name: str
     source: str
@@ -85,20 +88,20 @@ class Composite:
 
 @dataclass(frozen=True)
 class Graph:
-    """Steps in topological order.
+    """The directed acyclic graph of a pipeline's steps.
 
     Parameters
     ----------
     steps : tuple of Step
-        Each comes after those that feed it.
+        Steps in topological order.
     output : str
         Name of the last step.
     composites : tuple of Composite
-        What was unfolded, innermost first.
+        Composites that were unfolded, innermost first.
     target : object, optional
         The `TransformedTargetRegressor` whose transformed target the last step predicts.
     columns : dict of str to str
-        Where a source names its columns: the step that gives each.
+        The step that computes each named column, if the source names its columns.
     """
 
     steps: tuple[Step, ...]
@@ -123,11 +126,11 @@ class Graph:
         return self._named[name]
 
     def consumers(self, name: str) -> list[Step]:
-        """The steps that take what ``name`` gives."""
+        """The steps that take the output of ``name``."""
         return [step for step in self.steps if name in step.inputs]
 
     def ancestors(self, name: str) -> set[str]:
-        """Names of a step and of all that it needs."""
+        """Names of a step and of all steps that it depends on."""
         found = {name}
         for step in reversed(self.steps):
             if step.name in found:
@@ -135,7 +138,19 @@ class Graph:
         return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:
-        """Names of the steps that any of the patterns matches.
+        """Select steps by patterns.
+
+        Parameters
+        ----------
+        patterns : list of str
+            Shell-style patterns of steps, as for `Step.matches`.
+        argument : str
+            Name of the argument, for the error message.
+
+        Returns
+        -------
+        set of str
+            Names of the steps that any of the patterns matches.
 
         Raises
         ------
@@ -154,20 +169,25 @@ class Graph:
     def to_json(
         self, indent: int | None = 2, form: Literal["pipegrad", "mlnet"] = "pipegrad"
     ) -> str:
-        """The structure as JSON text: names, classes and edges, without the learned numbers.
+        """The structure as JSON: names, classes and edges, without the learned parameters.
 
         Parameters
         ----------
         indent : int, optional
-            Spaces for each level; None for one line.
+            Number of spaces for each level; None for a single line.
         form : {"pipegrad", "mlnet"}
-            "mlnet" gives the entry-point graph that ML.NET's ``GraphRunner`` runs. It names the
-            options that the learned numbers show.
+            Format of the graph. "mlnet" is the entry-point graph that ML.NET's ``GraphRunner``
+            runs, with the options that can be inferred from the learned parameters.
+
+        Returns
+        -------
+        str
+            JSON text.
 
         Raises
         ------
         ArgumentError
-            When a step has no entry point, or is none of ML.NET's.
+            When the format is unknown, or a step has no entry point in ML.NET.
         """
         if form != "pipegrad":
             return str(_foreign_format(form).to_json(self, indent))
@@ -187,12 +207,17 @@ class Graph:
 
     @classmethod
     def from_json(cls, text: str) -> Graph:
-        """The graph that `to_json` wrote, in either form; its steps hold no operators.
+        """Read a graph that `to_json` wrote, in either format.
 
         Parameters
         ----------
         text : str
-            A graph of ours, or an entry-point graph of ML.NET.
+            JSON text in pipegrad's format, or an entry-point graph of ML.NET.
+
+        Returns
+        -------
+        Graph
+            The graph, whose steps have no operators.
 
         Raises
         ------
@@ -230,10 +255,12 @@ class Graph:
 
 
 def _foreign_format(name: str) -> Any:
-    """The module that knows another form of graphs; a source is imported when it is asked for."""
+    """The module of a source's own graph format, imported on demand."""
     known = graph_formats()
     if name not in known:
-        raise ArgumentError(f"form={name!r} is none of 'pipegrad', {', '.join(map(repr, known))}.")
+        raise ArgumentError(
+            f"form must be one of 'pipegrad', {', '.join(map(repr, known))}; got {name!r}."
+        )
     return import_module(known[name])
 
 
@@ -252,6 +279,19 @@ def _step_to_json(step: Step) -> dict[str, Any]:
 
 
 def with_updates(graph: Graph, changes: dict[str, dict[str, Any]]) -> Graph:
-    """The same graph with some fields of its steps replaced."""
+    """A copy of a graph with some fields of its steps replaced.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    changes : dict of str to dict
+        By the name of a step, the new values of its fields.
+
+    Returns
+    -------
+    Graph
+        The updated copy.
+    """
     steps = tuple(replace(step, **changes.get(step.name, {})) for step in graph.steps)
     return replace(graph, steps=steps)

@@ -1,4 +1,4 @@
-"""The mathematics: modules named for what they compute, ignorant of where numbers come from."""
+"""The mathematics: modules named after what they compute, independent of any source library."""
 
 from ._base import Module, Positive, parameter
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction

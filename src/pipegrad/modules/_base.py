@@ -1,4 +1,4 @@
-"""What all modules share."""
+"""Base classes of all modules."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class Module(nn.Module):
-    """A piece of mathematics: parameters, a forward pass, and sensible random weights.
+    """Base class: parameters, a forward pass, and a random initialization.
 
-    A subclass holds what trains as parameters and what is given as buffers, takes dense tensors
-    of shape (n, d) (and `SparseRows` where it says so), and knows nothing of any source library.
+    A subclass keeps trainable values as parameters and fixed ones as buffers, takes dense tensors
+    of shape (n, d) (and `SparseRows` where documented), and is independent of any source library.
     """
 
     def reset_parameters(self) -> None:
-        """Forget what was learned: random or neutral values in every parameter."""
+        """Re-initialize every parameter with a random or neutral value."""
         for child in self.children():
             reset = getattr(child, "reset_parameters", None)
             if reset is not None:
@@ -24,13 +24,13 @@ class Module(nn.Module):
 class Positive(Module):
     """A tensor that stays positive while it trains: ``initial * exp(log_ratio)``.
 
-    At the start the value is ``initial`` to the last bit, and one step of an optimizer changes it
-    by a share of itself, whatever its unit.
+    Initially the value is bit-identical to ``initial``. An optimizer step changes it by a relative
+    amount, whatever its unit.
 
     Parameters
     ----------
     initial : Tensor
-        Positive values, any shape.
+        Positive values of any shape.
     """
 
     initial: Tensor
@@ -41,16 +41,16 @@ class Positive(Module):
         self.log_ratio = nn.Parameter(torch.zeros_like(initial))
 
     def forward(self) -> Tensor:
-        """The present value, with the shape of ``initial``."""
+        """The current value, with the shape of ``initial``."""
         return self.initial * torch.exp(self.log_ratio)
 
     def reset_parameters(self) -> None:
-        """Start again from ones."""
+        """Set all values to one."""
         with torch.no_grad():
             self.initial.fill_(1.0)
             self.log_ratio.zero_()
 
 
 def parameter(values: Tensor) -> nn.Parameter:
-    """A parameter with memory of its own."""
+    """A parameter with a copy of the values."""
     return nn.Parameter(values.detach().clone(memory_format=torch.contiguous_format))

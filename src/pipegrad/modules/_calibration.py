@@ -1,4 +1,4 @@
-"""From scores to probabilities."""
+"""Calibration: maps from raw scores to probabilities, and combinations of binary classifiers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from ._base import Module, parameter
 
 
 class LogOdds(Module):
-    """``-(slope * score + offset)``.
+    """The log-odds of Platt scaling, ``-(slope * score + offset)``.
+
+    See Platt, *Probabilistic outputs for support vector machines*, 1999.
 
     Parameters
     ----------
     slope, offset : Tensor, shape ()
-        A negative slope lets the odds rise with the score.
+        Coefficients; with a negative slope, the odds increase with the score.
     """
 
     def __init__(self, slope: Tensor, offset: Tensor) -> None:
@@ -27,22 +29,22 @@ class LogOdds(Module):
         return -(self.slope * score + self.offset)
 
     def reset_parameters(self) -> None:
-        """The score itself."""
+        """Set the identity."""
         nn.init.constant_(self.slope, -1.0)
         nn.init.zeros_(self.offset)
 
 
 class PiecewiseLinear(Module):
-    """Straight lines between knots, constant beyond them, cut to a range.
+    """Linear interpolation between knots, constant beyond them, clipped to a range.
 
     Parameters
     ----------
     knots : Tensor, shape (knots,)
-        Where the knots are; never falling.
+        Positions of the knots, non-decreasing.
     values : Tensor, shape (knots,)
-        The function there.
+        Values of the function at the knots.
     bounds : (float, float)
-        Smallest and largest value that comes out.
+        Range to which the output is clipped.
     """
 
     knots: Tensor
@@ -72,14 +74,14 @@ class PiecewiseLinear(Module):
 
 
 class StepFunction(Module):
-    """A value for each bin of the same width; the outer bins reach to infinity.
+    """A step function with bins of equal width; the outer bins extend to infinity.
 
     Parameters
     ----------
     values : Tensor, shape (bins,)
-        The values.
+        Value of each bin.
     start, width : float
-        Where the first bin begins, and how wide each is.
+        Left edge of the first bin, and width of each bin.
     """
 
     values: Tensor
@@ -93,21 +95,21 @@ class StepFunction(Module):
         """Same shape out as in; gradients do not pass."""
         place = torch.trunc((x.detach() - self.start) / self.width)
         missing = torch.isnan(place)
-        # What no integer of 32 bits holds becomes the smallest one.
+        # Values outside the range of int32 fall into the first bin.
         place = torch.where(missing | (place.abs() >= 2.0**31), 0.0, place)
         place = place.clamp(0, self.values.shape[0] - 1)
         return self.values[place.long()].masked_fill(missing, torch.nan)
 
 
 class OneVersusRest(Module):
-    """A score, or a probability, of each class by a module of its own.
+    """One-versus-rest classification: a separate module for each class.
 
     Parameters
     ----------
     *parts : torch.nn.Module
-        Each maps (n, features) to (n,).
+        Modules of the classes, each from (n, features) to (n,).
     normalize : bool
-        Whether the answers of a row are divided by their sum.
+        Whether the outputs of a row are divided by their sum.
     """
 
     def __init__(self, *parts: nn.Module, normalize: bool) -> None:
@@ -125,12 +127,16 @@ class OneVersusRest(Module):
 
 
 class PairwiseCoupling(Module):
-    """Probabilities of classes from those of "this class" and of "one of these two".
+    """Class probabilities from the probabilities of single classes and of pairs of classes.
+
+    See Price, Knerr, Personnaz and Dreyfus, *Pairwise neural network classifiers with probabilistic
+    outputs*, NIPS 1994.
 
     Parameters
     ----------
     *parts : torch.nn.Module
-        Row by row of the lower triangle; each maps (n, features) to a probability (n,).
+        Modules in the order of the lower triangle, row by row, each from (n, features) to a
+        probability (n,). The diagonal is for single classes.
     classes : int
         Number of classes.
     """

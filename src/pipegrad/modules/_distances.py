@@ -15,9 +15,9 @@ class Distances(Module):
     Parameters
     ----------
     centers : Tensor, shape (centers, features)
-        Where the centers are.
+        Coordinates of the centers.
     squared : bool
-        Whether the squares of the distances come out.
+        Whether to return squared distances.
     """
 
     def __init__(self, centers: Tensor, squared: bool = False) -> None:
@@ -31,18 +31,17 @@ class Distances(Module):
         return squares if self.squared else safe_sqrt(squares)
 
     def reset_parameters(self) -> None:
-        """Standard normal centers."""
+        """Draw standard normal centers."""
         nn.init.normal_(self.centers)
 
 
 def squared_distances(x: Block, points: Tensor) -> Tensor:
     """Squared Euclidean distances (n, points), never negative.
 
-    The sum of squares and product loses digits where rows are close together, so it is done in
-    double precision.
+    Expanding the square cancels digits for nearby points, so it is computed in double precision.
     """
     wide, centers = x.to(torch.float64), points.to(torch.float64)
-    # In place: these passes over memory cost as much as the product does.
+    # In place, because these passes over memory cost as much as the product.
     out = product(wide, -2 * centers)
     out += squares(wide)[:, None]
     out += squares(centers)
@@ -55,7 +54,7 @@ def city_block_distances(x: Block, points: Tensor) -> Tensor:
     if not isinstance(x, SparseRows):
         return torch.cdist(x.to(torch.float64), points, p=1)
     x = x.to(torch.float64)
-    # Only where a row has an entry does it differ from the distance to the origin.
+    # The distance of the origin to each point, corrected for the stored entries of a row.
     there = points.T[x.columns]
     change = (x.values[:, None] - there).abs() - there.abs()
     start = points.abs().sum(1).expand(x.shape[0], -1)
@@ -73,6 +72,6 @@ def squares(x: Block) -> Tensor:
 
 
 def safe_sqrt(values: Tensor) -> Tensor:
-    """Square root whose gradient at zero is zero."""
+    """Square root with a zero gradient at zero."""
     zero = values == 0
     return torch.where(zero, values, torch.sqrt(torch.where(zero, 1.0, values)))

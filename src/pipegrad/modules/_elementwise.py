@@ -1,4 +1,4 @@
-"""Functions without parameters: entry by entry, products of columns, chains."""
+"""Functions without parameters: elementwise functions, products of columns, compositions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ._sparse import Block, SparseRows
 
 
 class Sequential(Module):
-    """One module after the other.
+    """Modules applied one after the other.
 
     Parameters
     ----------
     *links : torch.nn.Module
-        In the order in which data meets them.
+        Modules in the order of application.
     """
 
     def __init__(self, *links: torch.nn.Module) -> None:
@@ -27,13 +27,13 @@ class Sequential(Module):
         self.links = torch.nn.ModuleList(links)
 
     def forward(self, x: Any) -> Any:
-        """What the last link gives."""
+        """The output of the last module."""
         for link in self.links:
             x = link(x)
         return x
 
     def reset_parameters(self) -> None:
-        """Reset every link."""
+        """Re-initialize every module."""
         for link in self.links:
             reset = getattr(link, "reset_parameters", None)
             if reset is not None:
@@ -41,17 +41,18 @@ class Sequential(Module):
 
 
 class Elementwise(Module):
-    """A function of the block; None for the identity.
+    """A function of a block.
 
     Parameters
     ----------
     function : callable, optional
-        Takes and returns a tensor; importable by name if the module is to be pickled.
+        Function from tensor to tensor; the identity by default. It must be importable by name if
+        the module is to be pickled.
     options : mapping
         Keyword arguments of the function.
     elementwise : bool
-        Whether each entry depends on that entry alone; then sparse rows stay sparse where the
-        function leaves zero alone.
+        Whether the function is applied entry by entry. Sparse rows then stay sparse if it maps zero
+        to zero.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Elementwise(Module):
             return x
         if isinstance(x, SparseRows):
             if not self.keeps_zero():
-                raise TypeError("only a function that leaves zero alone applies to sparse rows")
+                raise TypeError("only functions that map zero to zero apply to sparse rows")
             return x.with_values(self._call_function(x.values))
         return self._call_function(x)
 
@@ -88,12 +89,12 @@ class Elementwise(Module):
 
 
 class Threshold(Module):
-    """One where an entry exceeds the threshold, zero elsewhere.
+    """1 for entries that exceed the threshold, 0 for all others.
 
     Parameters
     ----------
     threshold : float
-        At least zero for sparse rows.
+        Threshold, which must not be negative for sparse rows.
     """
 
     def __init__(self, threshold: float = 0.0) -> None:
@@ -108,18 +109,18 @@ class Threshold(Module):
 
 
 class Monomials(Module):
-    """All products of columns between a smallest and a largest degree, by degree.
+    """All products of columns between a smallest and a largest degree, sorted by degree.
 
     Parameters
     ----------
     features : int
         Number of columns.
     smallest, largest : int
-        Degrees of the products.
+        Smallest and largest degree of the products.
     repeat : bool
-        Whether a column may enter a product more than once.
+        Whether a column may occur in a product more than once.
     constant : bool
-        Start with a column of ones.
+        Whether the first output column is constant one.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class Monomials(Module):
         width = x.width
         for degree in range(1, self.largest + 1):
             if degree > 1:
-                # Each term meets the entries of its row whose column comes before its own first.
+                # Each term is multiplied by the entries of its row in columns up to its first one.
                 term, entry = _meet(x.starts, rows)
                 column = x.columns[entry]
                 limit = lowest[term]
@@ -183,18 +184,18 @@ class Monomials(Module):
 
 
 def _moves(first: Tensor, rest: Tensor, features: int) -> Tensor:
-    """From the place of a term to that of its product with each column, one degree higher.
+    """Offset from the index of a term to that of its product with each column, one degree higher.
 
-    Products with one column stand together, in the order of the terms they came from.
+    Products with the same column are contiguous, in the order of their terms.
     """
     moves = torch.zeros(features, dtype=torch.int64)
     places = torch.arange(first.shape[0])
-    # All products with one column are moved equally far, so that the last write is as good.
+    # All products with one column have the same offset, so it does not matter which write wins.
     return moves.scatter(0, first, places - rest)
 
 
 def _meet(starts: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs of (place in ``rows``, entry of that row)."""
+    """Pairs of an index into ``rows`` and an entry of that row."""
     counts = starts.diff()[rows]
     left = torch.repeat_interleave(torch.arange(rows.shape[0], device=rows.device), counts)
     within = torch.arange(left.shape[0], device=rows.device) - (counts.cumsum(0) - counts)[left]

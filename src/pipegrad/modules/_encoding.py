@@ -1,4 +1,4 @@
-"""Categories, which arrive as codes: 0, 1, 2 ... for known ones, -1 for none."""
+"""Encodings of categories given as codes: 0, 1, 2 ... for known categories, -1 for none."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ NONE = -1
 
 
 class OneHot(Module):
-    """A column for each category, set where the code says so.
+    """One-hot encoding.
 
     Parameters
     ----------
     sizes : sequence of int
         Number of categories in each column of codes.
     off, on : float
-        Values that come out.
+        Values of inactive and active entries.
     sparse : bool
-        Give `SparseRows`; ``off`` is zero then.
+        Whether to return `SparseRows`; ``off`` must be zero then.
     """
 
     starts: Tensor
@@ -43,13 +43,13 @@ class OneHot(Module):
         known = codes >= 0
         columns = codes.to(torch.int64) + self.starts
         if not self.sparse:
-            # Codes of none fall into a column that is cut off.
+            # Code -1 goes to an extra column, which is removed.
             out = codes.new_full((codes.shape[0], self.width + 1), self.off)
             out = out.scatter(1, columns.masked_fill(~known, self.width), self.on)
             return out[:, : self.width].contiguous()
         if not self.width:
             return SparseRows.from_dense(codes[:, :0])
-        # Codes of none keep a place, with value zero: the layout never depends on the data.
+        # Code -1 keeps an entry of value zero, so that the layout does not depend on the data.
         count, per_row = codes.shape
         starts = torch.arange(count + 1, device=codes.device) * per_row
         values = torch.where(known, codes.new_tensor(self.on), codes.new_tensor(0.0))
@@ -58,12 +58,12 @@ class OneHot(Module):
 
 
 class Bins(Module):
-    """In which bin each entry lies: how many of its column's edges it has reached.
+    """The index of the bin that contains each entry.
 
     Parameters
     ----------
     edges : sequence of Tensor
-        For each column, the inner edges, increasing.
+        Increasing inner edges of each column; an entry on an edge belongs to the upper bin.
     """
 
     edges: Tensor
@@ -79,16 +79,16 @@ class Bins(Module):
 
 
 class Lookup(Module):
-    """A trainable number for each category.
+    """A look-up table from codes to trainable numbers.
 
     Parameters
     ----------
     tables : sequence of Tensor
-        For each output column, the number of each category.
+        Numbers of the categories for each output column.
     columns : sequence of int
-        For each output column, the column of codes that it reads.
+        Column of codes that each output column reads.
     otherwise : Tensor, shape (outputs,)
-        What codes of none give.
+        Output for code -1.
     """
 
     starts: Tensor
@@ -112,11 +112,11 @@ class Lookup(Module):
         return torch.where(picked >= 0, out, self.otherwise)
 
     def tables(self) -> list[Tensor]:
-        """The numbers, a tensor for each output column."""
+        """The numbers as one tensor for each output column."""
         return list(self.values.split(self.sizes))
 
     def reset_parameters(self) -> None:
-        """Normal around what codes of none give."""
+        """Draw from a normal distribution around the output for code -1."""
         centers = torch.repeat_interleave(
             self.otherwise, torch.tensor(self.sizes, device=self.otherwise.device)
         )
@@ -126,8 +126,8 @@ class Lookup(Module):
 
 
 class OrdinalEncode(Module):
-    """Codes as they are."""
+    """Ordinal encoding: the codes themselves."""
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Same out as in."""
+        """Return the codes unchanged."""
         return codes

@@ -1,4 +1,4 @@
-"""Predictors with structure: factorization, local machines, step functions."""
+"""Structured predictors: factorization machines, local deep SVMs, sums of step functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from .trees.routing import _round_down
 class FieldFactorization(Module):
     """A field-aware factorization machine: linear terms and products of latent vectors.
 
+    See Juan, Zhuang, Chin and Lin, *Field-aware factorization machines for CTR prediction*, RecSys
+    2016.
+
     Parameters
     ----------
     linear : Tensor, shape (features,)
         Weight of each feature.
     latent : Tensor, shape (features, fields, k)
-        A vector of each feature for each field that it may meet.
+        Latent vector of each feature for interactions with each field.
     normalize : bool
-        Whether rows are brought to unit length first.
+        Whether rows are normalized to unit length first.
     """
 
     def __init__(self, linear: Tensor, latent: Tensor, normalize: bool) -> None:
@@ -44,7 +47,7 @@ class FieldFactorization(Module):
             part = slice(start, start + block.shape[1])
             start = part.stop
             vectors, values = self.latent[part], x[:, part]
-            # The meetings with each field, added up over the features of this one.
+            # Latent vectors for interactions with each field, summed over the features of this one.
             sums.append(torch.einsum("nj,jgk->ngk", values, vectors))
             length = vectors[:, f].square().sum(1)
             own = own + ((sums[f][:, f] ** 2).sum(1) - (values * values) @ length) / 2
@@ -55,29 +58,30 @@ class FieldFactorization(Module):
         return out
 
     def reset_parameters(self) -> None:
-        """Small random numbers."""
+        """Draw small random values."""
         nn.init.normal_(self.linear, std=0.1)
         nn.init.normal_(self.latent, std=0.1)
 
 
 class LocalDeepSVM(Module):
-    """Linear scores along the path of a row down a full binary tree.
+    """A local deep SVM: linear scores along the path of a row down a full binary tree.
 
     A node adds ``tanh(sharpness * (gate @ x + gate_bias)) * (weight @ x + bias)``; the row goes
-    to the first child where ``route @ x + route_bias`` is positive.
+    to the first child if ``route @ x + route_bias`` is positive. See Jose, Goyal, Aggrwal and
+    Varma, *Local deep kernel learning for efficient non-linear SVM prediction*, ICML 2013.
 
     Parameters
     ----------
     weight, gate : Tensor, shape (nodes, features)
-        Of all nodes, level by level.
+        Weights of the scores and gates of all nodes, level by level.
     bias, gate_bias : Tensor, shape (nodes,)
-        Likewise.
+        Biases of the scores and gates of all nodes.
     route : Tensor, shape (inner nodes, features)
-        Decides the way; does not train.
+        Weights of the routing functions, which do not train.
     route_bias : Tensor, shape (inner nodes,)
-        Likewise.
+        Biases of the routing functions, which do not train.
     sharpness : float
-        Of the gates.
+        Sharpness of the gates.
     """
 
     route: Tensor
@@ -114,26 +118,26 @@ class LocalDeepSVM(Module):
         return torch.where(path, scores, 0.0).sum(1)
 
     def reset_parameters(self) -> None:
-        """Small random numbers."""
+        """Draw small random values."""
         for tensor in (self.weight, self.bias, self.gate, self.gate_bias):
             nn.init.normal_(tensor, std=0.1)
 
 
 class StepFunctions(Module):
-    """A sum of step functions, each of one column; NaN is on the first step.
+    """A generalized additive model of step functions, each of one column; NaN is on the first step.
 
     Parameters
     ----------
     effects : sequence of Tensor
-        The heights of each function's steps.
+        Heights of the steps of each function.
     bounds : sequence of Tensor
-        The last place of each step, increasing.
+        Increasing upper bounds of the steps of each function.
     columns : Tensor of int64
-        The column of each function.
+        Column of each function.
     bias : Tensor, shape ()
-        Added to the sum.
+        Constant that is added to the sum.
     dtype : torch.dtype
-        Type of the columns that will come.
+        Type of the input columns.
     """
 
     bounds: Tensor
@@ -151,7 +155,7 @@ class StepFunctions(Module):
         self.sizes = [len(e) for e in effects]
         pad = nn.utils.rnn.pad_sequence
         wide = pad(list(bounds), batch_first=True, padding_value=torch.inf).contiguous()
-        # Rounded down, a bound keeps the columns of the smaller type on their side.
+        # Rounded down, so that numbers of lower precision stay on the same side of a bound.
         narrow = _round_down(wide, dtype, False)
         self.register_buffer("bounds", torch.where(torch.isfinite(wide), narrow, wide.to(dtype)))
         self.register_buffer("columns", columns)
@@ -170,10 +174,10 @@ class StepFunctions(Module):
         return self.effects[place].sum(1) + self.bias
 
     def parts(self) -> list[Tensor]:
-        """The heights, a tensor for each function."""
+        """The heights as one tensor for each function."""
         return list(self.effects.split(self.sizes))
 
     def reset_parameters(self) -> None:
-        """Small random steps."""
+        """Draw small random steps."""
         nn.init.normal_(self.effects, std=0.1)
         nn.init.zeros_(self.bias)

@@ -1,4 +1,4 @@
-"""Formulas of columns, as nested tuples of operations."""
+"""Formulas of columns as expression trees, in nested tuples."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class ExpressionProgram(Module):
     Parameters
     ----------
     formula : tuple
-        ``("add", ("input", 0), ("number", 2.0))`` and so on. Operations are those of torch;
-        comparisons give ones and zeros; ``("where", c, a, b)`` chooses.
+        Expression tree, such as ``("add", ("input", 0), ("number", 2.0))``. Operations are those of
+        torch; comparisons return ones and zeros; ``("where", c, a, b)`` is a conditional.
     """
 
     def __init__(self, formula: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a score means: predictions, decisions and probabilities derived from it."""
+"""Heads: maps from raw scores to predictions, decision values and probabilities."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ Link = Literal[
 
 
 def inverse_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
-    """From a score, times ``scale``, to a mean: exp, logistic function, softmax of a row and so on.
+    """The mean for a raw score, by the inverse of a link function.
 
-    "sign" gives one above zero and zero elsewhere, "largest" (n, k) the place of the largest (n,).
+    Parameters
+    ----------
+    score : Tensor, shape (n,) or (n, k)
+        Raw scores.
+    link : str
+        Name of the link: "log" means exp, "logistic" the logistic function, "softmax" the softmax
+        of each row. "sign" is 1 for positive scores and 0 otherwise, "largest" the index (n,) of
+        the largest score.
+    scale : float
+        Factor of the score.
+
+    Returns
+    -------
+    Tensor
+        Means with the shape of the score, or indices (n,) for "largest".
     """
     score = score if scale == 1 else scale * score
     if link == "softplus":
@@ -38,10 +52,10 @@ def inverse_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
 
 
 class Head(Module):
-    """Derives what a predictor answers from its raw score.
+    """Base class: maps the raw score of a predictor to its outputs.
 
-    The score has the shape of the source's own answer: (n,) for one target or two classes,
-    (n, k) otherwise. Classes are indices here; the labels live with the source.
+    The score has the shape that the source uses: (n,) for one target or two classes, (n, k)
+    otherwise. Classes are indices here; the source keeps the labels.
     """
 
     task: Task = "regression"
@@ -52,7 +66,7 @@ class Head(Module):
         raise NotImplementedError
 
     def decision_function(self, score: Tensor) -> Tensor:
-        """The raw decision values."""
+        """Decision values."""
         return score
 
     def predict_proba(self, score: Tensor) -> Tensor:
@@ -64,11 +78,11 @@ class Head(Module):
         return torch.log(self.predict_proba(score))
 
     def rest_proba(self, score: Tensor) -> Tensor:
-        """Probabilities without the first class, which the others imply."""
+        """Probabilities without the first class, which is redundant."""
         return self.predict_proba(score)[:, 1:]
 
     def votes(self, score: Tensor) -> Tensor:
-        """One-hot votes (n, classes): hard going forward, soft for the gradient."""
+        """One-hot votes (n, classes): hard in the forward pass, soft in the backward pass."""
         if "predict_proba" in self.responses:
             soft = self.predict_proba(score)
         else:
@@ -79,7 +93,7 @@ class Head(Module):
         return hard + (soft - soft.detach())
 
     def features(self, score: Tensor) -> Tensor:
-        """Columns for later steps: the score, and the probabilities where there are any.
+        """Feature columns for later steps: decision values and probabilities, as far as defined.
 
         Two classes give one column of probabilities (of the second class), as in the paper's
         Figure 1.
@@ -97,17 +111,17 @@ class Head(Module):
         return torch.cat(columns, 1)
 
     def respond(self, score: Tensor, method: str) -> Tensor:
-        """Answer to one method: ``score``, ``predict``, ``predict_proba`` and so on."""
+        """The output of a method by name: "score", "predict", "predict_proba" and so on."""
         return score if method in ("score", "transform") else getattr(self, method)(score)
 
 
 class RegressionHead(Head):
-    """Regression: the prediction is the score through an inverse link.
+    """Regression: the prediction is the inverse link of the score.
 
     Parameters
     ----------
     link : {"identity", "log", "logistic", "softmax", "sign", "largest", ...}
-        "log" when the score is a log-rate; see `inverse_link`.
+        Link function, such as "log" if the score is a log-rate; see `inverse_link`.
     scale : float
         Factor of the score.
     """
@@ -123,12 +137,12 @@ class RegressionHead(Head):
 
 
 class IdentityHead(Head):
-    """The source answers with the score, whatever it is asked.
+    """Every method returns the raw score.
 
     Parameters
     ----------
     responses : tuple of str
-        What it may be asked.
+        Methods that the source has.
     raw : float
         Factor of the score in ``decision_function``.
     """
@@ -146,27 +160,28 @@ class IdentityHead(Head):
         return score
 
     def decision_function(self, score: Tensor) -> Tensor:
-        """The score, times a factor."""
+        """The score times a factor."""
         return score if self.raw == 1 else self.raw * score
 
 
 class LinkHead(Head):
-    """Classes whose probabilities are the score through a link; the largest wins.
+    """Classification by the inverse link of the score; the most likely class is predicted.
 
     Parameters
     ----------
     link : {"identity", "logistic", "softmax", ...}
-        A single score stands for the second class. Nothing but "softmax" makes several sum to one.
+        Link function. A single score belongs to the second class. Several probabilities sum to one
+        only with "softmax".
     scale : float
         Factor of the score before the link.
     raw : float
         Factor of the score in ``decision_function``.
     responses : tuple of str
-        What the source gives.
+        Methods that the source has.
     boundary : float
-        The probability above which the second of two classes is predicted.
+        Probability above which the second of two classes is predicted.
     column : bool
-        Whether the source gives its predictions as a column (n, 1).
+        Whether the source returns predictions as a column (n, 1).
     """
 
     task: Task = "classification"
@@ -198,19 +213,19 @@ class LinkHead(Head):
         return torch.stack([1 - mean, mean], 1) if mean.ndim == 1 else mean
 
     def decision_function(self, score: Tensor) -> Tensor:
-        """The score, times a factor."""
+        """The score times a factor."""
         return score if self.raw == 1 else self.raw * score
 
 
 class ShareHead(Head):
-    """The score gives the share of the second class, and a half decides; or that of each label.
+    """Probability of the second class, or of each label, with the decision threshold one half.
 
     Parameters
     ----------
     link : {"identity", "log", "logistic", "sign"}
-        How the share follows, see `inverse_link`.
+        Link function from probability to score; see `inverse_link`.
     labels : bool
-        Several labels, a score for each, instead of two classes.
+        Whether there are several labels with a score each, instead of two classes.
     """
 
     responses = ("predict", "predict_proba")
@@ -225,23 +240,23 @@ class ShareHead(Head):
         return (inverse_link(score, self.link) > 0.5).long()
 
     def predict_proba(self, score: Tensor) -> Tensor:
-        """Probabilities (n, 2), or those of each label (n, k)."""
+        """Probabilities (n, 2), or of each label (n, k)."""
         share = inverse_link(score, self.link)
         return share if self.task == "multilabel" else torch.stack([1 - share, share], 1)
 
 
 class BernoulliHead(Head):
-    """Two classes, one score: positive means the second class.
+    """Binary classification with one score, which is positive for the second class.
 
     Parameters
     ----------
     probability : {"logistic", "softmax", "modified_huber"}, optional
-        How a probability follows; None when the source gives none. "softmax" is that of
-        (-score, score).
+        Map from scores to probabilities; none if the source has no probabilities. "softmax" is the
+        softmax of (-score, score).
     inclusive : bool
         Whether a score of zero means the second class.
     log : bool
-        Whether the source gives the logarithms of probabilities as well.
+        Whether the source has log-probabilities as well.
     """
 
     task: Task = "classification"
@@ -273,18 +288,18 @@ class BernoulliHead(Head):
 
 
 class MulticlassHead(Head):
-    """Several classes, a score for each: the largest wins.
+    """Multiclass classification with a score for each class; the largest score wins.
 
     Parameters
     ----------
     probability : {"softmax", "one_vs_rest", "modified_huber"}, optional
-        How probabilities follow; None when the source gives none.
+        Map from scores to probabilities; none if the source has no probabilities.
     share : bool
-        Whether a row that no class claims gives all the same probability, or NaN.
+        Whether a row with zero probability for all classes gets equal probabilities instead of NaN.
     scale : float
         Factor of the scores in the softmax.
     log : bool
-        Whether the source gives the logarithms of probabilities as well.
+        Whether the source has log-probabilities as well.
     """
 
     task: Task = "classification"
@@ -326,7 +341,7 @@ class MulticlassHead(Head):
 
 
 class MultilabelHead(Head):
-    """Several yes-or-no targets, a score for each."""
+    """Multilabel classification with a score for each label."""
 
     task: Task = "multilabel"
     responses = ("predict", "decision_function")
@@ -337,12 +352,12 @@ class MultilabelHead(Head):
 
 
 class ProbabilityHead(Head):
-    """The score is the table of class probabilities itself (soft voting, decision trees).
+    """The scores are the class probabilities themselves (soft voting, decision trees).
 
     Parameters
     ----------
     log : bool
-        Whether the source gives their logarithms as well.
+        Whether the source has log-probabilities as well.
     """
 
     task: Task = "classification"
@@ -363,12 +378,12 @@ class ProbabilityHead(Head):
 
 
 class MultioutputHead(Head):
-    """Several targets with classes of their own: the score holds all their probabilities.
+    """Several classification targets; the score is the concatenation of their probabilities.
 
     Parameters
     ----------
     counts : tuple of int
-        Numbers of classes.
+        Number of classes of each target.
     """
 
     task: Task = "several"
@@ -383,21 +398,21 @@ class MultioutputHead(Head):
         return torch.stack([part.argmax(1) for part in score.split(self.counts, 1)], 1)
 
     def predict_proba(self, score: Tensor) -> Any:
-        """Probabilities (n, classes) of each target, a list."""
+        """Probabilities (n, classes) of each target, as a list."""
         return list(score.split(self.counts, 1))
 
     def predict_log_proba(self, score: Tensor) -> Any:
-        """Logarithms of the probabilities of each target, a list."""
+        """Logarithms of the probabilities of each target, as a list."""
         return [torch.log(part) for part in score.split(self.counts, 1)]
 
     def features(self, score: Tensor) -> Tensor:
-        """The probabilities of all targets; of two classes, the second's alone."""
+        """The probabilities of all targets; for two classes, only that of the second."""
         parts = score.split(self.counts, 1)
         return torch.cat([p[:, 1:] if p.shape[1] == 2 else p for p in parts], 1)
 
 
 class VotesHead(Head):
-    """The score counts votes for each class; the first of the largest wins."""
+    """The scores are votes for each class; ties go to the first class."""
 
     task: Task = "classification"
 
@@ -407,7 +422,7 @@ class VotesHead(Head):
 
 
 class OutlierHead(Head):
-    """A negative score marks an outlier: -1, and 1 elsewhere."""
+    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise."""
 
     responses = ("predict", "decision_function")
 
@@ -417,7 +432,7 @@ class OutlierHead(Head):
 
 
 class NearestHead(Head):
-    """Clustering: the score is the distance to each center, the nearest wins."""
+    """Clustering: the scores are distances to the centers, and the nearest center wins."""
 
     task: Task = "clustering"
 

@@ -1,4 +1,4 @@
-"""Values for entries that are missing."""
+"""Imputation of missing entries."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def _indices(values: Sequence[int] | None) -> Tensor | None:
 
 
 class Missing(Module):
-    """Which entries are missing, as zeros and ones.
+    """Indicators of missing entries.
 
     Parameters
     ----------
     missing : float
-        What stands for a missing entry; NaN or a number.
+        Marker of a missing entry, NaN or a number.
     columns : sequence of int, optional
-        The columns to report; all by default.
+        Columns to report; all by default.
     sparse : bool
-        Give `SparseRows` for dense rows too.
+        Whether to return `SparseRows` for dense rows, too.
     """
 
     columns: Tensor | None
@@ -58,20 +58,20 @@ class Missing(Module):
 
 
 class Impute(Module):
-    """Put a number for each column where entries are missing.
+    """Replace missing entries by one number for each column.
 
     Parameters
     ----------
     fill : Tensor, shape (kept,)
-        The numbers.
+        Fill value of each column that is kept.
     missing : float
-        What stands for a missing entry; NaN or a number.
+        Marker of a missing entry, NaN or a number.
     keep : sequence of int, optional
-        Columns that come out; all by default.
+        Columns to keep; all by default.
     flags : sequence of int, optional
-        Columns for which zeros and ones say, at the end, where entries were missing.
+        Columns whose missing indicators are appended; none by default.
     trainable : bool
-        Whether the numbers train.
+        Whether the fill values train.
     """
 
     keep: Tensor | None
@@ -115,6 +115,6 @@ class Impute(Module):
         return x.with_values(torch.where(self.absent.mask(x.values), fill, x.values))
 
     def reset_parameters(self) -> None:
-        """Zeros."""
+        """Set zero fill values."""
         with torch.no_grad():
             self.fill.zero_()

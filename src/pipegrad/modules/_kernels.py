@@ -1,4 +1,4 @@
-"""Kernels, and features that stand for them."""
+"""Kernels and feature maps that approximate them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._sparse import Block, SparseRows
 
 @dataclass(frozen=True)
 class Kernel:
-    """A similarity of rows and points, by name.
+    """A kernel function by name.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Kernel:
         One of "linear", "polynomial", "sigmoid", "rbf", "laplacian", "cosine", "chi2" and
         "additive_chi2".
     gamma, coef0, degree : float
-        Numbers of those kernels that have them.
+        Parameters of the kernels that have them.
     """
 
     name: str = "rbf"
@@ -36,25 +36,27 @@ class Kernel:
 
     @property
     def non_negative(self) -> bool:
-        """Whether rows and points must not be negative."""
+        """Whether the kernel requires non-negative rows and points."""
         return self.name in ("chi2", "additive_chi2")
 
     def __call__(self, x: Block, points: Tensor) -> Tensor:
-        """Similarities (n, points)."""
+        """Kernel values (n, points)."""
         return _KERNELS[self.name](self, x, points)
 
 
 class KernelFeatures(Module):
-    """Similarities to some points, then a linear map (the Nystroem method).
+    """Kernel values at landmark points, followed by a linear map (the Nyström method).
+
+    See Williams and Seeger, *Using the Nyström method to speed up kernel machines*, NIPS 2000.
 
     Parameters
     ----------
-    points : Tensor or Pattern, shape (points, features)
-        Landmarks. They stay positive where the kernel needs it.
+    points : Tensor or SparseParameter, shape (points, features)
+        Landmarks, which stay positive if the kernel requires it.
     mixing : Tensor, shape (points, outputs)
-        Turns similarities into features.
+        Linear map from kernel values to features.
     kernel : Kernel
-        The similarity.
+        The kernel.
     """
 
     def __init__(self, points: Tensor | SparseParameter, mixing: Tensor, kernel: Kernel) -> None:
@@ -72,7 +74,7 @@ class KernelFeatures(Module):
         return self._similarities(x) @ self.mixing
 
     def deferred(self, x: Block) -> Deferred:
-        """The same columns (n, outputs), to be multiplied by the next map."""
+        """The unevaluated output (n, outputs), for the next linear map."""
         return Deferred(self._similarities(x), self.mixing)
 
     def _similarities(self, x: Block) -> Tensor:
@@ -80,7 +82,7 @@ class KernelFeatures(Module):
         return self.kernel(x, points).to(self.mixing.dtype)
 
     def reset_parameters(self) -> None:
-        """Random points, and a mixing uniform in ±1/sqrt(points)."""
+        """Draw random points, and a mixing uniformly from ±1/sqrt(points)."""
         super().reset_parameters()
         if isinstance(self.points, Tensor):
             nn.init.normal_(self.points)
@@ -91,18 +93,20 @@ class KernelFeatures(Module):
 
 
 class RandomFourierFeatures(Module):
-    """``amplitude * cos(x @ weight + offset)``.
+    """Random Fourier features: ``amplitude * cos(x @ weight + offset)``.
+
+    See Rahimi and Recht, *Random features for large-scale kernel machines*, NIPS 2007.
 
     Parameters
     ----------
     weight : Tensor, shape (features, outputs)
-        A frequency in each column.
+        Frequencies as columns.
     offset : Tensor, shape (outputs,)
         Phases.
     amplitude : float
-        Height of the waves.
+        Amplitude of the features.
     log_shift : float, optional
-        Take ``log(x + log_shift)`` first.
+        Shift of ``log(x + log_shift)``, which replaces ``x`` if given (skewed chi-squared kernel).
     """
 
     def __init__(
@@ -121,18 +125,21 @@ class RandomFourierFeatures(Module):
         return torch.cos(x.matmul(self.weight) + self.offset) * self.amplitude
 
     def reset_parameters(self) -> None:
-        """Normal frequencies, uniform phases."""
+        """Draw normal frequencies and uniform phases."""
         nn.init.normal_(self.weight)
         nn.init.uniform_(self.offset, 0.0, 2 * math.pi)
 
 
 class AdditiveChi2Features(Module):
-    """Waves of ``log(x)``, of height ``sqrt(x)``, for each column of non-negative values.
+    """Features of the additive chi-squared kernel: waves of ``log(x)`` with amplitude ``sqrt(x)``.
+
+    The input must not be negative. See Vedaldi and Zisserman, *Efficient additive kernels via
+    explicit feature maps*, 2012.
 
     Parameters
     ----------
     steps : int
-        Number of frequencies, zero among them.
+        Number of frequencies, including zero.
     interval : float
         Distance between frequencies.
     """
@@ -162,18 +169,21 @@ class AdditiveChi2Features(Module):
 
 
 class PolynomialSketch(Module):
-    """A random sketch of a polynomial kernel: a product of convolved count sketches.
+    """A tensor sketch of a polynomial kernel: the convolution of count sketches.
+
+    See Pham and Pagh, *Fast and scalable polynomial kernels via explicit feature maps*, KDD 2013.
 
     Parameters
     ----------
     places : Tensor of int64, shape (degree, features)
-        Column of the sketch that each feature is added to; with a constant, one feature more.
+        Column of the sketch to which each feature is added; one more feature for a constant.
     signs : Tensor, shape (degree, features)
-        Sign with which it is added.
+        Sign with which each feature is added.
     outputs : int
-        Columns of the sketch.
+        Number of columns of the sketch.
     gamma, coef0 : float
-        As in ``(gamma * <x, y> + coef0) ** degree``; a ``coef0`` of zero means no constant.
+        Parameters of ``(gamma * <x, y> + coef0) ** degree``; there is no constant if ``coef0`` is
+        zero.
     """
 
     places: Tensor
@@ -251,7 +261,7 @@ def _unit_sparse_rows(x: SparseRows) -> SparseRows:
 
 def _lengths(x: Block) -> Tensor:
     squared = squares(x)
-    # Rows of no length stay as they are: no division by zero, forward or backward.
+    # Rows of length zero do not change, which avoids divisions by zero, forward and backward.
     return torch.sqrt(torch.where(squared == 0, 1.0, squared))
 
 

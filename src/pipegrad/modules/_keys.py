@@ -1,4 +1,4 @@
-"""Keys: categories counted from 1, with 0 for none; and the choice of the best column."""
+"""Keys: categories numbered from 1, with 0 for a missing one; and keys of the best column."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ._sparse import Block, SparseRows
 
 
 class KeyIndicator(Module):
-    """A column for each category, one where the key says so.
+    """One-hot encoding of keys.
 
     Parameters
     ----------
     count : int
         Number of categories.
     keys : int
-        Number of keys in a row.
+        Number of keys in each row.
     add : bool
-        Whether the columns of several keys are added up rather than put side by side.
+        Whether the encodings of several keys are summed instead of concatenated.
     sparse : bool
-        Give `SparseRows`.
+        Whether to return `SparseRows`.
     """
 
     def __init__(self, count: int, keys: int = 1, add: bool = False, sparse: bool = False) -> None:
@@ -42,12 +42,12 @@ class KeyIndicator(Module):
 
 
 class KeyBits(Module):
-    """The digits of ``key - 1`` in base two, the largest first; a missing key gives ones.
+    """The binary digits of ``key - 1``, most significant first; a missing key gives ones.
 
     Parameters
     ----------
     width : int
-        Number of digits.
+        Number of binary digits.
     """
 
     def __init__(self, width: int) -> None:
@@ -62,14 +62,14 @@ class KeyBits(Module):
 
 
 class KeyNumber(Module):
-    """The number of each category.
+    """A look-up table from keys to fixed numbers.
 
     Parameters
     ----------
     values : Tensor, shape (categories,)
-        The numbers.
+        Number of each category.
     otherwise : float
-        What a missing key gives.
+        Number of a missing key.
     """
 
     values: Tensor
@@ -87,14 +87,14 @@ class KeyNumber(Module):
 
 
 class BestColumn(Module):
-    """The key of the column with the largest number, or with the smallest; the first of equal ones.
+    """The key of the column with the largest or smallest number; the first of equal ones.
 
-    NaN never wins, and a row of nothing else has key 0.
+    NaN is ignored, and a row of NaN only has key 0.
 
     Parameters
     ----------
     smallest : bool
-        Whether the smallest wins.
+        Whether to take the smallest number instead of the largest.
     """
 
     def __init__(self, smallest: bool = False) -> None:
@@ -110,12 +110,12 @@ class BestColumn(Module):
 
 
 class KeyAbove(Module):
-    """The key 2 where a number is above the threshold, else 1; 0 for NaN.
+    """The key 2 if a number exceeds the threshold, otherwise 1; 0 for NaN.
 
     Parameters
     ----------
     threshold : float
-        The threshold.
+        Threshold that a score has to exceed.
     """
 
     def __init__(self, threshold: float = 0.0) -> None:

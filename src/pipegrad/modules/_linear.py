@@ -12,16 +12,16 @@ from ._sparse import Block, SparseRows
 
 
 class Deferred:
-    """Rows in front of a linear map that another one follows: both become one.
+    """An unevaluated affine map of rows, so that the next linear map can be multiplied with it.
 
     Parameters
     ----------
     rows : Block, shape (n, features)
-        What the map multiplies.
+        Input rows of the map.
     weight : Tensor, shape (features, outputs)
-        The map.
+        Weight of the map.
     added : Tensor, shape (outputs,), optional
-        What it adds.
+        Bias of the map.
     """
 
     def __init__(self, rows: Block, weight: Tensor, added: Tensor | None = None) -> None:
@@ -30,7 +30,7 @@ class Deferred:
         self.added = added
 
     def matmul(self, weight: Tensor) -> Tensor:
-        """Product of all three, (n, k): maps first where that takes fewer multiplications."""
+        """Apply the next map, (n, k), in the order that takes fewer multiplications."""
         (features, middle), outputs = self.weight.shape, weight.shape[1]
         rows = self.rows
         if isinstance(rows, SparseRows):
@@ -48,17 +48,17 @@ class Linear(Module):
     Parameters
     ----------
     weight : Tensor, shape (features, outputs)
-        Features come first, so that a sparse row gathers contiguous memory.
+        Weight matrix. Features come first, so that a sparse row gathers contiguous memory.
     bias : Tensor, shape (outputs,), optional
-        None for no bias.
+        Bias; none by default.
     shift : Tensor, shape (features,), optional
-        Subtracted from ``x`` first (the mean of a PCA).
+        Value subtracted from ``x`` first, such as the mean of a PCA.
     squeeze : bool
-        Give (n,) instead of (n, 1): one target, or the margin of two classes.
+        Whether to return (n,) instead of (n, 1), for one target or the margin of two classes.
     nonnegative : bool
         Whether negative weights count as zero.
     offset : Tensor, shape (outputs,), optional
-        Added as well; it does not train.
+        Fixed constant that is added to the output.
     """
 
     offset: Tensor | None
@@ -97,7 +97,7 @@ class Linear(Module):
         return out.squeeze(1) if self.squeeze else out
 
     def deferred(self, x: Block) -> Deferred:
-        """The same columns (n, outputs), to be multiplied by the next map."""
+        """The unevaluated output (n, outputs), for the next linear map."""
         weight = self.effective_weight()
         added = None if self.shift is None else -(self.shift @ weight)
         for more in (self.bias, self.offset):
@@ -111,14 +111,14 @@ class Linear(Module):
 
     @property
     def rescalable(self) -> tuple[bool, bool]:
-        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        """Whether a change of the parameters can scale, and shift, the output."""
         return self.offset is None or self.bias is not None, self.bias is not None
 
     @torch.no_grad()
     def rescale_(self, scale: float, shift: Tensor) -> None:
-        """Make ``scale * output + shift`` of the output; ``scale`` is positive.
+        """Change the parameters so that the output becomes ``scale * output + shift``.
 
-        ``shift`` has the shape () or (outputs,).
+        ``scale`` is positive; ``shift`` has the shape () or (outputs,).
         """
         self.weight.mul_(scale)
         if self.bias is not None:
@@ -127,7 +127,7 @@ class Linear(Module):
                 self.bias.add_((scale - 1) * self.offset)
 
     def reset_parameters(self) -> None:
-        """Uniform in ±1/sqrt(features), as in `torch.nn.Linear`; the shift goes to zero."""
+        """Draw uniformly from ±1/sqrt(features), as `torch.nn.Linear` does, with zero shift."""
         bound = 1 / math.sqrt(max(1, self.weight.shape[0]))
         nn.init.uniform_(self.weight, 0 if self.nonnegative else -bound, bound)
         if self.bias is not None:

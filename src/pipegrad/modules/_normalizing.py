@@ -1,4 +1,4 @@
-"""Column-wise maps in the manner of normalizers, and norms of rows."""
+"""Column-wise normalization, and normalization of rows."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ._sparse import Block, SparseRows, dense
 
 
 class Affine(Module):
-    """``(x - offset) * scale``, for all columns or for some of them; NaN passes.
+    """``(x - offset) * scale`` for all columns or for some of them; NaN passes through.
 
     Parameters
     ----------
     scale : Tensor, shape (features,)
-        Keeps its sign while it trains; a scale of zero stays zero.
+        Factor of each column, which keeps its sign in training; a zero stays zero.
     offset : Tensor, shape (features,), optional
-        None leaves the columns where they are.
+        Value subtracted from each column; none by default.
     columns : Tensor of int64, optional
-        The columns to which this applies; the others stay as they are.
+        Columns that are transformed; all by default.
     """
 
     columns: Tensor | None
@@ -40,7 +40,7 @@ class Affine(Module):
     def forward(self, x: Block) -> Block:
         """Same shape out as in: (n, features), or (n,) for a single column.
 
-        Sparse rows stay sparse where there is no offset.
+        Sparse rows stay sparse if there is no offset.
         """
         if isinstance(x, SparseRows):
             if self.columns is None and self.offset is None:
@@ -57,23 +57,25 @@ class Affine(Module):
         return put_missing_back(missing, out * self.scale())
 
     def reset_parameters(self) -> None:
-        """Unit scale, no offset."""
+        """Set unit scale and zero offset."""
         super().reset_parameters()
         if self.offset is not None:
             nn.init.zeros_(self.offset)
 
 
 class NormalDistribution(Module):
-    """Winitzki's approximation of the normal distribution function, column by column.
+    """The normal cumulative distribution function of each column, in Winitzki's approximation.
+
+    See Winitzki, *A handy approximation for the error function and its inverse*, 2008.
 
     Parameters
     ----------
     mean : Tensor, shape (features,)
-        Where it is one half.
+        Mean of each column.
     deviation : Tensor, shape (features,)
-        Standard deviation; positive.
+        Standard deviation of each column; positive.
     logarithm : bool
-        Whether the logarithm of ``x`` is taken first.
+        Whether to take the logarithm of ``x`` first (a log-normal distribution).
     """
 
     _SHAPE = 0.147
@@ -85,7 +87,7 @@ class NormalDistribution(Module):
         self.logarithm = logarithm
 
     def forward(self, x: Block) -> Tensor:
-        """Same shape out as in; 0 where the logarithm is not finite."""
+        """Map to the same shape; 0 for entries without a finite (logarithmic) value."""
         x = dense(x)
         if self.logarithm:
             usable = (x > 0) & torch.isfinite(x)
@@ -100,20 +102,20 @@ class NormalDistribution(Module):
         return torch.where(usable, out, 0.0)
 
     def reset_parameters(self) -> None:
-        """The standard normal distribution."""
+        """Set the standard normal distribution."""
         super().reset_parameters()
         nn.init.zeros_(self.mean)
 
 
 class BinPosition(Module):
-    """The place of the first bound that is not below the entry, between 0 and 1.
+    """The index of the bin that contains the entry, scaled to between 0 and 1.
 
     Parameters
     ----------
     bounds : sequence of Tensor
-        For each column, upper bounds, increasing; the last is infinite.
+        Increasing upper bounds of the bins of each column; the last one is infinite.
     from_zero : bool
-        Whether the place of zero is subtracted.
+        Whether to subtract the output for zero.
     """
 
     bounds: Tensor
@@ -144,16 +146,18 @@ class BinPosition(Module):
 
 
 class RowNorm(Module):
-    """Each row, perhaps less its mean, divided by its norm; tiny and huge rows are left alone.
+    """Divide each row, optionally centered, by its norm.
+
+    Rows of norm zero, and rows whose factor would be below 1e-8, are not normalized.
 
     Parameters
     ----------
     norm : {"l2", "l1", "max", "std"}
-        Length, sum of absolute values, largest absolute value, standard deviation.
+        Norm: length, sum of absolute values, largest absolute value, or standard deviation.
     center : bool
-        Whether the mean of the row is subtracted.
+        Whether to subtract the mean of the row first.
     scale : float
-        A factor for the result.
+        Factor of the result.
     """
 
     _SMALLEST = 1e-8

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ._base import Module, parameter
 from ._scaling import put_missing_back, set_missing_aside
 
-# Closer to zero than this, quotients that tend to 0/0 are taken from their series.
+# Quotients that tend to 0/0 are computed from their series below this distance from zero.
 _SERIES = 1e-3
 
 
@@ -36,7 +36,7 @@ class _Power(Module):
     Parameters
     ----------
     power : Tensor, shape (features,)
-        Exponents; any real number.
+        Exponents, which may be any real numbers.
     """
 
     def __init__(self, power: Tensor) -> None:
@@ -44,12 +44,15 @@ class _Power(Module):
         self.power = parameter(power)
 
     def reset_parameters(self) -> None:
-        """Exponents of one: straight lines."""
+        """Set exponents of one, which make the transform linear."""
         nn.init.ones_(self.power)
 
 
 class BoxCox(_Power):
-    """``(x**power - 1) / power``, or ``log(x)`` where the power is zero; NaN unless ``x > 0``."""
+    """``(x**power - 1) / power``, or ``log(x)`` if the power is zero; NaN unless ``x > 0``.
+
+    See Box and Cox, *An analysis of transformations*, 1964.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
@@ -59,7 +62,7 @@ class BoxCox(_Power):
 
 
 class InverseBoxCox(_Power):
-    """What `BoxCox` started from."""
+    """The inverse of `BoxCox`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
@@ -68,13 +71,17 @@ class InverseBoxCox(_Power):
 
 
 class YeoJohnson(_Power):
-    """Box-Cox of ``1 + x`` for what is positive, mirrored with ``2 - power`` for the rest."""
+    """Box-Cox of ``1 + x`` for non-negative values, mirrored with ``2 - power`` for negative ones.
+
+    See Yeo and Johnson, *A new family of power transformations to improve normality or symmetry*,
+    2000.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; NaN passes."""
         missing, x = set_missing_aside(x)
         positive = x >= 0
-        # Not abs: its gradient vanishes at zero, that of the transform does not.
+        # Not abs, whose gradient vanishes at zero, unlike that of the transform.
         size = torch.log1p(torch.where(positive, x, -x))
         power = torch.where(positive, self.power, 2 - self.power)
         size = size * _expm1_over(power * size)
@@ -82,7 +89,7 @@ class YeoJohnson(_Power):
 
 
 class InverseYeoJohnson(_Power):
-    """What `YeoJohnson` started from."""
+    """The inverse of `YeoJohnson`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; NaN passes."""

@@ -1,4 +1,4 @@
-"""Projections on directions, with or without whitening."""
+"""Projections onto directions, with or without whitening."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ._sparse import Block, SparseRows, dense
 
 
 class Projection(Linear):
-    """``(x - shift) @ weight``, divided by a standard deviation for each direction.
+    """``(x - shift) @ weight``, optionally divided by a standard deviation for each direction.
 
     Parameters
     ----------
     weight : Tensor, shape (features, directions)
-        A direction in each column.
+        Directions as columns.
     shift : Tensor, shape (features,), optional
         Origin of the projection.
     variance : Tensor, shape (directions,), optional
-        Not negative; None leaves the projection unscaled.
+        Non-negative variance of each direction, for whitening; none by default.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Projection(Linear):
         return out if self.variance is None else out / self._deviation(self.variance())
 
     def deferred(self, x: Block) -> Deferred:
-        """The same columns (n, directions), to be multiplied by the next map."""
+        """The unevaluated output (n, directions), for the next linear map."""
         out = super().deferred(x)
         if self.variance is None:
             return out
@@ -46,28 +46,28 @@ class Projection(Linear):
 
     @staticmethod
     def _deviation(variance: Tensor) -> Tensor:
-        # Cut before the root: a direction without variance then has a gradient, of zero.
+        # Clamped before the root, so that a direction without variance has a zero gradient.
         smallest = torch.finfo(variance.dtype).eps ** 2
         return torch.sqrt(torch.clamp(variance, min=smallest))
 
     def reset_parameters(self) -> None:
-        """Random directions, no shift, unit variance."""
+        """Draw random directions; set zero shift and unit variance."""
         super().reset_parameters()
         if self.variance is not None:
             self.variance.reset_parameters()
 
 
 class SparseParameter(Module):
-    """A matrix whose zeros stay zeros; the other entries train.
+    """A matrix with a fixed sparsity pattern; only its stored entries train.
 
     Parameters
     ----------
     values : Tensor, shape (entries,)
-        The entries.
+        Stored entries.
     rows, columns : Tensor of int64, shape (entries,)
-        Where they stand.
+        Row and column of each entry.
     shape : (int, int)
-        Rows and columns of the matrix.
+        Number of rows and columns of the matrix.
     """
 
     rows: Tensor
@@ -83,24 +83,24 @@ class SparseParameter(Module):
         self.register_buffer("columns", columns)
 
     def forward(self) -> Tensor:
-        """The matrix with its zeros."""
+        """The matrix as a dense tensor."""
         zeros = self.values.new_zeros(self.shape)
         return zeros.index_put((self.rows, self.columns), self.values, accumulate=True)
 
     def reset_parameters(self) -> None:
-        """Standard normal entries."""
+        """Draw standard normal entries."""
         torch.nn.init.normal_(self.values)
 
 
 class SparseProjection(Module):
-    """``x @ weight`` for a weight of few entries.
+    """``x @ weight`` with a sparse weight.
 
     Parameters
     ----------
-    weight : Pattern, shape (features, outputs)
+    weight : SparseParameter, shape (features, outputs)
         The weight.
     keep_sparse : bool
-        Whether sparse rows come out sparse.
+        Whether sparse rows stay sparse.
     """
 
     def __init__(self, weight: SparseParameter, keep_sparse: bool = False) -> None:
@@ -115,14 +115,14 @@ class SparseProjection(Module):
 
 
 class ReconstructionError(Module):
-    """How much of a row's length its projection leaves unexplained, between 0 and 1.
+    """Relative reconstruction error of each row under a projection, between 0 and 1.
 
     Parameters
     ----------
     mean : Tensor, shape (features,), optional
-        Subtracted from each row.
+        Mean, which is subtracted from each row.
     directions : Tensor, shape (directions, features)
-        Orthonormal rows.
+        Orthonormal directions as rows.
     """
 
     mean: Tensor | None
@@ -141,7 +141,7 @@ class ReconstructionError(Module):
         return safe_sqrt(share.clamp(min=0))
 
     def reset_parameters(self) -> None:
-        """No mean, random directions."""
+        """Set zero mean and random directions."""
         if self.mean is not None:
             torch.nn.init.zeros_(self.mean)
         torch.nn.init.normal_(self.directions)

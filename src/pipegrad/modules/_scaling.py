@@ -1,4 +1,4 @@
-"""Column-wise shifts and scales, and the length of rows."""
+"""Column-wise shifts and scales, and normalization of rows."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ._sparse import Block, SparseRows
 
 
 def set_missing_aside(x: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Which entries are NaN, and ``x`` with zeros in their place; None where there are none.
+    """Replace NaN by zero, and return the mask of NaN (None if there are none) and the result.
 
     A NaN that only passes through would still turn the gradients of a whole column into NaN.
     """
     missing = torch.isnan(x)
-    # Without NaN there is nothing to fill, which saves two passes. A traced graph has to serve
-    # all data, and asking an accelerator would make it wait.
+    # Without NaN there is nothing to fill, which saves two passes. A traced graph must be valid for
+    # all data, and on an accelerator this check would synchronize.
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and not _any(missing):
         return None, x
     return missing, x.masked_fill(missing, 0.0)
 
 
 def _any(flags: Tensor) -> bool:
-    """Whether any is set; true where `torch.func.vmap` cannot tell."""
+    """Whether any flag is set; True under `torch.func.vmap`, which cannot branch on data."""
     try:
         return bool(flags.any())
     except RuntimeError:
@@ -31,21 +31,21 @@ def _any(flags: Tensor) -> bool:
 
 
 def put_missing_back(missing: Tensor | None, out: Tensor) -> Tensor:
-    """``out`` with NaN where ``missing`` says so."""
+    """``out`` with NaN in the entries of the mask ``missing``."""
     return out if missing is None else out.masked_fill(missing, torch.nan)
 
 
 class Standardize(Module):
-    """``(x - shift) / scale``, column by column, then perhaps cut to a range; NaN passes.
+    """``(x - shift) / scale`` for each column, optionally clipped to a range; NaN passes through.
 
     Parameters
     ----------
     shift : Tensor, shape (features,), optional
-        None leaves the columns where they are. Sparse rows are scaled, never shifted.
+        Value subtracted from each column; none by default. Sparse rows are scaled, never shifted.
     scale : Tensor, shape (features,), optional
-        Positive; stays so while training.
+        Positive divisor of each column, which stays positive in training; none by default.
     bounds : (float, float), optional
-        Smallest and largest value that comes out.
+        Range to which the output is clipped.
     """
 
     def __init__(
@@ -76,23 +76,23 @@ class Standardize(Module):
         return put_missing_back(missing, out)
 
     def reset_parameters(self) -> None:
-        """No shift, unit scale."""
+        """Set zero shift and unit scale."""
         super().reset_parameters()
         if self.shift is not None:
             nn.init.zeros_(self.shift)
 
 
 class Rescale(Module):
-    """``x * scale + offset``, column by column, then perhaps cut to a range; NaN passes.
+    """``x * scale + offset`` for each column, optionally clipped to a range; NaN passes through.
 
     Parameters
     ----------
     scale : Tensor, shape (features,)
-        Positive; stays so while training.
+        Positive factor of each column, which stays positive in training.
     offset : Tensor, shape (features,)
-        Added after scaling.
+        Value added after scaling.
     bounds : (float, float), optional
-        Smallest and largest value that comes out.
+        Range to which the output is clipped.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class Rescale(Module):
         return put_missing_back(missing, out)
 
     def reset_parameters(self) -> None:
-        """Unit scale, no offset."""
+        """Set unit scale and zero offset."""
         super().reset_parameters()
         nn.init.zeros_(self.offset)
 
 
 class NormalizeRows(Module):
-    """Divide each row by its norm; rows of zeros stay as they are.
+    """Divide each row by its norm; rows of zeros do not change.
 
     Parameters
     ----------
     norm : {"l1", "l2", "max"}
-        Sum of absolute values, Euclidean length, or largest absolute value.
+        Norm: sum of absolute values, Euclidean length, or largest absolute value.
     """
 
     def __init__(self, norm: str = "l2") -> None:
@@ -142,7 +142,7 @@ class NormalizeRows(Module):
             lengths = x.abs().sum(1)
         else:
             lengths = x.abs().amax(1)
-        # Norms that are nothing but rounding count as zero.
+        # Norms of the size of rounding errors count as zero.
         tiny = lengths < 10 * torch.finfo(x.dtype).eps
         return x / lengths.masked_fill(tiny, 1.0)[:, None]
 

@@ -1,4 +1,4 @@
-"""Some of the columns."""
+"""Selection of columns."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ._sparse import Block, SparseRows
 
 
 class Select(Module):
-    """The columns ``keep``, in their order.
+    """Select columns in their order.
 
     Parameters
     ----------
     keep : Tensor of int64, shape (outputs,)
-        Indices, increasing.
+        Increasing indices of the columns.
     """
 
     keep: Tensor
@@ -24,7 +24,7 @@ class Select(Module):
         self.register_buffer("keep", keep)
 
     def forward(self, x: Block) -> Block:
-        """Map (n, features) to (n, outputs); sparse rows stay sparse unless nothing is left."""
+        """Map (n, features) to (n, outputs); sparse rows stay sparse unless no column is left."""
         if not isinstance(x, SparseRows):
             return x.index_select(1, self.keep)
         kept = x.select(self.keep)

@@ -1,4 +1,4 @@
-"""Rows of a sparse matrix, as tensors."""
+"""Sparse rows as tensors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FEW_OUTPUTS = 4
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """A block of rows in compressed form; gradients flow through ``values``.
+    """A block of rows in compressed sparse row (CSR) format; gradients flow through ``values``.
 
-    Torch's own CSR tensors do not carry gradients to their values through a product, so the three
-    arrays are kept apart.
+    Torch's own CSR tensors do not propagate gradients to their values through a product, so the
+    three arrays are separate tensors.
 
     Parameters
     ----------
@@ -38,27 +38,27 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """The number of rows and columns."""
         return (self.starts.shape[0] - 1, self.width)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the values."""
+        """The dtype of the values."""
         return self.values.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the values live."""
+        """The device of the values."""
         return self.values.device
 
     def to(self, *args: object, **kwargs: object) -> SparseRows:
-        """Move or cast as ``Tensor.to``; indices keep their type."""
+        """Move or cast, as `Tensor.to` does; indices keep their dtype."""
         values = self.values.to(*args, **kwargs)  # type: ignore[call-overload]
         device = values.device
         return SparseRows(self.starts.to(device), self.columns.to(device), values, self.width)
 
     def with_values(self, values: Tensor) -> SparseRows:
-        """The same pattern with other values."""
+        """The same sparsity pattern with other values."""
         return SparseRows(self.starts, self.columns, values, self.width)
 
     def rows(self) -> Tensor:
@@ -71,7 +71,7 @@ class SparseRows:
         if not self.columns.numel():
             return weight.new_zeros(self.shape[0], weight.shape[1])
         if weight.shape[1] <= _FEW_OUTPUTS:
-            # Column by column: embedding_bag sorts all entries for its gradient, this does not.
+            # Column by column, because the gradient of embedding_bag sorts all entries.
             rows = self.rows()
             columns = [
                 self.row_sums(w.index_select(0, self.columns) * self.values, rows)
@@ -96,7 +96,7 @@ class SparseRows:
         return self.with_values(self.values / divisors[self.columns])
 
     def row_sums(self, values: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        """Sum of each row's values (or of other values in the same places), shape (n_rows,)."""
+        """Sum of each row's values (or of other values with the same pattern), shape (n_rows,)."""
         values = self.values if values is None else values
         rows = self.rows() if rows is None else rows
         return values.new_zeros(self.shape[0]).index_add(0, rows, values)
@@ -116,7 +116,7 @@ class SparseRows:
         return SparseRows(starts, self.columns[entries], self.values[entries], self.width)
 
     def _run(self, first: int, last: int) -> SparseRows:
-        """Neighboring rows, without a copy of their entries."""
+        """Consecutive rows, without a copy of their entries."""
         starts = self.starts[first : last + 1]
         begin, end = int(starts[0]), int(starts[-1])
         return SparseRows(
@@ -124,7 +124,7 @@ class SparseRows:
         )
 
     def to_dense(self, fill: float = 0.0) -> Tensor:
-        """The same block as a dense tensor (n_rows, width), with ``fill`` where nothing is."""
+        """The block as a dense tensor (n_rows, width), with ``fill`` for entries not stored."""
         dense = self.values.new_full(self.shape, fill)
         place = self.rows(), self.columns
         return dense.index_put(place, self.values, accumulate=fill == 0)
@@ -142,7 +142,7 @@ class SparseRows:
 
     @staticmethod
     def from_dense(dense: Tensor) -> SparseRows:
-        """Every entry of a dense block, zeros too, so that gradients reach each of them."""
+        """Store every entry of a dense block, including zeros, so that all receive gradients."""
         count, width = dense.shape
         starts = torch.arange(count + 1, device=dense.device) * width
         columns = torch.arange(width, device=dense.device).repeat(count)
@@ -150,7 +150,7 @@ class SparseRows:
 
     @staticmethod
     def concatenate(blocks: list[Block]) -> SparseRows:
-        """Blocks side by side, shape (n_rows, sum of widths)."""
+        """Concatenate blocks horizontally, shape (n_rows, sum of widths)."""
         parts = [b if isinstance(b, SparseRows) else SparseRows.from_dense(b) for b in blocks]
         offset, columns, rows = 0, [], []
         for part in parts:
@@ -167,5 +167,5 @@ Block: TypeAlias = Tensor | SparseRows
 
 
 def dense(block: Block) -> Tensor:
-    """The block as an ordinary tensor."""
+    """The block as a dense tensor."""
     return block.to_dense() if isinstance(block, SparseRows) else block

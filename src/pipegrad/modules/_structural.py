@@ -1,4 +1,4 @@
-"""Modules without parameters that join others."""
+"""Modules without parameters that combine others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .trees.relaxation import LeafIndices
 
 
 class Concatenate(Module):
-    """Blocks side by side, each perhaps multiplied by a factor.
+    """Horizontal concatenation of blocks, with optional factors.
 
     Parameters
     ----------
     sparse : bool, optional
-        Whether the result is `SparseRows`; None: if any of the blocks is.
+        Whether the result is `SparseRows`. By default, it is if any of the blocks is.
     weights : tuple of float, optional
-        A factor for each block; None leaves it alone.
+        A factor for each block; a block with None is not scaled.
     """
 
     def __init__(
@@ -55,7 +55,13 @@ def _weighted(block: Block, factor: float | None) -> Block:
 
 
 class Average(Module):
-    """Weighted mean of several inputs of the same shape."""
+    """Weighted mean of several inputs of the same shape.
+
+    Parameters
+    ----------
+    weights : tuple of float, optional
+        Weight of each input; equal weights by default.
+    """
 
     def __init__(self, weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
@@ -72,7 +78,13 @@ class Average(Module):
 
 
 class Vote(Module):
-    """Weighted count of one-hot votes."""
+    """Weighted sum of one-hot votes.
+
+    Parameters
+    ----------
+    weights : tuple of float, optional
+        Weight of each input; ones by default.
+    """
 
     def __init__(self, weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
@@ -88,12 +100,12 @@ class Vote(Module):
 
 
 class Labels(Module):
-    """Class indices become numbers: the labels of the classes.
+    """Class indices mapped to numeric labels.
 
     Parameters
     ----------
     labels : Tensor, shape (classes,)
-        The number of each class.
+        Numeric label of each class.
     """
 
     labels: Tensor
@@ -108,14 +120,14 @@ class Labels(Module):
 
 
 class Inverse(Module):
-    """A module applied to one column of predictions, which stay one-dimensional.
+    """A module applied to predictions, which may be one-dimensional.
 
     Parameters
     ----------
     inner : Module
-        Maps (n, k) to (n, k).
+        Module from (n, k) to (n, k).
     squeeze : bool
-        Whether (n, 1) comes out as (n,).
+        Whether to return (n,) instead of (n, 1).
     """
 
     def __init__(self, inner: torch.nn.Module, squeeze: bool = True) -> None:
@@ -124,22 +136,22 @@ class Inverse(Module):
         self.squeeze = squeeze
 
     def forward(self, prediction: Tensor) -> Tensor:
-        """Predictions (n,) or (n, k), same shape out."""
+        """Map predictions (n,) or (n, k) to the same shape."""
         out = self.inner(prediction[:, None] if prediction.ndim == 1 else prediction)
         return out.squeeze(1) if self.squeeze and out.shape[1] == 1 else out
 
 
 class Predictor(Module):
-    """A score and what is asked of it.
+    """A module of raw scores with a head that maps them to the requested output.
 
     Parameters
     ----------
     body : Module
-        Gives the score.
+        Module that computes the raw score.
     head : Head
-        Derives answers from it.
+        Head that maps the score to predictions.
     method : str
-        Which answer comes out; "score" for the score itself.
+        Requested output; "score" for the raw score itself.
     classes : Tensor, optional
         Numeric labels of the classes, for ``method="predict"`` between steps.
     """
@@ -156,7 +168,7 @@ class Predictor(Module):
         self.register_buffer("classes", classes)
 
     def forward(self, *inputs: Any) -> Tensor:
-        """The answer; see `Head.respond`."""
+        """Compute the requested output; see `Head.respond`."""
         out = self.head.respond(self.body(*inputs), self.method)
         if self.method == "predict" and self.classes is not None:
             return self.classes[out]
@@ -164,7 +176,7 @@ class Predictor(Module):
 
     @property
     def route(self) -> Callable[[Block], LeafIndices] | None:
-        """Finds the leaves of rows beforehand, where the body is made of trees."""
+        """The function that computes the leaves of rows in advance, if the body has one."""
         return getattr(self.body, "route", None)
 
 

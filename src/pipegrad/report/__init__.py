@@ -1,4 +1,4 @@
-"""Pictures and tables for people: text, rich, SVG and HTML."""
+"""Reports of fine-tuning as text, tables, SVG, HTML and matplotlib displays."""
 
 from .displays import GainDisplay, MovedStepsDisplay, ReliabilityDisplay, TrainingCurvesDisplay
 from .split_changes import MovedSplits, Split, moved_splits

@@ -1,4 +1,8 @@
-"""Whether predictions mean what they say, before and after."""
+"""Calibration curves (reliability diagrams) before and after training.
+
+The expected calibration error is that of Guo, Pleiss, Sun and Weinberger, *On calibration of modern
+neural networks*, ICML 2017, in bins of equally many rows.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +25,26 @@ if TYPE_CHECKING:
 
 _BINS, _FEWEST_IN_BIN = 10, 20
 _MEASURED_ROWS = 4096
-# They aim at something else than the mean of the target.
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predictions against what came true, by bins with equally many rows.
+    """A calibration curve: predictions against outcomes, in bins of equally many rows.
 
     Attributes
     ----------
     predicted, observed : tuple of float
-        Means of each bin.
+        Mean prediction and mean outcome of each bin.
     errors : tuple of float
         Standard errors of ``observed``.
     rows : tuple of int
-        How many each bin holds.
+        Number of rows in each bin.
     gap : float
-        Mean distance of ``predicted`` and ``observed``, bins weighing as many rows as they hold;
-        of probabilities, the expected calibration error.
+        Mean absolute difference of ``predicted`` and ``observed``, weighted by the rows of each
+        bin; for probabilities, the expected calibration error.
     brier : float
-        Mean squared error of the probabilities, summed over more than two classes; NaN where there
-        are none.
+        Brier score: mean squared error of the probabilities, summed over the classes if there are
+        more than two; NaN if there are no probabilities.
     """
 
     predicted: tuple[float, ...]
@@ -54,15 +57,16 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether predictions mean what they say, on rows that nothing was fitted on.
+    """Calibration on held-out rows, before and after training.
 
     Attributes
     ----------
     of : {"probability", "confidence", "mean"}
-        What is predicted: the probability of the second class (or of each label), that of the most
-        likely of several classes, or the mean of the target, on the scale of the loss.
+        The predicted quantity: the probability of the second class (or of each label), the
+        probability of the most likely of several classes, or the mean of the target, on the scale
+        of the loss.
     before, after : Reliability
-        Of the pipeline as it was fitted, and of what was kept; the same object where these are.
+        Calibration of the fitted pipeline and of the selected one; one object if they are the same.
     """
 
     of: Literal["probability", "confidence", "mean"]
@@ -73,7 +77,24 @@ class Calibration:
 def calibrations(
     folds: Sequence[Any], best: tuple[int, int] | None, head: Head | None, loss: str
 ) -> Calibration | None:
-    """Before and after, over all splits; ``best`` is the candidate and checkpoint kept, if any."""
+    """Calibration pooled over all splits.
+
+    Parameters
+    ----------
+    folds : sequence
+        The splits with their runs.
+    best : (int, int), optional
+        Indices of the selected candidate and checkpoint; None if none was selected.
+    head : Head, optional
+        Maps raw scores to predictions.
+    loss : str
+        Name of the loss.
+
+    Returns
+    -------
+    Calibration or None
+        None if calibration is not defined for this head and loss.
+    """
     place = None if best is None else best[0]
     targets, start, end = [], [], []
     for fold in folds:
@@ -98,18 +119,23 @@ def calibration(
     before: NDArray[Any],
     after: NDArray[Any] | None,
 ) -> Calibration | None:
-    """Reliability by scores before and after; None where predictions claim nothing of the kind.
+    """Calibration from raw scores before and after training.
 
     Parameters
     ----------
     head : Head, optional
-        From scores to predictions.
+        Maps raw scores to predictions.
     loss : str
         Name of the loss.
     target : array of shape (n,) or (n, k), optional
-        As the loss takes it.
+        Targets, encoded for the loss.
     before, after : array of shape (n,) or (n, k)
-        Scores; ``after`` is None where nothing changed.
+        Raw scores; ``after`` is None if nothing changed.
+
+    Returns
+    -------
+    Calibration or None
+        None if calibration is not defined for this head and loss, or a score is not finite.
     """
     of = _quantity(head, loss, target, before)
     if of is None or head is None or target is None:
@@ -164,7 +190,7 @@ def _reliability(
 def _binned(
     predicted: NDArray[Any], observed: NDArray[Any], brier: float = math.nan
 ) -> Reliability | None:
-    """Means in bins between quantiles of what is predicted."""
+    """Means in bins between quantiles of the predictions."""
     if not (np.isfinite(predicted).all() and np.isfinite(observed).all()):
         return None
     count = int(np.clip(len(predicted) // _FEWEST_IN_BIN, 1, _BINS))
@@ -183,7 +209,7 @@ def _binned(
 
 
 def scores(net: PipelineNetwork, rows: EncodedDataset) -> NDArray[np.float32]:
-    """The score of each row."""
+    """The raw score of each row."""
     from ..training.dataset import Loader
 
     net.eval()

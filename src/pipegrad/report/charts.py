@@ -1,4 +1,4 @@
-"""Charts of a report of fine-tuning, as SVG."""
+"""SVG charts of the report of fine-tuning."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _LETTER = 6.3
 
 
 def gains(report: Report) -> str:
-    """The gain of each candidate with its interval; below, that of the choice."""
+    """The gain of each candidate with its confidence interval, and below that of the selection."""
     rows = [(t.name, t.gain, 2 * t.error, "tried") for t in report.tried if math.isfinite(t.gain)]
     if math.isfinite(report.error):
-        rows.append(("the choice", report.gain, 2 * report.error, "kept"))
+        rows.append(("model selection", report.gain, 2 * report.error, "kept"))
     left = _labels([name for name, *_ in rows])
     low, high = extent([g - e for _, g, e, _ in rows], [g + e for _, g, e, _ in rows])
     x = Axis(low, high, left, WIDTH - 16)
     bottom = 12 + _ROW * len(rows)
-    parts = list(_below(x, bottom, "how much lower the validation loss is"))
+    parts = list(_below(x, bottom, "reduction of the validation loss"))
     parts.append(line("zero", (x(0.0), 6), (x(0.0), bottom)))
     for place, (name, gain, error, style) in enumerate(rows):
         y = 12 + _ROW * (place + 0.5)
         told = f"{name}: {gain:.3g}, {gain - error:.3g} to {gain + error:.3g}"
-        strong = " pg-strong" if name in (report.chosen, "the choice") else ""
+        strong = " pg-strong" if name in (report.chosen, "model selection") else ""
         parts.append(words(f"label{strong}", left - 10, y + 4, short(name, 26), "end"))
         if gain + error > low:
             parts.append(line(f"bar-{style}", (x(gain - error), y), (x(gain + error), y)))
@@ -45,12 +45,12 @@ def gains(report: Report) -> str:
             parts.append(_arrow(x(low), y))
         if gain > low:
             parts.append(dot(style, (x(gain), y), 5 if style == "kept" else 4, told))
-    what = f"Gain of {len(report.tried)} candidates, and of the choice, with 95% intervals"
+    what = f"Gains of {len(report.tried)} candidates and of model selection, 95% intervals"
     return picture(what, WIDTH, bottom + 42, parts)
 
 
 def moved(steps: Sequence[MovedStep]) -> str:
-    """A bar for each step, first the one that moved farthest."""
+    """A bar for each step, in descending order of the relative change."""
     shown = steps[:_MOST_STEPS]
     left = _labels([step.name for step in shown])
     finite = [step.share for step in shown if math.isfinite(step.share)]
@@ -59,20 +59,20 @@ def moved(steps: Sequence[MovedStep]) -> str:
     for place, step in enumerate(shown):
         y = 8 + _ROW * place
         share = step.share if math.isfinite(step.share) else 0.0
-        told = f"{step.name} ({step.kind}): {percent(step.share)}, {step.count:,} numbers"
+        told = f"{step.name} ({step.kind}): {percent(step.share)}, {step.count:,} parameters"
         parts.append(words("label", left - 10, y + 17, short(step.name, 26), "end"))
         parts.append(box("kept", left, y + 5, x(share) - left, _ROW - 10, told))
         parts.append(words("value", x(share) + 8, y + 17, percent(step.share)))
     height = 16 + _ROW * len(shown)
     if len(steps) > len(shown):
-        rest = f"and {len(steps) - len(shown)} more that moved less"
+        rest = f"and {len(steps) - len(shown)} more with smaller changes"
         parts.append(words("tick", left, height + 8, rest))
         height += 18
-    return picture("How far each step moved, as a share of its size", WIDTH, height, parts)
+    return picture("Relative parameter change of each step", WIDTH, height, parts)
 
 
 def curves(report: Report) -> str:
-    """A panel for each candidate, a line for each split; what was chosen is marked."""
+    """A panel for each candidate, a line for each split; the selected candidate is marked."""
     relative = Relative(report.curves)
     low, high, log = relative.bounds()
     names = relative.candidates
@@ -102,7 +102,7 @@ def _panel(
         yield line("grid", (x.start, y(tick)), (x.end, y(tick)))
         if first:
             yield words("tick", x.start - 6, y(tick) + 3.5, label(tick), "end")
-    name = own[0].candidate + (" (chosen)" if chosen else "")
+    name = own[0].candidate + (" (selected)" if chosen else "")
     yield words(f"label{' pg-strong' if chosen else ''}", x.start, y.end - 9, short(name, 30))
     yield line("zero", (x.start, y(relative.start)), (x.end, y(relative.start)))
     yield window(x, y, _lines(relative, own, x, y, style))
@@ -136,7 +136,7 @@ def _legend(y: float) -> str:
 
 
 def reliability(calibration: Calibration) -> str:
-    """What was predicted against what came, before and after; on the diagonal both agree."""
+    """Reliability diagrams before and after training; the diagonal is perfect calibration."""
     before, after = calibration.before, calibration.after
     both = [before] if after is before else [before, after]
     low, high = _square(calibration, both)
@@ -152,18 +152,18 @@ def reliability(calibration: Calibration) -> str:
     styles = ["kept"] if after is before else ["tried", "kept"]
     for found, style in zip(both, styles, strict=True):
         parts += _bins(found, x, y, style)
-    names = ["as fitted"] if after is before else ["before", "after"]
+    names = ["fitted pipeline"] if after is before else ["before", "after"]
     for place, (name, style) in enumerate(zip(names, styles, strict=True)):
         parts.append(dot(style, (left + size + 18, top + 14 + 20 * place), 4))
         parts.append(words("label", left + size + 28, top + 18 + 20 * place, name))
     told = AXES[calibration.of]
-    return picture(f"Reliability: {told[1]} by {told[0]}", WIDTH, top + size + 42, parts)
+    return picture(f"Calibration: {told[1]} by {told[0]}", WIDTH, top + size + 42, parts)
 
 
 AXES = {
-    "probability": ("predicted probability", "share that came true"),
-    "confidence": ("probability of the likeliest class", "share that was right"),
-    "mean": ("mean prediction", "mean of the target"),
+    "probability": ("mean predicted probability", "fraction of positives"),
+    "confidence": ("confidence (probability of the predicted class)", "accuracy"),
+    "mean": ("mean prediction", "mean target"),
 }
 
 
@@ -181,7 +181,9 @@ def _bins(found: Reliability, x: Axis, y: Axis, style: str) -> Iterator[str]:
     for at, predicted, observed, rows in zip(
         points, found.predicted, found.observed, found.rows, strict=True
     ):
-        yield dot(style, at, 4, f"predicted {predicted:.4g}, came {observed:.4g}, {rows:,} rows")
+        yield dot(
+            style, at, 4, f"predicted {predicted:.4g}, observed {observed:.4g}, {rows:,} rows"
+        )
 
 
 def _square(calibration: Calibration, both: Sequence[Reliability]) -> tuple[float, float]:
@@ -194,7 +196,7 @@ def _square(calibration: Calibration, both: Sequence[Reliability]) -> tuple[floa
 
 
 def seconds(spent: Sequence[tuple[str, float]]) -> str:
-    """One bar, divided."""
+    """One stacked bar of the time spent in each stage, with its legend."""
     total = sum(value for _, value in spent) or 1.0
     parts, left = [], 0.0
     for place, (name, value) in enumerate(spent):
@@ -206,7 +208,7 @@ def seconds(spent: Sequence[tuple[str, float]]) -> str:
         parts.append(box(f"part-{place}", 0, y - 10, 11, 11))
         parts.append(words("label", 18, y, name))
         parts.append(words("value", WIDTH, y, told, "end"))
-    return picture("Where the seconds went", WIDTH, 42 + 20 * len(spent), parts)
+    return picture("Time by stage", WIDTH, 42 + 20 * len(spent), parts)
 
 
 def _below(x: Axis, bottom: float, name: str, grid: bool = True) -> Iterator[str]:
@@ -222,6 +224,6 @@ def _arrow(x: float, y: float) -> str:
 
 
 def _labels(names: Sequence[str]) -> float:
-    """Room on the left for the names."""
+    """Width of the left margin that the names need."""
     longest = max((len(short(name, 26)) for name in names), default=0)
     return 14 + max(40.0, _LETTER * longest)

@@ -1,4 +1,4 @@
-"""Reports of fine-tuning as pictures of matplotlib, in the manner of scikit-learn's displays."""
+"""Matplotlib displays of the report of fine-tuning, with scikit-learn's `Display` interface."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ if TYPE_CHECKING:
     from .results import Report
 
 _KEPT, _TRIED = "#1f5fbf", "#8b94a3"
-_ROW = 0.36  # inches for each name
+_ROW = 0.36  # height of a row in inches
 
 
 class Tuned(Protocol):
-    """A fitted `pipegrad.FineTuner`, as far as a display needs it."""
+    """The part of a fitted `pipegrad.FineTuner` that a display needs."""
 
     report_: Report
 
 
 class _Display:
-    """Holds the data of a picture, and draws it."""
+    """Base class: holds the data of a plot and draws it."""
 
     figure_: Any
     ax_: Any
 
     @classmethod
     def from_report(cls, report: Report | Tuned, *, ax: Any = None) -> Self:
-        """Draw what a report holds.
+        """Create and draw the display from a report.
 
         Parameters
         ----------
         report : Report or FineTuner
-            ``tuner.report_``, or the tuner itself, fitted.
+            ``tuner.report_``, or the fitted tuner itself.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
         Display
-            With ``ax_``, ``figure_`` and what is drawn.
+            The display, with ``ax_``, ``figure_`` and the artists as attributes.
 
         Raises
         ------
         ArgumentError
-            When the report does not hold what is to be drawn.
+            When the report lacks the data of this display.
         """
         return cls._of(_report(report)).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
         Display
-            Itself.
+            The display itself.
         """
         if ax is None:
             _, ax = _pyplot().subplots(figsize=self._size(), layout="constrained")
@@ -93,28 +93,28 @@ class _Display:
 
 
 class TrainingCurvesDisplay(_Display):
-    """Losses of each candidate by checkpoint, relative to those of the fitted pipeline.
+    """Learning curves of each candidate, relative to the loss of the fitted pipeline.
 
-    Validation is drawn solid, training dashed, each the mean over splits; a dot marks the best
-    checkpoint. It is recommended to use `from_report`.
+    Validation losses are solid, training losses dashed, each averaged over the splits; a dot marks
+    the best checkpoint. It is recommended to use `from_report`.
 
     Parameters
     ----------
     curves : sequence of Curve
-        ``report.curves``.
+        The learning curves, ``report.curves``.
     chosen : str, optional
-        Name of the candidate that was chosen.
+        Name of the selected candidate.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        What that is part of.
+        Figure that contains the axes.
     lines_ : list of matplotlib Line2D
-        The validation losses, one line for each candidate.
+        Validation losses, one line for each candidate.
     train_lines_ : list of matplotlib Line2D
-        The training losses.
+        Training losses, one line for each candidate.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class TrainingCurvesDisplay(_Display):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
     >>> display = TrainingCurvesDisplay.from_report(tuner)  # or tuner.report_
-    >>> any(line.get_label().endswith("(chosen)") for line in display.lines_)
+    >>> any(line.get_label().endswith("(selected)") for line in display.lines_)
     True
     """
 
@@ -151,38 +151,43 @@ class TrainingCurvesDisplay(_Display):
             train, valid, checkpoint = relative.mean(name)
             chosen = name == self.chosen
             look: dict[str, Any] = {"color": f"C{place}", "linewidth": 2.2 if chosen else 1.4}
-            label = f"{name} (chosen)" if chosen else name
+            label = f"{name} (selected)" if chosen else name
             self.lines_ += ax.plot(valid, label=label, zorder=3 if chosen else 2, **look)
             self.train_lines_ += ax.plot(train, linestyle="--", alpha=0.6, **look)
             ax.plot([checkpoint], [valid[checkpoint]], "o", color=look["color"], zorder=4)
         ax.set_yscale("log" if log else "linear")
         ax.set_ylim(low, high)
         ax.locator_params(axis="x", integer=True)
-        ax.set_xlabel("checkpoint (dashed: training, dots: the best)")
+        ax.set_xlabel("checkpoint (dashed: training, dots: best)")
         ax.set_ylabel(relative.unit_label)
         ax.legend(edgecolor="none", fontsize="small")
 
 
 class ReliabilityDisplay(_Display):
-    """Predictions against what came true, before and after training; the diagonal is ideal.
+    """Calibration curve (reliability diagram) before and after training.
 
-    Bins hold equally many rows; bars are 95% intervals. It is recommended to use `from_report`.
+    The diagonal is perfect calibration. Bins hold equally many rows; bars are 95% confidence
+    intervals. It is recommended to use `from_report`.
 
     Parameters
     ----------
     calibration : Calibration
-        ``report.calibration``.
+        The calibration before and after training, ``report.calibration``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        What that is part of.
+        Figure that contains the axes.
     line_ : matplotlib Line2D
-        What is kept.
+        Curve of the selected pipeline.
     before_line_ : matplotlib Line2D or None
-        The pipeline as it was fitted; None if that is what is kept.
+        Curve of the fitted pipeline; None if it was kept unchanged.
+
+    References
+    ----------
+    Niculescu-Mizil and Caruana, *Predicting good probabilities with supervised learning*, 2005.
 
     Examples
     --------
@@ -193,7 +198,7 @@ class ReliabilityDisplay(_Display):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
     >>> ReliabilityDisplay.from_report(tuner.report_).ax_.get_ylabel()
-    'mean of the target'
+    'mean target'
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -204,8 +209,8 @@ class ReliabilityDisplay(_Display):
         calibration = report.calibration
         if calibration is None:
             raise ArgumentError(
-                "The report has no calibration: nothing was trained, or the pipeline gives neither "
-                "probabilities nor means."
+                "The report has no calibration: nothing was trained, or the pipeline predicts "
+                "neither probabilities nor means."
             )
         return cls(calibration)
 
@@ -218,7 +223,7 @@ class ReliabilityDisplay(_Display):
         self.before_line_ = None
         if not same:
             self.before_line_ = self._bins(ax, found.before, _TRIED, "before")
-        self.line_ = self._bins(ax, found.after, _KEPT, "as fitted" if same else "after")
+        self.line_ = self._bins(ax, found.after, _KEPT, "fitted pipeline" if same else "after")
         if found.of == "mean":
             values = [*found.before.predicted, *found.after.predicted]
             ax.axline((values[0], values[0]), slope=1, color="0.6", linestyle=":", linewidth=1)
@@ -246,23 +251,23 @@ class ReliabilityDisplay(_Display):
 
 
 class MovedStepsDisplay(_Display):
-    """How far each step moved, as a share of its size; first the one that moved farthest.
+    """Relative parameter change of each step, in descending order.
 
     It is recommended to use `from_report`.
 
     Parameters
     ----------
     steps : sequence of MovedStep
-        ``report.moved()``.
+        The trained steps, ``report.moved()``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        What that is part of.
+        Figure that contains the axes.
     bars_ : matplotlib BarContainer
-        A bar for each step.
+        The bars, one for each step.
 
     Examples
     --------
@@ -282,7 +287,7 @@ class MovedStepsDisplay(_Display):
     @classmethod
     def _of(cls, report: Any) -> Self:
         if not report.steps:
-            raise ArgumentError(f"Nothing moved: {report.why or 'no step trained'}.")
+            raise ArgumentError(f"No parameter changed: {report.why or 'no step was trained'}.")
         return cls(report.moved())
 
     def _size(self) -> tuple[float, float]:
@@ -297,32 +302,32 @@ class MovedStepsDisplay(_Display):
         ax.invert_yaxis()
         ax.margins(x=0.14)
         ax.set_xlim(left=0)
-        ax.set_xlabel("change as a share of what was fitted, in percent")
+        ax.set_xlabel("change relative to the fitted parameters, in percent")
 
 
 class GainDisplay(_Display):
-    """How much each candidate lowered the validation loss, and the choice, with 95% intervals.
+    """Reduction of the validation loss by each candidate and by model selection.
 
-    The best of many flatters; the choice is measured on rows that had no part in it. It is
-    recommended to use `from_report`.
+    Bars are 95% confidence intervals. The best of many candidates is optimistically biased; model
+    selection is evaluated on rows that took no part in it. It is recommended to use `from_report`.
 
     Parameters
     ----------
     names : sequence of str
-        The candidates, and what else is to be compared.
+        Names of the candidates and of other entries to compare.
     gains, errors : sequence of float
-        Of each, with its standard error; NaN where it was not measured.
+        Gain of each entry and its standard error; NaN if it was not measured.
     choice : int, optional
-        The place of the choice among them.
+        Index of the entry for model selection.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        What that is part of.
+        Figure that contains the axes.
     containers_ : list of matplotlib ErrorbarContainer
-        A dot with its interval for each name.
+        Dots with their intervals, one for each name.
 
     Examples
     --------
@@ -333,7 +338,7 @@ class GainDisplay(_Display):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> tuner = pg.FineTuner(Ridge(alpha=10.0), random_state=0).fit(X, y)
     >>> GainDisplay.from_report(tuner).names[-1]
-    'the choice'
+    'model selection'
     """
 
     def __init__(
@@ -354,7 +359,7 @@ class GainDisplay(_Display):
                 "The report compares no candidates.\n"
                 "Hint: FineTuner(pipe) without epochs=, lr= or optim= does, given enough rows."
             )
-        names = [tried.name for tried in report.tried] + ["the choice"]
+        names = [tried.name for tried in report.tried] + ["model selection"]
         gains = [tried.gain for tried in report.tried] + [report.gain]
         errors = [tried.error for tried in report.tried] + [report.error]
         return cls(names, gains, errors, choice=len(names) - 1)
@@ -377,11 +382,11 @@ class GainDisplay(_Display):
         ax.set_ylim(len(self.names) - 0.5, -0.5)
         both = list(zip(self.gains, self.errors, strict=True))
         ax.set_xlim(extent([g - 2 * e for g, e in both], [g + 2 * e for g, e in both]))
-        ax.set_xlabel("how much lower the validation loss is")
+        ax.set_xlabel("reduction of the validation loss")
 
 
 def _report(source: Any) -> Any:
-    """The report, also of a tuner."""
+    """The report itself, or that of a fitted tuner."""
     from sklearn.utils.validation import check_is_fitted
 
     if hasattr(source, "fit") and not isinstance(source, type):
@@ -400,6 +405,6 @@ def _pyplot() -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError(
-            "matplotlib draws this, and it is not installed.\nHint: pip install 'pipegrad[plots]'"
+            "Displays need matplotlib, which is not installed.\nHint: pip install 'pipegrad[plots]'"
         ) from error
     return pyplot

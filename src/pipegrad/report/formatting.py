@@ -1,4 +1,4 @@
-"""How reports of fine-tuning put things: shares, sentences, plain tables."""
+"""Formatting shared by the reports of fine-tuning: numbers, sentences, plain tables."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
     from .results import Report
     from .timing import Timings
 
-_LONGEST = 34  # of a cell
+_LONGEST = 34  # characters in a cell
 _BAR = 12
 
 MEANINGS = {
-    "probability": "probabilities against how often it came true",
-    "confidence": "probability of the likeliest class against how often it was right",
-    "mean": "predictions against the mean of the target",
+    "probability": "mean predicted probability against fraction of positives",
+    "confidence": "confidence (probability of the predicted class) against accuracy",
+    "mean": "mean prediction against mean target",
 }
 
 
 def rows_and_splits(report: Report) -> str:
-    """On what the losses were measured."""
+    """The number of validation rows and of splits."""
     splits = "1 split" if report.splits == 1 else f"{report.splits} splits"
     return f"{report.rows:,} rows, {splits}"
 
 
 def gain_sentence(report: Report) -> str:
-    """The gain with its interval, as a sentence."""
+    """The gain with its confidence interval and its z statistic, as a sentence."""
     if not report.chosen and not report.error > 0:
         return ""
-    what = f"Gain{'' if report.chosen else ' of what did best'}: {report.gain:.3g}"
+    what = f"Gain{'' if report.chosen else ' of the best candidate'}: {report.gain:.3g}"
     if math.isnan(report.error):
-        return f"{what} on the rows that chose the epoch, so it flatters."
+        return f"{what}, measured on the rows that selected the epoch, hence optimistic."
     low, high = report.interval
-    asked = f"{report.wanted:g} standard errors were asked for"
+    asked = f"critical value z = {report.wanted:g}"
     if report.error > 0 and report.gain > 0:
-        there = f"{report.gain / report.error:.1f} standard errors"
-        asked = f"{there}, where {report.wanted:g} were asked for"
-    return f"{what}, 95% interval {low:.3g} to {high:.3g}; {asked}."
+        there = f"z = {report.gain / report.error:.1f}"
+        asked = f"{there}, critical value {report.wanted:g}"
+    return f"{what}, 95% confidence interval {low:.3g} to {high:.3g}; {asked}."
 
 
 def calibration_rows(calibration: Calibration) -> list[tuple[str, float, float]]:
-    """Name, before and after of what sums a calibration up."""
+    """Name of each calibration metric, with its value before and after training."""
     before, after = calibration.before, calibration.after
     if calibration.of == "mean":
-        return [("mean distance over bins", before.gap, after.gap)]
+        return [("mean calibration error", before.gap, after.gap)]
     return [
         ("expected calibration error", before.gap, after.gap),
         ("Brier score", before.brier, after.brier),
@@ -55,40 +55,45 @@ def calibration_rows(calibration: Calibration) -> list[tuple[str, float, float]]
 
 
 def timing_rows(times: Timings) -> list[tuple[str, float]]:
-    """What the seconds were spent on."""
+    """The stages of a fit that took time, with their seconds."""
     parts = [
         ("fitting the pipeline", times.fitting),
-        ("comparing ways to train", times.comparing),
+        ("comparing training strategies", times.comparing),
         ("final training", times.training),
     ]
     return [(name, seconds) for name, seconds in parts if seconds > 0]
 
 
 def number(seconds: float) -> str:
-    """Seconds, as exactly as one wants to know."""
+    """Seconds as text, with fewer decimals for longer times."""
     if seconds < 10:
         return f"{seconds:.2f}"
     return f"{seconds:.1f}" if seconds < 100 else f"{seconds:,.0f}"
 
 
 def percent(share: float) -> str:
-    """A share for people."""
+    """A share as a percentage, or as a multiple from ten upwards."""
     if math.isinf(share):
         return "from 0"
     return f"{share:,.0f} times" if share >= 10 else f"{share:.1%}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Lines of a plain table.
+    """Lines of a plain-text table.
 
     Parameters
     ----------
     head : sequence of str
         Names of the columns.
     rows : sequence of sequence of str
-        Cells; long ones lose their beginning.
+        Cells; the beginning of long ones is cut off.
     align : str
         "<" or ">" for each column.
+
+    Returns
+    -------
+    list of str
+        The header and the rows, padded to equal column widths.
     """
     cells = [[short(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -101,7 +106,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> lis
 
 
 def bar(value: float, most: float) -> str:
-    """As long as the value is large."""
+    """A bar whose length is proportional to the value."""
     if not math.isfinite(value) or most <= 0:
         return ""
     eighths = round(8 * _BAR * value / most)
@@ -109,10 +114,10 @@ def bar(value: float, most: float) -> str:
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
-    """The end of a long name."""
+    """The name, cut to its end after an ellipsis if it is too long."""
     return name if len(name) <= longest else "…" + name[1 - longest :]
 
 
 def largest_share(steps: Sequence[MovedStep]) -> float:
-    """The largest share that has a size."""
+    """The largest finite share; 0 if there is none."""
     return max((step.share for step in steps if math.isfinite(step.share)), default=0.0)

@@ -1,4 +1,4 @@
-"""Losses by checkpoint, for the report."""
+"""Learning curves: training and validation loss at each checkpoint."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ class Curve:
     Attributes
     ----------
     candidate : str
-        Which way to train.
+        Name of the training strategy.
     split : int
-        On which split, from 0.
+        Index of the split, from 0.
     train, valid : tuple of float
-        Mean losses.
+        Mean training and validation losses.
     seconds : tuple of float
         Time since the start of the run.
     checkpoint : int
-        The best one over all splits; of the chosen candidate, the chosen one.
+        Index of the checkpoint that is best over all splits; for the selected candidate, the one
+        that was selected.
     """
 
     candidate: str
@@ -39,7 +40,7 @@ class Curve:
 
 
 def curve(name: str, split: int, history: Any, checkpoint: int) -> Curve:
-    """The losses in a history, whose first row is the fitted pipeline."""
+    """The learning curve in a history whose first row is the fitted pipeline."""
     seconds = np.cumsum([row.get("dur", 0.0) for row in history])
     train, valid = (
         tuple(float(row[key]) for row in history) for key in ("train_loss", "valid_loss")
@@ -48,7 +49,7 @@ def curve(name: str, split: int, history: Any, checkpoint: int) -> Curve:
 
 
 def curves(folds: Sequence[Any], names: Sequence[str], checkpoints: Sequence[int]) -> Any:
-    """Of all runs on all splits that came to an end."""
+    """The learning curves of all completed runs on all splits."""
     return tuple(
         curve(name, split, fold.runs[place].history, checkpoint)
         for place, (name, checkpoint) in enumerate(zip(names, checkpoints, strict=True))

@@ -1,4 +1,4 @@
-"""The report of fine-tuning as HTML: a card for notebooks, a page for a file."""
+"""The report of fine-tuning as HTML: a card for notebooks and a self-contained page."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _DARK = """
   --pg-good-paper: #143524; --pg-plain-paper: #2b313b; --pg-third: #2f5c9e;
   color-scheme: dark;
 """
-# A card brings its own background; a notebook's theme, where it names one, goes before the
-# system's.
+# A card has its own background. The theme of a notebook, if it declares one, takes precedence over
+# that of the system.
 _STYLE = f"""
 .pg-report {{{_LIGHT}}}
 @media (prefers-color-scheme: dark) {{ .pg-report {{{_DARK}}} }}
@@ -125,23 +125,33 @@ main {{ margin: 0 auto; max-width: 980px; }}
 
 
 def page(report: Report) -> str:
-    """The whole page, which needs nothing else.
+    """The report as a self-contained HTML page.
 
     Parameters
     ----------
     report : Report
-        What came of fine-tuning.
+        The report of a fine-tuning run.
+
+    Returns
+    -------
+    str
+        The page.
     """
     return _PAGE.format(title="Fine-tuning: " + escape(report.verdict), card=card(report))
 
 
 def card(report: Report) -> str:
-    """The report as a piece of HTML, with its style.
+    """The report as an HTML fragment with its own style.
 
     Parameters
     ----------
     report : Report
-        What came of fine-tuning.
+        The report of a fine-tuning run.
+
+    Returns
+    -------
+    str
+        A ``div`` element.
     """
     parts = [_gains(report), _moved(report), _curves(report), _calibration(report), _time(report)]
     return (
@@ -151,13 +161,13 @@ def card(report: Report) -> str:
 
 
 def _head(report: Report) -> str:
-    badge = ("good", "improved") if report.chosen else ("plain", "as it was fitted")
+    badge = ("good", "improved") if report.chosen else ("plain", "unchanged")
     lines = [f'<span class="pg-badge pg-{badge[0]}">{badge[1]}</span>']
     verdict = report.verdict.partition(": ")[2]
     lines.append(f"<h2>{escape(verdict[:1].upper() + verdict[1:])}</h2>")
     told = gain_sentence(report) if report.rows else ""
     if report.chosen:
-        told = f"Chosen: {report.chosen}. {told}"
+        told = f"Selected: {report.chosen}. {told}"
     if report.recalibrated:
         told += f" Recalibrated: {report.recalibrated}."
     lines.append(f"<p>{escape(told)}</p>" if told else "")
@@ -176,9 +186,9 @@ def _tiles(report: Report) -> str:
     if report.steps:
         count = sum(step.count for step in report.steps)
         steps = "1 step" if len(report.steps) == 1 else f"{len(report.steps)} steps"
-        tiles.append(("trained", f"{count:,} numbers", f"in {steps}"))
+        tiles.append(("trained", f"{count:,} parameters", f"in {steps}"))
     if report.rows:
-        tiles.append(("time", f"{number(report.seconds)} s", "for everything"))
+        tiles.append(("time", f"{number(report.seconds)} s", "in total"))
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
         for name, value, more in tiles
@@ -188,9 +198,9 @@ def _tiles(report: Report) -> str:
 
 def _interval(report: Report) -> str:
     if math.isnan(report.error):
-        return "no interval was measured"
+        return "no confidence interval"
     low, high = report.interval
-    return f"95% interval {low:.3g} to {high:.3g}"
+    return f"95% confidence interval {low:.3g} to {high:.3g}"
 
 
 def _section(title: str, note: str, *content: str) -> str:
@@ -205,14 +215,15 @@ def _gains(report: Report) -> str:
         (t.name, str(t.epochs), f"{t.gain:.3g}", f"{t.error:.2g}", f"{t.rows:,}", number(t.seconds))
         for t in report.tried
     ]
-    head = ("candidate", "epochs", "gain", "error", "rows", "seconds")
+    head = ("candidate", "epochs", "gain", "std. error", "rows", "seconds")
     marked = [t.name == report.chosen for t in report.tried]
     note = (
-        "Gain in validation loss with 95% intervals. The best of many flatters; the choice is "
-        "measured on rows that had no part in it."
+        "Reduction of the validation loss with 95% confidence intervals. The best of many "
+        "candidates is optimistically biased; model selection is evaluated on rows that took no "
+        "part in it."
     )
     table = _table("Each candidate at its best checkpoint", head, rows, marked)
-    return _section("What was tried", note, charts.gains(report), _folded("Numbers", table))
+    return _section("Candidates", note, charts.gains(report), _folded("As a table", table))
 
 
 def _moved(report: Report) -> str:
@@ -230,11 +241,11 @@ def _moved(report: Report) -> str:
         for step in steps
         for p in step.parameters
     ]
-    head = ("parameter", "numbers", "size", "change", "share")
-    caption = "Root mean squares of the numbers as fitted, and of their changes"
+    head = ("parameter", "entries", "size", "change", "relative change")
+    caption = "Root mean squares of the fitted entries and of their changes"
     table = _folded("Each parameter", _table(caption, head, rows))
-    note = "Root mean square of the changes, each as a share of its parameter's size as fitted."
-    return _section("What moved", note, charts.moved(steps), table)
+    note = "Root mean square of the changes, relative to the root mean square as fitted."
+    return _section("Relative parameter changes", note, charts.moved(steps), table)
 
 
 def _curves(report: Report) -> str:
@@ -254,20 +265,20 @@ def _calibration(report: Report) -> str:
         (name, f"{before:.4g}") if same else (name, f"{before:.4g}", f"{after:.4g}")
         for name, before, after in calibration_rows(found)
     ]
-    head = ("", "as fitted") if same else ("", "before", "after")
+    head = ("", "fitted pipeline") if same else ("", "before", "after")
     meaning = MEANINGS[found.of]
     note = (
-        f"{meaning[0].upper()}{meaning[1:]}, on rows that nothing was fitted on, in bins of "
-        "equally many rows; bars are 95% intervals."
+        f"{meaning[0].upper()}{meaning[1:]}, on held-out rows, in bins of equally many rows; "
+        "bars are 95% confidence intervals."
     )
-    caption = "The smaller, the better"
+    caption = "Smaller is better"
     return _section("Calibration", note, charts.reliability(found), _table(caption, head, rows))
 
 
 def _time(report: Report) -> str:
     if report.times is None or not report.curves:
         return ""
-    note = f"{number(report.seconds)} seconds in all."
+    note = f"{number(report.seconds)} seconds in total."
     return _section("Time", note, charts.seconds(timing_rows(report.times)))
 
 

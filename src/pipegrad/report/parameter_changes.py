@@ -1,4 +1,4 @@
-"""What a report shows: what moved, how training went, where the time went."""
+"""How far training moved the parameters of each step from their fitted values."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ..network import fresh_module
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
 
-# A number that grew by more than this factor was nothing before.
+# A parameter that grew by more than this factor counts as zero before.
 _NOTHING = 1e6
-# So is what is smaller than this share of the largest parameter of its step: the mean of centred
-# columns, which only rounding keeps from zero.
+# So does one below this share of the largest parameter of its step, such as the mean of centred
+# columns, which differs from zero by rounding only.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class MovedParameter:
-    """How far one parameter of a step moved.
+    """The change of one parameter tensor of a step.
 
     Attributes
     ----------
     name : str
-        Which.
+        Name of the parameter.
     count : int
-        How many numbers it holds.
+        Number of its entries.
     size : float
-        Their root mean square as they were fitted.
+        Root mean square of the fitted entries.
     change : float
-        Root mean square of their changes.
+        Root mean square of the changes.
     """
 
     name: str
@@ -46,7 +46,7 @@ class MovedParameter:
 
     @property
     def share(self) -> float:
-        """``change`` as a share of ``size``; infinite for what was zero."""
+        """The relative change, ``change / size``; infinite if the parameter was zero."""
         if self.change == 0:
             return 0.0
         return math.inf if self.change > _NOTHING * self.size else self.change / self.size
@@ -54,7 +54,7 @@ class MovedParameter:
 
 @dataclass(frozen=True)
 class MovedStep:
-    """How far one step moved from where it was fitted.
+    """The change of one step relative to its fitted parameters.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class MovedStep:
     kind : str
         Name of its class.
     parameters : tuple of MovedParameter
-        What of it trained.
+        Its trained parameters.
     """
 
     name: str
@@ -72,14 +72,14 @@ class MovedStep:
 
     @property
     def count(self) -> int:
-        """How many numbers trained."""
+        """The number of trained entries."""
         return sum(parameter.count for parameter in self.parameters)
 
     @property
     def share(self) -> float:
-        """Root mean square of all changes, each as a share of its parameter's size.
+        """Root mean square of all changes, each relative to the size of its parameter.
 
-        Parameters that were zero have no size, and count only if there are no others.
+        Parameters that were zero have no size; they count only if there are no others.
         """
         sized = [p for p in self.parameters if math.isfinite(p.share)]
         if not sized:
@@ -89,15 +89,23 @@ class MovedStep:
 
     @property
     def largest(self) -> MovedParameter:
-        """The parameter that moved farthest for its size."""
+        """The parameter with the largest relative change."""
         return max(self.parameters, key=lambda p: (math.isfinite(p.share), p.share))
 
 
-# What moved
-
-
 def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
-    """How far each trained step is from where it was translated."""
+    """The change of each trained step since the translation.
+
+    Parameters
+    ----------
+    net : PipelineNetwork
+        The trained network.
+
+    Returns
+    -------
+    tuple of MovedStep
+        The trained steps in the order of the pipeline.
+    """
     found, seen = [], set()
     for step in net.neural_steps():
         if step.status != "trainable" or id(step.operator) in seen:
@@ -111,7 +119,7 @@ def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
 
 
 def _pairs(fresh: nn.Module, present: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, start and present value of everything that trains, in the source's own terms."""
+    """Name, initial and present value of each trained parameter, as the source defines it."""
     both = zip(fresh.named_modules(), present.modules(), strict=True)
     with torch.no_grad():
         for (path, then), now in both:
@@ -143,6 +151,3 @@ def _without_rounding(moved: list[MovedParameter]) -> tuple[MovedParameter, ...]
 
 def _rms(values: Tensor) -> float:
     return float(values.square().mean().sqrt()) if len(values) else 0.0
-
-
-# Learning curves

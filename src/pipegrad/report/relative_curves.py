@@ -1,4 +1,4 @@
-"""Losses relative to those of the fitted pipeline, so that splits and candidates compare."""
+"""Losses relative to the fitted pipeline, so that splits and candidates are comparable."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .learning_curves import Curve
 
-# Beyond this ratio of start and end, a straight scale shows nothing of the end.
+# Beyond this ratio of start to end, the scale is logarithmic: a linear one would hide the end.
 _RATIO = 20.0
-# How far a chart goes for what lies above the start, or for training losses below all others, as a
-# share of what it shows between.
+# How far a chart extends above the start, or below all validation losses for training losses, as a
+# share of the range in between.
 _BEYOND = 0.25
 
 
 @dataclass(frozen=True)
 class Relative:
-    """Curves as shares of where they started, or as differences where a loss is not positive.
+    """Curves as ratios to their first value, or as differences if a loss is not positive.
 
     Parameters
     ----------
     curves : sequence of Curve
-        Of all candidates and splits.
+        Learning curves of all candidates and splits.
     """
 
     curves: tuple[Curve, ...]
 
     @property
     def shares(self) -> bool:
-        """Whether a share makes sense."""
+        """Whether ratios are defined: all initial losses are positive."""
         return all(c.train[0] > 0 and c.valid[0] > 0 for c in self.curves)
 
     @property
     def start(self) -> float:
-        """Where all curves begin."""
+        """The value at which all curves begin."""
         return 1.0 if self.shares else 0.0
 
     @property
     def unit_label(self) -> str:
-        """What the numbers are."""
+        """The label of the loss axis."""
         if self.shares:
-            return "loss as a share of the fitted pipeline's"
-        return "loss less that of the fitted pipeline"
+            return "loss relative to the fitted pipeline"
+        return "difference in loss from the fitted pipeline"
 
     @property
     def candidates(self) -> list[str]:
-        """Names in the order of the curves."""
+        """Names of the candidates in the order of the curves."""
         return list(dict.fromkeys(c.candidate for c in self.curves))
 
     def of(self, losses: Sequence[float]) -> NDArray[np.float64]:
@@ -60,9 +60,9 @@ class Relative:
         return values / values[0] if self.shares else values - values[0]
 
     def mean(self, candidate: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-        """Of a candidate: training and validation over its splits, and its checkpoint.
+        """Mean training and validation curves of a candidate over its splits, and its checkpoint.
 
-        A run that ended early goes on as it ended.
+        A run that stopped early is extended with its last value.
         """
         own = [c for c in self.curves if c.candidate == candidate]
         longest = max(len(c.valid) for c in own)
@@ -75,8 +75,8 @@ class Relative:
     def bounds(self) -> tuple[float, float, bool]:
         """The lowest and highest value that a chart shows, and whether its scale is logarithmic.
 
-        Validation losses fit in. Neither a run that went astray nor training losses that vanish
-        squeeze the others.
+        All validation losses down to the lowest are shown. Neither a run that diverged nor
+        vanishing training losses compress the others.
         """
         valid, train = (
             np.concatenate([self.of(part) for part in parts])
@@ -96,7 +96,7 @@ def _extended(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def extent(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
-    """Ends of a scale for intervals around zero; those far below zero do not squeeze the others."""
+    """Ends of a scale for intervals around zero; those far below zero are cut off."""
     high = max([v for v in highs if math.isfinite(v)] + [0.0])
     low = min([v for v in lows if math.isfinite(v)] + [0.0])
     if high > 0:

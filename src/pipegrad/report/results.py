@@ -1,4 +1,4 @@
-"""What fine-tuning tried, and what came of it."""
+"""The report of a fine-tuning run: its candidates, the selected one and the evidence."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .timing import Timings
 
 @dataclass(frozen=True)
 class Tried:
-    """One candidate on the rows that validate.
+    """The result of one candidate on the validation rows.
 
     Attributes
     ----------
     name : str
-        Which.
+        Name of the candidate.
     epochs : int
         Its best checkpoint.
     gain : float
-        How much lower the validation loss is there than that of the fitted pipeline. The best of
-        many flatters; the report's own gain does not.
+        Reduction of the validation loss at that checkpoint, compared with the fitted pipeline.
+        The best of many is optimistically biased; the report's own gain is not.
     error : float
-        Standard error of ``gain``, from the differences of rows.
+        Standard error of ``gain``, from paired differences per row.
     rows : int
-        On how many rows; fewer than the report's if it was given up early.
+        Number of validation rows; fewer than the report's if the candidate was eliminated early.
     seconds : float
-        Time for all splits.
+        Training time over all splits.
     """
 
     name: str
@@ -46,46 +46,45 @@ class Tried:
 
 @dataclass(frozen=True)
 class Report:
-    """What was tried, what was chosen, and why; ``print`` it, or look at it in a notebook.
+    """The candidates, the selected one, and why; ``print`` it, or display it in a notebook.
 
     `pipegrad.report` draws parts of it with matplotlib.
 
     Attributes
     ----------
     chosen : str, optional
-        Name of the candidate; None if the pipeline is as it was fitted.
+        Name of the selected candidate; None if the fitted pipeline is kept unchanged.
     why : str
-        Why the pipeline is as it was fitted; empty otherwise.
+        Why the pipeline is unchanged; empty otherwise.
     before : float
         Validation loss of the fitted pipeline.
     gain : float
-        How much lower training made it, measured on rows that had no part in choosing the
-        candidate.
+        Reduction of the validation loss by training, measured on rows that took no part in
+        selecting the candidate.
     error : float
         Standard error of ``gain``; NaN if it was not measured.
     wanted : float
-        How many standard errors were asked for.
+        Critical value: the number of standard errors that a gain has to exceed.
     rows, splits : int
-        Rows that validated, in how many splits.
+        Number of validation rows, and of the splits that they come from.
     tried : tuple of Tried
         The candidates.
     seconds : float
-        Time for everything.
+        Total time.
     loss : str
         Name of the loss.
     steps : tuple of MovedStep
-        How far each trained step of the pipeline that is kept is from where it was fitted, in the
-        order of the pipeline; empty if the pipeline is as it was fitted.
+        How far the parameters of each trained step are from their fitted values, in the order of
+        the pipeline; empty if the pipeline is unchanged.
     curves : tuple of Curve
-        Losses of each candidate by checkpoint, on each split.
+        Learning curves of each candidate on each split.
     calibration : Calibration, optional
-        Whether predictions mean what they say, before and after, on rows that nothing was fitted
-        on; each row counts alike. None where predictions claim nothing of the kind: clusters,
-        columns, classes without probabilities.
+        Calibration before and after training, on held-out rows of equal weight. None if
+        calibration is not defined: for clusters, columns, classes without probabilities.
     times : Timings, optional
-        Where the seconds went.
+        Time spent in each stage.
     recalibrated : str
-        How scores were scaled and shifted at the end; empty if they were not.
+        How raw scores were scaled and shifted at the end; empty if they were not.
 
     Examples
     --------
@@ -125,19 +124,19 @@ class Report:
 
     @property
     def after(self) -> float:
-        """Validation loss after training."""
+        """The validation loss after training."""
         return self.before - self.gain
 
     @property
     def interval(self) -> tuple[float, float]:
-        """``gain`` less and plus two standard errors."""
+        """The 95% confidence interval: ``gain`` minus and plus two standard errors."""
         return self.gain - 2 * self.error, self.gain + 2 * self.error
 
     @property
     def verdict(self) -> str:
-        """Whether it helped, in one line without a full stop."""
+        """Whether training helped, in one line without a full stop."""
         if self.chosen is None:
-            return f"As it was fitted: {self.why}"
+            return f"Unchanged: {self.why}"
         if not self.before > 0:
             return f"Improved: the validation loss is {self.gain:.3g} lower"
         share = self.gain / self.before
@@ -145,16 +144,16 @@ class Report:
         return f"Improved: the validation loss is {told} lower"
 
     def moved(self) -> tuple[MovedStep, ...]:
-        """The steps, first the one that moved farthest for its size."""
+        """The trained steps, in descending order of their relative change."""
         return tuple(sorted(self.steps, key=lambda step: -step.share))
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as one page that needs nothing else: no scripts, no links, its own pictures.
+        """The report as one self-contained HTML page, without scripts or links.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write it, too (``"report.html"``); the file is there as a whole or not at all.
+            File to write the page to (``"report.html"``). It is written as a whole or not at all.
 
         Returns
         -------
@@ -164,7 +163,8 @@ class Report:
         Raises
         ------
         ArgumentError
-            When the path is no HTML file, or its folder is missing; nothing is written.
+            When the path does not end in ``.html`` or its folder does not exist; nothing is
+            written.
         """
         from .page import page
 
@@ -180,12 +180,12 @@ class Report:
         Parameters
         ----------
         path : str or path
-            It ends in ``.html``.
+            File to write; its name ends in ``.html``.
 
         Returns
         -------
         Path
-            The file.
+            The path of the file.
         """
         self.to_html(path)
         return Path(path)
@@ -204,14 +204,14 @@ class Report:
 def _checked(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
-        raise ArgumentError(f"{target}: a report is a page; its file ends in .html.")
+        raise ArgumentError(f"{target}: the file of a report must end in .html.")
     if not target.parent.is_dir():
         raise ArgumentError(f"{target}: there is no folder {str(target.parent)!r}.")
     return target
 
 
 def _write(text: str, path: Path) -> None:
-    """All of it or nothing."""
+    """Write the file atomically."""
     with TemporaryDirectory(dir=path.parent) as folder:
         partial = Path(folder, path.name)
         partial.write_text(text, encoding="utf-8")

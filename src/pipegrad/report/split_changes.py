@@ -1,4 +1,4 @@
-"""Which splits of trees moved most while they trained, as a table and as a picture."""
+"""The tree splits whose thresholds changed most in training, as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Split:
     step : str
         Name of the step.
     tree : int
-        Number of the tree, from 0.
+        Index of the tree, from 0.
     column : str
-        What the split looks at: the name of the column where there is one.
+        Name of the column that the split tests, or its index.
     before, after : float
-        The threshold.
+        Threshold before and after training.
     spread : float
-        Spread of the column; distances are told in its units.
+        Spread of the column, the unit of ``distance``.
     """
 
     step: str
@@ -49,19 +49,19 @@ class Split:
 
     @property
     def distance(self) -> float:
-        """How far the threshold moved, in units of the spread of its column."""
+        """The change of the threshold in units of the spread of its column."""
         return abs(self.after - self.before) / self.spread
 
 
 class MovedSplits:
-    """The splits that moved most; prints as a table, `plot` draws it.
+    """The splits that moved most; prints as a table, and `plot` draws it.
 
     Parameters
     ----------
     splits : tuple of Split
-        Those that moved most, first the farthest.
+        The splits with the largest changes, in descending order.
     moved, total : int
-        Numbers of splits that moved, and of all.
+        Number of splits that moved, and of all splits.
     """
 
     def __init__(self, splits: tuple[Split, ...], moved: int, total: int) -> None:
@@ -82,18 +82,18 @@ class MovedSplits:
     __repr__ = __str__
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw each split as an arrow from where it was to where it is.
+        """Draw each split as a line from its old to its new threshold.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
         matplotlib Axes
-            The drawing. Positions are told in units of the column's spread, from the mean of the
-            drawn positions of that column.
+            The axes. Positions are in units of the column's spread, relative to the mean of the
+            positions drawn for that column.
         """
         import matplotlib.pyplot as plt
 
@@ -115,7 +115,7 @@ class MovedSplits:
         ax.set_yticks(range(len(self)), [f"{s.column}  (tree {s.tree})" for s in self.splits])
         ax.invert_yaxis()
         ax.margins(x=0.15)
-        ax.set_xlabel("position in units of the column's spread; hollow: before, filled: after")
+        ax.set_xlabel("position in units of the column's spread (hollow: before, filled: after)")
         most = "; these moved most" if self.splits else ""
         ax.set_title(f"{self.moved:,} of {self.total:,} splits moved{most}")
         for side_ in ("top", "right"):
@@ -142,14 +142,14 @@ def _label(ax: Any, value: float, x: float, row: int, side: int) -> None:
 
 
 def moved_splits(net: PipelineNetwork, count: int = 10) -> MovedSplits:
-    """The splits of trees that moved most since the translation.
+    """The tree splits that moved most since the translation.
 
     Parameters
     ----------
     net : PipelineNetwork
-        What ``to_torch(pipe, trees="soft")`` made, trained.
+        The trained result of ``to_torch(pipe, trees="soft")``.
     count : int
-        How many to give.
+        Number of splits to return.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def moved_splits(net: PipelineNetwork, count: int = 10) -> MovedSplits:
     Raises
     ------
     ArgumentError
-        When the pipeline has no trees whose splits train.
+        When the pipeline has no trees with trainable splits.
 
     Examples
     --------
@@ -183,8 +183,8 @@ def moved_splits(net: PipelineNetwork, count: int = 10) -> MovedSplits:
             found.extend(_splits(net, step, now, then))
     if not total:
         raise ArgumentError(
-            "The pipeline has no trees whose splits train.\n"
-            "Hint: to_torch(pipe, trees='soft'), and net.fit."
+            "The pipeline has no trees with trainable splits.\n"
+            "Hint: train them with to_torch(pipe, trees='soft') and net.fit."
         )
     found.sort(key=lambda split: -split.distance)
     return MovedSplits(tuple(found[:count]), len(found), total)
@@ -220,7 +220,7 @@ def _splits(
 
 
 def _names(step: Step) -> list[str] | None:
-    """Names of the columns that the step's operator was fitted on, where it has any."""
+    """Names of the columns that the step's operator was fitted on, or None."""
     names = getattr(step.operator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
 

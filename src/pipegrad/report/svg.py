@@ -1,4 +1,4 @@
-"""A few strokes of SVG for charts: axes, lines, dots, bars."""
+"""SVG elements for charts: axes, lines, dots, bars."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from html import escape
 
 Point = tuple[float, float]
-# Lines that leave a chart go on for so many times its size.
+# Lines that leave a chart continue for this multiple of its size.
 _FAR = 5.0
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to places.
+    """A scale that maps values to coordinates.
 
     Parameters
     ----------
     low, high : float
         The values at both ends.
     start, end : float
-        Where these are drawn.
+        The coordinates of ``low`` and ``high``.
     log : bool
-        Equal distances for equal ratios.
+        Whether the scale is logarithmic.
     """
 
     low: float
@@ -33,11 +33,11 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """The place of a value; beyond the ends, that of the end."""
+        """The coordinate of a value, clipped to the ends."""
         return self.free(min(max(value, self.low), self.high))
 
     def free(self, value: float) -> float:
-        """The place of a value, also beyond the ends."""
+        """The coordinate of a value, which may lie beyond the ends."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         share = (self._scaled(value) - low) / (high - low)
         return self.start + min(max(share, -_FAR), _FAR) * (self.end - self.start)
@@ -65,13 +65,13 @@ class Axis:
 
 
 def spread(low: float, high: float, margin: float = 0.05) -> tuple[float, float]:
-    """The two ends with some room around; never the same."""
+    """The two ends with a margin on both sides; never equal."""
     room = margin * (high - low) or max(abs(low) * 0.1, 1e-12)
     return low - room, high + room
 
 
 def picture(title: str, width: float, height: float, parts: Iterable[str]) -> str:
-    """A chart that says to those who cannot see it what it shows."""
+    """An SVG image with a title, which screen readers read."""
     label = escape(title, quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
@@ -81,7 +81,7 @@ def picture(title: str, width: float, height: float, parts: Iterable[str]) -> st
 
 
 def window(x: Axis, y: Axis, parts: Iterable[str]) -> str:
-    """What is drawn inside of two axes; the rest is cut off."""
+    """The parts, clipped to the rectangle between two axes."""
     left, top = min(x.start, x.end), min(y.start, y.end)
     width, height = abs(x.end - x.start), abs(y.end - y.start)
     return (
@@ -100,13 +100,13 @@ def line(style: str, start: Point, end: Point) -> str:
 
 
 def path(style: str, points: Sequence[Point]) -> str:
-    """A line through all points."""
+    """A polyline through all points."""
     where = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline class="pg-{style}" points="{where}"/>'
 
 
 def dot(style: str, at: Point, radius: float = 4.0, told: str = "") -> str:
-    """A dot, with what it says when pointed at."""
+    """A dot with an optional tooltip."""
     title = f"<title>{escape(told)}</title>" if told else ""
     return (
         f'<circle class="pg-{style}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}">'
@@ -115,7 +115,7 @@ def dot(style: str, at: Point, radius: float = 4.0, told: str = "") -> str:
 
 
 def box(style: str, left: float, top: float, width: float, height: float, told: str = "") -> str:
-    """A filled rectangle, with what it says when pointed at."""
+    """A filled rectangle with an optional tooltip."""
     title = f"<title>{escape(told)}</title>" if told else ""
     return (
         f'<rect class="pg-{style}" x="{left:.1f}" y="{top:.1f}" width="{max(width, 0):.1f}" '
@@ -132,5 +132,5 @@ def words(style: str, x: float, y: float, text: str, anchor: str = "start") -> s
 
 
 def label(value: float) -> str:
-    """A number for an axis."""
+    """A number as the label of a tick."""
     return "0" if abs(value) < 1e-15 else f"{value:.4g}"

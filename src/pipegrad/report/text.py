@@ -25,12 +25,17 @@ _WIDTH = 96
 
 
 def text(report: Report) -> str:
-    """The verdict first, then what stands behind it.
+    """The verdict first, then the evidence for it.
 
     Parameters
     ----------
     report : Report
-        What came of fine-tuning.
+        The report of a fine-tuning run.
+
+    Returns
+    -------
+    str
+        Paragraphs and tables of at most 100 characters a line.
     """
     parts = [_summary, _moved, _candidates, _calibration, _time]
     blocks = [part(report) for part in parts]
@@ -38,7 +43,7 @@ def text(report: Report) -> str:
 
 
 def _summary(report: Report) -> list[str]:
-    lines = [f"{report.verdict}.", f"Chosen: {report.chosen or 'the pipeline as it was fitted'}"]
+    lines = [f"{report.verdict}.", f"Selected: {report.chosen or 'the fitted pipeline'}"]
     if not report.rows:
         return lines
     losses = f"{report.before:.5g}"
@@ -60,8 +65,8 @@ def _moved(report: Report) -> list[str]:
         largest = f"{step.largest.name} {percent(step.largest.share)}"
         share = (percent(step.share), bar(step.share, most))
         rows.append((step.name, step.kind, f"{step.count:,}", *share, largest))
-    head = ("step", "class", "numbers", "moved", "", "most")
-    return ["What moved, as a share of its size:", *table(head, rows, "<<>><<")]
+    head = ("step", "class", "parameters", "change", "", "largest")
+    return ["Relative parameter changes:", *table(head, rows, "<<>><<")]
 
 
 def _candidates(report: Report) -> list[str]:
@@ -76,8 +81,8 @@ def _candidates(report: Report) -> list[str]:
         )
         for tried in report.tried
     ]
-    head = ("  candidate", "epochs", "gain", "error", "rows", "seconds")
-    return ["What was tried:", *table(head, rows, "<>>>>>")] if rows else []
+    head = ("  candidate", "epochs", "gain", "std. error", "rows", "seconds")
+    return ["Candidates:", *table(head, rows, "<>>>>>")] if rows else []
 
 
 def _calibration(report: Report) -> list[str]:

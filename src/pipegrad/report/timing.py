@@ -1,4 +1,4 @@
-"""Where the time of a fit went."""
+"""Time spent in each stage of a fit."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds spent.
+    """Seconds spent in each stage.
 
     Attributes
     ----------
     fitting : float
-        Fitting the pipeline, on all rows and on each split.
+        Time to fit the pipeline, on all rows and on each split.
     comparing : float
-        Training the candidates on the splits, and choosing.
+        Time to train the candidates on the splits and to select one.
     training : float
-        The final training: with the chosen candidate on all rows, or with the user's settings.
+        Time of the final training, either with the selected candidate on all rows or with the
+        user's settings.
     """
 
     fitting: float
@@ -32,13 +33,21 @@ class Timings:
 
 @dataclass
 class Stopwatch:
-    """Measures where the time goes."""
+    """Measures the time spent under each name.
+
+    Parameters
+    ----------
+    began : float
+        The start, as a value of `time.perf_counter`; now by default.
+    spent : dict of str to float
+        Seconds by name.
+    """
 
     began: float = field(default_factory=time.perf_counter)
     spent: dict[str, float] = field(default_factory=dict)
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with its seconds counted under a name."""
+        """The function, which now adds its seconds to those under a name."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             began = time.perf_counter()
@@ -51,11 +60,11 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since the start."""
         return time.perf_counter() - self.began
 
     def times(self, compared: bool = True) -> Timings:
-        """What is left of the time was comparing; or training, where nothing was compared."""
+        """The times by stage; the rest counts as comparison, or as training if none took place."""
         fitting, training = (self.spent.get(name, 0.0) for name in ("fitting", "training"))
         rest = max(0.0, self.seconds - fitting - training)
         return (

@@ -1,4 +1,4 @@
-"""The contract of a translation as checks, public for plug-ins."""
+"""The contract of a translation as checks, which plug-ins can run as well."""
 
 from .checks import (
     CHECKS,

@@ -1,6 +1,6 @@
-"""The contract of a translation, as checks that run over every row of the mapping table.
+"""The contract of a translation, as checks that run on every translation in the mapping table.
 
-Plug-ins run the same checks over their own rows::
+Plug-ins run the same checks on their own translations::
 
     import pytest
     from pipegrad.testing import CHECKS, cases
@@ -44,27 +44,21 @@ from .comparison import (
 )
 from .datasets import DATASETS
 
-# -- data ----------------------------------------------------------------------------------------
-
-
-"""Data of the contract tests by name: functions that give (X, y), 80 rows."""
-
-
 # -- cases ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table with one of its examples.
+    """A translation with one of its examples.
 
     Parameters
     ----------
     name : str
         Dotted name of the operator's class.
     row : Translation
-        Its row.
+        Translation of the class.
     number : int
-        Place of the example in ``row.examples``.
+        Index of the example in ``row.examples``.
     """
 
     name: str
@@ -73,13 +67,13 @@ class Case:
 
     @property
     def example(self) -> Example:
-        """The example in its full form."""
+        """The example as an `Example`."""
         example = self.row.examples[self.number]
         return example if isinstance(example, Example) else Example(example)
 
     @property
     def tolerance(self) -> float:
-        """Largest relative difference."""
+        """The largest relative difference allowed."""
         given = self.example.tolerance
         return self.row.tolerance if given is None else given
 
@@ -87,15 +81,15 @@ class Case:
         return f"{self.name.rpartition('.')[2]}-{self.number}"
 
     def data(self) -> tuple[Any, Any]:
-        """Fresh (X, y)."""
+        """A new copy of the data (X, y)."""
         return DATASETS[self.example.data or self.row.data]()
 
     def fitted(self) -> Any:
-        """A fitted operator of its own."""
+        """A new copy of the fitted operator."""
         return copy_source(_fitted(self.name, self.row, self.number))
 
     def module(self) -> tuple[Any, PipelineModule]:
-        """A fitted operator and its translation."""
+        """A fitted operator and its module."""
         operator = self.fitted()
         return operator, to_torch(operator)
 
@@ -105,7 +99,7 @@ def _fitted(name: str, row: Translation, number: int) -> Any:
     case = Case(name, row, number)
     X, y = case.data()
     with warnings.catch_warnings():
-        # Classes that their source is about to drop still keep the contract.
+        # Deprecated classes have to meet the contract, too.
         warnings.simplefilter("ignore")
         operator = copy.deepcopy(_class(name)(**copy.deepcopy(dict(case.example.params))))
         more = case.example.fit
@@ -132,7 +126,18 @@ def _exists(name: str, example: Example) -> bool:
 
 
 def cases(pattern: str = "*") -> list[Case]:
-    """The cases of all rows whose name matches, as far as the installed versions have them."""
+    """All cases whose class name matches and exists in the installed versions.
+
+    Parameters
+    ----------
+    pattern : str
+        Shell-style pattern of dotted class names.
+
+    Returns
+    -------
+    list of Case
+        One case for each example of each translation.
+    """
     found = []
     for name, row in rows():
         if isinstance(row, Translation) and fnmatchcase(name, pattern):
@@ -141,26 +146,23 @@ def cases(pattern: str = "*") -> list[Case]:
     return found
 
 
-# -- comparison ----------------------------------------------------------------------------------
-
-
 # -- the contract --------------------------------------------------------------------------------
 
 
 def check_parity(case: Case) -> None:
-    """1. The module's answers equal the operator's."""
+    """1. The module's predictions equal the operator's."""
     operator, net = case.module()
     X, _ = case.data()
     assert_same_answers(net, operator, X, case.tolerance)
 
 
 def check_untouched_round_trip(case: Case) -> None:
-    """2. An untouched round trip gives bit-identical learned attributes."""
+    """2. A round trip without training preserves fitted attributes bit for bit."""
     operator, net = case.module()
     again = from_torch(net)
     for name, value in learned(operator).items():
         assert identical(value, getattr(again, name)), f"{name} changed"
-    # The row's own write back, which from_torch skips when nothing moved, adds no drift either.
+    # write_back itself, which from_torch skips if nothing changed, must not change results either.
     row = case.row
     mine = copy_source(operator)
     row.write_back(row.to_torch(operator), mine)
@@ -171,7 +173,7 @@ def check_untouched_round_trip(case: Case) -> None:
 
 
 def check_perturbed_round_trip(case: Case) -> None:
-    """3. Numbers changed in the module change the written-back operator alike."""
+    """3. Changed parameters of the module change the written-back operator in the same way."""
     operator, net = case.module()
     X, _ = case.data()
     if not net.trainable_parameters():
@@ -186,7 +188,7 @@ def check_perturbed_round_trip(case: Case) -> None:
 
 
 def check_nothing_is_shared(case: Case) -> None:
-    """4. The user's object and array stay as they were."""
+    """4. The user's object and input do not change, and no memory is shared."""
     operator = case.fitted()
     X, _ = case.data()
     X_before = copy.deepcopy(X)
@@ -227,17 +229,17 @@ def check_gradients(case: Case) -> None:
     numbers = out.values if isinstance(out, SparseRows) else out
     generator = torch.Generator().manual_seed(0)
     cotangent = torch.randn(numbers.shape, generator=generator, dtype=numbers.dtype)
-    # Entries that are missing in the input stay missing; they carry no gradient.
+    # Missing entries stay missing and have no gradient.
     known = torch.isfinite(numbers)
     (numbers[known] * cotangent[known]).sum().backward()
     for name, p in net.trainable_parameters().items():
-        assert p.grad is not None, f"{name} gets no gradient"
-        assert torch.isfinite(p.grad).all(), f"{name} gets a gradient that is not finite"
-        assert p.grad.abs().max() > 0, f"{name} gets a zero gradient"
+        assert p.grad is not None, f"{name} receives no gradient"
+        assert torch.isfinite(p.grad).all(), f"{name} receives a gradient that is not finite"
+        assert p.grad.abs().max() > 0, f"{name} receives a zero gradient"
 
 
 def check_attributes(case: Case) -> None:
-    """6. Every learned attribute follows, or is kept for a stated reason."""
+    """6. Every fitted attribute follows the parameters, or is unchanged for a stated reason."""
     operator, net = case.module()
     if not net.trainable_parameters():
         return
@@ -248,8 +250,8 @@ def check_attributes(case: Case) -> None:
         if isinstance(value, str | bool) or value is None or _is_empty(value):
             continue
         same = identical(value, getattr(changed, name))
-        assert same or name not in kept, f"{name} is said to be kept, but changed"
-        assert not same or name in kept, f"{name} did not follow and no reason is given"
+        assert same or name not in kept, f"{name} is declared unchanged, but changed"
+        assert not same or name in kept, f"{name} did not change, and no reason is declared"
 
 
 def _is_empty(value: Any) -> bool:
@@ -258,7 +260,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def check_inputs(case: Case) -> None:
-    """7. Unusual input: the same result or the same refusal as the operator's."""
+    """7. Edge cases of the input give the same result or error as the operator."""
     operator, net = case.module()
     X, _ = case.data()
     for name, variant in _variants(X).items():
@@ -269,10 +271,10 @@ def check_inputs(case: Case) -> None:
         if isinstance(theirs, Exception):
             if _accident(name, theirs) and not isinstance(ours, Exception):
                 continue
-            assert isinstance(ours, Exception), f"{name}: answered where the operator refuses"
+            assert isinstance(ours, Exception), f"{name}: accepted, but the operator rejects it"
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
         elif name == "strings":
-            # Operators that move columns take texts as well; modules take numbers.
+            # Operators that only move columns accept strings; modules accept numbers only.
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
         else:
             assert not isinstance(ours, Exception), f"{name}: {ours!r}"
@@ -280,13 +282,13 @@ def check_inputs(case: Case) -> None:
             usual = answers(operator, X) if name == "no rows" else theirs
             for method, desired in theirs.items():
                 if np.shape(desired)[1:] != np.shape(usual[method])[1:]:
-                    continue  # the operator contradicts itself
+                    continue  # the operator itself is inconsistent
                 if "float32" not in name or np.asarray(desired).dtype.kind == "f":
                     assert_close(ours[method], desired, max(loose, case.tolerance), name)
 
 
 def _accident(name: str, error: Exception) -> bool:
-    """Whether compiled code could not take the array, which is no check of the data."""
+    """Whether an error is a limitation of compiled code, not a check of the input."""
     if type(error).__name__ == "AxisError":
         return name == "no rows"
     return name == "float32" or "read-only" in str(error)
@@ -295,7 +297,7 @@ def _accident(name: str, error: Exception) -> bool:
 def _outcome(operator: Any, X: Any) -> Any:
     try:
         return answers(operator, X)
-    except Exception as error:  # the kind of error is what is compared
+    except Exception as error:  # the type of the error is compared
         return error
 
 
@@ -348,7 +350,7 @@ def _read_only(X: Any) -> Any:
 
 
 def check_state(case: Case) -> None:
-    """8. State dicts, copies, pickles, types and devices."""
+    """8. State dicts, copies, pickles, dtypes and devices preserve predictions."""
     operator, net = case.module()
     X, _ = case.data()
     perturb(net)
@@ -362,13 +364,13 @@ def check_state(case: Case) -> None:
     single = copy.deepcopy(net).to(torch.float32)
     for method, value in answers(net, X).items():
         if method == "predict_log_proba":
-            continue  # the logarithm of a probability that float32 rounds to zero
+            continue  # float32 may round a probability to zero
         if np.asarray(value.toarray() if sparse.issparse(value) else value).dtype.kind == "f":
             assert_close(answers(single, X)[method], value, 5e-3, f"float32 {method}")
 
 
 def check_export(case: Case) -> None:
-    """9. `torch.export` captures the module (dense input)."""
+    """9. `torch.export` can export the module (dense input)."""
     _, net = case.module()
     X, _ = case.data()
     blocks = net.encode(X).blocks
@@ -396,7 +398,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 
 
 def check_translation(name: str) -> None:
-    """Run the whole contract over one row.
+    """Run all checks of the contract on one translation.
 
     Parameters
     ----------
@@ -406,14 +408,14 @@ def check_translation(name: str) -> None:
     Raises
     ------
     AssertionError
-        Says which example breaks which check.
+        When an example fails a check; the message names both.
     """
     found = cases(name)
-    assert found, f"no row (or no example) for {name!r}"
+    assert found, f"no translation (or no example) for {name!r}"
     for case in found:
         for title, check in CHECKS.items():
             try:
                 check(case)
             except Exception as error:
                 params = dict(case.example.params)
-                raise AssertionError(f"{name}({params}) breaks {title!r}: {error}") from error
+                raise AssertionError(f"{name}({params}) fails {title!r}: {error}") from error

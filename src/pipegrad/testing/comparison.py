@@ -1,4 +1,4 @@
-"""Equality of answers and of learned attributes."""
+"""Comparison of predictions and of fitted attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,22 @@ METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decisi
 
 
 def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
-    """Equal shapes, kinds and values up to a tolerance relative to the size of each column."""
+    """Assert equal shapes, types and values, up to a tolerance relative to each column's size.
+
+    Parameters
+    ----------
+    actual, desired : array or sparse matrix
+        Values to compare.
+    tolerance : float
+        Largest difference, relative to the largest absolute value of the column.
+    what : str
+        Description for the error message.
+
+    Raises
+    ------
+    AssertionError
+        When they differ.
+    """
     assert sparse.issparse(actual) == sparse.issparse(desired), f"{what}: sparse and dense"
     if sparse.issparse(actual):
         actual, desired = actual.toarray(), desired.toarray()
@@ -36,7 +51,7 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
 
 
 def identical(a: Any, b: Any) -> bool:
-    """Whether two learned attributes are the same to the last bit."""
+    """Whether two fitted attributes are bit-identical."""
     if sparse.issparse(a) and sparse.issparse(b):
         return identical(a.toarray(), b.toarray())
     if hasattr(a, "equals") and type(a) is type(b):  # tables and their columns
@@ -59,7 +74,7 @@ def identical(a: Any, b: Any) -> bool:
         return bool(a == b or (np.isnan(a) and np.isnan(b)))
     try:
         if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
-            # No comparison of its own: what it is made of counts.
+            # Without an own comparison, the pickled content is compared.
             return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
         return bool(a == b) or a is b
     except (TypeError, ValueError):
@@ -67,7 +82,7 @@ def identical(a: Any, b: Any) -> bool:
 
 
 def _keeps_state(kind: type) -> bool:
-    """Whether objects of that kind tell all that they hold by a method of their own."""
+    """Whether a class defines its own ``__getstate__`` and ``__setstate__``."""
     told = getattr(kind, "__getstate__", None)
     return hasattr(kind, "__setstate__") and told is not getattr(object, "__getstate__", None)
 
@@ -77,7 +92,7 @@ def _state(operator: Any) -> dict[str, Any]:
 
 
 def learned(operator: Any) -> dict[str, Any]:
-    """Public learned attributes of a fitted operator."""
+    """Public fitted attributes of an operator by name."""
     return {
         name: value
         for name, value in vars(operator).items()
@@ -86,7 +101,20 @@ def learned(operator: Any) -> dict[str, Any]:
 
 
 def answers(operator: Any, X: Any) -> dict[str, Any]:
-    """What the operator answers to each method that it has; a list of tables side by side."""
+    """Outputs of all prediction methods of an operator or module.
+
+    Parameters
+    ----------
+    operator : object
+        A fitted operator, or a `PipelineModule`.
+    X : array, DataFrame or sparse matrix
+        Its input.
+
+    Returns
+    -------
+    dict of str to array
+        Outputs by the name of the method; lists of tables are concatenated horizontally.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
@@ -105,7 +133,7 @@ def _clusters(operator: Any) -> bool:
 
 
 def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: float) -> None:
-    """The module and the operator answer alike, method by method."""
+    """Assert that module and operator have the same methods with the same outputs."""
     ours, theirs = answers(net, X), answers(operator, X)
     assert ours.keys() == theirs.keys(), f"methods {list(ours)}, not {list(theirs)}"
     for method, desired in theirs.items():
@@ -113,7 +141,17 @@ def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: f
 
 
 def perturb(net: PipelineModule, size: float = 0.05, seed: int = 0) -> None:
-    """Move every trainable number by a share of its tensor's size."""
+    """Add random noise to all trainable parameters.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        Module to change in place.
+    size : float
+        Standard deviation of the noise, relative to the root mean square of each tensor.
+    seed : int
+        Seed of the noise.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in net.trainable_parameters().values():

@@ -195,3 +195,4 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "ranked": _ranked,
     "labels": _labels,
 }
+"""Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

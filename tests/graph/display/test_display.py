@@ -147,7 +147,14 @@ def test_folding_tells_steps_apart_by_where_they_lead():
 def test_svg_is_well_formed_and_holds_each_step():
     root = ET.fromstring(graph_svg(diamond()))
     texts = "\n".join(e.text or "" for e in root.iter() if not e.tag.endswith("style"))
-    for word in ("OneHotEncoder", "PCA", "num · 1,234 numbers", "trainable", "translated", "host"):
+    for word in (
+        "OneHotEncoder",
+        "PCA",
+        "num · 1,234 parameters",
+        "trainable",
+        "translated",
+        "host",
+    ):
         assert word in texts
     assert "refused" not in texts
 

@@ -1,1 +1,1 @@
-"""Graphs for people: text, rich tables, SVG and HTML."""
+"""Display of graphs as text, rich tables, SVG and HTML."""

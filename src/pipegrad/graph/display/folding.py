@@ -1,4 +1,4 @@
-"""Fewer steps to draw: the hundred alike members of an ensemble become one."""
+"""Folding of equivalent steps, such as the members of an ensemble, into one for drawing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import replace
 from ..graph import INPUT, Graph, Step
 
 MANY = 8
-"""Up to so many alike steps are drawn one by one."""
+"""Up to this number, equivalent steps are drawn individually."""
 
 
 def fold(graph: Graph, many: int = MANY) -> Graph:
-    """Draw steps that differ in nothing but their names as one, if there are many of them.
+    """Merge large groups of steps that differ in their names only.
 
     Parameters
     ----------
     graph : Graph
-        Any graph.
+        Graph to fold.
     many : int
-        How many alike steps are still left alone.
+        Largest group that is not merged.
 
     Returns
     -------
     Graph
-        The same graph if nothing was folded. It is for looking at: names of folded steps span
-        from the first to the last, and numbers of parameters are sums.
+        A graph for display, or the same graph if nothing was folded. The name of a folded step
+        spans from the first to the last member, and its number of parameters is the sum.
     """
     groups: dict[int, list[Step]] = {}
     classes = _classes(graph)
@@ -47,7 +47,7 @@ def fold(graph: Graph, many: int = MANY) -> Graph:
 
 
 def _classes(graph: Graph) -> dict[str, int]:
-    """Number the steps so that those with the same number stand in the graph in the same way."""
+    """Number the steps so that equal numbers mean equivalent positions (color refinement)."""
     consumers: dict[str, list[str]] = {}
     for step in graph:
         for name in step.inputs:
@@ -83,7 +83,7 @@ def _merged(members: list[Step]) -> Step:
 
 
 def _span(members: list[Step]) -> str:
-    """First and last name, without what both begin with."""
+    """The first and last name, without their common prefix in the latter."""
     first, last = members[0].name.split("/"), members[-1].name.split("/")
     same = 0
     while same < min(len(first), len(last)) - 1 and first[same] == last[same]:
@@ -92,7 +92,7 @@ def _span(members: list[Step]) -> str:
 
 
 def _sorted(steps: list[Step]) -> list[Step]:
-    """Each step after those that feed it; otherwise in the given order."""
+    """The steps in topological order, otherwise in the given order."""
     out: list[Step] = []
     done = {INPUT}
     while len(out) < len(steps):

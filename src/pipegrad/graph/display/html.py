@@ -1,4 +1,4 @@
-"""A graph as a picture: SVG for files, HTML for notebooks. Nothing is loaded from elsewhere."""
+"""A graph as a picture: SVG for files, HTML for notebooks, both self-contained."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ROW, _GAP, _MARGIN = 70.0, 22.0, 12.0
 _LEGEND = 34.0
 _LONGEST = 34  # characters of a path
 
-# Boxes bring their own background and text colours, and lines are of a middle grey: the picture
-# reads well on white as on black, also where a page's theme is not the system's.
+# Boxes have their own background and text colors, and lines are medium gray, so that the picture is
+# legible on white and on black, even if the theme of a page differs from that of the system.
 _STYLE = """
 .pg-graph text {
   font-family: FONT;
@@ -43,15 +43,19 @@ _STYLE = """
 
 
 def graph_html(graph: Graph, title: str = "") -> str:
-    """The graph as a piece of HTML for notebooks.
+    """The graph as an HTML fragment for notebooks, with a collapsed table of reasons.
 
     Parameters
     ----------
     graph : Graph
-        Partitioned or not.
+        Graph to draw, partitioned or not.
     title : str
-        Stands above the picture; how many steps of which kind there are by default. A table
-        below, folded away at first, says why each step is what it is.
+        Title above the picture; by default, the number of steps of each status.
+
+    Returns
+    -------
+    str
+        A ``div`` element.
     """
     caption = escape(title or count(graph))
     return (
@@ -67,7 +71,12 @@ def graph_svg(graph: Graph) -> str:
     Parameters
     ----------
     graph : Graph
-        Partitioned or not. Many alike steps are drawn as one.
+        Graph to draw, partitioned or not. Large groups of equivalent steps are drawn as one.
+
+    Returns
+    -------
+    str
+        An ``svg`` element.
     """
     label = escape(f"Graph of {count(graph)}", quote=True)
     graph = fold(graph)
@@ -96,9 +105,9 @@ def graph_svg(graph: Graph) -> str:
 
 
 def _table(graph: Graph) -> str:
-    """The steps with their reasons, folded away."""
+    """A collapsed table of the steps with their reasons."""
     left = 'style="text-align:left"'
-    names = ("step", "class", "status", "numbers", "why")
+    names = ("step", "class", "status", "parameters", "reason")
     head = "".join(f"<th {left}>{name}</th>" for name in names)
     rows = []
     for step in graph:
@@ -107,7 +116,7 @@ def _table(graph: Graph) -> str:
         row = "".join(f"<td {left}>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr>{row}</tr>")
     return (
-        '<details style="font-size:.85em"><summary>The steps, and why</summary>'
+        '<details style="font-size:.85em"><summary>Steps and reasons</summary>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
     )
 
@@ -123,16 +132,16 @@ def _place(graph: Graph) -> Layout:
 
 
 def _lines(step: Step) -> tuple[str, str]:
-    """Class above, path and number of parameters below."""
+    """The class on the first line, path and number of parameters on the second."""
     path = step.name
     if len(path) > _LONGEST:
         path = "…" + path[1 - _LONGEST :]
-    numbers = f"{step.parameters:,} number" + ("" if step.parameters == 1 else "s")
+    numbers = f"{step.parameters:,} parameter" + ("" if step.parameters == 1 else "s")
     return short_kind(step), f"{path} · {numbers}" if step.parameters else path
 
 
 def _y(layer: int) -> float:
-    """Centre of a layer; the input's box is low."""
+    """The vertical centre of a layer; the box of the input is lower than the others."""
     if layer == 0:
         return _MARGIN + _INPUT_HEIGHT / 2
     return _MARGIN + _INPUT_HEIGHT + (_ROW - _HEIGHT) + _HEIGHT / 2 + (layer - 1) * _ROW
@@ -145,7 +154,7 @@ def _half(node: Node) -> float:
 
 
 def _edge(chain: Sequence[Node]) -> str:
-    """A smooth line through the bends, with a tip at the end."""
+    """A smooth line through the dummy nodes, with an arrowhead at the end."""
     start, end = chain[0], chain[-1]
     y = _y(start.layer) + _half(start)
     path = [f"M{start.x:.1f} {y:.1f}"]
@@ -183,7 +192,7 @@ def _input_box(node: Node) -> str:
 
 
 def _legend(statuses: list[str]) -> list[tuple[str, float, float]]:
-    """Status, left edge and width of each pill."""
+    """Status, left edge and width of each entry of the legend."""
     pills, x = [], 0.0
     for status in statuses:
         if status:

@@ -1,4 +1,9 @@
-"""Where the boxes of a drawn graph stand: layers from the input down, few crossings."""
+"""Layered layout of a graph, from the input down, with few crossings.
+
+The steps are those of Sugiyama, Tagawa and Toda, *Methods for visual understanding of hierarchical
+system structures*, IEEE Transactions on Systems, Man, and Cybernetics, 1981: assignment to layers,
+dummy nodes on long edges, ordering of each layer by barycentres, and assignment of coordinates.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +16,22 @@ _SWEEPS, _SETTLE = 8, 200
 
 @dataclass
 class Node:
-    """A box, or a bend of an edge that crosses a layer.
+    """A box, or a dummy node of an edge that crosses a layer.
 
     Parameters
     ----------
     name : str
-        Name of the step; bends have made-up ones.
+        Name of the step; names of dummy nodes are generated.
     layer : int
-        0 for the input.
+        Index of the layer; 0 for the input.
     width : float
-        Space that it takes.
+        Width of the box.
+    bend : bool
+        Whether it is a dummy node, at which an edge may bend.
     x : float
-        Its centre, found by `place`.
+        Horizontal centre, computed by `place`.
     above, below : list of Node
-        Neighbours in the layers before and after.
+        Neighbours in the previous and in the next layer.
     """
 
     name: str
@@ -38,7 +45,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Layout:
-    """Boxes by name, edges as chains of nodes, and the width of it all."""
+    """The result of `place`.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Node
+        Boxes by name.
+    edges : sequence of sequence of Node
+        Edges as chains of nodes.
+    layers : sequence of sequence of Node
+        Nodes of each layer from left to right.
+    width : float
+        Total width.
+    """
 
     nodes: Mapping[str, Node]
     edges: Sequence[Sequence[Node]]
@@ -47,16 +66,21 @@ class Layout:
 
 
 def place(inputs: Mapping[str, Sequence[str]], widths: Mapping[str, float], gap: float) -> Layout:
-    """Find a place for every box.
+    """Compute the positions of all boxes.
 
     Parameters
     ----------
     inputs : mapping of str to sequence of str
-        What feeds each box, boxes in topological order.
+        Predecessors of each box, in topological order.
     widths : mapping of str to float
         Width of each box.
     gap : float
         Smallest distance between two boxes of a layer.
+
+    Returns
+    -------
+    Layout
+        The nodes with their positions, and the edges.
     """
     depth: dict[str, int] = {}
     for name, sources in inputs.items():
@@ -77,7 +101,7 @@ def place(inputs: Mapping[str, Sequence[str]], widths: Mapping[str, float], gap:
 
 
 def _pull_down(inputs: Mapping[str, Sequence[str]], depth: dict[str, int]) -> None:
-    """Let boxes that stand on the input alone come close to what they feed."""
+    """Move boxes with a single predecessor down to the layer before their first successor."""
     for name in reversed(list(inputs)):
         fed = [depth[other] for other, sources in inputs.items() if name in sources]
         one_source = len(set(inputs[name])) == 1
@@ -99,7 +123,7 @@ def _route(source: Node, target: Node, layers: list[list[Node]]) -> list[Node]:
 
 
 def _order(layers: list[list[Node]]) -> None:
-    """Sort each layer by where its neighbours stand, down and up again, and keep the best."""
+    """Order each layer by barycenters, in alternating sweeps, and keep the best order."""
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
@@ -133,7 +157,7 @@ def _crossings(layers: list[list[Node]]) -> int:
 
 
 def _spread(layers: list[list[Node]], gap: float) -> float:
-    """Centre each node between its neighbours as far as the others of its layer let it."""
+    """Centre each node between its neighbours, subject to the order and distances in its layer."""
     for layer in layers:
         _set(layer, [0.0] * len(layer), gap)
     for sweep in range(_SETTLE):
@@ -152,7 +176,7 @@ def _wish(node: Node) -> float:
 
 
 def _set(layer: list[Node], wishes: list[float], gap: float) -> None:
-    """Come as near to the wishes as order and distance allow (least squares, pooled)."""
+    """Isotonic regression on the desired positions, by pooling adjacent violators."""
     offsets = [0.0]
     for left, right in pairwise(layer):
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + gap)

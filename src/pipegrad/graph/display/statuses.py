@@ -1,4 +1,4 @@
-"""How the status of a step looks in every kind of picture."""
+"""Style of the status of a step, shared by all displays."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..graph import Graph, Step
 
 @dataclass(frozen=True)
 class StatusStyle:
-    """The look of one status.
+    """The style of one status.
 
     Parameters
     ----------
     label : str
-        The word for it.
+        Name of the status.
     marker : str
-        One character in text trees.
+        Character that marks it in text trees.
     style : str
-        Style of rich.
+        Style for rich.
     meaning : str
-        One sentence for legends.
+        Explanation for legends.
     """
 
     label: str
@@ -30,25 +30,25 @@ class StatusStyle:
     meaning: str
 
 
-# As in the paper's Figure 3: blue for what is translated, red for what stays on the host.
+# Colours as in the paper's Figure 3: blue for translated steps, red for steps on the host.
 STYLES = {
-    "trainable": StatusStyle("trainable", "●", "bold blue", "translated; its numbers train"),
+    "trainable": StatusStyle("trainable", "●", "bold blue", "translated; its parameters train"),
     "translated": StatusStyle("translated", "○", "cyan", "translated; gradients pass through"),
     "host": StatusStyle("host", "□", "red", "runs once in its own library; its output is cached"),
     "refused": StatusStyle("refused", "✗", "bold magenta", "cannot be translated"),
-    "": StatusStyle("step", "•", "none", "not yet divided into host part and neural part"),
+    "": StatusStyle("step", "•", "none", "not yet assigned to the host part or the neural part"),
 }
 
 
 def short_kind(step: Step) -> str:
-    """The class without its packages, and the method where it is not the usual one."""
+    """The class name without its package, and the method unless it is the default."""
     name, times, many = step.kind.rpartition(".")[2].partition(" ×")
     method = "" if step.method in {"transform", "score", ""} else f".{step.method}"
     return f"{name}{method}{times}{many}"
 
 
 def count(graph: Graph) -> str:
-    """How many steps there are of each status, as a sentence without its full stop."""
+    """The number of steps of each status, as a sentence without a full stop."""
     total = f"{len(graph)} step" + ("" if len(graph) == 1 else "s")
     parts = [
         f"{number} {look.label}"
@@ -57,11 +57,11 @@ def count(graph: Graph) -> str:
     ]
     numbers = sum(step.parameters for step in graph)
     text = f"{total}: {', '.join(parts)}" if parts else total
-    return f"{text}; {numbers:,} trainable numbers" if numbers else text
+    return f"{text}; {numbers:,} trainable parameters" if numbers else text
 
 
 def present(statuses: Iterable[str]) -> list[str]:
-    """Those statuses that occur, in the order of a legend."""
+    """The statuses that occur, in the order of the legend."""
     found = set(statuses)
     return [status for status in STYLES if status in found]
 

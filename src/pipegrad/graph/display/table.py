@@ -1,4 +1,4 @@
-"""What becomes of each step of a pipeline, as a table."""
+"""The steps of a pipeline with their statuses, as a table."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-_WIDTH = 110  # of plain text
-_WIDE = 100  # from here on, classes have a column of their own
-_COLUMN = 27  # longer names are broken
+_WIDTH = 110  # characters of plain text
+_WIDE = 100  # from this width on, classes have a separate column
+_COLUMN = 27  # characters; longer names are wrapped
 
 
 class StepTable:
-    """What becomes of each step, and why; `rich.print` fits it to the terminal.
+    """A table of the steps with status and reason; `rich.print` fits it to the terminal.
 
     Parameters
     ----------
     graph : Graph
-        Partitioned or not.
+        Graph to show, partitioned or not.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -38,7 +38,20 @@ class StepTable:
 
 
 def as_text(renderable: Any, width: int) -> str:
-    """What `rich.print` would show, as plain text."""
+    """The output of `rich.print` as plain text.
+
+    Parameters
+    ----------
+    renderable : object
+        Object that rich can print.
+    width : int
+        Width in characters.
+
+    Returns
+    -------
+    str
+        Lines without trailing spaces.
+    """
     from rich.console import Console
 
     file = StringIO()
@@ -47,14 +60,19 @@ def as_text(renderable: Any, width: int) -> str:
 
 
 def step_table(graph: Graph, narrow: bool = False) -> Table:
-    """A table of the steps for `rich.print`: step, class, status, numbers that train, why.
+    """A table of the steps for `rich.print`: step, class, status, parameters and reason.
 
     Parameters
     ----------
     graph : Graph
-        Partitioned or not.
+        Graph to show, partitioned or not.
     narrow : bool
-        Write the class below the step instead of beside it.
+        Whether to write the class below the step instead of beside it.
+
+    Returns
+    -------
+    rich.table.Table
+        One row for each step.
     """
     from rich import box
     from rich.table import Table
@@ -65,8 +83,8 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
     if not narrow:
         table.add_column("class", overflow="fold")
     table.add_column("status", no_wrap=True)
-    table.add_column("numbers", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold", min_width=20)
+    table.add_column("params", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold", min_width=20)
     for step in graph:
         kind = _broken(short_kind(step), ".", _COLUMN)
         first = [Text(_broken(step.name, "/", _COLUMN)), Text(kind, "dim" if narrow else "none")]
@@ -80,7 +98,7 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
 
 
 def _broken(name: str, separator: str, width: int) -> str:
-    """The name in lines that end at a separator, none longer than the width if that can be."""
+    """The name wrapped after separators, to the given width if possible."""
     first, *rest = name.split(separator)
     lines = [first]
     for part in rest:

@@ -1,4 +1,7 @@
-"""A graph as text: one line for each step, with the edges drawn beside it."""
+"""A graph as text: one line for each step, with the edges drawn beside it.
+
+Each edge has a lane, as in ``git log --graph``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 _INPUT_MARKER = "▽"
 
-# Box-drawing characters by the sides they touch: up, down, left, right.
+# Box-drawing characters by the sides that they touch: up, down, left, right.
 _JOINTS = {
     (True, True, False, True): "├",
     (True, True, True, False): "┤",
@@ -34,7 +37,7 @@ _JOINTS = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the tree: the drawing, and the step if the line has one."""
+    """A line of the tree: the drawing, and the step if there is one on the line."""
 
     drawing: str
     step: Step | None = None
@@ -47,9 +50,9 @@ def text_tree(graph: Graph, why: bool = False) -> str:
     Parameters
     ----------
     graph : Graph
-        Partitioned or not. Many alike steps are drawn as one.
+        Graph to draw, partitioned or not. Large groups of equivalent steps are drawn as one.
     why : bool
-        End each line with the reason for the step's status.
+        Whether to end each line with the reason for the step's status.
 
     Returns
     -------
@@ -60,7 +63,20 @@ def text_tree(graph: Graph, why: bool = False) -> str:
 
 
 def rich_tree(graph: Graph, why: bool = False) -> Text:
-    """The same with colours; print it with ``soft_wrap=True``, so that no line is broken."""
+    """The graph as colored text; print it with ``soft_wrap=True`` to keep lines intact.
+
+    Parameters
+    ----------
+    graph : Graph
+        Graph to draw, partitioned or not.
+    why : bool
+        Whether to end each line with the reason for the step's status.
+
+    Returns
+    -------
+    rich.text.Text
+        A line for each step, as `text_tree` draws it.
+    """
     from rich.text import Text
 
     text = Text("\n", no_wrap=True, overflow="ignore")
@@ -70,8 +86,18 @@ def rich_tree(graph: Graph, why: bool = False) -> Text:
 def tree_lines(graph: Graph) -> list[Line]:
     """The lines of the tree, from the input to the last step.
 
-    Each value that still has steps to feed keeps a lane; a step takes over the lane of an input
-    that ends with it, or opens a new one.
+    Each value with remaining consumers keeps a lane. A step takes over the lane of an input that it
+    is the last to consume, or opens a new one.
+
+    Parameters
+    ----------
+    graph : Graph
+        Graph to draw.
+
+    Returns
+    -------
+    list of Line
+        One line for each step, and lines of joints where edges branch or meet.
     """
     waiting = _waiting(graph)
     lanes: list[str | None] = [INPUT if waiting.get(INPUT) else None]
@@ -121,7 +147,7 @@ def _row(lanes: list[str | None], column: int, marker: str) -> str:
 def _joints(
     before: list[str | None], after: list[str | None], sources: list[int], column: int
 ) -> str:
-    """The line between two steps, on which lanes branch off and come together."""
+    """The line between two steps, on which lanes branch and meet."""
     touched = [*sources, column]
     first, last = min(touched), max(touched)
     out = []
@@ -137,7 +163,7 @@ def _joints(
 
 
 def _rows(graph: Graph, why: bool) -> list[list[tuple[str, str]]]:
-    """Pieces of each line with their styles, padded to columns."""
+    """Segments of each line with their styles, padded to columns."""
     lines = tree_lines(fold(graph))
     cells = [_cells(line) for line in lines]
     widths = [max(len(row[i]) for row in cells) for i in range(5)]

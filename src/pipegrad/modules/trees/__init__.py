@@ -1,1 +1,1 @@
-"""Tree ensembles: hard and soft routing, leaf values, and what is computed of them."""
+"""Tree ensembles: hard and soft routing, leaf values, and features derived from them."""

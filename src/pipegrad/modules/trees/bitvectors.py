@@ -1,4 +1,9 @@
-"""Leaves as bits: every split of a tree in a row, without a walk from node to node."""
+"""Tree traversal by bit vectors: all splits of a tree in turn, without a walk from node to node.
+
+The algorithm for small trees is QuickScorer: Lucchese, Nardini, Orlando, Perego, Tonellotto and
+Venturini, *QuickScorer: a fast algorithm to rank documents with additive ensembles of regression
+trees*, SIGIR 2015, here vectorized over rows and trees.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +21,14 @@ _BITS = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """How trees branch; numbers of nodes, and behind them those of leaves.
+    """The structure of trees; leaves are numbered after the nodes.
 
     Parameters
     ----------
     roots : Tensor, shape (trees,)
-        Where trees begin.
+        Root of each tree.
     left, right : Tensor, shape (nodes,)
-        Children.
+        Children of each node.
     levels : sequence of Tensor
         Nodes of each level, from the top.
     """
@@ -35,7 +40,7 @@ class Shape:
 
     @property
     def size(self) -> int:
-        """Number of nodes and leaves."""
+        """The number of nodes and leaves."""
         return 2 * self.left.shape[0] + self.roots.shape[0]
 
     def owner(self) -> Tensor:
@@ -49,21 +54,21 @@ class Shape:
 
 @dataclass(frozen=True)
 class Turns:
-    """One split of each tree at a turn; trees with many come first.
+    """A plan of turns, each with one split of every tree; trees with most splits come first.
 
     Parameters
     ----------
     sizes : list of int
         Number of trees that have a split at each turn.
     node, mask : Tensor
-        Splits, turn after turn, and the bits that each sets where a row goes left.
+        Splits, turn after turn, and the bits that each sets for rows that go left.
     code : Tensor
-        The bits of each leaf.
+        Bits of each leaf.
     tree : Tensor, shape (trees,)
-        Place of each tree.
+        Position of each tree in the plan.
     stands_for : Tensor, shape (nodes,), optional
-        The bits are those of the leaf, and each node does as this one; otherwise they are the
-        leaves that are ruled out.
+        For oblivious trees, the node with the same split that represents each node; the bits are
+        the index of the leaf. Otherwise the bits are the leaves that are ruled out.
     """
 
     sizes: list[int]
@@ -75,7 +80,18 @@ class Turns:
 
 
 def small_trees(shape: Shape) -> Turns | None:
-    """Turns for trees of few leaves: which of them each node rules out."""
+    """The plan for trees with at most 64 leaves: the leaves that each node rules out.
+
+    Parameters
+    ----------
+    shape : Shape
+        Structure of the trees.
+
+    Returns
+    -------
+    Turns or None
+        None if a tree has more than 64 leaves, or all trees are single leaves.
+    """
     count, tree = shape.left.shape[0], shape.owner()
     trees = shape.roots.shape[0]
     most = int(torch.bincount(tree[count:], minlength=1).max())
@@ -95,7 +111,7 @@ def small_trees(shape: Shape) -> Turns | None:
 
 
 def _leaf_bits(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Bits of the leaves to the right of each node, and the first bit of nodes and leaves."""
+    """Bits of the leaves in the right subtree of each node, and first bits of nodes and leaves."""
     size = torch.ones(shape.size, dtype=torch.int64)
     bit = torch.zeros(shape.size, dtype=torch.int64)
     for level in reversed(shape.levels):
@@ -109,7 +125,20 @@ def _leaf_bits(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def even_trees(shape: Shape, column: Tensor, threshold: Tensor) -> Turns | None:
-    """Turns for trees whose levels ask one question each; None if some do not."""
+    """The plan for oblivious trees, in which all nodes of a level have the same split.
+
+    Parameters
+    ----------
+    shape : Shape
+        Structure of the trees.
+    column, threshold : Tensor, shape (nodes,)
+        Column and threshold of each node.
+
+    Returns
+    -------
+    Turns or None
+        None if a tree is not oblivious.
+    """
     count, trees, tree = shape.left.shape[0], shape.roots.shape[0], shape.owner()
     code = torch.zeros(shape.size, dtype=torch.int64)
     stands_for = torch.zeros(count, dtype=torch.int64)
@@ -139,17 +168,19 @@ def even_trees(shape: Shape, column: Tensor, threshold: Tensor) -> Turns | None:
 
 
 class Scan(Module):
-    """Find leaves by taking all splits in turns; quicker than a look at few here and there.
+    """Find the leaves by evaluating all splits, which is faster than scattered memory access.
 
-    A node whose comparison holds rules out the leaves to its right; the rightmost that is left
-    over is the one. Where all nodes of a level ask the same, the answers are the bits of the leaf.
+    A node whose comparison holds rules out the leaves of its right subtree; the rightmost remaining
+    leaf is the exit leaf. In oblivious trees, the results are the bits of the leaf index.
 
     Parameters
     ----------
     turns : Turns
         The plan.
     number, column : Tensor
-        Where the bounds of nodes stand, and the column of each bound.
+        Position of each node's bound, and column of each bound.
+    leaf_tree : Tensor, shape (leaves,)
+        Tree of each leaf.
     """
 
     node: Tensor
@@ -183,7 +214,7 @@ class Scan(Module):
         return {**self.__dict__, "_checked": None}
 
     def fits(self, bounds: Tensor) -> bool:
-        """Whether the nodes of each level still ask the same; thresholds may have moved."""
+        """Whether the nodes of each level still have equal thresholds; training may move them."""
         if not self.even:
             return True
         checked = self._checked
@@ -217,7 +248,7 @@ class Scan(Module):
 
 
 def _exponent(powers: Tensor) -> Tensor:
-    """The place of the single bit of each number."""
+    """The position of the single set bit of each number."""
     if powers.dtype == torch.int32:
         return ((powers.to(torch.float32).view(torch.int32) >> 23) & 255) - 127
     return ((powers.to(torch.float64).view(torch.int64) >> 52) & 2047) - 1023

@@ -1,4 +1,4 @@
-"""What stands around trees: where boosting starts, medians of trees, path lengths."""
+"""Models around trees: boosting from an initial predictor, medians, isolation forests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Link = Literal["identity", "logit", "half_logit", "multinomial_logit"]
 
 
 class InitializedBoosting(Module):
-    """Trees that begin where another predictor ends.
+    """Boosted trees added to the output of an initial predictor.
 
     Parameters
     ----------
     start : Module
-        Gives means (n,) or (n, 1), or probabilities of classes (n, classes).
+        Initial predictor of means (n,) or (n, 1), or of class probabilities (n, classes).
     trees : TreeEnsemble
-        Added to what ``start`` gives, on the scale of the link.
+        Trees, which are added on the scale of the link.
     link : {"identity", "logit", "half_logit", "multinomial_logit"}
-        From probabilities to scores; the logits take the second of two classes.
+        Link from probabilities to raw scores; the logits use the second of two classes.
     smallest : float
-        Probabilities are kept that far from zero and one.
+        Smallest distance of probabilities from zero and one.
     single : bool
-        Whether ``start``, as the trees, sees float32 numbers.
+        Whether ``start``, like the trees, gets float32 numbers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class InitializedBoosting(Module):
         return self.trees(x) + self._begin(self.start(seen))
 
     def route(self, x: Block) -> LeafIndices:
-        """The rows with their leaves, which the forward pass takes as well."""
+        """The rows with precomputed leaves, which the forward pass accepts as well."""
         return LeafIndices(self.trees.route(x).leaves, x)
 
     def _begin(self, out: Tensor) -> Tensor:
@@ -66,7 +66,10 @@ class InitializedBoosting(Module):
 
 
 class WeightedMedian(Module):
-    """The weighted median of what the trees give.
+    """The weighted median of the outputs of trees.
+
+    AdaBoost.R2 predicts in this way: Drucker, *Improving regressors using boosting techniques*,
+    ICML 1997.
 
     Parameters
     ----------
@@ -91,21 +94,23 @@ class WeightedMedian(Module):
         return values.gather(1, half.argmax(1, keepdim=True)).squeeze(1)
 
     def route(self, x: Block) -> LeafIndices:
-        """The rows with their leaves, which the forward pass takes as well."""
+        """The rows with precomputed leaves, which the forward pass accepts as well."""
         return self.trees.route(x)
 
 
 class Isolation(Module):
-    """How normal a row is: ``offset`` below ``-2 ** (-path length / typical length)``.
+    """The decision value of an isolation forest: ``-2 ** (-path length / typical) - offset``.
+
+    See Liu, Ting and Zhou, *Isolation forest*, ICDM 2008.
 
     Parameters
     ----------
     trees : TreeEnsemble
-        The leaves hold lengths of paths; the ensemble gives their sum (n,).
+        Trees whose leaf values are path lengths; the ensemble returns their sum (n,).
     typical : float
-        Sum of the typical lengths.
+        Sum of the expected path lengths.
     offset : Tensor, shape ()
-        Subtracted from the score.
+        Offset, which is subtracted from the score.
     """
 
     offset: Tensor
@@ -118,13 +123,13 @@ class Isolation(Module):
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n,): negative for outliers."""
         length = self.trees(x)
-        # A forest grown from a single row knows no lengths.
+        # A forest grown from a single row has no path lengths.
         share = length / self.typical if self.typical else torch.ones_like(length)
         return -torch.exp2(-share) - self.offset
 
 
 class LeafIndicators(Module):
-    """One-hot columns that say which leaf a row falls into, tree by tree.
+    """One-hot encoding of the leaf that a row reaches in each tree.
 
     Parameters
     ----------
@@ -158,6 +163,6 @@ class LeafIndicators(Module):
         return SparseRows(starts, columns.flatten(), ones.flatten(), self.width)
 
     def _shares(self, x: Block) -> Block:
-        """How much of each row arrives at each leaf."""
+        """The share of each row that reaches each leaf."""
         shares = self.trees.shares(x)[:, self.column.argsort()]
         return SparseRows.from_dense(shares) if self.sparse else shares

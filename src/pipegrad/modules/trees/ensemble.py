@@ -1,4 +1,4 @@
-"""Decision trees, many at once: exact and hard, or softened for training."""
+"""Ensembles of decision trees, evaluated together: exact and hard, or relaxed for training."""
 
 from __future__ import annotations
 
@@ -22,71 +22,71 @@ _FEW_OUTPUTS = 32
 class TreeEnsemble(SoftTrees):
     """The sum (or mean) of many decision trees.
 
-    All trees share flat arrays. ``left`` and ``right`` name the child of each node: a number
-    ``c >= 0`` is the node ``c``, a negative one the leaf ``~c`` (so -1 is leaf 0). ``roots`` is
-    coded alike: a tree may be a single leaf. Every node and every leaf belongs to one tree.
+    All trees share flat arrays. ``left`` and ``right`` encode the children of each node: a code
+    ``c >= 0`` is the node ``c``, a negative one the leaf ``~c`` (so -1 is leaf 0). ``roots`` uses
+    the same codes: a tree may be a single leaf. Every node and every leaf belongs to one tree.
 
-    A row goes left where ``x[feature] <= threshold`` (or ``<``, see ``strict``).
+    A row goes left if ``x[feature] <= threshold`` (or ``<``, see ``strict``).
 
     Parameters
     ----------
     roots : Tensor of int64, shape (trees,)
-        Where each tree begins.
+        Code of the root of each tree.
     feature : Tensor of int64, shape (nodes,)
-        Column that each node looks at.
+        Column that each node tests.
     threshold : Tensor, shape (nodes,)
-        What it is compared with; ignored at categorical nodes.
+        Threshold of each node; ignored at categorical nodes.
     left, right : Tensor of int64, shape (nodes,)
-        Children, see above.
+        Codes of the children.
     leaf_values : Tensor, shape (leaves, k)
-        What each leaf adds. These train.
+        Value of each leaf. These train.
     strict : bool
-        Whether equality goes right.
+        Whether a row goes right if it equals the threshold.
     single : bool
-        Whether ``x`` is rounded to float32 before it is compared.
+        Whether ``x`` is rounded to float32 before the comparison.
     default_left : Tensor of bool, shape (nodes,), optional
-        The default way of each node is left; right everywhere if not given.
+        Whether the default direction of each node is left; right everywhere by default.
     missing : int or Tensor of int64, shape (nodes,)
-        What goes the default way: `NAN`, `ZERO` (zeros as well), or nothing (`AS_ZERO`: NaN counts
-        as zero). At categorical nodes NaN goes the default way whatever this says.
+        Values that go in the default direction: NaN (`NAN`), NaN and zeros (`ZERO`), or none
+        (`AS_ZERO`: NaN counts as zero). At categorical nodes, NaN always goes in the default
+        direction.
     category_width : Tensor of int64, shape (nodes,), optional
-        Number of categories that a categorical node knows; 0 for a node that compares.
+        Number of categories known to a categorical node; 0 for a numerical node.
     category_left : Tensor of bool, shape (sum of category_width,), optional
-        For each category of each categorical node, node by node, whether it goes left. ``x`` is
-        cut to an integer first.
+        Whether each category of each categorical node goes left, node by node. ``x`` is truncated
+        to an integer first.
     unknown_left : Tensor of bool, shape (nodes,), optional
-        The way of categories outside of the known ones, negative ones too; right if not given.
+        Whether unknown categories, including negative ones, go left; right by default.
     tree_weights : Tensor, shape (trees,), optional
-        A factor for each tree; it does not train unless ``train_weights``.
+        Factor of each tree, which trains only with ``train_weights``.
     train_weights : bool
-        Whether the factors train and the leaves stay.
+        Whether the factors train instead of the leaf values.
     tree_output : Tensor of int64, shape (trees,), optional
-        The output to which each tree adds; ``leaf_values`` has one column then.
+        Output to which each tree contributes; ``leaf_values`` has one column then.
     outputs : int, optional
-        Number of outputs where ``tree_output`` is given.
+        Number of outputs, with ``tree_output``.
     average : bool
-        Whether the sum is divided by the number of trees, or the sum of ``tree_weights``.
+        Whether the sum is divided by the number of trees, or by the sum of ``tree_weights``.
     base : Tensor, shape (outputs,), optional
-        Added to the sum.
+        Constant that is added to the sum.
     train_base : bool
         Whether ``base`` trains.
     positive : bool
-        Whether leaf values that are above zero stay there.
+        Whether positive leaf values stay positive.
     probabilities : tuple of int, optional
-        The leaves hold distributions over so many outcomes, one after the other, and stay such;
-        see `Simplex`.
+        Numbers of outcomes, if leaf values are probability distributions side by side and remain
+        so; see `Simplex`.
     linear : tuple of Tensor, optional
-        Linear functions in the leaves: constants (leaves,), columns (leaves, m) of int64 with -1
-        where there are fewer, coefficients (leaves, m). ``leaf_values`` holds where one of the
-        columns is NaN.
+        Linear models in the leaves: intercepts (leaves,), columns (leaves, m) of int64, padded with
+        -1, and coefficients (leaves, m). If a column is NaN, ``leaf_values`` applies.
     squeeze : bool
-        Give (n,) instead of (n, 1).
+        Whether to return (n,) instead of (n, 1).
     missing_value : float, optional
         A number that counts as NaN.
     absent : float
-        What entries count that sparse rows do not hold.
+        Value of entries that sparse rows do not store.
     whole : bool
-        Whether categories between -1 and 0 are outside of the known ones, not category 0.
+        Whether categories between -1 and 0 are unknown instead of category 0.
     """
 
     tree_weights: Tensor | None
@@ -189,13 +189,16 @@ class TreeEnsemble(SoftTrees):
 
     @property
     def rescalable(self) -> tuple[bool, bool]:
-        """Whether the output can be scaled, and shifted, by other numbers of its own."""
+        """Whether a change of the parameters can scale, and shift, the output."""
         plain = isinstance(self.leaf_values, nn.Parameter)
         return plain, plain
 
     @torch.no_grad()
     def rescale_(self, scale: float, shift: Tensor) -> None:
-        """Make ``scale * output + shift`` of the output; ``shift`` is () or (outputs,)."""
+        """Change the parameters so that the output becomes ``scale * output + shift``.
+
+        ``shift`` has the shape () or (outputs,).
+        """
         for values in (self.leaf_values, self.linear_constant, self.linear_weight):
             if values is not None:
                 values.mul_(scale)
@@ -209,7 +212,10 @@ class TreeEnsemble(SoftTrees):
             self.linear_constant += added[:, 0]
 
     def _added(self, shift: Tensor) -> Tensor:
-        """What leaves add for a shift: those of the first tree of each output, or all of a mean."""
+        """What to add to leaf values for a shift of the output.
+
+        A sum is shifted through the first tree of each output, an average through all trees.
+        """
         tree = self._leaf_tree
         if self.tree_output is None:
             output = torch.zeros_like(self.roots)
@@ -253,19 +259,19 @@ class TreeEnsemble(SoftTrees):
         return self._finish(torch.cat(totals))
 
     def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
-        """What the trees give once the leaves are known.
+        """The output for precomputed leaves.
 
         Parameters
         ----------
         leaves : Tensor of int64 or int32, shape (n, trees)
-            See `leaves`.
+            Leaf of each row in each tree, as `leaves` returns it.
         x : Tensor, shape (n, features), optional
-            The input; needed for linear functions in the leaves alone.
+            The input, which only linear models in the leaves need.
 
         Returns
         -------
         Tensor
-            (n, outputs) or (n,).
+            Output (n, outputs) or (n,).
         """
         table = self.leaf_table()
         if _captured():
@@ -279,12 +285,12 @@ class TreeEnsemble(SoftTrees):
         return self._finish(torch.cat(totals))
 
     def route(self, x: Block) -> LeafIndices:
-        """The rows with their leaves, which the forward pass takes as well."""
+        """The rows with precomputed leaves, which the forward pass accepts as well."""
         rest = None if self.linear_weight is None else self._numbers(x)
         return LeafIndices(self.leaves(x, torch.int32), rest)
 
     def each(self, x: Block | LeafIndices) -> Tensor:
-        """What each tree gives alone, by hard splits; shape (n, trees)."""
+        """The output of each tree, shape (n, trees); soft splits count in training mode only."""
         if isinstance(x, LeafIndices):
             return self._leaf_outputs(x.leaves, x.rest, self.leaf_table())
         x = self._numbers(x)
@@ -297,7 +303,7 @@ class TreeEnsemble(SoftTrees):
         return self._leaf_outputs(self.leaves(x), x, table) + (soft - soft.detach())
 
     def leaf_parameters(self) -> list[nn.Parameter]:
-        """Everything that trains with a row for each leaf."""
+        """The parameters that have a row for each leaf."""
         values = self.leaf_values
         if isinstance(values, Module):
             own = list(values.parameters())
@@ -307,12 +313,12 @@ class TreeEnsemble(SoftTrees):
         return own + [p for p in linear if isinstance(p, nn.Parameter)]
 
     def leaf_table(self) -> Tensor:
-        """What each leaf adds, before the factor of its tree; shape (leaves, k)."""
+        """The value of each leaf before the factor of its tree, shape (leaves, k)."""
         values = self.leaf_values
         return values() if isinstance(values, Module) else values
 
     def reset_parameters(self) -> None:
-        """Small random leaf values; the structure stays."""
+        """Small random leaf values; the structure does not change."""
         with torch.no_grad():
             if isinstance(self.leaf_values, Module):
                 self.leaf_values.reset_parameters()
@@ -351,7 +357,7 @@ class TreeEnsemble(SoftTrees):
         return values @ self._assignment(values)
 
     def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
-        """The number that each tree gives, shape (n, trees)."""
+        """The output of each tree, shape (n, trees)."""
         values = _taken(table.squeeze(1), leaves, _flat(leaves))
         if self.linear_weight is None:
             return values
@@ -368,7 +374,7 @@ class TreeEnsemble(SoftTrees):
         return torch.where(known.all(2), inner, values)
 
     def _assignment(self, like: Tensor) -> Tensor:
-        """The output of each tree with its factor, shape (trees, outputs)."""
+        """The one-hot output index of each tree times its factor, shape (trees, outputs)."""
         trees = self.roots.shape[0]
         weights = self.tree_weights
         if weights is None:
@@ -379,7 +385,7 @@ class TreeEnsemble(SoftTrees):
 
 
 def _flat(leaves: Tensor) -> Tensor:
-    """All leaves in the order in which they lie in memory: row by row, or tree by tree."""
+    """All leaves in memory order: row by row, or tree by tree."""
     return (leaves if leaves.is_contiguous() else leaves.T).reshape(-1)
 
 

@@ -1,4 +1,4 @@
-"""What a tree ensemble says of a row besides its sum; columns that trees need."""
+"""Features derived from a tree ensemble, and columns that trees need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .relaxation import LeafIndices
 
 
 class AnyPositive(Module):
-    """The columns, and behind them one for each group: 1 if any column of it is positive.
+    """The columns, followed by an indicator for each group: 1 if any of its columns is positive.
 
     Parameters
     ----------
     groups : sequence of sequence of int
-        Columns of each group.
+        Indices of the columns in each group.
     features : int
         Number of columns.
     """
@@ -45,15 +45,15 @@ class AnyPositive(Module):
 
 
 class TreeFeatures(Module):
-    """Columns of a tree ensemble.
+    """Features of a tree ensemble.
 
     Parameters
     ----------
     ensemble : TreeEnsemble
         The trees.
     what : {"values", "leaves", "paths"}
-        The value of each tree; the leaf in which the row ends, and the nodes that it passes, as
-        ones among zeros.
+        "values": the output of each tree. "leaves": indicators of the leaves that a row reaches.
+        "paths": indicators of the nodes that it passes.
     """
 
     passed: Tensor
@@ -67,7 +67,7 @@ class TreeFeatures(Module):
         self.register_buffer("passed", self._passed(), persistent=False)
 
     def _passed(self) -> Tensor:
-        """Which nodes lead to each leaf, (leaves, nodes)."""
+        """Indicators of the nodes on the path to each leaf, (leaves, nodes)."""
         nodes, leaves = self.ensemble.feature.shape[0], self.ensemble.leaf_table().shape[0]
         out = torch.zeros(leaves, nodes if self.what == "paths" else 0)
         if self.what != "paths":
@@ -93,9 +93,9 @@ class TreeFeatures(Module):
 
     @property
     def route(self) -> Callable[[Block], LeafIndices] | None:
-        """Finds the leaves of rows beforehand, where something about them trains."""
+        """The function that computes the leaves of rows in advance, if leaf values train."""
         return self.ensemble.route if self.what == "values" else None
 
     def reset_parameters(self) -> None:
-        """Forget the values."""
+        """Re-initialize the leaf values."""
         self.ensemble.reset_parameters()

@@ -1,4 +1,4 @@
-"""How the splits of trees train, and rows whose leaves are known."""
+"""Relaxation of tree splits for training, and rows with precomputed leaves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SplitRelaxation:
     Parameters
     ----------
     way : {"leaves", "soft", "straight-through"}
-        Leaf values alone; a sigmoid at each split; or hard splits whose gradients are those of
-        sigmoids.
+        "leaves": only leaf values train. "soft": each split is a sigmoid. "straight-through": hard
+        splits with the gradients of sigmoids.
     temperature : float
         Width of the sigmoids, as a share of the spread of their feature.
     """
@@ -31,19 +31,19 @@ class SplitRelaxation:
 
     @property
     def soft(self) -> bool:
-        """Whether thresholds train, and gradients pass through."""
+        """Whether thresholds train and gradients pass through."""
         return self.way != "leaves"
 
 
 class LeafIndices:
-    """Rows of which it is known where they end in each tree; a module takes them as its input.
+    """Rows with precomputed leaves, which tree modules accept as input.
 
     Parameters
     ----------
     leaves : Tensor of int32 or int64, shape (n, trees)
-        The leaf of each row in each tree.
+        Leaf of each row in each tree.
     rest : Tensor or SparseRows, optional
-        The rows themselves, where the module looks at them for something else too.
+        The rows themselves, if the module needs them for more than routing.
     """
 
     def __init__(self, leaves: Tensor, rest: Any = None) -> None:
@@ -51,12 +51,12 @@ class LeafIndices:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and trees."""
+        """The number of rows and of trees."""
         return int(self.leaves.shape[0]), int(self.leaves.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where the leaves lie."""
+        """The device of the leaves."""
         return self.leaves.device
 
     def take(self, index: Tensor | slice) -> LeafIndices:
@@ -65,7 +65,7 @@ class LeafIndices:
         return LeafIndices(take(self.leaves, index), rest)
 
     def to(self, *args: Any, **kwargs: Any) -> LeafIndices:
-        """Moved or cast, as `Tensor.to`; leaves stay whole numbers."""
+        """Move or cast, as `Tensor.to` does; leaves stay integers."""
         like = torch.empty(0, device=self.device).to(*args, **kwargs)
         rest = None if self.rest is None else self.rest.to(*args, **kwargs)
         return LeafIndices(self.leaves.to(like.device), rest)

@@ -1,4 +1,4 @@
-"""Which leaf a row reaches in each of many trees, exactly."""
+"""Exact routing: the leaf that a row reaches in each of many trees."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from typing import Self
 
 NAN = 0
-"""NaN goes the default way."""
+"""NaN goes in the default direction."""
 AS_ZERO = 1
 """NaN counts as zero."""
 ZERO = 2
-"""NaN and zeros go the default way."""
+"""NaN and zeros go in the default direction."""
 _ALMOST_ZERO = 1.0000000180025095e-35  # the float32 number next to 1e-35
 _CELLS = 1 << 18
-# Rows times trees up to which rows are few, and nodes of a level that cost less than a step.
+# Rows times trees up to which rows count as few, and rows times nodes of a level that cost less
+# than a step of the walk.
 _FEW, _NARROW = 1 << 12, 1 << 13
 _LARGE = 1 << 31
 # NaN right, NaN left, NaN is zero, NaN and zeros right, both left.
@@ -38,9 +39,9 @@ _INSTEAD = (torch.nan, -torch.inf, 0.0, torch.nan, -torch.inf)
 class Routing(Module):
     """The splits of many trees; see `TreeEnsemble` for the arguments.
 
-    There are several ways to the same leaves: from node to node (`_walk`), every node at once and
-    then along the paths (`_leap`), and every node at once in bits (`_scan`). Which one is quickest
-    depends on the number of rows and on the size of the trees.
+    Three algorithms find the same leaves: a walk from node to node (`_walk`), an evaluation of all
+    top nodes followed by look-ups along the paths (`_leap`), and bit vectors (`_scan`). Which one
+    is fastest depends on the number of rows and on the size of the trees.
     """
 
     roots: Tensor
@@ -117,9 +118,9 @@ class Routing(Module):
         self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or cast; a threshold that loses digits keeps its side of what has fewer digits.
+        """Move or cast; thresholds are rounded so that they split numbers of lower precision alike.
 
-        Rounding it to the nearest number could put it on the other side of a row.
+        Rounding to the nearest number could move a threshold across a row.
         """
         before = self.threshold.detach()
         self._known = None
@@ -134,17 +135,17 @@ class Routing(Module):
         return {**self.__dict__, "_known": None}
 
     def thresholds(self) -> Tensor:
-        """What each node compares with, shape (nodes,)."""
+        """The threshold of each node, shape (nodes,)."""
         return self.threshold
 
     def _narrow(self, t: Tensor, dtype: torch.dtype) -> Tensor:
-        """Thresholds of another type that split its numbers as ``t`` does."""
+        """Thresholds of another dtype that split its numbers as ``t`` does."""
         return -_round_down(-t, dtype, False) if self.strict else _round_down(t, dtype, False)
 
-    # -- what follows from the structure -------------------------------------------------------
+    # -- precomputed structure -----------------------------------------------------------------
 
     def _plan(self) -> None:
-        """Find the depth, the tree of each leaf, and the columns that nodes look at."""
+        """Compute the depth, the tree of each leaf, and the columns that nodes test."""
         count, trees = self.feature.shape[0], self.roots.shape[0]
         self.levels: list[int] = []
         leaves = count + trees  # each node divides one of them
@@ -160,7 +161,7 @@ class Routing(Module):
                 at = torch.cat([self.left[at], self.right[at]])
                 tree = tree.repeat(2)
         self.depth = len(order)
-        # The numbers of nodes begin with those of the top levels.
+        # Nodes are numbered by level, from the top.
         self._tops = [trees + 2 * sum(self.levels[:level]) for level in range(self.depth)]
         wider = (b - a for a, b in pairwise([0, *self._tops]))
         self._widest = list(accumulate(wider, max))
@@ -180,11 +181,11 @@ class Routing(Module):
         return None if turns is None else Scan(turns, number, self._column, self._leaf_tree)
 
     def _ends(self, code: Tensor) -> Tensor:
-        """Leaves numbered after the nodes."""
+        """Child codes with leaves numbered after the nodes."""
         return torch.where(code < 0, self.feature.shape[0] + ~code, code)
 
     def _plan_walk(self, nodes: Tensor, count: int, leaves: int) -> None:
-        """Number nodes and leaves anew, so that the two children of a node are neighbors."""
+        """Renumber nodes and leaves so that the two children of a node are adjacent."""
         pairs = torch.stack([self.right, self.left], 1)[nodes].flatten()
         place = self._ends(torch.cat([self.roots, pairs]))
         number = torch.empty(count + leaves, dtype=torch.int64)
@@ -198,8 +199,8 @@ class Routing(Module):
         self._buffer("_leaf_at", (place - count).to(kind))
 
     def _plan_columns(self, count: int) -> None:
-        # A column is a feature seen in one of five ways: what is missing is put at the end of the
-        # line that leads the default way, so that the walk itself compares and nothing else.
+        # A column is a feature under one of five treatments of missing values, which replace them
+        # by a value that goes in the default direction, so that the walk needs comparisons only.
         default = torch.zeros(count, dtype=torch.bool)
         if self.default_left is not None:
             default = self.default_left
@@ -224,7 +225,7 @@ class Routing(Module):
             self._buffer("_default_left", self._renumbered(default))
 
     def _renumbered(self, values: Tensor) -> Tensor:
-        """What nodes have, in the order of the walk; nothing at leaves."""
+        """Values of nodes in the order of the walk, with zeros at leaves."""
         return functional.pad(values, (0, self._leaf_tree.shape[0]))[self._place]
 
     # -- from rows to leaves -------------------------------------------------------------------
@@ -234,7 +235,7 @@ class Routing(Module):
 
         Parameters
         ----------
-        x : Tensor, SparseRows or Routed, shape (n, features)
+        x : Tensor, SparseRows or LeafIndices, shape (n, features)
             The input.
         dtype : torch.dtype
             Type of the result; int32 takes half the memory.
@@ -242,7 +243,7 @@ class Routing(Module):
         Returns
         -------
         Tensor, shape (n, trees)
-            Rows of `leaf_table`.
+            Row indices of `leaf_table`.
         """
         if isinstance(x, LeafIndices):
             return x.leaves.to(dtype)
@@ -268,7 +269,7 @@ class Routing(Module):
         return tree
 
     def _numbers(self, x: Block) -> Tensor:
-        """Dense rows with NaN for all that is missing."""
+        """Dense rows with NaN for missing values."""
         if isinstance(x, SparseRows):
             x = x.to_dense(self.absent)
         if self.missing_value is None:
@@ -278,7 +279,7 @@ class Routing(Module):
         return torch.where(x.to(low) == mark, torch.nan, x)
 
     def _rows(self, x: Tensor, threads: int) -> int:
-        """Rows of a part, so that what lies between fits into the processor's cache."""
+        """Number of rows of a chunk, so that intermediate results fit into the processor cache."""
         cells = max(1, x.shape[0] * self.roots.shape[0])
         parts = -(-cells // _CELLS)
         if cells > _CELLS // 4:
@@ -298,12 +299,12 @@ class Routing(Module):
             return self._walk(seen, bounds, self._begin(seen), self.depth)
 
     def _bounds(self, x: Tensor) -> Tensor:
-        """Bounds with ``x <= bound`` for all that go left, in the type that is compared."""
+        """Bounds with ``x <= bound`` for rows that go left, in the dtype of the comparison."""
         # A float32 number is below a threshold if it is below the next float32 beneath that.
         low = torch.float32 if self.single else x.dtype
         if _captured() or self._moving():
             return self._rounded(low)
-        # One row should not cost a pass over all nodes.
+        # Cached, so that a single row does not cost a pass over all nodes.
         now = self.threshold
         key = (low, now.device, now.dtype, now.data_ptr(), now._version)
         if self._known is None or self._known[0] != key:
@@ -311,18 +312,18 @@ class Routing(Module):
         return self._known[1]
 
     def _moving(self) -> bool:
-        """Whether thresholds may change unnoticed."""
+        """Whether thresholds may change without a new version number."""
         return False
 
     def _rounded(self, low: torch.dtype) -> Tensor:
-        """Bounds of nodes in the order of the walk; at leaves no comparison holds."""
+        """Bounds of nodes in the order of the walk; NaN at leaves, where no comparison holds."""
         with torch.no_grad():
             bounds = _round_down(self.thresholds().detach(), low, self.strict)
             walls = bounds.new_full(self._leaf_tree.shape, torch.nan)
             return torch.cat([bounds, walls])[self._place]
 
     def _columns(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Columns as the nodes see them."""
+        """The columns that nodes test, with missing values replaced."""
         x = x.to(dtype).index_select(1, self._column_feature)
         missing = torch.isnan(x) if any(self._kinds) else x
         for kind in self._kinds:
@@ -336,7 +337,7 @@ class Routing(Module):
         return self._start.expand(x.shape[0], -1).reshape(-1)
 
     def _walk(self, x: Tensor, bounds: Tensor, at: Tensor, steps: int) -> Tensor:
-        """From node to node, all trees at once; at a leaf nothing compares and all stay."""
+        """Walk from node to node in all trees at once; rows that reached a leaf stay there."""
         rows, trees = x.shape[0], self._start.shape[0]
         if not steps:
             return self._leaf_at.index_select(0, at).view(rows, trees)
@@ -358,7 +359,7 @@ class Routing(Module):
         return self._leaf_at.index_select(0, at).view(rows, trees)
 
     def _leap(self, x: Tensor, bounds: Tensor, steps: int) -> Tensor:
-        """For few rows: what follows on every node of the top levels, and then along the paths."""
+        """For few rows: compute the successor of every top node, then follow the paths."""
         rows, size = x.shape[0], self._tops[steps - 1] if steps else 0
         value = x.index_select(1, self._column[:size])
         left = value <= bounds[:size]
@@ -372,7 +373,7 @@ class Routing(Module):
             for _ in range(steps):
                 at = after.index_select(0, at)
             return at
-        # One long list for all rows, so that each step is a single look-up.
+        # A flat table for all rows, so that each step is a single look-up.
         offset = (torch.arange(rows, device=x.device) * size).to(after.dtype)
         offset = offset[:, None].expand(rows, self._start.shape[0]).reshape(-1)
         for _ in range(steps):
@@ -380,7 +381,7 @@ class Routing(Module):
         return at
 
     def _goes_right(self, at: Tensor, value: Tensor) -> Tensor:
-        """The way at categorical nodes; anything at others."""
+        """The direction at categorical nodes; arbitrary at others."""
         assert self.category_left is not None
         width = self._category_width[at]
         missing = torch.isnan(value)
@@ -394,7 +395,7 @@ class Routing(Module):
 
 
 def _round_down(t: Tensor, dtype: torch.dtype, strict: bool) -> Tensor:
-    """The largest number of a type that is not above ``t``; below it if ``strict``."""
+    """The largest number of a dtype that is at most ``t``, or less than ``t`` if ``strict``."""
     rounded = t.to(dtype)
     again = rounded.to(t.dtype)
     over = (again >= t) if strict else (again > t)

@@ -1,4 +1,4 @@
-"""Probabilities that train."""
+"""Trainable probability distributions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .._base import Module, parameter
 
 
 class Simplex(Module):
-    """Rows of probabilities, which stay probabilities while they train.
+    """Rows of probabilities that stay on the probability simplex while they train.
 
-    Weights below zero count as zero, and each row is divided by its sum. A weight at zero still
-    feels a pull upwards, so that an outcome that never occurred can become possible.
+    Negative weights count as zero, and each row is divided by its sum. A weight at zero still
+    receives gradients that would increase it, so that an unseen outcome can become possible.
 
     Parameters
     ----------
     initial : Tensor, shape (rows, outcomes)
-        Probabilities.
+        Initial probabilities.
     groups : tuple of int, optional
-        Numbers of outcomes of several distributions side by side; one by default.
+        Numbers of outcomes of several distributions side by side; a single one by default.
     """
 
     def __init__(self, initial: Tensor, groups: tuple[int, ...] | None = None) -> None:
@@ -30,12 +30,12 @@ class Simplex(Module):
         self.weight = parameter(initial)
 
     def forward(self) -> Tensor:
-        """The present probabilities, with the shape of ``initial``."""
+        """The current probabilities, with the shape of ``initial``."""
         parts = _ClampAtZero.apply(self.weight).split(self.groups, 1)
         return torch.cat([_normalised(part) for part in parts], 1)
 
     def reset_parameters(self) -> None:
-        """Almost the same for each outcome."""
+        """Nearly uniform distributions."""
         with torch.no_grad():
             self.weight.uniform_(0.9, 1.1)
             self.weight.copy_(self())
@@ -43,7 +43,7 @@ class Simplex(Module):
 
 def _normalised(part: Tensor) -> Tensor:
     total = part.sum(1, keepdim=True)
-    # What sums to one but for rounding stays as it is, to the last bit.
+    # A row that sums to one up to rounding stays bit-identical.
     near = (total - 1).abs() < 8 * torch.finfo(part.dtype).eps
     total = total + torch.where(near, 1 - total, 0.0).detach()
     empty = total == 0
@@ -52,7 +52,7 @@ def _normalised(part: Tensor) -> Tensor:
 
 
 class _ClampAtZero(torch.autograd.Function):
-    """max(x, 0) whose gradient passes below zero where a descent would lead upwards."""
+    """max(x, 0) that also passes gradients below zero if a descent step would increase x."""
 
     generate_vmap_rule = True
 

@@ -1,4 +1,9 @@
-"""Splits that are sigmoids, so that thresholds and the input train."""
+"""Soft tree splits: sigmoids, so that thresholds train and gradients reach the input.
+
+The straight-through mode uses hard splits in the forward pass and sigmoid gradients in the backward
+pass: Bengio, Léonard and Courville, *Estimating or propagating gradients through stochastic neurons
+for conditional computation*, 2013.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +22,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 _SOFT_CELLS = 1 << 25
-# A step of an optimizer is that much smaller for thresholds than for numbers of their spread.
+# Unit of threshold shifts, as a share of the spread: it scales the effective learning rate.
 _UNIT = 0.3
-# Columns of so many values have gaps, of which a sigmoid is at most this share wide.
+# In columns of at most this many distinct values, a sigmoid is at most this share of a gap wide.
 _FEW, _SHARE = 128, 0.1
-# A threshold so near to a value, as a share of the gap, lies on it.
+# A threshold that is this close to a value, as a share of the gap, counts as lying on it.
 _EDGE = 0.1
 
 
 class SoftTrees(Routing):
-    """Trees whose splits can be softened; what their leaves add is a subclass's matter."""
+    """Trees whose splits can be relaxed; subclasses define the values of leaves."""
 
     unit: Tensor
     spread: Tensor
@@ -45,22 +50,23 @@ class SoftTrees(Routing):
     def soften(
         self, way: SplitMode, temperature: float = 0.005, spread: Tensor | None = None
     ) -> Self:
-        """Choose how the trees train; in `eval` they are hard whatever was chosen.
+        """Set how the trees train; in evaluation mode, splits are always hard.
 
         Parameters
         ----------
         way : {"leaves", "soft", "straight-through"}
-            "leaves": leaf values alone. "soft": a sigmoid at each split, so that thresholds train
-            and gradients reach the input. "straight-through": hard forward, soft backward.
+            "leaves": only leaf values train. "soft": each split is a sigmoid, so that thresholds
+            train and gradients reach the input. "straight-through": hard forward pass, soft
+            backward pass.
         temperature : float
             Width of the sigmoids, as a share of the spread of their feature.
         spread : Tensor, optional
-            Spread of each column of the input; of its thresholds if not given.
+            Spread of each column of the input; the spread of its thresholds by default.
 
         Returns
         -------
         SoftTrees
-            Itself.
+            The module itself.
         """
         self.way, self.temperature = way, temperature
         self.threshold = self.thresholds().detach().clone()
@@ -68,7 +74,7 @@ class SoftTrees(Routing):
         self.shift = None
         if way == "leaves":
             return self
-        # Relative to the thresholds' own spread, one rate suits all features.
+        # In units of the thresholds' spread, one learning rate suits all features.
         self._buffer("spread", self._threshold_spread())
         self._buffer("unit", _UNIT * self.spread)
         self._buffer("widest", torch.full_like(self.threshold, torch.inf))
@@ -78,31 +84,31 @@ class SoftTrees(Routing):
         return self
 
     def spread_over(self, spread: Tensor) -> None:
-        """Say how wide each column of the input is spread; where it is not, thresholds tell."""
+        """Set the spread of each input column; constant columns keep that of their thresholds."""
         known = spread[: self.spread.shape[0]].to(self.spread)
         self.spread = torch.where(known > 0, known, self.unit / _UNIT)
 
     def keep_apart(self, x: Tensor) -> None:
-        """Keep sigmoids between the values of columns that have few.
+        """Limit sigmoids to the gaps between values of columns with few distinct values.
 
         Parameters
         ----------
         x : Tensor, shape (n, features)
-            Typical rows.
+            Representative rows.
         """
         low, high, few = self._neighbours(x)
         limit = torch.where(few, _SHARE * (high - low), torch.inf)
         self.widest = torch.where(limit > 0, limit, torch.inf).to(self.widest)
 
     def centre(self, x: Tensor) -> None:
-        """Move thresholds that lie on a value of their column to the middle between two values.
+        """Move thresholds that lie on a value of their column to the midpoint of two values.
 
-        No row of ``x`` changes its way, and a sigmoid does not divide rows that a split does not.
+        The routing of ``x`` does not change, and a sigmoid does not divide rows of equal value.
 
         Parameters
         ----------
         x : Tensor, shape (n, features)
-            Typical rows.
+            Representative rows.
         """
         assert self.shift is not None
         now = self.thresholds().detach()
@@ -114,7 +120,7 @@ class SoftTrees(Routing):
             self.shift += torch.where(off, move, 0.0).to(self.shift)
 
     def _neighbours(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The values beside each threshold, and whether its column has few; NaN where none."""
+        """The values adjacent to each threshold (NaN if none), and whether its column has few."""
         now = self.thresholds().detach()
         low, high = torch.full_like(now, torch.nan), torch.full_like(now, torch.nan)
         few = torch.zeros_like(now, dtype=torch.bool)
@@ -135,24 +141,24 @@ class SoftTrees(Routing):
         return low, high, few
 
     def thresholds(self) -> Tensor:
-        """What each node compares with, shape (nodes,)."""
+        """The threshold of each node, shape (nodes,)."""
         if self.shift is None:
             return self.threshold
-        # A split at infinity stays there: it tells what is missing from what is not.
+        # A split at infinity stays there: it separates missing values from all others.
         return self.threshold + self.shift * self.unit[self.feature]
 
     def _moving(self) -> bool:
-        # Fused optimizers change parameters without counting it.
+        # Fused optimizers change parameters without a new version number.
         return self.shift is not None
 
     def moved_thresholds(self, before: Tensor) -> Tensor:
-        """The thresholds, in the precision that ``before`` had where they did not move."""
+        """The thresholds; those that did not move keep the precision of ``before``."""
         now = self.thresholds().detach().to(before.device)
         same = self._narrow(before, now.dtype) == now
         return torch.where(same, before, self._narrow(now, before.dtype))
 
     def _threshold_spread(self) -> Tensor:
-        """Standard deviation of each feature's thresholds; their size where there is but one."""
+        """Standard deviation of each feature's thresholds; their size if all are equal."""
         width = int(self.feature.max()) + 1 if self.feature.numel() else 1
         t = self.thresholds().detach()
         here = ~_endless(t)
@@ -165,7 +171,7 @@ class SoftTrees(Routing):
         return torch.where(variance > 0, variance.sqrt(), size)
 
     def shares(self, x: Block) -> Tensor:
-        """How much of each row arrives at each leaf.
+        """The share of each row that reaches each leaf.
 
         Parameters
         ----------
@@ -175,8 +181,8 @@ class SoftTrees(Routing):
         Returns
         -------
         Tensor, shape (n, leaves)
-            They sum to one over the leaves of each tree. Zeros and ones, with the gradients of
-            the shares, where the way is "straight-through".
+            Shares, which sum to one over the leaves of each tree. In straight-through mode, they
+            are zeros and ones with the gradients of the soft shares.
         """
         x = self._numbers(x)
         reach, leaf = self._reach(x)
@@ -190,7 +196,7 @@ class SoftTrees(Routing):
         rows = max(1, _SOFT_CELLS // max(1, self._leaf_tree.shape[0]))
         if x.shape[0] <= rows:
             return self._soft_part(x, table)
-        # Recomputed in the backward pass: what is kept grows with the rows of a part.
+        # Gradient checkpointing bounds the memory by the rows of a chunk.
         parts = [checkpoint(self._soft_part, p, table, use_reentrant=False) for p in x.split(rows)]
         return torch.cat(parts)
 
@@ -205,7 +211,7 @@ class SoftTrees(Routing):
         return self._soft_linear(x, reach, leaf, table) @ self._assignment(table)[tree]
 
     def _soft_each(self, x: Tensor, table: Tensor) -> Tensor:
-        """What each tree gives alone, shape (n, trees)."""
+        """The output of each tree, shape (n, trees)."""
         reach, leaf = self._reach(x)
         if self.linear_weight is None:
             values = reach * table[leaf, 0]
@@ -230,7 +236,7 @@ class SoftTrees(Routing):
         return reach * torch.where(fallback, table[leaf, 0], inner)
 
     def _reach(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """How much of each row arrives at each leaf, (n, leaves), and which leaves these are."""
+        """The share of each row that reaches each leaf, (n, leaves), and the leaf indices."""
         at = self.roots
         reach = torch.ones(x.shape[0], at.shape[0], dtype=x.dtype, device=x.device)
         arrived, leaf, first = [], [], 0
@@ -249,7 +255,7 @@ class SoftTrees(Routing):
         return torch.cat(arrived, 1), torch.cat(leaf)
 
     def _left_share(self, x: Tensor, nodes: Tensor) -> Tensor:
-        """Share of each row that goes left, shape (n, nodes): hard where nothing is compared."""
+        """Share of each row that goes left, shape (n, nodes); hard for uncompared values."""
         feature = self.feature[nodes]
         value = x.index_select(1, feature)
         threshold = self.thresholds()[nodes]
@@ -263,7 +269,7 @@ class SoftTrees(Routing):
         return torch.where(hard, self._left(x, nodes).to(x.dtype), soft)
 
     def _uncompared(self, value: Tensor, threshold: Tensor, nodes: Tensor) -> Tensor:
-        """Where no distance from a threshold decides."""
+        """Entries whose direction does not depend on the distance from a threshold."""
         hard = ~torch.isfinite(value) | _endless(threshold)
         if self.category_width is not None:
             hard = hard | (self.category_width[nodes] > 0)
@@ -284,5 +290,5 @@ class SoftTrees(Routing):
 
 
 def _endless(t: Tensor) -> Tensor:
-    """Which thresholds stand beyond all numbers, or at the last one of float32."""
+    """Which thresholds are infinite, NaN or at least the largest float32 number in size."""
     return ~(t.abs() < torch.finfo(torch.float32).max)

@@ -1,8 +1,8 @@
-"""Parts of the rows side by side, each on a thread of its own.
+"""Data parallelism over rows: each thread processes a chunk of rows.
 
-Torch divides each operation among its threads and waits for all of them before the next. For many
-short operations in a row that costs much, above all where other work runs on the machine; a thread
-that takes a part of the rows through all operations waits once.
+Torch splits each operation among its threads and synchronizes them before the next one. For many
+short operations this is expensive, above all on a busy machine; a thread that takes a chunk of rows
+through all operations synchronizes once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _pool: tuple[int, ThreadPoolExecutor] | None = None
 
 
 def threads_for(*tensors: Tensor) -> int:
-    """How many threads may work on plain tensors in memory; one on anything else."""
+    """The number of threads for plain tensors in main memory; 1 for all others."""
     if not _apart() or any(t.device.type != "cpu" for t in tensors):
         return 1
-    try:  # what torch.func wraps belongs to this thread, and has no memory of its own
+    try:  # tensors wrapped by torch.func belong to this thread and have no storage
         for tensor in tensors:
             tensor.data_ptr()
     except RuntimeError:
@@ -35,7 +35,22 @@ def threads_for(*tensors: Tensor) -> int:
 
 
 def side_by_side(function: Callable[..., T], parts: Sequence[tuple], threads: int) -> list[T]:
-    """What the function gives for each part, in order."""
+    """Apply a function to each chunk, in parallel.
+
+    Parameters
+    ----------
+    function : callable
+        Function of the elements of a chunk.
+    parts : sequence of tuple
+        Arguments for each call.
+    threads : int
+        Number of threads.
+
+    Returns
+    -------
+    list
+        Results in the order of ``parts``.
+    """
     if threads < 2 or len(parts) < 2:
         return [function(*part) for part in parts]
     grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -49,7 +64,7 @@ def side_by_side(function: Callable[..., T], parts: Sequence[tuple], threads: in
 
 @cache
 def _apart() -> bool:
-    """Whether each thread can have a number of threads of its own for torch."""
+    """Whether torch's number of threads can differ between threads."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
@@ -62,24 +77,24 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 
 def _started(threads: int) -> ThreadPoolExecutor:
-    """Threads on each of which torch uses no others."""
+    """A pool of threads in each of which torch is single-threaded."""
     ready = threading.Barrier(threads + 1)
 
     def begin() -> None:
         torch.set_num_threads(1)
-        torch.get_num_threads()  # from here on this thread keeps its number
+        torch.get_num_threads()  # fixes the setting for this thread
         ready.wait()
 
     pool = ThreadPoolExecutor(threads, "pipegrad", begin)
     for _ in range(threads):
         pool.submit(int)
     ready.wait()
-    torch.set_num_threads(threads)  # threads that begin later take the number that was set last
+    torch.set_num_threads(threads)  # threads that start later inherit the last setting
     return pool
 
 
 def _forget() -> None:
-    """A child process inherits no threads."""
+    """Reset the pool in a child process, which inherits no threads."""
     global _lock, _pool
     _lock, _pool = threading.Lock(), None
 
