@@ -15,7 +15,7 @@ RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
 
-help:  ## Say what there is to make
+help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' \
 	  2>/dev/null || sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo  ## Run the experiment of the paper on real data
 test: $(VENV)/.installed-test  ## Run the tests, the examples in docstrings and the code in the documents
 	$(RUN_TESTS)
 
-test-oldest:  ## Run the tests with the oldest scikit-learn that is served
+test-oldest:  ## Run the tests with the oldest supported scikit-learn
 	@$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
 
 # The build of ML.NET inside of NimbusML's last wheel, without .NET: see tests/mlnet_runtime.py.
@@ -33,22 +33,22 @@ test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrot
 	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
 	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/mlnet/check_mlnet.py
 
-check: $(VENV)/.installed-dev  ## Run every check: style, types, the direction of imports, tests
+check: $(VENV)/.installed-dev  ## Run every check: style, types, import layers, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(RUN_TESTS)
 
-format: $(VENV)/.installed-dev  ## Put the code into its usual form
+format: $(VENV)/.installed-dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed-test  ## Make the pictures and the table of the documentation again
+docs: $(VENV)/.installed-test  ## Regenerate the figures and the operator table of the documentation
 	$(BIN)/python docs/make_pictures.py
 	$(BIN)/python docs/make_table.py
 
-benchmarks: $(VENV)/.installed-test  ## Measure what the design promises
+benchmarks: $(VENV)/.installed-test  ## Measure speed and memory
 	@set -e; for script in benchmarks/[a-z]*.py; do \
 	  echo "== $$script"; $(BIN)/python $$script; \
 	done
@@ -61,11 +61,11 @@ study: $(VENV)/.installed-test  ## Measure what fine-tuning gains on the data in
 	$(STUDY) --data $(DATA) --out study-output $(ARGS)
 	$(BIN)/python benchmarks/accuracy/study.py --out study-output --report docs/accuracy-study.md
 
-study-small: $(VENV)/.installed-test  ## The same on fewer data, pipelines and splits (10 minutes)
+study-small: $(VENV)/.installed-test  ## The same with fewer data sets, pipelines and splits (10 minutes)
 	$(STUDY) --data $(DATA) --out study-output/small --small $(ARGS)
 	$(BIN)/python benchmarks/accuracy/study.py --out study-output/small --report study-output/small/study.md
 
-clean:  ## Remove the virtual environment and what was built
+clean:  ## Remove the virtual environment and build products
 	rm -rf $(VENV) .venv-oldest .venv-mlnet build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -45,7 +45,9 @@ def assert_alike(net: pg.PipelineModule, source: Any, X: Any, tolerance: float =
         assert_close(ours[method], desired, tolerance, method)
 
 
-def check(source: Any, X: Any, other: Any = None, tolerance: float = 1e-9, **options: Any) -> Any:
+def assert_round_trip(
+    source: Any, X: Any, other: Any = None, tolerance: float = 1e-9, **options: Any
+) -> Any:
     """Parity, untouched and perturbed round trip of a fitted source; gives its module."""
     answers(source, X)  # some composites of scikit-learn note names when they first answer
     before, X_before = copy.deepcopy(source), copy.deepcopy(X)

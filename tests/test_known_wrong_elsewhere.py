@@ -21,7 +21,7 @@ from sklearn.preprocessing import (
 )
 
 import pipegrad as pg
-from helpers import assert_alike, check, fit_on, fitted, table, target
+from helpers import assert_alike, assert_round_trip, fit_on, fitted, table, target
 from pipegrad.testing import DATASETS, assert_close, identical
 
 
@@ -30,7 +30,7 @@ def test_logistic_regression_of_three_classes(solver):
     source, X = fit_on(
         "multiclass", make_pipeline(StandardScaler(), LogisticRegression(solver=solver))
     )
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert net.predict_proba(X).shape == (len(X), 3)
     assert_close(net.predict_proba(X).sum(1), np.ones(len(X)), 1e-12)
 
@@ -42,7 +42,7 @@ def test_stacking_inside_a_pipeline(data):
         ("sgd", make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0))),
     ]
     stack = StackingClassifier(learners, LogisticRegression(), cv=2)
-    net = check(*fit_on(data, make_pipeline(StandardScaler(), stack)))
+    net = assert_round_trip(*fit_on(data, make_pipeline(StandardScaler(), stack)))
     # Two classes give the final estimator one column a learner, three give three.
     width = 2 if data == "binary" else 6
     final = net.steps["stackingclassifier/final_estimator"]
@@ -54,7 +54,7 @@ def test_union_with_a_pipeline_inside():
         [("plain", MinMaxScaler()), ("deep", make_pipeline(StandardScaler(), PCA(2)))],
         transformer_weights={"deep": 3.0},
     )
-    net = check(*fit_on("regression", make_pipeline(union, Ridge())))
+    net = assert_round_trip(*fit_on("regression", make_pipeline(union, Ridge())))
     assert [s.name for s in net.graph if "deep" in s.name] == [
         "featureunion/deep/standardscaler",
         "featureunion/deep/pca",
@@ -88,7 +88,7 @@ def test_functions_other_than_the_identity(func):
     source, X = fit_on(
         "positive", make_pipeline(MinMaxScaler(), FunctionTransformer(func), Ridge())
     )
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert net.graph["functiontransformer"].status == "translated"
     assert not np.allclose(source[1].transform(X), X)
 
@@ -118,7 +118,7 @@ def test_labels_of_every_kind(labels):
     y = np.asarray(labels)[np.searchsorted(np.unique(y), y) % len(labels)]
     if y.dtype.kind == "f":
         y = y * 2  # scikit-learn takes whole numbers for classes
-    net = check(fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y), X)
+    net = assert_round_trip(fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y), X)
     assert net.predict(X).dtype == y.dtype
     assert net.encode_target(y).unique().tolist() == list(range(len(labels)))
 
@@ -134,7 +134,7 @@ def test_unknown_categories(encoder, translate):
     other = X.copy()
     other.loc[:, "color"] = ["mauve", *other["color"].iloc[1:]]
     other.loc[other.index[3], "note"] = "no such thing"
-    check(source, X, other, translate=translate)
+    assert_round_trip(source, X, other, translate=translate)
 
 
 @pytest.mark.parametrize("translate", ["trainable", "all"])

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 )
 
 import pipegrad as pg
-from helpers import check, fit_on, fitted, table, target
+from helpers import assert_round_trip, fit_on, fitted, table, target
 from pipegrad.testing import DATASETS
 
 NUMBERS = ["a", "b", "c"]
@@ -98,7 +98,7 @@ def test_everything_that_the_table_allows():
     assert set(statuses(source).values()) == {"host", "trainable"}
     assert "host" not in statuses(source, translate="all").values()
     assert reasons(source, translate="all")["normalizer"] == "has a module"
-    check(source, X, translate="all")
+    assert_round_trip(source, X, translate="all")
 
 
 def test_everything_after_what_has_no_row(tmp_path):
@@ -107,7 +107,7 @@ def test_everything_after_what_has_no_row(tmp_path):
     found = statuses(source, translate="all")
     assert list(found.values()) == ["host", "host", "translated", "trainable"]
     assert "no translation in the mapping table" in reasons(source)["counting"]
-    check(source, X, translate="all")
+    assert_round_trip(source, X, translate="all")
 
 
 def test_gradients_end_at_steps():
@@ -115,7 +115,7 @@ def test_gradients_end_at_steps():
     source, X = fit_on("regression", make_pipeline(StandardScaler(), Binarizer(), Ridge()))
     assert statuses(source) == {"standardscaler": "host", "binarizer": "host", "ridge": "trainable"}
     assert reasons(source)["standardscaler"] == "runs once: no gradient reaches it"
-    check(source, X)
+    assert_round_trip(source, X)
 
 
 def test_hard_predictions_end_gradients_and_votes_do_not():
@@ -148,7 +148,7 @@ def test_a_union_of_what_passes_is_translated_when_all_is():
     union = FeatureUnion([("keep", "passthrough"), ("square", PolynomialFeatures())])
     source, X = fit_on("regression", make_pipeline(union, Ridge()))
     assert "host" not in statuses(source, translate="all").values()
-    check(source, X, translate="all")
+    assert_round_trip(source, X, translate="all")
 
 
 # -- patterns ------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_patterns(options, trained):
     source, X = nested()
     graph = pg.inspect(source, **options)
     assert {s.name for s in graph if s.status == "trainable"} == trained
-    net = check(source, X, **options)
+    net = assert_round_trip(source, X, **options)
     names = {name.split(".")[1] for name in net.trainable_parameters()}
     assert names == {name.replace(".", "%2E") for name in trained}
     assert sum(s.parameters for s in net.graph) == sum(

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import pipegrad as pg
-from helpers import check
+from helpers import assert_round_trip
 from pipegrad.testing import DATASETS, assert_close, identical, perturb
 
 LOGISTIC = make_pipeline(StandardScaler(with_mean=False), LogisticRegression())
@@ -31,7 +31,7 @@ MEMBERS = {
 def test_regressors(member: str, options: Any) -> None:
     X, y = DATASETS["regression"]()
     bag = BaggingRegressor(MEMBERS[member], 3, random_state=0, **options).fit(X, y)
-    net = check(bag, X)
+    net = assert_round_trip(bag, X)
     assert sum(step.status == "trainable" for step in net.graph) >= 3
 
 
@@ -66,7 +66,7 @@ def test_several_targets_and_tables() -> None:
     X, y = DATASETS["multioutput"]()
     table = pd.DataFrame(X, columns=list("abcdef"))
     bag = BaggingRegressor(Ridge(), 3, max_features=4, random_state=0).fit(table, y)
-    net = check(bag, table)
+    net = assert_round_trip(bag, table)
     for bad in (table[list("abcde")], table[list("fedcba")]):
         with pytest.raises(ValueError):
             bag.predict(bad)

@@ -57,7 +57,7 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
-from helpers import assert_alike, check, fit_on, fitted, table, target
+from helpers import assert_alike, assert_round_trip, fit_on, fitted, table, target
 from pipegrad.testing import DATASETS, assert_close, identical
 
 SKLEARN = parse_version(sklearn.__version__)
@@ -125,22 +125,22 @@ PIPELINES: dict[str, tuple[str, Callable[[], Any]]] = {
 @pytest.mark.parametrize("name", PIPELINES)
 def test_pipeline(name):
     data, make = PIPELINES[name]
-    check(*fit_on(data, make()))
+    assert_round_trip(*fit_on(data, make()))
 
 
 @pytest.mark.filterwarnings("ignore:Persisting input arguments")  # on a busy machine
 def test_pipeline_with_memory(tmp_path):
     pipe = make_pipeline(StandardScaler(), PCA(2), Ridge(), memory=str(tmp_path))
-    net = check(*fit_on("regression", pipe))
+    net = assert_round_trip(*fit_on("regression", pipe))
     assert pg.from_torch(net).memory == str(tmp_path)
 
 
 def test_slices_of_a_pipeline():
     pipe, X = fit_on("regression", make_pipeline(StandardScaler(), PCA(3), Ridge()))
-    check(pipe[:-1], X)
-    check(pipe[1:], pipe[:1].transform(X))
-    check(pipe[:1], X)
-    check(pipe[-1], pipe[:-1].transform(X))
+    assert_round_trip(pipe[:-1], X)
+    assert_round_trip(pipe[1:], pipe[:1].transform(X))
+    assert_round_trip(pipe[:1], X)
+    assert_round_trip(pipe[-1], pipe[:-1].transform(X))
 
 
 def test_refitting_the_pipeline_that_came_back():
@@ -194,19 +194,19 @@ UNIONS: dict[str, tuple[str, Callable[[], Any]]] = {
 @pytest.mark.parametrize("name", UNIONS)
 def test_union(name):
     data, make = UNIONS[name]
-    check(*fit_on(data, make()))
+    assert_round_trip(*fit_on(data, make()))
 
 
 @pytest.mark.parametrize("name", UNIONS)
 def test_union_before_a_predictor(name):
     data, make = UNIONS[name]
-    check(*fit_on(data, make_pipeline(MaxAbsScaler(), make(), Ridge())))
+    assert_round_trip(*fit_on(data, make_pipeline(MaxAbsScaler(), make(), Ridge())))
 
 
 @pytest.mark.parametrize("name", UNIONS)
 def test_union_translated_as_far_as_possible(name):
     data, make = UNIONS[name]
-    check(*fit_on(data, make_pipeline(make(), Ridge())), translate="all")
+    assert_round_trip(*fit_on(data, make_pipeline(make(), Ridge())), translate="all")
 
 
 # -- ColumnTransformer ---------------------------------------------------------------------------
@@ -294,7 +294,7 @@ WITH_SPARSE_BLOCKS = {
 def test_column_transformer(name):
     X = table()
     source = fitted(COLUMNS[name](), X, target(X))
-    check(source, X, table(20, seed=5))
+    assert_round_trip(source, X, table(20, seed=5))
 
 
 @pytest.mark.parametrize("kind", ["regression", "multiclass"])
@@ -303,14 +303,14 @@ def test_column_transformer_before_a_predictor(name, kind):
     X = table()
     last = Ridge() if kind == "regression" else LogisticRegression()
     source = fitted(make_pipeline(COLUMNS[name](), MaxAbsScaler(), last), X, target(X, kind))
-    check(source, X, table(20, seed=5))
+    assert_round_trip(source, X, table(20, seed=5))
 
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_column_transformer_translated_as_far_as_possible(name):
     X = table()
     source = fitted(make_pipeline(COLUMNS[name](), Ridge()), X, target(X))
-    check(source, X, translate="all", freeze=["ridge"])
+    assert_round_trip(source, X, translate="all", freeze=["ridge"])
 
 
 @pytest.mark.parametrize("name", [n for n in COLUMNS if n not in WITH_SPARSE_BLOCKS])
@@ -318,11 +318,11 @@ def test_column_transformer_that_gives_tables(name):
     X = table()
     columns = COLUMNS[name]()
     source = fitted(columns.set_output(transform="pandas"), X, target(X))
-    check(source, X, table(20, seed=5))
+    assert_round_trip(source, X, table(20, seed=5))
     pipe = make_pipeline(COLUMNS[name](), StandardScaler()).set_output(transform="pandas")
-    check(fitted(pipe, X), X)
+    assert_round_trip(fitted(pipe, X), X)
     pipe = make_pipeline(COLUMNS[name](), StandardScaler(), Ridge())
-    check(fitted(pipe.set_output(transform="pandas"), X, target(X)), X)
+    assert_round_trip(fitted(pipe.set_output(transform="pandas"), X, target(X)), X)
 
 
 def test_extra_and_turned_columns():
@@ -355,7 +355,7 @@ def test_column_transformer_of_arrays(remainder):
         [("s", StandardScaler(), [0, 2]), ("m", MinMaxScaler(), slice(1, 3))], remainder=remainder
     )
     source, X = fit_on("regression", make_pipeline(columns, Ridge()))
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert_alike(net, pg.from_torch(net), X.tolist())
     assert_alike(net, pg.from_torch(net), pd.DataFrame(X))
     for wrong in (X[:, :-1], np.hstack([X, X]), X[0]):
@@ -392,16 +392,16 @@ def test_column_transformer_of_sparse_input():
         remainder="passthrough",
     )
     source, X = fit_on("sparse", make_pipeline(MaxAbsScaler(), columns, Ridge()))
-    check(source, X)
+    assert_round_trip(source, X)
     source, X = fit_on("sparse", clone(columns))
-    check(source, X)
+    assert_round_trip(source, X)
 
 
 def test_column_transformer_after_a_trainable_step():
     columns = ColumnTransformer(
         [("p", PCA(2), [0, 1, 2]), ("m", MinMaxScaler(), [5, 0])], remainder="passthrough"
     )
-    check(*fit_on("regression", make_pipeline(StandardScaler(), columns, Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(StandardScaler(), columns, Ridge())))
 
 
 # -- stacking ------------------------------------------------------------------------------------
@@ -432,29 +432,31 @@ def test_stacking_classifier(data, method, passthrough):
         passthrough=passthrough,
         cv=2,
     )
-    check(*fit_on(data, source))
+    assert_round_trip(*fit_on(data, source))
 
 
 @pytest.mark.parametrize("data", ["binary_strings", "multiclass"])
 def test_stacking_of_learners_with_and_without_probabilities(data):
     learning = [*learners(data), ("ridge", RidgeClassifier()), ("svc", LinearSVC())]
     source = StackingClassifier(learning, LogisticRegression(), cv=2)
-    check(*fit_on(data, make_pipeline(StandardScaler(), source)))
-    check(*fit_on(data, make_pipeline(MinMaxScaler(), source)), translate="all")
+    assert_round_trip(*fit_on(data, make_pipeline(StandardScaler(), source)))
+    assert_round_trip(*fit_on(data, make_pipeline(MinMaxScaler(), source)), translate="all")
 
 
 @pytest.mark.parametrize("passthrough", [False, True])
 def test_stacking_regressor(passthrough):
     source = StackingRegressor(learners("regression"), Ridge(), passthrough=passthrough, cv=2)
-    check(*fit_on("regression", source))
-    check(*fit_on("regression", make_pipeline(StandardScaler(), source)), translate="all")
+    assert_round_trip(*fit_on("regression", source))
+    assert_round_trip(
+        *fit_on("regression", make_pipeline(StandardScaler(), source)), translate="all"
+    )
 
 
 @pytest.mark.parametrize("data", ["binary_strings", "multiclass"])
 def test_stacking_without_dropped_learners(data):
     source = StackingClassifier(learners(data), LogisticRegression(), cv=2).fit(*DATASETS[data]())
     source.set_params(sgd="drop").fit(*DATASETS[data]())
-    net = check(source, DATASETS[data]()[0])
+    net = assert_round_trip(source, DATASETS[data]()[0])
     assert not any("sgd" in step.name for step in net.graph)
 
 
@@ -467,14 +469,14 @@ def test_stacking_of_learners_that_were_fitted_before(data, method):
         y = np.searchsorted(np.unique(y), y) * 10 + 10
         learning = [(name, fitted(learner, X, y)) for name, learner in learners(data)]
     source = StackingClassifier(learning, LogisticRegression(), stack_method=method, cv="prefit")
-    check(fitted(source, X, y), X)
-    check(fitted(source, X, y), X, translate="all")
+    assert_round_trip(fitted(source, X, y), X)
+    assert_round_trip(fitted(source, X, y), X, translate="all")
 
 
 def test_stacking_regressor_of_learners_that_were_fitted_before():
     X, y = DATASETS["regression"]()
     learning = [(name, fitted(learner, X, y)) for name, learner in learners("regression")]
-    check(fitted(StackingRegressor(learning, Ridge(), cv="prefit"), X, y), X)
+    assert_round_trip(fitted(StackingRegressor(learning, Ridge(), cv="prefit"), X, y), X)
 
 
 @pytest.mark.parametrize("data", ["regression", "binary_strings", "multiclass"])
@@ -483,27 +485,29 @@ def test_stacking_inside_a_pipeline(data):
         stack = StackingRegressor(learners(data), Ridge(), cv=2)
     else:
         stack = StackingClassifier(learners(data), LogisticRegression(), cv=2)
-    check(*fit_on(data, make_pipeline(MinMaxScaler(), stack)))
+    assert_round_trip(*fit_on(data, make_pipeline(MinMaxScaler(), stack)))
 
 
 def test_stacking_as_a_transformer():
     stack = StackingClassifier(learners("multiclass"), LogisticRegression(), cv=2)
-    check(*fit_on("multiclass", make_pipeline(stack, StandardScaler(), LogisticRegression())))
+    assert_round_trip(
+        *fit_on("multiclass", make_pipeline(stack, StandardScaler(), LogisticRegression()))
+    )
     stack = StackingRegressor(learners("regression"), Ridge(), cv=2, passthrough=True)
-    check(*fit_on("regression", make_pipeline(stack, StandardScaler(), Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(stack, StandardScaler(), Ridge())))
 
 
 def test_stacking_passes_a_table_on():
     X = table()[NUMBERS]
     y = target(table())
     source = StackingRegressor(learners("regression"), Ridge(), passthrough=True, cv=2)
-    check(fitted(source, X, y), X)
+    assert_round_trip(fitted(source, X, y), X)
 
 
 def test_stacking_passes_sparse_rows_on():
     learning = [("ridge", Ridge()), ("svd", make_pipeline(TruncatedSVD(3), LinearRegression()))]
     source = StackingRegressor(learning, Ridge(), passthrough=True, cv=2)
-    net = check(*fit_on("sparse", source))
+    net = assert_round_trip(*fit_on("sparse", source))
     assert net.graph["final_estimator"].status == "trainable"
 
 
@@ -514,7 +518,7 @@ def test_stacking_in_a_stacking(data, translate, method):
     inner = StackingClassifier(learners(data)[:2], LogisticRegression(), cv=2)
     learning = [("inner", inner), ("logistic", LogisticRegression())]
     outer = StackingClassifier(learning, LogisticRegression(), stack_method=method, cv=2)
-    check(*fit_on(data, make_pipeline(StandardScaler(), outer)), translate=translate)
+    assert_round_trip(*fit_on(data, make_pipeline(StandardScaler(), outer)), translate=translate)
 
 
 @pytest.mark.parametrize("translate", ["trainable", "all"])
@@ -537,7 +541,7 @@ def test_labels_of_the_user_between_layers(inner, translate):
         stack_method="predict",
         cv="prefit",
     )
-    check(fitted(outer, X, y), X, translate=translate)
+    assert_round_trip(fitted(outer, X, y), X, translate=translate)
 
 
 # -- voting --------------------------------------------------------------------------------------
@@ -548,28 +552,28 @@ def test_labels_of_the_user_between_layers(inner, translate):
 @pytest.mark.parametrize("data", ["binary_strings", "multiclass"])
 def test_voting_classifier(data, voting, weights):
     source = VotingClassifier(learners(data), voting=voting, weights=weights)
-    check(*fit_on(data, source))
-    check(*fit_on(data, make_pipeline(MinMaxScaler(), source)))
-    check(*fit_on(data, make_pipeline(MinMaxScaler(), source)), translate="all")
+    assert_round_trip(*fit_on(data, source))
+    assert_round_trip(*fit_on(data, make_pipeline(MinMaxScaler(), source)))
+    assert_round_trip(*fit_on(data, make_pipeline(MinMaxScaler(), source)), translate="all")
 
 
 @pytest.mark.parametrize("data", ["binary", "multiclass"])
 def test_hard_votes_of_learners_without_probabilities(data):
     learning = [*learners(data), ("ridge", RidgeClassifier()), ("svc", LinearSVC())]
-    check(*fit_on(data, make_pipeline(StandardScaler(), VotingClassifier(learning))))
+    assert_round_trip(*fit_on(data, make_pipeline(StandardScaler(), VotingClassifier(learning))))
 
 
 @pytest.mark.parametrize("voting", ["hard", "soft"])
 def test_voting_without_dropped_learners(voting):
     source = VotingClassifier(learners("multiclass"), voting=voting, weights=[1, 2, 3])
-    net = check(*fit_on("multiclass", source.set_params(sgd="drop")))
+    net = assert_round_trip(*fit_on("multiclass", source.set_params(sgd="drop")))
     assert not any("sgd" in step.name for step in net.graph)
 
 
 @pytest.mark.parametrize("flat", [True, False])
 def test_voting_classifier_predicts_whatever_its_columns_look_like(flat):
     source = VotingClassifier(learners("multiclass"), voting="soft", flatten_transform=flat)
-    check(*fit_on("multiclass", source))
+    assert_round_trip(*fit_on("multiclass", source))
 
 
 @pytest.mark.parametrize("translate", ["trainable", "all"])
@@ -578,28 +582,28 @@ def test_voting_classifier_predicts_whatever_its_columns_look_like(flat):
 def test_voting_as_a_transformer(data, voting, translate):
     votes = VotingClassifier(learners(data), voting=voting)
     source = make_pipeline(votes, StandardScaler(), LogisticRegression())
-    check(*fit_on(data, source), translate=translate)
+    assert_round_trip(*fit_on(data, source), translate=translate)
 
 
 @pytest.mark.parametrize("weights", [None, [1, 2.5, 0.5]])
 def test_voting_regressor(weights):
     source = VotingRegressor(learners("regression"), weights=weights)
-    check(*fit_on("regression", source))
-    check(*fit_on("regression", make_pipeline(source, StandardScaler(), Ridge())))
-    check(*fit_on("regression", clone(source).set_params(linear="drop")))
+    assert_round_trip(*fit_on("regression", source))
+    assert_round_trip(*fit_on("regression", make_pipeline(source, StandardScaler(), Ridge())))
+    assert_round_trip(*fit_on("regression", clone(source).set_params(linear="drop")))
 
 
 def test_voting_in_a_voting():
     inner = VotingRegressor(learners("regression")[:2])
-    check(
+    assert_round_trip(
         *fit_on("regression", VotingRegressor([("in", inner), ("ridge", Ridge())], weights=[2, 1]))
     )
     inner = VotingClassifier(learners("multiclass")[:2], voting="soft", weights=[2, 1])
     outer = VotingClassifier([("in", inner), ("one", LogisticRegression())])
-    check(*fit_on("multiclass", make_pipeline(StandardScaler(), outer)))
+    assert_round_trip(*fit_on("multiclass", make_pipeline(StandardScaler(), outer)))
     inner = VotingClassifier(learners("multiclass")[:2])
     outer = VotingClassifier([("in", inner), ("one", LogisticRegression())])
-    check(*fit_on("multiclass", make_pipeline(StandardScaler(), outer)))
+    assert_round_trip(*fit_on("multiclass", make_pipeline(StandardScaler(), outer)))
 
 
 # -- transformed targets -------------------------------------------------------------------------
@@ -625,31 +629,35 @@ def targets() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", targets())
 def test_transformed_target(name):
-    check(*fit_on("positive", targets()[name]))
+    assert_round_trip(*fit_on("positive", targets()[name]))
 
 
 @pytest.mark.parametrize("name", targets())
 def test_transformed_target_inside(name):
     inner = targets()[name]
-    check(*fit_on("positive", make_pipeline(StandardScaler(), inner)))
+    assert_round_trip(*fit_on("positive", make_pipeline(StandardScaler(), inner)))
     voting = VotingRegressor([("one", inner), ("two", LinearRegression())])
     stacking = StackingRegressor([("one", inner), ("two", LinearRegression())], Ridge(), cv=2)
-    check(*fit_on("positive", voting))
-    check(*fit_on("positive", make_pipeline(MinMaxScaler(), stacking)))
-    check(*fit_on("positive", make_pipeline(pg.Featurizer(inner), StandardScaler(), Ridge())))
+    assert_round_trip(*fit_on("positive", voting))
+    assert_round_trip(*fit_on("positive", make_pipeline(MinMaxScaler(), stacking)))
+    assert_round_trip(
+        *fit_on("positive", make_pipeline(pg.Featurizer(inner), StandardScaler(), Ridge()))
+    )
 
 
 @pytest.mark.parametrize("name", targets())
 def test_transformed_target_in_a_transformed_target(name):
     outer = TransformedTargetRegressor(targets()[name], func=np.sqrt, inverse_func=np.square)
-    check(*fit_on("positive", outer))
+    assert_round_trip(*fit_on("positive", outer))
 
 
 def test_transformed_target_with_a_composite_as_regressor():
     voting = VotingRegressor(learners("regression"), weights=[1, 2, 3])
-    check(*fit_on("positive", TransformedTargetRegressor(voting, transformer=StandardScaler())))
+    assert_round_trip(
+        *fit_on("positive", TransformedTargetRegressor(voting, transformer=StandardScaler()))
+    )
     stacking = StackingRegressor(learners("regression"), Ridge(), cv=2)
-    check(
+    assert_round_trip(
         *fit_on("positive", TransformedTargetRegressor(stacking, func=np.log, inverse_func=np.exp))
     )
 
@@ -660,7 +668,7 @@ def test_several_transformed_targets(width):
     inner = TransformedTargetRegressor(Ridge(), transformer=StandardScaler())
     source = fitted(make_pipeline(StandardScaler(), inner), X, y[:, :width])
     assert source.predict(X).shape == y[:, :width].shape
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert net.encode_target(y[:, :width]).shape == net(X).shape
 
 
@@ -684,16 +692,16 @@ def test_frozen_estimator():
     source = fitted(
         make_pipeline(FrozenEstimator(scaler), MinMaxScaler(), LogisticRegression()), X, y
     )
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     host = {step.name for step in net.graph if step.status == "host"}
     assert host == {"frozenestimator/standardscaler", "frozenestimator/pca"}
     source = fitted(
         make_pipeline(MinMaxScaler(), FrozenEstimator(scaler), LogisticRegression()), X, y
     )
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert net.graph["frozenestimator/pca"].status == "translated"
     last = FrozenEstimator(fitted(LogisticRegression(), X, y))
-    check(fitted(make_pipeline(StandardScaler(), last), X, y), X)
+    assert_round_trip(fitted(make_pipeline(StandardScaler(), last), X, y), X)
     # A name that train= gives counts more than the wrapper.
     net = pg.to_torch(source, train=["frozenestimator"])
     assert net.graph["frozenestimator/pca"].status == "trainable"
@@ -713,18 +721,20 @@ def searches(estimator: Any, grid: dict[str, Any]) -> list[Any]:
 def test_search(place):
     pipe = make_pipeline(StandardScaler(), LogisticRegression())
     source = searches(pipe, {"logisticregression__C": [0.1, 1.0]})[place]
-    check(*fit_on("multiclass", source))
-    check(*fit_on("binary_strings", source))
+    assert_round_trip(*fit_on("multiclass", source))
+    assert_round_trip(*fit_on("binary_strings", source))
     inner = searches(Ridge(), {"alpha": [0.1, 1.0]})[place]
-    check(*fit_on("regression", make_pipeline(StandardScaler(), inner)))
+    assert_round_trip(*fit_on("regression", make_pipeline(StandardScaler(), inner)))
 
 
 def test_search_in_other_composites():
     search = GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2)
     voting = VotingRegressor([("search", search), ("linear", LinearRegression())])
-    check(*fit_on("regression", make_pipeline(StandardScaler(), voting)))
+    assert_round_trip(*fit_on("regression", make_pipeline(StandardScaler(), voting)))
     target_too = TransformedTargetRegressor(search, transformer=StandardScaler())
-    check(*fit_on("regression", GridSearchCV(target_too, {"regressor__cv": [2, 3]}, cv=2)))
+    assert_round_trip(
+        *fit_on("regression", GridSearchCV(target_too, {"regressor__cv": [2, 3]}, cv=2))
+    )
 
 
 @pytest.mark.parametrize(
@@ -747,17 +757,17 @@ def test_search_in_other_composites():
 )
 def test_featurizer(data, make, goal):
     featurizer = pg.Featurizer(make(), target=goal)
-    check(*fit_on(data, make_pipeline(StandardScaler(), featurizer)))
+    assert_round_trip(*fit_on(data, make_pipeline(StandardScaler(), featurizer)))
     last = LogisticRegression() if data in ("binary_strings", "multiclass") else Ridge()
     union = make_union(featurizer, StandardScaler())
-    check(*fit_on(data, make_pipeline(MinMaxScaler(), union, StandardScaler(), last)))
+    assert_round_trip(*fit_on(data, make_pipeline(MinMaxScaler(), union, StandardScaler(), last)))
 
 
 def test_featurizer_gives_tables():
     X = table()[NUMBERS]
     y = target(table(), "multiclass")
     union = make_union(pg.Featurizer(LogisticRegression()), StandardScaler())
-    check(fitted(union.set_output(transform="pandas"), X, y), X)
+    assert_round_trip(fitted(union.set_output(transform="pandas"), X, y), X)
 
 
 # -- places, names, depth ------------------------------------------------------------------------
@@ -771,7 +781,7 @@ def test_one_object_in_two_places():
         ("two", Pipeline([("s", scaler), ("m", LinearRegression().fit(scaler.transform(X), y))])),
     ]
     source = fitted(StackingRegressor(learning, Ridge(), cv="prefit"), X, y)
-    net = check(source, X)
+    net = assert_round_trip(source, X)
     assert net.graph["one/s"].status == net.graph["two/s"].status == "trainable"
     changed = pg.from_torch(net)
     first, second = (learner.named_steps["s"] for learner in changed.estimators_)
@@ -796,7 +806,7 @@ def shared() -> tuple[Any, Any]:
 @pytest.mark.parametrize("patterns", [{"freeze": ["one/s"]}, {"freeze": ["two/s"]}])
 def test_one_object_frozen_in_one_place_is_frozen_everywhere(patterns):
     source, X = shared()
-    net = check(source, X, **patterns)
+    net = assert_round_trip(source, X, **patterns)
     assert net.graph["one/s"].status != "trainable"
     assert net.graph["two/s"].status != "trainable"
 
@@ -804,7 +814,7 @@ def test_one_object_frozen_in_one_place_is_frozen_everywhere(patterns):
 @pytest.mark.parametrize("patterns", [{"train": ["one/s"]}, {"train": ["two/s"]}])
 def test_one_object_trained_in_one_place_is_trained_everywhere(patterns):
     source, X = shared()
-    net = check(source, X, **patterns)
+    net = assert_round_trip(source, X, **patterns)
     assert net.graph["one/s"].status == "trainable"
     assert net.graph["two/s"].status == "trainable"
 
@@ -820,7 +830,7 @@ def test_one_object_that_gradients_reach_in_one_place_alone():
     source = StackingClassifier(learning, LogisticRegression(), stack_method="predict", cv="prefit")
     # A regressor answers "predict" smoothly, a classifier does not.
     source = fitted(source, X, y)
-    check(source, X)
+    assert_round_trip(source, X)
 
 
 ODD_NAMES = [
@@ -832,23 +842,23 @@ ODD_NAMES = [
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names(name):
     pipe = Pipeline([(name, StandardScaler()), ("last", Ridge())])
-    net = check(*fit_on("regression", pipe))
+    net = assert_round_trip(*fit_on("regression", pipe))
     assert any(key.startswith("steps.") for key in net.state_dict())
     union = FeatureUnion([(name, StandardScaler()), ("other", MinMaxScaler())])
     columns = ColumnTransformer([(name, StandardScaler(), [0, 1]), ("other", PCA(1), [2, 3])])
-    check(*fit_on("regression", make_pipeline(union, Ridge())))
-    check(*fit_on("regression", make_pipeline(columns, Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(union, Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(columns, Ridge())))
     fresh = pg.to_torch(fit_on("regression", pipe)[0])
     fresh.load_state_dict(net.state_dict())
 
 
 def test_names_that_look_alike():
     union = FeatureUnion([("a.b", StandardScaler()), ("a%2Eb", MinMaxScaler())])
-    net = check(*fit_on("regression", make_pipeline(union, Ridge())))
+    net = assert_round_trip(*fit_on("regression", make_pipeline(union, Ridge())))
     assert len(net.steps) == len(net.graph)
     outer = Pipeline([("a/b", StandardScaler()), ("a", Pipeline([("b", MinMaxScaler())])),
                       ("r", Ridge())])  # fmt: skip
-    net = check(*fit_on("regression", outer))
+    net = assert_round_trip(*fit_on("regression", outer))
     assert [step.name for step in net.graph] == ["a/b", "a/b#2", "r"]
 
 
@@ -856,7 +866,7 @@ def test_deep_nesting():
     inner: Any = StandardScaler()
     for depth in range(4):
         inner = make_pipeline(make_union(inner, PCA(2)), MinMaxScaler() if depth % 2 else None)
-    check(*fit_on("regression", make_pipeline(inner, Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(inner, Ridge())))
     columns = ColumnTransformer([("x", inner, [0, 1, 2]), ("y", clone(inner), [3, 4, 5])])
     stack = StackingClassifier(
         [
@@ -867,7 +877,7 @@ def test_deep_nesting():
         passthrough=True,
         cv=2,
     )
-    check(*fit_on("multiclass", make_pipeline(StandardScaler(), stack)), tolerance=1e-8)
+    assert_round_trip(*fit_on("multiclass", make_pipeline(StandardScaler(), stack)), tolerance=1e-8)
 
 
 def figure_1() -> Any:
@@ -917,7 +927,7 @@ def test_figure_1():
     if parse_version("1.5") > SKLEARN:
         source.set_params(encode__sparse_threshold=0)
     source = fitted(source, X, y)
-    net = check(source, X, rentals(30, 1)[0])
+    net = assert_round_trip(source, X, rentals(30, 1)[0])
     status = {step.name: step.status for step in net.graph}
     assert status["encode/onehotencoder"] == status["encode/concatenate"] == "host"
     assert {n for n, s in status.items() if s == "trainable"} == {
@@ -944,11 +954,13 @@ class Doubled(TransformerMixin, BaseEstimator):
 
 
 def test_unknown_operators_before_anything_that_trains():
-    check(*fit_on("regression", make_pipeline(Doubled(), StandardScaler(), Ridge())))
-    check(*fit_on("regression", make_pipeline(Doubled(), FunctionTransformer(kept), Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(Doubled(), StandardScaler(), Ridge())))
+    assert_round_trip(
+        *fit_on("regression", make_pipeline(Doubled(), FunctionTransformer(kept), Ridge()))
+    )
     union = make_union(Doubled(), make_pipeline(Doubled(), StandardScaler()))
-    check(*fit_on("regression", make_pipeline(union, Ridge())))
-    check(*fit_on("sparse", make_pipeline(Doubled(), MaxAbsScaler(), Ridge())))
+    assert_round_trip(*fit_on("regression", make_pipeline(union, Ridge())))
+    assert_round_trip(*fit_on("sparse", make_pipeline(Doubled(), MaxAbsScaler(), Ridge())))
 
 
 @pytest.mark.parametrize("translate", ["trainable", "all"])
@@ -958,7 +970,7 @@ def test_a_table_between_host_steps(translate):
         (OneHotEncoder(), ["color"]), (StandardScaler(), NUMBERS), (CountVectorizer(), "note")
     )
     source = make_pipeline(FunctionTransformer(kept), columns, Ridge())
-    check(fitted(source, X, target(X)), X, translate=translate)
+    assert_round_trip(fitted(source, X, target(X)), X, translate=translate)
 
 
 def test_kernel_features_and_targets_together():
@@ -969,4 +981,4 @@ def test_kernel_features_and_targets_together():
         passthrough=True,
         cv=2,
     )
-    check(*fit_on("positive", make_pipeline(MinMaxScaler(), stack)))
+    assert_round_trip(*fit_on("positive", make_pipeline(MinMaxScaler(), stack)))

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
-from helpers import assert_alike, check
+from helpers import assert_alike, assert_round_trip
 from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, cases, identical, perturb
 
 xgboost = pytest.importorskip("xgboost")
@@ -184,7 +184,7 @@ def test_rows_on_thresholds_and_infinities(dtype: Any) -> None:
 def test_a_number_that_means_missing() -> None:
     X, y = DATASETS["marked"]()
     model = xgboost.XGBRegressor(**FEW, missing=-99.0).fit(X, y)
-    check(model, X, tolerance=CLOSE)
+    assert_round_trip(model, X, tolerance=CLOSE)
     net = pg.to_torch(model)
     both = X.copy()
     both[::3, 2] = np.nan
@@ -193,14 +193,14 @@ def test_a_number_that_means_missing() -> None:
     # Behind a step that trains, the module meets the number itself.
     pipe = make_pipeline(StandardScaler(with_mean=False, with_std=False), model)
     pipe.steps[0][1].fit(X)
-    check(pipe, X, tolerance=CLOSE)
+    assert_round_trip(pipe, X, tolerance=CLOSE)
 
 
 def test_what_a_sparse_row_does_not_hold_is_missing() -> None:
     X, y = DATASETS["sparse"]()
     X.data[::5] = 0.0  # explicit zeros are zeros
     model = xgboost.XGBRegressor(**FEW).fit(X, y)
-    check(model, X, tolerance=CLOSE)
+    assert_round_trip(model, X, tolerance=CLOSE)
     net = pg.to_torch(model)
     assert not np.allclose(model.predict(X.toarray()), model.predict(X))
     for other in (X.toarray(), X.tocsc(), X.tocoo(), sparse.csr_array(X)):
@@ -248,7 +248,7 @@ def test_a_start_for_each_output() -> None:
     X, y = DATASETS["multioutput"]()
     for strategy in ("one_output_per_tree", "multi_output_tree"):
         model = xgboost.XGBRegressor(**FEW, multi_strategy=strategy, tree_method="hist").fit(X, y)
-        net = check(model, X, tolerance=CLOSE)
+        net = assert_round_trip(model, X, tolerance=CLOSE)
         assert len(set(trees_of(net).base.tolist())) == 3
 
 
@@ -303,7 +303,7 @@ def test_own_objective_is_raw() -> None:
 
     X, y = DATASETS["regression"]()
     model = xgboost.XGBRegressor(**FEW, objective=squares).fit(X, y)
-    net = check(model, X, tolerance=CLOSE)
+    net = assert_round_trip(model, X, tolerance=CLOSE)
     assert net.objective is None
 
 
@@ -313,7 +313,7 @@ def test_early_stopping_uses_the_best_rounds() -> None:
         n_estimators=60, early_stopping_rounds=3, learning_rate=1.0, num_parallel_tree=2, n_jobs=1
     ).fit(X[:50], y[:50], eval_set=[(X[50:], y[50:])], verbose=False)
     assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
-    net = check(model, X, tolerance=CLOSE)
+    net = assert_round_trip(model, X, tolerance=CLOSE)
     assert trees_of(net).roots.shape[0] == (model.best_iteration + 1) * 3 * 2
     _, tuned = tune(model)
     assert tuned.best_iteration == model.best_iteration
@@ -350,7 +350,7 @@ def test_tables_with_categories(table: Any, most: int) -> None:
     model = xgboost.XGBRegressor(
         n_estimators=8, enable_categorical=True, max_cat_to_onehot=most, n_jobs=1
     ).fit(X, y)
-    check(model, X, tolerance=CLOSE)
+    assert_round_trip(model, X, tolerance=CLOSE)
     net = pg.to_torch(model)
     turned = X.assign(letter=X["letter"].cat.reorder_categories(list("hgfedcba")))
     assert_alike(net, model, turned, CLOSE)
@@ -492,15 +492,15 @@ def test_in_pipelines_and_composites() -> None:
     X, y = DATASETS["binary_strings"]()
     codes = (y == "yes").astype(int)
     pipe = make_pipeline(StandardScaler(), xgboost.XGBClassifier(**FEW)).fit(X, codes)
-    check(pipe, X, tolerance=CLOSE)
+    assert_round_trip(pipe, X, tolerance=CLOSE)
     stack = StackingClassifier(
         [("x", xgboost.XGBClassifier(**FEW)), ("l", LogisticRegression())], cv=3
     ).fit(X, y)
-    check(stack, X, tolerance=1e-5)
+    assert_round_trip(stack, X, tolerance=1e-5)
     X, y = DATASETS["regression"]()
     vote = VotingRegressor([("x", xgboost.XGBRegressor(**FEW)), ("r", Ridge())]).fit(X, y)
     # The same columns enter both: what the trees round is exact for the others.
-    net = check(vote, X, tolerance=CLOSE)
+    net = assert_round_trip(vote, X, tolerance=CLOSE)
     assert net.encode(X).blocks["input"].dtype == torch.float64
 
 
