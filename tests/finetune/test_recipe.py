@@ -346,7 +346,7 @@ def test_what_the_loss_does_not_depend_on_is_left_alone(numbers):
     """The order of rows says nothing of the intercept; rounding errors are no gradient."""
     X, y = numbers
     net = pg.to_torch(bottleneck().fit(X, y))
-    task = TrainingProblem.of(net, Samples(X, y), None, Options(loss="ranking"))
+    task = TrainingProblem.of(net, Samples(X, y), None, Options(loss="pairwise_logistic"))
     parameters = net.trainable_parameters()
     (bias,) = (name for name in parameters if name.endswith("bias"))
     lengths = dict(zip(parameters, task.scales, strict=True))

@@ -185,7 +185,7 @@ def test_every_loss_has_the_right_gradient(name):
     score = torch.as_tensor(F if loss.target == "value" else TABLE).clone()
     if name in ("inertia", "negative_log_likelihood"):
         score = score.abs() + 0.1
-    if name == "ranking_of_classes":
+    if name == "pairwise_auc":
         score, target["class"] = torch.as_tensor(F).clone(), torch.as_tensor(BINARY)
     score.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: loss(s, target[loss.target]), (score,))
@@ -219,19 +219,19 @@ def test_focal_loss():
 def test_ranking():
     gaps = np.log1p(np.exp(-(F[:, None] - F))) * (Y[:, None] > Y)
     gaps = gaps + gaps.T
-    close(value("ranking", F, Y), gaps.sum(1) / (N - 1))
-    close(value("ranking", F[:1], Y[:1]), [0.0])
+    close(value("pairwise_logistic", F, Y), gaps.sum(1) / (N - 1))
+    close(value("pairwise_logistic", F[:1], Y[:1]), [0.0])
     ahead = np.log1p(np.exp(-(F[BINARY == 1][:, None] - F[BINARY == 0])))
-    found = value("ranking_of_classes", F, BINARY)
+    found = value("pairwise_auc", F, BINARY)
     close(found[BINARY == 1], ahead.mean(1))
     close(found[BINARY == 0], ahead.mean(0))
     many = torch.arange(5000.0)
-    assert get_loss("ranking")(many, many).shape == (5000,)
+    assert get_loss("pairwise_logistic")(many, many).shape == (5000,)
     with pytest.raises(pg.ArgumentError, match="needs two classes"):
-        value("ranking_of_classes", TABLE, CLASS)
-    close(value("ranking", F[:, None], Y[:, None]), value("ranking", F, Y))
+        value("pairwise_auc", TABLE, CLASS)
+    close(value("pairwise_logistic", F[:, None], Y[:, None]), value("pairwise_logistic", F, Y))
     with pytest.raises(pg.ArgumentError, match="needs one number"):
-        value("ranking", TABLE, TABLE)
+        value("pairwise_logistic", TABLE, TABLE)
 
 
 def test_a_pipeline_is_tuned_for_the_order_of_its_scores():
@@ -244,7 +244,7 @@ def test_a_pipeline_is_tuned_for_the_order_of_its_scores():
     net.fit(
         X[:400],
         y[:400],
-        loss="ranking_of_classes",
+        loss="pairwise_auc",
         optim=torch.optim.LBFGS,
         validation=(X[400:600], y[400:600]),
         epochs=5,

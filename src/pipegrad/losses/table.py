@@ -397,19 +397,19 @@ def focal(score: Tensor, target: Tensor, gamma: float) -> Tensor:
 
 
 @_loss("class", {"ordinal": True})
-def ranking_of_classes(score: Tensor, target: Tensor) -> Tensor:
+def pairwise_auc(score: Tensor, target: Tensor) -> Tensor:
     """What the area under the ROC curve counts, smoothed: pairs of rows in the wrong order.
 
     For each row the mean of ``log(1 + exp(-gap))`` over rows of the other class in the same batch,
     where the gap is how far the row of the second class is ahead. Two classes.
     """
     if target.shape != score.shape or score.ndim != 1:
-        raise ArgumentError("loss='ranking_of_classes' needs two classes.")
-    return ranking(score, target.to(score.dtype))
+        raise ArgumentError("loss='pairwise_auc' needs two classes.")
+    return pairwise_logistic(score, target.to(score.dtype))
 
 
 @_loss("value", {"elicits_mean": False, "ordinal": True})
-def ranking(score: Tensor, target: Tensor) -> Tensor:
+def pairwise_logistic(score: Tensor, target: Tensor) -> Tensor:
     """Pairs of rows in the wrong order, smoothed, as in RankNet.
 
     For each row the mean of ``log(1 + exp(-gap))`` over rows of other targets in the same batch,
@@ -418,7 +418,7 @@ def ranking(score: Tensor, target: Tensor) -> Tensor:
     Burges and others, *Learning to Rank using Gradient Descent*, 2005.
     """
     if score[:1].numel() > 1:
-        raise ArgumentError("loss='ranking' needs one number for each row.")
+        raise ArgumentError("loss='pairwise_logistic' needs one number for each row.")
     score, target = score.reshape(-1), target.reshape(-1)
     stride = max(1, -(-len(score) // _MOST_PAIRED))
     order = torch.sign(target[:, None] - target[None, ::stride])
