@@ -55,7 +55,7 @@ PARTS = {
     "glue": ("Ground", "steps between operators", ()),
     "errors": ("Ground", "errors and warnings", ()),
     "typing": ("Ground", "names for types", ()),
-    "modules": ("Ground", "the mathematics, in torch alone", (3, 4)),
+    "modules": ("Ground", "the mathematics", (3, 4)),
 }
 
 _WIDTH, _LEFT, _RIGHT = 940, 60, 14

@@ -124,12 +124,9 @@ class TreeEnsemble(SoftTrees):
         absent: float = 0.0,
         whole: bool = False,
     ) -> None:
+        tables = (roots, feature, threshold, left, right)
         super().__init__(
-            roots,
-            feature,
-            threshold,
-            left,
-            right,
+            *tables,
             strict=strict,
             single=single,
             default_left=default_left,
