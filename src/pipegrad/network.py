@@ -203,7 +203,7 @@ class PipelineNetwork(nn.Module):
 
     @property
     def objective(self) -> Objective | None:
-        """The loss that the last operator minimises, or None for a transformer."""
+        """The loss that the last operator minimizes, or None for a transformer."""
         step = self.graph[self.graph.output]
         row = step.translation
         assert row is not None

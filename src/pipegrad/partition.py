@@ -68,7 +68,7 @@ def partition(
         elif step.name in shares:
             status = "trainable", f"shares its parameters with {shares[step.name]!r}"
         elif step.name in trainable:
-            status = "trainable", "has parameters that gradients of the loss reach"
+            status = "trainable", "has parameters that gradients reach"
         elif step.name not in neural:
             status = "host", _why_host(step, chosen, reached, refusal)
         elif refusal is not None:

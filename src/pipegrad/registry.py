@@ -32,7 +32,7 @@ KEPT_ALWAYS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss that a predictor minimises.
+    """The loss that a predictor minimizes.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Translation:
     """An entry of the mapping table: one operator class (or several similar ones) and its module.
 
     Subclass it, implement `to_torch` and `write_back`, and decorate it with `register`. Predictors
-    also define what their score means (`head`) and which loss they minimise (`objective`).
+    also define what their score means (`head`) and which loss they minimize (`objective`).
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class Translation:
         return None
 
     def objective(self, operator: Any) -> Objective | None:
-        """The loss that the operator itself minimises; None for a transformer."""
+        """The loss that the operator itself minimizes; None for a transformer."""
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:

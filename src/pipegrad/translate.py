@@ -55,7 +55,7 @@ def to_torch(
         "trainable": trainable steps and their successors become modules, and the rest runs in its
         own library (the paper's rule). "all": every step that can become a module does.
     init : {"fitted", "random"}
-        "random" keeps the structure and re-initialises the parameters of the trainable steps.
+        "random" keeps the structure and re-initializes the parameters of the trainable steps.
     data : (X, y), optional
         Data that determine the shapes of an unfitted pipeline, with ``init="random"``.
     dtype : torch.dtype, optional

@@ -241,7 +241,14 @@ def test_settings_of_ones_own_turn_it_off(numbers):
 def test_the_report_prints(numbers, short):
     X, y = numbers
     text = str(tuned(bottleneck(), X, y).report_)
-    for part in ("Chosen: ", "Validation loss: ", "95% interval", "L-BFGS", "Adam", "seconds"):
+    for part in (
+        "Selected: ",
+        "Validation loss: ",
+        "95% confidence interval",
+        "L-BFGS",
+        "Adam",
+        "seconds",
+    ):
         assert part in text
 
 

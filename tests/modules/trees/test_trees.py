@@ -188,7 +188,7 @@ def test_several_targets(labels):
         assert [list(c) for c in net.classes_] == [list(c) for c in model.classes_]
         with pytest.warns(pg.PipegradWarning):
             net.fit(X[:200], y[:200], epochs=2)
-        with pytest.raises(pg.ArgumentError, match="needs 2 columns"):
+        with pytest.raises(pg.ArgumentError, match="must have 2 columns, got shape"):
             net.fit(X[:200], y[:200, 0], epochs=2)
         better = pg.FineTuner(kind(max_depth=4, random_state=0), epochs=5, random_state=0)
         assert_array_equal(better.fit(X, y).predict(X).shape, y.shape)

@@ -220,7 +220,7 @@ def test_tables_come_from_files_too(tmp_path):
     np.testing.assert_allclose(net.predict(tmp_path / "rows.csv"), wanted, rtol=1e-6)
     assert (net.predict(DATA / "figure1.input.parquet") == wanted).all()
     assert (net.predict({n: table[n].to_numpy() for n in table}) == wanted).all()
-    with pytest.raises(pg.ArgumentError, match="csv and"):
+    with pytest.raises(pg.ArgumentError, match=r"a \.csv or \.parquet file"):
         net.predict("rows.xlsx")
     with pytest.raises(pg.ArgumentError, match="temp"):
         net.predict(table.drop(columns="temp"))
@@ -404,7 +404,9 @@ def test_other_graphs_have_no_entry_points():
     ridge = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0])).graph
     with pytest.raises(pg.ArgumentError, match=r"Only graphs of ML\.NET"):
         ridge.to_json(form="mlnet")
-    with pytest.raises(pg.ArgumentError, match="form='onnx'"):
+    with pytest.raises(
+        pg.ArgumentError, match="form must be one of 'pipegrad', 'mlnet'; got 'onnx'"
+    ):
         ridge.to_json(form="onnx")
     for text in ('{"nodes": []}', '{"nodes": [1]}', '{"nodes": {"a": {}}}', "[]"):
         with pytest.raises(pg.ArgumentError):
@@ -561,7 +563,7 @@ def test_errors_say_which_file():
         pg.to_torch("nowhere.zip")
     assert "steps" in repr(load(path_of("ols")))
     ridge = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
-    with pytest.raises(pg.ArgumentError, match="no file"):
+    with pytest.raises(pg.ArgumentError, match="has no model file format"):
         pg.from_torch(ridge, "x.zip")
 
 

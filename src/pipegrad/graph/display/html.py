@@ -141,7 +141,7 @@ def _lines(step: Step) -> tuple[str, str]:
 
 
 def _y(layer: int) -> float:
-    """The vertical centre of a layer; the box of the input is lower than the others."""
+    """The vertical center of a layer; the box of the input is lower than the others."""
     if layer == 0:
         return _MARGIN + _INPUT_HEIGHT / 2
     return _MARGIN + _INPUT_HEIGHT + (_ROW - _HEIGHT) + _HEIGHT / 2 + (layer - 1) * _ROW

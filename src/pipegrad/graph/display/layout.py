@@ -29,9 +29,9 @@ class Node:
     bend : bool
         Whether it is a dummy node, at which an edge may bend.
     x : float
-        Horizontal centre, computed by `place`.
+        Horizontal center, computed by `place`.
     above, below : list of Node
-        Neighbours in the previous and in the next layer.
+        Neighbors in the previous and in the next layer.
     """
 
     name: str
@@ -157,7 +157,7 @@ def _crossings(layers: list[list[Node]]) -> int:
 
 
 def _spread(layers: list[list[Node]], gap: float) -> float:
-    """Centre each node between its neighbours, subject to the order and distances in its layer."""
+    """Center each node between its neighbors, subject to the order and distances in its layer."""
     for layer in layers:
         _set(layer, [0.0] * len(layer), gap)
     for sweep in range(_SETTLE):
