@@ -140,7 +140,7 @@ def test_a_cycle_that_had_not_risen_far_stays_low(task, ways, monkeypatch):
 
 def test_a_run_anew_starts_from_the_mean(task, anew, patient):
     run = task.run(replace(anew, epochs=1))
-    plain = task.run(replace(anew, anew=False, epochs=1))
+    plain = task.run(replace(anew, reset_head=False, epochs=1))
     # What it is compared with is the fitted pipeline.
     np.testing.assert_array_equal(run.losses_[0], plain.losses_[0])
     assert run.history[0, "train_loss"] == plain.history[0, "train_loss"]

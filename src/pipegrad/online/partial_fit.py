@@ -15,9 +15,11 @@ from ..training.options import Options
 from ..training.seeding import isolated_rng
 
 if TYPE_CHECKING:
-    from ..network import Network
-    from ..training.criterion import LossLike
+    from ..network import Network, PipelineNetwork
+    from ..training.criterion import Criterion, LossLike
+    from ..training.dataset import Loader
     from ..training.optimizers import Optim
+    from .learner import Learner
 
 
 def partial_fit(
@@ -114,18 +116,32 @@ def partial_fit(
     if batch_size == "auto":
         whole = isinstance(learner.optimizer, torch.optim.LBFGS)
         batch_size = len(rows) if whole else BATCH_ROWS
-    assert learner.optimizer is not None
-    was_training = net.training
-    net.train()
-    try:
-        with isolated_rng(seed, learner.optimizer), torch.enable_grad(), net.fused_linear_maps():
-            generator = np.random.default_rng(seed)
-            finite = learner.learn(net, criterion, Loader(rows, batch_size, generator), anchor)
-    finally:
-        net.train(was_training)
-    if not finite:
+    loader = Loader(rows, batch_size, np.random.default_rng(seed))
+    if not _learn(net, learner, criterion, loader, options):
         raise DivergedError(
             "Parameters were no longer finite after these rows; they are as they were.\n"
             "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
         )
     return net
+
+
+def _learn(
+    net: PipelineNetwork,
+    learner: Learner,
+    criterion: Criterion,
+    loader: Loader,
+    options: Options,
+) -> bool:
+    """Train in training mode with random numbers of its own; whether parameters stayed finite."""
+    assert learner.optimizer is not None
+    was_training = net.training
+    net.train()
+    try:
+        with (
+            isolated_rng(options.seed, learner.optimizer),
+            torch.enable_grad(),
+            net.fused_linear_maps(),
+        ):
+            return learner.learn(net, criterion, loader, options.anchor)
+    finally:
+        net.train(was_training)

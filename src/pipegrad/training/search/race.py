@@ -25,6 +25,7 @@ from .configuration import Configuration
 
 if TYPE_CHECKING:
     from ...network import PipelineNetwork
+    from .successive_halving import SuccessiveHalving
 
 
 @dataclass(frozen=True)
@@ -193,14 +194,19 @@ def race(
     winner = field.best_index()
     if winner is not None:
         field.copies.load_flat(field.best[winner])
-    results = tuple(
-        Raced(
-            one, int(field.epochs[k]), float(field.loss[k]), int(field.best_epoch[k]), k == winner
-        )
-        for k, one in enumerate(configurations)
-    )
+    results = _results(field, configurations)
     seconds = time.perf_counter() - began
     return Race(results, field.before, field.copies.batched, field.why, seconds)
+
+
+def _results(
+    field: SuccessiveHalving, configurations: Sequence[Configuration]
+) -> tuple[Raced, ...]:
+    best = field.best_index()
+    return tuple(
+        Raced(one, int(field.epochs[k]), float(field.loss[k]), int(field.best_epoch[k]), k == best)
+        for k, one in enumerate(configurations)
+    )
 
 
 def _check(
