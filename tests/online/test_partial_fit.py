@@ -276,7 +276,7 @@ def test_errors_come_before_anything_changes():
             tuner.partial_fit(*arguments)
     assert tuner.stream_ == history
     assert pickle.dumps(tuner) == before
-    with pytest.raises(pg.ArgumentError, match="no classifier"):
+    with pytest.raises(pg.ArgumentError, match="not a classifier"):
         pg.FineTuner(Ridge()).partial_fit(X, X[:, 0], classes=[0, 1])
     with pytest.raises(pg.ArgumentError, match="every parameter is frozen"):
         bottleneck(freeze=["*"]).partial_fit(X, y)

@@ -35,7 +35,7 @@ from pipegrad.training.samples import Samples
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The rows that validate:pipegrad.PipegradWarning",
     "ignore:Training did not lower:pipegrad.PipegradWarning",
-    "ignore:The pipeline is as it was:pipegrad.PipegradWarning",
+    "ignore:Fine-tuning kept the fitted pipeline:pipegrad.PipegradWarning",
 )
 
 
