@@ -270,11 +270,11 @@ def test_a_class_with_one_row(labels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optim": "adam"}, "cannot be called"),
-        ({"optim": lambda p: p}, "no optimizer"),
+        ({"optim": "adam"}, "optim must be callable, got 'adam'"),
+        ({"optim": lambda p: p}, "must return an optimizer"),
         ({"validation_fraction": 0}, "validation_fraction must be a number between 0 and 1, got 0"),
         ({"validation_fraction": "half"}, "validation_fraction must be .* got 'half'"),
-        ({"epochs": -1}, "epochs=-1"),
+        ({"epochs": -1}, "epochs must be a positive integer, got -1"),
         ({"random_state": "x"}, "seed"),
     ],
 )

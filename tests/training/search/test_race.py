@@ -296,9 +296,9 @@ def test_weights_and_shares(labels):
     X, y = labels
     pipe = classification().fit(X, y)
     weight = np.where(y == "ant", 3.0, 1.0)
-    with pytest.warns(pg.PipegradWarning, match="rows that validate may be rows"):
+    with pytest.warns(pg.PipegradWarning, match="validation rows may be rows"):
         plain = race(pg.to_torch(pipe), X, y, [Configuration()], validation=0.3, epochs=2)
-    with pytest.warns(pg.PipegradWarning, match="rows that validate may be rows"):
+    with pytest.warns(pg.PipegradWarning, match="validation rows may be rows"):
         weighted = race(
             pg.to_torch(pipe), X, y, [Configuration()], validation=0.3, epochs=2,
             sample_weight=weight,
