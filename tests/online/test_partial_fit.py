@@ -355,14 +355,14 @@ def test_a_module_takes_a_step_in_place():
     assert float(loss()) < once
     with pytest.raises(pg.ArgumentError, match="epochs"):
         net.partial_fit(X[:5], y[:5], epochs=0)
-    with pytest.raises(pg.ArgumentError, match="lr="):
+    with pytest.raises(pg.ArgumentError, match="lr= was given"):
         net.partial_fit(X[:5], y[:5], optim=torch.optim.Adam(net.parameters()), lr=0.1)
 
 
 def test_a_module_stays_near_its_anchor_and_finite():
     net = pg.to_torch(Ridge().fit(X, NUMBERS))
     start = {name: p.detach().clone() for name, p in net.named_parameters()}
-    with pytest.raises(pg.DivergedError, match="as they were"):
+    with pytest.raises(pg.DivergedError, match="were restored"):
         net.partial_fit(X, 1e200 * NUMBERS, optim=torch.optim.SGD, lr=1e200)
     for name, p in net.named_parameters():
         assert torch.equal(p, start[name])

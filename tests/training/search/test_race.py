@@ -423,10 +423,10 @@ def test_rungs(count, epochs, expected):
     ("configurations", "message"),
     [
         ([], "configurations is empty"),
-        ([0.1], "0.1, which is no Configuration"),
-        ([Configuration(lr=0)], "lr=0; it is a positive number"),
-        ([Configuration(lr="auto")], "lr='auto'"),
-        ([Configuration(anchor=-1)], "anchor=-1"),
+        ([0.1], "must contain Configuration objects, got 0.1"),
+        ([Configuration(lr=0)], "lr must be a positive number, got 0"),
+        ([Configuration(lr="auto")], "lr must be a positive number, got 'auto'"),
+        ([Configuration(anchor=-1)], "anchor must be a non-negative number, got -1"),
         ([Configuration(train="pc")], "train='pc' names no step"),
     ],
 )
