@@ -87,7 +87,7 @@ def test_all_lists_name_what_exists(name):
     assert not missing
 
 
-@pytest.mark.filterwarnings("ignore:The rows that validate:pipegrad.PipegradWarning")
+@pytest.mark.filterwarnings("ignore:The validation rows:pipegrad.PipegradWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     for file in (ROOT / "tests" / "data" / "mlnet").glob("figure1*"):

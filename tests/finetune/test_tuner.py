@@ -270,11 +270,11 @@ def test_a_class_with_one_row(labels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optim": "adam"}, "cannot be called"),
-        ({"optim": lambda p: p}, "no optimizer"),
-        ({"validation_fraction": 0}, "validation_fraction=0"),
-        ({"validation_fraction": "half"}, "validation_fraction='half'"),
-        ({"epochs": -1}, "epochs=-1"),
+        ({"optim": "adam"}, "optim must be callable, got 'adam'"),
+        ({"optim": lambda p: p}, "must return an optimizer"),
+        ({"validation_fraction": 0}, "validation_fraction must be a number between 0 and 1, got 0"),
+        ({"validation_fraction": "half"}, "validation_fraction must be .* got 'half'"),
+        ({"epochs": -1}, "epochs must be a positive integer, got -1"),
         ({"random_state": "x"}, "seed"),
     ],
 )
@@ -294,7 +294,7 @@ def test_what_cannot_be_translated_is_refused_before_the_fit(labels):
 
     with pytest.raises(pg.UntranslatableError, match="mine"):
         FineTuner(make_pipeline(StandardScaler(), Mine())).fit(*labels)
-    with pytest.raises(pg.ArgumentError, match="takes an estimator"):
+    with pytest.raises(pg.ArgumentError, match="must be an estimator instance"):
         FineTuner(LogisticRegression).fit(*labels)
 
 

@@ -63,10 +63,10 @@ def test_rows_without_weight_stay_out():
 @pytest.mark.parametrize(
     ("cv", "message"),
     [
-        (RepeatedKFold(n_splits=3, n_repeats=2), "several splits"),
-        (ShuffleSplit(3, test_size=0.5, random_state=0), "several splits"),
-        ([(range(60), range(50, 100))], "rows that it trains on"),
-        ([(range(60), [])], "leaves no row"),
+        (RepeatedKFold(n_splits=3, n_repeats=2), "sets of several splits"),
+        (ShuffleSplit(3, test_size=0.5, random_state=0), "sets of several splits"),
+        ([(range(60), range(50, 100))], "rows that are in both sets"),
+        ([(range(60), [])], "empty training or validation set"),
         ([(range(60), range(90, 101))], "row numbers between 0 and 99"),
         ([(range(60), [-1])], "row numbers"),
         ([([0.5, 1.5], [3])], "row numbers"),
@@ -127,7 +127,7 @@ def test_validation_by_time_sees_a_drift_that_random_rows_hide(drifting):
     X, y = drifting
     pipe = make_pipeline(PCA(2), Ridge())
     assert pg.FineTuner(pipe, random_state=0).fit(X, y).improved_
-    with pytest.warns(UserWarning, match="as it was fitted"):
+    with pytest.warns(UserWarning, match="kept the fitted pipeline"):
         ordered = pg.FineTuner(pipe, cv=TimeSeriesSplit(4), random_state=0).fit(X, y)
     assert not ordered.improved_
 

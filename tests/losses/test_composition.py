@@ -144,11 +144,11 @@ def test_the_gradient_of_each_target_has_its_weight():
 @pytest.mark.parametrize(
     ("loss", "weights", "message"),
     [
-        ("squared_error", [1, -1], "not a number of at least 0"),
-        ("squared_error", [1, np.nan], "not a number of at least 0"),
-        ("squared_error", ["a", 1], "not a number of at least 0"),
-        ("squared_error", [0, 0], "all zero"),
-        ("squared_error", [], "all zero or missing"),
+        ("squared_error", [1, -1], "must be finite and non-negative"),
+        ("squared_error", [1, np.nan], "must be finite and non-negative"),
+        ("squared_error", ["a", 1], "must be finite and non-negative"),
+        ("squared_error", [0, 0], "weights must contain a positive number"),
+        ("squared_error", [], "weights must contain a positive number"),
         (["squared_error"], [1, 2], "1 losses have 2 weights"),
     ],
 )
@@ -228,9 +228,9 @@ def test_one_number_is_no_part():
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ((), "no loss with a factor"),
-        ((("hinge", 0.0),), "no loss with a factor"),
-        ((("hinge", -1.0),), "not a number of at least 0"),
+        ((), "needs a loss with a positive factor"),
+        ((("hinge", 0.0),), "needs a loss with a positive factor"),
+        ((("hinge", -1.0),), "must be finite and non-negative"),
         ((("hinge", 1.0, 2.0),), "pairs"),
     ],
 )

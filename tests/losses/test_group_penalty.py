@@ -363,7 +363,7 @@ def test_groups_must_be_there_where_they_are_used():
         (np.c_[GROUP, GROUP], "make one label"),
         (np.where(np.arange(N) == 7, np.nan, 1.0), "no label in row 7"),
         ([None, *GROUP[1:]], "no label in row 0"),
-        (np.ones(N), "all rows are of one group"),
+        (np.ones(N), "all rows are in one group"),
     ],
     ids=["short", "table", "nan", "none", "one"],
 )
@@ -382,9 +382,9 @@ def test_pandas_marks_of_missing_labels_are_found():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": -1}, "not a number of at least 0"),
-        ({"strength": "much"}, "not a number of at least 0"),
-        ({"of": "label"}, "one of 'prediction', 'loss', 'score'"),
+        ({"strength": -1}, "must be finite and non-negative"),
+        ({"strength": "much"}, "must be finite and non-negative"),
+        ({"of": "label"}, "of must be one of 'prediction', 'loss', 'score', got 'label'"),
     ],
 )
 def test_its_options_are_checked(options, message):
@@ -393,8 +393,8 @@ def test_its_options_are_checked(options, message):
 
 
 def test_it_is_the_outermost_loss_and_one_of_rows():
-    refused("GroupPenalty stands inside", loss=Sum(GroupPenalty("log_loss")))
-    refused("GroupPenalty stands inside", loss=GroupPenalty(GroupPenalty("log_loss")))
+    refused("GroupPenalty must be the outermost loss", loss=Sum(GroupPenalty("log_loss")))
+    refused("GroupPenalty must be the outermost loss", loss=GroupPenalty(GroupPenalty("log_loss")))
     net = pg.to_torch(LogisticRegression().fit(X, Y))
     with pytest.raises(pg.ArgumentError, match="groups cannot be compared beside it"):
         net.fit(X, Y, groups=GROUP, loss=GroupPenalty(lambda score, y: score.square().mean()))

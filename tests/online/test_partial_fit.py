@@ -276,7 +276,7 @@ def test_errors_come_before_anything_changes():
             tuner.partial_fit(*arguments)
     assert tuner.stream_ == history
     assert pickle.dumps(tuner) == before
-    with pytest.raises(pg.ArgumentError, match="no classifier"):
+    with pytest.raises(pg.ArgumentError, match="not a classifier"):
         pg.FineTuner(Ridge()).partial_fit(X, X[:, 0], classes=[0, 1])
     with pytest.raises(pg.ArgumentError, match="every parameter is frozen"):
         bottleneck(freeze=["*"]).partial_fit(X, y)
@@ -355,14 +355,14 @@ def test_a_module_takes_a_step_in_place():
     assert float(loss()) < once
     with pytest.raises(pg.ArgumentError, match="epochs"):
         net.partial_fit(X[:5], y[:5], epochs=0)
-    with pytest.raises(pg.ArgumentError, match="lr="):
+    with pytest.raises(pg.ArgumentError, match="lr= was given"):
         net.partial_fit(X[:5], y[:5], optim=torch.optim.Adam(net.parameters()), lr=0.1)
 
 
 def test_a_module_stays_near_its_anchor_and_finite():
     net = pg.to_torch(Ridge().fit(X, NUMBERS))
     start = {name: p.detach().clone() for name, p in net.named_parameters()}
-    with pytest.raises(pg.DivergedError, match="as they were"):
+    with pytest.raises(pg.DivergedError, match="were restored"):
         net.partial_fit(X, 1e200 * NUMBERS, optim=torch.optim.SGD, lr=1e200)
     for name, p in net.named_parameters():
         assert torch.equal(p, start[name])

@@ -33,9 +33,9 @@ from pipegrad.training.data import encode_samples
 from pipegrad.training.samples import Samples
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:The rows that validate:pipegrad.PipegradWarning",
+    "ignore:The validation rows:pipegrad.PipegradWarning",
     "ignore:Training did not lower:pipegrad.PipegradWarning",
-    "ignore:The pipeline is as it was:pipegrad.PipegradWarning",
+    "ignore:Fine-tuning kept the fitted pipeline:pipegrad.PipegradWarning",
 )
 
 
@@ -400,7 +400,7 @@ def test_users_objects_stay_as_they_are():
 def test_wrong_values_and_copies_that_cannot_be_fitted():
     X, y = rows(classes=2)
     stack = StackingClassifier(classifiers()).fit(X, y)
-    with pytest.raises(pg.ArgumentError, match="cross_fit='no'; it is True or False"):
+    with pytest.raises(pg.ArgumentError, match="cross_fit must be True or False, got 'no'"):
         pg.to_torch(stack).fit(X, y, cross_fit="no")
     few = np.concatenate([np.flatnonzero(y == "low")[:20], np.flatnonzero(y == "middle")[:1]])
     with pytest.raises(pg.ArgumentError, match=r"Cross-fitting .* failed: (?s:.*)cross_fit=False"):

@@ -1,4 +1,4 @@
-"""Fine-tuning: losses, the training loop, and the estimator that does it all."""
+"""Fine-tuning: the losses, the training functions and the reports of `FineTuner`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ __all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "partial_
 
 
 def __getattr__(name: str) -> Any:
-    if name == "partial_fit":  # It needs the training loop, which loads skorch.
+    if name == "partial_fit":  # Imported lazily because it loads skorch.
         from ..online.partial_fit import partial_fit
 
         return partial_fit

@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 from ..training.schedules import RISE, one_cycle
 from .portfolio import Candidate, _plan
 
-# docs/recipe.md has the benchmark behind each number, or calls it a habit.
+# docs/recipe.md gives the benchmark behind each number, or says that it is a convention.
 
-# Iterations of L-BFGS after which little progress ends a run.
+# L-BFGS iterations after which a plateau ends a run.
 _PLATEAU_ITERATIONS = 250
-# Share of the gain so far that two more checkpoints have to bring then.
+# Share of the gain so far that two more checkpoints must add from then on.
 _PLATEAU_GAIN = 0.01
-# Iterations of L-BFGS after which two runs are compared.
+# L-BFGS iterations after which a run is compared with its competitors.
 _RACE_ITERATIONS = 60
-# Standard errors behind a competitor at which a run gives up.
+# Critical value: a run stops when it is so many standard errors behind a competitor.
 _DOMINATED_Z = 2.0
-# Iterations of L-BFGS that may wander: its picture of the curvature is only forming.
+# L-BFGS iterations without early stopping, while its curvature estimate is still poor.
 _WARMUP_ITERATIONS = 30
-# Checkpoints that a run on all rows may make beyond those on fewer: twice the iterations, as line
-# searches differ.
+# Extra checkpoints for the refit on all rows: twice the iterations, because line searches differ.
 EXTRA_CHECKPOINTS = 4
-# Share of the wanted fall of the training loss that is enough after as many checkpoints.
+# Share of the target reduction of the training loss that suffices once the target number of
+# checkpoints is reached.
 _TARGET_TOLERANCE = 0.9
 
 
 class CandidateRun(Trainer):
-    """One candidate: keeps loss and score of each row that validates at each checkpoint.
+    """The training run of a candidate; records per-sample validation losses and scores.
 
     Parameters
     ----------
     candidate : Candidate
-        How to train.
+        The training strategy.
     *args
         See `Trainer`.
     loss_target : (int, float), optional
-        Checkpoints, and by how much the training loss is to fall. All-rows steps end when it fell
-        so far; or, once there were so many checkpoints, when it nearly did.
+        Number of checkpoints, and target reduction of the training loss. A full-batch run ends when
+        it reaches that reduction, or most of it after this number of checkpoints.
     competitors : sequence of CandidateRun
-        Of the same kind, on the same rows; a run that falls clearly behind one of them ends.
+        Full-batch runs on the same rows; a run that falls significantly behind one of them ends.
     **kwargs
         See `Trainer`.
     """
@@ -75,8 +75,8 @@ class CandidateRun(Trainer):
         self.steps_ = 0
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._iterations = _plan()
-        # A run that ends earlier has a shorter cycle, as high as that was by then: numbers from
-        # its middle are as noisy as its steps are long, and nothing would tell which are good.
+        # A shortened run gets a shorter cycle with the peak reached so far: parameters from
+        # mid-cycle are noisy, and without validation data we could not tell good ones.
         self._peak = one_cycle(min(self.max_epochs / candidate.epochs, RISE))
 
     def _measure_start(self) -> None:
@@ -86,13 +86,13 @@ class CandidateRun(Trainer):
             self._reset_head()
             self._evaluate(self.train, "from")
             self.reference_loss_ = float(self.history[0, "from_loss"])
-            self._progress_loss = math.inf  # It begins behind.
+            self._progress_loss = math.inf  # It starts above the baseline loss.
 
     def _reset_head(self) -> None:
-        """Leave the last operator nothing but the intercept that is best by itself.
+        """Re-initialize the last linear operator: zero weights and the optimal intercept.
 
-        A linear model that was fitted to the end may have learned too much. From nothing, training
-        passes all that lies between, and validation says where to stop.
+        A linear model that was fitted to convergence may overfit. From zero weights, training
+        passes through less fitted models, and early stopping selects among them.
         """
         module = last_linear(self.module_)
         assert module is not None
@@ -102,13 +102,14 @@ class CandidateRun(Trainer):
         if module.bias is not None and module.bias.requires_grad:
             self._fit_intercept(module, module.bias, score)
         if isinstance(self.optimizer_, ScaledLBFGS):
-            # Where all is fitted to the end, next to nothing of the loss is left to measure by.
+            # At a converged fit, the gradients of the last operator almost vanish, so its scales
+            # are measured again after the reset.
             own = [p for p in module.parameters() if p.requires_grad]
             found = fisher_scales(self.module_, self.criterion_, self.train, own)
             self.optimizer_.scales.update(zip(own, (s / self._unit for s in found), strict=True))
 
     def _fit_intercept(self, module: Linear, bias: nn.Parameter, score: Tensor) -> None:
-        """The best intercept for a score that is the same for all rows; ``score`` is a start."""
+        """Fit the intercept of a constant score; the mean of ``score`` is the starting point."""
         rows = self.train.targets_and_weights()
         fixed = 0.0 if module.offset is None else module.offset
         with torch.no_grad():
@@ -151,10 +152,10 @@ class CandidateRun(Trainer):
 
     def _measure(self) -> None:
         if self.candidate.full and self.steps_:
-            # The loss that the optimizer met first is that of the checkpoint before.
+            # The first loss that the optimizer evaluates belongs to the previous checkpoint.
             self._evaluate(self.train, "train")
         if self.valid is None:
-            return  # How long to train is settled already.
+            return  # Without validation rows, the target sets the length of training.
         losses, scores = self._row_losses(self.valid)
         self.losses_.append(losses)
         self.scores_.append(scores)
@@ -185,7 +186,7 @@ class CandidateRun(Trainer):
         return going and not self._dominated() and not self._plateaued()
 
     def _plateaued(self) -> bool:
-        """Whether what more iterations bring is no longer worth them."""
+        """Whether further iterations bring too little progress."""
         many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _PLATEAU_ITERATIONS
         if self.valid is None or not many:
             return False
@@ -202,14 +203,14 @@ class CandidateRun(Trainer):
         checkpoints, wanted = self.loss_target
         start, now = self.history[0, "train_loss"], self.history[-1, "train_loss"]
         if self.steps_ >= checkpoints:
-            # Where a last step anew is to fit the training rows better than the pipeline did, most
-            # of its way leads to where that was. Where it is to stop before, all of it counts.
+            # If a reset head must end below the training loss of the fitted pipeline, only the
+            # reduction beyond that loss counts. If it must stop above, the whole reduction counts.
             beyond = wanted - (self.reference_loss_ - start)
             wanted -= (1 - _TARGET_TOLERANCE) * (beyond if beyond > 0 else wanted)
         return bool(self.reference_loss_ - now >= wanted)
 
     def _dominated(self) -> bool:
-        """Whether a competitor is clearly ahead after as many iterations."""
+        """Whether a competitor is significantly better after the same number of iterations."""
         if not self.candidate.full or sum(self._iterations[: self.steps_]) < _RACE_ITERATIONS:
             return False
         for competitor in self.competitors:
@@ -222,11 +223,11 @@ class CandidateRun(Trainer):
         return False
 
     def restore(self) -> None:
-        """Nothing: the caller knows which checkpoint it wants."""
+        """Restore no parameters: the caller selects the checkpoint."""
         self.optimizer_.zero_grad()
 
 
 def last_linear(net: PipelineModule) -> Linear | None:
-    """The last operator's linear map, where there is one and it trains."""
+    """Return the trainable linear map of the last operator, or None."""
     module = unwrap_head(net.step_module(net.graph.output))
     return module if isinstance(module, Linear) and module.weight.requires_grad else None

@@ -1,4 +1,4 @@
-"""The candidates compared, on one split after the other, until more would not change the answer."""
+"""Sequential comparison of the candidates over validation splits, until it is conclusive."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .portfolio import LARGE_SAMPLE, Candidate
 from .problem import TrainingProblem
 from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
 
-# With a fifth of the rows in each, every row validates once.
+# With one fifth of the rows per split, every row is in one validation set.
 SPLITS = 5
-# Of what is asked, when few rows say so much that more splits are not needed.
+# Multiple of the required gain at which further splits are unnecessary on small data sets.
 _SURE = 5 / 3
-# Standard errors of gain that many rows must show for another split to be worth its time.
+# Gain in standard errors that large data sets must show for another split to be worth its time.
 _PROMISING = 0.5
-# Standard errors behind the best after which a candidate is given up.
+# Standard errors behind the best candidate beyond which a candidate is dropped.
 _BEHIND = 1.0
 
 
 @dataclass
 class Fold:
-    """What came of all candidates on one split; ``target`` is that of the rows that validate."""
+    """Results of all candidates on one split; ``target`` belongs to the validation rows."""
 
     target: Array | None
     start: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Fold:
     seconds: list[float]
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
-        """Shape (candidates, checkpoints, rows); runs that ended early go on as they ended."""
+        """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
         out = np.full((len(self.runs), max(epochs), len(self.start)), np.inf)
         for place, trained in enumerate(self.runs):
             if trained is None:
@@ -48,24 +48,24 @@ class Fold:
             out[place, : len(found)] = found
             if not trained.diverged_:
                 out[place, len(found) : epochs[place]] = found[-1]
-        # What is not a number would be the least of all to numpy.
+        # Otherwise argmin would select NaN.
         return np.where(np.isfinite(out), out, np.inf)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The candidates on all splits so far, and what their losses say.
+    """The results of the candidates on all splits so far, and the selection they lead to.
 
     Attributes
     ----------
     candidates : list of Candidate
-        For the number of rows of the first split.
+        The candidates, with batch sizes for the first split.
     folds : list of Fold
-        A split each.
+        The results on each split.
     choice : Selection
-        Which is best, and whether that is clear.
+        The best candidate, and whether its gain is significant.
     task : TrainingProblem
-        Of the last split.
+        The training problem of the last split.
     """
 
     candidates: list[Candidate]
@@ -75,24 +75,29 @@ class Comparison:
 
     @property
     def rows(self) -> int:
-        """How many validated."""
+        """Number of validation rows over all splits."""
         return sum(len(fold.start) for fold in self.folds)
 
 
 def compare_candidates(
     tasks: Iterator[TrainingProblem], options: Options, own: bool = False
 ) -> Comparison:
-    """Try the candidates on one split after the other.
+    """Compare the candidates on one split after the other until the result is conclusive.
 
     Parameters
     ----------
     tasks : iterator of TrainingProblem
-        The pipeline fitted on each split, made when it is asked for.
+        The training problem of each split, created lazily.
     options : Options
-        With the batch size, the anchor and the seed.
+        The batch size, the anchor and the seed.
     own : bool
-        Whether the user divided the rows: those of a split may resemble each other then, so that
-        all splits are needed, and counted.
+        Whether the splits come from the user. Validation rows of such a split may be correlated, so
+        all splits are used, and the standard error is computed over splits.
+
+    Returns
+    -------
+    Comparison
+        The results on all splits that were used.
     """
     folds: list[Fold] = []
     candidates: list[Candidate] = []
@@ -112,7 +117,7 @@ def compare_candidates(
 def _select(
     candidates: list[Candidate], folds: list[Fold], seed: int, own: bool, alone: int | None = None
 ) -> Selection:
-    """The choice among all candidates, or what it would be with one of them ``alone``."""
+    """Select among all candidates, or evaluate the candidate with index ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
     split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
     losses = _losses(candidates, folds)
@@ -122,7 +127,7 @@ def _select(
 
 
 def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:
-    """The choice, then the other candidates whose gain is clear by itself, the best first."""
+    """Yield the selection, then every other candidate with a significant gain, best first."""
     yield found.choice
     assert found.choice.best is not None
     means = _losses(found.candidates, found.folds).mean(axis=2).min(axis=1)
@@ -134,7 +139,7 @@ def rank_significant(found: Comparison, options: Options, own: bool = False) -> 
 
 
 def _size(target: Array | None) -> float:
-    """The root mean square of numbers that are predicted; 1 for labels."""
+    """Root mean square of a numeric target; 1 for labels."""
     if target is None or target.dtype.kind != "f":
         return 1.0
     return float(np.sqrt(np.mean(np.square(target, dtype=np.float64))))
@@ -146,20 +151,22 @@ def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float6
 
 
 def is_conclusive(choice: Selection, count: int) -> bool:
-    """Whether another split could still change the answer."""
+    """Whether another split is unlikely to change the selection."""
     if count >= LARGE_SAMPLE:
         return choice.significant or choice.gain < _PROMISING * choice.error
     return choice.significant and choice.gain > _SURE * choice.critical_z * choice.error
 
 
 def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
-    """The same candidates for another number of rows."""
+    """Return the candidates with full-batch sizes for another number of rows."""
     return [replace(c, batch_size=count) if c.full else c for c in candidates]
 
 
 def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
-    """Which candidates may still win: better than the original where it flatters them most, and
-    not behind the best by more than the noise of both.
+    """Which candidates may still win.
+
+    Their loss at the best checkpoint, an optimistic estimate, must be below the baseline, and it
+    must not exceed the best candidate's by more than the standard error of the difference.
     """
     if not folds:
         return [True] * len(candidates)
@@ -197,14 +204,12 @@ def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bo
             start = trained.losses_[0]
         seconds.append(time.perf_counter() - began)
     if start is None or not np.isfinite(start).all():
-        raise DivergedError(
-            "The loss of the fitted pipeline is not finite on rows that it was not fitted on."
-        )
+        raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
     return Fold(task.target(), start, runs, seconds)
 
 
 def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
-    """The candidates for the report."""
+    """Summarize the candidates for the report."""
     return tuple(_summarize(place, candidates, folds) for place in range(len(candidates)))
 
 

@@ -1,4 +1,4 @@
-"""The samples and labels that `FineTuner.partial_fit` is given, checked."""
+"""Input checks of `FineTuner.partial_fit`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .pipeline import checked_weight
 def weighted_samples(
     estimator: Any, X: Any, y: Any, classes: Any, weight: ArrayLike | None
 ) -> Samples:
-    """The samples of a call, without those that weigh nothing."""
+    """Return the samples of a call that have a positive weight."""
     X, y = indexable(X, y)
     checked = checked_weight(weight, X)
     if classes is not None and not is_classifier(estimator):
-        raise ArgumentError("classes= was given, and the pipeline is no classifier.")
+        raise ArgumentError("classes= was given, but the pipeline is not a classifier.")
     samples = Samples(X, y, checked)
     rows = np.arange(_num_samples(X)) if checked is None else np.flatnonzero(checked > 0)
     return samples.take(rows) if len(rows) < _num_samples(X) else samples
 
 
 def check_first_labels(estimator: Any, y: Any, classes: Any) -> None:
-    """Refuse labels of a first call that could not be learned, or lack some of ``classes``."""
+    """Reject unusable labels in a first call, or labels that lack some of ``classes``."""
     if classes is not None:
         _check_all_classes_present(classes, y)
     if is_classifier(estimator) and y is not None:
@@ -38,7 +38,7 @@ def check_first_labels(estimator: Any, y: Any, classes: Any) -> None:
 
 
 def _check_all_classes_present(classes: Any, y: Any) -> None:
-    """The pipeline is fitted on these rows and knows their labels for ever."""
+    """Check that all classes are present: the first call fixes the classes of the pipeline."""
     from ..online.batches import columns_of
 
     for wanted, column in zip(_lists(classes), columns_of(y), strict=True):
@@ -47,8 +47,8 @@ def _check_all_classes_present(classes: Any, y: Any) -> None:
         if missing:
             raise ArgumentError(
                 f"No row of the first call has the labels {', '.join(missing[:5])}, and the "
-                "pipeline cannot grow classes.\nHint: let the first rows show every label of "
-                "classes=, or fit on rows that do."
+                "pipeline cannot add classes later.\nHint: include every label of classes= in the "
+                "first call, or call fit first."
             )
         unknown = [str(label) for label in shown if label not in wanted]
         if unknown:
@@ -56,15 +56,16 @@ def _check_all_classes_present(classes: Any, y: Any) -> None:
 
 
 def check_same_labels(classes: Any, known: Any) -> None:
+    """Reject ``classes`` that differ from those of the fitted pipeline."""
     given, had = _lists(classes), _lists(known)
     if [sorted(g.tolist()) for g in given] != [sorted(h.tolist()) for h in had]:
         raise ArgumentError(
             f"classes={classes!r:.60} is not what the pipeline was fitted on, {known!r:.60}.\n"
-            "Hint: leave classes out, or fit anew."
+            "Hint: omit classes, or call fit again."
         )
 
 
 def _lists(classes: Any) -> list[NDArray[Any]]:
-    """Labels of each target, also where there is but one."""
+    """Return the labels of each target as a list, also for a single target."""
     several = isinstance(classes, list) and len(classes) and np.ndim(classes[0]) == 1
     return [np.asarray(one) for one in (classes if several else [classes])]

@@ -1,4 +1,4 @@
-"""The losses for ``loss=``; they are defined in `pipegrad.losses`."""
+"""Losses for the ``loss`` argument; `pipegrad.losses` defines them."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ __all__ = ["LOSSES", "GroupPenalty", "Loss", "Sum", "Weighted", "get_loss", "nam
 
 
 def __getattr__(name: str) -> Any:
-    # The functions of the table, each under its own name.
+    # The loss functions of the table under their own names.
     return getattr(table, name)

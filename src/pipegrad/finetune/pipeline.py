@@ -1,4 +1,4 @@
-"""The pipeline and the data that `FineTuner` is given: checked, fitted, translated, and back."""
+"""Input checks of `FineTuner`, and how its pipeline is fitted, translated and written back."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ..typing import Estimator, Features, FloatArray, IntArray, Operator, Sample
 
 
 def checked_weight(weight: SampleWeight, X: Features) -> FloatArray | None:
-    """The weight of each row of ``X`` (n,), none of them negative."""
+    """Validate the sample weights of ``X``, shape (n,); negative weights raise an error."""
     if weight is None:
         return None
     checked = np.asarray(_check_sample_weight(weight, X, dtype=np.float64))
     if (checked < 0).any():
         raise ArgumentError(
-            "sample_weight must not be negative.\nHint: rows of weight 0 are left out."
+            "sample_weight must not be negative.\nHint: use weight 0 to leave a row out."
         )
     return checked
 
@@ -41,14 +41,14 @@ def checked_weight(weight: SampleWeight, X: Features) -> FloatArray | None:
 def usable_rows(
     estimator: Estimator, X: Features, y: Targets, weight: FloatArray | None
 ) -> tuple[IntArray, IntArray | None]:
-    """The rows that weigh something, and the class of each where there are classes."""
+    """Return the rows of positive weight, and the class of each for a classifier."""
     rows = np.arange(_num_samples(X))
     if weight is not None:
         rows = rows[weight > 0]
     if len(rows) < 2:
         raise ValueError(
             f"Found array with {len(rows)} sample(s) (n_samples={len(rows)}) while a minimum "
-            "of 2 is required: some rows train, the others validate."
+            "of 2 is required: one to train on and one to validate on."
         )
     classes = None
     if y is not None and is_classifier(estimator):
@@ -62,7 +62,7 @@ def usable_rows(
 
 
 def weight_argument(estimator: Estimator, weight: SampleWeight) -> dict[str, ArrayLike]:
-    """Under which name the estimator's ``fit`` takes the weights."""
+    """Return the weights under the name by which the estimator's ``fit`` takes them."""
     if weight is None:
         return {}
     from sklearn import get_config
@@ -77,17 +77,17 @@ def weight_argument(estimator: Estimator, weight: SampleWeight) -> dict[str, Arr
     if not isinstance(last, Pipeline) and not has_fit_parameter(inner, "sample_weight"):
         raise ArgumentError(
             f"sample_weight was given, but {type(last).__name__}.fit does not take it.\n"
-            "Hint: leave it out, or end the pipeline in a step that weighs rows."
+            "Hint: omit sample_weight, or end the pipeline with a step that supports it."
         )
     return {f"{prefix}sample_weight": weight}
 
 
 def check_last_step(estimator: Estimator) -> None:
-    """Refuse, before anything is fitted, what could not be translated afterwards."""
+    """Reject a pipeline whose last step could not be translated, before anything is fitted."""
     from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
 
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise ArgumentError(f"FineTuner takes an estimator, not {estimator!r:.60}.")
+        raise ArgumentError(f"estimator must be an estimator instance, got {estimator!r:.60}.")
     path, last, steps = "", estimator, 1
     while isinstance(last, Pipeline) and last.steps:
         steps = len(last.steps)
@@ -108,25 +108,25 @@ def _refusal(row: Translation | Expansion, operator: Operator) -> str | None:
     try:
         return row.refuse(operator)
     except Exception:
-        return None  # It asks for what only a fitted operator has.
+        return None  # The check needs attributes that only a fitted operator has.
 
 
 @dataclass
 class TunablePipeline:
-    """An unfitted pipeline with the way in which it becomes a module, and back.
+    """An unfitted pipeline, and how it is fitted, translated to a module and written back.
 
     Parameters
     ----------
     estimator : estimator
-        The user's pipeline; it is cloned, never changed.
+        The user's pipeline. It is cloned and never changed.
     train, freeze : sequence of str, optional
-        Patterns of the steps to train, or to leave as fitted.
+        Patterns of the steps to train, or to keep as fitted.
     trees : {"leaves", "soft", "straight-through"}
-        How decision trees train.
+        How decision trees are trained.
     own_loss : bool
         Whether the pipeline trains on the objective of its last operator.
     frozen : list of str
-        Steps that `translate` left as fitted because what follows them has no module.
+        Steps that `translate` kept as fitted because a step without a module follows them.
     """
 
     estimator: Any
@@ -142,7 +142,7 @@ class TunablePipeline:
         return fitted.fit(samples.X, samples.y, **weight_argument(fitted, samples.weight))
 
     def translate(self, fitted: Any) -> PipelineModule:
-        """Translate a fitted pipeline; steps in front of one without a module are frozen."""
+        """Translate a fitted pipeline, freezing the steps that precede one without a module."""
         from ..training.criterion import shrinking_steps
         from ..translate import to_torch
 
@@ -155,7 +155,7 @@ class TunablePipeline:
         except UntranslatableError as error:
             if not error.freeze or self.train is not None:
                 raise
-            # What cannot become a module runs in its own library; nothing before it trains then.
+            # A step without a module runs in its own library, so no step before it can train.
             frozen = error.freeze
         self.frozen = list(frozen)
         return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
@@ -176,51 +176,51 @@ def _has(method: str) -> Callable[[DelegatingEstimator], bool]:
 
 
 class DelegatingEstimator(MetaEstimatorMixin, BaseEstimator):
-    """Answers as ``estimator_`` does, once it is fitted, and has the tags of ``estimator``."""
+    """Delegates predictions to ``estimator_`` and estimator tags to ``estimator``."""
 
     estimator: Estimator
     estimator_: Estimator
 
     @available_if(_has("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predictions of ``estimator_``."""
+        """Return the predictions of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Class probabilities of ``estimator_``."""
+        """Return the class probabilities of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
     @available_if(_has("predict_log_proba"))
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of the class probabilities of ``estimator_``."""
+        """Return the logarithms of the class probabilities of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.predict_log_proba(X)
 
     @available_if(_has("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
-        """Decision values of ``estimator_``."""
+        """Return the decision function of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
 
     @available_if(_has("transform"))
     def transform(self, X: Any) -> Any:
-        """Columns of ``estimator_``."""
+        """Return the output of the ``transform`` method of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.transform(X)
 
     @available_if(_has("score"))
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Score of ``estimator_``."""
+        """Return the score of ``estimator_``."""
         check_is_fitted(self)
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
         return self.estimator_.score(X, y, **weight)
 
     @available_if(_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns of ``estimator_``."""
+        """Return the output feature names of ``estimator_``."""
         check_is_fitted(self)
         return self.estimator_.get_feature_names_out(input_features)
 
@@ -239,7 +239,7 @@ class DelegatingEstimator(MetaEstimatorMixin, BaseEstimator):
             setattr(tags, name, getattr(own, name))
         return tags
 
-    # scikit-learn before 1.6 asks these two instead.
+    # scikit-learn before 1.6 uses the following two instead.
 
     @property
     def _estimator_type(self) -> str:

@@ -1,4 +1,4 @@
-"""The ways to train that a recipe compares."""
+"""The training strategies that the recipe compares."""
 
 from __future__ import annotations
 
@@ -19,45 +19,47 @@ from ..training.scaled_lbfgs import ScaledLBFGS
 if TYPE_CHECKING:
     pass
 
-# docs/recipe.md has the benchmark behind each number, or calls it a habit.
+# docs/recipe.md gives the benchmark behind each number, or says that it is a convention.
 
-# Input values (samples times features) up to which L-BFGS takes all of them in one batch.
+# Input values (samples times features) up to which L-BFGS takes the whole data set as one batch.
 _MAX_FULL_BATCH_VALUES = 20_000_000
 # Iterations of L-BFGS between two checkpoints, as a share of those already made.
 _CHECKPOINT_GROWTH = 0.2
-# Iterations of L-BFGS in all.
+# Maximum total number of L-BFGS iterations.
 _MAX_ITERATIONS = 1500
-# Checkpoints of L-BFGS without progress; by then it has made 2.5 times the best's iterations.
+# Patience of L-BFGS in checkpoints: 2.5 times as many iterations as at the best checkpoint.
 _PATIENCE = 5
 # Optimizer steps of a one-cycle run: one for each four training samples, within these bounds.
 _MIN_STEPS = 300
 _MAX_STEPS = 1500
-# Epochs that those steps may take.
+# Bounds on the number of epochs for those steps.
 _MIN_EPOCHS = 5
 _MAX_EPOCHS = 60
-# Training samples from which on an unclear difference stays a tie and a prior no longer helps.
+# Number of samples from which an insignificant difference counts as a tie and a prior no longer
+# helps.
 LARGE_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to train.
+    """A training strategy.
 
     Parameters
     ----------
     name : str
-        For the report.
+        The name in the report.
     kind : {"lbfgs", "scaled", "adam", "relative"}
-        Optimizer: full-batch L-BFGS, the same in coordinates scaled by curvature; or, along one
-        cycle, Adam in such coordinates or with rates relative to the size of each parameter.
+        The optimizer: full-batch L-BFGS ("lbfgs"), L-BFGS in coordinates scaled by curvature
+        ("scaled"), Adam in such coordinates ("adam"), or Adam with rates relative to the magnitude
+        of each parameter ("relative"). Both Adam variants use a one-cycle schedule.
     batch_size : int
-        Rows of a step.
+        Number of samples per optimizer step.
     epochs : int
-        Largest number of checkpoints.
+        Maximum number of checkpoints.
     anchor : float
-        Strength of the pull towards the start.
+        Strength of the L2-SP penalty towards the initial parameters.
     reset_head : bool
-        Whether the last operator starts without weights.
+        Whether the last linear operator is re-initialized with zero weights.
     """
 
     name: str
@@ -69,18 +71,18 @@ class Candidate:
 
     @property
     def scaled(self) -> bool:
-        """Whether lengths of coordinates are wanted."""
+        """Whether the optimizer needs the scales of the coordinates."""
         return self.kind in ("scaled", "adam")
 
     @property
     def full(self) -> bool:
-        """Whether all rows make one step."""
+        """Whether the optimizer uses the full batch."""
         return self.kind in ("lbfgs", "scaled")
 
     def optimizer(
         self, parameters: Sequence[nn.Parameter], lengths: Sequence[float] = ()
     ) -> Optimizer:
-        """A new optimizer over the parameters; ``lengths`` are those of scaled coordinates."""
+        """Return a new optimizer; ``lengths`` are the scales of the coordinates."""
         if self.kind == "scaled":
             return ScaledLBFGS(parameters, lengths)
         if self.kind == "lbfgs":
@@ -92,7 +94,7 @@ class Candidate:
 
     @property
     def patience(self) -> int | None:
-        """One cycle pays at its end only."""
+        """Patience in checkpoints; one-cycle runs have none, as only their end is useful."""
         return _PATIENCE if self.full else None
 
 
@@ -103,19 +105,26 @@ def default_candidates(
     soft: bool = False,
     reset_head: bool = False,
 ) -> list[Candidate]:
-    """The candidates for so many rows.
+    """Return the candidates for a data set.
 
     Parameters
     ----------
     rows : EncodedDataset
-        Those that train.
+        The training rows.
     options : Options
-        What the user set: batch size and anchor.
+        The user's batch size and anchor.
     loss : float
-        Of the fitted pipeline; the noise that the anchor by rule is measured against.
+        Training loss of the fitted pipeline, used as the noise level that sets the default anchor.
     soft : bool
-        Whether trees have soft splits. What training lowers is not what is measured then, so that
-        a long line search is wasted on it.
+        Whether trees have soft splits. The training loss then differs from the validation loss, so
+        a long line search is wasted.
+    reset_head : bool
+        Whether the last operator is linear and may be re-initialized.
+
+    Returns
+    -------
+    list of Candidate
+        The candidates in the order in which they are tried.
     """
     count = len(rows)
     found = []
@@ -123,7 +132,7 @@ def default_candidates(
         full = Candidate("L-BFGS", "lbfgs", count, len(_plan()), options.anchor)
         found += [replace(full, name="L-BFGS, scaled", kind="scaled"), full]
         if count < LARGE_SAMPLE and not options.anchor and loss > 0:
-            # As a normal prior of each parameter's own size would have it, with noise ``loss``.
+            # A normal prior with the magnitude of each parameter as scale, and ``loss`` as noise.
             found.append(replace(full, name="L-BFGS, anchored", anchor=loss / count))
         if reset_head and not options.anchor:
             found.append(replace(found[0], name="L-BFGS, reset head", reset_head=True))
@@ -137,7 +146,7 @@ def default_candidates(
 
 
 def _input_values(rows: EncodedDataset) -> int:
-    """How many values enter the neural part."""
+    """Number of values that enter the neural part."""
     sizes = [_entries(block) for block in rows.encoded.blocks.values()]
     return sum(sizes) * len(rows) // max(1, len(rows.encoded))
 
@@ -149,7 +158,7 @@ def _entries(block: Block | LeafIndices) -> int:
 
 
 def _plan() -> list[int]:
-    """Iterations of L-BFGS before each checkpoint."""
+    """Number of L-BFGS iterations before each checkpoint."""
     plan = [1]
     while sum(plan) < _MAX_ITERATIONS:
         plan.append(max(1, round(_CHECKPOINT_GROWTH * sum(plan))))

@@ -1,4 +1,4 @@
-"""A module with its rows, to be trained in one way after the other."""
+"""A module with its training and validation data, which each candidate trains in turn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingProblem:
-    """A module with data, and its parameters at the start."""
+    """A module with its data and its initial parameters."""
 
     net: PipelineModule
     criterion: Criterion
@@ -50,7 +50,7 @@ class TrainingProblem:
         return cls(net, data.criterion, data.training, data.validation, options, start)
 
     def loss(self) -> float:
-        """Of the rows that train, at the start."""
+        """Mean loss of the training rows at the initial parameters."""
         self.net.eval()
         with torch.no_grad():
             batches = Loader(self.training, 4096)
@@ -61,12 +61,12 @@ class TrainingProblem:
         return float(sum(sums)) / len(self.training)
 
     def portfolio(self) -> list[Candidate]:
-        """The candidates for this module and so many rows."""
+        """Return the candidates for this module and its number of training rows."""
         soft, reset_head = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
         return default_candidates(self.training, self.options, self.loss(), soft, reset_head)
 
     def target(self) -> NDArray[Any] | None:
-        """What the rows that validate are compared with."""
+        """Targets of the validation rows."""
         rows = self.validating
         if rows is None or rows.target is None:
             return None
@@ -74,7 +74,7 @@ class TrainingProblem:
 
     @cached_property
     def scales(self) -> list[float]:
-        """Of scaled coordinates, at the start."""
+        """Scale of each parameter at the initial parameters (empirical Fisher information)."""
         parameters = list(self.net.trainable_parameters().values())
         self.net.eval()
         seed = self.options.seed or 0
@@ -88,7 +88,10 @@ class TrainingProblem:
         loss_target: tuple[int, float] | None = None,
         competitors: Sequence[CandidateRun] = (),
     ) -> CandidateRun:
-        """Train from the start, all the way or to a target; the parameters stay where they end."""
+        """Train from the initial parameters, to the end or to a target.
+
+        The module keeps the last parameters of the run.
+        """
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
             for parameter, value in zip(parameters, self.start, strict=True):

@@ -1,7 +1,8 @@
-"""Scores made to mean what they say again, where fine-tuning made them mean less.
+"""Recalibration of scores whose calibration fine-tuning worsened.
 
-Training may leave probabilities too sure, or too unsure, of the right order: one scale and one
-shift of the score put that right, and both fit into the numbers of the last operator.
+Training may leave probabilities over- or under-confident although their order is right. A scale and
+a shift of the score (Platt scaling, Platt 1999) correct this, and the parameters of the last
+operator absorb both.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ Terms = Callable[[Tensor, Tensor], Tensor]
 
 
 class _Rescalable(Protocol):
-    """A module that a scale and a shift of the score fit into."""
+    """A module whose parameters can absorb a scale and a shift of the score."""
 
     def rescale_(self, scale: float, shift: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)
 class AffineFreedom:
-    """What of ``scale * score + shift`` may differ from the score."""
+    """Whether the scale and the shift in ``scale * score + shift`` may be fitted."""
 
     scale: bool
     shift: bool
@@ -51,16 +52,16 @@ class AffineFreedom:
 
 @dataclass(frozen=True)
 class Recalibration:
-    """From a score to ``scale * score + shift``.
+    """The map from a score to ``scale * score + shift``.
 
     Attributes
     ----------
     scale : float
-        Above zero.
+        The scale, which is positive.
     shift : Tensor
-        One number, or one for each column of the score.
+        The shift: one number, or one for each column of the score.
     gain : float
-        How much lower it makes the loss of a row that had no part in finding it.
+        Mean loss reduction on rows that were not used to fit scale and shift.
     error : float
         Standard error of ``gain``.
     """
@@ -71,7 +72,7 @@ class Recalibration:
     error: float = math.nan
 
     def __call__(self, score: Tensor) -> Tensor:
-        """The score, recalibrated."""
+        """Return the recalibrated score."""
         return self.scale * score + self.shift
 
     def __str__(self) -> str:
@@ -85,25 +86,26 @@ class Recalibration:
 def calibratable_parameters(
     loss: LossLike | None, objective: Objective | None, head: Head | None
 ) -> AffineFreedom | None:
-    """What may be recalibrated where the pipeline was trained on a loss.
+    """Return which of scale and shift may be recalibrated after training on a loss.
 
-    A loss that is lowest where predictions are true may set scale and shift. The focal loss leaves
-    probabilities unsure on purpose: only the scale is set, by the log loss, so that labels stay.
-    Losses of the order of rows say nothing of scale and shift, and these keep every order.
-    Other losses want something else than true probabilities or means, and get what they want.
+    After a proper scoring rule, both may be fitted. The focal loss makes probabilities
+    under-confident by design, so only the scale is fitted, by the log loss, which preserves the
+    predicted labels. Ranking losses determine neither scale nor shift, and both preserve the
+    ranking. Other losses do not aim at true probabilities or means, so nothing is recalibrated.
 
     Parameters
     ----------
     loss : str, Objective, callable or None
-        As given to `FineTuner`; None is the objective.
+        The loss given to `FineTuner`; None is the objective of the last operator.
     objective : Objective or None
-        The last operator's own.
+        The objective of the last operator.
     head : Head or None
-        What the score means.
+        The head that turns scores into predictions.
 
     Returns
     -------
-    Freedom or None
+    AffineFreedom or None
+        The parameters that may be fitted; None if nothing may be recalibrated.
     """
     if objective is None or head is None:
         return None
@@ -131,26 +133,31 @@ def fit_recalibration(
     seed: int,
     weight: Tensor | None = None,
 ) -> Recalibration | None:
-    """Scale and shift of the scores after training; None where these are calibrated well enough.
+    """Fit a scale and a shift of the scores after training.
 
-    Found on one half of the rows, they are measured on the other, several times. They must lower
-    the loss there by more than noise, and by more than they would have done before training:
-    otherwise it was not training that worsened the scores.
+    Both are fitted on one half of the rows and evaluated on the other, for several random halves.
+    They must lower the loss there by more than noise, and by more than they would have done before
+    training: otherwise training did not worsen the calibration.
 
     Parameters
     ----------
     before, after : array of shape (n,) or (n, k)
-        Scores of rows that had no part in training.
+        Scores of held-out rows before and after training.
     target : Tensor of shape (n,) or (n, k)
-        What the loss compares them with.
+        Targets of these rows.
     terms : callable
-        ``terms(score, target)``: the loss of each row (n,).
-    free : Freedom
-        What may change.
+        The per-sample loss ``terms(score, target)``, of shape (n,).
+    free : AffineFreedom
+        The parameters that may be fitted.
     seed : int
-        Of the halves.
+        Seed for the random halves.
     weight : Tensor of shape (n,), optional
         Weight of each row.
+
+    Returns
+    -------
+    Recalibration or None
+        The fitted recalibration; None if the scores are calibrated well enough.
     """
     target = target.double() if target.is_floating_point() else target
     rows = torch.ones(len(target)) if weight is None else weight
@@ -167,7 +174,7 @@ def fit_recalibration(
 
 @dataclass(frozen=True)
 class _CalibrationData:
-    """Rows with what their scores are compared with, and how."""
+    """Targets, weights and loss of the rows on which a recalibration is fitted."""
 
     target: Tensor
     weight: Tensor
@@ -182,7 +189,7 @@ class _CalibrationData:
 
 
 def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, float]:
-    """By how much recalibrating lowers the loss of other rows, and the standard error of that."""
+    """Mean loss reduction of a recalibration on other rows, and its standard error."""
     count, gain, variance = len(score), 0.0, 0.0
     generator = np.random.default_rng(seed)
     for _ in range(_REPEATS):
@@ -193,13 +200,13 @@ def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, floa
             left = score[~seen]
             drops[~seen] = others.losses(left) - others.losses(found(left))
         gain += float(drops.mean()) / _REPEATS
-        # Repeats share their rows, so their noise does not average out.
+        # Repeats use the same rows, so their errors do not average out.
         variance += float(drops.var()) / _REPEATS
     return gain, math.sqrt(variance / count)
 
 
 def _fit(score: Tensor, told: _CalibrationData) -> Recalibration:
-    """Scale and shift of the least loss, held back a little as by one row that knows better."""
+    """Fit scale and shift, shrunk towards the identity with the weight of one observation."""
     free = told.free
     centre, unit = torch.zeros(score.shape[1:], dtype=score.dtype), 1.0
     if told.target.is_floating_point() and free.scale:
@@ -231,25 +238,25 @@ def recalibrate(
     loss: LossLike | None,
     seed: int,
 ) -> str:
-    """Recalibrate a trained module where its runs on parts of the rows say so; say what was done.
+    """Recalibrate a trained module if its runs on the validation splits support it.
 
     Parameters
     ----------
     net : PipelineModule
-        Trained on all rows; changed in place.
+        The module trained on all rows; it is changed in place.
     runs : sequence of CandidateRun
-        How the same training went on parts of the rows, with the scores of the others.
+        The runs of the same candidate on the splits, with the scores of their validation rows.
     checkpoint : int
-        How long `net` was trained.
+        The checkpoint that was selected for ``net``.
     loss : str, Objective, callable or None
-        On which.
+        The loss that was trained on.
     seed : int
-        Of the halves.
+        Seed for the random halves.
 
     Returns
     -------
     str
-        Empty where nothing was done.
+        A description of the recalibration; empty if there was none.
     """
     free = calibratable_parameters(loss, net.objective, net.head)
     done = [run for run in runs if run is not None and run.valid is not None]
@@ -273,7 +280,7 @@ def _told(rows: EncodedDataset, values: Tensor) -> Tensor:
 
 
 def _supported_parameters(net: PipelineModule, free: AffineFreedom | None) -> AffineFreedom | None:
-    """What of it the last operator's own numbers can hold."""
+    """Return the part of ``free`` that the parameters of the last operator can absorb."""
     step, body = net.graph[net.graph.output], _last(net)
     places = [other for other in net.graph if other.operator is step.operator]
     if free is None or step.status != "trainable" or len(places) > 1:
@@ -284,19 +291,19 @@ def _supported_parameters(net: PipelineModule, free: AffineFreedom | None) -> Af
 
 
 def apply(net: PipelineModule, found: Recalibration) -> bool:
-    """Fold a recalibration into the numbers of the last operator, which stays what it is.
+    """Fold a recalibration into the parameters of the last operator.
 
     Parameters
     ----------
     net : PipelineModule
-        Its last module changes in place.
+        The module whose last operator is changed in place.
     found : Recalibration
-        What becomes of the score.
+        The recalibration of the score.
 
     Returns
     -------
     bool
-        Whether these numbers could hold it; nothing changed if not.
+        Whether the parameters could absorb it; if not, nothing changes.
     """
     body = _last(net)
     scale, shift = getattr(body, "rescalable", (False, False))

@@ -1,4 +1,4 @@
-"""Settings by rule: a few ways to train, compared on rows that nothing was fitted on."""
+"""The recipe: compares training strategies on validation rows and applies the best one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .validation_splits import ValidationSplits
 if TYPE_CHECKING:
     pass
 
-# Below so many rows no difference could be told from noise.
+# With fewer rows, no improvement could be distinguished from noise.
 _FEWEST = 50
 
 
@@ -52,13 +52,13 @@ def tune(
     Parameters
     ----------
     pipeline : TunablePipeline
-        Fits, translates and writes back.
+        Fits, translates and writes back the pipeline.
     samples : Samples
-        All samples that were given.
+        All samples of the user.
     splits : ValidationSplits
-        The rows that may be used, and their training and validation sets.
+        The usable rows, and their training and validation sets.
     options : Options
-        With the loss, batch size, seed, anchor, callbacks.
+        The loss, batch size, seed, anchor and callbacks.
 
     Returns
     -------
@@ -70,8 +70,8 @@ def tune(
     usable = samples.take(splits.rows)
     whole = fit(usable)
     if len(splits.rows) < _FEWEST:
-        pipeline.translate(whole)  # Complains about what could not be trained.
-        why = f"{len(splits.rows)} rows are too few to tell an improvement from chance"
+        pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
+        why = f"{len(splits.rows)} rows are too few to distinguish an improvement from noise"
         report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return TuningResult(whole, False, None, report)
 
@@ -94,7 +94,7 @@ def tune(
 
 @dataclass(frozen=True)
 class _Refit:
-    """What came of the training on all rows."""
+    """Result of the training on all rows."""
 
     estimator: Any
     why: str = ""
@@ -144,10 +144,10 @@ def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
 
 def _why_not(choice: Selection) -> str:
     if choice.best is None:
-        return "no candidate gave a finite loss"
+        return "no candidate reached a finite loss"
     if choice.gain <= 0:
-        return "no candidate did better on rows that had no part in choosing it"
-    return "the improvement is no larger than its noise, and ties go to the original"
+        return "no candidate lowered the loss on rows that were not used to select it"
+    return "the improvement is within noise, and ties go to the baseline"
 
 
 def _refit_on_all_rows(
@@ -158,12 +158,13 @@ def _refit_on_all_rows(
     splits: ValidationSplits,
     options: Options,
 ) -> _Refit:
-    """Train on all rows with the best candidate that reproduces its loss on the splits.
+    """Train on all rows with the best candidate that reproduces its cross-validated loss.
 
     Returns
     -------
     _Refit
-        Without an estimator where no candidate does.
+        The written-back pipeline, or a result without an estimator if no candidate reproduces its
+        loss.
     """
     net = pipeline.translate(whole)
     task = TrainingProblem.of(net, samples, None, options)
@@ -176,18 +177,18 @@ def _refit_on_all_rows(
     return _Refit(None, _UNSTABLE)
 
 
-_UNSTABLE = "trained on all rows, the best candidate did not do what it did on fewer"
+_UNSTABLE = "trained on all rows, the best candidate did not reproduce its cross-validated loss"
 
 
 def _reached_reference_loss(
     task: TrainingProblem, found: Comparison, choice: Selection, runs: Sequence[CandidateRun | None]
 ) -> bool:
-    """Train on all rows about as far as on fewer; whether that was possible."""
+    """Train on all rows to the training loss of the splits; return whether it was reached."""
     assert choice.best is not None
     number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
     done = [run for run in runs if run is not None]
-    # The training loss is all that there is to compare now.
+    # No rows are held out now, so only the training loss can be compared.
     level = float(np.mean([_level(run, checkpoint) for run in done]))
     loss_target = float(np.mean([run.reference_loss_ for run in done])) - level
     try:
@@ -198,20 +199,20 @@ def _reached_reference_loss(
     expected = float(np.mean([_start(run) for run in done])) - level
     scale = expected
     if candidate.reset_head and expected <= 0:
-        # Better than the pipeline because it fits the training rows less well.
+        # This candidate generalizes better because it fits the training rows less closely.
         scale = max(-expected, choice.gain)
     short = _start(trained) - now < expected - 0.5 * scale
-    # Fitted on all rows, the pipeline may have started nearer to where training leads.
+    # The pipeline fitted on all rows may start closer to the target.
     short = short and now > level + 0.5 * scale
     return not (trained.diverged_ or (scale > 0 and short))
 
 
 def _start(trained: CandidateRun) -> float:
-    """The training loss of the fitted pipeline."""
+    """Training loss of the fitted pipeline."""
     return float(trained.history[0, "train_loss"])
 
 
 def _level(trained: CandidateRun, checkpoint: int) -> float:
-    """The training loss at a checkpoint."""
+    """Training loss at a checkpoint."""
     losses = trained.history[:, "train_loss"]
     return float(losses[min(checkpoint + 1, len(losses) - 1)])

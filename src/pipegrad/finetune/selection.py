@@ -1,4 +1,4 @@
-"""Whether training helped: paired losses on rows that nothing was fitted on, and their noise."""
+"""Model selection with a significance test on paired validation losses."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-# Share of the loss below which a gain is no gain.
+# Smallest relative loss reduction that counts as a gain.
 MIN_RELATIVE_GAIN = 1e-3
-# Fewer rows than this are few: their noise is itself known badly.
+# With fewer rows, the standard error itself is poorly estimated.
 SMALL_SAMPLE = 1000
-# Two halves: with more parts the choices share rows, and the error comes out too small.
+# Two halves: with more parts, the selections share rows and the standard error is underestimated.
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
-# Standard errors for which the error of few splits is right.
+# Critical value at which the standard error over few splits is corrected (Student's t).
 _LOOK = 2.0
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the rows say.
+    """Result of model selection.
 
     Attributes
     ----------
     best : tuple of int, optional
-        Candidate and checkpoint that did best; None where none may be compared.
+        Index of the best candidate and of its checkpoint; None if no candidate has finite losses.
     gain : float
-        How much lower the loss of a row gets by choosing as we do, on rows that had no part in
-        the choice.
+        Mean loss reduction on rows that were not used for the selection.
     error : float
         Standard error of ``gain``.
-    wanted : float
-        How many standard errors the gain has to be away from zero.
+    critical_z : float
+        Critical value: the number of standard errors that a significant gain exceeds.
     before : float
-        Loss of the fitted pipeline.
+        Loss of the baseline.
     floor : float
-        What rounding may gain.
+        Largest gain that rounding errors may produce.
     """
 
     best: tuple[int, int] | None
@@ -50,7 +49,7 @@ class Selection:
 
     @property
     def significant(self) -> bool:
-        """Whether the gain is more than noise, and worth a change."""
+        """Whether the gain exceeds noise and the smallest relevant loss reduction."""
         if self.best is None or not np.isfinite(self.gain):
             return False
         return bool(
@@ -60,10 +59,11 @@ class Selection:
 
 
 def critical_value(count: int) -> float:
-    """How many standard errors a gain on ``count`` rows needs.
+    """Return the critical value, in standard errors, for a gain on ``count`` rows.
 
-    One look would need two. There are up to five, after as many splits; with 2.4 for each, they
-    all together take chance for a gain about as often (Pocock, 1977).
+    A single test would use about 2. There are up to five interim looks, one after each split; the
+    constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the overall
+    false-positive rate about the same. Small samples use 3.
     """
     return 2.4 if count >= SMALL_SAMPLE else 3.0
 
@@ -75,30 +75,30 @@ def select_candidate(
     size: float = 1.0,
     split: NDArray[np.int64] | None = None,
 ) -> Selection:
-    """Choose among checkpoints, and measure on other rows what such a choice is worth.
+    """Select a checkpoint, and estimate the gain of this selection on other rows.
 
-    The loss of the best of many checkpoints flatters, since chance has a part in which is best.
-    So the rows are split in halves, the choice is made on each and measured on the other, and this
-    is repeated for other splits.
+    The loss of the best of many checkpoints is optimistically biased. The rows are therefore split
+    into halves, the selection is made on each half and evaluated on the other one, and this is
+    repeated for several random splits.
 
     Parameters
     ----------
     start : array of shape (n,)
-        Loss of each row under the fitted pipeline.
+        Per-sample loss of the baseline.
     losses : array of shape (candidates, checkpoints, n)
-        Loss of each row under each checkpoint; one that is not finite excludes the checkpoint.
+        Per-sample loss of each checkpoint; a non-finite loss excludes the checkpoint.
     seed : int
-        Of the halves.
+        Seed for the random halves.
     size : float
-        Of what the losses compare with. Where that is small, so are squared errors, and rounding.
+        Root mean square of the target, which sets the scale of squared errors and of rounding.
     split : array of shape (n,), optional
-        Where rows of a split resemble each other, as those of a time or a group do, the number of
-        each row's split: splits are then what is counted, not rows.
+        The split of each row, if rows within a split are correlated (time or groups). The standard
+        error is then computed over splits instead of rows.
 
     Returns
     -------
     Selection
-        The best by all rows, with the gain on rows that had no part in choosing.
+        The best checkpoint on all rows, with the gain on rows that were not used to select it.
     """
     count = len(start)
     wanted, before = critical_value(count), float(start.mean())
@@ -121,7 +121,7 @@ def select_candidate(
         stays = bounds[chosen, np.arange(groups)] <= 0
         credit = np.where(stays[group], 0.0, gains[chosen[group], np.arange(count)])
         mean += float(credit.mean()) / _REPEATS
-        # Repeats share their rows, so their noise does not average out.
+        # Repeats use the same rows, so their errors do not average out.
         variance += float(credit.var(ddof=1)) / _REPEATS
         on_rows += credit / _REPEATS
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
@@ -135,7 +135,7 @@ def select_candidate(
 
 
 def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:
-    """Standard error of the mean from the means of splits, wider as there are fewer (Student)."""
+    """Standard error over the means of splits, widened for few splits (Student's t)."""
     means = np.array([credit[split == one].mean() for one in np.unique(split)])
     if len(means) < 2:
         return 0.0
@@ -146,7 +146,7 @@ def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:
 def _lower(
     total: NDArray[np.float64], squares: NDArray[np.float64], count: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean gain less its standard error: of two equal gains, the surer one."""
+    """Mean gain minus its standard error; prefers the more certain of two equal gains."""
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0.0) / np.maximum(count - 1, 1.0)
     return np.asarray(mean - np.sqrt(variance))

@@ -1,4 +1,4 @@
-"""One run with the user's own settings, and its report."""
+"""A single run with the user's settings, and its report."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def tune_once(
     Parameters
     ----------
     pipeline : TunablePipeline
-        Fits, translates and writes back.
+        Fits, translates and writes back the pipeline.
     samples : Samples
-        All samples that were given.
+        All samples of the user.
     split : (array, array)
         Row numbers of the training and the validation set.
     options : Options
-        How to train.
+        The training options.
 
     Returns
     -------
@@ -56,22 +56,27 @@ def tune_once(
 
 
 def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:
-    """What came of a run.
+    """Report a run.
 
     Parameters
     ----------
     trainer : Trainer
-        After training; its module holds what is kept.
+        The trainer after training; its module holds the parameters that are kept.
     fitted : PipelineModule
-        The pipeline as it was before.
+        The baseline: the translated pipeline before training.
     clock : Stopwatch
-        That of the whole fit.
+        The stopwatch of the whole fit.
+
+    Returns
+    -------
+    Report
+        The report for ``report_``.
     """
     better = trainer.improved_
     valid = trainer.valid
     return Report(
         _NAME if better else None,
-        "" if better else "no epoch did better on the rows that validate",
+        "" if better else "no epoch lowered the validation loss",
         before=trainer.start_loss_,
         gain=trainer.start_loss_ - trainer.best_loss_,
         rows=0 if valid is None else len(valid),

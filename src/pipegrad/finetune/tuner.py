@@ -46,83 +46,94 @@ if TYPE_CHECKING:
 
 
 class FineTuner(DelegatingEstimator):
-    """A pipeline that is fitted, and then trained end to end.
+    """Fit a pipeline, then fine-tune all of its steps end to end.
 
-    `fit` puts some rows aside, fits a clone of the pipeline on the others, trains all of it
-    together by backpropagation, and keeps what did best on the rows put aside; the fitted pipeline
-    itself is among the candidates. Predictions come from ``estimator_``, which is the same kind of
-    object as ``estimator``.
+    `fit` holds out validation rows, fits a clone of the pipeline on the training rows, trains all
+    of its steps jointly by backpropagation, and keeps whatever has the lowest validation loss. The
+    fitted pipeline itself is the baseline and one of the candidates. Predictions come from
+    ``estimator_``, which is an object of the same type as ``estimator``.
 
     Parameters
     ----------
     estimator : estimator
-        The pipeline (or single operator); it is cloned, never changed.
+        The pipeline, or a single operator. It is cloned and never changed.
     optim : callable, optional
-        From parameters to an optimizer; see `pipegrad.finetune.fit`. Setting it, ``epochs`` or
-        ``lr`` turns the recipe off; the default is then torch.optim.Adam.
+        A callable that takes the parameters and returns an optimizer; see `pipegrad.finetune.fit`.
+        Setting ``optim``, ``epochs`` or ``lr`` turns the recipe off; the default optimizer is then
+        `torch.optim.Adam`.
     loss : str, Objective or callable, optional
-        A name, a function ``(score, y)``, or what `pipegrad.finetune.losses` makes of them:
-        `named`, `Weighted`, `Sum`, `GroupPenalty`. Default: what the last operator itself
-        minimises.
+        The name of a loss, a function ``(score, y)``, or a composite loss built with `named`,
+        `Weighted`, `Sum` or `GroupPenalty` from `pipegrad.finetune.losses`. By default, training
+        minimizes the objective of the last operator.
     epochs : int, optional
-        Largest number of passes over the rows that train; 100 without a recipe.
+        Maximum number of passes over the training rows; 100 without the recipe.
     batch_size : int or "auto", default="auto"
-        Rows of a step.
+        Number of samples per optimizer step.
     lr : float or "auto", optional
-        Learning rate, given to ``optim``: the same for all parameters. "auto" searches for one, see
-        `pipegrad.finetune.fit`; ``history_[0]["lr"]`` tells which.
+        Learning rate that is passed to ``optim``, the same for all parameters. With "auto", a
+        learning-rate search selects it, see `pipegrad.finetune.fit`; the selected rate is in
+        ``history_[0]["lr"]``.
     anchor : float, optional
-        Strength of a pull towards the fitted parameters; see `pipegrad.finetune.fit`. Default:
-        the recipe tries one on few rows, and without a recipe there is none.
+        Strength of the L2-SP penalty, which pulls the parameters towards their fitted values; see
+        `pipegrad.finetune.fit`. By default, the recipe tries one on small data sets, and training
+        without the recipe uses none.
     validation_fraction : float, default=0.2
-        Share of rows put aside; of each class for a classifier. The recipe puts at most 10,000
-        aside, and every row once where one split cannot tell.
+        Share of the rows to hold out for validation, stratified by class for a classifier. The
+        recipe holds out at most 10,000 rows, and uses further splits, until each row was held out
+        once, while the result is inconclusive.
     cv : int, splitter or iterable, optional
-        How rows are put aside instead, as in scikit-learn's searches: `TimeSeriesSplit` for rows
-        in order of time, `GroupKFold` for rows that belong together (with ``groups=``). The last
-        split comes first, and at most five are used; no row may validate twice.
+        Cross-validation splits that replace the random ones, as in scikit-learn's searches:
+        `TimeSeriesSplit` for samples ordered in time, `GroupKFold` for grouped samples (with
+        ``groups=``). Splits are used from the last to the first, at most five of them; no row may
+        be in more than one validation set.
     patience : int, default=10
-        Epochs without progress after which training stops; None: never. The recipe has its own.
+        Number of epochs without progress after which training stops; None disables early stopping.
+        The recipe has its own patience.
     train, freeze : list of str, optional
-        Patterns of the steps to train, or to leave as fitted; see `pipegrad.to_torch`. By default
-        all steps train that can, see ``frozen_``.
+        Patterns of the steps to train, or to keep as fitted; see `pipegrad.to_torch`. By default,
+        every step that can be trained is trained; see ``frozen_`` for the exceptions.
     callbacks : list of skorch callbacks, optional
-        They see the loop as a `skorch.NeuralNet`.
+        Callbacks for the training loop, which they see as a `skorch.NeuralNet`.
     trees : {"leaves", "soft", "straight-through"}, default="leaves"
-        How decision trees train; see `pipegrad.to_torch`.
+        How decision trees are trained; see `pipegrad.to_torch`.
     recipe : "auto" or None, default="auto"
-        "auto": several ways to train are compared on rows that neither the pipeline nor the
-        training saw. If the best of them is better by more than chance explains, the pipeline is
-        fitted and trained that way on all rows; otherwise the result is the pipeline, fitted on
-        all rows. None: one run with the settings above, on the rows not put aside.
+        With "auto", several training strategies are compared on rows that were used neither to fit
+        nor to train. If the best of them improves on the baseline by more than noise, the pipeline
+        is fitted on all rows and trained with that strategy; otherwise the result is the pipeline
+        fitted on all rows. With None, there is a single run with the settings above on the training
+        rows.
     random_state : int, RandomState or None
-        Of the split and of the order of rows.
+        Seed for the validation split and for shuffling.
     verbose : int, default=0
-        1 shows epoch, losses and the time left.
+        With 1, training shows the epoch, the losses and the remaining time.
 
     Attributes
     ----------
     estimator_ : estimator
         The trained pipeline.
     improved_ : bool
-        Whether training beat the fitted pipeline; if not, ``estimator_`` is as it was fitted.
+        Whether training improved on the fitted pipeline. If not, ``estimator_`` is the fitted
+        pipeline.
     frozen_ : list of str
-        Steps left as fitted because a step that has no module stands after them (an estimator of
-        nearest neighbors, say), which runs in its own library; or because they stand before the
-        centers of a clustering, whose distances they would only shrink. The other steps train.
+        Steps that were not trained. Either a step without a module follows them (a nearest-neighbor
+        estimator, for example), which runs in its own library, or they precede the cluster centers
+        of a clustering, where training would only shrink the distances. All other steps train.
     history_ : skorch.history.History
-        Losses by epoch; the first row is the fitted pipeline. With a recipe: of the best
-        candidate on the first split; None where there were too few rows to try any.
+        Losses per epoch; the first row is the fitted pipeline. With the recipe, this is the history
+        of the best candidate on the first split, or None if there were too few rows to compare
+        candidates.
     report_ : pipegrad.finetune.Report
-        What was tried and chosen, why, and what moved; ``print`` it, or ``save`` it as a page.
+        Which candidates were compared, which one was selected and why, and which parameters
+        changed; ``print`` it, or ``save`` it as an HTML page.
     stream_ : list of dict
-        After `partial_fit`, for each of the last 1,000 calls: "rows"; "loss" of what answered until
-        then; "losses" of all learners, by name, before they learned; "kept", whose numbers
-        ``estimator_`` has since.
+        One entry for each of the last 1,000 calls of `partial_fit`: "rows", the number of rows;
+        "loss", the loss of the learner that was in use until then; "losses", the losses of all
+        learners by name before they trained on these rows; and "kept", the learner whose parameters
+        ``estimator_`` has after the call.
     classes_ : array
-        The labels, for a classifier.
+        The class labels, for a classifier.
     n_features_in_, feature_names_in_
-        As the pipeline has them.
+        The same as those of the pipeline.
 
     Examples
     --------
@@ -186,23 +197,23 @@ class FineTuner(DelegatingEstimator):
     def fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, groups: Any = None
     ) -> FineTuner:
-        """Fit the pipeline on most rows, train it, and keep what did best on the others.
+        """Fit the pipeline, fine-tune it, and keep the result with the lowest validation loss.
 
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            What the pipeline takes, n rows.
+            Input of the pipeline, with n rows.
         y : array of shape (n,) or (n, k), optional
             Targets.
         sample_weight : array of shape (n,), optional
-            Weight of each row, in the fit and in training. Rows that weigh nothing are left out.
+            Weight of each sample, for fitting and for training. Samples of weight zero are dropped.
         groups : array of shape (n,), optional
-            Group of each row, any labels, for `losses.GroupPenalty`, and for ``cv``.
+            Group label of each sample, for `losses.GroupPenalty` and for ``cv``.
 
         Returns
         -------
         FineTuner
-            Itself.
+            The fitted estimator itself.
         """
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
@@ -214,7 +225,7 @@ class FineTuner(DelegatingEstimator):
             groups = group_codes(groups, _num_samples(X), "")
         splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
         if self.cv is not None and not isinstance(self.loss, GroupPenalty):
-            groups = None  # They told what belongs together, no more.
+            groups = None  # They only served the splitter.
         check_loss(self.loss, y, None if groups is None else groups[rows])
         samples, pipeline = Samples(X, y, weight, groups), self._pipeline()
         if self._by_recipe:
@@ -228,7 +239,7 @@ class FineTuner(DelegatingEstimator):
         self.estimator_, self.improved_ = result.estimator, result.improved
         self.history_, self.report_, self.frozen_ = result.history, result.report, pipeline.frozen
         if self._by_recipe and not result.improved:
-            warn(f"The pipeline is as it was fitted: {result.report.why}.")
+            warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
         self.__dict__.pop("stream_", None)
         self._stream: Stream[PipelineModule] | None = None
         self._known = self._counts(samples)
@@ -248,37 +259,38 @@ class FineTuner(DelegatingEstimator):
         classes: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> FineTuner:
-        """Let the whole pipeline learn from new rows; what it was before is the one to beat.
+        """Update the whole pipeline with new rows, with the fitted pipeline as the baseline.
 
-        The first call fits the pipeline, unless `fit` did. From then on several learners take the
-        new rows, fast ones and slow ones, of all steps or of the last alone; their losses on rows
-        that they have not learned from yet say whose numbers ``estimator_`` has. One of them is the
-        pipeline as it was, and a learner has to be better by more than chance explains. No rows
-        are kept.
+        The first call fits the pipeline, unless `fit` was called before. Each later call updates
+        several learners, which differ in their learning rate and in whether they train all steps or
+        only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
+        them: each learner is tested on the new rows before it trains on them. The baseline is one
+        of the learners, and another learner replaces it only if it is better by more than noise.
+        No rows are stored.
 
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            What the pipeline takes, n rows; one is enough once the pipeline is fitted.
+            Input of the pipeline, with n rows; a single row suffices once the pipeline is fitted.
         y : array of shape (n,) or (n, k), optional
             Targets.
         classes : array, or list of arrays for several targets, optional
-            All labels, as scikit-learn has it. The pipeline cannot grow further ones, so that the
-            rows of the first call have to show each of them.
+            All class labels, as in scikit-learn. Classes cannot be added later, so the first call
+            must contain at least one row of each.
         sample_weight : array of shape (n,), optional
-            Weight of each row. Rows that weigh nothing are left out.
+            Weight of each sample. Samples of weight zero are dropped.
 
         Returns
         -------
         FineTuner
-            Itself; ``estimator_`` is another object than before where its numbers are others, and
-            ``stream_`` tells of the last 1,000 calls.
+            The estimator itself. ``estimator_`` is replaced by a new object when its parameters
+            change, and ``stream_`` records the last 1,000 calls.
 
         Raises
         ------
         ArgumentError
-            For labels that the pipeline does not know. Nothing changed then, nor after errors of
-            the pipeline itself.
+            If ``y`` contains unknown labels. This error leaves the tuner unchanged, and so do
+            errors of the pipeline.
 
         Examples
         --------
@@ -317,11 +329,11 @@ class FineTuner(DelegatingEstimator):
         self.estimator_, self._stream, self._known = fitted, stream, known
         self.improved_, self.history_ = False, None
         self.stream_: list[StreamRecord] = []
-        self.report_ = Report(None, "partial_fit fitted it; rows that come later are its test")
+        self.report_ = Report(None, "partial_fit fitted the pipeline; later calls evaluate it")
         self._take_attributes()
 
     def _learn(self, samples: Samples, classes: Any) -> None:
-        """Test what was learned on further samples, then learn from them."""
+        """Test all learners on new samples, then train them on these samples."""
         if classes is not None:
             check_same_labels(classes, self.classes_)
         stream = self._stream
@@ -336,7 +348,7 @@ class FineTuner(DelegatingEstimator):
         from ..online.stream import Stream
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        # "auto" asks for a rate that is found, and learners of several rates find it.
+        # With "auto", the learners of several rates take the place of the search.
         rate = None if self.lr == "auto" else self.lr
         own = any(setting is not None for setting in (self.optim, rate, self.epochs))
         options = replace(self._options(seed), epochs=self.epochs or 1)
@@ -372,12 +384,14 @@ class FineTuner(DelegatingEstimator):
             anchor=0.0 if self.anchor is None else self.anchor,
         )
         if self.recipe not in ("auto", None):
-            raise ArgumentError(f"recipe={self.recipe!r}; it is 'auto' or None.")
+            raise ArgumentError(f"recipe must be 'auto' or None, got {self.recipe!r}.")
         options.check()
         check_arguments("trainable", trees=self.trees)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
-            raise ArgumentError(f"validation_fraction={share!r}; it is a share between 0 and 1.")
+            raise ArgumentError(
+                f"validation_fraction must be a number between 0 and 1, got {share!r}."
+            )
         return options
 
     def _splits(

@@ -1,4 +1,4 @@
-"""Which rows `FineTuner` puts aside: by rule, or as the user's own splitter says."""
+"""Validation splits of `FineTuner`: random ones, or those of the user's splitter."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Split = tuple[Index, Index]
 
 @dataclass(frozen=True)
 class ValidationSplits:
-    """The rows that may be used, and how they are divided.
+    """The usable rows, and their splits into training and validation sets.
 
     Parameters
     ----------
     rows : array of int64
-        Row numbers of all samples that weigh something.
+        Row numbers of all samples of positive weight.
     pairs : iterator of (array, array)
-        Row numbers of a training and a validation set, for as many splits as there are.
+        Row numbers of the training and the validation set of each split.
     own : bool
-        Whether the splits are the user's own (``cv=``).
+        Whether the splits come from the user (``cv=``).
     """
 
     rows: Index
@@ -38,7 +38,7 @@ class ValidationSplits:
     own: bool
 
 
-# More rows than these would not make the choice surer.
+# More validation rows would hardly improve model selection.
 MOST_HELD = 10_000
 
 
@@ -46,12 +46,12 @@ def one_split(rows: Index, classes: Index | None, share: float, seed: int) -> It
     """One split into training and validation rows, drawn at random, stratified by class."""
     first, second = split(len(rows), share, np.random.default_rng(seed), classes)
     if not len(second):
-        raise ArgumentError("No class has a row to spare for validation; give more rows.")
+        raise ArgumentError("Too few rows per class to hold any out.\nHint: provide more rows.")
     return iter([(rows[first], rows[second])])
 
 
 def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -> Iterator[Split]:
-    """Splits whose validation parts do not meet, while rows last."""
+    """Yield random splits with disjoint validation sets, until all rows are used."""
     share = min(share, MOST_HELD / len(rows))
     for first, second in folds(len(rows), share, np.random.default_rng(seed), classes):
         yield rows[first], rows[second]
@@ -60,28 +60,34 @@ def random_splits(rows: Index, classes: Index | None, share: float, seed: int) -
 def given_splits(
     cv: CrossValidation, estimator: Estimator, samples: Samples, rows: Index, classes: Index | None
 ) -> list[Split]:
-    """The splits of ``cv``, the last one first; rows that weigh nothing are left out.
+    """Return the splits of ``cv``, the last one first, without rows of weight zero.
 
-    Of splits in order of time, the last has the most rows that train and the newest that validate.
+    Of splits ordered in time, the last one has the most training rows and the newest validation
+    rows.
 
     Parameters
     ----------
     cv : int, splitter or iterable
-        As in scikit-learn's searches.
+        The splits, as in scikit-learn's searches.
     estimator : estimator
-        Classes are kept alike for a classifier, where ``cv`` is a number.
+        The pipeline; for a classifier, an integer ``cv`` gives stratified splits.
     samples : Samples
-        What a splitter is shown.
+        All samples of the user, which the splitter receives.
     rows : array of int64
-        Those that may be used.
+        The usable rows.
     classes : array of int64, optional
-        Class of each of ``rows``.
+        The class of each of ``rows``.
+
+    Returns
+    -------
+    list of (array, array)
+        Row numbers of the training and the validation set of each split.
 
     Raises
     ------
     ArgumentError
-        When ``cv`` is none, a part has no row, a row validates twice, or a class validates that
-        does not train.
+        If ``cv`` gives no splits, a set is empty, a row is in several validation sets, or a
+        validation class is missing from the training set.
     """
     from sklearn.model_selection import check_cv  # loads rich, which waits until it is needed
 
@@ -99,32 +105,32 @@ def given_splits(
     for number, parts in enumerate(found, 1):
         train, valid = (np.intersect1d(rows, _numbers(part, len(known), number)) for part in parts)
         if not len(train) or not len(valid):
-            raise ArgumentError(f"cv: split {number} leaves no row to train or to validate.")
+            raise ArgumentError(f"cv: split {number} has an empty training or validation set.")
         if np.intersect1d(train, valid).size:
-            raise ArgumentError(f"cv: split {number} validates rows that it trains on.")
+            raise ArgumentError(f"cv: split {number} has rows that are in both sets.")
         if not np.isin(known[valid], known[train]).all():
             raise ArgumentError(
-                f"cv: split {number} validates a class that none of the rows it trains on has.\n"
-                "Hint: take fewer splits, or one that keeps classes alike (StratifiedKFold)."
+                f"cv: split {number} validates on a class that its training set lacks.\n"
+                "Hint: use fewer splits, or stratified ones (StratifiedKFold)."
             )
         out.append((train, valid))
     if len(np.unique(np.concatenate([valid for _, valid in out]))) < sum(len(v) for _, v in out):
         raise ArgumentError(
-            "cv: some rows validate in several splits, as if they were several rows.\n"
-            "Hint: KFold, GroupKFold, TimeSeriesSplit, or ShuffleSplit(n_splits=1)."
+            "cv: some rows are in the validation sets of several splits.\n"
+            "Hint: use KFold, GroupKFold, TimeSeriesSplit, or ShuffleSplit(n_splits=1)."
         )
     return out[::-1]
 
 
 def _numbers(part: ArrayLike, count: int, split: int) -> Index:
-    """Row numbers, also where there is a mask."""
+    """Return row numbers from row numbers or a mask."""
     part = np.asarray(part)
     if part.dtype == bool and len(part) == count:
         part = np.flatnonzero(part)
     wrong = part.size and (part.dtype.kind not in "iu" or part.min() < 0 or part.max() >= count)
     if part.ndim != 1 or wrong:
         raise ArgumentError(
-            f"cv: split {split} has neither row numbers between 0 and {count - 1} nor a mask of "
+            f"cv: split {split} must contain row numbers between 0 and {count - 1}, or a mask of "
             "the rows."
         )
     return part.astype(np.int64)

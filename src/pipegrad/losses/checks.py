@@ -1,4 +1,4 @@
-"""Losses are checked before anything is fitted."""
+"""Checks of the loss before anything is fitted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .composition import Composed, LossLike, Weighted
 def check_loss(
     loss: LossLike | None, y: Targets, groups: GroupLabels = None, inside: bool = False
 ) -> None:
-    """Refuse a loss that suits neither targets nor groups, before anything is fitted."""
+    """Reject a loss that does not suit the targets or the groups, before anything is fitted."""
     from .group_penalty import GroupPenalty, group_codes
     from .table import get_loss
 
@@ -19,7 +19,7 @@ def check_loss(
     penalised = isinstance(loss, GroupPenalty)
     if penalised and inside:
         raise ArgumentError(
-            "GroupPenalty stands inside another loss.\nHint: put it around the others: "
+            "GroupPenalty must be the outermost loss.\nHint: put it around the others: "
             "GroupPenalty(Sum(...))."
         )
     if isinstance(loss, Composed):
@@ -30,13 +30,15 @@ def check_loss(
         return
     if penalised and groups is None:
         raise ArgumentError(
-            "loss=GroupPenalty compares groups, and groups= is missing.\n"
-            "Hint: fit(X, y, groups=...), a label for each row; race and partial_fit have none."
+            "loss=GroupPenalty compares groups, but groups= is missing.\n"
+            "Hint: fit(X, y, groups=...) takes a label for each row; race and partial_fit do not."
         )
     if groups is not None and not penalised:
         raise ArgumentError(
-            "groups= is given, but the loss does not use groups.\n"
+            "groups= was given, but the loss does not use groups.\n"
             "Hint: loss=pipegrad.finetune.losses.GroupPenalty(...)."
         )
     if groups is not None and len(set(group_codes(groups, None, "").tolist())) < 2:
-        raise ArgumentError("groups: all rows are of one group, so there is nothing to compare.")
+        raise ArgumentError(
+            "groups must contain at least two groups, but all rows are in one group."
+        )

@@ -19,7 +19,7 @@ from ..typing import LossFunction, Targets
 
 
 class Composed:
-    """A loss that is made of others; what it needs of the pipeline is known in `bind` alone."""
+    """A loss composed of others, which `bind` adapts to a pipeline."""
 
     @property
     def parts(self) -> tuple[LossLike | None, ...]:
@@ -34,7 +34,7 @@ class Composed:
         """Refuse targets that do not suit the loss, before anything is fitted."""
 
 
-# What ``loss=`` takes; None, where it is allowed, is what the last operator itself minimises.
+# Type of the ``loss`` argument; None, where allowed, is the objective of the last operator.
 LossLike: TypeAlias = str | Objective | Composed | LossFunction
 # From a part to its function and its objective, for the pipeline at hand.
 Make: TypeAlias = Callable[[LossLike | None], tuple[LossFunction, Objective]]
@@ -52,14 +52,14 @@ class Weighted(Composed):
     ----------
     loss : str, Objective, callable, None or list of these
         The loss of each target; a list has one for each. A callable takes score and target of one
-        target, (n,) each, and gives (n,). None: what the last operator itself minimises.
+        target, (n,) each, and gives (n,). None is the objective of the last operator.
     weights : sequence of float, shape (k,)
         Not negative, not all zero.
 
     Raises
     ------
     ArgumentError
-        When a weight is no weight, or a list of losses has another length.
+        If a weight is invalid, or the lengths of losses and weights differ.
 
     Examples
     --------
@@ -80,7 +80,9 @@ class Weighted(Composed):
     def __post_init__(self) -> None:
         weights = tuple(_weight("weights", w) for w in self.weights)
         if not any(weights):
-            raise ArgumentError(f"weights={list(self.weights)} are all zero or missing.")
+            raise ArgumentError(
+                f"weights must contain a positive number, got {list(self.weights)}."
+            )
         object.__setattr__(self, "weights", weights)
         if isinstance(self.loss, list | tuple):
             object.__setattr__(self, "loss", tuple(self.loss))
@@ -100,7 +102,7 @@ class Weighted(Composed):
     def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
         if head is not None and head.task in ("classification", "clustering"):
             raise ArgumentError(
-                "Weighted gives a weight to each of several targets, and the pipeline has one.\n"
+                "Weighted needs several targets, but the pipeline has one.\n"
                 "Hint: class_weight= of its last step weighs classes, sample_weight= weighs rows."
             )
         made = [make(_of_one_target(part, head)) for part in self.parts]
@@ -134,12 +136,12 @@ class Sum(Composed):
     ----------
     *terms : (loss, factor) or loss
         A loss is a name, an Objective, a callable that gives a value for each row, or None for
-        what the last operator itself minimises; without a factor it counts once.
+        the objective of the last operator; the default factor is 1.
 
     Raises
     ------
     ArgumentError
-        When there is nothing to add, or a factor is no factor.
+        If there are no terms, or a factor is invalid.
 
     Examples
     --------
@@ -153,7 +155,7 @@ class Sum(Composed):
         if any(len(term) != 2 for term in self.terms):
             raise ArgumentError("Sum takes losses, or pairs (loss, factor).")
         if not any(_weight("factor", factor) for _, factor in self.terms):
-            raise ArgumentError("Sum has no loss with a factor above zero.")
+            raise ArgumentError("Sum needs a loss with a positive factor.")
 
     @property
     def parts(self) -> tuple[LossLike | None, ...]:
@@ -211,4 +213,4 @@ def _of_one_target(loss: LossLike | None, head: Head | None) -> LossLike | None:
 def _weight(name: str, value: object) -> float:
     if isinstance(value, numbers.Real) and math.isfinite(float(value)) and float(value) >= 0:
         return float(value)
-    raise ArgumentError(f"{name}: {value!r} is not a number of at least 0.")
+    raise ArgumentError(f"{name} must be finite and non-negative, got {value!r}.")

@@ -22,7 +22,7 @@ _OF = ("prediction", "loss", "score")
 
 @dataclass(frozen=True)
 class GroupPenalty(Composed):
-    """A loss plus ``strength`` times the variance between the means of groups.
+    """A loss plus ``strength`` times the variance between group means.
 
     The penalty is the mean of ``(m_g - m)²`` over rows, where ``m_g`` is the mean of the row's
     group and ``m`` that of all rows; of two groups with shares p and 1 - p it is
@@ -31,9 +31,9 @@ class GroupPenalty(Composed):
     Parameters
     ----------
     loss : str, Objective, callable or None
-        What is lowered besides, row by row; None: what the last operator itself minimises.
+        The per-sample loss to minimize; None is the objective of the last operator.
     strength : float
-        Factor of the penalty, at least 0.
+        Non-negative factor of the penalty.
     of : {"prediction", "loss", "score"}
         Whose means are to agree: "prediction" is the probability of the second class (of each
         class, of more than two) or the predicted number: demographic parity. "loss" is the loss of
@@ -71,7 +71,7 @@ class GroupPenalty(Composed):
     def __post_init__(self) -> None:
         _weight("strength", self.strength)
         if self.of not in _OF:
-            raise ArgumentError(f"of={self.of!r}; it is one of {', '.join(map(repr, _OF))}.")
+            raise ArgumentError(f"of must be one of {', '.join(map(repr, _OF))}, got {self.of!r}.")
 
     @property
     def parts(self) -> tuple[LossLike | None, ...]:
@@ -211,14 +211,14 @@ def _measure(of: str, head: Head | None) -> Callable[[Tensor], Tensor]:
         return lambda score: score
     if head is None or head.task == "clustering":
         raise ArgumentError(
-            "GroupPenalty compares predictions, and the pipeline predicts no numbers.\n"
+            "GroupPenalty compares predictions, but the pipeline predicts no numbers.\n"
             "Hint: of='score' compares what comes out."
         )
     if head.task == "regression":
         return head.predict
     if "predict_proba" not in head.responses:
         raise ArgumentError(
-            "GroupPenalty compares probabilities, and the last step has none.\n"
+            "GroupPenalty compares probabilities, but the last step has none.\n"
             "Hint: of='score' compares its raw scores."
         )
     if head.task == "classification":

@@ -1,4 +1,4 @@
-"""New rows, made ready for learners; and what is known of the rows before them."""
+"""Preparation of incoming batches, and class counts of the rows seen so far."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class ClassCounts:
-    """How many rows a pipeline learned from, and how many of each label.
+    """Number of rows that a pipeline was trained on, in total and per class.
 
     Attributes
     ----------
     rows : int
-        Their number.
+        Number of rows.
     counts : list of dict
-        For each column of labels, the rows of each.
+        For each target column, the number of rows per label.
     """
 
     rows: int = 0
     counts: list[dict[Label, int]] = field(default_factory=list)
 
     def add(self, count: int, labels: Targets = None) -> None:
-        """Rows more, and their labels (n,) or (n, k) where they have some."""
+        """Add a number of rows, and their labels (n,) or (n, k) if they have labels."""
         self.rows += count
         if labels is None:
             return
@@ -58,7 +58,7 @@ class ClassCounts:
         return found
 
     def copied(self) -> ClassCounts:
-        """A copy of its own."""
+        """Return an independent copy."""
         return ClassCounts(self.rows, [dict(own) for own in self.counts])
 
 
@@ -69,14 +69,14 @@ def columns_of(labels: Targets) -> Array:
 
 
 class BatchPreparer:
-    """From new rows to what learners take.
+    """Turns incoming rows into a criterion and encoded data.
 
     Parameters
     ----------
     net : PipelineNetwork
-        Translated.
+        The translated network.
     loss : str, Objective or callable, optional
-        As in `pipegrad.finetune.fit`.
+        The loss, as in `pipegrad.finetune.fit`.
     known : ClassCounts
         The rows so far; ``class_weight="balanced"`` counts them together with the new ones.
     """
@@ -86,12 +86,12 @@ class BatchPreparer:
         self.loss = loss
         self.known = known.copied()
         self.rows = 0
-        make_criterion(loss, net.objective, net.head)  # Complains early.
+        make_criterion(loss, net.objective, net.head)  # Raises an error early.
 
     def take(
         self, X: Features, y: Targets, weight: SampleWeight
     ) -> tuple[Criterion, EncodedDataset]:
-        """The loss of new rows, and the rows; their weights are as the user gave them."""
+        """Return the criterion and the encoded rows, with weights that are not normalized."""
         net = self.net
         function, objective = make_criterion(self.loss, net.objective, net.head)
         data = encode_samples(net, Samples(X, y, weight))
@@ -108,12 +108,12 @@ class BatchPreparer:
         rows = EncodedDataset(
             precompute_leaves(net, data.blocks[0]), target, None, index, data.raw[0]
         )
-        rows.weight = weighed  # Not made relative to its mean: that changes with each call.
+        rows.weight = weighed  # Not normalized by the mean, which changes with each call.
         check_loss_on_batch(net, criterion, rows)
         return criterion, rows
 
     def learned(self, rows: EncodedDataset) -> None:
-        """Count rows as known."""
+        """Count the rows as trained on."""
         task = None if self.net.head is None else self.net.head.task
         labels = rows.raw if task in ("classification", "multilabel", "several") else None
         self.known.add(len(rows), labels)
@@ -121,7 +121,7 @@ class BatchPreparer:
 
 
 def count_classes(X: Features, y: Targets, weight: FloatArray | None, labels: bool) -> ClassCounts:
-    """The rows that weigh something, and how many have each label."""
+    """Count the rows of positive weight, in total and per class."""
     from .batches import ClassCounts
 
     rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)

@@ -1,4 +1,4 @@
-"""One online learner: an optimizer with parameters of its own, and its losses."""
+"""An online learner: its own parameters, their optimizer, and its losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Make = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 
 
-# Rows of a step, and the most steps that new rows make; more rows make larger steps.
+# Batch size, and the maximum number of steps per call; more rows are taken in larger batches.
 BATCH_ROWS, _MOST_STEPS = 32, 256
 
 
@@ -31,23 +31,23 @@ _MEASURED_ROWS = 4096
 
 
 class Learner:
-    """The parameters of a pipeline on their own way, with the optimizer that moves them.
+    """A copy of the parameters of a pipeline, with the optimizer that trains it.
 
     Parameters
     ----------
     name : str
-        For the history.
+        The name in the history.
     start : mapping of str to Tensor
-        Parameters by name; copied.
+        Initial parameters by name, which are copied.
     make : callable, optional
-        From parameters to an optimizer; None leaves the parameters as they are.
+        A function from parameters to an optimizer; None never trains.
     passes : int
-        Over new rows.
+        Number of passes over new rows.
     copies : bool
-        False trains ``start`` itself.
+        Whether to copy ``start``; False trains it in place.
     only : str
-        How the names of the parameters begin that it trains; the others stay, unless it starts
-        again from another learner.
+        Name prefix of the parameters to train; the others change only when the learner restarts
+        from another one.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Learner:
         self._begin()
 
     def _begin(self) -> None:
-        """A new optimizer, and an anchor where the parameters stand."""
+        """Create a new optimizer, and an anchor at the current parameters."""
         if self.make is not None:
             parameters = [p for p in self.values.values() if isinstance(p, nn.Parameter)]
             self.optimizer = self.make(parameters)
@@ -77,7 +77,7 @@ class Learner:
             self.pull = Anchor(parameters, 1.0)
 
     def losses(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> Tensor:
-        """Weighted loss of each row, shape (n,); of each few rows where it is told for no row."""
+        """Return weighted per-sample losses (n,), or losses of batches if there are none."""
         parts = []
         with torch.no_grad():
             for batch in Loader(rows, self._measured(net, criterion, rows)):
@@ -93,15 +93,18 @@ class Learner:
     def learn(
         self, net: PipelineNetwork, criterion: Criterion, batches: Loader, strength: float
     ) -> bool:
-        """Take the rows in; parameters that leave the finite numbers come back and begin anew.
+        """Train on the rows; if parameters become non-finite, restore them and restart.
 
-        Returns whether they stayed finite.
+        Returns
+        -------
+        bool
+            Whether the parameters stayed finite.
         """
         if self.optimizer is None:
             return True
         before = self.copied()
         if isinstance(self.make, RelativeAdam):
-            # Fewer rows: noisier steps, and more of them.
+            # Smaller batches make noisier steps, and more of them.
             share = math.sqrt(min(1.0, len(batches.rows) / len(batches) / BATCH_ROWS))
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * share
@@ -132,11 +135,11 @@ class Learner:
         self.optimizer.step(closure)  # type: ignore[arg-type]
 
     def copied(self) -> dict[str, Tensor]:
-        """The parameters as they are now."""
+        """Return a copy of the current parameters."""
         return {name: value.detach().clone() for name, value in self.values.items()}
 
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Go on from other parameters."""
+        """Restart from other parameters."""
         with torch.no_grad():
             for name, value in self.values.items():
                 value.copy_(values[name])
@@ -145,7 +148,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class RelativeAdam:
-    """Adam, its steps relative to the size of each parameter; a class, so that it pickles."""
+    """Adam with steps relative to the magnitude of each parameter; a class, so that it pickles."""
 
     rate: float
 
@@ -158,7 +161,7 @@ class RelativeAdam:
 
 @dataclass(frozen=True)
 class UserOptimizer:
-    """The optimizer that the user wants."""
+    """The optimizer of the user."""
 
     optim: Any
     lr: float | None

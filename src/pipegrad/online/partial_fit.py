@@ -36,35 +36,36 @@ def partial_fit(
     sample_weight: ArrayLike | None = None,
     seed: int | None = 0,
 ) -> Network:
-    """Train on new rows, in place: a plain step ahead, which nothing checks.
+    """Train on new rows, in place and without validation.
 
-    `pipegrad.FineTuner.partial_fit` also tells whether learning helps, and sets nothing.
+    `pipegrad.FineTuner.partial_fit` also evaluates whether training helps, and needs no settings.
 
     Parameters
     ----------
     net : PipelineModule
-        What `pipegrad.to_torch` made.
+        The module that `pipegrad.to_torch` returned.
     X : array, DataFrame, sparse matrix or list
-        What the source takes, n rows.
+        Input of the source, with n rows.
     y : array of shape (n,) or (n, k), optional
-        Targets of the user's own kind; none for clustering.
+        Targets in the user's own form; omitted for clustering.
     optim : callable or Optimizer
         As in `fit`; or an optimizer over the module's parameters, which keeps its state from call
         to call.
     loss : str, Objective or callable, optional
         As in `fit`. ``class_weight="balanced"`` counts the new rows alone.
     epochs : int
-        Passes over the rows.
+        Number of passes over the rows.
     batch_size : int or "auto"
-        Rows of a step; "auto" takes all rows for L-BFGS, else 32.
+        Number of samples per optimizer step; "auto" uses the full batch for L-BFGS, and otherwise
+        32.
     lr : float, optional
-        Learning rate, given to ``optim`` as ``lr=``.
+        Learning rate that is passed to ``optim`` as ``lr=``.
     anchor : float
-        Strength of a pull towards the parameters as they are before the call; see `fit`.
+        Strength of the L2-SP penalty towards the parameters before the call; see `fit`.
     sample_weight : array of shape (n,), optional
         Weight of each row.
     seed : int, optional
-        Of the order of rows; None draws anew each time.
+        Seed for shuffling; None uses a different one each time.
 
     Returns
     -------
@@ -74,9 +75,9 @@ def partial_fit(
     Raises
     ------
     ArgumentError
-        When an argument is wrong; no work was done.
+        If an argument is invalid; nothing was trained.
     DivergedError
-        When parameters are no longer finite; they are as they were.
+        If the parameters become non-finite; they are restored.
 
     Examples
     --------
@@ -109,7 +110,9 @@ def partial_fit(
     check_trainable(net)
     parameters = net.trainable_parameters()
     if known is not None and lr is not None:
-        raise ArgumentError("lr= is given, and the optimizer has its own.\nHint: leave lr out.")
+        raise ArgumentError(
+            "lr= was given, but the optimizer has its own learning rate.\nHint: omit lr."
+        )
     criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
     make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
     learner = Learner("", parameters, make, epochs, copies=False)
@@ -119,7 +122,7 @@ def partial_fit(
     loader = Loader(rows, batch_size, np.random.default_rng(seed))
     if not _learn(net, learner, criterion, loader, options):
         raise DivergedError(
-            "Parameters were no longer finite after these rows; they are as they were.\n"
+            "The parameters became non-finite on these rows and were restored.\n"
             "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
         )
     return net

@@ -1,23 +1,26 @@
-"""Losses of learners on rows before they learned from them, and what these losses tell."""
+"""Prequential evaluation: learners are tested on rows before they train on them.
+
+See Dawid (1984); Gama et al. (2013) describe fading factors.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows after which a loss counts half.
+# Half-life of a loss, in rows.
 _HALF_LIFE = 1000
-# Standard errors by which a learner has to be ahead of the pipeline as it was, and of a calmer one.
+# Critical values, in standard errors, for replacing the baseline and a more conservative learner.
 _WANTED, _AHEAD = 2.0, 1.0
 
 
 class FadingLosses:
-    """What the learners' losses were before they learned, forgotten little by little.
+    """Prequential losses of the learners with exponential fading.
 
     Parameters
     ----------
     count : int
-        How many learners.
+        Number of learners.
     """
 
     def __init__(self, count: int) -> None:
@@ -27,7 +30,7 @@ class FadingLosses:
         self.gaps = np.zeros((count, count))
 
     def update(self, losses: NDArray[np.float64], each: float = 1.0) -> None:
-        """Take the losses (learners, n) of new rows, or the means of ``each`` rows."""
+        """Add the losses (learners, n) of new rows, or means over ``each`` rows."""
         count = losses.shape[1] * each
         kept = 0.5 ** (count / _HALF_LIFE)
         gaps = losses[:, None] - losses[None]
@@ -37,32 +40,35 @@ class FadingLosses:
         self.gaps = kept * self.gaps + each * np.square(gaps).sum(axis=2)
 
     def copied(self) -> FadingLosses:
-        """A copy of its own."""
+        """Return an independent copy."""
         new = FadingLosses(len(self.sums))
         new.weight, new.squares = self.weight, self.squares
         new.sums, new.gaps = self.sums.copy(), self.gaps.copy()
         return new
 
     def mean(self, learner: int) -> float:
-        """Mean loss of a learner."""
+        """Return the faded mean loss of a learner."""
         return float(self.sums[learner] / self.weight)
 
     def inherit(self, learner: int, like: int) -> None:
-        """A learner that starts again from another one has that one's past."""
+        """Give a restarted learner the loss statistics of the learner it restarts from."""
         self.sums[learner] = self.sums[like]
         self.gaps[learner] = self.gaps[like]
         self.gaps[:, learner] = self.gaps[:, like]
 
     def gap_to(self, other: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """By how much each learner's mean loss is above that of another one, and the noise."""
+        """Return the excess mean loss of each learner over another one, and its standard error."""
         gap = (self.sums - self.sums[other]) / self.weight
         variance = np.maximum(self.gaps[other] / self.weight - gap**2, 0.0)
-        # As of one row less: a single row tells nothing.
+        # One row less, because the variance of a single row is unknown.
         rows = max(self.weight**2 / self.squares - 1, 1e-9)
         return gap, np.sqrt(variance / rows)
 
     def best_conservative(self) -> int:
-        """The calmest learner that is not behind the best by more than the noise."""
+        """Return the most conservative learner whose loss is within noise of the best.
+
+        Noise is two standard errors for the baseline, and one for the other learners.
+        """
         best = int(np.argmin(self.sums))
         gap, error = self.gap_to(best)
         wanted = np.where(np.arange(len(gap)) == 0, _WANTED, _AHEAD)

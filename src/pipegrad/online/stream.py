@@ -1,4 +1,4 @@
-"""Learning from rows as they arrive: a few learners side by side, each tested before it learns."""
+"""Online learning with several learners, selected by prequential evaluation (Dawid 1984)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..training.options import Options
 
 
-# Steps of Adam relative to the size of each parameter, and whether they are those of the last
-# operator alone; the calmer come first.
+# Relative learning rates of Adam, and whether only the last operator is trained; the more
+# conservative learners come first.
 RATES = (
     (1e-3, False),
     (4e-3, False),
@@ -36,11 +36,11 @@ RATES = (
     (6.4e-2, False),
 )
 BASELINE = "as it was"
-# Standard errors behind the chosen one after which a learner starts again from there.
+# Standard errors behind the selected learner beyond which a learner restarts from it.
 _RESTART_Z = 4.0
-# Share of the loss that weighs a change of every parameter by its own size, while no rows are new.
+# Initial strength of the L2-SP penalty, as a share of the loss.
 _ANCHOR_SHARE = 1e-3
-# Calls that the history keeps.
+# Number of calls that the history keeps.
 _REMEMBERED = 1000
 
 
@@ -66,25 +66,24 @@ class StreamRecord(TypedDict):
 
 
 class Stream(Generic[Network]):
-    """A fitted pipeline that learns from rows as they arrive.
+    """A fitted pipeline that trains on rows as they arrive.
 
-    New rows are a test for what was learned before they came, and only then something to learn
-    from. Several learners take the test, one of which never learns: the pipeline as it was. Nothing
-    is kept of the rows.
+    Prequential evaluation (Dawid 1984; Gama et al. 2013) tests all learners on new rows before they
+    train on them. One of the learners is the baseline, which never trains. No rows are stored.
 
     Parameters
     ----------
     origin : estimator
-        The pipeline as it was.
+        The fitted pipeline, which is the baseline.
     net : PipelineNetwork
-        Translated from it; its own parameters stay as they are until `write`.
+        The network translated from it; its parameters are unchanged until `write`.
     known : ClassCounts
-        What the pipeline was fitted on.
+        The class counts of the rows that the pipeline was fitted on.
     options : Options
         Loss, seed, batch size, anchor, and the optimizer of ``own``.
     own : bool
-        Whether the user set how to train: then one learner does that, beside the pipeline as it
-        was.
+        Whether the user chose training settings. A single learner then uses them, next to the
+        baseline.
     """
 
     def __init__(
@@ -116,11 +115,11 @@ class Stream(Generic[Network]):
 
     @property
     def moved(self) -> bool:
-        """Whether a learner that learns is ahead of the pipeline as it was."""
+        """Whether a learner other than the baseline is selected."""
         return self.chosen > 0
 
     def write(self) -> Network:
-        """The module with the parameters of the learner that is kept."""
+        """Return the module with the parameters of the selected learner."""
         values = self.learners[self.chosen].values
         with torch.no_grad():
             for name, parameter in self.net.trainable_parameters().items():
@@ -157,7 +156,7 @@ class Stream(Generic[Network]):
         losses = torch.stack(found).double().cpu().numpy()
         finite, each = np.isfinite(losses[self.chosen]), len(rows) / losses.shape[1]
         if not finite.all():
-            self.net.raw_score(rows.X)  # Refuses NaN between steps as the source does.
+            self.net.raw_score(rows.X)  # Rejects NaN between steps as the source does.
         losses = losses[:, finite]
         return (losses, each) if losses.shape[1] else None
 
@@ -180,7 +179,7 @@ class Stream(Generic[Network]):
         del self.history[:-_REMEMBERED]
 
     def _restart(self, finite: NDArray[np.bool_]) -> None:
-        """Learners that lost their way go on from the one that is kept."""
+        """Restart learners that diverged or fell far behind from the selected learner."""
         gap, error = self.evidence.gap_to(self.chosen)
         lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite
         for place, learner in enumerate(self.learners):
@@ -203,7 +202,7 @@ class Stream(Generic[Network]):
         self.net.eval()
 
     def _strength(self) -> float:
-        """Of the pull towards the start: it fades as new rows outnumber those of the fit."""
+        """Strength of the L2-SP penalty, which fades as new rows outnumber the fitted ones."""
         if self.anchor or not self.evidence.weight:
             return self.anchor
         share = self.fitted_rows / (self.fitted_rows + self.arrivals.rows)

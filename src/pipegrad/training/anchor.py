@@ -1,4 +1,4 @@
-"""The pull towards the fitted parameters (L2-SP)."""
+"""The L2-SP penalty, which pulls parameters towards their fitted values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from .optimizers import magnitudes
 
 
 class Anchor:
-    """A pull towards where parameters started (L2-SP), in units of each parameter's own size.
+    """L2-SP penalty towards the initial parameters (Li, Grandvalet and Davoine 2018).
 
-    Half of ``strength`` times the sum of squared distances. It guides training and is no part of
-    the losses that are recorded and compared.
+    The penalty is half of ``strength`` times the sum of squared changes, each relative to the
+    magnitude of its parameter. It is added during training only; recorded and compared losses do
+    not include it.
     """
 
     def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
@@ -21,6 +22,6 @@ class Anchor:
         self.scales = [0.5 * strength / s**2 for s in magnitudes(parameters)]
 
     def __call__(self) -> Tensor:
-        """The penalty."""
+        """Return the penalty."""
         parts = zip(self.parameters, self.starts, self.scales, strict=True)
         return torch.stack([(p - start).square().sum() * scale for p, start, scale in parts]).sum()

@@ -1,8 +1,9 @@
-"""Rows that train get the features that what follows was fitted on, not those that know them.
+"""Out-of-fold features for the training rows, which avoid target leakage.
 
-A stack fits its final estimator to out-of-fold predictions, a `TargetEncoder` hands on
-cross-fitted encodings. Asked afterwards, both have seen the rows that train: a nearest neighbour
-is the row itself. Here the cross-fitting is done again, and the difference becomes an offset.
+A stack fits its final estimator to out-of-fold predictions, and a `TargetEncoder` passes on
+cross-fitted encodings. Applied to their own training rows, the fitted steps would give leaked
+features: a nearest neighbor of a training row is the row itself. This module repeats the
+cross-fitting and stores the difference to the fitted step as an offset.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .data import Data
 
 _STACKS = (StackingRegressor, StackingClassifier)
-# What is in these is fitted on the same rows and targets as they are.
+# These composites fit their members on the rows and targets that they receive.
 _PASS_ON = (Pipeline, FeatureUnion, ColumnTransformer, VotingRegressor, BaseSearchCV)
 _WIDEST_SEED = 2**32
 
@@ -68,28 +69,32 @@ def cross_fitted(
     weight: SampleWeight,
     seed: int | None,
 ) -> Data:
-    """The data, with what cross-fitted copies say of the first block of rows.
+    """Return the data with out-of-fold features for the first set of rows.
 
-    For each step that cross-fits when it is fitted, a block ``"+step"`` holds what a copy that
-    never saw the row says of it, less what the fitted step says: it is added to what the step
-    gives. Steps on the host need no offset: what enters the neural part is computed from the
-    copies' words instead.
+    For each neural step that cross-fits during its fit, a block ``"+step"`` holds the out-of-fold
+    output minus the output of the fitted step; it is added to the output of the step. Steps on the
+    host need no offset: the input of the neural part is computed from the out-of-fold output.
 
     Parameters
     ----------
     net : PipelineNetwork
-        Translated from a pipeline that was fitted on these rows, or on some like them.
+        The network, translated from a pipeline that was fitted on these rows or on similar ones.
     data : Data
         The encoded rows.
     X, y, weight : array and the like
-        The rows of the first block, as the user gave them.
+        The rows of the first set, as given by the user.
     seed : int, optional
-        Of copies that draw.
+        Seed for estimators that draw random numbers.
+
+    Returns
+    -------
+    Data
+        The data with the additional blocks.
 
     Raises
     ------
     ArgumentError
-        When a copy cannot be fitted on parts of the rows.
+        If a step cannot be fitted on one of the folds.
     """
     if y is None or net.head is None or net.head.task == "clustering":
         return data
@@ -101,8 +106,8 @@ def cross_fitted(
             blocks = walk.blocks(X)
     except Exception as error:
         raise ArgumentError(
-            f"Cross-fitting the rows that train failed: {error}\n"
-            "Hint: net.fit(..., cross_fit=False) trains on what the fitted steps say of them."
+            f"Cross-fitting the training rows failed: {error}\n"
+            "Hint: net.fit(..., cross_fit=False) trains on the output of the fitted steps."
         ) from error
     like = net.reference_tensor()
     found = {name: to_block(block, like.dtype, like.device) for name, block in blocks.items()}
@@ -111,14 +116,14 @@ def cross_fitted(
 
 
 class CrossFit(HostPart):
-    """Walks a graph as the source did when it was fitted; `copies` cross-fit on the way.
+    """Evaluates a graph as the source does during its fit, with cross-fitted `copies` of steps.
 
     Parameters
     ----------
     net : PipelineNetwork
         The translated pipeline.
     y : array of shape (n,) or (n, k)
-        Targets of the user's own kind.
+        Targets in the user's own form.
     weight : array of shape (n,), optional
         Weight of each row.
     """
@@ -136,7 +141,7 @@ class CrossFit(HostPart):
         for step in self.graph:
             if type(step.operator) is TargetEncoder and not self._is_random({step.name}):
                 self._add_encoder(step)
-        # Composites with copies in them are walked through.
+        # Composites that contain cross-fitted steps are evaluated step by step.
         found = whole_composites(self.graph, {step.name for step in self.graph})
         self._whole = {
             value: composite
@@ -145,7 +150,7 @@ class CrossFit(HostPart):
         }
 
     def blocks(self, X: Features) -> dict[str, HostValue]:
-        """Offsets of neural steps, and the blocks that come from cross-fitted host steps."""
+        """Return the offsets of neural steps, and the blocks from cross-fitted host steps."""
         values: dict[str, HostValue] = {INPUT: X}
         for name in self.copies:
             if name in self.needed - self.host:
@@ -171,7 +176,7 @@ class CrossFit(HostPart):
         return out_of_fold
 
     def _fitted(self, name: str, values: dict[str, HostValue]) -> HostValue:
-        """What a step that was fitted says; the joint answer of a vote is asked of its head."""
+        """Output of a fitted step; the head computes the joint prediction of a vote."""
         value, step = super()._compute(name, values), self.graph[name]
         row = step.translation
         head = None if row is None else row.head(step.operator)
@@ -195,9 +200,9 @@ class CrossFit(HostPart):
             return
         stack = composite.operator
         y = _codes(stack, y)
-        # Weights are for the predictor at the end, as in FineTuner.
+        # As in FineTuner, only the final predictor receives weights.
         weight = self.weight if composite.value == self.graph.output else None
-        # One that draws has got its state from the source, so that members share the splits.
+        # The copy of a random splitter keeps its state, so that all members share the splits.
         cv = deepcopy(check_cv(stack.cv, y=y, classifier=is_classifier(stack)))
         for name, member, method in zip(
             layer.inputs, stack.estimators_, stack.stack_method_, strict=False
@@ -231,20 +236,20 @@ class CrossFit(HostPart):
         return copy
 
     def _is_random(self, names: set[str]) -> bool:
-        """Whether a step forgot what it was fitted to: then there is nothing to correct."""
+        """Whether a step was re-initialized at random: then there is no leakage to correct."""
         return self.random and any(self.graph[name].status == "trainable" for name in names)
 
 
 def _layer(graph: Graph, stack: Composite) -> Step | None:
-    """The step that puts the answers of the members side by side."""
+    """Return the step that concatenates the predictions of the members."""
     path = join(stack.name, "concatenate")
-    names = [path, f"{path}#2"]  # The latter where a member has that name.
+    names = [path, f"{path}#2"]  # The second name applies if a member has the first.
     found = [s for s in graph if s.name in names and isinstance(s.operator, Concatenate)]
     return found[-1] if found else None
 
 
 def _target_reaching(y: Array, name: str, composites: tuple[Composite, ...]) -> Array | None:
-    """The target that reaches a step; None where it was fitted on other rows, or not at all."""
+    """Return the target that a step was fitted on; None if it saw other rows or was not fitted."""
     for composite in reversed(composites):
         path = composite.name
         if not _within(name, path):
@@ -271,7 +276,7 @@ def _within(name: str, path: str) -> bool:
 
 
 def _codes(stack: Estimator, y: Array) -> Array:
-    """Its members see classes as numbers."""
+    """Encode the classes as numbers, as the members of the stack see them."""
     encoder = getattr(stack, "_label_encoder", None)
     return y if encoder is None else encoder.transform(y)
 
@@ -282,7 +287,7 @@ def _column(y: Targets) -> Array:
 
 
 def _weights(member: Estimator, weight: FloatArray | None) -> dict[str, FloatArray] | None:
-    """What the member's ``fit`` takes besides."""
+    """Return the additional arguments of the member's ``fit``."""
     if weight is None:
         return None
     if get_config().get("enable_metadata_routing"):
@@ -294,7 +299,7 @@ def _weights(member: Estimator, weight: FloatArray | None) -> dict[str, FloatArr
 
 @contextmanager
 def _isolated_numpy_rng(seed: int | None) -> Iterator[None]:
-    """Copies that draw leave numpy's global state alone; their fit warned already."""
+    """Preserve the global state of NumPy, and silence warnings that the first fit gave already."""
     state = np.random.get_state()  # noqa: NPY002 (scikit-learn draws from it)
     try:
         np.random.seed(None if seed is None else seed % _WIDEST_SEED)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""What training takes: encoded rows, targets and weights, checked."""
+"""Training inputs: encoded rows, targets, weights and groups, with their checks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def check_trainable(net: PipelineNetwork) -> None:
-    """Refuse a module of which nothing trains."""
+    """Reject a module without trainable parameters."""
     if not net.trainable_parameters():
-        raise ArgumentError("Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect.")
+        raise ArgumentError(
+            "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect shows why."
+        )
 
 
 @dataclass(frozen=True)
 class Data:
     """Encoded rows with targets, weights, the user's own targets and groups.
 
-    One of each, or two where the user named validation rows.
+    Each field has one entry, or a second one for validation rows that the user provided.
     """
 
     blocks: tuple[Any, ...]
@@ -44,23 +46,23 @@ def encode_samples(
     validation: Validation = None,
     cache: str | PathLike[str] | None = None,
 ) -> Data:
-    """Check the samples, and run the host part once.
+    """Check the samples, and encode them by one run of the host part.
 
     Parameters
     ----------
     net : PipelineNetwork
         The network that encodes them.
     samples : Samples
-        Those to train on, or to draw both sets from.
+        The training samples, or the samples to split into both sets.
     validation : float, Samples or None
-        A second set where it is `Samples`.
+        If `Samples`, the second set.
     cache : str or path, optional
-        A folder that keeps the output of the host part.
+        Directory that caches the output of the host part.
 
     Returns
     -------
     Data
-        One set, or two.
+        One encoded set, or two.
     """
     sets = [samples]
     if isinstance(validation, Samples):
@@ -86,7 +88,7 @@ def encode_samples(
 
 
 def match_score_shape(net: PipelineNetwork, data: Data) -> list[Tensor | None]:
-    """A single column of numbers as the score has it: (n,) or (n, 1)."""
+    """Reshape a single numeric target to the shape of the score, (n,) or (n, 1)."""
     with torch.no_grad():
         score = net(data.blocks[0][:1])
     return [
@@ -102,11 +104,11 @@ def _target(net: PipelineNetwork, y: Any, count: int | None, name: str) -> Tenso
         return None
     if y is None:
         if net.head is not None:
-            raise ArgumentError(f"{name}y is missing, and the loss compares with it.")
+            raise ArgumentError(f"{name}y is missing, but the loss requires targets.")
         return None
     given = _count(y)
     if count is not None and given is not None and count != given:
-        raise ArgumentError(f"{name}X has {count} rows, y has {given}.")
+        raise ArgumentError(f"{name}X has {count} rows, but y has {given}.")
     return net.encode_target(y)
 
 
@@ -120,11 +122,11 @@ def _weights(
         count = target.shape[0]
     if values.ndim != 1 or (count is not None and len(values) != count):
         raise ArgumentError(
-            f"{name}sample_weight has shape {values.shape}; it needs one weight for each of "
-            f"{count} rows."
+            f"{name}sample_weight must have one weight for each of {count} rows, got shape "
+            f"{values.shape}."
         )
     if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise ArgumentError(f"{name}sample_weight must be finite, not negative, and not all zero.")
+        raise ArgumentError(f"{name}sample_weight must be finite, non-negative and not all zero.")
     return torch.from_numpy(values).to(ones_like_parameters(net, 1))
 
 
@@ -139,7 +141,7 @@ def _groups(net: PipelineNetwork, groups: Any, count: int | None, name: str) -> 
 
 
 def ones_like_parameters(net: PipelineNetwork, count: int) -> Tensor:
-    """Ones of the module's type, on its device."""
+    """Ones of the dtype of the module, on its device."""
     like = next(iter(net.trainable_parameters().values()))
     return torch.ones(count, dtype=like.dtype, device=like.device)
 

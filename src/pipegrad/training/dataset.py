@@ -1,4 +1,4 @@
-"""Rows for training, handed out in whole batches."""
+"""The data set of encoded rows, which is read in whole batches."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ..losses.group_penalty import Groups
 
 
 class EncodedDataset(Dataset):
-    """A part of the encoded rows, with targets and weights.
+    """A subset of the encoded rows, with targets and weights.
 
     Parameters
     ----------
     encoded : Encoded
-        What enters the neural part.
+        Input of the neural part.
     target : Tensor, optional
-        What the loss compares with.
+        Targets of the loss.
     weight : Tensor, optional
         Weight of each row.
     index : array of int64
-        The rows of this part.
+        Row numbers of the subset.
     raw : array, optional
-        The user's own targets of all rows, for callbacks that score by themselves.
+        The user's own targets of all rows, for callbacks that compute scores.
     groups : Groups, optional
-        Of all rows, for losses that compare groups.
+        Groups of all rows, for losses that compare groups.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class EncodedDataset(Dataset):
         if weight is not None:
             mean = weight[self.index].mean()
             if not mean > 0:
-                raise ArgumentError("All rows of the training or the validation part weigh zero.")
-            # Mean one over the part: batches then estimate the weighted mean without bias.
+                raise ArgumentError(
+                    "All rows of the training or the validation set have weight zero."
+                )
+            # With mean one over the subset, batches estimate the weighted mean without bias.
             self.weight = weight / mean
         self.raw = raw
         self.groups = None if groups is None else groups.part(self.index)
@@ -64,38 +66,38 @@ class EncodedDataset(Dataset):
 
     @property
     def X(self) -> Any:  # noqa: N802
-        """The encoded rows of this part, which the module's own methods take."""
+        """The encoded rows of this subset, an input of the module's own methods."""
         return self.encoded[self.index]
 
     @property
     def y(self) -> Any:
-        """The user's targets of this part."""
+        """The user's targets of this subset."""
         return None if self.raw is None else _safe_indexing(self.raw, self.index.cpu().numpy())
 
     def subset(self, positions: NDArray[np.int64]) -> EncodedDataset:
-        """Some of the rows, over the same blocks."""
+        """Return a subset by positions, which shares the encoded blocks."""
         index = self.index.cpu().numpy()[positions]
         return EncodedDataset(self.encoded, self.target, self.weight, index, self.raw, self.groups)
 
     def with_inputs(self, encoded: Any) -> EncodedDataset:
-        """The same rows with other blocks."""
+        """Return the same rows with other encoded blocks."""
         index = self.index.cpu().numpy()
         return EncodedDataset(encoded, self.target, self.weight, index, self.raw, self.groups)
 
     def batch(self, index: Tensor) -> Batch:
-        """A batch of the rows ``index`` (positions among all encoded rows)."""
+        """Return a batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))
 
     def targets_and_weights(self) -> Batch:
-        """Targets, weights and groups of all rows, without what enters the module."""
+        """Return targets, weights and groups of all rows, without the inputs."""
         return Batch(None, *self._picked(self.index))
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """All rows in batches of nearly equal size, in the order of this part's positions."""
+        """Yield all rows in batches of nearly equal size, by default in the order of the subset."""
         return self._cut(self.index if order is None else self.index[order], size)
 
     def _cut(self, index: Tensor, size: int) -> Iterator[Batch]:
-        # One gather of the small columns for all batches; the blocks batch by batch.
+        # Gather the small columns once for all batches, and the blocks batch by batch.
         small = self._picked(index)
         count = max(1, -(-len(index) // size))
         bounds = [len(index) * i // count for i in range(count + 1)]
@@ -109,7 +111,7 @@ class EncodedDataset(Dataset):
 
 
 class Batch(tuple[Any, Any]):
-    """``(encoded, target)``, as skorch unpacks it, and the rows' weights and groups."""
+    """A pair ``(encoded, target)``, as skorch unpacks it, with weights and groups."""
 
     weight: Tensor | None
     groups: Groups | None
@@ -127,16 +129,16 @@ class Batch(tuple[Any, Any]):
 
 
 class Loader:
-    """Batches of a part, in a new order each time where it is shuffled.
+    """Batches of a data set, optionally reshuffled at each iteration.
 
     Parameters
     ----------
     rows : EncodedDataset
-        The part.
+        The data set.
     batch_size : int
-        Largest number of rows in a batch.
+        Maximum number of rows per batch.
     generator : numpy Generator, optional
-        Shuffles; None keeps the order.
+        Generator for shuffling; None keeps the order.
     """
 
     def __init__(

@@ -49,77 +49,80 @@ def fit(
     cache: str | PathLike[str] | None = None,
     cross_fit: bool = True,
 ) -> Network:
-    """Train everything that is trainable, and keep what did best on the rows that validate.
+    """Train all trainable parameters, and keep the ones with the lowest validation loss.
 
-    The untouched pipeline is the first candidate. If nothing beats it, its parameters come back
-    to the last bit and a warning says so. Training never disturbs the global random state.
+    The fitted pipeline is the baseline. If no epoch improves on it, its parameters are restored
+    exactly, and a warning is issued. Training does not affect the global random state.
 
     Parameters
     ----------
     net : PipelineModule
-        What `pipegrad.to_torch` made; trained in place.
+        The module that `pipegrad.to_torch` returned; it is trained in place.
     X : array, DataFrame, sparse matrix or list
-        What the source takes, n rows.
+        Input of the source, with n rows.
     y : array of shape (n,) or (n, k), optional
-        Targets of the user's own kind; none for clustering.
+        Targets in the user's own form; omitted for clustering.
     optim : callable
-        From parameters to an optimizer. A bare class gets settings that work: Adam and its kin
-        take steps of about one hundredth of each parameter's own size (in their fused form where
-        torch has it), L-BFGS a line search.
+        A callable that takes the parameters and returns an optimizer. An optimizer class gets
+        suitable defaults: Adam and its variants take steps of about one hundredth of the magnitude
+        of each parameter (in fused form where torch offers it), L-BFGS uses a line search.
     loss : str, Objective or callable, optional
-        Name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that gives
-        a tensor: one value for each row, or one number; `losses.named`, `losses.Weighted`,
-        `losses.Sum` and `losses.GroupPenalty` make others of them. Default: what the last operator
-        itself minimises, with its class weights, without its penalty.
+        The name of a loss (`pipegrad.finetune.losses.LOSSES`), or a function ``(score, y)`` that
+        returns a tensor with one value per sample, or a single number. `losses.named`,
+        `losses.Weighted`, `losses.Sum` and `losses.GroupPenalty` compose losses. By default,
+        training minimizes the objective of the last operator, with its class weights and without
+        its regularization.
     epochs : int
-        Largest number of passes over the rows that train.
+        Maximum number of passes over the training rows.
     batch_size : int or "auto"
-        Rows of a step; "auto" takes all rows for L-BFGS, else up to 256, or 1,024 of more than
-        30,000 rows.
+        Number of samples per optimizer step. "auto" uses the full batch for L-BFGS, and otherwise
+        up to 256 samples, or up to 1,024 on data sets of more than 30,000 rows.
     lr : float or "auto", optional
-        Learning rate, given to ``optim`` as ``lr=``: the same for all parameters. "auto", for Adam
-        and its kin: rates from 1e-4 to 0.3 of each parameter's own size train for some 200 steps,
-        all at once, and the smallest that does as well as the best is taken; it is found in
-        ``net.history[0]["lr"]``.
+        Learning rate that is passed to ``optim`` as ``lr=``, the same for all parameters. "auto" is
+        for Adam and its variants: rates from 1e-4 to 0.3 of the magnitude of each parameter train
+        at once for about 200 steps, and the smallest rate that does as well as the best one is
+        selected. The selected rate is in ``net.history[0]["lr"]``.
     anchor : float
-        Strength of a pull towards the parameters as they were fitted (L2-SP): training adds half
-        of it times the sum of squared changes, each in units of its parameter's own size. It is
-        no part of the losses in the history.
+        Strength of the L2-SP penalty (Li, Grandvalet and Davoine 2018), which pulls the parameters
+        towards their fitted values: training adds half of ``anchor`` times the sum of squared
+        changes, each relative to the magnitude of its parameter. The losses in the history do not
+        include this penalty.
     sample_weight : array of shape (n,), optional
-        Weight of each row, in training and in validation.
+        Weight of each sample, for training and for validation.
     groups : array of shape (n,), optional
-        Group of each row, any labels, for `losses.GroupPenalty`.
+        Group label of each sample, for `losses.GroupPenalty`.
     validation : float, tuple or None
-        The share of rows to put aside, rows of your own ``(X, y)``, ``(X, y, sample_weight)`` or
-        ``(X, y, sample_weight, groups)``, or None: the loss on the training rows decides.
+        The share of the rows to hold out for validation, or held-out data as ``(X, y)``,
+        ``(X, y, sample_weight)`` or ``(X, y, sample_weight, groups)``. With None, the training loss
+        selects the epoch.
     patience : int, optional
-        Epochs without progress after which training stops; None: never.
+        Number of epochs without progress after which training stops; None disables early stopping.
     seed : int, optional
-        Of the split and of the order of rows; None draws anew each time.
+        Seed for the validation split and for shuffling; None uses a different one each time.
     callbacks : list of skorch callbacks, optional
-        They see the loop as a `skorch.NeuralNet`.
+        Callbacks for the training loop, which they see as a `skorch.NeuralNet`.
     verbose : int
-        1 shows epoch, losses and the time left.
+        With 1, training shows the epoch, the losses and the remaining time.
     cache : str or path, optional
-        A folder that keeps the output of the host part.
+        Directory that caches the output of the host part.
     cross_fit : bool
-        Whether steps that cross-fit when they are fitted (the first layer of a stack, a
-        `TargetEncoder`) say of the rows of ``X`` what copies say that never saw them, which costs
-        their fits again. False if the pipeline never saw these rows; rows of your own that
-        validate are always taken to be such.
+        Whether to train on out-of-fold features for steps that cross-fit during their fit (the
+        first layer of a stack, a `TargetEncoder`), at the cost of fitting these steps again. Use
+        False if the pipeline was not fitted on these rows. Held-out data that you provide never
+        need it and are not cross-fitted.
 
     Returns
     -------
     PipelineModule
         ``net`` itself; ``net.history`` is a `skorch.history.History` whose first row is the
-        untouched pipeline.
+        baseline.
 
     Raises
     ------
     ArgumentError
-        When an argument is wrong; no work was done.
+        If an argument is invalid; nothing was trained.
     DivergedError
-        When no loss was finite; the parameters are as they were.
+        If no loss was finite; the parameters are unchanged.
 
     Examples
     --------
@@ -149,7 +152,13 @@ def train(
     validation: Validation | ValidationArgument = 0.2,
     cache: str | PathLike[str] | None = None,
 ) -> Trainer:
-    """As `fit`; returns the trainer, which knows how training went."""
+    """Train as `fit` does.
+
+    Returns
+    -------
+    Trainer
+        The trainer after training, with the history and the best epoch.
+    """
     options.check()
     check_loss(options.loss, samples.y, samples.groups)
     if not isinstance(validation, Samples):
@@ -176,7 +185,7 @@ def train(
 def _search_rate(
     net: PipelineNetwork, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
 ) -> float | None:
-    """With ``lr="auto"``: find a rate, and give it to the optimizer."""
+    """With ``lr="auto"``, find a learning rate and set it on the optimizer."""
     if options.lr != "auto":
         return None
     from .search.lr_finder import find_lr
@@ -197,7 +206,7 @@ def _refit(
     options: Options,
     fitted: dict[nn.Parameter, Tensor],
 ) -> None:
-    """Leaves were trained for soft splits; train them, and what follows, for hard ones."""
+    """Train the leaves and the steps after them again, now with hard splits."""
     from .trainer import Trainer
 
     chosen = _numbers(fitted)
@@ -238,10 +247,10 @@ def _refit(
 
 
 _SEEN_ROWS_WARNING = (
-    "The rows that validate may be rows that the pipeline was fitted on: then the untouched "
-    "pipeline looks better there than it is, and improvements may be missed.\n"
-    "Hint: name rows it never saw, validation=(X, y), or use pipegrad.FineTuner, which splits "
-    "before it fits."
+    "The validation rows may be rows that the pipeline was fitted on. The loss of the fitted "
+    "pipeline is then optimistically biased, and improvements may be missed.\n"
+    "Hint: pass held-out data, validation=(X, y), or use pipegrad.FineTuner, which splits before "
+    "it fits."
 )
 
 
@@ -272,6 +281,7 @@ def _make_trainer(
 def run_safely(
     trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
+    """Run the trainer; after an error, restore the parameters."""
     was_training = net.training
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
@@ -296,22 +306,26 @@ def run_safely(
 
 _LOWER_LR_HINT = (
     "Hint: try a smaller learning rate (optim=lambda p: torch.optim.Adam(p, lr=1e-4)), "
-    "standardised columns, or clipped gradients (skorch.callbacks.GradientNormClipping)."
+    "standardized columns, or clipped gradients (skorch.callbacks.GradientNormClipping)."
 )
 
 
 def _warn_outcome(trainer: Trainer) -> None:
-    """Say what the user would not see otherwise."""
+    """Warn if training diverged or did not improve on the baseline."""
     if not math.isfinite(trainer.best_loss_):
         raise DivergedError(
-            "No loss was finite, not that of the untouched pipeline either; its parameters are as "
-            f"they were.\n{_LOWER_LR_HINT}"
+            "No loss was finite, not even that of the fitted pipeline; the parameters are "
+            f"unchanged.\n{_LOWER_LR_HINT}"
         )
     if trainer.diverged_:
-        kept = f"those of epoch {trainer.best_epoch_}" if trainer.improved_ else "the original ones"
+        kept = (
+            f"parameters of epoch {trainer.best_epoch_}"
+            if trainer.improved_
+            else "fitted parameters"
+        )
         warn(
             f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
-            f"best parameters so far are kept, {kept}.\n{_LOWER_LR_HINT}",
+            f"{kept} are kept.\n{_LOWER_LR_HINT}",
         )
     elif not trainer.improved_:
         part = "training" if trainer.valid is None else "validation"
@@ -319,5 +333,5 @@ def _warn_outcome(trainer: Trainer) -> None:
         reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
         warn(
             f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
-            "The pipeline is as it was.\nHint: try another learning rate or more rows.",
+            "The pipeline is unchanged.\nHint: try another learning rate or more rows.",
         )

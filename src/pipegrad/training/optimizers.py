@@ -1,4 +1,4 @@
-"""From what the user calls ``optim`` to an optimizer."""
+"""Optimizers from the ``optim`` argument, and the magnitudes of parameters."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch.optim import Optimizer
 
 from ..errors import ArgumentError
 
-# What ``optim=`` takes: a class, or a function from parameters to an optimizer.
+# Type of the ``optim`` argument: an optimizer class, or a function from parameters to an optimizer.
 Optim: TypeAlias = type[Optimizer] | Callable[..., Optimizer]
-# Parameters with a rate of their own, as torch takes them: "params" and "lr".
+# Parameter group of torch with its own learning rate: "params" and "lr".
 ParameterGroup: TypeAlias = dict[str, Any]
 
 
 LEARNING_RATE = 1e-2
 _HINT = (
-    "Hint: optim= takes a class (torch.optim.Adam) or a function from parameters to an optimizer "
+    "Hint: pass a class (torch.optim.Adam) or a function from parameters to an optimizer "
     "(lambda p: torch.optim.Adam(p, lr=1e-3))."
 )
-# Share of the typical size that counts as one at least.
+# Smallest magnitude of a parameter, as a share of the typical one.
 _SMALLEST = 1e-2
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
-# Their steps are as long as the learning rate, whatever the gradient.
+# The step length of these optimizers is the learning rate, whatever the gradient.
 _NORMALIZED_STEP = (
     *_FUSED,
     torch.optim.Adamax,
@@ -40,17 +40,22 @@ _NORMALIZED_STEP = (
 def make_optimizer(
     optim: Optim, parameters: Sequence[nn.Parameter | ParameterGroup], lr: float | None = None
 ) -> Optimizer:
-    """Call ``optim``; a bare class gets settings that work.
+    """Call ``optim`` with suitable defaults for an optimizer class.
 
     Parameters
     ----------
     optim : callable
-        Class of an optimizer, or any function from parameters to one.
-    parameters : sequence of Parameter, or of groups of them
-        What it is to train; groups come with rates of their own.
+        An optimizer class, or a function from parameters to an optimizer.
+    parameters : sequence of Parameter, or of parameter groups
+        The parameters to train; groups have their own learning rates.
     lr : float, optional
-        Learning rate of all parameters. A class without one gets `LEARNING_RATE`, for Adam and
-        its kin times the size of each parameter; L-BFGS gets 1 and a line search.
+        Learning rate of all parameters. Without it, a class gets `LEARNING_RATE`, multiplied by the
+        magnitude of each parameter for Adam and its variants; L-BFGS gets 1 and a line search.
+
+    Returns
+    -------
+    Optimizer
+        The optimizer of these parameters.
     """
     check_optim(optim)
     try:
@@ -61,57 +66,59 @@ def make_optimizer(
         ) from error
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(
-            f"optim={_name(optim)} gave {type(optimizer).__name__}, no optimizer.\n{_HINT}"
+            f"optim={_name(optim)} must return an optimizer, got {type(optimizer).__name__}.\n"
+            f"{_HINT}"
         )
     return optimizer
 
 
 def check_optim(optim: object) -> None:
-    """Refuse what cannot be called, or plainly gives no optimizer."""
+    """Reject what is not callable, or is a class but not an optimizer class."""
     if not callable(optim):
-        raise ArgumentError(f"optim={optim!r} cannot be called.\n{_HINT}")
+        raise ArgumentError(f"optim must be callable, got {optim!r}.\n{_HINT}")
     if isinstance(optim, type) and not issubclass(optim, Optimizer):
-        raise ArgumentError(f"optim={_name(optim)} is no optimizer.\n{_HINT}")
+        raise ArgumentError(f"optim must be an optimizer class, got {_name(optim)}.\n{_HINT}")
 
 
 def try_optim(optim: Optim, lr: float | None = None) -> None:
-    """Refuse early what gives no optimizer for a parameter of its own."""
+    """Reject early what does not return an optimizer for a test parameter."""
     check_optim(optim)
     try:
         optimizer = _call(optim, [nn.Parameter(torch.zeros(2, 2))], lr)
     except Exception:
-        return  # It may ask for the real parameters; those come later.
+        return  # It may need the real parameters, which come later.
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(
-            f"optim={_name(optim)} gave {type(optimizer).__name__}, no optimizer.\n{_HINT}"
+            f"optim={_name(optim)} must return an optimizer, got {type(optimizer).__name__}.\n"
+            f"{_HINT}"
         )
 
 
 def check_normalized_steps(optim: object) -> None:
-    """Refuse what has no rate to search for."""
+    """Reject optimizers whose learning rate cannot be searched for."""
     if optim not in _NORMALIZED_STEP:
         known = ", ".join(kind.__name__ for kind in _NORMALIZED_STEP)
         raise ArgumentError(
-            f"lr='auto' with optim={_name(optim)}: rates are searched for {known} alone, given as "
-            "a bare class.\nHint: lr=1e-3, or optim=torch.optim.Adam."
+            f"lr='auto' with optim={_name(optim)}: the search supports only {known}, passed as "
+            "a class.\nHint: lr=1e-3, or optim=torch.optim.Adam."
         )
 
 
 def is_loss_scale_invariant(optimizer: Optimizer) -> bool:
-    """Whether its steps are the same for a loss in other units, but for its tolerances."""
+    """Whether the steps do not depend on the scale of the loss, except for tolerances."""
     if isinstance(optimizer, torch.optim.AdamW):
-        return True  # Its weights decay apart from the gradient.
+        return True  # Its weight decay is decoupled from the gradient.
     decays = any(group.get("weight_decay") for group in optimizer.param_groups)
     return isinstance(optimizer, (torch.optim.LBFGS, *_NORMALIZED_STEP)) and not decays
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite real number, as rates and strengths are."""
+    """Whether a value is a finite real number."""
     return isinstance(value, numbers.Real) and math.isfinite(float(value))
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Another rate, relative to sizes, for an optimizer that was made without one."""
+    """Set another relative learning rate on an optimizer that was made without one."""
     for group in optimizer.param_groups:
         group["lr"] *= rate / LEARNING_RATE
 
@@ -128,22 +135,22 @@ def _call(
     if lr is None:
         lr = LEARNING_RATE
         if optim in _NORMALIZED_STEP:
-            # Groups come with a rate.
+            # The groups have their own rates.
             groups = groups_by_size(cast("Sequence[nn.Parameter]", parameters), lr)
     if optim in _FUSED:
         try:
             return make(groups, lr=lr, fused=True)
         except (RuntimeError, TypeError):
-            pass  # Not offered for this device or type.
+            pass  # There is no fused form for this device or dtype.
     return make(groups, lr=lr)
 
 
 def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[ParameterGroup]:
-    """Parameters with rates relative to their size.
+    """Return parameter groups with learning rates relative to the magnitude of each parameter.
 
-    Operators differ in scale by orders of magnitude, and so must the steps.
-
-    Sizes are rounded to powers of four: few groups, since each costs a call in every step.
+    The magnitudes of operators differ by orders of magnitude, and so must the steps. Magnitudes are
+    rounded to powers of four to keep the number of groups small, since each group costs a call per
+    step.
     """
     found: dict[int, list[nn.Parameter]] = {}
     for parameter in parameters:
@@ -154,24 +161,28 @@ def groups_by_size(parameters: Sequence[nn.Parameter], lr: float) -> list[Parame
 def groups_with_scales(
     parameters: Sequence[nn.Parameter], lengths: Sequence[float], lr: float
 ) -> list[ParameterGroup]:
-    """Parameters with rates times a length each: for Adam, one rate in coordinates so scaled."""
+    """Return one group per parameter, with the rate times its scale.
+
+    For Adam, this is a single rate in scaled coordinates.
+    """
     pairs = zip(parameters, lengths, strict=True)
     return [{"params": [p], "lr": lr * length} for p, length in pairs]
 
 
 def magnitude(parameter: Tensor) -> float:
-    """The median of what is not zero; 1 where all is."""
+    """Median of the nonzero absolute values; 1 if all values are zero."""
     values = parameter.detach().abs()
     values = values[(values > 0) & values.isfinite()]
     if values.numel() == 2:
-        return float(values.mean())  # torch's median would be the smaller one
+        return float(values.mean())  # torch's median is the lower one
     return float(values.median()) if values.numel() else 1.0
 
 
 def magnitudes(parameters: Sequence[Tensor]) -> list[float]:
-    """The `size` of each, or a hundredth of the typical one.
+    """Return the `magnitude` of each parameter, at least one hundredth of the typical one.
 
-    What is nearly zero beside the others (the mean of centred columns) has no size to speak of.
+    Parameters that are nearly zero compared with the others (the mean of centered columns) have no
+    meaningful magnitude.
     """
     found = [magnitude(p) for p in parameters]
     typical = math.exp(sum(math.log(s) for s in found) / len(found))

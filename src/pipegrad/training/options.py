@@ -1,4 +1,4 @@
-"""The options of training, checked before any work is done."""
+"""Training options and their checks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from .criterion import LossLike
 from .optimizers import Optim, check_normalized_steps, is_number, try_optim
 from .samples import Samples, Validation
 
-# Samples of a batch with ``batch_size="auto"``: on small data at most the first number; on large
-# data up to the second.
+# Maximum batch size with ``batch_size="auto"`` on small and on large data sets.
 _BATCH_ROWS = 256
 _LARGEST_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `fit` that say how to train, checked."""
+    """The arguments of `fit` that determine how to train."""
 
     optim: Optim = torch.optim.Adam
     loss: LossLike | None = None
@@ -37,7 +36,7 @@ class Options:
     cross_fit: bool = True
 
     def check(self) -> None:
-        """Refuse wrong values before any work is done."""
+        """Reject invalid values before training."""
         _check_positive_int("epochs", self.epochs)
         if self.batch_size != "auto":
             _check_positive_int("batch_size", self.batch_size, "'auto'")
@@ -46,22 +45,23 @@ class Options:
         if isinstance(self.lr, str) and self.lr == "auto":
             check_normalized_steps(self.optim)
         elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
-            raise ArgumentError(f"lr={self.lr!r}; it is a positive number, 'auto' or None.")
+            raise ArgumentError(f"lr must be a positive number, 'auto' or None, got {self.lr!r}.")
         if self.seed is not None and not isinstance(self.seed, numbers.Integral):
-            raise ArgumentError(f"seed={self.seed!r}; it is an integer or None.")
+            raise ArgumentError(f"seed must be an integer or None, got {self.seed!r}.")
         if not (is_number(self.anchor) and self.anchor >= 0):
-            raise ArgumentError(f"anchor={self.anchor!r}; it is a number of at least 0.")
+            raise ArgumentError(f"anchor must be a non-negative number, got {self.anchor!r}.")
         if not isinstance(self.cross_fit, bool):
-            raise ArgumentError(f"cross_fit={self.cross_fit!r}; it is True or False.")
+            raise ArgumentError(f"cross_fit must be True or False, got {self.cross_fit!r}.")
         try_optim(self.optim, self.rate)
 
     @property
     def rate(self) -> float | None:
-        """The learning rate, as far as it is known before a search."""
+        """The learning rate; None if it is unset or to be searched for."""
         return None if isinstance(self.lr, str) else self.lr
 
 
 def callbacks_of(options: Options, epochs: int) -> list[Any]:
+    """Return the callbacks of the user, and the progress display if it is wanted."""
     callbacks = list(options.callbacks or [])
     if options.verbose:
         from .progress_bar import ShowProgress
@@ -71,28 +71,29 @@ def callbacks_of(options: Options, epochs: int) -> list[Any]:
 
 
 def batch_rows(wanted: int | Literal["auto"], optimizer: torch.optim.Optimizer, count: int) -> int:
+    """Return the batch size for ``count`` rows."""
     if wanted != "auto":
         return int(wanted)
     if isinstance(optimizer, torch.optim.LBFGS):
         return count
-    # Small data: enough steps in an epoch to get anywhere. Large data: no more than it needs.
+    # Small data sets need enough steps per epoch; large ones do not need more steps.
     most = min(max(_BATCH_ROWS, count // 128), _LARGEST_BATCH)
     return max(1, min(most, max(32, count // 16)))
 
 
 def checked_validation(validation: object) -> Validation:
-    """The ``validation`` argument; rows of the user's own become `Samples`."""
+    """Check the ``validation`` argument; held-out data become `Samples`."""
     if validation is None or (isinstance(validation, float) and 0 < validation < 1):
         return validation
     if isinstance(validation, tuple) and 1 <= len(validation) <= 4:
         return Samples(*validation)
     raise ArgumentError(
-        f"validation={validation!r:.60} must be a share between 0 and 1, held-out rows (X, y), or "
-        "None."
+        "validation must be a number between 0 and 1, held-out data (X, y), or None, got "
+        f"{validation!r:.60}."
     )
 
 
 def _check_positive_int(name: str, value: Any, other: str = "") -> None:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        hint = f", or {other}" if other else ""
-        raise ArgumentError(f"{name}={value!r}; it is a whole number of at least 1{hint}.")
+        hint = f" or {other}" if other else ""
+        raise ArgumentError(f"{name} must be a positive integer{hint}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""One way from samples to training data: criterion, training and validation rows."""
+"""Preparation of training data: the criterion, and the training and validation sets."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ _PROBED_ROWS = 16
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a trainer takes: the criterion, the training set and, where there is one, the validation
-    set.
-    """
+    """The inputs of a trainer: the criterion, the training set and an optional validation set."""
 
     criterion: Criterion
     training: EncodedDataset
@@ -54,27 +52,27 @@ def build_training_data(
     generator: np.random.Generator,
     cache: str | PathLike[str] | None = None,
 ) -> TrainingData:
-    """The one way from samples to training data.
+    """Build the criterion and the encoded training and validation sets.
 
     Parameters
     ----------
     net : PipelineNetwork
-        What will be trained.
+        The network to train.
     samples : Samples
-        To train on; with a share as ``validation``, the validation set is drawn from them.
+        The training samples; if ``validation`` is a share, the validation set is drawn from them.
     validation : float, Samples or None
-        The share to hold out, or held-out samples.
+        The share of samples to hold out, or held-out samples.
     options : Options
-        Loss, seed, and whether out-of-fold features replace leaked ones.
+        The loss, the seed, and whether to use out-of-fold features.
     generator : numpy Generator
-        Draws the validation set.
+        Generator for the validation split.
     cache : str or path, optional
-        A folder that keeps the output of the host part.
+        Directory that caches the output of the host part.
 
     Returns
     -------
     TrainingData
-        Criterion and encoded sets.
+        The criterion and the encoded sets.
     """
     check_trainable(net)
     function, objective = make_criterion(options.loss, net.objective, net.head)
@@ -94,7 +92,7 @@ def _prepare(
     validation: Validation,
     generator: np.random.Generator,
 ) -> TrainingData:
-    """Split and weigh encoded samples, and try the loss on a few of them."""
+    """Split and weight encoded samples, and test the loss on a few of them."""
     from .dataset import EncodedDataset
     from .splitting import split
 
@@ -104,7 +102,7 @@ def _prepare(
     if isinstance(validation, float):
         if len(index) < 2:
             raise ArgumentError(
-                f"{len(index)} row is too few to put some aside for validation (n_samples=1).\n"
+                f"{len(index)} row is too few to hold any out for validation (n_samples=1).\n"
                 "Hint: validation=None trains on all rows."
             )
         target = data.targets[0]
@@ -114,13 +112,13 @@ def _prepare(
         index, held = split(len(index), validation, generator, classes)
         if not len(held):
             raise ArgumentError(
-                "No class has a row to spare for validation.\nHint: validation=None, or rows of "
-                "your own."
+                "Too few rows per class to hold any out.\nHint: use validation=None, or pass "
+                "held-out data."
             )
     criterion, weights = build_criterion(net, data, objective, function, index, task)
     targets = match_score_shape(net, data)
     blocks = [precompute_leaves(net, b) for b in data.blocks]
-    # Groups count by the rows' own weights; those of classes belong to the loss.
+    # Groups are weighted by sample weights only; class weights belong to the loss.
     groups = [
         None if c is None else Groups.of(c, ones_like_parameters(net, len(c)) if w is None else w)
         for c, w in zip(data.groups, data.weights, strict=False)
@@ -144,7 +142,7 @@ def build_criterion(
     index: NDArray[np.int64],
     task: str | None,
 ) -> tuple[Criterion, list[Tensor | None]]:
-    """The loss with class weights; weights of rows for each block."""
+    """Return the criterion with class weights, and the sample weights of each set."""
     check_shrinking(net, objective)
     name = objective.name or getattr(function, "__name__", type(function).__name__)
     weights = list(data.weights)
@@ -161,7 +159,7 @@ def build_criterion(
 
 
 def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> None:
-    """Try the loss on a few rows, so that what is wrong with it shows before work starts."""
+    """Test the loss on a few rows, so that errors surface before training."""
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.batch(positions)
     encoded, target = batch

@@ -1,4 +1,4 @@
-"""What the user sees while training."""
+"""The progress display during training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class ShowProgress(Callback):
-    """A line with epoch, losses and the time left.
+    """A progress line with the epoch, the losses and the remaining time.
 
     Parameters
     ----------
     epochs : int
-        Largest number of epochs.
+        Maximum number of epochs.
     console : rich Console, optional
-        Where to write; standard error by default.
+        Console for the output; standard error by default.
     """
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
@@ -61,7 +61,7 @@ class ShowProgress(Callback):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back, also after an error."""
+        """Release the terminal, also after an error."""
         if hasattr(self, "progress_"):
             self.progress_.stop()
             del self.progress_

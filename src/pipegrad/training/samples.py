@@ -17,13 +17,13 @@ class Samples:
     Parameters
     ----------
     X : array, DataFrame, sparse matrix or list
-        What the source takes, n samples.
+        Input of the source, with n samples.
     y : array of shape (n,) or (n, k), optional
-        Targets of the user's own kind.
+        Targets in the user's own form.
     weight : array of shape (n,), optional
         Weight of each sample.
     groups : array of shape (n,), optional
-        Group of each sample, for losses that compare groups.
+        Group label of each sample, for losses that compare groups.
     """
 
     X: Any
@@ -32,12 +32,13 @@ class Samples:
     groups: Any = None
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
-        """The samples with these row numbers."""
+        """Return the samples with these row numbers."""
         parts = (self.X, self.y, self.weight, self.groups)
         return Samples(*(None if part is None else _safe_indexing(part, rows) for part in parts))
 
 
-# A share of the samples to hold out, held-out samples, or none.
+# The share of samples to hold out, held-out samples, or None.
 Validation = float | Samples | None
-# The same as users write it: ``(X, y)``, ``(X, y, weight)`` or ``(X, y, weight, groups)``.
+# The same in the form of the ``validation`` argument: ``(X, y)``, ``(X, y, weight)`` or
+# ``(X, y, weight, groups)``.
 ValidationArgument = float | tuple[Any, ...] | None

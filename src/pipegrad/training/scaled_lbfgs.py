@@ -1,4 +1,4 @@
-"""Coordinates in which all parameters matter alike, and L-BFGS in them."""
+"""Diagonal preconditioning by the empirical Fisher information, and L-BFGS with it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .criterion import Criterion
     from .dataset import EncodedDataset
 
-# Rows and random signs by which gradients are measured.
+# Numbers of rows and of random sign vectors that estimate squared gradients.
 _ROWS, _PROBES = 2048, 8
-# Rounding errors, in units of the last place of the largest effect, that are no gradient.
+# Effects below so many units of rounding of the largest effect count as no gradient.
 _ROUNDING = 100.0
 
 
@@ -28,31 +28,31 @@ def fisher_scales(
     parameters: Sequence[nn.Parameter],
     seed: int = 0,
 ) -> list[float]:
-    """One length for each parameter: the change that changes the loss of a row by about one.
+    """Return a scale for each parameter: the change that alters a per-sample loss by about one.
 
-    It is the inverse root of the mean squared gradient of a row (the diagonal of the empirical
-    Fisher information, averaged over the tensor). Rows are not taken one by one: with random
-    signs, the square of a sum of gradients has the sum of their squares as its mean
-    (Hutchinson's estimator).
+    The scale is the inverse square root of the mean squared per-sample gradient (the diagonal of
+    the empirical Fisher information, averaged over the tensor). Per-sample gradients are not
+    computed one by one: the squared sum of gradients with random signs has the sum of their squares
+    as its expectation (Hutchinson's estimator, 1990).
 
     Parameters
     ----------
     net : Module
-        Maps encoded rows to scores.
+        The network, which maps encoded rows to scores.
     criterion : Criterion
-        Gives the loss of each row.
+        The criterion, which gives per-sample losses.
     rows : EncodedDataset
-        Those that train.
+        The training rows.
     parameters : sequence of Parameter
-        What trains.
+        The parameters to train.
     seed : int
-        Of the signs.
+        Seed for the random signs.
 
     Returns
     -------
     list of float
-        Positive; where no gradient arrives but rounding, or the loss cannot be told by row, the
-        parameter's own size.
+        The positive scales. A parameter whose gradient is no more than rounding error gets its
+        magnitude as its scale, and so do all parameters if there is no per-sample loss.
     """
     stride = max(1, len(rows) // _ROWS)
     batch = rows.batch(rows.index[::stride][:_ROWS])
@@ -72,7 +72,7 @@ def fisher_scales(
             if gradient is not None:
                 total[place] += float(gradient.square().mean()) / (_PROBES * len(losses))
     own = magnitudes(parameters)
-    # By how much the loss of a row changes with each parameter's own size.
+    # Change of the per-sample loss when a parameter changes by its magnitude.
     effects = [mean**0.5 * s for mean, s in zip(total, own, strict=True)]
     least = _ROUNDING * torch.finfo(losses.dtype).eps * max(effects)
     return [
@@ -82,23 +82,23 @@ def fisher_scales(
 
 
 class ScaledLBFGS(Optimizer):
-    """L-BFGS with a strong Wolfe line search, in coordinates of a given length for each parameter.
+    """L-BFGS with a strong Wolfe line search, in coordinates scaled per parameter.
 
-    L-BFGS takes its first direction, and all that its memory does not yet know, from the plain
-    gradient: parameters of different scales then move as their units happen to be. Coordinates
-    count from where the parameters are at the first step.
+    The first direction of L-BFGS, and every direction that its memory does not cover, is the plain
+    gradient, whose relative step sizes depend on the units of the parameters. Scaled coordinates
+    remove this dependence. Their origin is the parameters at the first step.
 
     Parameters
     ----------
     parameters : sequence of Parameter
-        What trains.
+        The parameters to train.
     lengths : sequence of float
-        Length of the unit of each.
+        The scale of each parameter.
 
     Attributes
     ----------
-    lengths : dict of Parameter to float
-        They may change before the first step.
+    scales : dict of Parameter to float
+        The scales, which may be changed before the first step.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], lengths: Sequence[float]) -> None:
@@ -110,7 +110,7 @@ class ScaledLBFGS(Optimizer):
         self._inner = torch.optim.LBFGS([self._flat], line_search_fn="strong_wolfe")
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Up to ``max_iter`` iterations; ``closure`` computes the loss and the gradients."""
+        """Run up to ``max_iter`` iterations; ``closure`` computes the loss and the gradients."""
         options = ("max_iter", "max_eval", "lr")
         self._inner.param_groups[0].update({key: self.param_groups[0][key] for key in options})
         self._starts = self._starts or [p.detach().clone() for p in self._parameters]
@@ -127,7 +127,7 @@ class ScaledLBFGS(Optimizer):
         return loss
 
     def _place(self) -> None:
-        """Parameters from coordinates."""
+        """Set the parameters from the scaled coordinates."""
         parts = self._flat.detach().split([p.numel() for p in self._parameters])
         triples = zip(self._parameters, self._starts, parts, strict=True)
         with torch.no_grad():

@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     pass
 
 
-# A one-cycle run rises over this share of its steps, from this share of its rate.
+# Share of the steps over which the rate rises, and its initial share of the peak rate.
 RISE, _LOW = 0.3, 0.04
 
 
 def one_cycle(progress: float) -> float:
-    """Share of the full rate: up along a cosine, and down to nothing."""
+    """Return the share of the peak rate in a one-cycle schedule (Smith and Topin 2019).
+
+    The rate rises along a cosine, and then falls along a cosine to zero.
+    """
     if progress < RISE:
         return _LOW + (1 - _LOW) * (1 - math.cos(math.pi * progress / RISE)) / 2
     return (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE))) / 2

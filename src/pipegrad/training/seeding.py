@@ -1,4 +1,4 @@
-"""Random numbers of its own for training; the global state stays untouched."""
+"""Isolated random numbers for training, which leave the global state unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def isolated_rng(seed: int | None, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Seed torch for modules that draw, and leave its global state as it was."""
+    """Seed torch within the context, and restore its global random state afterwards."""
     device = next(p.device for group in optimizer.param_groups for p in group["params"])
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

@@ -14,18 +14,18 @@ def split(
     generator: np.random.Generator,
     classes: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that train and rows that validate.
+    """Split rows at random into a training and a validation set.
 
     Parameters
     ----------
     count : int
         Number of rows.
     fraction : float
-        Share of rows that validate.
+        Share of validation rows.
     generator : numpy Generator
-        Draws.
+        Generator for the random split.
     classes : array of int64, optional
-        Class of each row: each gets its share, and none is left without a row to train on.
+        Class of each row, for a stratified split that leaves each class a training row.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def split(
     order = generator.permutation(count)
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]
-    # Evenly spaced among rows sorted by class: each class gives its share.
+    # Evenly spaced positions among rows sorted by class give a stratified split.
     places = ((np.arange(wanted) + generator.random()) * count / wanted).astype(np.int64)
     chosen = np.zeros(count, dtype=bool)
     chosen[order[np.minimum(places, count - 1)]] = True
@@ -53,7 +53,7 @@ def folds(
     generator: np.random.Generator,
     classes: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """As `split`, again and again: no row validates twice.
+    """Yield random splits like `split`, with disjoint validation sets.
 
     Parameters
     ----------

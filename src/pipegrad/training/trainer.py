@@ -1,4 +1,4 @@
-"""The training loop: skorch's, without its cost for each batch."""
+"""The training loop: that of skorch without its overhead per batch."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from .scaled_lbfgs import ScaledLBFGS
 from .tree_splits import centre_splits, soft_ensembles
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-# Rows measured at once: without gradients, larger batches cost no more memory.
+# Minimum batch size for evaluation, which needs less memory as it computes no gradients.
 _MEASURED_ROWS = 2048
-# Rows of which each loss is told at once, and parts of the rows where it cannot be told by row.
+# Batch size for per-sample losses, and the number of parts for losses without per-sample values.
 _TOLD_ROWS, _PARTS = 4096, 32
-# What counts as progress for the patience, as a share of the loss.
+# Relative loss reduction that counts as progress for the patience.
 _PROGRESS = 1e-4
-# Optimizers take differences of 1e-9 for nothing, and first steps are made for losses of about one:
-# smaller ones than this are enlarged while they train.
+# The tolerances (1e-9) and first steps of optimizers suit losses of about one, so that losses
+# smaller than this are scaled up during training.
 _SMALL_LOSS = 0.1
 
-# Callbacks of skorch, with or without names.
+# skorch callbacks with or without names.
 Callbacks: TypeAlias = list[Callback | tuple[str, Callback]]
 
 
 class StepResult(TypedDict):
-    """What a step gives: the mean loss of a batch, its scores, and how many rows it has."""
+    """Result of a step: the mean loss of a batch, its scores, and its number of rows."""
 
     loss: Tensor
     y_pred: Tensor
@@ -45,33 +45,33 @@ class StepResult(TypedDict):
 
 
 class Trainer(NeuralNet):
-    """Trains a module in place, and keeps the best parameters that it met.
+    """Trains a module in place, and keeps the parameters with the lowest loss.
 
-    The untouched parameters are the first candidate. What decides is the loss of the rows that
-    validate, or of those that train where there are no others.
+    The initial parameters are the baseline. The validation loss decides, or the training loss if
+    there is no validation set.
 
     Parameters
     ----------
     module : Module
-        Maps encoded rows to a score.
+        The network, which maps encoded rows to scores.
     criterion : Criterion
-        Gives the loss of a batch.
+        The loss of a batch.
     optimizer : Optimizer
-        Over the module's trainable parameters.
+        The optimizer of the module's trainable parameters.
     train, valid : EncodedDataset
-        ``valid`` may be None.
+        The training and the validation set; ``valid`` may be None.
     batch_size : int
-        Rows of a step.
+        Number of samples per optimizer step.
     max_epochs : int
-        Largest number of passes.
+        Maximum number of epochs.
     patience : int, optional
-        Epochs without progress before it stops; None never stops.
+        Number of epochs without progress before training stops; None disables early stopping.
     generator : numpy Generator
-        Shuffles.
+        Generator for shuffling.
     callbacks : list, optional
-        As in skorch.
+        Callbacks, as in skorch.
     anchor : float
-        Strength of the pull towards the parameters at the start, see `Anchor`.
+        Strength of the L2-SP penalty towards the initial parameters, see `Anchor`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Trainer(NeuralNet):
         self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
 
-    # skorch's parts: all of ours are made already
+    # Overrides of skorch: module, criterion and optimizer exist already
 
     def get_default_callbacks(self) -> Callbacks:
         return []
@@ -129,34 +129,34 @@ class Trainer(NeuralNet):
         return self
 
     def predict(self, X: Features) -> Array:
-        """What the source would answer, for callbacks that score."""
+        """Return the predictions of the pipeline, for scoring callbacks."""
         return self.module_.predict(X)
 
     def predict_proba(self, X: Features) -> Array | list[Array]:
-        """Class probabilities, for callbacks that score."""
+        """Return class probabilities, for scoring callbacks."""
         return self.module_.predict_proba(X)
 
     @property
     def _estimator_type(self) -> str:
-        # Scorers of older scikit-learn ask for it.
+        # Scorers of older scikit-learn versions use it.
         task = None if self.module.head is None else self.module.head.task
         return "classifier" if task == "classification" else "regressor"
 
     @property
     def classes_(self) -> ClassLabels:
-        """The labels, for callbacks that score."""
+        """The class labels, for scoring callbacks."""
         return self.module_.classes_
 
     def on_epoch_begin(self, net: NeuralNet, *args: object, **kwargs: object) -> None:
         self.history.new_epoch()
-        # Epoch 0 is the untouched pipeline.
+        # Epoch 0 is the baseline.
         self.history.record("epoch", len(self.history) - 1)
 
     # The loop
 
     @property
     def improved_(self) -> bool:
-        """Whether any epoch beat the untouched parameters."""
+        """Whether any epoch improved on the initial parameters."""
         return self.best_epoch_ > 0
 
     def fit_loop(
@@ -186,7 +186,7 @@ class Trainer(NeuralNet):
         step_fn: Callable[..., StepResult],
         **fit_params: object,
     ) -> None:
-        """One pass over the rows; nothing is read back from the device before its end."""
+        """Run one epoch; without batch callbacks, the device is synchronized only at its end."""
         if not self._listening:
             steps = (step_fn(batch) for batch in iterator)
             self._record_mean(prefix, ((step["loss"], step["rows"]) for step in steps))
@@ -214,7 +214,7 @@ class Trainer(NeuralNet):
         self.history.record(prefix + "_loss", float(total) / count)
 
     def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
-        """One step of the optimizer; L-BFGS may ask for the loss several times."""
+        """Run one optimizer step; L-BFGS may evaluate the loss several times."""
         encoded, target = batch
         first: list[Tensor] = []
 
@@ -238,17 +238,17 @@ class Trainer(NeuralNet):
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
     def validation_step(self, batch: Batch, **fit_params: object) -> StepResult:
-        """Loss without gradients."""
+        """Compute the loss without an optimizer step."""
         encoded, target = batch
         score = self.module_(encoded)
         loss = self.criterion_(score, target, batch.weight, batch.groups)
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
-    # What decides
+    # Monitoring
 
     @property
     def monitor(self) -> str:
-        """Column of the history that decides."""
+        """Column of the history that selects the best epoch."""
         return "train_loss" if self.valid is None else "valid_loss"
 
     def _measure_start(self) -> None:
@@ -263,12 +263,12 @@ class Trainer(NeuralNet):
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
         self.history.record(self.monitor + "_best", True)
-        # Soft splits begin behind the hard ones; they get time to come up.
+        # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
         self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
 
     def _check_input(self) -> None:
-        """Where the start has no loss: refuse NaN between steps as the source does."""
+        """If the initial loss is not finite, reject NaN between steps as the source does."""
         row = self.history[-1]
         if not all(np.isfinite(row[key]) for key in ("train_loss", self.monitor)):
             for part in (self.train, self.valid):
@@ -276,8 +276,8 @@ class Trainer(NeuralNet):
                     self.module_.raw_score(part.X)
 
     def _measure(self) -> None:
-        # Where nothing else decides, the training loss is measured again: its mean over the epoch
-        # belongs to parameters that are gone.
+        # Without a validation set, the training loss is measured again: its mean over the epoch
+        # belongs to earlier parameters.
         self._evaluate(self.valid or self.train, "valid" if self.valid else "train")
 
     def _evaluate(self, rows: EncodedDataset, prefix: str) -> None:
@@ -295,11 +295,11 @@ class Trainer(NeuralNet):
         self.module_.train()
 
     def _scores(self, loader: Loader) -> Tensor:
-        """Of all rows at once, for a loss that is no mean over rows."""
+        """Scores of all rows, for a loss that is not a mean over samples."""
         return torch.cat([self.module_(batch[0]) for batch in loader])
 
     def _judge(self) -> bool:
-        """Keep the parameters if they are the best so far; whether to go on."""
+        """Keep the parameters if they are the best so far; return whether to continue."""
         row = self.history[-1]
         loss = row[self.monitor]
         finite = bool(np.isfinite(loss)) and bool(np.isfinite(row["train_loss"]))
@@ -324,14 +324,14 @@ class Trainer(NeuralNet):
         return True
 
     def restore(self) -> None:
-        """Put the best parameters back."""
+        """Restore the best parameters."""
         with torch.no_grad():
             for kept, parameter in zip(self._best, self._parameters(), strict=True):
                 parameter.copy_(kept)
         self.optimizer_.zero_grad()
 
     def append_history(self, other: Trainer) -> bool:
-        """Take what another trainer did after this one into the history; whether it helped."""
+        """Append the history of a subsequent trainer; return whether it lowered the loss."""
         epochs = len(self.history) - 1
         helped = bool(other.best_loss_ < self.best_loss_)
         for row in other.history[1:]:
@@ -348,9 +348,9 @@ class Trainer(NeuralNet):
 
 
 def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedDataset) -> Loader:
-    """Batches on which to measure the loss of each row.
+    """Return a loader on whose batches per-sample losses are measured.
 
-    A loss that cannot be told by row is told by parts of the rows.
+    A loss without per-sample values is measured on parts of the rows.
     """
     encoded, target = rows.batch(rows.index[:2])
     with torch.no_grad():
@@ -359,14 +359,14 @@ def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedData
 
 
 def loss_scale(loss: float) -> float:
-    """What a loss is multiplied with while it trains, 1 where it is of no unusual size."""
+    """Return the factor that scales up a small loss during training; 1 for other losses."""
     return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
 
 
 def _has_batch_hooks(callback: Callback) -> bool:
-    """Whether a callback wants to hear of each batch."""
+    """Whether a callback overrides a hook that runs for each batch."""
     if isinstance(callback, EpochScoring):
-        return False  # It only caches there, and caching is off.
+        return False  # Its batch hooks only cache, and caching is off.
     return any(
         getattr(type(callback), event, None) is not getattr(Callback, event)
         for event in _BATCH_EVENTS

@@ -1,4 +1,4 @@
-"""What training does about trees: leaves found once, spreads measured, splits hardened."""
+"""Trees in training: precomputed leaves, feature spreads, and hardening of soft splits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from ..network import PipelineNetwork
     from .dataset import EncodedDataset
 
-# Rows that are routed at once.
+# Batch size for routing.
 _ROWS = 8192
-# Rows on which the spread of features is measured.
+# Number of rows on which the spread of features is measured.
 _MEASURED = 4096
-# Distance of the quantiles 0.1 and 0.9 of a normal distribution.
+# Distance between the 0.1 and 0.9 quantiles of the standard normal distribution.
 _INNER = 2.563
-# Leaves of so many rows and trees are kept in memory (4 bytes each).
+# Maximum number of leaf indices (rows times trees) kept in memory, 4 bytes each.
 _MOST_KEPT = 1 << 29
 
 
 def precompute_leaves(net: PipelineNetwork, encoded: Encoded) -> Encoded:
-    """The rows, with the leaves in which they end where training cannot change these."""
+    """Return the rows with precomputed leaf indices, where training cannot change them."""
     found = {}
     for step in net.neural_steps():
         module = net.step_module(step.name)
@@ -45,7 +45,7 @@ def precompute_leaves(net: PipelineNetwork, encoded: Encoded) -> Encoded:
 
 
 def _leaves_are_constant(net: PipelineNetwork, name: str) -> bool:
-    """Whether rows arrive as they will after training, at splits that stay."""
+    """Whether training changes neither the inputs nor the splits of the trees."""
     if any(_soft(part) for part in net.step_module(name).modules()):
         return False
     return not any(p.requires_grad for p in _parameters_before(net, name))
@@ -80,19 +80,19 @@ def _joined(parts: list[LeafIndices]) -> LeafIndices:
 
 
 def soft_ensembles(net: PipelineNetwork) -> list[TreeEnsemble]:
-    """The ensembles whose splits train."""
+    """Return the ensembles whose splits are trained."""
     return [part for part in net.modules() if _soft(part)]
 
 
 def measure_spreads(net: PipelineNetwork, rows: EncodedDataset) -> None:
-    """Tell the soft splits how wide each feature is spread over the rows that train."""
+    """Set the spread of each feature over the training rows for soft splits."""
     for ensemble, x in _sample_inputs(net, rows):
         ensemble.spread_over(_spread(x))
         ensemble.keep_apart(x)
 
 
 def centre_splits(net: PipelineNetwork, rows: EncodedDataset) -> None:
-    """Move soft splits off the values of the rows that train."""
+    """Move the thresholds of soft splits away from the values of the training rows."""
     for ensemble, x in _sample_inputs(net, rows):
         if ensemble.shift is not None and ensemble.shift.requires_grad:
             ensemble.centre(x)
@@ -101,7 +101,7 @@ def centre_splits(net: PipelineNetwork, rows: EncodedDataset) -> None:
 def _sample_inputs(
     net: PipelineNetwork, rows: EncodedDataset
 ) -> Iterator[tuple[TreeEnsemble, Tensor]]:
-    """The ensembles whose splits train, with rows as they arrive there."""
+    """Yield the ensembles whose splits are trained, with a sample of their inputs."""
     ensembles = soft_ensembles(net)
     if not ensembles:
         return
@@ -117,7 +117,7 @@ def _sample_inputs(
 
 
 def _spread(x: Tensor) -> Tensor:
-    """Standard deviation of each column, by its inner quantiles where these differ."""
+    """Standard deviation of each column, estimated from inner quantiles where they differ."""
     x = torch.where(torch.isfinite(x), x, torch.nan)
     low, high = torch.nanquantile(x, torch.tensor([0.1, 0.9], dtype=x.dtype, device=x.device), 0)
     inner = (high - low) / _INNER
@@ -127,7 +127,7 @@ def _spread(x: Tensor) -> Tensor:
 
 @contextmanager
 def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Block]]:
-    """What goes into each of the ensembles."""
+    """Capture the inputs of the ensembles."""
     seen: dict[int, Block] = {}
 
     def note(module: nn.Module, inputs: tuple[Block, ...]) -> None:
@@ -142,18 +142,18 @@ def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Block]]
 
 
 class HardSplits:
-    """Soft splits made hard, and all that stands before them kept, while the leaves are refit.
+    """Makes soft splits hard and freezes all parameters before them while the leaves are refit.
 
     Leaves that no row reaches get their fitted values back.
 
     Parameters
     ----------
     net : PipelineNetwork
-        Trained with soft splits.
+        The network after training with soft splits.
     rows : EncodedDataset
-        Those that train.
+        The training rows.
     fitted : mapping of Parameter to Tensor
-        What the parameters were before training.
+        The parameters before training.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class HardSplits:
         self.net.train()
 
     def soften(self) -> None:
-        """Splits train again, as before."""
+        """Make the splits soft and trainable again."""
         for ensemble, way in self.ways:
             ensemble.way = way
         for parameter in self.kept:

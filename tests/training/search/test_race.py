@@ -296,9 +296,9 @@ def test_weights_and_shares(labels):
     X, y = labels
     pipe = classification().fit(X, y)
     weight = np.where(y == "ant", 3.0, 1.0)
-    with pytest.warns(pg.PipegradWarning, match="rows that validate may be rows"):
+    with pytest.warns(pg.PipegradWarning, match="validation rows may be rows"):
         plain = race(pg.to_torch(pipe), X, y, [Configuration()], validation=0.3, epochs=2)
-    with pytest.warns(pg.PipegradWarning, match="rows that validate may be rows"):
+    with pytest.warns(pg.PipegradWarning, match="validation rows may be rows"):
         weighted = race(
             pg.to_torch(pipe), X, y, [Configuration()], validation=0.3, epochs=2,
             sample_weight=weight,
@@ -423,10 +423,10 @@ def test_rungs(count, epochs, expected):
     ("configurations", "message"),
     [
         ([], "configurations is empty"),
-        ([0.1], "0.1, which is no Configuration"),
-        ([Configuration(lr=0)], "lr=0; it is a positive number"),
-        ([Configuration(lr="auto")], "lr='auto'"),
-        ([Configuration(anchor=-1)], "anchor=-1"),
+        ([0.1], "must contain Configuration objects, got 0.1"),
+        ([Configuration(lr=0)], "lr must be a positive number, got 0"),
+        ([Configuration(lr="auto")], "lr must be a positive number, got 'auto'"),
+        ([Configuration(anchor=-1)], "anchor must be a non-negative number, got -1"),
         ([Configuration(train="pc")], "train='pc' names no step"),
     ],
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to train with Adam.
+    """Settings for training with Adam.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ class Configuration:
     train: str | tuple[str, ...] | None = None
 
     def check(self) -> None:
-        """Refuse wrong values."""
+        """Reject invalid values."""
         if not (is_number(self.lr) and self.lr > 0):
-            raise ArgumentError(f"Configuration: lr={self.lr!r}; it is a positive number.")
+            raise ArgumentError(f"Configuration: lr must be a positive number, got {self.lr!r}.")
         if not (is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(
-                f"Configuration: anchor={self.anchor!r}; it is a number of at least 0."
+                f"Configuration: anchor must be a non-negative number, got {self.anchor!r}."
             )
 
     def trained(self, net: PipelineNetwork) -> list[bool]:

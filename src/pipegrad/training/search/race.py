@@ -1,4 +1,4 @@
-"""Many configurations against each other, trained at once; the worse half drops out on the way."""
+"""Comparison of many configurations by successive halving, trained at once."""
 
 from __future__ import annotations
 
@@ -130,12 +130,13 @@ def race(
     batch_size, validation, sample_weight, loss
         See `pipegrad.finetune.fit`.
     halving : bool
-        Whether the worse half drops out at epochs that double: with eight configurations and 20
-        epochs, four are left after 5, two after 10. Without it all train to the end.
+        Whether to use successive halving (Jamieson and Talwalkar 2016): with eight configurations
+        and 20 epochs, four are left after 5 epochs and two after 10. Otherwise, all train to the
+        end.
     cycle : bool
         Whether rates rise and fall along one cycle; otherwise they are constant.
     seed : int, optional
-        Of the split and of the order of rows.
+        Seed for the validation split and for shuffling.
 
     Returns
     -------
@@ -145,9 +146,9 @@ def race(
     Raises
     ------
     ArgumentError
-        When an argument is wrong; no work was done.
+        If an argument is invalid; nothing was trained.
     DivergedError
-        When no loss was finite, that of the untouched module neither.
+        If the initial loss is not finite.
 
     Examples
     --------
@@ -222,6 +223,8 @@ def _check(
         )
     for one in configurations:
         if not isinstance(one, Configuration):
-            raise ArgumentError(f"configurations has {one!r:.60}, which is no Configuration.")
+            raise ArgumentError(
+                f"configurations must contain Configuration objects, got {one!r:.60}."
+            )
         one.check()
         one.trained(net)

@@ -1,4 +1,4 @@
-"""Candidates that train together, and drop out."""
+"""Successive halving (Jamieson and Talwalkar 2016) over candidates that train together."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class SuccessiveHalving:
         self.before = float(rows.mean())
         if not math.isfinite(self.before):
             copies.net.raw_score(self.validating.X)  # Complains about NaN as the source does.
-            raise DivergedError("The loss of the untouched pipeline is not finite.")
+            raise DivergedError("The loss of the fitted pipeline is not finite.")
         centre_splits(copies.net, self.training)
         self.loss = np.full(count, math.nan)
         self.best_epoch, self.epochs = np.zeros((2, count), dtype=np.int64)
