@@ -41,11 +41,11 @@ class BatchedAdam:
     training : EncodedDataset
         Rows to train on.
     batch_size : int
-        Rows of a step.
+        Number of samples per optimizer step.
     epochs : int
         For the schedule.
     generator : numpy Generator
-        Shuffles.
+        Generator for shuffling.
     schedule : callable, optional
         From the share of the steps done to a share of the rates; None: constant.
     """
@@ -131,12 +131,12 @@ def _rates_and_pulls(copies: BatchedModule, one: Configuration) -> tuple[Tensor,
 
 @dataclass(frozen=True)
 class BatchedResult:
-    """What came of one candidate.
+    """Result of one candidate.
 
     Attributes
     ----------
     losses : array of shape (epochs + 1, rows)
-        Weighted loss of each row that validates, at the start and after each epoch.
+        Weighted per-sample validation losses, at the start and after each epoch.
     scores : array of shape (epochs + 1, rows, ...)
         Its scores.
     train_losses : array of shape (epochs,)

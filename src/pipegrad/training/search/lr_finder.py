@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 RATES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 0))
 # Steps of the race, and rows that judge it.
 _STEPS, _JUDGES = 200, 4096
-# A short race flatters large rates: a smaller one that is as good but for so many standard errors,
-# and not smaller than this share of the best, is taken instead.
+# A short race favors large rates: the smallest rate within so many standard errors of the best, and
+# not below this share of it, is selected instead.
 _WITHIN, _SHARE = 1.0, 0.1
 
 
@@ -51,7 +51,7 @@ def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
 
 
 def select_lr(rows: NDArray[np.float64]) -> int:
-    """The place of the smallest rate that is as good as the best but for noise.
+    """Return the index of the smallest rate whose loss is within noise of the best.
 
     Parameters
     ----------

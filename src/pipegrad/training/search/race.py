@@ -35,13 +35,13 @@ class Raced:
     Attributes
     ----------
     configuration : Configuration
-        Which.
+        The configuration.
     epochs : int
-        How many it trained for; fewer than the race's if it dropped out.
+        Number of epochs it was trained for; fewer than the race's if it dropped out.
     loss : float
-        The lowest that it reached after any epoch; NaN if none was finite.
+        The lowest validation loss after any epoch; NaN if none was finite.
     best_epoch : int
-        When.
+        The epoch of this loss.
     kept : bool
         Whether its parameters are now those of the module.
     """
@@ -55,20 +55,20 @@ class Raced:
 
 @dataclass(frozen=True)
 class Race:
-    """What came of all configurations; ``print`` it.
+    """Results of all configurations; ``print`` it for a table.
 
     Attributes
     ----------
     results : tuple of Raced
         In the order in which the configurations were given.
     before : float
-        Loss of the module as it was.
+        Loss of the baseline: the module before training.
     batched : bool
         Whether one batched module trained all of them at once, or each had its turn.
     why : str
-        What stands in the way of a batched module; empty if nothing does.
+        Why a batched module was not possible; empty if it was.
     seconds : float
-        Time for everything.
+        Total time in seconds.
     """
 
     results: tuple[Raced, ...]
@@ -79,7 +79,7 @@ class Race:
 
     @property
     def best(self) -> Raced | None:
-        """The result whose parameters the module now has; None if it is as it was."""
+        """The result whose parameters the module now has; None if it is unchanged."""
         return next((result for result in self.results if result.kept), None)
 
     def __str__(self) -> str:
@@ -120,13 +120,13 @@ def race(
     net : PipelineNetwork
         Trained in place.
     X : array, DataFrame, sparse matrix or list
-        What the source takes, n rows.
+        Input of the source, with n rows.
     y : array of shape (n,) or (n, k), optional
-        Targets of the user's own kind.
+        Targets in the user's own form.
     configurations : sequence of Configuration
-        What competes.
+        The configurations to compare.
     epochs : int
-        How long those train that stay to the end.
+        Number of epochs of the configurations that stay to the end.
     batch_size, validation, sample_weight, loss
         See `pipegrad.finetune.fit`.
     halving : bool
@@ -134,7 +134,7 @@ def race(
         and 20 epochs, four are left after 5 epochs and two after 10. Otherwise, all train to the
         end.
     cycle : bool
-        Whether rates rise and fall along one cycle; otherwise they are constant.
+        Whether to use a one-cycle schedule (Smith and Topin 2019); otherwise, rates are constant.
     seed : int, optional
         Seed for the validation split and for shuffling.
 
