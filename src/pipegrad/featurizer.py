@@ -33,8 +33,8 @@ def predictor_features(estimator: Any, X: Any) -> NDArray[Any]:
     if hasattr(estimator, "decision_function"):
         columns.append(_column(estimator.decision_function(X)))
     if hasattr(estimator, "predict_proba"):
-        told = estimator.predict_proba(X)
-        for probability in told if isinstance(told, list) else [told]:
+        probabilities = estimator.predict_proba(X)
+        for probability in probabilities if isinstance(probabilities, list) else [probabilities]:
             columns.append(probability[:, 1:] if probability.shape[1] == 2 else probability)
     return np.hstack(columns)
 

@@ -161,15 +161,15 @@ def fit_recalibration(
     """
     target = target.double() if target.is_floating_point() else target
     rows = torch.ones(len(target)) if weight is None else weight
-    told = _CalibrationData(target, rows.double(), terms, free)
+    data = _CalibrationData(target, rows.double(), terms, free)
     now, then = (torch.as_tensor(score, dtype=torch.float64) for score in (after, before))
     if len(now) < _FEWEST or not (torch.isfinite(now).all() and torch.isfinite(then).all()):
         return None
-    gain, error = _gain(now, told, seed)
-    worth = MIN_RELATIVE_GAIN * abs(float(told.losses(now).mean()))
-    if gain <= max(critical_value(len(now)) * error, worth) or gain <= _gain(then, told, seed)[0]:
+    gain, error = _gain(now, data, seed)
+    worth = MIN_RELATIVE_GAIN * abs(float(data.losses(now).mean()))
+    if gain <= max(critical_value(len(now)) * error, worth) or gain <= _gain(then, data, seed)[0]:
         return None
-    return replace(_fit(now, told), gain=gain, error=error)
+    return replace(_fit(now, data), gain=gain, error=error)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _CalibrationData:
         return replace(self, target=self.target[rows], weight=self.weight[rows])
 
 
-def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, float]:
+def _gain(score: Tensor, data: _CalibrationData, seed: int) -> tuple[float, float]:
     """Mean loss reduction of a recalibration on other rows, and its standard error."""
     count, gain, variance = len(score), 0.0, 0.0
     generator = np.random.default_rng(seed)
@@ -196,7 +196,7 @@ def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, floa
         half = torch.from_numpy(generator.permutation(np.arange(count) % 2).astype(bool))
         drops = torch.zeros(count, dtype=torch.float64)
         for seen in (half, ~half):
-            found, others = _fit(score[seen], told.part(seen)), told.part(~seen)
+            found, others = _fit(score[seen], data.part(seen)), data.part(~seen)
             left = score[~seen]
             drops[~seen] = others.losses(left) - others.losses(found(left))
         gain += float(drops.mean()) / _REPEATS
@@ -205,21 +205,21 @@ def _gain(score: Tensor, told: _CalibrationData, seed: int) -> tuple[float, floa
     return gain, math.sqrt(variance / count)
 
 
-def _fit(score: Tensor, told: _CalibrationData) -> Recalibration:
+def _fit(score: Tensor, data: _CalibrationData) -> Recalibration:
     """Fit scale and shift, shrunk towards the identity with the weight of one observation."""
-    free = told.free
+    free = data.free
     centre, unit = torch.zeros(score.shape[1:], dtype=score.dtype), 1.0
-    if told.target.is_floating_point() and free.scale:
+    if data.target.is_floating_point() and free.scale:
         centre, unit = score.mean(0), float(score.std()) or 1.0
     slope = torch.zeros((), dtype=score.dtype, requires_grad=free.scale)
     shift = torch.zeros(score.shape[1:], dtype=score.dtype, requires_grad=free.shift)
-    start = float(told.losses(score).mean().abs()) or 1.0
+    start = float(data.losses(score).mean().abs()) or 1.0
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         changed = centre + (score - centre) * slope.exp() + unit * shift
         pull = (slope.square() + shift.square().sum()) / (2 * len(score))
-        loss = told.losses(changed).mean() / start + pull
+        loss = data.losses(changed).mean() / start + pull
         loss.backward()
         return loss
 

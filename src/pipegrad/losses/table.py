@@ -170,10 +170,12 @@ def _check_option(loss: Loss, option: str, value: Any) -> None:
     """Refuse numbers with which a loss would be lowest at infinity, or none."""
     if option not in loss.bounds:
         return
-    low, high, told = loss.bounds[option]
+    low, high, expected = loss.bounds[option]
     right = isinstance(value, numbers.Real) and low <= float(value) <= high
     if not right:
-        raise ArgumentError(f"loss {loss.name!r}: {option} must be a number {told}, got {value!r}.")
+        raise ArgumentError(
+            f"loss {loss.name!r}: {option} must be a number {expected}, got {value!r}."
+        )
 
 
 def _loss(

@@ -87,8 +87,8 @@ class Learner:
 
     def _measured(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> int:
         encoded, target = rows.batch(rows.index[:2])
-        told = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
-        return _MEASURED_ROWS if told else BATCH_ROWS
+        per_sample = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
+        return _MEASURED_ROWS if per_sample else BATCH_ROWS
 
     def learn(
         self, net: PipelineNetwork, criterion: Criterion, batches: Loader, strength: float

@@ -35,7 +35,7 @@ RATES = (
     (6.4e-2, True),
     (6.4e-2, False),
 )
-BASELINE = "as it was"
+BASELINE = "baseline"
 # Standard errors behind the selected learner beyond which a learner restarts from it.
 _RESTART_Z = 4.0
 # Initial strength of the L2-SP penalty, as a share of the loss.

@@ -36,7 +36,7 @@ def gains(report: Report) -> str:
     parts.append(line("zero", (x(0.0), 6), (x(0.0), bottom)))
     for place, (name, gain, error, style) in enumerate(rows):
         y = 12 + _ROW * (place + 0.5)
-        told = f"{name}: {gain:.3g}, {gain - error:.3g} to {gain + error:.3g}"
+        tooltip = f"{name}: {gain:.3g}, {gain - error:.3g} to {gain + error:.3g}"
         strong = " pg-strong" if name in (report.chosen, "model selection") else ""
         parts.append(words(f"label{strong}", left - 10, y + 4, short(name, 26), "end"))
         if gain + error > low:
@@ -44,7 +44,7 @@ def gains(report: Report) -> str:
         if gain - error < low:
             parts.append(_arrow(x(low), y))
         if gain > low:
-            parts.append(dot(style, (x(gain), y), 5 if style == "kept" else 4, told))
+            parts.append(dot(style, (x(gain), y), 5 if style == "kept" else 4, tooltip))
     what = f"Gains of {len(report.tried)} candidates and of model selection, 95% intervals"
     return picture(what, WIDTH, bottom + 42, parts)
 
@@ -59,9 +59,9 @@ def moved(steps: Sequence[MovedStep]) -> str:
     for place, step in enumerate(shown):
         y = 8 + _ROW * place
         share = step.share if math.isfinite(step.share) else 0.0
-        told = f"{step.name} ({step.kind}): {percent(step.share)}, {step.count:,} parameters"
+        tooltip = f"{step.name} ({step.kind}): {percent(step.share)}, {step.count:,} parameters"
         parts.append(words("label", left - 10, y + 17, short(step.name, 26), "end"))
-        parts.append(box("kept", left, y + 5, x(share) - left, _ROW - 10, told))
+        parts.append(box("kept", left, y + 5, x(share) - left, _ROW - 10, tooltip))
         parts.append(words("value", x(share) + 8, y + 17, percent(step.share)))
     height = 16 + _ROW * len(shown)
     if len(steps) > len(shown):
@@ -109,8 +109,8 @@ def _panel(
     for curve in own:
         last = min(curve.checkpoint, len(curve.valid) - 1)
         share = float(relative.of(curve.valid)[last])
-        told = f"split {curve.split + 1}, checkpoint {last}: {share:.4g}"
-        yield dot(style, (x(last), y(share)), 3.5, told)
+        tooltip = f"split {curve.split + 1}, checkpoint {last}: {share:.4g}"
+        yield dot(style, (x(last), y(share)), 3.5, tooltip)
     yield words("tick", x.start, y.start + 15, "0", "middle")
     yield words("tick", x.end, y.start + 15, f"{x.high:.0f}", "end")
 
@@ -126,10 +126,10 @@ def _lines(relative: Relative, own: Sequence[Curve], x: Axis, y: Axis, style: st
 def _legend(y: float) -> str:
     entries = (("valid-kept", "validation"), ("train-kept", "training"))
     parts, x = [], 46.0
-    for style, told in entries:
+    for style, tooltip in entries:
         parts.append(path(style, [(x, y - 4), (x + 24, y - 4)]))
-        parts.append(words("tick", x + 30, y, told))
-        x += 46 + _LETTER * len(told) + 6
+        parts.append(words("tick", x + 30, y, tooltip))
+        x += 46 + _LETTER * len(tooltip) + 6
     parts.append(dot("kept", (x + 4, y - 4), 3.5))
     parts.append(words("tick", x + 13, y, "best checkpoint"))
     return "".join(parts)
@@ -156,8 +156,8 @@ def reliability(calibration: Calibration) -> str:
     for place, (name, style) in enumerate(zip(names, styles, strict=True)):
         parts.append(dot(style, (left + size + 18, top + 14 + 20 * place), 4))
         parts.append(words("label", left + size + 28, top + 18 + 20 * place, name))
-    told = AXES[calibration.of]
-    return picture(f"Calibration: {told[1]} by {told[0]}", WIDTH, top + size + 42, parts)
+    tooltip = AXES[calibration.of]
+    return picture(f"Calibration: {tooltip[1]} by {tooltip[0]}", WIDTH, top + size + 42, parts)
 
 
 AXES = {
@@ -201,13 +201,13 @@ def seconds(spent: Sequence[tuple[str, float]]) -> str:
     parts, left = [], 0.0
     for place, (name, value) in enumerate(spent):
         width = WIDTH * value / total
-        told = f"{number(value)} s"
-        parts.append(box(f"part-{place}", left, 4, width - 1.5, 16, f"{name}: {told}"))
+        tooltip = f"{number(value)} s"
+        parts.append(box(f"part-{place}", left, 4, width - 1.5, 16, f"{name}: {tooltip}"))
         left += width
         y = 42 + 20 * place
         parts.append(box(f"part-{place}", 0, y - 10, 11, 11))
         parts.append(words("label", 18, y, name))
-        parts.append(words("value", WIDTH, y, told, "end"))
+        parts.append(words("value", WIDTH, y, tooltip, "end"))
     return picture("Time by stage", WIDTH, 42 + 20 * len(spent), parts)
 
 

@@ -165,12 +165,12 @@ def _head(report: Report) -> str:
     lines = [f'<span class="pg-badge pg-{badge[0]}">{badge[1]}</span>']
     verdict = report.verdict.partition(": ")[2]
     lines.append(f"<h2>{escape(verdict[:1].upper() + verdict[1:])}</h2>")
-    told = gain_sentence(report) if report.rows else ""
+    sentence = gain_sentence(report) if report.rows else ""
     if report.chosen:
-        told = f"Selected: {report.chosen}. {told}"
+        sentence = f"Selected: {report.chosen}. {sentence}"
     if report.recalibrated:
-        told += f" Recalibrated: {report.recalibrated}."
-    lines.append(f"<p>{escape(told)}</p>" if told else "")
+        sentence += f" Recalibrated: {report.recalibrated}."
+    lines.append(f"<p>{escape(sentence)}</p>" if sentence else "")
     return "".join(lines) + _tiles(report)
 
 
@@ -251,8 +251,8 @@ def _moved(report: Report) -> str:
 def _curves(report: Report) -> str:
     if not report.curves:
         return ""
-    told = Relative(report.curves).unit_label
-    note = f"{told[0].upper()}{told[1:]}, by checkpoint; one line for each split."
+    unit = Relative(report.curves).unit_label
+    note = f"{unit[0].upper()}{unit[1:]}, by checkpoint; one line for each split."
     return _section("Learning curves", note, charts.curves(report))
 
 

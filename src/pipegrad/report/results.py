@@ -140,8 +140,8 @@ class Report:
         if not self.before > 0:
             return f"Improved: the validation loss is {self.gain:.3g} lower"
         share = self.gain / self.before
-        told = "more than 99.9%" if share > 0.9995 else f"{share:.1%}"
-        return f"Improved: the validation loss is {told} lower"
+        amount = "more than 99.9%" if share > 0.9995 else f"{share:.1%}"
+        return f"Improved: the validation loss is {amount} lower"
 
     def moved(self) -> tuple[MovedStep, ...]:
         """The trained steps, in descending order of their relative change."""

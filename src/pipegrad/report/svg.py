@@ -105,18 +105,18 @@ def path(style: str, points: Sequence[Point]) -> str:
     return f'<polyline class="pg-{style}" points="{where}"/>'
 
 
-def dot(style: str, at: Point, radius: float = 4.0, told: str = "") -> str:
+def dot(style: str, at: Point, radius: float = 4.0, tooltip: str = "") -> str:
     """A dot with an optional tooltip."""
-    title = f"<title>{escape(told)}</title>" if told else ""
+    title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     return (
         f'<circle class="pg-{style}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}">'
         f"{title}</circle>"
     )
 
 
-def box(style: str, left: float, top: float, width: float, height: float, told: str = "") -> str:
+def box(style: str, left: float, top: float, width: float, height: float, tooltip: str = "") -> str:
     """A filled rectangle with an optional tooltip."""
-    title = f"<title>{escape(told)}</title>" if told else ""
+    title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     return (
         f'<rect class="pg-{style}" x="{left:.1f}" y="{top:.1f}" width="{max(width, 0):.1f}" '
         f'height="{height:.1f}" rx="2">{title}</rect>'

@@ -354,8 +354,8 @@ def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedData
     """
     encoded, target = rows.batch(rows.index[:2])
     with torch.no_grad():
-        told = criterion.rows(module(encoded), target).ndim > 0
-    return Loader(rows, _TOLD_ROWS if told else math.ceil(len(rows) / _PARTS))
+        per_sample = criterion.rows(module(encoded), target).ndim > 0
+    return Loader(rows, _TOLD_ROWS if per_sample else math.ceil(len(rows) / _PARTS))
 
 
 def loss_scale(loss: float) -> float:

@@ -175,8 +175,8 @@ def _edge(chain: Sequence[Node]) -> str:
 
 def _box(step: Step, node: Node) -> str:
     kind, path = _lines(step)
-    told = [f"{step.name}: {step.kind}", ": ".join(filter(None, (step.status, step.reason)))]
-    title = escape("\n".join(filter(None, told)))
+    lines = [f"{step.name}: {step.kind}", ": ".join(filter(None, (step.status, step.reason)))]
+    title = escape("\n".join(filter(None, lines)))
     y = _y(node.layer)
     return (
         f'<g class="pg-{STYLES[step.status].label}"><title>{title}</title>'

@@ -195,8 +195,8 @@ class BatchedModule:
                 if not batched:
                     raise
                 self.batched = False
-                told = str(error).split("\n")[0].split(". ")[0]
-                raise NotBatchable(f"{type(error).__name__}: {told}") from error
+                first_line = str(error).split("\n")[0].split(". ")[0]
+                raise NotBatchable(f"{type(error).__name__}: {first_line}") from error
             finally:
                 self.load_flat(now)
         for alone, together in zip(*ways, strict=True):
