@@ -1,4 +1,4 @@
-"""Between the arrays of a source and the tensors of a module; never shared memory."""
+"""Conversion between a source's arrays and a module's tensors, which never share memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..modules import Block, SparseParameter, SparseRows
 
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor of its own memory; integers and booleans become float64."""
+    """Return a tensor that shares no memory; integers and booleans become float64."""
     array = np.array(values, copy=True, order="C")
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
@@ -24,7 +24,7 @@ def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
-    """An array of its own memory; with the type, memory order and shape of ``like`` if given."""
+    """Return an array that shares no memory, with ``like``'s dtype, order and shape if given."""
     array = tensor.detach().cpu().numpy()
     if like is None:
         return array.copy()
@@ -34,7 +34,7 @@ def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
 
 
 def sparse_to_pattern(matrix: Any, transpose: bool = False) -> SparseParameter:
-    """The entries of a CSR matrix, in their order; perhaps of its transpose."""
+    """Return the entries of a CSR matrix, or of its transpose, in the matrix's order."""
     lengths = np.diff(matrix.indptr)
     rows = torch.from_numpy(np.repeat(np.arange(matrix.shape[0]), lengths))
     columns = torch.from_numpy(matrix.indices.astype(np.int64))
@@ -45,7 +45,7 @@ def sparse_to_pattern(matrix: Any, transpose: bool = False) -> SparseParameter:
 
 
 def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
-    """An array or CSR matrix as tensors, in memory of its own."""
+    """Return an array or CSR matrix as tensors that share no memory with it."""
     if sparse.issparse(values):
         starts = torch.from_numpy(values.indptr.astype(np.int64))
         columns = torch.from_numpy(values.indices.astype(np.int64))
@@ -54,7 +54,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ArgumentError(
-            f"The first translated step gets values of type {array.dtype}, not numbers. "
+            f"The first translated step receives values of type {array.dtype}, not numbers. "
             "Put an encoder or an imputer before it."
         )
     if not array.flags.writeable or array.dtype.kind == "f":
@@ -63,6 +63,6 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
 
 
 def to_csr(rows: SparseRows) -> sparse.csr_matrix:
-    """Sparse rows as a CSR matrix."""
+    """Return sparse rows as a CSR matrix."""
     parts = (rows.values, rows.columns, rows.starts)
     return sparse.csr_matrix(tuple(part.cpu().numpy() for part in parts), shape=rows.shape)

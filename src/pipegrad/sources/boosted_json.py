@@ -1,4 +1,4 @@
-"""Model files in JSON, which several libraries write."""
+"""Model files in JSON, a format that several libraries write."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..source_catalog import json_keys
 
 
 def load(path: Any) -> Any:
-    """The model in a file that ``save_model`` of XGBoost or CatBoost wrote.
+    """Read a model from a file written by ``save_model`` of XGBoost or CatBoost.
 
     Raises
     ------
     ModelFileError
-        When the file is of neither.
+        If the file comes from neither library.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path!s} is no JSON: {error}") from error
+        raise ModelFileError(f"{path!s} is not JSON: {error}") from error
     for key, module in json_keys():
         if isinstance(content, dict) and key in content:
             return importlib.import_module(module).load(path)
-    raise ModelFileError(f"{path!s} holds no model of XGBoost or CatBoost.")
+    raise ModelFileError(f"{path!s} contains no model of XGBoost or CatBoost.")

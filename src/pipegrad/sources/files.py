@@ -1,4 +1,4 @@
-"""Model files that a library of its own reads."""
+"""Errors of model files that are read by their own library."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..errors import ModelFileError
 
 @contextmanager
 def reading(path: Any, library: str, failure: type[Exception]) -> Iterator[None]:
-    """Turn what the library raises for a file that is no model into one error of ours."""
+    """Convert the library's exception for an invalid file into a `ModelFileError`."""
     try:
         yield
     except failure as error:
-        raise ModelFileError(f"{path!s} holds no model of {library}: {error!s:.200}") from error
+        raise ModelFileError(f"{path!s} contains no model of {library}: {error!s:.200}") from error

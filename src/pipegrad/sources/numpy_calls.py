@@ -1,4 +1,4 @@
-"""Functions written for NumPy arrays, called with tensors instead."""
+"""Functions written for NumPy arrays, applied to tensors."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from torch import Tensor
 
 
 def cube_root(x: Tensor) -> Tensor:
-    """The real cube root; no gradient at zero, where it has no end."""
+    """Return the real cube root; the gradient at zero, which is infinite, is set to zero."""
     zero = x == 0
     size = x.abs().masked_fill(zero, 1.0) ** (1 / 3)
     return (torch.sign(x) * size).masked_fill(zero, 0.0)
 
 
 def square_root(x: Tensor) -> Tensor:
-    """The square root; no gradient at zero, where it has no end."""
+    """Return the square root; the gradient at zero, which is infinite, is set to zero."""
     zero = x == 0
     return torch.sqrt(x.masked_fill(zero, 1.0)).masked_fill(zero, 0.0)
 
 
 def positive(x: Tensor) -> Tensor:
-    """A copy."""
+    """Return a copy."""
     return x.clone()
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1; NaN passes."""
+    """Return -1, 0 or 1; NaN stays NaN."""
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
-# Smooth functions of one argument, entry by entry.
+# Smooth elementwise functions of one argument.
 ELEMENTWISE: Mapping[Any, Callable[..., Tensor]] = {
     np.absolute: torch.abs,
     np.fabs: torch.abs,
@@ -138,7 +138,7 @@ def _spread(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def clip(x: Tensor, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Tensor:
-    """Cut to a range; bounds also as ``min`` and ``max``."""
+    """Clip to a range; the bounds may also be passed as ``min`` and ``max``."""
     low, high = bounds.pop("min", a_min), bounds.pop("max", a_max)
     return torch.clamp(x, low, high, **bounds)
 
@@ -193,9 +193,9 @@ _FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
 
 
 class _Array(NDArrayOperatorsMixin):
-    """A tensor that answers to NumPy's functions; what it cannot do raises TypeError."""
+    """A tensor that supports NumPy's functions; unsupported ones raise TypeError."""
 
-    # ufunc tables are keyed by identity; equality is entry by entry.
+    # Equality is elementwise, so instances are not hashable.
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, tensor: Tensor) -> None:
@@ -251,7 +251,7 @@ class _Array(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         function = _METHODS.get(name)
         if function is None:
-            raise AttributeError(f"a tensor that stands for an array has no {name!r}")
+            raise AttributeError(f"a tensor in place of an array has no {name!r}")
 
         def method(*args: Any, **options: Any) -> Any:
             arguments = {key: _unwrap(value) for key, value in options.items()}
@@ -291,20 +291,20 @@ def _unwrap(value: Any) -> Any:
 
 
 class NumpyCall:
-    """A function written for NumPy arrays, as a function of tensors.
+    """A function written for NumPy arrays, applied to tensors.
 
     Parameters
     ----------
     function : callable
-        Uses NumPy's functions and operators on what it is given.
+        Applies NumPy's functions and operators to its argument.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
     def __call__(self, x: Tensor, **options: Any) -> Tensor:
-        """The function's answer; TypeError or AttributeError where torch has no counterpart."""
+        """Return the result; raise TypeError or AttributeError if torch has no counterpart."""
         out = _unwrap(self.function(_Array(x), **options))
         if not isinstance(out, Tensor):
-            raise TypeError("the answer is not an array")
+            raise TypeError("the result is not an array")
         return out

@@ -1,4 +1,4 @@
-"""Rows for the steps that stand between the children of composites."""
+"""Translations for the structural steps between the children of composites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .arrays import to_tensor
 
 
 class GlueTranslation(Translation):
-    """Nothing to train, nothing to write back."""
+    """Base class: nothing is trainable, and nothing is written back."""
 
     examples = ()
     sparse = True
@@ -25,7 +25,7 @@ class GlueTranslation(Translation):
         return False
 
     def write_back(self, module: Any, operator: Any) -> None:
-        """There are no numbers."""
+        """Do nothing: there are no learned parameters."""
 
     def encode(self, operator: Any, X: Any) -> Any:
         if sparse.issparse(X):
@@ -35,18 +35,18 @@ class GlueTranslation(Translation):
 
 @register("pipegrad.glue.Columns")
 class Columns(GlueTranslation):
-    """Columns of a block by position."""
+    """Columns of a block, selected by position."""
 
     def to_torch(self, operator: glue.Columns) -> nn.Module:
         return modules.Select(to_tensor(np.asarray(operator.indices, dtype=int)).long())
 
     def refuse(self, operator: glue.Columns) -> str | None:
-        return "one-dimensional columns hold texts" if operator.scalar else None
+        return "one-dimensional columns hold text" if operator.scalar else None
 
 
 @register("pipegrad.glue.Checked")
 class Checked(GlueTranslation):
-    """Between tensors there is nothing left to check."""
+    """The identity: tensors need no further checks."""
 
     def to_torch(self, operator: glue.Checked) -> nn.Module:
         return modules.Concatenate()
@@ -57,7 +57,7 @@ class Checked(GlueTranslation):
 
 @register("pipegrad.glue.Concatenate")
 class Concatenate(GlueTranslation):
-    """Blocks side by side."""
+    """Horizontally concatenated blocks."""
 
     def to_torch(self, operator: glue.Concatenate) -> nn.Module:
         return modules.Concatenate(operator.sparse, operator.weights)
@@ -81,7 +81,7 @@ class Average(GlueTranslation):
 
 @register("pipegrad.glue.Vote")
 class Vote(GlueTranslation):
-    """Majority of hard votes."""
+    """The majority of hard votes."""
 
     def to_torch(self, operator: glue.Vote) -> nn.Module:
         return modules.Vote(operator.weights)
@@ -95,7 +95,7 @@ class Vote(GlueTranslation):
 
 @register("pipegrad.glue.InverseTarget")
 class InverseTarget(GlueTranslation):
-    """Predictions back on the scale of the user's target."""
+    """Predictions transformed back to the scale of the user's target."""
 
     def to_torch(self, operator: glue.InverseTarget) -> nn.Module:
         inverse = _inverse(operator)
@@ -104,7 +104,7 @@ class InverseTarget(GlueTranslation):
 
     def refuse(self, operator: glue.InverseTarget) -> str | None:
         if _inverse(operator) is None:
-            return f"{type(operator.transformer).__name__} has no inverse that torch can follow"
+            return f"{type(operator.transformer).__name__} has no differentiable inverse"
         return None
 
     def head(self, operator: glue.InverseTarget) -> Head:
@@ -116,7 +116,7 @@ class InverseTarget(GlueTranslation):
 
 @register("pipegrad.glue.Labels")
 class Labels(GlueTranslation):
-    """Labels of classes, between steps."""
+    """Class labels passed between steps."""
 
     differentiable = False
 

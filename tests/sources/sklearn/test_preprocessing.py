@@ -235,7 +235,7 @@ def through_numpy(X):
     ("function", "reason"),
     [
         (rows_mixed, "mixes rows"),
-        (one_dimensional, "a row for each row"),
+        (one_dimensional, "one row per input row"),
         (of_table, "fails on an array of numbers"),
         (with_strings, "torch cannot differentiate"),
         (through_numpy, "torch cannot differentiate"),

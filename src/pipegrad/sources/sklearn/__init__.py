@@ -1,4 +1,4 @@
-"""scikit-learn: a file for each family of operators."""
+"""Translations for scikit-learn, one file per family of operators."""
 
 from ...registry import refuse
 from .. import structural

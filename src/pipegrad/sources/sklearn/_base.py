@@ -1,4 +1,4 @@
-"""What the rows for scikit-learn share."""
+"""Code shared by the translations for scikit-learn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def validate(
     finite: bool | str = True,
     dtype: Any = "numeric",
 ) -> Any:
-    """Check input as the operator itself does (names, width, NaN, sparsity); dense or CSR out."""
+    """Check the input as the operator does (names, width, NaN, sparsity); return dense or CSR."""
     return as_float(checked(operator, X, sparse=sparse, finite=finite, dtype=dtype))
 
 
@@ -49,7 +49,7 @@ def checked(
     finite: bool | str = True,
     dtype: Any = "numeric",
 ) -> Any:
-    """The same checks; numbers stay of the type that they have."""
+    """Run the same checks and keep the dtype of the values."""
     options: dict[str, Any] = {_FINITE: finite}
     return _validate_data(
         operator,
@@ -62,16 +62,16 @@ def checked(
 
 
 def as_float(X: Any) -> Any:
-    """Dense or CSR values as floating point; integers and booleans become float64."""
+    """Return dense or CSR values as floating point; integers and booleans become float64."""
     if sparse.issparse(X):
         X = X.tocsr()
     return X if X.dtype.kind == "f" else X.astype(np.float64)
 
 
 class SklearnTranslation(Translation):
-    """A row for scikit-learn: input is checked as the operator would."""
+    """A translation for scikit-learn that checks its input as the operator does."""
 
     def encode(self, operator: Any, X: Any) -> Any:
-        """Numbers, dense or CSR, after scikit-learn's own checks."""
+        """Return numeric values, dense or CSR, after scikit-learn's own checks."""
         finite = "allow-nan" if self.missing else True
         return validate(operator, X, sparse=self.sparse, finite=finite)

@@ -1,4 +1,4 @@
-"""Between scikit-learn's trees and flat arrays."""
+"""Conversion between scikit-learn's trees and flat arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..arrays import to_array, to_tensor
 
 @dataclass(frozen=True)
 class Flat:
-    """Nodes and leaves of many trees, as `TreeEnsemble` takes them.
+    """Nodes and leaves of many trees, in the layout of `TreeEnsemble`.
 
     Parameters
     ----------
     structure : dict of str
         Roots, features, thresholds and children.
     is_leaf : array of bool
-        Over all nodes of all trees in the source's order.
+        Leaf mask over all nodes of all trees, in the source's order.
     """
 
     structure: dict[str, Any]
@@ -33,19 +33,19 @@ class Flat:
 def flatten(
     left: Sequence[Any], right: Sequence[Any], feature: NDArray[Any], threshold: NDArray[Any]
 ) -> Flat:
-    """Join trees whose children are numbered within each tree; a leaf has none (-1).
+    """Concatenate trees whose child indices are local to each tree; a leaf has the index -1.
 
     Parameters
     ----------
     left, right : sequences of arrays
-        Children, tree by tree.
+        Child indices, one array per tree.
     feature, threshold : arrays
-        Over all nodes of all trees.
+        Split features and thresholds over all nodes of all trees.
 
     Returns
     -------
     Flat
-        The joined trees.
+        The concatenated trees.
     """
     sizes = np.array([len(part) for part in left])
     offset = np.cumsum(sizes) - sizes
@@ -66,14 +66,14 @@ def flatten(
 
 
 def flatten_trees(trees: Sequence[Any], columns: Sequence[Any] | None = None) -> Flat:
-    """Join ``tree_`` objects.
+    """Concatenate ``tree_`` objects.
 
     Parameters
     ----------
     trees : sequence of sklearn.tree._tree.Tree
         The trees.
     columns : sequence of arrays, optional
-        The columns that each tree was given, where not all.
+        The columns that each tree uses, if not all.
     """
     if columns is None:
         feature = [tree.feature for tree in trees]
@@ -93,12 +93,12 @@ def flatten_trees(trees: Sequence[Any], columns: Sequence[Any] | None = None) ->
 
 
 def leaf_values(trees: Sequence[Any]) -> NDArray[Any]:
-    """What all leaves hold, shape (leaves, outputs, classes)."""
+    """Return the values of all leaves, shape (leaves, outputs, classes)."""
     return np.concatenate([tree.value[tree.children_left < 0] for tree in trees])
 
 
 def write_trees(module: TreeEnsemble, trees: Sequence[Any], values: NDArray[Any]) -> None:
-    """Put leaf values (leaves, outputs, classes) and thresholds into ``tree_`` objects."""
+    """Write leaf values (leaves, outputs, classes) and thresholds into ``tree_`` objects."""
     leaf = node = 0
     thresholds = _thresholds(module, [tree.threshold[tree.children_left >= 0] for tree in trees])
     for tree in trees:

@@ -1,4 +1,4 @@
-"""Boosted trees."""
+"""Gradient-boosted trees."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ._base import SklearnTranslation, validate
 from ._flat_trees import flatten, flatten_trees, leaf_values, write_trees
 from .trees import Trees
 
-_FIT = "says how the source itself was fitted"
+_FIT = "records how the source was fitted"
 _STRUCTURE = "the structure of the trees does not change"
 
 
 class GradientBoosting(Trees):
-    """The leaves train, and the estimator that boosting began with where it is no constant."""
+    """Leaf values are trainable, and so is the initial estimator unless it is constant."""
 
     missing = False
     unchanged_attributes: ClassVar[Any] = {
@@ -60,10 +60,10 @@ class GradientBoosting(Trees):
             return None
         name = type(start).__name__
         if isinstance(start, DummyClassifier):
-            return f"init={name} draws at random"
+            return f"init={name} is random"
         row = lookup(type(start))
         if not isinstance(row, Translation) or not row.raw_numbers:
-            return f"init={name} has no module of its own"
+            return f"init={name} has no module"
         reason = row.refuse(start)
         return None if reason is None else f"init={name}: {reason}"
 
@@ -156,7 +156,7 @@ def _link(operator: Any) -> Any:
 
 @cache
 def _smallest_probability() -> float:
-    """How far from zero and one scikit-learn keeps probabilities; it differs by version."""
+    """Return the bound that keeps scikit-learn's probabilities off 0 and 1; versions differ."""
 
     class Sure:
         @staticmethod
@@ -177,7 +177,7 @@ def _from_constant(data: str | None = None, **params: Any) -> Example:
 
 @register("sklearn.ensemble.GradientBoostingRegressor")
 class BoostedRegressor(GradientBoosting):
-    """The score is the mean."""
+    """The score is the predicted mean."""
 
     examples: ClassVar[Any] = (
         _from_constant(),
@@ -196,7 +196,7 @@ class BoostedRegressor(GradientBoosting):
 
 @register("sklearn.ensemble.GradientBoostingClassifier")
 class BoostedClassifier(GradientBoosting):
-    """The score is the logit, or the logits."""
+    """The score is the logit (two classes) or the vector of logits."""
 
     data = "multiclass"
     examples: ClassVar[Any] = (
@@ -207,7 +207,7 @@ class BoostedClassifier(GradientBoosting):
         _from_constant("binary", init=DummyClassifier(strategy="uniform")),
         _ZERO,
         Example(_ZERO, data="binary"),
-        # The source computes these starts in float32.
+        # The source computes these initial scores in float32.
         Example({**_ROUNDS, "init": LogisticRegression(C=1e-4)}, tolerance=1e-5),
         Example({**_ROUNDS, "init": LogisticRegression(C=1e-4)}, "binary", tolerance=1e-5),
         Example(
@@ -220,7 +220,7 @@ class BoostedClassifier(GradientBoosting):
 
 
 class HistTrees(SklearnTranslation):
-    """The leaves and the baseline train."""
+    """Leaf values and the baseline prediction are trainable."""
 
     missing = True
     differentiable = False
@@ -241,7 +241,7 @@ class HistTrees(SklearnTranslation):
         return operator._preprocess_X(X, reset=False)
 
     def refuse(self, operator: Any) -> str | None:
-        return None if isinstance(operator.loss, str) else "its loss is an object of its own"
+        return None if isinstance(operator.loss, str) else "its loss is a custom object"
 
     def to_torch(self, operator: Any) -> nn.Module:
         parts = _predictors(operator)
@@ -298,7 +298,7 @@ def _write_thresholds(
 ) -> None:
     moved = np.flatnonzero(inner)[nodes["num_threshold"][inner] != thresholds]
     nodes["num_threshold"][inner] = thresholds
-    # A fit that goes on (warm_start) routes binned rows.
+    # A fit that continues (warm_start) routes binned rows.
     for i in moved:
         if not nodes["is_categorical"][i]:
             edges = operator._bin_mapper.bin_thresholds_[nodes["feature_idx"][i]]
@@ -307,7 +307,7 @@ def _write_thresholds(
 
 
 def _categories(operator: Any, parts: list[Any]) -> dict[str, Any]:
-    """The ways of 256 categories at each categorical node."""
+    """Return the direction of each of 256 categories at each categorical node."""
     nodes = [part.nodes[part.nodes["is_leaf"] == 0] for part in parts]
     joined = np.concatenate(nodes)
     chosen = joined["is_categorical"].astype(bool)
@@ -322,7 +322,7 @@ def _categories(operator: Any, parts: list[Any]) -> dict[str, Any]:
     known = _bits(known_sets)[place[joined["feature_idx"][chosen]]]
     default = joined["missing_go_to_left"].astype(bool)
     left = np.concatenate(sets)
-    # A category that was never seen goes where missing values go.
+    # An unknown category goes where missing values go.
     left |= ~known & default[chosen, None]
     return {
         "category_width": torch.from_numpy(np.where(chosen, 256, 0)),
@@ -332,7 +332,7 @@ def _categories(operator: Any, parts: list[Any]) -> dict[str, Any]:
 
 
 def _bits(words: Any) -> NDArray[np.bool_]:
-    """Bit sets (sets, 8) of 32 bits each as booleans (sets, 256)."""
+    """Unpack bit sets (sets, 8) of 32 bits each into booleans (sets, 256)."""
     octets = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
     return np.unpackbits(octets, axis=1, bitorder="little").astype(bool)
 
@@ -342,7 +342,7 @@ _SHORT = {"max_iter": 6, "min_samples_leaf": 5, "max_leaf_nodes": 8}
 
 @register("sklearn.ensemble.HistGradientBoostingRegressor")
 class HistRegressor(HistTrees):
-    """The score is the mean, or its logarithm."""
+    """The score is the predicted mean or its logarithm."""
 
     examples = (
         _SHORT,
@@ -370,7 +370,7 @@ class HistRegressor(HistTrees):
 
 @register("sklearn.ensemble.HistGradientBoostingClassifier")
 class HistClassifier(HistTrees):
-    """The score is the logit, or the logits."""
+    """The score is the logit (two classes) or the vector of logits."""
 
     data = "multiclass"
     examples = (

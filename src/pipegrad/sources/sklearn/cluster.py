@@ -1,4 +1,4 @@
-"""Clusters around centers."""
+"""Centroid-based clustering."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
 
-_FITTED = "says how the source itself was fitted"
+_FITTED = "records how the source was fitted"
 
 
 @register("sklearn.cluster.KMeans", "sklearn.cluster.MiniBatchKMeans")
 class KMeans(SklearnTranslation):
-    """cluster_centers_ train; the score is the distance to each, the nearest is predicted."""
+    """cluster_centers_ are trainable; scores are distances, and the nearest center is predicted."""
 
     examples = (
         {"n_clusters": 3, "random_state": 0, "n_init": 1},
@@ -25,8 +25,8 @@ class KMeans(SklearnTranslation):
     )
     sparse = True
     unchanged_attributes = {
-        "labels_": "clusters of the rows that the source saw, which are not kept",
-        "inertia_": "of the rows that the source saw, which are not kept",
+        "labels_": "cluster labels of the source's training rows, which are not stored",
+        "inertia_": "inertia on the source's training rows, which are not stored",
         "n_steps_": _FITTED,
     }
 

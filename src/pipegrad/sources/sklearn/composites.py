@@ -1,4 +1,4 @@
-"""Composites of scikit-learn: how each unfolds into steps and edges."""
+"""Composites of scikit-learn and how each expands into steps and edges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...registry import Builder, Expansion, lookup, register
 
 @register("sklearn.pipeline.Pipeline")
 class Pipeline(Expansion):
-    """One step after the other."""
+    """Steps in sequence."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         value = source
@@ -47,7 +47,7 @@ def _inverse(operator: Any) -> nn.Module | None:
 
 @register("sklearn.pipeline.FeatureUnion")
 class FeatureUnion(Expansion):
-    """The same input through several transformers, side by side."""
+    """Several transformers of the same input, with their outputs concatenated."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         weights = operator.transformer_weights or {}
@@ -70,7 +70,7 @@ class FeatureUnion(Expansion):
 
 @register("sklearn.compose.ColumnTransformer")
 class ColumnTransformer(Expansion):
-    """Each transformer has columns of its own; the rest is dropped, passed or transformed."""
+    """Each transformer gets its own columns; the rest is dropped, passed through or transformed."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         weights = operator.transformer_weights or {}
@@ -122,7 +122,7 @@ def _unless_none(factors: list[float | None]) -> tuple[float | None, ...] | None
 
 @register("sklearn.ensemble.StackingRegressor", "sklearn.ensemble.StackingClassifier")
 class Stacking(Expansion):
-    """Predictions of the first layer, side by side, feed the final estimator."""
+    """The concatenated predictions of the first layer feed the final estimator."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         two_classes = len(getattr(operator, "classes_", ())) == 2
@@ -138,20 +138,20 @@ class Stacking(Expansion):
             return value
         final = operator.final_estimator_
         value = builder.expand(final, value, join(path, "final_estimator"), method)
-        # The final estimator knows the classes by number alone.
+        # The final estimator knows the classes only by index.
         if method == "predict" and _has_labels(operator):
             value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
         return value
 
     def refuse(self, operator: Any) -> str | None:
         if isinstance(getattr(operator, "_label_encoder", None), list):
-            return "stacking of several targets has no module yet"
+            return "stacking with several targets has no module yet"
         return None
 
 
 @register("sklearn.ensemble.VotingRegressor")
 class VotingRegressor(Expansion):
-    """The weighted mean of predictions."""
+    """The weighted mean of the predictions."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         values = _children(operator, builder, source, path, "predict")
@@ -163,7 +163,7 @@ class VotingRegressor(Expansion):
 
 @register("sklearn.ensemble.VotingClassifier")
 class VotingClassifier(Expansion):
-    """The majority of hard votes, or the mean of probabilities."""
+    """The majority of hard votes or the weighted mean of probabilities."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         soft = operator.voting == "soft"
@@ -191,7 +191,7 @@ def _children(
 
 
 def _fitted(operator: Any) -> list[tuple[str, Any]]:
-    """Names and fitted learners of an ensemble, without those that are dropped."""
+    """Return names and fitted members of an ensemble, without the dropped ones."""
     named = operator.named_estimators_.items()
     names = [name for name, child in named if not isinstance(child, str)]
     return list(zip(names, operator.estimators_, strict=True))
@@ -209,15 +209,15 @@ def _weights(operator: Any) -> tuple[float, ...] | None:
 
 @register("sklearn.compose.TransformedTargetRegressor")
 class TransformedTargetRegressor(Expansion):
-    """A regressor that works on a transformed target.
+    """A regressor on a transformed target.
 
-    As the last step its score and its loss stay on the transformed scale, which is what the
-    source itself minimises; predictions go back through the transformer.
+    If it is the last step, its score and loss stay on the transformed scale, on which the source
+    minimizes its loss; predictions are transformed back.
     """
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         path = join(path, "regressor")
-        # The outermost transformation alone is the loss's own; those within are steps.
+        # Only the outermost transformation belongs to the loss; inner ones are steps.
         if method == "score" and builder.target is None:
             builder.target = operator
             return builder.expand(operator.regressor_, source, path, method)
@@ -228,7 +228,7 @@ class TransformedTargetRegressor(Expansion):
 
 @register("sklearn.frozen.FrozenEstimator")
 class FrozenEstimator(Expansion):
-    """What it wraps stays as it is."""
+    """The wrapped estimator stays frozen."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         before, builder.frozen = builder.frozen, True
@@ -248,7 +248,7 @@ class FrozenEstimator(Expansion):
     "sklearn.model_selection.HalvingRandomSearchCV",
 )
 class Search(Expansion):
-    """A search is its best estimator."""
+    """A search is replaced by its best estimator."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         return builder.expand(operator.best_estimator_, source, path, method)
@@ -259,7 +259,7 @@ class Search(Expansion):
 
 @register("pipegrad.Featurizer")
 class Featurizer(Expansion):
-    """A predictor's score and probability as columns."""
+    """A predictor's scores and probabilities become feature columns."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         return builder.expand(operator.estimator_, source, path, "features")

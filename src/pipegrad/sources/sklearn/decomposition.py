@@ -1,4 +1,4 @@
-"""Decompositions and random projections: rows seen along fewer directions."""
+"""Matrix decompositions and random projections."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
 from ._base import SklearnTranslation
 
-_OF_THE_DATA = "describes the data of the source's own fit; transform does not use it"
-# Without whitening these describe the data of the source's own fit, and transform ignores them.
+_OF_THE_DATA = "describes the source's training data; transform does not use it"
+# Without whitening, these only describe the source's training data; transform ignores them.
 _SPECTRUM = ("explained_variance_", "explained_variance_ratio_", "singular_values_")
 
 
 class PrincipalComponents(SklearnTranslation):
-    """components_ and mean_ train, and explained_variance_ where whitening divides by it.
+    """components_ and mean_ are trainable, and with whitening explained_variance_ too.
 
-    Then singular_values_ and explained_variance_ratio_ follow, for the same total variance.
+    With whitening, singular_values_ and explained_variance_ratio_ are updated to match, for the
+    same total variance.
     """
 
     sparse = True
     unchanged_attributes = {
         "noise_variance_": _OF_THE_DATA,
         "var_": _OF_THE_DATA,
-        "n_components_": "the number of directions does not change",
-        "n_samples_": "says how the source itself was fitted",
-        "batch_size_": "says how the source itself was fitted",
+        "n_components_": "the number of components does not change",
+        "n_samples_": "records how the source was fitted",
+        "batch_size_": "records how the source was fitted",
     }
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -58,7 +59,7 @@ class PrincipalComponents(SklearnTranslation):
 
 @register("sklearn.decomposition.PCA")
 class PCA(PrincipalComponents):
-    """Principal components by any solver."""
+    """Principal components, with any solver."""
 
     examples = (
         Example({}, unchanged_attributes=_SPECTRUM),
@@ -83,7 +84,7 @@ class PCA(PrincipalComponents):
 
 @register("sklearn.decomposition.IncrementalPCA")
 class IncrementalPCA(PrincipalComponents):
-    """Principal components from one batch after another."""
+    """Principal components, fitted batch by batch."""
 
     examples = (
         Example({}, unchanged_attributes=_SPECTRUM),
@@ -101,7 +102,7 @@ class IncrementalPCA(PrincipalComponents):
 
 @register("sklearn.decomposition.TruncatedSVD")
 class TruncatedSVD(SklearnTranslation):
-    """components_ train; sparse rows stay sparse."""
+    """components_ are trainable; sparse input stays sparse."""
 
     examples = (
         {},
@@ -127,16 +128,16 @@ class TruncatedSVD(SklearnTranslation):
 
 
 class RandomProjection(SklearnTranslation):
-    """components_ train, and inverse_components_ follow."""
+    """components_ are trainable; inverse_components_ are updated to match."""
 
     sparse = True
     unchanged_attributes = {
-        "n_components_": "the number of directions does not change",
-        "density_": "the share of entries that are not zero does not change",
+        "n_components_": "the number of components does not change",
+        "density_": "the fraction of nonzero entries does not change",
     }
 
     def follow(self, operator: Any, components: Any) -> None:
-        """Put new components in, and their pseudo-inverse where the operator holds one."""
+        """Write the components, and their pseudo-inverse if the operator stores one."""
         moved = (operator.components_ != components).sum() > 0
         operator.components_ = components
         if moved and operator.compute_inverse_components:
@@ -162,7 +163,7 @@ class GaussianRandomProjection(RandomProjection):
 
 @register("sklearn.random_projection.SparseRandomProjection")
 class SparseRandomProjection(RandomProjection):
-    """A random projection with many zeros, which stay; the other entries train."""
+    """A sparse random projection: only the nonzero entries are trainable."""
 
     examples = (
         {"n_components": 3, "random_state": 0, "density": 0.5},

@@ -1,4 +1,4 @@
-"""Transformers without learned numbers: functions, thresholds, products of columns."""
+"""Transformers without learned parameters: functions, thresholds, products of columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..arrays import to_tensor
 from ..numpy_calls import ELEMENTWISE, NumpyCall, clip, rounded
 from ._base import SklearnTranslation, as_float, validate
 
-# Known functions of each entry, with the options that mean the same in torch.
+# Supported elementwise functions, with the options that mean the same in torch.
 _OPTIONS: Mapping[Any, frozenset[str]] = {
     np.clip: frozenset({"a_min", "a_max", "min", "max"}),
     np.round: frozenset({"decimals"}),
@@ -52,7 +52,7 @@ def _ratio(X: Any, first: int, second: int) -> Any:
 
 @register("sklearn.preprocessing.FunctionTransformer")
 class FunctionTransformer(_Fixed):
-    """A known NumPy function, or a callable that gives the same on tensors as on arrays."""
+    """A known NumPy function, or a callable with equal results on tensors and arrays."""
 
     examples: ClassVar[Any] = (
         {"validate": True},
@@ -77,7 +77,7 @@ class FunctionTransformer(_Fixed):
         if operator.validate:
             X = validate(operator, X, sparse=operator.accept_sparse)
         else:
-            # Whatever the function refuses is refused by the function itself.
+            # Invalid input is left for the function itself to reject.
             operator.transform(X[:1])
         if not sparse.issparse(X):
             X = np.asarray(X)
@@ -98,7 +98,7 @@ class FunctionTransformer(_Fixed):
 
 @register("sklearn.preprocessing.PolynomialFeatures")
 class PolynomialFeatures(_Fixed):
-    """Products of columns; nothing to train, gradients pass."""
+    """Products of columns. Nothing is trainable; gradients pass through."""
 
     examples: ClassVar[Any] = (
         {},
@@ -125,7 +125,7 @@ class PolynomialFeatures(_Fixed):
 
 @register("sklearn.preprocessing.Binarizer")
 class Binarizer(_Fixed):
-    """Zeros and ones; no gradients."""
+    """Zeros and ones. Nothing is trainable; gradients stop here."""
 
     examples = ({}, {"threshold": 0.7}, Example({"threshold": 0.2}, data="sparse"))
     differentiable = False
@@ -143,7 +143,7 @@ class Binarizer(_Fixed):
 def _translate(
     operator: Any, function: Any, options: Mapping[str, Any] | None
 ) -> Elementwise | str:
-    """A module for the function, or why there is none."""
+    """Return a module for the function, or the reason why there is none."""
     options = dict(options or {})
     if function is None or (not options and any(function is same for same in _SAME)):
         return Elementwise()
@@ -155,14 +155,14 @@ def _translate(
         return Elementwise(known, options)
     width = getattr(operator, "n_features_in_", None)
     if width is None:
-        return f"func={_name(function)} can only be tried out on a fitted operator"
+        return f"func={_name(function)} can only be checked on a fitted operator"
     return _try_out(function, options, width)
 
 
 def _try_out(
     function: Callable[..., Any], options: dict[str, Any], width: int
 ) -> Elementwise | str:
-    """Whether the function gives the same, row by row, on tensors as on arrays."""
+    """Return a module if tensors and arrays give equal results row by row, else the reason."""
     name = f"func={_name(function)}"
     numbers = np.random.default_rng(0).normal(size=(_PROBE_ROWS, width)) * 2
     numbers[: _PROBE_ROWS // 2] = np.abs(numbers[: _PROBE_ROWS // 2])
@@ -173,9 +173,9 @@ def _try_out(
     except Exception as error:
         return f"{name} fails on an array of numbers ({type(error).__name__}: {error})"
     if expected.ndim != 2 or len(expected) != _PROBE_ROWS:
-        return f"{name} does not give a row for each row"
+        return f"{name} does not return one row per input row"
     if not _same(part, expected[1:3]):
-        return f"{name} mixes rows, or gives another result each time"
+        return f"{name} mixes rows or is not deterministic"
     for candidate in (function, NumpyCall(function)):
         module = Elementwise(candidate, options, elementwise=False)
         given = _answer(module, numbers)

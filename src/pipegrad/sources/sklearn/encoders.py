@@ -1,4 +1,4 @@
-"""Encoders of categories: the source turns categories into codes, modules take it from there."""
+"""Categorical encoders: the source maps categories to codes, and the modules continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._base import SklearnTranslation, validate
 
 
 class _Encoder(SklearnTranslation):
-    """Gradients stop at categories, and raw input can only be read by the source."""
+    """Gradients stop at categories, and only the source can read the raw input."""
 
     data = "categories"
     differentiable = False
@@ -32,7 +32,7 @@ class _Encoder(SklearnTranslation):
 
 @register("sklearn.preprocessing.OneHotEncoder")
 class OneHotEncoder(_Encoder):
-    """A column for each category that is not dropped; sparse as the source gives it."""
+    """One column per category that is not dropped; sparse if the source's output is."""
 
     examples: ClassVar[Any] = (
         {},
@@ -62,7 +62,7 @@ class OneHotEncoder(_Encoder):
 
 @register("sklearn.preprocessing.OrdinalEncoder")
 class OrdinalEncoder(_Encoder):
-    """Codes, as the source gives them."""
+    """Ordinal codes, identical to the source's."""
 
     examples: ClassVar[Any] = (
         {},
@@ -84,7 +84,7 @@ class OrdinalEncoder(_Encoder):
 
 @register("sklearn.preprocessing.TargetEncoder")
 class TargetEncoder(_Encoder):
-    """encodings_ become trainable numbers, one for each category (and class)."""
+    """encodings_ become trainable parameters, one per category (and class)."""
 
     examples: ClassVar[Any] = (
         {},
@@ -94,8 +94,8 @@ class TargetEncoder(_Encoder):
     )
     unchanged_attributes: ClassVar[Any] = {
         "categories_": "the categories do not change",
-        "target_type_": "says what the target is",
-        "target_mean_": "the mean of the target, which only unknown categories meet",
+        "target_type_": "records the type of the target",
+        "target_mean_": "the mean of the target, used only for unknown categories",
     }
 
     def encode(self, operator: Any, X: Any) -> Any:
@@ -121,7 +121,7 @@ class TargetEncoder(_Encoder):
 
 @register("sklearn.preprocessing.LabelBinarizer")
 class LabelBinarizer(_Encoder):
-    """A column for each label, or one column for two labels."""
+    """One column per label, or a single column for two labels."""
 
     examples = (
         {},
@@ -133,7 +133,7 @@ class LabelBinarizer(_Encoder):
 
     def refuse(self, operator: Any) -> str | None:
         if operator.y_type_.startswith("multilabel"):
-            return "a table of labels (y_type_='multilabel-indicator') has no codes"
+            return "a multilabel target (y_type_='multilabel-indicator') has no codes"
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
@@ -155,7 +155,7 @@ class LabelBinarizer(_Encoder):
 
 @register("sklearn.preprocessing.KBinsDiscretizer")
 class KBinsDiscretizer(SklearnTranslation):
-    """Bins, as codes or one-hot; nothing to train and no gradients."""
+    """Bins as ordinal codes or one-hot. Nothing is trainable; gradients stop here."""
 
     examples: ClassVar[Any] = (
         {"strategy": "uniform"},
@@ -189,7 +189,7 @@ def _label_columns(operator: Any) -> int:
 
 
 def _plain(operator: Any, **params: Any) -> Any:
-    """A shallow copy with other options, that gives arrays whatever the user has set."""
+    """Return a shallow copy with other options that always outputs arrays."""
     plain = copy.copy(operator)
     vars(plain).update(params)
     plain._sklearn_output_config = {"transform": "default"}
@@ -197,7 +197,7 @@ def _plain(operator: Any, **params: Any) -> Any:
 
 
 def _codes(rows: Any, sizes: list[int]) -> NDArray[np.float64]:
-    """Codes of one-hot rows: at most one entry for each column of the input."""
+    """Return the codes of one-hot rows, which have at most one entry per input column."""
     ends = np.cumsum(sizes)
     column = np.searchsorted(ends, rows.indices, side="right")
     row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))

@@ -1,4 +1,4 @@
-"""Ensembles whose members are trees by choice, and trees without a target."""
+"""Ensembles that may consist of trees, and trees fitted without a target."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ _SMALL = DecisionTreeClassifier(max_depth=3)
 def _not_trees(operator: Any) -> str | None:
     for member in operator.estimators_:
         if type(member) not in _TREES:
-            return f"its members are no trees but {type(member).__name__}"
+            return f"its members are not trees but {type(member).__name__}"
     return None
 
 
 class AnyMembers(Expansion):
-    """The mean of what members that are no trees answer.
+    """The mean of the outputs of members that are not trees.
 
-    A classifier gives its predictions and probabilities; the mean of its members' decision
-    functions, which scikit-learn gives besides, is another sum of theirs.
+    A classifier returns predictions and probabilities, but not the mean of its members' decision
+    functions, which scikit-learn also offers.
     """
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
@@ -83,13 +83,13 @@ _ANY = AnyMembers()
 
 
 class Bagging(Averaged):
-    """Trees on rows and columns drawn at random."""
+    """Trees fitted on random samples and features."""
 
     def expansion(self, operator: Any) -> Expansion | None:
         return None if self.refuse(operator) or _not_trees(operator) is None else _ANY
 
     def encode(self, operator: Any, X: Any) -> Any:
-        # Each tree checks the columns that it was given, and these alone.
+        # Each tree checks only the columns that it uses.
         X = validate(operator, X, sparse=True, finite=False)
         seen = X[:, np.unique(np.concatenate(self.columns(operator)))]
         values = seen.data if sparse.issparse(seen) else seen
@@ -105,14 +105,14 @@ class Bagging(Averaged):
         if not hasattr(operator, "classes_"):
             return None
         if not all(hasattr(member, "predict_proba") for member in operator.estimators_):
-            return "its members vote, since they give no probabilities"
+            return "its members vote because they have no probabilities"
         complete = all(len(t.classes_) == operator.n_classes_ for t in operator.estimators_)
         return None if complete else "some of its members did not see every class"
 
 
 @register("sklearn.ensemble.BaggingClassifier")
 class BaggingClassifier(Bagging):
-    """The mean of its members' probabilities; trees are one module, others unfold."""
+    """The mean of its members' probabilities; trees become one module, other members steps."""
 
     data = "multiclass"
     examples = (
@@ -127,7 +127,7 @@ class BaggingClassifier(Bagging):
 
 @register("sklearn.ensemble.BaggingRegressor")
 class BaggingRegressor(Bagging):
-    """The mean of its members' predictions; trees are one module, others unfold."""
+    """The mean of its members' predictions; trees become one module, other members steps."""
 
     examples = (
         _SEVERAL,
@@ -139,7 +139,7 @@ class BaggingRegressor(Bagging):
 
 @register("sklearn.ensemble.AdaBoostClassifier")
 class AdaBoostClassifier(Trees):
-    """The weights of the trees train: a leaf votes for one class, whatever its shares."""
+    """The trees' weights are trainable; a leaf votes for one class, which is fixed."""
 
     data = "multiclass"
     missing = False
@@ -153,16 +153,16 @@ class AdaBoostClassifier(Trees):
     )
     unchanged_attributes: ClassVar[Any] = {
         "estimators_": "a leaf votes for one class, which does not change",
-        "estimator_": "what the trees were copied from",
-        "estimator_errors_": "says how the source itself was fitted",
-        "n_classes_": "the labels do not change",
+        "estimator_": "the template that the trees were cloned from",
+        "estimator_errors_": "records how the source was fitted",
+        "n_classes_": "the number of classes does not change",
     }
 
     def refuse(self, operator: Any) -> str | None:
         if getattr(operator, "algorithm", "") == "SAMME.R":
-            return "algorithm='SAMME.R' has no module; later versions dropped it"
+            return "algorithm='SAMME.R' has no module; later versions removed it"
         if operator.n_classes_ < 2:
-            return "it knows a single class"
+            return "it has only one class"
         return _not_trees(operator)
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -195,7 +195,7 @@ class AdaBoostClassifier(Trees):
 
 
 def _votes(operator: Any) -> NDArray[Any]:
-    """For each leaf 1 for its class and less than 0 for others; one column for two classes."""
+    """Return a leaf's votes: 1 for its class, negative for others; one column for two classes."""
     count = operator.n_classes_
     votes = []
     for tree in operator.estimators_:
@@ -208,7 +208,7 @@ def _votes(operator: Any) -> NDArray[Any]:
 
 @register("sklearn.ensemble.AdaBoostRegressor")
 class AdaBoostRegressor(Trees):
-    """The weighted median of the trees' means, which train."""
+    """The weighted median of the trees' predictions; the leaf means are trainable."""
 
     missing = False
     examples = (
@@ -219,8 +219,8 @@ class AdaBoostRegressor(Trees):
     )
     unchanged_attributes: ClassVar[Any] = {
         "estimator_weights_": "a median has no gradient with respect to its weights",
-        "estimator_": "what the trees were copied from",
-        "estimator_errors_": "says how the source itself was fitted",
+        "estimator_": "the template that the trees were cloned from",
+        "estimator_errors_": "records how the source was fitted",
     }
 
     def refuse(self, operator: Any) -> str | None:
@@ -250,7 +250,7 @@ class AdaBoostRegressor(Trees):
 
 @register("sklearn.ensemble.IsolationForest")
 class IsolationForest(Trees):
-    """The score is the decision function. It has no loss of its own, so nothing trains."""
+    """The score is the decision function. Without a loss, nothing is trainable."""
 
     has_splits = False
 
@@ -268,7 +268,7 @@ class IsolationForest(Trees):
         if tags is not None and tags().input_tags.allow_nan:
             X = validate(operator, X, sparse=True, finite=False)
             if sparse.issparse(X):
-                # A sparse NaN is compared, and no comparison with it holds.
+                # The source compares a sparse NaN, and every comparison with NaN is false.
                 X.data = np.where(np.isnan(X.data), np.inf, X.data)
             return X
         return super().encode(operator, X)
@@ -300,7 +300,7 @@ class IsolationForest(Trees):
         return Isolation(trees, typical, to_tensor(np.float64(operator.offset_)))
 
     def write_back(self, module: Isolation, operator: Any) -> None:
-        """Nothing trains."""
+        """Do nothing: there are no trainable parameters."""
 
     def head(self, operator: Any) -> Head:
         return OutlierHead()
@@ -308,7 +308,7 @@ class IsolationForest(Trees):
 
 @register("sklearn.ensemble.RandomTreesEmbedding")
 class RandomTreesEmbedding(Trees):
-    """A column for each leaf of each tree."""
+    """One indicator column per leaf of each tree."""
 
     examples = (
         {**_SEVERAL, "max_depth": 3},
@@ -332,10 +332,10 @@ class RandomTreesEmbedding(Trees):
             leaf_values=torch.zeros(count, 1, dtype=torch.float64),
             single=True,
         )
-        # Columns are sorted by tree and node, as leaves are.
+        # Columns are sorted by tree and node, like the leaves.
         return LeafIndicators(trees, torch.arange(count), count, operator.sparse_output)
 
     def write_back(self, module: LeafIndicators, operator: Any) -> None:
-        """The splits, where they were softened."""
+        """Write back the splits if they were softened."""
         parts = [tree.tree_ for tree in operator.estimators_]
         write_trees(module.trees, parts, leaf_values(parts))

@@ -1,4 +1,4 @@
-"""Generalised linear models: the score is the mean, or its logarithm."""
+"""Generalized linear models: the score is the mean or its logarithm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .linear import LinearPredictor, no_intercept
 
 @register("sklearn.linear_model.PoissonRegressor", "sklearn.linear_model.GammaRegressor")
 class LogRate(LinearPredictor):
-    """The score is a log-rate."""
+    """The score is the log of the mean."""
 
     examples = (
         {},
@@ -29,7 +29,7 @@ class LogRate(LinearPredictor):
 
 @register("sklearn.linear_model.TweedieRegressor")
 class Tweedie(LinearPredictor):
-    """A family of deviances, from the normal to the inverse Gaussian."""
+    """Tweedie deviances, from the normal to the inverse Gaussian distribution."""
 
     examples = (
         {},

@@ -1,4 +1,4 @@
-"""Missing values."""
+"""Imputation and indicators of missing values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _AboutMissing(SklearnTranslation):
 
 @register("sklearn.impute.SimpleImputer")
 class SimpleImputer(_AboutMissing):
-    """statistics_ become trainable numbers, one for each column that has any."""
+    """statistics_ become trainable fill values, one per column that has one."""
 
     examples = (
         Example({}, data="missing"),
@@ -42,16 +42,16 @@ class SimpleImputer(_AboutMissing):
         Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
     )
     unchanged_attributes: ClassVar[Any] = {
-        "indicator_": "reports what is missing, not what is filled in"
+        "indicator_": "marks missing entries; it holds no fill values"
     }
 
     def refuse(self, operator: Any) -> str | None:
         if operator._fit_dtype.kind == "O":
-            return "it fills in values that are not numbers"
+            return "its fill values are not numbers"
         return None
 
     def trainable(self, operator: Any) -> bool:
-        # Whole numbers stay whole in the source: they would lose what training does to them.
+        # The source keeps integer fill values as integers, which would round trained values.
         return self.refuse(operator) is None and operator._fit_dtype.kind == "f"
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -76,7 +76,7 @@ class SimpleImputer(_AboutMissing):
 
 @register("sklearn.impute.MissingIndicator")
 class MissingIndicator(_AboutMissing):
-    """Zeros and ones; nothing to train and no gradients."""
+    """Zeros and ones. Nothing is trainable; gradients stop here."""
 
     examples = (
         Example({}, data="missing"),
@@ -97,10 +97,10 @@ class MissingIndicator(_AboutMissing):
         return False
 
     def encode(self, operator: Any, X: Any) -> Any:
-        # Missing values in a column that had none are an error of the source.
+        # The source rejects missing values in a column that had none during fit.
         operator.transform(X)
         encoded = super().encode(operator, X)
-        # A dense answer is asked for.
+        # Request dense output.
         if operator.sparse is False and sparse.issparse(encoded):
             return encoded.toarray()
         return encoded
@@ -115,7 +115,7 @@ class MissingIndicator(_AboutMissing):
 
 
 def _mark(missing_values: Any) -> float:
-    """The number that stands for a missing entry; pandas' NA comes as NaN in tables of numbers."""
+    """Return the marker of a missing entry; pandas' NA is NaN in numeric tables."""
     try:
         return float(missing_values)
     except TypeError:
@@ -123,14 +123,14 @@ def _mark(missing_values: Any) -> float:
 
 
 def _numbers(operator: Any, kept: NDArray[np.bool_]) -> NDArray[Any]:
-    """What is filled in, in the type that the source gives it."""
+    """Return the fill values in the source's dtype."""
     kind = getattr(operator, "_fill_dtype", operator._fit_dtype)
     numbers: NDArray[Any] = operator.statistics_[kept].astype(kind)
     return numbers
 
 
 def _kept(operator: Any) -> NDArray[np.bool_]:
-    """The columns that come out: those with something to fill in."""
+    """Return a mask of the output columns, which are those with a fill value."""
     if operator.keep_empty_features:
         return np.ones(len(operator.statistics_), dtype=bool)
     return ~np.isnan(operator.statistics_.astype(np.float64))

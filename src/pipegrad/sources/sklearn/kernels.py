@@ -1,4 +1,4 @@
-"""Features that stand for kernels."""
+"""Kernel approximations by explicit feature maps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES = {"poly": "polynomial"}
 
 @register("sklearn.kernel_approximation.Nystroem")
 class Nystroem(SklearnTranslation):
-    """components_ and normalization_ train, each on its own; gamma is a constructor's number."""
+    """components_ and normalization_ are trained independently; gamma stays fixed."""
 
     examples = (
         {"n_components": 10, "random_state": 0},
@@ -69,7 +69,7 @@ class Nystroem(SklearnTranslation):
     )
     sparse = True
     unchanged_attributes = {
-        "component_indices_": "says which rows the components were at the start"
+        "component_indices_": "records which training rows the components were initially"
     }
 
     def refuse(self, operator: Any) -> str | None:
@@ -79,7 +79,7 @@ class Nystroem(SklearnTranslation):
                 "that torch cannot differentiate; the kernels that scikit-learn names have modules"
             )
         if operator.kernel == "precomputed":
-            return "kernel='precomputed' takes a matrix of kernel values, not rows of features"
+            return "kernel='precomputed' takes a kernel matrix, not a feature matrix"
         for name, value in _numbers(operator).items():
             if not isinstance(value, Real):
                 return f"{name}={value!r} is not a single number"
@@ -114,7 +114,7 @@ class Nystroem(SklearnTranslation):
 
 
 class FourierSampler(SklearnTranslation):
-    """random_weights_ and random_offset_ train."""
+    """random_weights_ and random_offset_ are trainable."""
 
     def write_back(self, module: RandomFourierFeatures, operator: Any) -> None:
         operator.random_weights_ = to_array(module.weight, operator.random_weights_)
@@ -123,7 +123,7 @@ class FourierSampler(SklearnTranslation):
 
 @register("sklearn.kernel_approximation.RBFSampler")
 class RBFSampler(FourierSampler):
-    """Random waves for the Gaussian kernel."""
+    """Random Fourier features of the Gaussian kernel."""
 
     examples = (
         {"n_components": 10, "random_state": 0, "gamma": 0.05},
@@ -142,7 +142,7 @@ class RBFSampler(FourierSampler):
 
 @register("sklearn.kernel_approximation.SkewedChi2Sampler")
 class SkewedChi2Sampler(FourierSampler):
-    """Random waves of the logarithm of the shifted data."""
+    """Random Fourier features of the logarithm of the shifted data."""
 
     examples = (
         Example({"n_components": 10, "random_state": 0}, data="positive"),
@@ -166,9 +166,9 @@ class SkewedChi2Sampler(FourierSampler):
 
 @register("sklearn.kernel_approximation.AdditiveChi2Sampler")
 class AdditiveChi2Sampler(SklearnTranslation):
-    """Nothing to train: waves of the logarithm at fixed frequencies."""
+    """Waves of the logarithm at fixed frequencies. Nothing is trainable."""
 
-    # Dense integers are refused (see encode), so the contract runs over sparse data.
+    # Dense integers are refused (see encode), so the contract tests use sparse data.
     data = "sparse"
     examples = (
         {},
@@ -182,7 +182,7 @@ class AdditiveChi2Sampler(SklearnTranslation):
         given = np.asarray(X) if not sparse.issparse(X) else X
         if given.dtype.kind in "iu":
             raise ValueError(
-                "AdditiveChi2Sampler rounds its answer to integers when X holds integers; "
+                "AdditiveChi2Sampler rounds its output to integers when X holds integers; "
                 "convert X to float first."
             )
         out = super().encode(operator, X)
@@ -201,7 +201,7 @@ class AdditiveChi2Sampler(SklearnTranslation):
 
 @register("sklearn.kernel_approximation.PolynomialCountSketch")
 class PolynomialCountSketch(SklearnTranslation):
-    """Nothing to train: the hashes are places and signs."""
+    """A count sketch with fixed hash indices and signs. Nothing is trainable."""
 
     examples = (
         {"n_components": 4, "random_state": 0},
@@ -226,7 +226,7 @@ class PolynomialCountSketch(SklearnTranslation):
 
 
 def _numbers(operator: Any) -> dict[str, Any]:
-    """The kernel's numbers, where the constructor's arguments win over kernel_params."""
+    """Return the kernel's parameters; constructor arguments override kernel_params."""
     known = KERNEL_PARAMS[operator.kernel]
     numbers = dict(operator.kernel_params or {})
     given = {name: getattr(operator, name) for name in known}
@@ -238,7 +238,7 @@ def _numbers(operator: Any) -> dict[str, Any]:
 
 
 def _floating(values: torch.Tensor, like: Any) -> Any:
-    """Values with the type of ``like``, unless that is of integers and would round them."""
+    """Return values in the dtype of ``like``, unless it is an integer type, which would round."""
     out = to_array(values)
     kept = out.astype(like.dtype)
     return to_array(values, like) if np.array_equal(kept, out) or like.dtype.kind == "f" else out

@@ -1,4 +1,4 @@
-"""Linear regressors, and what all linear predictors share."""
+"""Linear regressors, and code shared by all linear predictors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, as_float
 
-PATH = "the path of the source's own fit"
-SEARCH = "what the source's own search found"
-POSTERIOR = "the posterior of the source's own fit: predicted spreads stay as they were"
-OPTIMUM = "says how far the source's own solver went"
-TRAINING_ROWS = "describes the rows that the source was fitted on"
+PATH = "the path of the source's fit"
+SEARCH = "the result of the source's search"
+POSTERIOR = "the posterior of the source's fit: predicted standard deviations do not change"
+OPTIMUM = "records how far the source's solver converged"
+TRAINING_ROWS = "describes the source's training rows"
 
 
 class LinearPredictor(SklearnTranslation):
@@ -29,7 +29,7 @@ class LinearPredictor(SklearnTranslation):
 
     def to_torch(self, operator: Any) -> nn.Module:
         coef = dense_coef(operator)
-        # Coefficients that someone set by hand may be negative all the same.
+        # Coefficients that were set by hand may still be negative.
         nonnegative = getattr(operator, "positive", False) and bool((coef >= 0).all())
         module = Linear(
             to_tensor(np.atleast_2d(coef).T),
@@ -42,7 +42,7 @@ class LinearPredictor(SklearnTranslation):
         return module
 
     def squeeze(self, operator: Any) -> bool:
-        """Whether the score is (n,)."""
+        """Return whether the score has the shape (n,)."""
         return np.ndim(dense_coef(operator)) == 1
 
     def write_back(self, module: Linear, operator: Any) -> None:
@@ -56,32 +56,32 @@ class LinearPredictor(SklearnTranslation):
 
 
 def dense_coef(operator: Any) -> NDArray[Any]:
-    """``coef_`` as an array, also after ``sparsify``."""
+    """Return ``coef_`` as an array, also after ``sparsify``."""
     coef = operator.coef_
     return coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
 
 
 def _like_csr(coef: NDArray[Any], like: Any) -> Any:
-    # A one-dimensional csr_matrix, which some versions leave, has no constructor.
+    # Some versions leave a one-dimensional csr_matrix, which cannot be constructed directly.
     filled, out = sparse.csr_matrix(np.atleast_2d(coef)), copy.copy(like)
     out.data, out.indices, out.indptr = filled.data, filled.indices, filled.indptr
     return out
 
 
 def has_bias(operator: Any) -> bool:
-    """Whether an intercept is learned, or was given and counts."""
+    """Return whether the intercept is fitted or nonzero."""
     return bool(operator.fit_intercept or np.any(operator.intercept_))
 
 
 def no_intercept(data: str | None = None, **params: Any) -> Example:
-    """An example without intercept, whose zero stays."""
+    """Return an example without intercept; its intercept stays zero."""
     return Example(
         {**params, "fit_intercept": False}, data=data, unchanged_attributes=("intercept_",)
     )
 
 
 class LinearRegressor(LinearPredictor):
-    """The score is the mean."""
+    """The score is the predicted mean."""
 
     data = "regression"
 
@@ -110,7 +110,7 @@ class LinearRegression(LinearRegressor):
 
 @register("sklearn.linear_model.Ridge")
 class Ridge(LinearRegressor):
-    """Least squares with a squared penalty."""
+    """Least squares with an L2 penalty."""
 
     examples = (
         {},
@@ -121,12 +121,12 @@ class Ridge(LinearRegressor):
         no_intercept("multioutput"),
         Example({}, data="sparse"),
     )
-    unchanged_attributes = {"solver_": "says how the source itself was fitted"}
+    unchanged_attributes = {"solver_": "records how the source was fitted"}
 
 
 @register("sklearn.linear_model.RidgeCV")
 class RidgeCV(LinearRegressor):
-    """Ridge with a search for its penalty."""
+    """Ridge regression with a cross-validated penalty."""
 
     examples = (
         {},
@@ -145,12 +145,12 @@ class RidgeCV(LinearRegressor):
 
 
 class Coordinatewise(LinearRegressor):
-    """Least squares with an absolute penalty; sparse_coef_ follows by itself."""
+    """Least squares with an L1 penalty; sparse_coef_ is derived from coef_."""
 
     def encode(self, operator: Any, X: Any) -> Any:
         if not sparse.issparse(X):
             return super().encode(operator, X)
-        # These take sparse rows as they are, no rows and NaN as well.
+        # These accept sparse input unchecked, even with zero rows or NaN.
         if X.shape[1] != operator.n_features_in_:
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(operator).__name__} is expecting "
@@ -161,7 +161,7 @@ class Coordinatewise(LinearRegressor):
 
 @register("sklearn.linear_model.Lasso", "sklearn.linear_model.ElasticNet")
 class Lasso(Coordinatewise):
-    """One target."""
+    """Lasso and elastic net with one target."""
 
     examples = (
         {"alpha": 0.1},
@@ -176,7 +176,7 @@ class Lasso(Coordinatewise):
 
 @register("sklearn.linear_model.MultiTaskLasso", "sklearn.linear_model.MultiTaskElasticNet")
 class MultiTaskLasso(Coordinatewise):
-    """Several targets that choose their features together."""
+    """Lasso and elastic net with several targets that share their selected features."""
 
     examples = ({"alpha": 0.1}, no_intercept(alpha=0.1))
     data = "multioutput"
@@ -194,7 +194,7 @@ _SEARCH_OF_PENALTY = {
 
 @register("sklearn.linear_model.LassoCV", "sklearn.linear_model.ElasticNetCV")
 class LassoCV(LinearRegressor):
-    """Lasso with a search for its penalty."""
+    """Lasso and elastic net with a cross-validated penalty."""
 
     examples = (
         {"cv": 3},
@@ -206,7 +206,7 @@ class LassoCV(LinearRegressor):
 
 @register("sklearn.linear_model.MultiTaskLassoCV", "sklearn.linear_model.MultiTaskElasticNetCV")
 class MultiTaskLassoCV(LinearRegressor):
-    """Several targets, with a search for the penalty."""
+    """Multi-task lasso and elastic net with a cross-validated penalty."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
     data = "multioutput"
@@ -234,7 +234,7 @@ class Lars(LinearRegressor):
 
 @register("sklearn.linear_model.LassoLars")
 class LassoLars(LinearRegressor):
-    """The lasso by least angles."""
+    """The lasso, fitted by least-angle regression."""
 
     examples = (
         {"alpha": 0.01},
@@ -248,7 +248,7 @@ class LassoLars(LinearRegressor):
 
 @register("sklearn.linear_model.LarsCV", "sklearn.linear_model.LassoLarsCV")
 class LarsCV(LinearRegressor):
-    """Least angles, with a search for where the path ends."""
+    """Least-angle regression with a cross-validated path length."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
     unchanged_attributes = {**_PATHS, "alpha_": SEARCH, "cv_alphas_": SEARCH, "mse_path_": SEARCH}
@@ -256,7 +256,7 @@ class LarsCV(LinearRegressor):
 
 @register("sklearn.linear_model.LassoLarsIC")
 class LassoLarsIC(LinearRegressor):
-    """The lasso by least angles; an information criterion ends the path."""
+    """The lasso by least-angle regression; an information criterion selects the penalty."""
 
     examples = ({}, {"criterion": "bic"}, no_intercept(), {"positive": True})
     unchanged_attributes = {
@@ -267,12 +267,12 @@ class LassoLarsIC(LinearRegressor):
     }
 
 
-_CHOSEN = {"n_nonzero_coefs_": "how many the source chose; training may use the others"}
+_CHOSEN = {"n_nonzero_coefs_": "the source's selection; training may use the other features too"}
 
 
 @register("sklearn.linear_model.OrthogonalMatchingPursuit")
 class OrthogonalMatchingPursuit(LinearRegressor):
-    """Least squares on a few features, chosen greedily."""
+    """Least squares on a few greedily selected features."""
 
     examples = (
         {},
@@ -286,7 +286,7 @@ class OrthogonalMatchingPursuit(LinearRegressor):
 
 @register("sklearn.linear_model.OrthogonalMatchingPursuitCV")
 class OrthogonalMatchingPursuitCV(LinearRegressor):
-    """Matching pursuit with a search for the number of features."""
+    """Orthogonal matching pursuit with a cross-validated number of features."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
     unchanged_attributes = _CHOSEN
@@ -294,14 +294,14 @@ class OrthogonalMatchingPursuitCV(LinearRegressor):
 
 @register("sklearn.linear_model.BayesianRidge", "sklearn.linear_model.ARDRegression")
 class BayesianRidge(LinearRegressor):
-    """The mean of the posterior trains; its spread stays."""
+    """The posterior mean is trainable; the posterior covariance is fixed."""
 
     examples = ({}, no_intercept(), {"compute_score": True})
     unchanged_attributes = {
         "alpha_": POSTERIOR,
         "lambda_": POSTERIOR,
         "sigma_": POSTERIOR,
-        "scores_": "the evidence along the source's own fit",
+        "scores_": "the log marginal likelihood during the source's fit",
         "X_offset_": TRAINING_ROWS,
         "X_scale_": TRAINING_ROWS,
     }

@@ -1,4 +1,4 @@
-"""Linear classifiers that are fitted to all rows at once."""
+"""Linear classifiers fitted in batch mode."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ._base import SKLEARN, parse_version
 from .linear import SEARCH, LinearPredictor, no_intercept
 
 NEW_PENALTY = "1.8"
-"""Since then C and l1_ratio say which penalty is meant."""
+"""From this version on, C and l1_ratio determine the penalty."""
 ONE_VS_REST = ("liblinear", "newton-cholesky") if parse_version("1.6") > SKLEARN else ("liblinear",)
-"""Solvers that tell classes apart one by one unless told otherwise."""
+"""Solvers that fit one classifier per class (one-vs-rest) by default."""
 
 
 class LinearClassifier(LinearPredictor):
-    """Two classes have one margin; several have one each."""
+    """One margin for two classes; one margin per class otherwise."""
 
     data = "multiclass"
 
@@ -33,20 +33,20 @@ class LinearClassifier(LinearPredictor):
 
 
 def two_classes(operator: Any) -> bool:
-    """Whether there is one margin instead of several."""
+    """Return whether there is a single margin."""
     return len(operator.classes_) == 2
 
 
 @cache
 def shares_nothing() -> bool:
-    """Whether one-vs-rest gives NaN for a row that no class claims (older scikit-learn)."""
+    """Return whether one-vs-rest gives NaN if all probabilities are 0 (older scikit-learn)."""
     far = SimpleNamespace(decision_function=lambda X: np.full((1, 3), -1e4))
     with np.errstate(invalid="ignore"):
         return bool(np.isnan(LinearClassifierMixin._predict_proba_lr(far, None)).any())
 
 
 def one_vs_rest() -> MulticlassHead:
-    """Logistic functions, normalised."""
+    """Return a head of logistic functions, normalized over the classes."""
     return MulticlassHead("one_vs_rest", share=not shares_nothing())
 
 
@@ -55,7 +55,7 @@ _OLD_L1 = {"C": 0.5, "penalty": "l1"}
 
 
 class Logistic(LinearClassifier):
-    """The score is the logit, or the logits."""
+    """The score is the logit (two classes) or the vector of logits."""
 
     def head(self, operator: Any) -> Head:
         alone = _one_by_one(operator)
@@ -66,7 +66,7 @@ class Logistic(LinearClassifier):
     def objective(self, operator: Any) -> Objective:
         weight = operator.class_weight
         if two_classes(operator):
-            # The old multinomial form has a weight vector for each class, equal but for the sign.
+            # The old multinomial form has two weight vectors, which differ only in sign.
             scale = 1.0 if _one_by_one(operator) else 2.0
             return Objective("log_loss", {"scale": scale}, weight)
         if not _one_by_one(operator):
@@ -86,7 +86,7 @@ def _one_by_one(operator: Any) -> bool:
 
 @register("sklearn.linear_model.LogisticRegression")
 class LogisticRegression(Logistic):
-    """With a penalty that was given."""
+    """Logistic regression with a fixed penalty."""
 
     examples = (
         {},
@@ -110,7 +110,7 @@ class LogisticRegression(Logistic):
         Example({"solver": "newton-cholesky"}, data="binary"),
         Example({**_L1, "solver": "liblinear"}, data="binary", since=NEW_PENALTY),
         Example({}, data="sparse_multiclass"),
-        # How several classes are told apart was an option once.
+        # Older versions have an option for multiclass classification.
         Example({"multi_class": "ovr"}, before="1.8"),
         Example({"multi_class": "ovr", "class_weight": "balanced"}, before="1.8"),
         Example({"multi_class": "multinomial"}, before="1.8"),
@@ -133,9 +133,9 @@ _NEW_CV = {**_CV, "l1_ratios": (0,), "scoring": "neg_log_loss", "use_legacy_attr
 
 @register("sklearn.linear_model.LogisticRegressionCV")
 class LogisticRegressionCV(Logistic):
-    """With a search for the penalty.
+    """Logistic regression with a cross-validated penalty.
 
-    The search turns "balanced" into a weight for each class, which then holds for the rows.
+    The search converts "balanced" into class weights, which then weight the samples.
     """
 
     examples = (
@@ -160,12 +160,12 @@ class LogisticRegressionCV(Logistic):
         "l1_ratio_": SEARCH,
         "l1_ratios_": SEARCH,
         "scores_": SEARCH,
-        "coefs_paths_": "the paths of the source's own fits",
+        "coefs_paths_": "the paths of the source's fits",
     }
 
 
 class SquaresOnSigns(LinearClassifier):
-    """Least squares on plus and minus one."""
+    """Least squares on labels of plus and minus one."""
 
     def head(self, operator: Any) -> Head:
         if operator._label_binarizer.y_type_.startswith("multilabel"):
@@ -178,7 +178,7 @@ class SquaresOnSigns(LinearClassifier):
 
 @register("sklearn.linear_model.RidgeClassifier")
 class RidgeClassifier(SquaresOnSigns):
-    """With a penalty that was given."""
+    """Ridge classification with a fixed penalty."""
 
     examples = (
         {},
@@ -191,12 +191,12 @@ class RidgeClassifier(SquaresOnSigns):
         Example({}, data="multilabel"),
         Example({}, data="sparse_multiclass"),
     )
-    unchanged_attributes = {"solver_": "says how the source itself was fitted"}
+    unchanged_attributes = {"solver_": "records how the source was fitted"}
 
 
 @register("sklearn.linear_model.RidgeClassifierCV")
 class RidgeClassifierCV(SquaresOnSigns):
-    """With a search for the penalty."""
+    """Ridge classification with a cross-validated penalty."""
 
     examples = (
         {},
@@ -216,7 +216,7 @@ class RidgeClassifierCV(SquaresOnSigns):
 
 @register("sklearn.svm.LinearSVC")
 class LinearSVC(LinearClassifier):
-    """A linear support vector machine for classes."""
+    """A linear support vector machine for classification."""
 
     examples = (
         {"random_state": 0},
@@ -236,6 +236,6 @@ class LinearSVC(LinearClassifier):
     def objective(self, operator: Any) -> Objective:
         weight, pair = operator.class_weight, two_classes(operator)
         if operator.multi_class == "crammer_singer":
-            # Between two classes the joint margin is the margin.
+            # With two classes, the joint (Crammer-Singer) margin is the ordinary margin.
             return Objective("hinge" if pair else "crammer_singer", {}, weight)
         return Objective(operator.loss, {} if pair else {"weigh": "positives"}, weight)

@@ -1,4 +1,4 @@
-"""Linear regressors that withstand outliers."""
+"""Linear regressors that are robust to outliers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .linear import TRAINING_ROWS, LinearRegressor, no_intercept
 
 @register("sklearn.linear_model.HuberRegressor")
 class HuberRegressor(LinearRegressor):
-    """Squares near the fit, absolute values far from it; the source's own noise scale divides."""
+    """The Huber loss; its threshold depends on the source's noise scale, which is fixed."""
 
     examples = ({}, {"epsilon": 2.0, "alpha": 0.1}, no_intercept())
     unchanged_attributes = {
-        "scale_": "the noise of the source's own fit",
+        "scale_": "the noise scale of the source's fit",
         "outliers_": TRAINING_ROWS,
     }
 
@@ -27,7 +27,7 @@ class HuberRegressor(LinearRegressor):
 
 @register("sklearn.linear_model.QuantileRegressor")
 class QuantileRegressor(LinearRegressor):
-    """The score is a quantile."""
+    """The score is the predicted quantile."""
 
     examples = (
         {"alpha": 0.01},
@@ -42,7 +42,7 @@ class QuantileRegressor(LinearRegressor):
 
 @register("sklearn.linear_model.TheilSenRegressor")
 class TheilSenRegressor(LinearRegressor):
-    """The spatial median of many small fits; fine-tuned on absolute errors."""
+    """The spatial median of fits on small subsets; fine-tuned on the absolute error."""
 
     examples = (
         {"max_subpopulation": 50, "random_state": 0},
@@ -56,11 +56,11 @@ class TheilSenRegressor(LinearRegressor):
 
 @register("sklearn.linear_model.RANSACRegressor")
 class RANSACRegressor(Expansion):
-    """The estimator that was fitted to the inliers."""
+    """The estimator that was fitted on the inliers."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         if hasattr(operator, "feature_names_in_"):
-            # The inner estimator saw an array, so that its owner has to check the columns' names.
+            # The inner estimator was fitted on an array, so its owner checks the column names.
             source = builder.add(join(path, "columns"), glue.Checked(operator, _check), (source,))
         return builder.expand(operator.estimator_, source, join(path, "estimator"), method)
 

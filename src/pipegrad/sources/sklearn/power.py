@@ -20,7 +20,7 @@ _BACKWARD = {"yeo-johnson": InverseYeoJohnson, "box-cox": InverseBoxCox}
 
 @register("sklearn.preprocessing.PowerTransformer")
 class PowerTransformer(SklearnTranslation):
-    """lambdas_ become trainable exponents, the inner scaler a trainable shift and scale."""
+    """lambdas_ become trainable exponents, and the inner scaler a trainable shift and scale."""
 
     examples = (
         {},

@@ -1,4 +1,4 @@
-"""Scalers: column-wise shifts and scales, and rows of unit length."""
+"""Scalers: column-wise shifts and scales, and row normalization."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._base import SklearnTranslation
 
 @register("sklearn.preprocessing.StandardScaler")
 class StandardScaler(SklearnTranslation):
-    """mean_ and scale_ become a trainable shift and scale; var_ follows."""
+    """mean_ and scale_ become a trainable shift and scale; var_ is updated to match."""
 
     examples = (
         {},
@@ -46,7 +46,7 @@ class StandardScaler(SklearnTranslation):
             operator.mean_ = to_array(module.shift, operator.mean_)
         if module.scale is not None:
             scale = to_array(module.scale(), operator.scale_)
-            # A constant column has variance 0 and scale 1: only a scale that moved has a new one.
+            # A constant column has variance 0 and scale 1; its variance changes with its scale.
             operator.var_ = np.where(scale == operator.scale_, operator.var_, scale**2)
             operator.scale_ = scale
 
@@ -57,7 +57,7 @@ class StandardScaler(SklearnTranslation):
 
 @register("sklearn.preprocessing.MinMaxScaler")
 class MinMaxScaler(SklearnTranslation):
-    """scale_ and min_ become a trainable scale and offset; the range of the data follows."""
+    """scale_ and min_ become a trainable scale and offset; the data range is updated to match."""
 
     examples: ClassVar[Any] = (
         {},
@@ -78,7 +78,7 @@ class MinMaxScaler(SklearnTranslation):
         scale = to_array(module.scale(), operator.scale_)
         offset = to_array(module.offset, operator.min_)
         low, high = operator.feature_range
-        # A constant column has range 0 and the scale of range 1: its range stays with its scale.
+        # A constant column has range 0 but the scale of range 1; both change together.
         same_scale = scale == operator.scale_
         width = np.where(same_scale, operator.data_range_, (high - low) / scale)
         same = same_scale & (offset == operator.min_)
@@ -95,7 +95,7 @@ class MinMaxScaler(SklearnTranslation):
 
 @register("sklearn.preprocessing.MaxAbsScaler")
 class MaxAbsScaler(SklearnTranslation):
-    """scale_ becomes a trainable scale; max_abs_ follows."""
+    """scale_ becomes a trainable scale; max_abs_ is updated to match."""
 
     examples = (
         {},
@@ -114,7 +114,7 @@ class MaxAbsScaler(SklearnTranslation):
     def write_back(self, module: Standardize, operator: Any) -> None:
         assert module.scale is not None
         scale = to_array(module.scale(), operator.scale_)
-        # A column of zeros has scale 1.
+        # A column of zeros has the scale 1.
         same = scale == operator.scale_
         operator.max_abs_ = np.where(same, operator.max_abs_, scale)
         operator.scale_ = scale
@@ -161,7 +161,7 @@ class RobustScaler(SklearnTranslation):
 
 @register("sklearn.preprocessing.Normalizer")
 class Normalizer(SklearnTranslation):
-    """Rows of unit length; nothing to train, gradients pass."""
+    """Rows scaled to unit norm. Nothing is trainable; gradients pass through."""
 
     examples = (
         {},

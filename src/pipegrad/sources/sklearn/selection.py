@@ -1,4 +1,4 @@
-"""Selectors of columns: nothing to train, gradients pass through what they keep."""
+"""Feature selectors: nothing is trainable; gradients pass through the selected columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ except ImportError:  # scikit-learn 1.5 has a dictionary of tags
 
 
 class Selector(SklearnTranslation):
-    """The columns of ``get_support()``; which ones does not change."""
+    """The columns of ``get_support()``; the selection does not change."""
 
     data = "regression"
     sparse = True
@@ -59,7 +59,7 @@ class Selector(SklearnTranslation):
 
 @register("sklearn.feature_selection.SelectKBest")
 class SelectKBest(Selector):
-    """The best few."""
+    """The k best features of a univariate test."""
 
     examples = (
         {"score_func": f_regression, "k": 2},
@@ -71,7 +71,7 @@ class SelectKBest(Selector):
 
 @register("sklearn.feature_selection.SelectPercentile")
 class SelectPercentile(Selector):
-    """The best share."""
+    """The best percentile of features of a univariate test."""
 
     examples = ({"score_func": f_regression, "percentile": 50},)
 
@@ -82,7 +82,7 @@ class SelectPercentile(Selector):
     "sklearn.feature_selection.SelectFwe",
 )
 class SelectByTest(Selector):
-    """Those that pass a test."""
+    """The features that pass a univariate test."""
 
     examples = (
         {"score_func": f_regression, "alpha": 0.2},
@@ -92,7 +92,7 @@ class SelectByTest(Selector):
 
 @register("sklearn.feature_selection.GenericUnivariateSelect")
 class GenericUnivariateSelect(Selector):
-    """Any of the univariate tests, by name."""
+    """Univariate selection with a configurable strategy."""
 
     examples = (
         {"score_func": f_regression, "mode": "percentile", "param": 50},
@@ -105,7 +105,7 @@ class GenericUnivariateSelect(Selector):
 
 @register("sklearn.feature_selection.SelectFromModel")
 class SelectFromModel(Selector):
-    """Those that another model finds important; that model is no part of transform."""
+    """The features that another model finds important; transform does not use that model."""
 
     examples = (
         {"estimator": LinearRegression()},
@@ -116,12 +116,12 @@ class SelectFromModel(Selector):
         Example({"estimator": Ridge()}, data="sparse"),
         Example({"estimator": DecisionTreeRegressor(random_state=0)}, data="missing"),
     )
-    unchanged_attributes = {"estimator_": "chooses columns; no part of transform"}
+    unchanged_attributes = {"estimator_": "selects the columns; transform does not use it"}
 
 
 @dataclass(eq=False)
 class Eliminated(Glue):
-    """The columns that a recursive elimination left.
+    """The columns that remain after recursive feature elimination.
 
     Parameters
     ----------
@@ -132,13 +132,13 @@ class Eliminated(Glue):
     owner: Any
 
     def run(self, *values: Any) -> Any:
-        """Those columns of a table."""
+        """Select these columns of a table."""
         return self.owner.transform(*values)
 
 
 @register("pipegrad.sources.sklearn.selection.Eliminated")
 class EliminatedColumns(Selector):
-    """Columns by the support of the elimination."""
+    """The columns in the support of the elimination."""
 
     examples = ()
 
@@ -151,7 +151,7 @@ class EliminatedColumns(Selector):
 
 @register("sklearn.feature_selection.RFE", "sklearn.feature_selection.RFECV")
 class RecursiveElimination(Expansion):
-    """Columns are left out, and the last estimator predicts from the others."""
+    """Features are eliminated, and the final estimator predicts from the remaining ones."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         value = builder.add(join(path, "support"), Eliminated(operator), (source,))
@@ -162,7 +162,7 @@ class RecursiveElimination(Expansion):
 
 @register("sklearn.feature_selection.SequentialFeatureSelector")
 class SequentialFeatureSelector(Selector):
-    """Columns added or dropped one by one."""
+    """Features added or removed one at a time."""
 
     examples = (
         {"estimator": LinearRegression(), "n_features_to_select": 2, "cv": 2},
@@ -177,7 +177,7 @@ class SequentialFeatureSelector(Selector):
 
 @register("sklearn.feature_selection.VarianceThreshold")
 class VarianceThreshold(Selector):
-    """Those that vary."""
+    """The features whose variance exceeds a threshold."""
 
     examples = (
         {},

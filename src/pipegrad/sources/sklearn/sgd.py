@@ -1,4 +1,4 @@
-"""Linear predictors that are fitted a row at a time and may go on with ``partial_fit``."""
+"""Linear predictors fitted sample by sample, which can continue with ``partial_fit``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...registry import Example, Objective, register
 from .linear import LinearPredictor, LinearRegressor, dense_coef, no_intercept
 from .linear_classifiers import LinearClassifier, one_vs_rest, two_classes
 
-_KEEPS = {"t_": "counts the steps that the source itself made"}
+_KEEPS = {"t_": "counts the steps of the source's fit"}
 _OPTIONS = {
     "huber": ("delta", "epsilon"),
     "epsilon_insensitive": ("epsilon", "epsilon"),
@@ -20,7 +20,7 @@ _OPTIONS = {
 
 
 class Stochastic(LinearPredictor):
-    """What ``partial_fit`` starts from follows the coefficients."""
+    """The state that ``partial_fit`` resumes from is updated with the coefficients."""
 
     unchanged_attributes = _KEEPS
 
@@ -32,14 +32,14 @@ class Stochastic(LinearPredictor):
 
 
 def _move_iterate(operator: Any, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
-    """Keep the running iterate and its average in step with what is predicted from."""
+    """Keep the current iterate and its average consistent with the coefficients."""
     new = dense_coef(operator)
     if operator.average > operator.t_ - 1:
-        # Too few steps for the average to count: predictions come from the iterate itself.
+        # Averaging has not started yet: predictions use the iterate itself.
         operator._standard_coef = new.reshape(operator._standard_coef.shape)
         operator._standard_intercept = operator.intercept_
         return
-    # The iterate moves as far as its average did, or it would pull the average back.
+    # Shift the iterate like its average; otherwise it would pull the average back.
     moved = (new - coef).reshape(operator._standard_coef.shape)
     operator._standard_coef = operator._standard_coef + moved
     operator._standard_intercept = operator._standard_intercept + (operator.intercept_ - intercept)
@@ -55,7 +55,7 @@ def _options(operator: Any) -> dict[str, float]:
 
 
 class StochasticRegressor(Stochastic, LinearRegressor):
-    """One target."""
+    """Stochastic regression with one target."""
 
     def squeeze(self, operator: Any) -> bool:
         return True
@@ -85,7 +85,7 @@ class SGDRegressor(StochasticRegressor):
 
 @register("sklearn.linear_model.PassiveAggressiveRegressor")
 class PassiveAggressiveRegressor(StochasticRegressor):
-    """Steps just large enough to satisfy each row."""
+    """Passive-aggressive steps: just large enough to fit each sample within epsilon."""
 
     examples = (
         {"random_state": 0},
@@ -96,7 +96,7 @@ class PassiveAggressiveRegressor(StochasticRegressor):
 
 
 class StochasticClassifier(Stochastic, LinearClassifier):
-    """One class against the rest, for each class."""
+    """One-vs-rest classification."""
 
     def objective(self, operator: Any) -> Objective:
         pair, name, options = two_classes(operator), operator.loss, _options(operator)
@@ -147,7 +147,7 @@ class SGDClassifier(StochasticClassifier):
 
 @register("sklearn.linear_model.Perceptron")
 class Perceptron(StochasticClassifier):
-    """Steps on the rows that are on the wrong side."""
+    """Steps on misclassified samples."""
 
     examples = (
         {"random_state": 0},
@@ -160,7 +160,7 @@ class Perceptron(StochasticClassifier):
 
 @register("sklearn.linear_model.PassiveAggressiveClassifier")
 class PassiveAggressiveClassifier(StochasticClassifier):
-    """Steps just large enough to put each row on its side."""
+    """Passive-aggressive steps: just large enough to give each sample its margin."""
 
     examples = (
         {"random_state": 0},

@@ -17,11 +17,11 @@ from ._base import SklearnTranslation, validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
 
 _STRUCTURE = "the structure of the trees does not change"
-_FIT = "says how the source itself was fitted"
+_FIT = "records how the source was fitted"
 
 
 def check_width_of_float32(X: Any) -> None:
-    """Refuse numbers that trees, which look at float32, would take for infinite."""
+    """Refuse values that become infinite in float32, the dtype that trees compare in."""
     values = X.data if sparse.issparse(X) else X
     with np.errstate(invalid="ignore", over="ignore"):
         rounded = values.astype(np.float32, copy=False)
@@ -30,7 +30,7 @@ def check_width_of_float32(X: Any) -> None:
 
 
 class Trees(SklearnTranslation):
-    """What all trees of scikit-learn share: they compare float32 numbers."""
+    """Base class for scikit-learn's trees, which compare values in float32."""
 
     sparse = True
     missing = True
@@ -45,22 +45,22 @@ class Trees(SklearnTranslation):
         return X
 
     def trees(self, operator: Any) -> list[Any]:
-        """The fitted trees."""
+        """Return the fitted trees."""
         return list(operator.estimators_)
 
     def columns(self, operator: Any) -> list[Any] | None:
-        """The columns that each tree was given; None for all."""
+        """Return the columns that each tree uses; None if each uses all."""
         return None
 
 
 class Averaged(Trees):
-    """One tree, or the mean of many: leaves hold means, or the shares of classes."""
+    """One tree or the mean of many; leaves hold means or class proportions."""
 
     unchanged_attributes: ClassVar[Any] = {
         "n_classes_": _STRUCTURE,
         "n_outputs_": _STRUCTURE,
         "max_features_": _STRUCTURE,
-        "estimator_": "what the trees were copied from",
+        "estimator_": "the template that the trees were cloned from",
         "estimators_features_": _STRUCTURE,
         "oob_score_": _FIT,
         "oob_prediction_": _FIT,
@@ -86,7 +86,7 @@ class Averaged(Trees):
         )
 
     def values(self, operator: Any) -> NDArray[Any]:
-        """What all leaves hold, shape (leaves, outputs, classes)."""
+        """Return the values of all leaves, shape (leaves, outputs, classes)."""
         return leaf_values([tree.tree_ for tree in self.trees(operator)])
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
@@ -99,7 +99,7 @@ class Averaged(Trees):
         write_trees(module, [tree.tree_ for tree in self.trees(operator)], values)
 
     def criterion(self, operator: Any) -> str:
-        """What the splits were chosen by."""
+        """Return the split criterion."""
         return str(self.trees(operator)[0].criterion)
 
     def head(self, operator: Any) -> Head:
@@ -123,7 +123,7 @@ class Averaged(Trees):
 
 
 def since_1_6(examples: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same examples, those with missing values for later versions of scikit-learn alone."""
+    """Mark the examples with missing values as requiring scikit-learn 1.6."""
     return tuple(
         replace(e, since="1.6") if isinstance(e, Example) and "missing" in str(e.data) else e
         for e in examples
@@ -131,12 +131,12 @@ def since_1_6(examples: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def class_counts(operator: Any) -> tuple[int, ...]:
-    """Number of classes of each target."""
+    """Return the number of classes of each target."""
     return tuple(int(count) for count in np.atleast_1d(operator.n_classes_))
 
 
 def _known_classes(counts: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which entries of (targets, classes) stand for a class."""
+    """Return a mask over (targets, classes) of the entries that stand for a class."""
     return np.arange(max(counts)) < np.array(counts)[:, None]
 
 
@@ -144,7 +144,7 @@ _DEPTH = {"max_depth": 4, "random_state": 0}
 
 
 class OneTree(Averaged):
-    """A single tree."""
+    """A single decision tree."""
 
     def trees(self, operator: Any) -> list[Any]:
         return [operator]
@@ -152,7 +152,7 @@ class OneTree(Averaged):
 
 @register("sklearn.tree.DecisionTreeClassifier")
 class TreeClassifier(OneTree):
-    """The leaves' shares of classes train, and stay shares."""
+    """The leaves' class proportions are trainable and remain proportions."""
 
     data = "multiclass"
     examples = (
@@ -175,14 +175,14 @@ class TreeClassifier(OneTree):
 
 @register("sklearn.tree.ExtraTreeClassifier")
 class ExtraTreeClassifier(TreeClassifier):
-    """Splits were drawn at random."""
+    """A classification tree with randomized splits."""
 
     examples = since_1_6(TreeClassifier.examples)
 
 
 @register("sklearn.tree.DecisionTreeRegressor")
 class TreeRegressor(OneTree):
-    """The leaves' means train."""
+    """The leaves' means are trainable."""
 
     examples = (
         _DEPTH,
@@ -200,7 +200,7 @@ class TreeRegressor(OneTree):
 
 @register("sklearn.tree.ExtraTreeRegressor")
 class ExtraTreeRegressor(TreeRegressor):
-    """Splits were drawn at random."""
+    """A regression tree with randomized splits."""
 
     examples = since_1_6(TreeRegressor.examples)
 
@@ -210,7 +210,7 @@ _FEW = {"n_estimators": 5, "random_state": 0}
 
 @register("sklearn.ensemble.RandomForestClassifier")
 class ForestClassifier(Averaged):
-    """The mean of the trees' shares of classes."""
+    """The mean of the trees' class proportions, which are trainable."""
 
     data = "multiclass"
     examples = (
@@ -228,14 +228,14 @@ class ForestClassifier(Averaged):
 
 @register("sklearn.ensemble.ExtraTreesClassifier")
 class ExtraTreesClassifier(ForestClassifier):
-    """Splits were drawn at random."""
+    """A classification forest with randomized splits."""
 
     examples = since_1_6(ForestClassifier.examples)
 
 
 @register("sklearn.ensemble.RandomForestRegressor")
 class ForestRegressor(Averaged):
-    """The mean of the trees' means."""
+    """The mean of the trees' leaf means, which are trainable."""
 
     examples = (
         _FEW,
@@ -251,6 +251,6 @@ class ForestRegressor(Averaged):
 
 @register("sklearn.ensemble.ExtraTreesRegressor")
 class ExtraTreesRegressor(ForestRegressor):
-    """Splits were drawn at random."""
+    """A regression forest with randomized splits."""
 
     examples = since_1_6(ForestRegressor.examples)

@@ -1,19 +1,19 @@
-"""The public estimators of scikit-learn that have no row, each with its reason.
+"""The public estimators of scikit-learn without a translation, each with the reason.
 
-They may still stand before the first trained step: there they run in scikit-learn, once.
+Before the first trained step they are still allowed; there they run once, in scikit-learn.
 """
 
 from __future__ import annotations
 
-_NEIGHBORS = "answers from stored neighbors; no module yet"
-_TEXT = "reads texts or dictionaries, which carry no gradient"
-_NO_NEW_ROWS = "knows no answer for rows that it was not fitted on"
-_DENSITY = "a density, covariance or outlier estimate; no module yet"
+_NEIGHBORS = "predicts from stored neighbors; no module yet"
+_TEXT = "reads text or dictionaries, which have no gradient"
+_NO_NEW_ROWS = "cannot be applied to new samples"
+_DENSITY = "estimates a density, covariance or outliers; no module yet"
 _BAYES = "naive Bayes; no module yet"
-_KERNEL_MACHINE = "answers from stored support vectors or training rows; no module yet"
-_DECOMPOSITION = "needs its own solver for each new row, or has no module yet"
+_KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
+_DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
-_NETWORK = "a network; no module yet"
+_NETWORK = "a neural network; no module yet"
 _PLS = "partial least squares; no module yet"
 _ELEMENT = "a transformer without a module yet"
 _BASELINE = "learns nothing from the input"
@@ -147,4 +147,4 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
 REFUSED: dict[str, str] = {
     f"sklearn.{name}": reason for reason, names in _BY_REASON.items() for name in names
 }
-"""Reason by dotted name."""
+"""Maps dotted names to reasons."""
