@@ -1,4 +1,4 @@
-"""ML.NET's binary tables (IDV): the columns of a schema, and small tables of values."""
+"""Reads ML.NET's binary tables (IDV): schema columns and small tables of values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_BLOCKS = 4096
 
 @dataclass(frozen=True)
 class Stored:
-    """A column as the table of contents names it."""
+    """The entry of a column in the table of contents."""
 
     name: str
     type: ColumnType
@@ -31,7 +31,7 @@ class Stored:
 
 
 class Table:
-    """A checked IDV file.
+    """A validated IDV file.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Table:
         contents, tail, self.rows, count = struct.unpack_from("<3qi", self.data, 0x18)
         if not _HEADER <= contents <= tail <= len(self.data) - 8 or self.rows < 0:
             raise self.fail("has offsets that contradict its size")
-        # Each column takes at least a name, a codec and two offsets.
+        # Each column needs at least a name, a codec and two offsets.
         if not 0 <= count * 21 <= tail - contents:
             raise self.fail(f"cannot hold {count} columns")
         archive.charge(count)
@@ -104,7 +104,7 @@ class Table:
             sizes = [int(n) for n in np.frombuffer(self._take(4 * rank), "<i4")]
             if any(n < 0 for n in sizes):
                 raise self.fail("has a vector of negative length")
-            # Several dimensions are one long row.
+            # Multidimensional vectors are flattened.
             total = 1
             for n in sizes:
                 total = min(total * n, 1 << 31)
@@ -118,7 +118,7 @@ class Table:
         return kind
 
     def values(self, index: int) -> NDArray[Any]:
-        """The values of a column of numbers or texts."""
+        """The values of a numeric or text column."""
         column = self.columns[index]
         if self.rows > _MOST_VALUES:
             raise self.fail(f"holds {self.rows} rows, more than {_MOST_VALUES}")
@@ -174,7 +174,7 @@ class Table:
             raise self.fail("has a column that is not served")
         count = struct.unpack_from("<i", data)[0]
         ends = np.frombuffer(data, "<i4", rows, 4)
-        # The characters stand behind their number, in groups of seven bits.
+        # The characters follow their count, which is stored in groups of seven bits.
         start = 4 + 4 * rows
         while data[start] & 0x80 and start < len(data) - 1:
             start += 1
@@ -188,5 +188,5 @@ class Table:
 
 
 def _key_count(parameters: bytes) -> int:
-    """The number of categories, behind the raw type and perhaps a minimum."""
+    """The number of categories, which follows the raw type and possibly a minimum."""
     return int.from_bytes(parameters[-8:], "little") if len(parameters) >= 8 else 0
