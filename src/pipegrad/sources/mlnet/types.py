@@ -66,7 +66,7 @@ class ColumnType:
         if self.kind == "Boolean":
             return values.astype(bool)
         if values.dtype.kind == "f" and self.kind not in ("Single", "Double"):
-            values = np.nan_to_num(values)  # Zero is the missing integer key.
+            values = np.nan_to_num(values)  # Integers represent a missing category by 0.
         return values.astype(NUMBERS[self.kind])
 
     def _texts(self, values: NDArray[Any]) -> NDArray[Any]:

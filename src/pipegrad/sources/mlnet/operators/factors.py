@@ -1,4 +1,4 @@
-"""Predictors that are neither linear nor trees."""
+"""Predictors that are neither linear models nor trees."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Factorization(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class NaiveBayes(Operator):
-    """Counts of present features for each class."""
+    """Naive Bayes: counts of present features per class."""
 
     labels: NDArray[np.int32]
     counts: NDArray[np.int32]
@@ -57,7 +57,7 @@ class Additive(Operator):
 
 @predictor("LDSVM BC")
 def read_local_machine(node: Node, features: int) -> Predictor:
-    """Weights of the nodes, node by node."""
+    """Read the weights of the nodes."""
     reader = node.block.reader()
     reader.float_size()
     leaves, width = reader.i4(), reader.i4()
@@ -86,7 +86,7 @@ def read_local_machine(node: Node, features: int) -> Predictor:
 
 @predictor("FAFAMAPD")
 def read_factorization(node: Node, features: int) -> Predictor:
-    """Linear weights and a latent vector for each feature and field."""
+    """Read linear weights, and latent vectors per feature and field."""
     reader = node.block.reader()
     normalize = reader.flag()
     fields, width, latent = reader.i4(), reader.i4(), reader.i4()
@@ -107,7 +107,7 @@ def read_factorization(node: Node, features: int) -> Predictor:
 
 @predictor("MNABYPRD")
 def read_naive_bayes(node: Node, features: int) -> Predictor:
-    """Counts, by class."""
+    """Read counts per class."""
     reader = node.block.reader()
     reader.float_size()
     labels = reader.counted()

@@ -1,4 +1,4 @@
-"""Missing values, and column-wise and row-wise normalizers."""
+"""Operators for missing values, and column-wise and row-wise normalizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._base import Operator, width_mismatch
 
 @dataclass(eq=False, kw_only=True)
 class ReplaceMissing(Operator):
-    """A number for NaN, for all slots or for each."""
+    """Replaces NaN by one number for all slots or by one per slot."""
 
     fill: Numbers
 
@@ -30,7 +30,7 @@ class IsMissing(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Affine(Operator):
-    """``(x - offset) * scale``, perhaps of some slots alone."""
+    """``(x - offset) * scale``, possibly of some slots only."""
 
     scale: Numbers
     offset: Numbers | None
@@ -47,7 +47,7 @@ class Robust(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Cumulative(Operator):
-    """The normal distribution function of the number, or of its logarithm."""
+    """The normal cumulative distribution function of a number or of its logarithm."""
 
     mean: Numbers
     deviation: Numbers
@@ -56,7 +56,7 @@ class Cumulative(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Binning(Operator):
-    """The place among upper bounds, between 0 and 1."""
+    """The rank among upper bounds, scaled to between 0 and 1."""
 
     bounds: tuple[NDArray[np.float32], ...]
     fix_zero: bool
@@ -64,7 +64,7 @@ class Binning(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class RowNorm(Operator):
-    """Each row divided by a norm of it, perhaps after its mean is taken away."""
+    """Divides each row by its norm, possibly after subtracting its mean."""
 
     center: bool
     norm: str
@@ -73,7 +73,7 @@ class RowNorm(Operator):
 
 @transform("NAREP TF", versions=(0x00010002,))
 def read_replace(node: Node, builder: Builder) -> None:
-    """Numbers for what is missing."""
+    """Read the fill values for missing numbers."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -104,7 +104,7 @@ def _fill(reader: Reader) -> Numbers:
 
 @transform("NAIND TF")
 def read_missing(node: Node, builder: Builder) -> None:
-    """Where numbers are missing."""
+    """Read indicators of missing numbers."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     reader.done()
@@ -124,7 +124,7 @@ def _singles(node: Node, builder: Builder, name: str) -> Column:
 
 @transform("NORMALZR", versions=(0x00010002,))
 def read_normalizers(node: Node, builder: Builder) -> None:
-    """A function for each column."""
+    """Read one normalizer per column."""
     reader = node.block.reader()
     pairs = reader.columns()
     added: list[Column] = []
@@ -147,7 +147,7 @@ def _column_type(reader: Reader) -> None:
 
 
 def _normalizer(node: Node, width: int) -> tuple[Operator, int]:
-    """A function of so many slots, and how many those are; 0 leaves it to the function."""
+    """Read a normalizer for ``width`` slots; return it and its width (0 if it fits any width)."""
     reads = {"AFF NORM": _affine, "CDFNORMF": _cumulative, "BINNORMF": _binning}
     versions = {"AFF NORM": 0x00010003, "CDFNORMF": 0x00010001, "BINNORMF": 0x00010001}
     read = reads.get(node.block.signature)
@@ -208,7 +208,7 @@ def _binning(node: Node, width: int) -> tuple[Operator, int]:
 
 @transform("GCNORMAF", versions=(0x00010003,))
 def read_row_norm(node: Node, builder: Builder) -> None:
-    """Row-wise norms."""
+    """Read row-wise norms."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -225,7 +225,7 @@ def read_row_norm(node: Node, builder: Builder) -> None:
 
 @transform("RbScal T")
 def read_robust(node: Node, builder: Builder) -> None:
-    """Center and range, in the state of a native library."""
+    """Read center and range from the state of a native library."""
     reader = node.block.reader()
     added = []
     for _ in range(reader.count(12, "columns")):
