@@ -38,7 +38,7 @@ def numbers(operator: Any, X: Any) -> Any:
         return _plain(X, names)
     content = Content(operator)
     if isinstance(X, catboost.Pool):
-        raise ValueError("Give the table itself; a Pool does not tell what its columns hold.")
+        raise ValueError("Give the table itself; a Pool does not expose the types of its columns.")
     table = _table(X, names)
     columns = [_number(table, i) for i in content.float_columns()]
     count = X.shape[0] if hasattr(X, "shape") else len(X)

@@ -26,7 +26,7 @@ class Boosted(Translation):
     differentiable = False
     has_splits = True
     refused_inputs: ClassVar[Any] = {
-        "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
+        "one-dimensional": "CatBoost returns a scalar for a single row; a module returns rows",
     }
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -55,9 +55,9 @@ class Boosted(Translation):
         if not operator.tree_count_:
             return "it holds no trees"
         if operator.get_text_feature_indices():
-            return "text_features: the saved model does not tell how texts become numbers"
+            return "text_features: the saved model does not store how to convert texts"
         if operator.get_embedding_feature_indices():
-            return "embedding_features: the saved model does not tell how they become numbers"
+            return "embedding_features: the saved model does not store how to convert them"
         unread = Content(operator).ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"

@@ -43,15 +43,15 @@ def _coded(booster: Any, table: Any) -> NDArray[Any]:
 
 def _dense(X: Any) -> NDArray[Any]:
     if isinstance(X, str | bytes):
-        raise TypeError("Files of rows are not read here; pass an array or a table.")
+        raise TypeError("Data files are not supported; pass an array or a table.")
     array = np.asarray(X)
     if array.ndim != 2:
-        raise ValueError(f"X is {array.ndim}-dimensional; rows and columns are needed.")
+        raise ValueError(f"X is {array.ndim}-dimensional; it must have rows and columns.")
     # Everything except floating point is converted to float32, including integers.
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
 def _sparse(X: Any) -> sparse.csr_matrix:
     if X.dtype not in (np.float32, np.float64):
-        raise TypeError(f"A sparse matrix of float32 or float64 is needed, not of {X.dtype}.")
+        raise TypeError(f"A sparse matrix must have dtype float32 or float64, not {X.dtype}.")
     return sparse.csr_matrix(X)

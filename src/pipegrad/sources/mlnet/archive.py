@@ -98,7 +98,7 @@ class Archive:
             # Check for the zip signature at the end before reading the rest.
             file.seek(max(0, size - _END.size - 0xFFFF))
             if b"PK\x05\x06" not in file.read():
-                raise ModelFileError(f"{place}: not a zip file, or cut short.")
+                raise ModelFileError(f"{place}: not a zip file, or truncated.")
             file.seek(0)
             return cls(file.read(), str(place))
 
@@ -113,7 +113,7 @@ class Archive:
         """Count objects about to be created; reject too many."""
         self.objects -= objects
         if self.objects < 0:
-            raise self.fail(f"it asks for more than {MOST_OBJECTS} strings, columns or nodes.")
+            raise self.fail(f"it defines more than {MOST_OBJECTS} strings, columns or nodes.")
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -134,11 +134,13 @@ class Archive:
         """
         if name not in self._unpacked:
             if name not in self.entries:
-                raise self.fail(f"there is no {name!r}.")
+                raise self.fail(f"{name!r} is missing.")
             entry = self.entries[name]
             self.limit -= entry.size
             if self.limit < 0:
-                raise self.fail(f"{name!r} unpacks to more than a file of this size may hold.")
+                raise self.fail(
+                    f"{name!r} unpacks to more data than allowed for a file of this size."
+                )
             self._unpacked[name] = self._inflate(entry)
         return self._unpacked[name]
 
@@ -153,9 +155,9 @@ class Archive:
             except zlib.error as error:
                 raise self.fail(f"{entry.name!r} does not unpack: {error}.") from None
             if not machine.eof and len(data) <= entry.size:
-                raise self.fail(f"{entry.name!r} is cut short.")
+                raise self.fail(f"{entry.name!r} is truncated.")
         if len(data) != entry.size:
-            raise self.fail(f"{entry.name!r} is not as large as it says.")
+            raise self.fail(f"{entry.name!r} does not have the stated size.")
         if zlib.crc32(data) != entry.checksum:
             raise self.fail(f"{entry.name!r} has a wrong checksum.")
         return data
@@ -164,14 +166,16 @@ class Archive:
         content = self.content
         place = content.rfind(b"PK\x05\x06", max(0, len(content) - _END.size - 0xFFFF))
         if place < 0 or place + _END.size > len(content):
-            raise self.fail("not a zip file, or cut short.")
+            raise self.fail("not a zip file, or truncated.")
         _, disk, start_disk, here, count, size, start, comment = _END.unpack_from(content, place)
         if place + _END.size + comment != len(content):
-            raise self.fail("bytes after the end of the zip file.")
+            raise self.fail("it has bytes after the end of the zip file.")
         if disk or start_disk or here != count or count == 0xFFFF:
-            raise self.fail("zip files of several parts or of more than 65534 entries are refused.")
+            raise self.fail(
+                "zip files of several parts or of more than 65534 entries are not supported."
+            )
         if start + size != place:
-            raise self.fail("the directory of the zip file is not where it says.")
+            raise self.fail("the directory of the zip file is not at the stated offset.")
         return start, count
 
     def _read_directory(self) -> dict[str, Entry]:
@@ -180,15 +184,15 @@ class Archive:
         place, end = self._directory, self.content.rfind(b"PK\x05\x06")
         for _ in range(self._count):
             if place + _CENTRAL.size > end:
-                raise self.fail("the directory of the zip file is cut short.")
+                raise self.fail("the directory of the zip file is truncated.")
             entry, place = self._read_entry(place, end)
             # .NET looks up entries case-insensitively, so names must differ by more than case.
             if entry.name.casefold() in seen:
-                raise self.fail(f"{entry.name!r} is there twice.")
+                raise self.fail(f"{entry.name!r} occurs twice.")
             seen.add(entry.name.casefold())
             entries[entry.name] = entry
         if place != end:
-            raise self.fail("the directory of the zip file holds more than it says.")
+            raise self.fail("the directory of the zip file holds more than stated.")
         return entries
 
     def _read_entry(self, place: int, end: int) -> tuple[Entry, int]:
@@ -202,20 +206,20 @@ class Archive:
         raw = self.content[start : start + name_size]
         name = self._name(raw, flags)
         if flags & (_ENCRYPTED | _PATCHED) or method not in (_STORED, _DEFLATED):
-            raise self.fail(f"{name!r} is encrypted, or packed in a way that is not served.")
+            raise self.fail(f"{name!r} is encrypted, or uses an unsupported compression method.")
         if 0xFFFFFFFF in (packed, size, header):
-            raise self.fail(f"{name!r} needs zip64, which is not served.")
+            raise self.fail(f"{name!r} needs zip64, which is not supported.")
         if method == _STORED and packed != size:
-            raise self.fail(f"{name!r} is not as large as it says.")
+            raise self.fail(f"{name!r} does not have the stated size.")
         data = self._data_of(header, raw, name, (flags, method, checksum, packed, size))
         if data + packed > self._directory:
-            raise self.fail(f"{name!r} reaches beyond the file.")
+            raise self.fail(f"{name!r} extends beyond the file.")
         return Entry(name, header, data, data + packed, size, checksum, method, place), after
 
     def _data_of(self, header: int, raw: bytes, name: str, stated: tuple[int, ...]) -> int:
         """Offset of the data after a local header, which must agree with the directory."""
         if header + _LOCAL.size > self._directory:
-            raise self.fail(f"{name!r} lies outside of the file.")
+            raise self.fail(f"{name!r} lies outside the file.")
         fields = _LOCAL.unpack_from(self.content, header)
         magic, _, flags, method, _, _, *sizes, name_size, extra = fields
         start = header + _LOCAL.size

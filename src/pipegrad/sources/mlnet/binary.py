@@ -75,7 +75,7 @@ class Numbers:
         same = (old == new) | (np.isnan(old) & np.isnan(new))
         values = np.where(same, self.values, new.astype(self.values.dtype))
         if not np.isfinite(values[~same]).all():
-            raise WriteBackError(f"Numbers of {self.place.entry!r} would not be finite.")
+            raise WriteBackError(f"Learned parameters of {self.place.entry!r} would not be finite.")
         self.values = values
 
     def single(self) -> NDArray[np.float32]:
@@ -139,9 +139,9 @@ class Block:
         start, length = struct.unpack_from("<2q", data, 0x10)
         tail, end = struct.unpack_from("<2q", data, 0x80)
         if tail != len(data) - 8 or end != len(data) or data[-8:] != _TAIL:
-            raise archive.fail(f"{entry!r} does not end where it says.")
+            raise archive.fail(f"{entry!r} does not end at the stated offset.")
         if start != _HEADER or not 0 <= length <= tail - _HEADER:
-            raise archive.fail(f"{entry!r} has a block that reaches beyond it.")
+            raise archive.fail(f"{entry!r} has a block that extends beyond it.")
         signature = data[0x40:0x48].replace(b"\0", b" ").decode("latin-1")
         version = struct.unpack_from("<I", data, 0x48)[0]
         loader = data[0x50:0x68].rstrip(b"\0").decode("latin-1")
@@ -150,7 +150,7 @@ class Block:
         name, name_size = struct.unpack_from("<qI", data, 0x90)
         named = (name, name + name_size) == (reached, tail)
         if not named and ((name, name_size) != (0, 0) or reached != tail):
-            raise block.fail("has parts that do not follow each other")
+            raise block.fail("has parts that are not contiguous")
         return block
 
     def _check_strings(self, reached: int, tail: int) -> int:
@@ -163,7 +163,7 @@ class Block:
         inside = table == reached and table_size > 0 and table_size % 8 == 0
         inside = inside and characters == table + table_size and characters_size >= 0
         if not inside or characters + characters_size > tail:
-            raise self.fail("has strings that reach beyond it")
+            raise self.fail("has strings that extend beyond it")
         ends = np.frombuffer(self.data, "<i8", table_size // 8, table)
         wrong = ends[0] < 0 or ends[-1] != characters_size or (ends[1:] < ends[:-1]).any()
         if wrong or (ends % 2).any():
@@ -184,7 +184,7 @@ class Block:
         if index == -1:
             return None
         if not 0 <= index < len(self._ends):
-            raise self.fail(f"names string {index}, and there are {len(self._ends)}")
+            raise self.fail(f"refers to string {index} of {len(self._ends)}")
         start = struct.unpack_from("<q", self.data, 0x30)[0]
         first = int(self._ends[index - 1]) if index else 0
         raw = self.data[start + first : start + int(self._ends[index])]
@@ -193,7 +193,7 @@ class Block:
     def strings(self, indices: NDArray[np.int32]) -> list[str]:
         """Several strings from the string table."""
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self._ends)):
-            raise self.fail(f"names other strings than the {len(self._ends)} that there are")
+            raise self.fail(f"refers to strings outside its table of {len(self._ends)}")
         start, size = struct.unpack_from("<2q", self.data, 0x30)
         text = self.data[start : start + size].decode("utf-16-le", "surrogatepass")
         if 2 * len(text) != size:  # Characters outside the basic plane take two code units.
@@ -211,7 +211,7 @@ class Block:
         pieces, reached, growth = [], 0, 0
         for place, new in sorted(patches, key=lambda patch: patch[0].start):
             if place.start < reached:
-                raise ModelFileError(f"{self.entry}: two changes of the same numbers.")
+                raise ModelFileError(f"{self.entry}: two changes overlap.")
             pieces += [self.data[reached : place.start], new]
             growth += len(new) - (place.stop - place.start)
             reached = place.stop
@@ -244,7 +244,7 @@ class Reader:
 
     def _take(self, size: int) -> int:
         if not 0 <= size <= self.left:
-            raise self.fail(f"needs {size} bytes where {self.left} are left")
+            raise self.fail(f"needs {size} bytes, but {self.left} are left")
         self.place += size
         return self.place - size
 
@@ -264,7 +264,7 @@ class Reader:
         """A byte that is 0 or 1."""
         value = self.u1()
         if value > 1:
-            raise self.fail(f"has {value} where there must be 0 or 1")
+            raise self.fail(f"has {value} where 0 or 1 is expected")
         return bool(value)
 
     def number(self, kind: str = "<f4", finite: bool = True) -> Numbers:
@@ -324,7 +324,7 @@ class Reader:
             if not byte & 0x80:
                 return value
             if shift > 28:
-                raise self.fail("has a length that does not end")
+                raise self.fail("has an unterminated length")
 
     def inline(self) -> str:
         """A string stored inline."""
@@ -339,17 +339,17 @@ class Reader:
         """Kind and length of the dense vector that follows, read with the name of its codec."""
         size, inner = self.u1(), self.inline()
         if size != 10 + len(inner) or self.u1():
-            raise self.fail(f"has a vector of {inner} that is not served")
+            raise self.fail(f"has a vector of {inner} that is not supported")
         rank, length = self.i4(), self.i4()
         one, again, stored, indices = (self.i4() for _ in range(4))
         if (rank, one, stored, indices) != (1, 1, -1, 0) or not 0 <= length == again:
-            raise self.fail("has a vector that is not stored densely, which is not served")
+            raise self.fail("has a vector that is not stored densely, which is not supported")
         return inner, length
 
     def texts(self, count: int) -> NDArray[Any]:
         """``count`` texts stored inline: first their ends, then their characters."""
         if self.i4() != count:
-            raise self.fail("has another number of texts")
+            raise self.fail("has an unexpected number of texts")
         ends = self.array(count)
         size = self.seven_bit()
         start = self._take(size)
@@ -375,4 +375,4 @@ class Reader:
     def done(self) -> None:
         """Reject unread bytes."""
         if self.left:
-            raise self.fail(f"has {self.left} bytes more than it needs")
+            raise self.fail(f"has {self.left} unread bytes")

@@ -41,14 +41,16 @@ class Builder:
         column = self.schema.find(name)
         if column is None:
             if not self.unserved:
-                raise self.archive.fail(f"{where or 'a step'!r} reads column {name!r}: not there.")
+                raise self.archive.fail(
+                    f"{where or 'a step'!r} reads column {name!r}, which is missing."
+                )
             reason = f"it is written by {', '.join(self.unserved)}"
             kind = SINGLE if width is None else SINGLE.sized(width)
             column = self.input_column(name, kind, missing=reason)
             self.add([column])
         if width is not None and column.type.size != 0 and column.type.width != width:
             raise self.archive.fail(
-                f"{where or 'a step'!r} takes {width} numbers, and column {name!r} has "
+                f"{where or 'a step'!r} takes {width} numbers, but column {name!r} has "
                 f"{column.type.width}."
             )
         return column

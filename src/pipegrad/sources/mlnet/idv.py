@@ -62,7 +62,7 @@ class Table:
 
     def _take(self, size: int) -> bytes:
         if not 0 <= size <= self._end - self._place:
-            raise self.fail("is cut short")
+            raise self.fail("is truncated")
         self._place += size
         return self.data[self._place - size : self._place]
 
@@ -74,7 +74,7 @@ class Table:
             shift += 7
             if not byte & 0x80:
                 return value
-        raise self.fail("has a length that does not end")
+        raise self.fail("has an unterminated length")
 
     def _text(self) -> str:
         try:
@@ -86,7 +86,7 @@ class Table:
         name, kind = self._text(), self._codec(0)
         packing = self._take(1)[0]
         if packing > 1:
-            raise self.fail("is packed in a way that is not served")
+            raise self.fail("uses an unsupported compression method")
         rows_per_block = self._seven_bit()
         lookup, _ = struct.unpack("<2q", self._take(16))
         return Stored(name, kind, bool(packing), rows_per_block, lookup)
@@ -95,7 +95,7 @@ class Table:
         codec, size = self._text(), self._seven_bit()
         end = self._place + size
         if end > self._end:
-            raise self.fail("is cut short")
+            raise self.fail("is truncated")
         if codec == "VBuffer" and depth == 0:
             inner = self._codec(1)
             rank = struct.unpack("<i", self._take(4))[0]
@@ -124,7 +124,7 @@ class Table:
             raise self.fail(f"holds {self.rows} rows, more than {_MOST_VALUES}")
         self.archive.charge(self.rows)
         if column.rows_per_block <= 0 or column.type.size is not None:
-            raise self.fail("has a column that is not served")
+            raise self.fail("has a column that is not supported")
         if self.rows > _MOST_BLOCKS * column.rows_per_block:
             raise self.fail("has more blocks than are served")
         parts: list[NDArray[Any]] = []
@@ -136,12 +136,12 @@ class Table:
     def _block(self, column: Stored, block: int, rows: int) -> NDArray[Any]:
         place = column.lookup + 16 * block
         if not _HEADER <= place <= len(self.data) - 16:
-            raise self.fail("has a lookup table outside of it")
+            raise self.fail("has a lookup table outside it")
         start, packed, size = struct.unpack_from("<qii", self.data, place)
         if start < _HEADER or packed < 0 or not 0 <= size <= 64 * _MOST_VALUES:
-            raise self.fail("has a block outside of it")
+            raise self.fail("has a block outside it")
         if start + packed > len(self.data):
-            raise self.fail("has a block outside of it")
+            raise self.fail("has a block outside it")
         data = self.data[start : start + packed]
         if column.packed:
             data = self._unpack(data, size)
@@ -150,13 +150,13 @@ class Table:
     def _unpack(self, data: bytes, size: int) -> bytes:
         self.archive.limit -= size
         if self.archive.limit < 0:
-            raise self.fail("unpacks to more than a file of this size may hold")
+            raise self.fail("unpacks to more data than allowed for a file of this size")
         try:
             out = zlib.decompressobj(-15).decompress(data, size + 1)
         except zlib.error as error:
             raise self.fail(f"does not unpack: {error}") from None
         if len(out) != size:
-            raise self.fail("is not as large as it says")
+            raise self.fail("does not have the stated size")
         return out
 
     def _decode(self, kind: ColumnType, data: bytes, rows: int) -> NDArray[Any]:
@@ -171,7 +171,7 @@ class Table:
             packed = np.frombuffer(data, "u1")
             return np.unpackbits(packed, bitorder="little")[:rows].astype(bool)
         if not kind.text or len(data) < 5 + 4 * rows:
-            raise self.fail("has a column that is not served")
+            raise self.fail("has a column that is not supported")
         count = struct.unpack_from("<i", data)[0]
         ends = np.frombuffer(data, "<i4", rows, 4)
         # The characters follow their count, which is stored in groups of seven bits.

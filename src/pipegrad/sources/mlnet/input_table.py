@@ -62,7 +62,7 @@ def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:
         return values.reshape(0, size)
     if values.ndim != 2 or values.shape[1] != size:
         raise ArgumentError(
-            f"Column {name!r} has cells of shape {values.shape[1:]}, and needs {size} "
+            f"Column {name!r} has cells of shape {values.shape[1:]}, but needs {size} "
             "values in each."
         )
     return values

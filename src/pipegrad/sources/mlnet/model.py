@@ -68,7 +68,7 @@ class Model:
         operators = {c.value: self.steps[c.value].operator for c in made}
         own = [c for c in made if not isinstance(operators[c.value], Input)]
         if not own and not any(getattr(op, "missing", "") for op in operators.values()):
-            raise self.archive.fail("the model moves columns and computes none.")
+            raise self.archive.fail("the model only moves columns and computes none.")
         return (own or made)[-1].value
 
     @property

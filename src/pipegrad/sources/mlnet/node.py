@@ -51,4 +51,4 @@ class Node:
     def unsupported_error(self) -> ModelFileError:
         """An error for a block of unsupported kind."""
         kind = f"{self.block.loader} [{self.block.signature.strip()}]"
-        return self.archive.fail(f"{self.path!r} holds {kind}, which is not served.")
+        return self.archive.fail(f"{self.path!r} holds {kind}, which is not supported.")

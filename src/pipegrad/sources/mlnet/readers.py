@@ -28,7 +28,7 @@ class VersionedReader:
     def check(self, block: Block) -> None:
         """Reject an unknown version."""
         if block.version not in self.versions:
-            raise block.fail(f"has version {block.version:#x}, which is not known")
+            raise block.fail(f"has version {block.version:#x}, which is unknown")
 
 
 TRANSFORMS: dict[str, VersionedReader] = {}
@@ -88,7 +88,7 @@ def _read_unknown(node: Node, builder: Builder) -> None:
         raise node.unsupported_error() from None
     if not pairs or any(builder.schema.find(source) is None for _, source in pairs):
         raise node.unsupported_error()
-    builder.external(node, [out for out, _ in pairs], "is not known here", SINGLE)
+    builder.external(node, [out for out, _ in pairs], "is an unknown transform", SINGLE)
 
 
 def read_predictor(node: Node, features: int) -> Predictor:

@@ -196,7 +196,7 @@ class Classifier(Boosted):
     def refuse(self, operator: Any) -> str | None:
         name = _objective(operator)["name"]
         if name == "multi:softprob" and int(operator.n_classes_) == 2:
-            return "objective='multi:softprob' with two classes answers as for two labels"
+            return "objective='multi:softprob' with two classes predicts as for two labels"
         return super().refuse(operator)
 
     def head(self, operator: Any) -> Head:

@@ -58,7 +58,7 @@ def read_isotonic(node: Node) -> Isotonic:
     low, high, level = pieces.values.T
     rising = (np.diff(level) >= 0).all() and (low <= high).all() and (high[:-1] <= low[1:]).all()
     if not rising or level[0] < 0 or level[-1] > 1:
-        raise reader.fail("has pieces that do not rise")
+        raise reader.fail("has pieces that are not increasing")
     # The three columns share one location, which is safe because none of them trains.
     return Isotonic(
         low=_column(pieces, 0),
@@ -83,5 +83,5 @@ def read_binned(node: Node) -> Binned:
     if width <= 0 or not level.values.size:
         raise reader.fail("has no bins")
     if (level.values < 0).any() or (level.values > 1).any():
-        raise reader.fail("has probabilities outside of 0 and 1")
+        raise reader.fail("has probabilities outside [0, 1]")
     return Binned(width=width, start=start, level=level, loader=node.block.loader)

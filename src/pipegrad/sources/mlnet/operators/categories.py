@@ -142,13 +142,13 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
         return np.array(reader.block.strings(indices), dtype=object)
     codec = reader.inline()
     if reader.u1():
-        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+        raise reader.fail(f"has a vocabulary of {codec} that is not supported")
     if codec == "Boolean":
         count = reader.count(0, "terms", weight=1)
         packed = reader.array((count + 7) // 8, "u1")
         return np.unpackbits(packed, bitorder="little")[:count].astype(bool)
     if codec not in NUMBERS:
-        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+        raise reader.fail(f"has a vocabulary of {codec} that is not supported")
     dtype = np.dtype(NUMBERS[codec])
     count = reader.count(dtype.itemsize, "terms", weight=1)
     return reader.array(count, dtype.newbyteorder("<").str)
@@ -157,9 +157,9 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
 def _keys(node: Node, builder: Builder, name: str) -> Column:
     column = builder.require_column(name, where=node.path)
     if column.type.kind != "Key":
-        raise node.block.fail(f"takes keys, and column {name!r} holds {column.type.kind}")
+        raise node.block.fail(f"takes keys, but column {name!r} holds {column.type.kind}")
     if not 0 < column.type.count <= 1 << 31:
-        raise node.block.fail(f"takes keys, and column {name!r} has {column.type.count}")
+        raise node.block.fail(f"takes keys, but column {name!r} has {column.type.count}")
     return column
 
 
@@ -228,7 +228,7 @@ def read_hash(node: Node, builder: Builder) -> None:
             raise reader.fail(f"hashes to {bits} bits")
         column = builder.require_column(source, where=node.path)
         if column.type.kind not in HASHES:
-            raise reader.fail(f"hashes {column.type.kind}, which is not served")
+            raise reader.fail(f"hashes {column.type.kind}, which is not supported")
         operator = Hash(kind=column.type.kind, bits=bits, seed=seed, ordered=ordered)
         kind = key_type(None, 1 << bits).sized(column.type.size)
         added.append(builder.add_step(node, out, kind, operator, column))

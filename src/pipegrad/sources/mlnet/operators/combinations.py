@@ -37,7 +37,7 @@ class PairwiseCoupling(Operator):
 def _part(node: Node, features: int) -> Calibrated:
     inner = read_predictor(node, features)
     if inner.task != "binary" or inner.link is not None:
-        raise node.block.fail("is no predictor of two classes")
+        raise node.block.fail("is not a binary classifier")
     return Calibrated(score=inner.score, calibrator=inner.calibrator, loader=node.block.loader)
 
 

@@ -110,12 +110,12 @@ class _Parser:
     def expect(self, sign: str) -> None:
         token = self.next()
         if token != sign:
-            raise NotServedError(f"has {token!r} where {sign!r} should be")
+            raise NotServedError(f"has {token!r} where {sign!r} is expected")
 
     def name(self) -> str:
         token = self.next()
         if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z_]\w*", token):
-            raise NotServedError(f"has {token!r} where a name should be")
+            raise NotServedError(f"has {token!r} where a name is expected")
         return token
 
     # -- grammar
@@ -188,7 +188,7 @@ class _Parser:
             return self.definitions()
         if self.accept("("):
             return self.call(token)
-        raise NotServedError(f"has {token!r}, which is not known")
+        raise NotServedError(f"has {token!r}, which is unknown")
 
     def definitions(self) -> Formula:
         """``with(y = ..., z = ...; formula)``."""
@@ -241,7 +241,7 @@ def _tokens(source: str) -> list[Any]:
     while place < len(source):
         match = _TOKEN.match(source, place)
         if match is None:
-            raise NotServedError(f"has {source[place:].strip()[:10]!r}, which is not known")
+            raise NotServedError(f"has {source[place:].strip()[:10]!r}, which is unknown")
         place = match.end()
         number, suffix = match["number"], match["suffix"]
         if number:
@@ -363,7 +363,7 @@ def _expression(
         formula, count = parse(source)
         plain = set(taken) <= {*_RANKS, "Boolean"}
         if count != len(columns) or not plain or vector not in range(-1, len(columns)):
-            raise NotServedError(f"takes columns that are not served ({', '.join(taken)})")
+            raise NotServedError(f"takes columns that are not supported ({', '.join(taken)})")
         formula, kind = typed(formula, taken)
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"

@@ -115,7 +115,7 @@ def _multiclass(node: Node, features: int, probabilities: bool) -> Predictor:
     reader.float_size()
     width, classes = reader.i4(), reader.count(4, "classes", least=1)
     if width_mismatch(width, features) or width < 0:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     biases = reader.numbers(classes)
     weights = read_matrix(reader, classes, width)
     if reader.left:

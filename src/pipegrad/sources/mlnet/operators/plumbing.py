@@ -19,7 +19,7 @@ from ._base import Host, Operator
 # Transforms that need .NET, with the reason and the type of their output.
 _TEXT = {
     "TEXT XFR": ("turns text into numbers", SINGLE),
-    "TEXTNORM": ("normalises text", TEXT),
+    "TEXTNORM": ("normalizes text", TEXT),
     "WRDTOKNS": ("splits text into words", TEXT),
     "STOPWRDR": ("removes words", TEXT),
     "CSTOPWRD": ("removes words", TEXT),
@@ -204,7 +204,7 @@ def read_select(node: Node, builder: Builder) -> None:
     present = {c.name for c in found}
     missing = [name for name in names if name not in present]
     if missing and keep and not ignore and not builder.unserved:
-        raise node.block.fail(f"keeps column {missing[0]!r}, which is not there")
+        raise node.block.fail(f"keeps column {missing[0]!r}, which is missing")
     if keep:
         kept = [c for name in names for c in found if c.name == name]
     else:
@@ -221,7 +221,7 @@ def read_choice(node: Node, builder: Builder) -> None:
     reader.done()
     found = builder.schema.columns
     if not all(0 <= place < len(found) for place in places):
-        raise node.block.fail("chooses columns that are not there")
+        raise node.block.fail("selects missing columns")
     if drop:
         places = sorted(set(range(len(found))) - set(places))
     builder.schema = Schema([found[place] for place in places])
@@ -245,7 +245,7 @@ def _kind(reader: Any) -> str:
     code = reader.u1()
     kind = DATA_KINDS.get(code)
     if kind is None:
-        raise reader.fail(f"converts to a type that is not served ({code})")
+        raise reader.fail(f"converts to a type that is not supported ({code})")
     return kind
 
 
@@ -259,7 +259,7 @@ def _converted(node: Node, builder: Builder, out: str, column: Column, kind: str
         return builder.add_step(node, out, target, Truth(), column)
     if column.type.kind in (*NUMBERS, "Boolean") and kind in NUMBERS:
         return builder.add_step(node, out, target, Convert(kind=kind), column)
-    raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not served")
+    raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not supported")
 
 
 @transform("DROPSLOT")
@@ -274,7 +274,7 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
         inside = np.ones(column.type.width, dtype=bool)
         for a, b in zip(first.tolist(), last.tolist(), strict=True):
             if not 0 <= a <= b:
-                raise reader.fail("drops slots in a wrong order")
+                raise reader.fail("drops slots in the wrong order")
             inside[a : b + 1] = False
         keep = np.flatnonzero(inside)
         kind = column.type.sized(len(keep))

@@ -88,7 +88,7 @@ def read_pca(node: Node, builder: Builder) -> None:
         directions = reader.numbers(_product(reader, features, rank)).shaped(rank, features)
         origin = reader.counted_numbers()
         if origin.values.size not in (0, rank):
-            raise reader.fail("has a mean of another rank")
+            raise reader.fail("has a mean of the wrong length")
         operator = Projection(directions=directions, origin=origin if origin.values.size else None)
         added.append(builder.add_step(node, out, column.type.sized(rank), operator, column))
     reader.done()
@@ -179,7 +179,7 @@ def read_kmeans(node: Node, features: int) -> Predictor:
     reader.float_size()
     count, width = reader.count(4, "centers", least=1), reader.i4()
     if width_mismatch(width, features) or not 0 < width <= 1 << 24:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     centers = tuple(read_point(reader, width) for _ in range(count))
     reader.done()
     operator = Centroids(centers=centers, features=width, loader=node.block.loader)
@@ -194,7 +194,7 @@ def read_anomaly(node: Node, features: int) -> Predictor:
     width, rank = reader.i4(), reader.i4()
     centered = reader.flag()
     if width_mismatch(width, features):
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     mean = reader.numbers(width) if centered else None
     directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)
     reader.done()

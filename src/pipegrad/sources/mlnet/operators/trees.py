@@ -104,7 +104,7 @@ def read_trees(node: Node, features: int) -> Trees:
     reader.text()
     width = reader.i4()
     if width_mismatch(width, features) or not 0 < width <= _WIDEST:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     if not features:
         for tree in trees:
             _check(reader, tree, width)
@@ -166,7 +166,7 @@ def _check(reader: Reader, tree: Tree, features: int) -> None:
     children = np.concatenate([tree.left, tree.right])
     wanted = np.concatenate([np.arange(-nodes - 1, 0), np.arange(1, nodes)])
     if nodes and not np.array_equal(np.sort(children), wanted):
-        raise reader.fail("has a tree whose nodes do not form one")
+        raise reader.fail("has nodes that do not form a tree")
     reached, at = 0, np.zeros(min(nodes, 1), dtype=np.int64)
     for _ in range(_DEEPEST):
         if not len(at):
@@ -175,7 +175,7 @@ def _check(reader: Reader, tree: Tree, features: int) -> None:
         below = np.concatenate([tree.left[at], tree.right[at]])
         at = below[below >= 0]
     if reached != nodes or len(at):
-        raise reader.fail("has a tree with nodes out of reach")
+        raise reader.fail("has a tree with unreachable nodes")
 
 
 @predictor(

@@ -61,7 +61,7 @@ class Weights(Operator):
             self.stored.put(flat[self.places])
             return
         if not np.isfinite(flat).all():
-            raise WriteBackError(f"Numbers of {self.span.entry!r} would not be finite.")
+            raise WriteBackError(f"Learned parameters of {self.span.entry!r} would not be finite.")
         self.filled = flat.reshape(self.shape)
 
     def patches(self) -> Iterator[tuple[Any, bytes]]:
@@ -77,7 +77,7 @@ def increasing(reader: Reader, places: NDArray[Any], width: int) -> NDArray[np.i
     """Validate the indices of a sparse vector."""
     places = places.astype(np.int64)
     if len(places) and (places[0] < 0 or places[-1] >= width or (np.diff(places) <= 0).any()):
-        raise reader.fail("has indices that do not rise, or reach too far")
+        raise reader.fail("has indices that are not increasing, or out of range")
     return places
 
 
@@ -120,9 +120,9 @@ def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
     else:
         steps = starts[1:].astype(np.int64) - starts[:-1]
         if len(starts) != rows + 1 or starts[0] or starts[-1] != count or (steps < 0).any():
-            raise reader.fail("has rows of weights that do not follow each other")
+            raise reader.fail("has rows of weights that are not contiguous")
         if len(columns) != count or not ((columns >= 0) & (columns < width)).all():
-            raise reader.fail("has indices that reach too far")
+            raise reader.fail("has indices out of range")
         if rows * width > 1 << 24:
             raise reader.fail(f"has a matrix of {rows} times {width}")
         flat = np.repeat(np.arange(rows), steps) * width + columns

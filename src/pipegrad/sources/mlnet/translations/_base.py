@@ -31,7 +31,7 @@ class MLNetTranslation(Translation):
             return X.tocsr().astype(np.float32)
         values = np.asarray(X)
         if values.dtype == object:
-            raise ArgumentError(f"{operator.loader} takes numbers, and a column holds text.")
+            raise ArgumentError(f"{operator.loader} takes numbers, but a column holds text.")
         return values.astype(np.float32)
 
     def write_back(self, module: Any, operator: Any) -> None:
