@@ -38,7 +38,7 @@ class Model:
     Attributes
     ----------
     archive : Archive
-        The file as it was read.
+        The original file.
     schema : Schema
         The columns, raw ones first.
     steps : dict of str to BuiltStep
