@@ -149,7 +149,7 @@ def test_the_gradient_of_each_target_has_its_weight():
         ("squared_error", ["a", 1], "must be finite and non-negative"),
         ("squared_error", [0, 0], "weights must contain a positive number"),
         ("squared_error", [], "weights must contain a positive number"),
-        (["squared_error"], [1, 2], "1 losses have 2 weights"),
+        (["squared_error"], [1, 2], "1 losses and 2 weights"),
     ],
 )
 def test_weights_are_checked(loss, weights, message):

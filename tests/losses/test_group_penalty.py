@@ -360,7 +360,7 @@ def test_groups_must_be_there_where_they_are_used():
     ("groups", "message"),
     [
         (GROUP[:-1], "one label for each of 400 rows"),
-        (np.c_[GROUP, GROUP], "make one label"),
+        (np.c_[GROUP, GROUP], "combine several columns into one label"),
         (np.where(np.arange(N) == 7, np.nan, 1.0), "no label in row 7"),
         ([None, *GROUP[1:]], "no label in row 0"),
         (np.ones(N), "all rows are in one group"),

@@ -1,4 +1,4 @@
-"""Losses made of other losses: weights for targets, and sums."""
+"""Losses composed of other losses: target weights and sums."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ from ..typing import LossFunction, Targets
 
 
 class Composed:
-    """A loss composed of others, which `bind` adapts to a pipeline."""
+    """A loss composed of other losses; `bind` adapts it to a pipeline."""
 
     @property
     def parts(self) -> tuple[LossLike | None, ...]:
-        """The losses in it."""
+        """The component losses."""
         raise NotImplementedError
 
     def bind(self, make: Make, head: Head | None) -> tuple[LossFunction, Objective]:
-        """The function ``(score, target) -> (n,)`` for a pipeline, and the objective behind it."""
+        """The function ``(score, target) -> (n,)`` for a pipeline, and its objective."""
         raise NotImplementedError
 
     def check(self, y: Targets) -> None:
-        """Refuse targets that do not suit the loss, before anything is fitted."""
+        """Reject targets that do not suit the loss, before anything is fitted."""
 
 
-# Type of the ``loss`` argument; None, where allowed, is the objective of the last operator.
+# Type of the ``loss`` argument; None, where allowed, means the objective of the last operator.
 LossLike: TypeAlias = str | Objective | Composed | LossFunction
-# From a part to its function and its objective, for the pipeline at hand.
+# Maps a component loss to its function and its objective for the given pipeline.
 Make: TypeAlias = Callable[[LossLike | None], tuple[LossFunction, Objective]]
 
 
 @dataclass(frozen=True)
 class Weighted(Composed):
-    """A weight for each target of a pipeline that predicts several.
+    """Weights the targets of a pipeline that predicts several.
 
-    The loss of a row is the weighted mean over targets for numbers (the sum of weight times loss,
-    divided by the number of targets), and the weighted sum for labels: with weights of one it is
-    the plain loss.
+    The per-sample loss is the weighted mean over targets in regression (the sum of weight times
+    loss, divided by the number of targets), and the weighted sum in classification. With unit
+    weights it equals the unweighted loss.
 
     Parameters
     ----------
     loss : str, Objective, callable, None or list of these
-        The loss of each target; a list has one for each. A callable takes score and target of one
-        target, (n,) each, and gives (n,). None is the objective of the last operator.
+        The loss of every target, or a list with one loss per target. A callable takes the scores
+        and values of one target, (n,) each, and returns (n,). None means the objective of the
+        last operator.
     weights : sequence of float, shape (k,)
-        Not negative, not all zero.
+        Non-negative, not all zero.
 
     Raises
     ------
@@ -87,7 +88,9 @@ class Weighted(Composed):
         if isinstance(self.loss, list | tuple):
             object.__setattr__(self, "loss", tuple(self.loss))
             if len(self.loss) != len(weights):
-                raise ArgumentError(f"{len(self.loss)} losses have {len(weights)} weights.")
+                raise ArgumentError(
+                    f"Weighted got {len(self.loss)} losses and {len(weights)} weights."
+                )
 
     @property
     def parts(self) -> tuple[LossLike | None, ...]:
@@ -103,7 +106,7 @@ class Weighted(Composed):
         if head is not None and head.task in ("classification", "clustering"):
             raise ArgumentError(
                 "Weighted needs several targets, but the pipeline has one.\n"
-                "Hint: class_weight= of its last step weighs classes, sample_weight= weighs rows."
+                "Hint: class_weight= of its last step weights classes, sample_weight= rows."
             )
         made = [make(_of_one_target(part, head)) for part in self.parts]
         functions = [function for function, _ in made] * (1 if len(made) > 1 else len(self.weights))
@@ -130,12 +133,12 @@ class Weighted(Composed):
 
 
 class Sum(Composed):
-    """Several losses of the same prediction, each times a factor.
+    """A weighted sum of losses of the same prediction.
 
     Parameters
     ----------
     *terms : (loss, factor) or loss
-        A loss is a name, an Objective, a callable that gives a value for each row, or None for
+        A loss is a name, an Objective, a callable that returns one value per row, or None for
         the objective of the last operator; the default factor is 1.
 
     Raises
@@ -183,20 +186,20 @@ class Sum(Composed):
 
 
 def row_losses(function: LossFunction, score: Tensor, target: Tensor | None) -> Tensor:
-    """Loss of each row (n,), which one number for all is not."""
+    """Return the per-sample losses (n,); reject functions that reduce over rows."""
     out = function(score, target)
     if not isinstance(out, Tensor) or out.ndim == 0 or out.shape[0] != score.shape[0]:
         name = getattr(function, "__name__", type(function).__name__)
         found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise ArgumentError(
             f"loss={name} gave {found} for {score.shape[0]} rows.\n"
-            "Hint: as a part of another loss it gives one value for each row (reduction='none')."
+            "Hint: a component of another loss must return one value per row (reduction='none')."
         )
     return out if out.ndim == 1 else out.flatten(1).sum(1)
 
 
 def _columns(values: Tensor, head: Head | None) -> list[Tensor]:
-    """The part of each target: a column, or the table of its classes."""
+    """Split scores by target: one column each, or one column per class of the target."""
     if values.ndim == 1:
         return [values]
     counts = getattr(head, "counts", None)
@@ -206,7 +209,7 @@ def _columns(values: Tensor, head: Head | None) -> list[Tensor]:
 def _of_one_target(loss: LossLike | None, head: Head | None) -> LossLike | None:
     if head is None or head.task != "several" or not (loss is None or isinstance(loss, str)):
         return loss
-    # The operator's own objective knows the counts of all its targets; here there is one.
+    # The operator's objective holds the class counts of all targets; here there is only one target.
     return Objective("negative_log_likelihood" if loss is None else loss)
 
 

@@ -25,25 +25,25 @@ class GroupPenalty(Composed):
     """A loss plus ``strength`` times the variance between group means.
 
     The penalty is the mean of ``(m_g - m)²`` over rows, where ``m_g`` is the mean of the row's
-    group and ``m`` that of all rows; of two groups with shares p and 1 - p it is
-    ``p (1 - p) (m_1 - m_0)²``. It needs ``groups=`` in ``fit``. Predictions never see the groups.
+    group and ``m`` the mean of all rows; for two groups with shares p and 1 - p it equals
+    ``p (1 - p) (m_1 - m_0)²``. It needs ``groups=`` in ``fit``. Predictions do not use the groups.
 
     Parameters
     ----------
     loss : str, Objective, callable or None
-        The per-sample loss to minimize; None is the objective of the last operator.
+        The per-sample loss to minimize; None means the objective of the last operator.
     strength : float
         Non-negative factor of the penalty.
     of : {"prediction", "loss", "score"}
-        Whose means are to agree: "prediction" is the probability of the second class (of each
-        class, of more than two) or the predicted number: demographic parity. "loss" is the loss of
-        a row: equal errors. "score" is the raw score.
+        The quantity whose group means should agree. "prediction" (demographic parity) is the
+        probability of the second class (of each class, if there are more than two) or the
+        predicted number. "loss" (equal errors) is the per-sample loss. "score" is the raw score.
 
     Notes
     -----
-    Rows count by their ``sample_weight``. Classes weigh in the loss, not in the groups' means of
-    predictions. What the last operator predicts is meant: where a target is transformed, the
-    transformed one.
+    Rows are weighted by ``sample_weight``. Class weights affect the loss, not the group means of
+    predictions. A prediction is the output of the last operator: with a transformed target, it is
+    on the transformed scale.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class GroupPenalty(Composed):
 
 
 class Penalised:
-    """A loss of rows; the penalty is added by whoever knows the groups."""
+    """A per-sample loss; the caller, which knows the groups, adds the penalty."""
 
     def __init__(self, function: LossFunction, penalty: Penalty) -> None:
         self.function, self.penalty = function, penalty
@@ -96,18 +96,18 @@ class Penalised:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of some rows of a part.
+    """The groups of some rows of a data set.
 
     Attributes
     ----------
     codes : Tensor of int64, shape (n,)
         The group of each row.
     weight : Tensor, shape (n,)
-        Weight of each row, of mean one over the part.
+        Weight of each row, with mean one over the data set.
     shares : Tensor, shape (groups,)
-        The weight of each group in the part, of all.
+        Share of each group in the total weight of the data set.
     count : int
-        Rows of the part.
+        Number of rows in the data set.
     """
 
     codes: Tensor
@@ -117,11 +117,11 @@ class Groups:
 
     @classmethod
     def of(cls, codes: Tensor, weight: Tensor) -> Groups:
-        """All rows as one part."""
+        """Groups of a data set that consists of all given rows."""
         return cls(codes, weight, weight[:0], len(codes)).part(torch.arange(len(codes)))
 
     def part(self, index: Tensor) -> Groups:
-        """The rows ``index`` are the part now; others may still be asked for."""
+        """Restrict the data set to the rows ``index``; other rows can still be looked up."""
         weight = self.weight / self.weight[index].mean()
         shares = torch.zeros(int(self.codes.max()) + 1).to(weight)
         shares.index_add_(0, self.codes[index], weight[index] / len(index))
@@ -133,31 +133,32 @@ class Groups:
 
 @dataclass(frozen=True)
 class Penalty:
-    """``strength`` times the variance between groups of what is measured.
+    """``strength`` times the between-group variance of the measured quantity.
 
     Parameters
     ----------
     strength : float
         The factor.
     measure : callable, optional
-        From a score to what groups are compared by, (n,) or (n, k); None: the loss of each row.
+        Maps scores to the compared quantity, (n,) or (n, k); None compares per-sample losses.
     """
 
     strength: float
     measure: Callable[[Tensor], Tensor] | None
 
     def __call__(self, score: Tensor, losses: Tensor, groups: Groups) -> Tensor:
-        """An estimate from a batch; exact where the batch is the whole part.
+        """Estimate the penalty from a batch; exact if the batch is the whole data set.
 
-        The plain variance between the groups of a batch is too large by the noise of its means:
-        it would punish predictions for differing at all, the more the smaller the batch, and say
-        nothing of groups that are missing. So the penalty of the part is written as a mean over
-        pairs of its rows, ``q_i q_j (1{same group} / share - 1)``, and pairs of a batch stand for
-        it: a row with itself as often as rows are drawn, two rows as often as pairs are. That has
-        no bias (Horvitz and Thompson), whichever groups a batch has, because the shares are those
-        of the part. Full-batch and stochastic training hence lower the same function. The penalty
-        does not change if all q shift; in a batch that is so around its own mean, which takes a
-        known share of each square and of each product (`_pairs`).
+        The between-group variance within a batch is biased upwards by the noise of the group
+        means: it would penalize any spread of predictions, more so in small batches, and ignore
+        groups that the batch lacks. So the penalty of the data set is written as a mean over
+        pairs of rows, ``q_i q_j (1{same group} / share - 1)``, and estimated from the pairs of the
+        batch: the pair of a row with itself is weighted by the inverse probability of drawing a
+        row, a pair of two rows by the inverse probability of drawing a pair. The estimate is
+        unbiased (Horvitz and Thompson) whichever groups the batch contains, because the shares
+        come from the data set. Full-batch and stochastic training thus minimize the same function.
+        The penalty is invariant to a shift of all q; in a batch, q is centered on the batch mean,
+        which removes a known share of each square and of each product (`_pairs`).
         """
         q = self._measured(score, losses)
         size = len(q)
@@ -174,13 +175,13 @@ class Penalty:
         return self.strength * (own + pairs) / rows**2
 
     def rows(self, score: Tensor, losses: Tensor, groups: Groups) -> Tensor:
-        """A term for each row of a whole part, (n,): their mean is the penalty.
+        """Return one term per row of a whole data set, (n,); their mean is the penalty.
 
-        The terms are what each row contributes to first order (the influence function of the
-        variance between groups): ``d² + 2 d (q - m_g)`` with ``d = m_g - m``. The spread of the
-        mean of these terms is that of the penalty itself, so that rows of two models may be
-        compared one by one, as those of any loss. An even share for each row would have no spread,
-        and any difference between two models would look certain.
+        Each term is the first-order contribution of a row (the influence function of the
+        between-group variance): ``d² + 2 d (q - m_g)`` with ``d = m_g - m``. The mean of these
+        terms has the standard error of the penalty itself, so that two models can be compared row
+        by row, as with any loss. Equal terms for all rows would have no variance, and any
+        difference between two models would look significant.
         """
         q = self._measured(score, losses)
         weight = groups.weight[:, None]
@@ -196,7 +197,7 @@ class Penalty:
 
 
 def _pairs(size: int) -> float:
-    """How many pairs so many rows have, each as far as the rows' own mean leaves it."""
+    """Number of pairs among ``size`` rows, reduced by the effect of centering on their mean."""
     return size * (size - 1) * ((1 - 1 / size) ** 2 + 1 / size**2)
 
 
@@ -212,7 +213,7 @@ def _measure(of: str, head: Head | None) -> Callable[[Tensor], Tensor]:
     if head is None or head.task == "clustering":
         raise ArgumentError(
             "GroupPenalty compares predictions, but the pipeline predicts no numbers.\n"
-            "Hint: of='score' compares what comes out."
+            "Hint: of='score' compares the raw outputs."
         )
     if head.task == "regression":
         return head.predict
@@ -236,12 +237,12 @@ def _flat(chances: Tensor | list[Tensor]) -> Tensor:
 
 
 def group_codes(groups: GroupLabels, count: int | None, name: str) -> NDArray[np.int64]:
-    """The group of each row as a number (n,).
+    """Encode the group of each row as an integer, (n,).
 
     Raises
     ------
     ArgumentError
-        When there is not one label for each row, one is missing, or all are the same.
+        If the number of labels differs from the number of rows, or a label is missing.
     """
     labels = np.asarray(groups)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -249,7 +250,7 @@ def group_codes(groups: GroupLabels, count: int | None, name: str) -> NDArray[np
     if labels.ndim != 1 or (count is not None and len(labels) != count):
         raise ArgumentError(
             f"{name}groups has shape {labels.shape}; it needs one label for each of {count} rows.\n"
-            "Hint: of several columns, make one label: [f'{a}, {b}' for a, b in zip(...)]."
+            "Hint: combine several columns into one label: [f'{a}, {b}' for a, b in zip(...)]."
         )
     places: dict[Label, int] = {}
     codes = np.empty(len(labels), dtype=np.int64)

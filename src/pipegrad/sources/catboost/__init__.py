@@ -1,4 +1,4 @@
-"""CatBoost: symmetric and other trees, both ways."""
+"""CatBoost: translates symmetric and other trees to PyTorch and back."""
 
 from . import estimators
 from ._io import load

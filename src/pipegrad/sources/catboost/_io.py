@@ -1,4 +1,4 @@
-"""Models of CatBoost that lie in files."""
+"""Reads CatBoost models from files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..files import reading
 
 
 def load(path: Any) -> Any:
-    """The model, without the class that it was fitted as.
+    """Load a model; the file does not store its estimator class.
 
     Parameters
     ----------
     path : str or path
-        What ``save_model`` wrote.
+        A file written by ``save_model``.
     """
     with reading(path, "CatBoost", catboost.CatBoostError):
         return catboost.CatBoost().load_model(str(path), format=Path(path).suffix[1:].lower())

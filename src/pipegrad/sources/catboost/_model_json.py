@@ -1,4 +1,4 @@
-"""What a CatBoost model holds, read from its own JSON form and put back into it."""
+"""Reads a CatBoost model from its JSON form and writes learned parameters back into it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NODES = ("feature", "threshold", "default_left", "asked", "left", "right")
 
 
 class Content:
-    """The model of an estimator as a tree of dicts and lists, and its trees as flat arrays.
+    """The model of an estimator as nested dicts and lists, and its trees as flat arrays.
 
     Parameters
     ----------
     operator : catboost.CatBoost
-        It is read, never changed.
+        The estimator, which is never changed.
     """
 
     def __init__(self, operator: Any) -> None:
@@ -41,11 +41,11 @@ class Content:
         self._columns: dict[int, tuple[int, dict[str, Any]]] = {}
 
     def float_columns(self) -> list[int]:
-        """The columns of the input that hold numbers."""
+        """The numeric columns of the input."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
     def ctr_types(self) -> set[str]:
-        """The kinds of statistics of categories that the splits compare."""
+        """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
 
     def flatten(self) -> Flat:
@@ -62,7 +62,7 @@ class Content:
         depth = len(splits)
         level, left, right = _heap(depth)
         node, leaf = len(flat.split), len(flat.weight)
-        # The first split is the lowest bit of a leaf's number: the one that is asked last.
+        # The first split is the lowest bit of the leaf index, so it is evaluated last.
         seen = [self._seen(split) for split in reversed(splits)]
         flat.split += [seen[i][0] for i in level]
         for name, column in zip(_NODES, zip(*(s[1] for s in seen), strict=True), strict=False):
@@ -91,7 +91,7 @@ class Content:
         return node
 
     def _seen(self, split: dict[str, Any]) -> tuple[dict[str, Any], tuple[int, float, bool, bool]]:
-        """A split as (column, threshold, whether NaN goes left, whether CatBoost is asked)."""
+        """A split as (column, threshold, NaN goes left, CatBoost itself evaluates it)."""
         if split["split_type"] == "FloatFeature":
             number = int(split["float_feature_index"])
             feature = self.floats[number]
@@ -106,7 +106,7 @@ class Content:
         return split, (known[0], 0.5, True, True)
 
     def asker(self) -> Any:
-        """A model whose trees are the splits of the categorical columns, one each."""
+        """A model with one tree for each split on categorical columns."""
         self.flatten()
         model = {k: v for k, v in self.model.items() if k not in ("trees", "oblivious_trees")}
         leaves = {"leaf_values": [0.0, 1.0], "leaf_weights": [1.0, 1.0]}
@@ -116,7 +116,7 @@ class Content:
 
 
 class Flat:
-    """Trees as flat arrays: nodes, leaves, and the splits that the nodes came from."""
+    """Trees as flat arrays: nodes, leaves, and the split behind each node."""
 
     def __init__(self) -> None:
         self.roots: list[int] = []
@@ -126,11 +126,11 @@ class Flat:
         self.weight: list[float] = []
 
     def node(self, name: str, dtype: Any) -> NDArray[Any]:
-        """One number of each node."""
+        """One attribute of all nodes."""
         return np.array(self.nodes[name], dtype=dtype)
 
     def leaf_values(self) -> NDArray[np.float64]:
-        """Shape (leaves, outputs)."""
+        """Values of the leaves, shape (leaves, outputs)."""
         return np.concatenate(self.values)
 
 
@@ -159,7 +159,7 @@ def to_module(content: Content) -> TreeEnsemble:
         to_tensor(values),
         single=True,
         default_left=torch.from_numpy(flat.node("default_left", bool)),
-        # What CatBoost answers is zero or one; one goes right.
+        # CatBoost evaluates a split to zero or one; one goes right.
         category_width=asked.long() * 2,
         category_left=torch.tensor([True, False]).repeat(int(asked.sum())),
         tree_weights=None if content.scale == 1 else to_tensor(np.full(trees, content.scale)),
@@ -170,7 +170,7 @@ def to_module(content: Content) -> TreeEnsemble:
 
 
 def write_back(module: TreeEnsemble, operator: Any) -> None:
-    """Put leaf values, bias and thresholds into the estimator."""
+    """Write leaf values, bias and thresholds into the estimator."""
     content = Content(operator)
     flat = content.flatten()
     before = flat.node("threshold", np.float64).astype(np.float32)
@@ -188,11 +188,11 @@ def write_back(module: TreeEnsemble, operator: Any) -> None:
 
 
 def leaf_order(operator: Any, content: Content) -> NDArray[np.int64]:
-    """Which leaf of the JSON form stands at each place of ``get_leaf_values()``."""
+    """For each position in ``get_leaf_values()``, the index of the leaf in the JSON form."""
     count = int(operator.get_leaf_values().size)
     if "trees" not in content.model:
         return np.arange(count // len(content.bias))
-    # The order in which CatBoost holds the leaves of other trees is its own affair: ask it.
+    # CatBoost's leaf order in non-symmetric trees is an implementation detail, so query it.
     marked = _fresh(operator)
     marked.set_leaf_values(np.arange(count, dtype=np.float64))
     values = Content(marked).flatten().leaf_values()
@@ -202,10 +202,10 @@ def leaf_order(operator: Any, content: Content) -> NDArray[np.int64]:
 def _rebuild(
     operator: Any, content: Content, flat: Flat, thresholds: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Put the thresholds into the estimator, and say where its leaves stand then."""
+    """Write the thresholds into the estimator and return its new leaf order."""
     count, width = flat.leaf_values().shape
     marks = np.repeat(np.arange(count, dtype=np.float64)[:, None], width, axis=1)
-    # Nodes of one level may differ now, so that no tree is symmetric any more.
+    # Nodes on one level may now differ, so the trees are no longer symmetric.
     content.model["trees"] = [_nested(flat, root, thresholds, marks) for root in flat.roots]
     content.model.pop("oblivious_trees", None)
     _number_splits(content.model)
@@ -216,7 +216,7 @@ def _rebuild(
 
 @contextmanager
 def _kept(operator: Any) -> Iterator[None]:
-    """Keep what the estimator holds besides the model; loading one forgets it."""
+    """Preserve the estimator's other attributes, which loading a model discards."""
     state = {name: value for name, value in vars(operator).items() if name != "_object"}
     evaluated = operator._object._get_test_evals()
     yield
@@ -226,7 +226,7 @@ def _kept(operator: Any) -> Iterator[None]:
 
 
 def _reload(operator: Any) -> None:
-    """Load the model anew: CatBoost changes no model that was copied or unpickled."""
+    """Reload the model, since CatBoost cannot modify a copied or unpickled model."""
     with _kept(operator), TemporaryDirectory() as folder:
         path = str(Path(folder, "model.cbm"))
         operator.save_model(path)
@@ -234,7 +234,7 @@ def _reload(operator: Any) -> None:
 
 
 def _fresh(operator: Any) -> Any:
-    """The model alone, in a form that may be changed."""
+    """The bare model, in a form that can be modified."""
     with TemporaryDirectory() as folder:
         path = str(Path(folder, "model.cbm"))
         operator.save_model(path)
@@ -259,7 +259,7 @@ def _nested(
 
 
 def _number_splits(model: dict[str, Any]) -> None:
-    """List the borders that the trees use, and count the splits anew."""
+    """List the borders that the trees use, and renumber the splits."""
     floats = model["features_info"].get("float_features", [])
     used: list[set[float]] = [set() for _ in floats]
     splits = [split for tree in model["trees"] for split in _splits(tree)]

@@ -1,4 +1,4 @@
-"""What the score of a model means: links, losses and the weights of classes."""
+"""Interpretation of a model's raw score: links, losses and class weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ANSWERS = ("predict", "predict_proba", "predict_log_proba")
 
 
 def mean_head(operator: Any) -> Head:
-    """For predictions that are means, or their logarithms."""
+    """The head for predictions of means or their logarithms."""
     return RegressionHead(
         "log" if operator._get_default_prediction_type() == "Exponent" else "identity"
     )
 
 
 def class_head(operator: Any) -> Head:
-    """For a classifier."""
+    """The head of a classifier."""
     name, _ = loss(operator)
     if name in _LABELS:
         labels = ShareHead("logistic", labels=True)
@@ -41,7 +41,7 @@ def class_head(operator: Any) -> Head:
 
 
 def objective(operator: Any) -> Objective | None:
-    """The loss of any model, whatever class it was fitted as."""
+    """The loss of a model of any estimator class."""
     name, options = loss(operator)
     if name in _LOGISTIC + _LABELS:
         return Objective("cross_entropy")
@@ -57,7 +57,7 @@ def mean_objective(operator: Any) -> Objective | None:
 
 
 def class_objective(operator: Any) -> Objective | None:
-    """The loss of a classifier, with the weights of its classes."""
+    """The loss of a classifier, with its class weights."""
     name, _ = loss(operator)
     weights = _class_weights(operator)
     if name in (*_LOGISTIC, *_LABELS, "MultiClass"):
@@ -76,7 +76,7 @@ def loss(operator: Any) -> tuple[str, dict[str, str]]:
 
 
 def _numeric(name: str, options: dict[str, str]) -> Objective | None:
-    """The loss of a regression; None where ours has no such loss."""
+    """The loss of a regression, or None if we have no such loss."""
     if name == "Quantile":
         return Objective("pinball", {"quantile": float(options.get("alpha", 0.5))})
     if name == "Tweedie":
@@ -87,7 +87,7 @@ def _numeric(name: str, options: dict[str, str]) -> Objective | None:
 
 
 def _boundary(operator: Any) -> float:
-    """The probability above which a row is of the second class."""
+    """The probability above which a row is assigned to the second class."""
     given = operator.get_probability_threshold()
     return 0.5 if given is None or math.isnan(given) else float(given)
 

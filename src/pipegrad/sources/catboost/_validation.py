@@ -1,4 +1,4 @@
-"""What CatBoost takes as rows, as the numbers that its trees see."""
+"""Converts the inputs that CatBoost accepts to the numbers that its trees compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._model_json import Content
 
 
 def first_row(X: Any) -> Any:
-    """A part of the input that is as good as all of it for a check of names and types."""
+    """A small part of the input that suffices for checking names and types."""
     if isinstance(X, catboost.Pool):
         return X.slice([0]) if X.num_row() else X
     if hasattr(X, "iloc"):
@@ -22,7 +22,7 @@ def first_row(X: Any) -> Any:
 
 
 def ask(operator: Any, X: Any) -> None:
-    """Let the library itself check its input."""
+    """Let CatBoost check its input."""
     if not isinstance(X, catboost.Pool) and not sparse.issparse(X) and np.ndim(X) == 1:
         raise ValueError("Input X is a single row or column; give rows as a table (n, columns).")
     try:
@@ -32,13 +32,13 @@ def ask(operator: Any, X: Any) -> None:
 
 
 def numbers(operator: Any, X: Any) -> Any:
-    """Dense or CSR numbers; answers of the library itself to the splits it is asked for."""
+    """Dense or CSR numbers, with the splits that CatBoost itself evaluates as extra columns."""
     names = list(operator.feature_names_)
     if not operator.get_cat_feature_indices():
         return _plain(X, names)
     content = Content(operator)
     if isinstance(X, catboost.Pool):
-        raise ValueError("Give the table itself; a Pool does not tell what its columns hold.")
+        raise ValueError("Give the table itself; a Pool does not expose the types of its columns.")
     table = _table(X, names)
     columns = [_number(table, i) for i in content.float_columns()]
     count = X.shape[0] if hasattr(X, "shape") else len(X)
@@ -67,13 +67,13 @@ def _plain(X: Any, names: list[str]) -> Any:
 
 
 def _fitted(X: NDArray[Any], width: int) -> NDArray[Any]:
-    # Columns that no tree looks at may be left out at the end.
+    # Trailing columns that no tree uses can be missing.
     short = max(0, width - X.shape[1])
     return np.pad(X, ((0, 0), (0, short))) if short else X[:, :width]
 
 
 def _table(X: Any, names: list[str]) -> Any:
-    """An array, or a table whose columns stand as in the fit."""
+    """An array, or a table with its columns in the order of the fit."""
     if not hasattr(X, "iloc") and hasattr(X, "to_pandas"):
         X = X.to_pandas()
     if not hasattr(X, "iloc"):

@@ -1,4 +1,4 @@
-"""The estimators of CatBoost."""
+"""Translations of CatBoost's estimators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _READABLE = {"Borders", "Buckets", "Counter"}
 
 
 class Boosted(Translation):
-    """Leaf values and bias train; categories are looked up by CatBoost itself."""
+    """Leaf values and bias train; CatBoost itself looks up categories."""
 
     data = "missing"
     sparse = True
@@ -26,7 +26,7 @@ class Boosted(Translation):
     differentiable = False
     has_splits = True
     refused_inputs: ClassVar[Any] = {
-        "one-dimensional": "CatBoost answers a single row by a single number; a module by rows",
+        "one-dimensional": "CatBoost returns a scalar for a single row; a module returns rows",
     }
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -34,13 +34,13 @@ class Boosted(Translation):
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
         _model_json.write_back(module, operator)
-        # CatBoost keeps what it computed when it was fitted.
+        # CatBoost keeps the attributes that it computed during the fit.
         if getattr(operator, "_prediction_values_change", None) is not None:
             change = operator.get_feature_importance(type="PredictionValuesChange")
             operator._prediction_values_change = change
 
     def duplicate(self, operator: Any) -> Any:
-        # Its own way to copy forgets the number of columns, among others.
+        # CatBoost's copy loses the number of columns, among other attributes.
         new = copy.deepcopy(operator)
         known = {name: value for name, value in vars(operator).items() if name != "_object"}
         vars(new).update(copy.deepcopy(known))
@@ -51,13 +51,13 @@ class Boosted(Translation):
 
     def refuse(self, operator: Any) -> str | None:
         if not operator.is_fitted():
-            return None  # Trees and features are not there to be asked for yet.
+            return None  # The model is not fitted yet, so trees and features are not available.
         if not operator.tree_count_:
             return "it holds no trees"
         if operator.get_text_feature_indices():
-            return "text_features: the saved model does not tell how texts become numbers"
+            return "text_features: the saved model does not store how to convert texts"
         if operator.get_embedding_feature_indices():
-            return "embedding_features: the saved model does not tell how they become numbers"
+            return "embedding_features: the saved model does not store how to convert them"
         unread = Content(operator).ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
@@ -95,7 +95,7 @@ _LEAFY = {k: v for k, v in _FEW.items() if k != "depth"}
 
 @register("catboost.CatBoostRegressor")
 class Regressor(Boosted):
-    """The score is the mean, or its logarithm for counts."""
+    """The score is the mean or, for counts, its logarithm."""
 
     examples: ClassVar[Any] = (
         _FEW,
@@ -128,7 +128,7 @@ class Regressor(Boosted):
 
 @register("catboost.CatBoostClassifier")
 class Classifier(Boosted):
-    """The score is the logit, the logits of the classes, or those of several labels."""
+    """The score is a logit, or the logits of several classes or labels."""
 
     data = "multiclass"
     examples: ClassVar[Any] = (
@@ -158,7 +158,7 @@ class Classifier(Boosted):
 
 @register("catboost.CatBoost")
 class Native(Boosted):
-    """The score itself is the answer, whatever the loss was."""
+    """The prediction is the raw score, whatever the loss."""
 
     examples: ClassVar[Any] = (
         {"params": _FEW},
@@ -171,7 +171,7 @@ class Native(Boosted):
 
 @register("catboost.CatBoostRanker")
 class Ranker(Boosted):
-    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+    """The score ranks the rows of a query; its loss needs queries, so the user names another."""
 
     data = "ranked"
     examples: ClassVar[Any] = (

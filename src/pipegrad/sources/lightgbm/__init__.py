@@ -1,4 +1,4 @@
-"""LightGBM: boosted trees, both ways."""
+"""LightGBM: translates boosted trees to PyTorch and back."""
 
 from . import estimators
 from ._io import load

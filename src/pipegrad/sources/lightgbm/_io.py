@@ -1,4 +1,4 @@
-"""Models of LightGBM that lie in files."""
+"""Reads LightGBM models from files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..files import reading
 
 
 def load(path: Any) -> Any:
-    """The booster.
+    """Load a booster.
 
     Parameters
     ----------
     path : str or path
-        What ``save_model`` wrote.
+        A file written by ``save_model``.
     """
     with reading(path, "LightGBM", lightgbm.basic.LightGBMError):
         return lightgbm.Booster(model_file=str(path))

@@ -1,4 +1,4 @@
-"""LightGBM's own text model: read into arrays, and written with other numbers."""
+"""LightGBM's text model: read into arrays, and written back with new learned parameters."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ...modules import AS_ZERO, NAN, ZERO, TreeEnsemble
 from ..arrays import to_array, to_tensor
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
-# What two bits of the decision type say about missing values.
+# Meaning of the two bits of the decision type that describe missing values.
 _MISSING = np.array([AS_ZERO, ZERO, NAN, NAN])
 
 
 def whole_text(booster: Any) -> str:
-    """The model with all its trees, those after the best iteration too."""
+    """The text of the model, including the trees after the best iteration."""
     return str(booster.model_to_string(num_iteration=-1))
 
 
 class Header:
-    """What stands before and after the trees: the objective and the parameters.
+    """The parts of a model before and after the trees: the objective and the training parameters.
 
     Parameters
     ----------
     text : str
-        A model, of which a single tree will do.
+        The text of a model; a single tree suffices.
     """
 
     def __init__(self, text: str) -> None:
@@ -44,25 +44,25 @@ class Header:
 
     @property
     def objective(self) -> tuple[str, dict[str, str]]:
-        """Its name, "" if it is the user's own, and its options."""
+        """Name and options of the objective; the name of a custom objective is ""."""
         name, *options = self.values.get("objective", "").split() or [""]
         return name, {key: value for key, _, value in (o.partition(":") for o in options)}
 
 
 def header(booster: Any) -> Header:
-    """What a booster says of itself, without the cost of all its trees."""
+    """The header of a booster, read without dumping all trees."""
     return Header(booster.model_to_string(num_iteration=1))
 
 
 class Model:
-    """The trees that predict, in flat arrays.
+    """The trees used for prediction, as flat arrays.
 
     Parameters
     ----------
     text : str
-        The whole model.
+        The text of the whole model.
     rounds : int
-        Boosting rounds that count: the best iteration; all if not above zero.
+        Number of boosting rounds used (the best iteration); all if not positive.
     """
 
     def __init__(self, text: str, rounds: int = -1) -> None:
@@ -83,7 +83,7 @@ class Model:
     # -- reading -----------------------------------------------------------------------------
 
     def module(self) -> TreeEnsemble:
-        """The same trees as a module; all its memory is its own."""
+        """The trees as a module that shares no memory with the model."""
         header, linear = self.header, self.linear
         several = header.outputs > 1
         output = torch.arange(self.used) % header.outputs if several else None
@@ -103,27 +103,27 @@ class Model:
 
     @cached_property
     def leaf_values(self) -> NDArray[np.float64]:
-        """What the leaves hold, shape (leaves,)."""
+        """Values of the leaves, shape (leaves,)."""
         return self._floats("leaf_value")
 
     @cached_property
     def threshold(self) -> NDArray[np.float64]:
-        """What the nodes compare with; the place of a set at categorical nodes."""
+        """Thresholds of the nodes; at categorical nodes, the index of the category set."""
         return self._floats("threshold")
 
     @cached_property
     def decision(self) -> NDArray[np.int64]:
-        """Kind of each node: bits for categories, the default way, and what is missing."""
+        """Decision type of each node: bits for categories, default direction and missing values."""
         return self._integers("decision_type")
 
     @cached_property
     def categorical(self) -> NDArray[np.bool_]:
-        """The nodes that look up a category."""
+        """Mask of the categorical nodes."""
         return (self.decision & _CATEGORICAL) > 0
 
     @cached_property
     def linear(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
-        """Constants, columns and coefficients of linear functions in the leaves, if any."""
+        """Constants, columns and coefficients of the linear models in the leaves, if any."""
         if not self._linear_trees.any():
             return None
         inside = np.repeat(self._linear_trees, self._leaves)
@@ -162,7 +162,7 @@ class Model:
         }
 
     def _categories(self) -> dict[str, Any]:
-        """Width of each node's set of categories, and what goes left."""
+        """Width of each node's category set, and the categories that go left."""
         if not self.categorical.any():
             return {}
         width = np.zeros(len(self.threshold), dtype=np.int64)
@@ -205,7 +205,7 @@ class Model:
             constant, column, coefficient = self.linear
             inside = np.repeat(self._linear_trees, self._leaves)
             constant = _kept(constant, module.linear_constant)
-            # Leaves without a linear function hold their constant as their value.
+            # The value of a leaf without a linear model is its constant.
             values = np.where(inside, values, constant)
             new["leaf_const"] = constant[inside]
             new["leaf_coeff"] = _kept(coefficient, module.linear_weight)[column >= 0]
@@ -223,7 +223,7 @@ class Model:
         return tokens
 
     def _inner_values(self, change: NDArray[np.float64]) -> list[str]:
-        """What inner nodes would give: each moves by the mean change of its leaves."""
+        """Values of inner nodes: each moves by the mean change of the leaves below it."""
         tokens, leaf = [], 0
         for tree in self.lines:
             old = tree.get("internal_value", "").split()
@@ -243,7 +243,7 @@ class Model:
                     lines[i] = f"{key}={_in_place(old, tokens[key])}"
             trees.append("\n".join(lines))
         trees += self.trees[self.used :]
-        # The sizes tell the library where each tree begins; the line break before it counts.
+        # LightGBM locates each tree by these sizes, which include the preceding line break.
         sizes = " ".join(str(len(tree.encode()) + 1) for tree in trees)
         before = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", self.before, flags=re.MULTILINE)
         return "\n".join([before, *trees]) + self.after
@@ -265,25 +265,25 @@ def _tensors(*arrays: NDArray[Any]) -> Any:
 
 
 def _kept(before: NDArray[Any], after: Any) -> NDArray[Any]:
-    """The new values; the old ones, in their own precision, where nothing changed."""
+    """The new values; unchanged values keep their original precision."""
     now = after.detach().cpu()
     same = torch.from_numpy(before).to(now.dtype) == now
     return np.where(same.numpy(), before, now.numpy().astype(before.dtype))
 
 
 def _in_place(old: str, tokens: Any) -> str:
-    """The same line with other numbers: its spaces say which leaf a number belongs to."""
+    """Replace the numbers in a line and keep its spaces, which assign numbers to leaves."""
     return re.sub(r"\S+", lambda _: next(tokens), old)
 
 
 def _mean_below(tree: dict[str, str], change: list[float]) -> list[float]:
-    """Mean of what the leaves below each node changed by."""
+    """Mean change of the leaves below each node."""
     weight = [float(w) for w in tree.get("leaf_weight", "").split()]
     if len(weight) != len(change) or not min(weight) > 0:
         weight = [1.0] * len(change)
     left, right = ([int(c) for c in tree[f"{side}_child"].split()] for side in ("left", "right"))
     sums, weights = [0.0] * len(left), [0.0] * len(left)
-    for node in range(len(left) - 1, -1, -1):  # a child has a larger number than its parent
+    for node in range(len(left) - 1, -1, -1):  # Children have larger indices than their parents.
         for child in (left[node], right[node]):
             inner = child >= 0
             sums[node] += sums[child] if inner else change[~child] * weight[~child]

@@ -1,4 +1,4 @@
-"""What the score of a booster means: links, losses and the weights of classes."""
+"""Interpretation of a booster's raw score: links, losses and class weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINKS: dict[str, Any] = {
     "cross_entropy": "logistic",
     "cross_entropy_lambda": "softplus",
 }
-# Losses with the name of their option here, and the parameter that holds it.
+# Losses, each with the name of its option and LightGBM's parameter for that option.
 _LOSSES: dict[str, tuple[str, str, str]] = {
     "regression": ("squared_error", "", ""),
     "regression_l1": ("absolute_error", "", ""),
@@ -38,7 +38,7 @@ _LOSSES: dict[str, tuple[str, str, str]] = {
 
 
 def link(header: Header) -> tuple[Any, float]:
-    """The link from score to mean, and a factor of the score before it."""
+    """The link from score to mean, and the factor that scales the score before the link."""
     name, options = header.objective
     if name.startswith("regression") and "sqrt" in options:
         return "signed_square", 1.0
@@ -46,12 +46,12 @@ def link(header: Header) -> tuple[Any, float]:
 
 
 def mean_head(header: Header) -> Head:
-    """For predictions that are means, or probabilities where no classes are known."""
+    """The head for predictions of means, or of probabilities if no classes are known."""
     return RegressionHead(*link(header))
 
 
 def class_head(header: Header, operator: Any, rounds: int) -> Head:
-    """For a classifier; one with the user's own objective gives the score whatever it is asked."""
+    """The head of a classifier; with a custom objective, every method returns the raw score."""
     own = ("predict", "predict_proba", "decision_function")
     responses = tuple(name for name in own if hasattr(operator, name))
     raw = float(rounds) if header.average else 1.0
@@ -61,7 +61,7 @@ def class_head(header: Header, operator: Any, rounds: int) -> Head:
 
 
 def objective(header: Header) -> Objective | None:
-    """The loss of a booster; None where there is none for single rows."""
+    """The loss of a booster; None if there is no per-sample loss."""
     name, options = header.objective
     if name not in _LOSSES:
         return None
@@ -71,7 +71,7 @@ def objective(header: Header) -> Objective | None:
     found: dict[str, Any] = {}
     if option:
         value = header.parameters.get(parameter)
-        if value is None:  # a model that was saved without its parameters
+        if value is None:  # The model was saved without its parameters.
             return None
         found[option] = float(value)
     if "sigmoid" in options:
@@ -80,7 +80,7 @@ def objective(header: Header) -> Objective | None:
 
 
 def class_objective(header: Header, operator: Any) -> Objective | None:
-    """The loss of a classifier, with the weights of its classes."""
+    """The loss of a classifier, with its class weights."""
     base = objective(header)
     if base is None or callable(operator._objective):
         return None
@@ -102,8 +102,8 @@ def class_objective(header: Header, operator: Any) -> Objective | None:
 
 
 def _scaled(given: Any, classes: list[Any], ratio: float) -> dict[Any, float] | None:
-    """Weights of two classes with a factor for the second."""
+    """Weights of two classes, with a factor for the second class."""
     if isinstance(given, str):
-        return None  # what is balanced depends on the rows
+        return None  # Balanced weights depend on the rows.
     given = given or {}
     return {c: float(given.get(c, 1)) * r for c, r in zip(classes, (1.0, ratio), strict=True)}

@@ -1,4 +1,4 @@
-"""What LightGBM takes as rows, as the numbers that its trees see."""
+"""Converts the inputs that LightGBM accepts to the numbers that its trees compare."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scipy import sparse
 
 
 def numbers(booster: Any, X: Any) -> Any:
-    """Dense or CSR rows as the library reads them; codes for the categories of a table.
+    """Dense or CSR rows as LightGBM reads them; the categories of a table become codes.
 
     Raises
     ------
     ValueError
-        For another number of columns.
+        If the number of columns differs from the booster's.
     TypeError
-        For what holds no numbers.
+        If the input is not numeric.
     """
     if not hasattr(X, "iloc") and hasattr(X, "to_pandas"):
         X = X.to_pandas()
@@ -32,7 +32,7 @@ def numbers(booster: Any, X: Any) -> Any:
 
 
 def _coded(booster: Any, table: Any) -> NDArray[Any]:
-    # The library's own coding, so that it is the same in each of its versions.
+    # LightGBM's own encoding matches whichever version is installed.
     return basic._data_from_pandas(
         data=table.to_frame() if table.ndim == 1 else table,
         feature_name="auto",
@@ -43,15 +43,15 @@ def _coded(booster: Any, table: Any) -> NDArray[Any]:
 
 def _dense(X: Any) -> NDArray[Any]:
     if isinstance(X, str | bytes):
-        raise TypeError("Files of rows are not read here; pass an array or a table.")
+        raise TypeError("Data files are not supported; pass an array or a table.")
     array = np.asarray(X)
     if array.ndim != 2:
-        raise ValueError(f"X is {array.ndim}-dimensional; rows and columns are needed.")
-    # Whatever is not floating point goes through float32, whole numbers too.
+        raise ValueError(f"X is {array.ndim}-dimensional; it must have rows and columns.")
+    # Everything except floating point is converted to float32, including integers.
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
 def _sparse(X: Any) -> sparse.csr_matrix:
     if X.dtype not in (np.float32, np.float64):
-        raise TypeError(f"A sparse matrix of float32 or float64 is needed, not of {X.dtype}.")
+        raise TypeError(f"A sparse matrix must have dtype float32 or float64, not {X.dtype}.")
     return sparse.csr_matrix(X)

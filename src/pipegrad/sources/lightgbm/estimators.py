@@ -1,4 +1,4 @@
-"""The estimators of LightGBM, and its `Booster`."""
+"""Translations of LightGBM's estimators and its `Booster`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._model_text import Model, header, whole_text
 
 
 class Boosted(Translation):
-    """Leaf values train; the trees after the best iteration stay as they are."""
+    """Leaf values train; the trees after the best iteration stay fixed."""
 
     missing = True
     sparse = True
@@ -24,11 +24,11 @@ class Boosted(Translation):
     file_suffixes = (".txt",)
 
     def booster(self, operator: Any) -> Any:
-        """The trees."""
+        """The fitted booster."""
         return operator.booster_
 
     def model(self, operator: Any) -> Model:
-        """What the booster holds."""
+        """The parsed model of the booster."""
         booster = self.booster(operator)
         return Model(whole_text(booster), booster.best_iteration)
 
@@ -45,7 +45,7 @@ class Boosted(Translation):
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
         booster, text = self.booster(operator), self.model(operator).with_numbers(module)
-        # The text knows the categories of a table in JSON alone.
+        # The text stores the categories of a table only as JSON.
         categories = booster.pandas_categorical
         booster.model_from_string(text)
         booster.pandas_categorical = categories
@@ -63,7 +63,7 @@ class Boosted(Translation):
         return not self.booster(operator).pandas_categorical
 
     def has_private_encoding(self, operator: Any) -> bool:
-        return True  # whole numbers are rounded to float32
+        return True  # Integers are rounded to float32.
 
     def encode(self, operator: Any, X: Any) -> Any:
         return _validation.numbers(self.booster(operator), X)
@@ -71,7 +71,7 @@ class Boosted(Translation):
 
 @register("lightgbm.Booster")
 class Booster(Boosted):
-    """Leaf values train; predictions are means or probabilities, as the booster's own."""
+    """Leaf values train; predictions are means or probabilities, as in LightGBM."""
 
     examples = ()
 
@@ -79,14 +79,14 @@ class Booster(Boosted):
         return operator
 
     def duplicate(self, operator: Any) -> Any:
-        # Its own way to copy forgets the best iteration; its way to pickle does not.
+        # Copying a booster loses the best iteration; pickling keeps it.
         new = object.__new__(type(operator))
         new.__setstate__(copy.deepcopy(operator.__getstate__()))
         return new
 
 
 class Estimator(Boosted):
-    """What the estimators share."""
+    """Shared by the translations of the estimators."""
 
     def refuse(self, operator: Any) -> str | None:
         for name in ("pred_early_stop", "predict_disable_shape_check"):
@@ -96,7 +96,7 @@ class Estimator(Boosted):
 
     def encode(self, operator: Any, X: Any) -> Any:
         if not hasattr(X, "iloc") and not hasattr(X, "to_pandas"):
-            # A booster on its own does without the rows for scikit-learn.
+            # A bare booster does not run scikit-learn's input checks.
             from ..sklearn._base import checked
 
             X = checked(operator, X, sparse=True, finite=False)
@@ -116,7 +116,7 @@ _SETS = {
 
 @register("lightgbm.LGBMRegressor")
 class Regressor(Estimator):
-    """Leaf values train, and linear functions in the leaves."""
+    """Leaf values and linear models in the leaves train."""
 
     examples = (
         _FEW,
@@ -147,7 +147,7 @@ class Regressor(Estimator):
 
 @register("lightgbm.LGBMClassifier")
 class Classifier(Estimator):
-    """Leaf values train; probabilities follow by the link of the objective."""
+    """Leaf values train; the link of the objective gives probabilities."""
 
     data = "binary_strings"
     examples = (
@@ -179,7 +179,7 @@ class Classifier(Estimator):
 
 @register("lightgbm.LGBMRanker")
 class Ranker(Estimator):
-    """Leaf values train; a loss of single rows must be named, since the own one ranks groups."""
+    """Leaf values train; the user must name a per-sample loss, as the objective ranks groups."""
 
     data = "multiclass_numbers"
     examples = (
@@ -190,6 +190,6 @@ class Ranker(Estimator):
 
 @register("lightgbm.LGBMModel")
 class AnyModel(Estimator):
-    """The estimator behind the others, with an objective named by the user."""
+    """The base estimator of the others; the user names its objective."""
 
     examples = ({**_FEW, "objective": "regression"}, {**_FEW, "objective": "huber"})

@@ -1,4 +1,4 @@
-"""ML.NET: model files, their operators as plain data, and the rows that translate them."""
+"""ML.NET: model files, their operators as plain data, and the translations of the operators."""
 
 from . import operators, translations
 from .model import Model, load

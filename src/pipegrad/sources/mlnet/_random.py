@@ -1,4 +1,4 @@
-"""ML.NET's generator of random numbers, as far as a kernel map needs it."""
+"""ML.NET's random number generator, to the extent that kernel maps need it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tausworthe:
     Parameters
     ----------
     state : array of uint32, shape (4,)
-        Where it stands.
+        Its state.
     """
 
     def __init__(self, state: NDArray[np.uint32]) -> None:
@@ -35,15 +35,15 @@ class Tausworthe:
         return a ^ b ^ c ^ d
 
     def uniform(self) -> float:
-        """A number of at least 0 and below 1."""
+        """A number in [0, 1)."""
         return self.bits() / 4294967296.0
 
     def single(self) -> float:
-        """A number of at least 0 and below 1 with 23 bits."""
+        """A number in [0, 1) with 23 bits."""
         return (self.bits() >> 9) / 8388608.0
 
     def gaussian(self) -> float:
-        """A standard normal number, by Leva's ratio of uniform numbers (1992)."""
+        """A standard normal number, by Leva's ratio-of-uniforms method (1992)."""
         while True:
             u = self.uniform()
             v = _WIDTH * (self.uniform() - 0.5)

@@ -1,7 +1,7 @@
-"""The zip file around a model: read with suspicion, written byte for byte.
+"""The zip file around a model: every field is validated, unchanged bytes are preserved.
 
-Python's own `zipfile` believes sizes and ignores what contradicts them; a model file comes from
-anywhere, so each field is checked here against what surrounds it before it is used.
+Python's `zipfile` trusts stated sizes and ignores contradictions. Model files can come from
+untrusted sources, so each field is checked against its surroundings before it is used.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from ...errors import ModelFileError
 
 LARGEST_FILE = 1 << 30
-"""Bytes of a file; larger ones are refused unread."""
+"""Maximal size of a file in bytes; larger files are rejected unread."""
 SMALLEST_LIMIT = 32 << 20
-"""Bytes that the entries of even a small file may unpack to."""
+"""Number of bytes that the entries of any file, however small, may unpack to."""
 RATIO = 4
 """Entries of a large file may unpack to this many times its size."""
 MOST_OBJECTS = 1_000_000
-"""Strings, columns, nodes and so on that a file may ask for."""
+"""Maximal number of strings, columns, nodes and other objects that a file may define."""
 
 _END = struct.Struct("<4s4H2IH")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -34,18 +34,18 @@ _ENCRYPTED, _DESCRIPTOR, _PATCHED, _UTF8 = 1, 8, 32, 2048
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one file of the archive lies.
+    """Location of one file in the archive.
 
     Parameters
     ----------
     name : str
-        Path with ``/`` between its parts.
+        Path, with ``/`` as separator.
     header, data, end : int
-        Offsets of its local header, of its data, and where the data end.
+        Offsets of its local header, of its data and of the end of its data.
     size, checksum : int
-        Of the unpacked data, as stated.
+        Stated size and checksum of the unpacked data.
     method : int
-        0 stored, 8 deflated.
+        Compression method: 0 stored, 8 deflated.
     central : int
         Offset of its record in the central directory.
     """
@@ -61,14 +61,14 @@ class Entry:
 
 
 class Archive:
-    """The bytes of a model file and the entries in them; never changes.
+    """The bytes of a model file and its entries; immutable.
 
     Parameters
     ----------
     content : bytes
         The whole file.
     name : str
-        What errors call it.
+        Name of the file in error messages.
     """
 
     def __init__(self, content: bytes, name: str = "the file") -> None:
@@ -88,17 +88,17 @@ class Archive:
         Raises
         ------
         ModelFileError
-            When it is not a zip file, or contradicts itself.
+            If it is not a valid and consistent zip file.
         """
         place = Path(path)
         with place.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
                 raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
-            # The end says whether it is a zip file at all, before the rest is read.
+            # Check for the zip signature at the end before reading the rest.
             file.seek(max(0, size - _END.size - 0xFFFF))
             if b"PK\x05\x06" not in file.read():
-                raise ModelFileError(f"{place}: not a zip file, or cut short.")
+                raise ModelFileError(f"{place}: not a zip file, or truncated.")
             file.seek(0)
             return cls(file.read(), str(place))
 
@@ -110,10 +110,10 @@ class Archive:
         return ModelFileError(f"{self.name}: {what}")
 
     def charge(self, objects: int) -> None:
-        """Count objects that are about to be made; refuse too many."""
+        """Count objects about to be created; reject too many."""
         self.objects -= objects
         if self.objects < 0:
-            raise self.fail(f"it asks for more than {MOST_OBJECTS} strings, columns or nodes.")
+            raise self.fail(f"it defines more than {MOST_OBJECTS} strings, columns or nodes.")
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -130,15 +130,17 @@ class Archive:
         Raises
         ------
         ModelFileError
-            When it is not there, is larger than it says, or does not unpack.
+            If it is missing, exceeds its stated size or does not unpack.
         """
         if name not in self._unpacked:
             if name not in self.entries:
-                raise self.fail(f"there is no {name!r}.")
+                raise self.fail(f"{name!r} is missing.")
             entry = self.entries[name]
             self.limit -= entry.size
             if self.limit < 0:
-                raise self.fail(f"{name!r} unpacks to more than a file of this size may hold.")
+                raise self.fail(
+                    f"{name!r} unpacks to more data than allowed for a file of this size."
+                )
             self._unpacked[name] = self._inflate(entry)
         return self._unpacked[name]
 
@@ -153,9 +155,9 @@ class Archive:
             except zlib.error as error:
                 raise self.fail(f"{entry.name!r} does not unpack: {error}.") from None
             if not machine.eof and len(data) <= entry.size:
-                raise self.fail(f"{entry.name!r} is cut short.")
+                raise self.fail(f"{entry.name!r} is truncated.")
         if len(data) != entry.size:
-            raise self.fail(f"{entry.name!r} is not as large as it says.")
+            raise self.fail(f"{entry.name!r} does not have the stated size.")
         if zlib.crc32(data) != entry.checksum:
             raise self.fail(f"{entry.name!r} has a wrong checksum.")
         return data
@@ -164,14 +166,16 @@ class Archive:
         content = self.content
         place = content.rfind(b"PK\x05\x06", max(0, len(content) - _END.size - 0xFFFF))
         if place < 0 or place + _END.size > len(content):
-            raise self.fail("not a zip file, or cut short.")
+            raise self.fail("not a zip file, or truncated.")
         _, disk, start_disk, here, count, size, start, comment = _END.unpack_from(content, place)
         if place + _END.size + comment != len(content):
-            raise self.fail("bytes after the end of the zip file.")
+            raise self.fail("it has bytes after the end of the zip file.")
         if disk or start_disk or here != count or count == 0xFFFF:
-            raise self.fail("zip files of several parts or of more than 65534 entries are refused.")
+            raise self.fail(
+                "zip files of several parts or of more than 65534 entries are not supported."
+            )
         if start + size != place:
-            raise self.fail("the directory of the zip file is not where it says.")
+            raise self.fail("the directory of the zip file is not at the stated offset.")
         return start, count
 
     def _read_directory(self) -> dict[str, Entry]:
@@ -180,15 +184,15 @@ class Archive:
         place, end = self._directory, self.content.rfind(b"PK\x05\x06")
         for _ in range(self._count):
             if place + _CENTRAL.size > end:
-                raise self.fail("the directory of the zip file is cut short.")
+                raise self.fail("the directory of the zip file is truncated.")
             entry, place = self._read_entry(place, end)
-            # .NET finds entries whatever their case, so that names may not differ by it alone.
+            # .NET looks up entries case-insensitively, so names must differ by more than case.
             if entry.name.casefold() in seen:
-                raise self.fail(f"{entry.name!r} is there twice.")
+                raise self.fail(f"{entry.name!r} occurs twice.")
             seen.add(entry.name.casefold())
             entries[entry.name] = entry
         if place != end:
-            raise self.fail("the directory of the zip file holds more than it says.")
+            raise self.fail("the directory of the zip file holds more than stated.")
         return entries
 
     def _read_entry(self, place: int, end: int) -> tuple[Entry, int]:
@@ -202,20 +206,20 @@ class Archive:
         raw = self.content[start : start + name_size]
         name = self._name(raw, flags)
         if flags & (_ENCRYPTED | _PATCHED) or method not in (_STORED, _DEFLATED):
-            raise self.fail(f"{name!r} is encrypted, or packed in a way that is not served.")
+            raise self.fail(f"{name!r} is encrypted, or uses an unsupported compression method.")
         if 0xFFFFFFFF in (packed, size, header):
-            raise self.fail(f"{name!r} needs zip64, which is not served.")
+            raise self.fail(f"{name!r} needs zip64, which is not supported.")
         if method == _STORED and packed != size:
-            raise self.fail(f"{name!r} is not as large as it says.")
+            raise self.fail(f"{name!r} does not have the stated size.")
         data = self._data_of(header, raw, name, (flags, method, checksum, packed, size))
         if data + packed > self._directory:
-            raise self.fail(f"{name!r} reaches beyond the file.")
+            raise self.fail(f"{name!r} extends beyond the file.")
         return Entry(name, header, data, data + packed, size, checksum, method, place), after
 
     def _data_of(self, header: int, raw: bytes, name: str, stated: tuple[int, ...]) -> int:
-        """Offset of the data behind a local header that says the same as the directory."""
+        """Offset of the data after a local header, which must agree with the directory."""
         if header + _LOCAL.size > self._directory:
-            raise self.fail(f"{name!r} lies outside of the file.")
+            raise self.fail(f"{name!r} lies outside the file.")
         fields = _LOCAL.unpack_from(self.content, header)
         magic, _, flags, method, _, _, *sizes, name_size, extra = fields
         start = header + _LOCAL.size
@@ -236,7 +240,7 @@ class Archive:
         return name
 
     def _check_apart(self) -> None:
-        """No two entries share bytes."""
+        """Check that no two entries overlap."""
         reached = 0
         for entry in sorted(self.entries.values(), key=lambda e: e.header):
             if entry.header < reached:
@@ -246,9 +250,9 @@ class Archive:
     # -- writing -------------------------------------------------------------------------------
 
     def replaced(self, changes: Mapping[str, bytes | None]) -> bytes:
-        """The file with other data in some entries; None drops one.
+        """The file with new data in some entries; None drops an entry.
 
-        Every byte that belongs to another entry stays as it is.
+        The bytes of all other entries stay unchanged.
         """
         if not changes:
             return self.content
@@ -278,7 +282,7 @@ class Archive:
         return bytes(header) + packed
 
     def _descriptor_size(self, entry: Entry) -> int:
-        """Bytes of the sizes that some writers repeat behind the data."""
+        """Size of the data descriptor that some writers append to the data."""
         if not struct.unpack_from("<H", self.content, entry.header + 6)[0] & _DESCRIPTOR:
             return 0
         signed = self.content[entry.end : entry.end + 4] == b"PK\x07\x08"
@@ -313,7 +317,7 @@ class Archive:
 
 
 def write_atomically(path: Any, content: bytes) -> None:
-    """Put a file in place as a whole, or not at all."""
+    """Write a file completely or not at all."""
     place = Path(path)
     unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
@@ -333,7 +337,7 @@ def _deflate(data: bytes) -> bytes:
 
 
 def _state_sizes(header: bytearray, flags: int, sizes: int, data: bytes, packed: bytes) -> None:
-    """Put checksum and sizes into a header, which then needs no descriptor."""
+    """Write checksum and sizes into a header, which then needs no data descriptor."""
     old = struct.unpack_from("<H", header, flags)[0]
     struct.pack_into("<H", header, flags, old & ~_DESCRIPTOR)
     struct.pack_into("<3I", header, sizes, zlib.crc32(data), len(packed), len(data))

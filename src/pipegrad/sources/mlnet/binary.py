@@ -1,4 +1,4 @@
-"""ML.NET's binary blocks: a checked header, values read in order, numbers that know their place."""
+"""ML.NET's binary blocks: a validated header and values, each with its location in the file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .types import split_text
 _MAGIC, _TAIL = b"ML\0MODEL", b"LEDOM\0LM"
 _HEADER = 0x100
 _NEWEST_HEADER = 0x00010002
-# Offsets in the header of what lies behind the model block, all of which move with its length.
+# Header offsets of the parts after the model block, all of which move with its length.
 _LENGTH, _MOVES = 0x18, (0x20, 0x30, 0x80, 0x88, 0x90)
 _ONE = {"<i4": "<i", "<u4": "<I", "<i8": "<q", "<f4": "<f", "<f8": "<d", "u1": "B"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where numbers lie in the archive.
+    """Location of numbers in the archive.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ class Place:
 
 @dataclass(eq=False)
 class Numbers:
-    """Numbers of an operator, and where they came from.
+    """Numbers of an operator and their location in the file.
 
     Parameters
     ----------
     values : array
-        As they are in the file, or as they shall be.
+        Current values, initially as in the file.
     place : Place
-        The bytes that hold them.
+        Location of their bytes.
     written : array
-        As they are in the file.
+        Values in the file.
     """
 
     values: NDArray[Any]
@@ -59,23 +59,23 @@ class Numbers:
 
     @property
     def changed(self) -> bool:
-        """Whether they are to be written."""
+        """Whether they differ from the file."""
         return not np.array_equal(self.values, self.written, equal_nan=True)
 
     def put(self, new: Any) -> None:
-        """Take new values of the same shape; those that are the same at their precision stay.
+        """Set new values of the same shape; keep values that are equal at the stored precision.
 
         Raises
         ------
         WriteBackError
-            When a value is not finite: ML.NET refuses to load such a model.
+            If a value is not finite: ML.NET refuses to load such a model.
         """
         new = np.asarray(new).reshape(self.values.shape)
         old = self.values.astype(new.dtype)
         same = (old == new) | (np.isnan(old) & np.isnan(new))
         values = np.where(same, self.values, new.astype(self.values.dtype))
         if not np.isfinite(values[~same]).all():
-            raise WriteBackError(f"Numbers of {self.place.entry!r} would not be finite.")
+            raise WriteBackError(f"Learned parameters of {self.place.entry!r} would not be finite.")
         self.values = values
 
     def single(self) -> NDArray[np.float32]:
@@ -83,7 +83,7 @@ class Numbers:
         return self.values.astype(np.float32)
 
     def bytes(self) -> bytes:
-        """As the file holds them."""
+        """The values as bytes in the file's format."""
         return np.ascontiguousarray(self.values, dtype=self.written.dtype).tobytes()
 
     def shaped(self, *shape: int) -> Numbers:
@@ -102,7 +102,7 @@ class Block:
     entry : str
         Name of the entry that holds it.
     signature : str
-        Eight characters that say what kind of block it is.
+        Eight characters that identify the kind of block.
     version : int
         Version of that kind.
     loader : str
@@ -110,7 +110,7 @@ class Block:
     data : bytes
         The whole entry.
     length : int
-        Bytes of the model block.
+        Length of the model block in bytes.
     """
 
     archive: Archive = field(repr=False)
@@ -123,12 +123,12 @@ class Block:
 
     @classmethod
     def read(cls, archive: Archive, entry: str) -> Block:
-        """The block in an entry, its header checked.
+        """Read the block in an entry and validate its header.
 
         Raises
         ------
         ModelFileError
-            When an offset or a length contradicts the others.
+            If offsets and lengths are inconsistent.
         """
         data = archive.unpack(entry)
         if len(data) < _HEADER + len(_TAIL) or data[:8] != _MAGIC:
@@ -139,9 +139,9 @@ class Block:
         start, length = struct.unpack_from("<2q", data, 0x10)
         tail, end = struct.unpack_from("<2q", data, 0x80)
         if tail != len(data) - 8 or end != len(data) or data[-8:] != _TAIL:
-            raise archive.fail(f"{entry!r} does not end where it says.")
+            raise archive.fail(f"{entry!r} does not end at the stated offset.")
         if start != _HEADER or not 0 <= length <= tail - _HEADER:
-            raise archive.fail(f"{entry!r} has a block that reaches beyond it.")
+            raise archive.fail(f"{entry!r} has a block that extends beyond it.")
         signature = data[0x40:0x48].replace(b"\0", b" ").decode("latin-1")
         version = struct.unpack_from("<I", data, 0x48)[0]
         loader = data[0x50:0x68].rstrip(b"\0").decode("latin-1")
@@ -150,11 +150,11 @@ class Block:
         name, name_size = struct.unpack_from("<qI", data, 0x90)
         named = (name, name + name_size) == (reached, tail)
         if not named and ((name, name_size) != (0, 0) or reached != tail):
-            raise block.fail("has parts that do not follow each other")
+            raise block.fail("has parts that are not contiguous")
         return block
 
     def _check_strings(self, reached: int, tail: int) -> int:
-        """Where the strings end."""
+        """Validate the string table and return its end."""
         table, table_size, characters, characters_size = struct.unpack_from("<4q", self.data, 0x20)
         if table_size == 0:
             if table or characters or characters_size:
@@ -163,7 +163,7 @@ class Block:
         inside = table == reached and table_size > 0 and table_size % 8 == 0
         inside = inside and characters == table + table_size and characters_size >= 0
         if not inside or characters + characters_size > tail:
-            raise self.fail("has strings that reach beyond it")
+            raise self.fail("has strings that extend beyond it")
         ends = np.frombuffer(self.data, "<i8", table_size // 8, table)
         wrong = ends[0] < 0 or ends[-1] != characters_size or (ends[1:] < ends[:-1]).any()
         if wrong or (ends % 2).any():
@@ -180,23 +180,23 @@ class Block:
         return np.frombuffer(self.data, "<i8", size // 8, table)
 
     def string(self, index: int) -> str | None:
-        """A string of the table; None for -1."""
+        """A string from the string table; None for index -1."""
         if index == -1:
             return None
         if not 0 <= index < len(self._ends):
-            raise self.fail(f"names string {index}, and there are {len(self._ends)}")
+            raise self.fail(f"refers to string {index} of {len(self._ends)}")
         start = struct.unpack_from("<q", self.data, 0x30)[0]
         first = int(self._ends[index - 1]) if index else 0
         raw = self.data[start + first : start + int(self._ends[index])]
         return raw.decode("utf-16-le", "surrogatepass")
 
     def strings(self, indices: NDArray[np.int32]) -> list[str]:
-        """Many strings of the table."""
+        """Several strings from the string table."""
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self._ends)):
-            raise self.fail(f"names other strings than the {len(self._ends)} that there are")
+            raise self.fail(f"refers to strings outside its table of {len(self._ends)}")
         start, size = struct.unpack_from("<2q", self.data, 0x30)
         text = self.data[start : start + size].decode("utf-16-le", "surrogatepass")
-        if 2 * len(text) != size:  # characters outside of the first plane take two places
+        if 2 * len(text) != size:  # Characters outside the basic plane take two code units.
             return [self.string(int(i)) or "" for i in indices]
         ends = (self._ends // 2)[indices].tolist()
         starts = (np.concatenate([[0], self._ends[:-1]]) // 2)[indices].tolist()
@@ -207,11 +207,11 @@ class Block:
         return Reader(self)
 
     def spliced(self, patches: list[tuple[Place, bytes]]) -> bytes:
-        """The entry with other bytes in some places, its header made to fit."""
+        """The entry with some bytes replaced and its header adjusted."""
         pieces, reached, growth = [], 0, 0
         for place, new in sorted(patches, key=lambda patch: patch[0].start):
             if place.start < reached:
-                raise ModelFileError(f"{self.entry}: two changes of the same numbers.")
+                raise ModelFileError(f"{self.entry}: two changes overlap.")
             pieces += [self.data[reached : place.start], new]
             growth += len(new) - (place.stop - place.start)
             reached = place.stop
@@ -226,7 +226,7 @@ class Block:
 
 
 class Reader:
-    """Reads a model block in order; nothing is believed before it is bounded."""
+    """Reads a model block in order and checks the bounds of every value."""
 
     def __init__(self, block: Block) -> None:
         self.block = block
@@ -235,7 +235,7 @@ class Reader:
 
     @property
     def left(self) -> int:
-        """Bytes that are left."""
+        """Number of remaining bytes."""
         return self.end - self.place
 
     def fail(self, what: str) -> ModelFileError:
@@ -244,7 +244,7 @@ class Reader:
 
     def _take(self, size: int) -> int:
         if not 0 <= size <= self.left:
-            raise self.fail(f"needs {size} bytes where {self.left} are left")
+            raise self.fail(f"needs {size} bytes, but {self.left} are left")
         self.place += size
         return self.place - size
 
@@ -253,7 +253,7 @@ class Reader:
         return struct.unpack_from(code, self.block.data, self._take(struct.calcsize(code)))[0]
 
     def i4(self) -> int:
-        """A signed integer of four bytes."""
+        """A signed four-byte integer."""
         return int(self._one("<i4"))
 
     def u1(self) -> int:
@@ -264,15 +264,15 @@ class Reader:
         """A byte that is 0 or 1."""
         value = self.u1()
         if value > 1:
-            raise self.fail(f"has {value} where there must be 0 or 1")
+            raise self.fail(f"has {value} where 0 or 1 is expected")
         return bool(value)
 
     def number(self, kind: str = "<f4", finite: bool = True) -> Numbers:
-        """One number that knows its place, shape ()."""
+        """One number with its location, shape ()."""
         return self.numbers(1, kind, finite).shaped()
 
     def numbers(self, count: int, kind: str = "<f4", finite: bool = True) -> Numbers:
-        """So many numbers that know their place, shape (count,)."""
+        """``count`` numbers with their location, shape (count,)."""
         start = self.place
         values = self.array(count, kind)
         if finite and not np.isfinite(values).all():
@@ -280,7 +280,7 @@ class Reader:
         return Numbers(values, Place(self.block.entry, start, self.place), values)
 
     def array(self, count: int, kind: str = "<i4") -> NDArray[Any]:
-        """So many numbers, read-only."""
+        """``count`` numbers as a read-only array."""
         if count < 0:
             raise self.fail(f"has a list of {count} values")
         dtype = np.dtype(kind)
@@ -288,15 +288,15 @@ class Reader:
         return np.frombuffer(self.block.data, dtype, count, start)
 
     def counted(self, kind: str = "<i4") -> NDArray[Any]:
-        """A count and so many numbers."""
+        """Numbers preceded by their count."""
         return self.array(self.i4(), kind)
 
     def counted_numbers(self, kind: str = "<f4", finite: bool = True) -> Numbers:
-        """A count and so many numbers that know their place."""
+        """Numbers with their location, preceded by their count."""
         return self.numbers(self.i4(), kind, finite)
 
     def count(self, size: int = 1, what: str = "parts", least: int = 0, weight: int = 10) -> int:
-        """How many of something follow, each of at least ``size`` bytes."""
+        """The number of items that follow, each of at least ``size`` bytes."""
         value = self.i4()
         if value < least or value * size > self.left:
             raise self.fail(f"cannot hold {value} {what}")
@@ -304,18 +304,18 @@ class Reader:
         return value
 
     def text(self) -> str | None:
-        """A string of the block's table, or None."""
+        """A string from the block's string table, or None."""
         return self.block.string(self.i4())
 
     def name(self) -> str:
-        """A string of the block's table, not empty."""
+        """A non-empty string from the block's string table."""
         value = self.text()
         if not value:
             raise self.fail("lacks a name")
         return value
 
     def seven_bit(self) -> int:
-        """An integer in groups of seven bits, least first."""
+        """An integer in groups of seven bits, least significant first."""
         value = shift = 0
         while True:
             byte = self.u1()
@@ -324,10 +324,10 @@ class Reader:
             if not byte & 0x80:
                 return value
             if shift > 28:
-                raise self.fail("has a length that does not end")
+                raise self.fail("has an unterminated length")
 
     def inline(self) -> str:
-        """A string that stands among the numbers."""
+        """A string stored inline."""
         size = self.seven_bit()
         start = self._take(size)
         try:
@@ -336,20 +336,20 @@ class Reader:
             raise self.fail("has a string that is not text") from None
 
     def vector(self) -> tuple[str, int]:
-        """Kind and length of the dense vector that follows, behind the name of its codec."""
+        """Kind and length of the dense vector that follows, read with the name of its codec."""
         size, inner = self.u1(), self.inline()
         if size != 10 + len(inner) or self.u1():
-            raise self.fail(f"has a vector of {inner} that is not served")
+            raise self.fail(f"has a vector of {inner} that is not supported")
         rank, length = self.i4(), self.i4()
         one, again, stored, indices = (self.i4() for _ in range(4))
         if (rank, one, stored, indices) != (1, 1, -1, 0) or not 0 <= length == again:
-            raise self.fail("has a vector that is not stored densely, which is not served")
+            raise self.fail("has a vector that is not stored densely, which is not supported")
         return inner, length
 
     def texts(self, count: int) -> NDArray[Any]:
-        """So many texts that stand among the numbers: their ends, then their characters."""
+        """``count`` texts stored inline: first their ends, then their characters."""
         if self.i4() != count:
-            raise self.fail("has another number of texts")
+            raise self.fail("has an unexpected number of texts")
         ends = self.array(count)
         size = self.seven_bit()
         start = self._take(size)
@@ -362,7 +362,7 @@ class Reader:
         return found
 
     def float_size(self, *allowed: int) -> int:
-        """The size of a number, which most blocks begin with."""
+        """The size of a number, with which most blocks begin."""
         value = self.i4()
         if value not in (allowed or (4,)):
             raise self.fail(f"has numbers of {value} bytes")
@@ -373,6 +373,6 @@ class Reader:
         return [(self.name(), self.name()) for _ in range(self.count(8, "columns"))]
 
     def done(self) -> None:
-        """Refuse bytes that nobody has read."""
+        """Reject unread bytes."""
         if self.left:
-            raise self.fail(f"has {self.left} bytes more than it needs")
+            raise self.fail(f"has {self.left} unread bytes")

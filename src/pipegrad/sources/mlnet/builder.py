@@ -1,4 +1,4 @@
-"""Collects the columns and the steps of a model while its folders are read."""
+"""Collects the columns and steps of a model while its folders are read."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ class Builder:
     def input_column(
         self, name: str, kind: ColumnType, missing: str = "", node: Node | None = None
     ) -> Column:
-        """A column of the user's table; ``missing`` says why the model cannot give it."""
+        """A column of the user's table; ``missing`` says why the model cannot compute it."""
         loader = "column" if node is None else node.block.loader
         operator = Input(loader=loader, name=name, type=kind, missing=missing)
         value = self.step(operator, (TABLE,), name, node)
         return Column(name, kind, value, raw=not missing)
 
     def require_column(self, name: str, width: int | None = None, where: str = "") -> Column:
-        """The column that a step reads; its width is checked if given."""
+        """The column that a step reads; checks its width if given."""
         column = self.schema.find(name)
         if column is None:
             if not self.unserved:
-                raise self.archive.fail(f"{where or 'a step'!r} reads column {name!r}: not there.")
+                raise self.archive.fail(
+                    f"{where or 'a step'!r} reads column {name!r}, which is missing."
+                )
             reason = f"it is written by {', '.join(self.unserved)}"
             kind = SINGLE if width is None else SINGLE.sized(width)
             column = self.input_column(name, kind, missing=reason)
             self.add([column])
         if width is not None and column.type.size != 0 and column.type.width != width:
             raise self.archive.fail(
-                f"{where or 'a step'!r} takes {width} numbers, and column {name!r} has "
+                f"{where or 'a step'!r} takes {width} numbers, but column {name!r} has "
                 f"{column.type.width}."
             )
         return column
 
     def add(self, columns: list[Column]) -> None:
-        """Columns that a step gives, all at once."""
+        """Add all output columns of a step at once."""
         if len(self.schema.columns) + len(columns) > _MOST_COLUMNS:
             raise self.archive.fail(f"it has more than {_MOST_COLUMNS} columns.")
         for column in columns:
@@ -66,9 +68,9 @@ class Builder:
         self.schema.add(columns)
 
     def with_required_inputs(self, kept: list[Column]) -> list[Column]:
-        """Columns made of ones that need .NET and that are dropped: the table must have them.
+        """Require columns in the table if they are built from dropped columns that need .NET.
 
-        So NimbusML's text featurizer ends: it drops the parts, and nobody but ML.NET has them.
+        NimbusML's text featurizer ends this way: it drops the parts, which only ML.NET can compute.
         """
         values = {column.value for column in kept}
         reasons = {
@@ -80,7 +82,7 @@ class Builder:
         for made in self.steps.values() if reasons else ():
             why = next((reasons[name] for name in made.inputs if name in reasons), "")
             if why and any(True for _ in made.operator.numbers()):
-                return kept  # what trains is worth more than a column less to ask for
+                return kept  # Training the step outweighs requiring one more column.
             if why:
                 reasons[made.name] = why
         bound = [
@@ -99,7 +101,7 @@ class Builder:
         node: Node | None = None,
         method: str = "transform",
     ) -> str:
-        """Add a step; give its name."""
+        """Add a step and return its name."""
         path = name if node is None else f"{_short(node.path)}/{name}"
         unique, copies = path, 1
         while unique in self.steps or unique == TABLE:
@@ -114,12 +116,12 @@ class Builder:
     def add_step(
         self, node: Node, name: str, kind: ColumnType, operator: Operator, *inputs: Column
     ) -> Column:
-        """A step that gives a column; the column is still to be added."""
+        """Add a step and return its output column, which is not added yet."""
         operator.entry.column = name
         return Column(name, kind, self.step(operator, tuple(c.value for c in inputs), name, node))
 
     def external(self, node: Node, names: list[str], reason: str, kind: ColumnType) -> None:
-        """Columns that the table must have, of a transform that we do not run."""
+        """Require the output columns of an unsupported transform in the table."""
         self.unserved.append(f"{_short(node.path)!r} ({node.block.loader})")
         self.add([self.input_column(name, kind.sized(0), reason, node) for name in names])
 

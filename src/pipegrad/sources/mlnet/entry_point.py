@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# Of the scorer behind a trainer: what it adds to the names of its columns.
+# Suffix that the scorer after a trainer appends to its column names.
 SUFFIX = "Suffix"
-# What a predictor gives, by the last words of its name.
+# Output columns of a predictor, by the suffix of its name.
 _GIVES = {
     "BinaryClassifier": ("PredictedLabel", "Score", "Probability"),
     "Classifier": ("PredictedLabel", "Score"),
@@ -17,16 +17,16 @@ _GIVES = {
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """A trainer or a transform, and what it is told.
+    """A trainer or a transform with its options.
 
     Parameters
     ----------
     name : str
-        As ML.NET names it: ``"Transforms.PcaCalculator"``.
+        ML.NET's name, such as ``"Transforms.PcaCalculator"``.
     options : dict
-        Its inputs but for data and models.
+        Its inputs, except for data and models.
     scored : bool
-        Whether what a trainer predicts becomes columns for the steps after it.
+        Whether the predictions of a trainer become columns for later steps.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EntryPoint:
         return self.name.startswith("Trainers.")
 
     def takes(self) -> list[str]:
-        """Names of the columns that it reads, labels left aside."""
+        """Names of the input columns, without labels."""
         if self.trains:
             return _texts(self.options.get("FeatureColumnName", "Features"))
         found = []
@@ -48,7 +48,7 @@ class EntryPoint:
         return list(dict.fromkeys(found))
 
     def gives(self) -> list[str]:
-        """Names of the columns that it makes."""
+        """Names of the output columns."""
         if self.trains:
             last = next((end for end in _GIVES if self.name.endswith(end)), "")
             suffix = self.options.get(SUFFIX, "")

@@ -15,18 +15,18 @@ _COMBINERS = ("Transforms.ManyHeterogeneousModelCombiner", "Transforms.ModelComb
 
 
 def to_json(graph: Graph, indent: int | None = 2) -> str:
-    """A graph of ML.NET as the JSON that its ``GraphRunner`` takes."""
+    """Convert a graph to the JSON that ML.NET's ``GraphRunner`` reads."""
     points = [_point(step) for step in graph if step.options]
     return json.dumps(_content(points or entry_points(graph)), indent=indent)
 
 
 def from_json(text: str) -> Graph:
-    """The graph in such JSON: a step for each trainer and each transform, without operators.
+    """Read a graph from such JSON: one step per trainer or transform, without operators.
 
     Raises
     ------
     ArgumentError
-        When the text is not such a graph, or has nodes that are neither.
+        If the text is not an entry-point graph, or a node is neither trainer nor transform.
     """
     try:
         return _graph(_points(json.loads(text)))

@@ -1,7 +1,7 @@
-"""From the steps of a model file back to ML.NET's trainers and transforms.
+"""Reconstructs ML.NET's trainers and transforms from the steps of a model file.
 
-A file holds what was learned, not what was asked for: of the options those are named that the
-numbers show, and a linear model is given the plainest trainer of its kind.
+A file holds learned parameters, not training options: only options that follow from the parameters
+are stated, and a linear model gets the simplest trainer of its kind.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Options = tuple[str, dict[str, Any]]
 
 
 def entry_points(graph: Graph) -> list[EntryPoint]:
-    """Trainers and transforms, in order.
+    """List trainers and transforms in order.
 
     Raises
     ------
     ArgumentError
-        When a step is of no entry point; all of them are named.
+        If steps have no entry point; the message names all of them.
     """
     return _Writer(graph).points()
 
@@ -75,7 +75,7 @@ class _Writer:
         return self._grouped()
 
     def _merged(self) -> set[str]:
-        """Keys that are at once made into indicators: both are one transform."""
+        """Keys that are directly one-hot encoded, since ML.NET does both in one transform."""
         found = set()
         for step in self.graph:
             if isinstance(step.operator, categories.Indicator | categories.Bits):
@@ -88,7 +88,7 @@ class _Writer:
         return found
 
     def _aliases(self) -> dict[str, list[str]]:
-        """Names of copies, by step."""
+        """Names of copied columns, by step."""
         found: dict[str, list[str]] = {}
         for name, step in self.graph.columns.items():
             if name != self._own(step) and not _is_hidden(name):
@@ -141,12 +141,12 @@ class _Writer:
     def _copy(self, step: str, column: str) -> None:
         for name in self.aliases.get(step, []):
             if name in self.visible:
-                continue  # it would hide another
+                continue  # The copy would hide another column.
             self._give("copies", "Transforms.ColumnCopier", {"Name": name, "Source": column}, {})
             self.visible[name] = step
 
     def _name_of(self, step: str) -> str:
-        """A name under which a later step sees what a step gives."""
+        """A name under which later steps see the output of a step."""
         for name, owner in reversed(self.visible.items()):
             if owner == step:
                 return name
@@ -174,7 +174,7 @@ class _Writer:
         return f"Transforms.{name}", shared, own, step.inputs
 
     def _grouped(self) -> list[EntryPoint]:
-        """Columns that the same transform makes, in one node."""
+        """Merge columns computed by the same transform into one node."""
         points: list[EntryPoint] = []
         reached = ""
         for step, name, column, shared in self.found:
@@ -197,7 +197,7 @@ def _is_hidden(name: str) -> bool:
     return bool(head) and tail.isdigit()
 
 
-# -- transforms: name, options of all columns, options of one -------------------------------------
+# -- transforms: name, options of all columns, options of a single column -------------------------
 
 Described = tuple[str, dict[str, Any], dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""ML.NET's binary tables (IDV): the columns of a schema, and small tables of values."""
+"""Reads ML.NET's binary tables (IDV): schema columns and small tables of values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_BLOCKS = 4096
 
 @dataclass(frozen=True)
 class Stored:
-    """A column as the table of contents names it."""
+    """The entry of a column in the table of contents."""
 
     name: str
     type: ColumnType
@@ -31,7 +31,7 @@ class Stored:
 
 
 class Table:
-    """A checked IDV file.
+    """A validated IDV file.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Table:
         contents, tail, self.rows, count = struct.unpack_from("<3qi", self.data, 0x18)
         if not _HEADER <= contents <= tail <= len(self.data) - 8 or self.rows < 0:
             raise self.fail("has offsets that contradict its size")
-        # Each column takes at least a name, a codec and two offsets.
+        # Each column needs at least a name, a codec and two offsets.
         if not 0 <= count * 21 <= tail - contents:
             raise self.fail(f"cannot hold {count} columns")
         archive.charge(count)
@@ -62,7 +62,7 @@ class Table:
 
     def _take(self, size: int) -> bytes:
         if not 0 <= size <= self._end - self._place:
-            raise self.fail("is cut short")
+            raise self.fail("is truncated")
         self._place += size
         return self.data[self._place - size : self._place]
 
@@ -74,7 +74,7 @@ class Table:
             shift += 7
             if not byte & 0x80:
                 return value
-        raise self.fail("has a length that does not end")
+        raise self.fail("has an unterminated length")
 
     def _text(self) -> str:
         try:
@@ -86,7 +86,7 @@ class Table:
         name, kind = self._text(), self._codec(0)
         packing = self._take(1)[0]
         if packing > 1:
-            raise self.fail("is packed in a way that is not served")
+            raise self.fail("uses an unsupported compression method")
         rows_per_block = self._seven_bit()
         lookup, _ = struct.unpack("<2q", self._take(16))
         return Stored(name, kind, bool(packing), rows_per_block, lookup)
@@ -95,7 +95,7 @@ class Table:
         codec, size = self._text(), self._seven_bit()
         end = self._place + size
         if end > self._end:
-            raise self.fail("is cut short")
+            raise self.fail("is truncated")
         if codec == "VBuffer" and depth == 0:
             inner = self._codec(1)
             rank = struct.unpack("<i", self._take(4))[0]
@@ -104,7 +104,7 @@ class Table:
             sizes = [int(n) for n in np.frombuffer(self._take(4 * rank), "<i4")]
             if any(n < 0 for n in sizes):
                 raise self.fail("has a vector of negative length")
-            # Several dimensions are one long row.
+            # Multidimensional vectors are flattened.
             total = 1
             for n in sizes:
                 total = min(total * n, 1 << 31)
@@ -118,13 +118,13 @@ class Table:
         return kind
 
     def values(self, index: int) -> NDArray[Any]:
-        """The values of a column of numbers or texts."""
+        """The values of a numeric or text column."""
         column = self.columns[index]
         if self.rows > _MOST_VALUES:
             raise self.fail(f"holds {self.rows} rows, more than {_MOST_VALUES}")
         self.archive.charge(self.rows)
         if column.rows_per_block <= 0 or column.type.size is not None:
-            raise self.fail("has a column that is not served")
+            raise self.fail("has a column that is not supported")
         if self.rows > _MOST_BLOCKS * column.rows_per_block:
             raise self.fail("has more blocks than are served")
         parts: list[NDArray[Any]] = []
@@ -136,12 +136,12 @@ class Table:
     def _block(self, column: Stored, block: int, rows: int) -> NDArray[Any]:
         place = column.lookup + 16 * block
         if not _HEADER <= place <= len(self.data) - 16:
-            raise self.fail("has a lookup table outside of it")
+            raise self.fail("has a lookup table outside it")
         start, packed, size = struct.unpack_from("<qii", self.data, place)
         if start < _HEADER or packed < 0 or not 0 <= size <= 64 * _MOST_VALUES:
-            raise self.fail("has a block outside of it")
+            raise self.fail("has a block outside it")
         if start + packed > len(self.data):
-            raise self.fail("has a block outside of it")
+            raise self.fail("has a block outside it")
         data = self.data[start : start + packed]
         if column.packed:
             data = self._unpack(data, size)
@@ -150,13 +150,13 @@ class Table:
     def _unpack(self, data: bytes, size: int) -> bytes:
         self.archive.limit -= size
         if self.archive.limit < 0:
-            raise self.fail("unpacks to more than a file of this size may hold")
+            raise self.fail("unpacks to more data than allowed for a file of this size")
         try:
             out = zlib.decompressobj(-15).decompress(data, size + 1)
         except zlib.error as error:
             raise self.fail(f"does not unpack: {error}") from None
         if len(out) != size:
-            raise self.fail("is not as large as it says")
+            raise self.fail("does not have the stated size")
         return out
 
     def _decode(self, kind: ColumnType, data: bytes, rows: int) -> NDArray[Any]:
@@ -171,10 +171,10 @@ class Table:
             packed = np.frombuffer(data, "u1")
             return np.unpackbits(packed, bitorder="little")[:rows].astype(bool)
         if not kind.text or len(data) < 5 + 4 * rows:
-            raise self.fail("has a column that is not served")
+            raise self.fail("has a column that is not supported")
         count = struct.unpack_from("<i", data)[0]
         ends = np.frombuffer(data, "<i4", rows, 4)
-        # The characters stand behind their number, in groups of seven bits.
+        # The characters follow their count, which is stored in groups of seven bits.
         start = 4 + 4 * rows
         while data[start] & 0x80 and start < len(data) - 1:
             start += 1
@@ -188,5 +188,5 @@ class Table:
 
 
 def _key_count(parameters: bytes) -> int:
-    """The number of categories, behind the raw type and perhaps a minimum."""
+    """The number of categories, which follows the raw type and possibly a minimum."""
     return int.from_bytes(parameters[-8:], "little") if len(parameters) >= 8 else 0

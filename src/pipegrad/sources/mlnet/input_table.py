@@ -1,4 +1,4 @@
-"""The user's tables become ML.NET's raw columns."""
+"""Converts the user's tables to ML.NET's raw columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .types import NUMBERS, ColumnType
 
 
 def raw_column(table: Any, name: str, kind: ColumnType) -> NDArray[Any]:
-    """A column of a table as its ML.NET type: (n,) or (n, size).
+    """Convert a column of a table to its ML.NET type: (n,) or (n, size).
 
     Raises
     ------
     ArgumentError
-        When it is not there, or does not hold such values.
+        If the column is missing or its values have another type.
     """
     if not has_column(table, name):
         known = ", ".join(map(repr, list(_names(table))[:8]))
@@ -51,7 +51,7 @@ def _values(values: Any) -> NDArray[Any]:
 
 
 def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:
-    """Cells that are vectors, as a table of numbers."""
+    """Stack cells that hold vectors into a two-dimensional array."""
     if values.ndim == 1:
         try:
             values = np.stack([np.asarray(cell) for cell in values]) if len(values) else values
@@ -62,7 +62,7 @@ def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:
         return values.reshape(0, size)
     if values.ndim != 2 or values.shape[1] != size:
         raise ArgumentError(
-            f"Column {name!r} has cells of shape {values.shape[1:]}, and needs {size} "
+            f"Column {name!r} has cells of shape {values.shape[1:]}, but needs {size} "
             "values in each."
         )
     return values

@@ -1,4 +1,4 @@
-"""A model file of ML.NET as an object: read, translated, written again."""
+"""An ML.NET model file as an object that can be read, translated and written back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .readers import read_transform
 from .schema import Schema
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
-# What ML.NET writes for people to read, and never reads itself: wrong once the numbers change.
+# Text files that ML.NET writes for people and never reads; outdated once the parameters change.
 _SIDE_FILES = re.compile(r"(Affine|Cdf|Bin)Normalizer\.txt|Calibrator\.txt")
 
 
@@ -31,18 +31,18 @@ _CLASSIFIES = ("binary", "multiclass", "anomaly", "clustering")
 
 
 class Model:
-    """An ML.NET model: columns by name, and the operators that give them.
+    """An ML.NET model: columns by name, and the operators that compute them.
 
     Read it with `load`; `pipegrad.to_torch` does so when it is given a path.
 
     Attributes
     ----------
     archive : Archive
-        The file as it was read.
+        The original file.
     schema : Schema
         The columns, raw ones first.
     steps : dict of str to BuiltStep
-        The operators by name, in the order in which data meets them.
+        The operators by name, in execution order.
     answer : ModelOutput or None
         What the model predicts.
     """
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def output(self) -> str:
-        """The step that training looks at."""
+        """The step on whose output the loss is computed."""
         if self.answer is not None:
             return self.answer.output
         made = [column for column in self.schema.columns if not column.raw]
@@ -68,23 +68,23 @@ class Model:
         operators = {c.value: self.steps[c.value].operator for c in made}
         own = [c for c in made if not isinstance(operators[c.value], Input)]
         if not own and not any(getattr(op, "missing", "") for op in operators.values()):
-            raise self.archive.fail("the model moves columns and computes none.")
+            raise self.archive.fail("the model only moves columns and computes none.")
         return (own or made)[-1].value
 
     @property
     def classes_(self) -> Any:
-        """The labels of the classes, if the model has classes."""
+        """The class labels, if the model has classes."""
         if self.answer is None or self.answer.task not in _CLASSIFIES:
             raise AttributeError("this model has no classes_")
         if self.answer.classes is None:
             return np.arange(1, self.answer.predict.type.count + 1)
         return self.answer.classes
 
-    # -- what a module of named columns asks for -----------------------------------------------
+    # -- interface for modules with named columns ----------------------------------------------
 
     @property
     def answers(self) -> dict[str, str]:
-        """The column behind each method of a predictor."""
+        """The column that each method of a predictor returns."""
         if self.answer is None:
             return {}
         names = {column.value: name for name, column in self.schema.named().items()}
@@ -96,7 +96,7 @@ class Model:
         return {method: name for method, name in found.items() if name is not None}
 
     def answer_of(self, method: str, values: NDArray[Any]) -> NDArray[Any]:
-        """What a method gives, from the values of its column."""
+        """Convert the values of a column to the result of a method."""
         assert self.answer is not None
         if method == "predict" and self.answer.predict.type.kind == "Key":
             return self._labels(values.astype(np.int64))
@@ -108,20 +108,20 @@ class Model:
         labels = np.asarray(self.classes_)
         if keys.all():
             return labels[keys - 1]
-        # A row without a score has no label.
+        # Rows without a score have no label.
         none = "" if labels.dtype == object else np.nan
         return np.where(keys > 0, labels[keys - 1], none)
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of a column as ML.NET types them."""
+        """Convert the values of a column to its ML.NET type."""
         return self.schema.named()[name].type.array(values)
 
     def reads(self, operator: Any, table: Any) -> bool:
-        """Whether a table has what a step takes from it."""
+        """Whether a table has the column that a step reads from it."""
         return not isinstance(operator, Input) or has_column(table, operator.name)
 
     def require(self, operators: list[Any], table: Any) -> None:
-        """Refuse a table that lacks columns, naming all of them."""
+        """Reject a table that lacks columns and name all of them."""
         lacking = [op for op in operators if not self.reads(op, table)]
         problems = [(op.name, op.loader, op.missing) for op in lacking if op.missing]
         if problems:
@@ -133,7 +133,7 @@ class Model:
             raise ArgumentError(f"The table lacks columns that the model reads: {names}.")
 
     def to_bytes(self) -> bytes:
-        """The file, with the numbers that the operators hold now."""
+        """The file with the current learned parameters of the operators."""
         patches: dict[str, dict[Any, bytes]] = {}
         for made in self.steps.values():
             for place, new in made.operator.patches():
@@ -149,13 +149,13 @@ class Model:
         return self.archive.replaced(changes)
 
     def save(self, path: Any) -> None:
-        """Write the model file; it is there as a whole or not at all.
+        """Write the model file completely or not at all.
 
-        Numbers that did not change stay byte for byte. The text files beside changed numbers,
-        which ML.NET writes for people and never reads, are left out.
+        Unchanged numbers are preserved byte for byte. The text files next to changed numbers,
+        which ML.NET writes for people and never reads, are omitted.
         """
         content = self.to_bytes()
-        read_model(Archive(content, str(path)))  # what we write, we can read
+        read_model(Archive(content, str(path)))  # Verify that the result can be read.
         write_atomically(path, content)
 
 
@@ -164,12 +164,12 @@ if TYPE_CHECKING:
 
 
 def load(path: Any) -> Model:
-    """The model in a ``.zip`` or ``.mlnet`` file.
+    """Load the model in a ``.zip`` or ``.mlnet`` file.
 
     Parameters
     ----------
     path : str or path
-        What ``MLContext.Model.Save`` or NimbusML wrote.
+        A file written by ``MLContext.Model.Save`` or NimbusML.
 
     Returns
     -------
@@ -179,13 +179,13 @@ def load(path: Any) -> Model:
     Raises
     ------
     ModelFileError
-        When the file is damaged, hostile or of unknown kind.
+        If the file is damaged, malicious or of unknown kind.
     """
     return read_model(Archive.read(path))
 
 
 def read_model(archive: Archive) -> Model:
-    """The model in an archive."""
+    """Read the model in an archive."""
     builder = Builder(archive)
     if f"{_LOADER}/Model.key" in archive:
         _read_loader_model(archive, builder)
@@ -203,7 +203,7 @@ def read_model(archive: Archive) -> Model:
 
 
 def _read_loader_model(archive: Archive, builder: Builder) -> None:
-    """NimbusML's layout: a loader with its transforms, and the last predictor beside it."""
+    """Read NimbusML's layout: a loader with its transforms, and the last predictor next to it."""
     node = Node(archive, _LOADER)
     if node.block.signature != "PIPELODR" or node.block.version != 0x00010002:
         raise node.unsupported_error()

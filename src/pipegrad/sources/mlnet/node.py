@@ -1,4 +1,4 @@
-"""A folder of a model file with the block in it."""
+"""A folder of a model file that contains a block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEEPEST = 16
 
 @dataclass(frozen=True)
 class Node:
-    """A folder of the archive that holds a block.
+    """A folder of the archive that contains a block.
 
     Parameters
     ----------
@@ -32,16 +32,16 @@ class Node:
 
     @cached_property
     def block(self) -> Block:
-        """Its block."""
+        """The block in the folder."""
         return Block.read(self.archive, f"{self.path}/{self.file}")
 
     def has(self, name: str) -> bool:
-        """Whether there is such a folder with a block in it, or such a file."""
+        """Whether a file or a folder with a block has this name."""
         inner = f"{self.path}/{name}"
         return f"{inner}/Model.key" in self.archive or inner in self.archive
 
     def child(self, name: str) -> Node:
-        """A folder below."""
+        """A subfolder."""
         if self.path.count("/") > _DEEPEST:
             raise self.archive.fail("its folders are nested too deeply.")
         path = f"{self.path}/{name}" if self.path else name
@@ -49,6 +49,6 @@ class Node:
         return Node(self.archive, path, "Model.bin" if binary else "Model.key")
 
     def unsupported_error(self) -> ModelFileError:
-        """An error that says that nobody knows this block."""
+        """An error for a block of unsupported kind."""
         kind = f"{self.block.loader} [{self.block.signature.strip()}]"
-        return self.archive.fail(f"{self.path!r} holds {kind}, which is not served.")
+        return self.archive.fail(f"{self.path!r} holds {kind}, which is not supported.")

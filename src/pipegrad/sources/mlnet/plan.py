@@ -1,4 +1,4 @@
-"""What a model file unfolds into: its steps, and the columns with its predictions."""
+"""The steps that a model file expands into, and the columns with its predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BuiltStep:
 
 @dataclass
 class ModelOutput:
-    """What the model answers, by the columns that hold it."""
+    """The columns that hold the predictions of the model."""
 
     task: str
     output: str

@@ -1,4 +1,4 @@
-"""The readers of a model file's blocks by signature; each family of operators adds its own."""
+"""Registry of block readers by signature, to which each family of operators adds its own."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ CalibratorReader = Callable[[Node], Operator]
 
 @dataclass(frozen=True)
 class VersionedReader:
-    """A function that reads a block, and the versions of the block that it knows."""
+    """A function that reads a block, and the block versions that it supports."""
 
     read: Any
     versions: tuple[int, ...]
 
     def check(self, block: Block) -> None:
-        """Refuse a version that is not known."""
+        """Reject an unknown version."""
         if block.version not in self.versions:
-            raise block.fail(f"has version {block.version:#x}, which is not known")
+            raise block.fail(f"has version {block.version:#x}, which is unknown")
 
 
 TRANSFORMS: dict[str, VersionedReader] = {}
 PREDICTORS: dict[str, VersionedReader] = {}
 CALIBRATORS: dict[str, VersionedReader] = {}
 OPAQUE: dict[str, tuple[str, ColumnType]] = {}
-"""Why some signatures are not translated, and what they give."""
+"""Signatures that are not translated, with the reason and the type of the output."""
 _CALIBRATED = ("PMIXCALP", "CALIPRED", "FTWTCALP")
 
 
@@ -81,18 +81,18 @@ def read_transform(node: Node, builder: Builder) -> None:
 
 
 def _read_unknown(node: Node, builder: Builder) -> None:
-    """A transform that nobody knows: most begin with the names of what they give and take."""
+    """Read an unknown transform, which usually begins with its output and input columns."""
     try:
         pairs = _names(node)
     except ModelFileError:
         raise node.unsupported_error() from None
     if not pairs or any(builder.schema.find(source) is None for _, source in pairs):
         raise node.unsupported_error()
-    builder.external(node, [out for out, _ in pairs], "is not known here", SINGLE)
+    builder.external(node, [out for out, _ in pairs], "is an unknown transform", SINGLE)
 
 
 def read_predictor(node: Node, features: int) -> Predictor:
-    """The predictor in a folder, with its calibrator if there is one."""
+    """Read the predictor in a folder, with its calibrator if there is one."""
     if node.block.signature in _CALIBRATED:
         VersionedReader(None, (0x00010001,)).check(node.block)
         inner = read_predictor(node.child("Predictor"), features)
@@ -106,7 +106,7 @@ def read_predictor(node: Node, features: int) -> Predictor:
 
 
 def read_calibrator(node: Node) -> Operator:
-    """The calibrator in a folder."""
+    """Read the calibrator in a folder."""
     reader = CALIBRATORS.get(node.block.signature)
     if reader is None:
         raise node.unsupported_error()
@@ -115,7 +115,7 @@ def read_calibrator(node: Node) -> Operator:
 
 
 def _names(node: Node) -> list[tuple[str, str]]:
-    """Outputs and inputs, as indices of strings or, in native libraries, as strings."""
+    """Output and input names, stored as string indices or, by native libraries, as strings."""
     try:
         return node.block.reader().columns()
     except ModelFileError:
@@ -135,7 +135,7 @@ def _opaque_columns(node: Node) -> list[str]:
 
 
 def _text_columns(node: Node) -> list[str]:
-    """What the chain inside of a text featurizer leaves: what its last step but one gives."""
+    """Output columns of a text featurizer, which its second-to-last step produces."""
     chain = node.child("Chain")
     count = chain.block.reader().count(4, "steps")
     for i in reversed(range(count)):

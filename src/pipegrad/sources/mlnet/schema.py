@@ -1,4 +1,4 @@
-"""ML.NET's list of columns, in which a name may stand several times."""
+"""ML.NET's list of columns, in which names can repeat."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Column:
     Parameters
     ----------
     name : str
-        Its name.
+        Name of the column.
     type : ColumnType
-        What it holds.
+        Type of its values.
     value : str
-        The step whose output it is.
+        The step that computes it.
     raw : bool
         Whether it is an input of the model.
     """
@@ -30,27 +30,27 @@ class Column:
 
 
 class Schema:
-    """Columns in ML.NET's order; the last of a name is the one that later steps see."""
+    """Columns in ML.NET's order; later steps see the last column of each name."""
 
     def __init__(self, columns: list[Column] | None = None) -> None:
         self.columns = list(columns or [])
 
     def find(self, name: str) -> Column | None:
-        """The column that a step sees under this name."""
+        """The visible column with this name."""
         return next((c for c in reversed(self.columns) if c.name == name), None)
 
     def add(self, added: list[Column]) -> None:
-        """What a step adds: behind the column that it hides, or at the end."""
+        """Add the columns of a step, each after the column that it hides, or at the end."""
         for column in added:
             hidden = [i for i, c in enumerate(self.columns) if c.name == column.name]
             self.columns.insert(hidden[-1] + 1 if hidden else len(self.columns), column)
 
     def visible(self) -> list[Column]:
-        """The columns that no other hides."""
+        """The columns that no other column hides."""
         return [c for c in self.columns if self.find(c.name) is c]
 
     def named(self) -> dict[str, Column]:
-        """Columns by name; ``NAME@INDEX`` for one that another hides."""
+        """Columns by name; hidden columns are named ``NAME@INDEX``."""
         visible = {id(c) for c in self.visible()}
         return {
             c.name if id(c) in visible else f"{c.name}@{i}": c for i, c in enumerate(self.columns)

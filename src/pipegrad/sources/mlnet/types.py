@@ -24,14 +24,14 @@ NUMBERS = {
 
 @dataclass(frozen=True)
 class ColumnType:
-    """What a column holds.
+    """The type of a column.
 
     Parameters
     ----------
     kind : str
-        A name of `NUMBERS`, "Boolean", "TextSpan" or "Key".
+        A name in `NUMBERS`, "Boolean", "TextSpan" or "Key".
     size : int, optional
-        Length of each row's vector; None for a scalar, 0 for a length that varies.
+        Length of the vector in each row; None for scalars, 0 for variable length.
     count : int
         Number of categories of a key.
     values : array, optional
@@ -45,20 +45,20 @@ class ColumnType:
 
     @property
     def width(self) -> int:
-        """How many numbers a row has."""
+        """The number of values in each row."""
         return 1 if self.size is None else self.size
 
     @property
     def text(self) -> bool:
-        """Whether it holds text."""
+        """Whether the column holds text."""
         return self.kind == "TextSpan"
 
     def sized(self, size: int | None) -> ColumnType:
-        """The same kind of another length."""
+        """The same type with another length."""
         return replace(self, size=size)
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values as ML.NET gives them: keys as uint32, 0 for none."""
+        """Convert values to ML.NET's representation: keys as uint32, 0 for missing ones."""
         if self.text:
             return self._texts(values)
         if self.kind == "Key":
@@ -66,19 +66,19 @@ class ColumnType:
         if self.kind == "Boolean":
             return values.astype(bool)
         if values.dtype.kind == "f" and self.kind not in ("Single", "Double"):
-            values = np.nan_to_num(values)  # no category among integers
+            values = np.nan_to_num(values)  # Integers represent a missing category by 0.
         return values.astype(NUMBERS[self.kind])
 
     def _texts(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype == object or self.values is None:
             return values
-        # Between modules a text is its key.
+        # Modules represent texts by their keys.
         known = np.concatenate([np.array([""], dtype=object), self.values])
         return known[values.astype(int)]
 
 
 def split_text(text: str, ends: NDArray[np.int32]) -> NDArray[Any] | None:
-    """Texts that stand one behind the other; ends count halves of UTF-16. None if they overlap."""
+    """Split concatenated texts at ends counted in UTF-16 code units; None if texts overlap."""
     halves = text.encode("utf-16-le", "surrogatepass")
     starts = [0, *ends[:-1].tolist()]
     wrong = len(ends) and (ends[0] < 0 or 2 * int(ends[-1]) > len(halves))
@@ -96,5 +96,5 @@ TEXT = ColumnType("TextSpan")
 
 
 def key_type(values: NDArray[Any] | None, count: int | None = None) -> ColumnType:
-    """A key over these categories, or over so many."""
+    """A key type over the given categories, or over ``count`` categories."""
     return ColumnType("Key", None, len(values) if count is None else count, values)  # type: ignore[arg-type]

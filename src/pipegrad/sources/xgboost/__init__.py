@@ -1,4 +1,4 @@
-"""XGBoost: boosted trees and linear models, both ways."""
+"""XGBoost: translates boosted trees and linear models to PyTorch and back."""
 
 from . import estimators
 from ._io import load

@@ -1,4 +1,4 @@
-"""What a booster holds, read from XGBoost's own JSON model and put back into it."""
+"""Reads a booster from XGBoost's JSON model and writes learned parameters back into it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CATEGORICAL = 1
 
 
 class Content:
-    """The model of a booster as a tree of dicts and lists.
+    """The model of a booster as nested dicts and lists.
 
     Parameters
     ----------
     booster : xgboost.Booster
-        It is read, never changed.
+        The booster, which is never changed.
     """
 
     def __init__(self, booster: Any) -> None:
@@ -45,8 +45,8 @@ class Content:
     def start(self) -> NDArray[np.float32]:
         """The score before the first tree, shape () or (outputs,).
 
-        On which scale ``base_score`` is stored depends on the objective and on the version, so
-        the library is asked: what does this model answer if its trees give nothing?
+        The scale of ``base_score`` depends on the objective and on the version, so XGBoost itself
+        predicts with a copy of the model whose trees (or weights) are zero.
         """
         empty = dict(self.learner)
         if self.linear:
@@ -65,13 +65,13 @@ class Content:
         return np.asarray(booster.predict(row, output_margin=True))[0]
 
     def categories(self) -> list[list[Any] | None]:
-        """For each column, the categories of the table that the model was fitted on."""
+        """The categories of each column in the table that the model was fitted on."""
         known = self.inner.get("cats", {}).get("enc", [])
         return [_categories(column) for column in known]
 
 
 def load(model: dict[str, Any], into: Any = None) -> Any:
-    """A booster with that model; its settings stay where there is one already."""
+    """Load a model into a new booster, or into a given one, which keeps its settings."""
     text = bytearray(json.dumps(model).encode())
     if into is None:
         return xgboost.Booster(model_file=text)
@@ -82,7 +82,7 @@ def load(model: dict[str, Any], into: Any = None) -> Any:
 
 
 def _nothing(tree: dict[str, Any]) -> dict[str, Any]:
-    """A single leaf of zero."""
+    """A tree with a single leaf of value zero."""
     out = copy.copy(tree)
     for name, value in tree.items():
         if isinstance(value, list):
@@ -121,7 +121,7 @@ def tree_module(content: Content, rounds: int | None, missing: float | None) -> 
     """The trees of the first rounds as one module."""
     trees = content.trees(rounds)
     left = [np.array(tree["left_children"]) for tree in trees]
-    # The right child of a leaf may be its place in a table of vectors.
+    # The right child of a leaf can be its index in a table of vectors.
     flat = flatten(
         left,
         [
@@ -159,7 +159,7 @@ def tree_module(content: Content, rounds: int | None, missing: float | None) -> 
 
 
 def write_trees(module: TreeEnsemble, content: Content, rounds: int | None) -> None:
-    """Put leaf values and thresholds into the model."""
+    """Write leaf values and thresholds into the model."""
     trees = content.trees(rounds)
     values = to_array(module.leaf_table()).astype(np.float32)
     leaves = _joined(trees, "left_children", np.int64) < 0
@@ -179,7 +179,7 @@ def write_trees(module: TreeEnsemble, content: Content, rounds: int | None) -> N
 
 
 def leaf_values(tree: dict[str, Any]) -> NDArray[np.float32]:
-    """What the leaves of a tree hold, shape (leaves, k)."""
+    """Values of the leaves of a tree, shape (leaves, k)."""
     is_leaf = np.array(tree["left_children"]) < 0
     width = int(tree["tree_param"]["size_leaf_vector"])
     if width <= 1:
@@ -207,7 +207,7 @@ def _write_leaves(
         conditions = np.array(tree["split_conditions"], dtype=np.float32)
         conditions[is_leaf] = values[:, 0]
         tree["split_conditions"] = _numbers(conditions)
-    # The statistics of a leaf repeat its value, unless it was changed by hand.
+    # The statistics of a leaf repeat its value, unless the model was edited by hand.
     same = (statistics[is_leaf] == before).all(1)
     statistics[np.flatnonzero(is_leaf)[same]] = values[same]
     tree["base_weights"] = _numbers(statistics)
@@ -222,7 +222,7 @@ def _joined(trees: list[dict[str, Any]], name: str, dtype: Any) -> NDArray[Any]:
 
 
 def _category_sets(trees: list[dict[str, Any]], inner: NDArray[np.bool_]) -> dict[str, Any]:
-    """At each categorical node, the ways of the categories; the named ones go right."""
+    """Direction of each category at the categorical nodes; listed categories go right."""
     chosen = _joined(trees, "split_type", np.int64) == _CATEGORICAL
     chosen &= inner
     if not chosen.any():
@@ -246,7 +246,7 @@ def _category_sets(trees: list[dict[str, Any]], inner: NDArray[np.bool_]) -> dic
 
 
 def _numbers(values: NDArray[np.float32]) -> list[float]:
-    """As few digits as tell one float32 from the next, as XGBoost itself writes them."""
+    """Shortest decimals that identify each float32, as XGBoost itself writes them."""
     return values.ravel().astype(str).astype(np.float64).tolist()
 
 
@@ -254,7 +254,7 @@ def _numbers(values: NDArray[np.float32]) -> list[float]:
 
 
 def linear_module(content: Content, missing: float | None) -> Sequential:
-    """Zeros for what is missing, then a linear map."""
+    """A linear map applied after missing values are replaced by zero."""
     start = content.start()
     width = int(content.learner["learner_model_param"]["num_feature"])
     weights = np.array(content.inner["weights"], dtype=np.float32).reshape(width + 1, -1)
@@ -270,7 +270,7 @@ def linear_module(content: Content, missing: float | None) -> Sequential:
 
 
 def write_linear(module: Sequential, content: Content) -> None:
-    """Put weights and bias into the model."""
+    """Write weights and bias into the model."""
     linear = module.links[-1]
     assert isinstance(linear, Linear)
     assert linear.bias is not None

@@ -1,4 +1,4 @@
-"""What the score of a booster means: links, losses and the heads of classifiers."""
+"""Interpretation of a booster's raw score: links, losses and classification heads."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _LOGISTIC = ("reg:logistic", "binary:logistic", "binary:logitraw")
 
 
 def link(content: dict[str, Any]) -> Any:
-    """The link from score to mean, of the objective in a booster's settings."""
+    """The link from score to mean for the objective in a booster's settings."""
     return _LINKS.get(content["name"], "identity")
 
 
 def class_head(content: dict[str, Any], outputs: int) -> Head:
-    """For a classifier of classes, or of several labels where there are several ``outputs``."""
+    """The head of a classifier of classes, or of labels if there are several ``outputs``."""
     if not content["name"].startswith("multi:"):
         return ShareHead(link(content), labels=outputs > 1)
     head = MulticlassHead("softmax")
@@ -49,7 +49,7 @@ def class_head(content: dict[str, Any], outputs: int) -> Head:
 
 
 def objective(content: dict[str, Any], two_classes: str) -> Objective | None:
-    """The loss of a booster, None where ours has none; ``two_classes`` names the logistic one."""
+    """The loss of a booster, or None if we have none; ``two_classes`` names the logistic loss."""
     name = content["name"]
     if name in _LOGISTIC:
         weight = float(content["reg_loss_param"]["scale_pos_weight"])

@@ -1,4 +1,4 @@
-"""What XGBoost takes as rows, as the numbers that its trees see."""
+"""Converts the inputs that XGBoost accepts to the numbers that its trees compare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._model_json import Content
 
 
 def first_row(X: Any) -> Any:
-    """A part of the input that is as good as all of it for a check of names and types."""
+    """A small part of the input that suffices for checking names and types."""
     if isinstance(X, xgboost.DMatrix):
         return X.slice([0]) if X.num_row() else X
     if hasattr(X, "iloc"):
@@ -23,14 +23,14 @@ def first_row(X: Any) -> Any:
 
 
 def ask(answer: Any, X: Any) -> None:
-    """Let the library itself check its input."""
+    """Let XGBoost check its input."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[\\s\\S]*Empty dataset")
         answer(first_row(X))
 
 
 def numbers(booster: Any, X: Any) -> Any:
-    """Dense or CSR numbers; codes for the categories of a table."""
+    """Dense or CSR numbers; the categories of a table become codes."""
     if isinstance(X, xgboost.DMatrix):
         return _widened(X.get_data(), booster.num_features())
     if sparse.issparse(X):
@@ -46,7 +46,7 @@ def numbers(booster: Any, X: Any) -> Any:
 
 
 def check_finite(X: Any, missing: float | None) -> None:
-    """Refuse what a `DMatrix` refuses."""
+    """Reject what a `DMatrix` rejects."""
     values = X.data if sparse.issparse(X) else X
     with np.errstate(over="ignore"):
         infinite = np.isinf(values.astype(np.float32))
@@ -61,7 +61,7 @@ def _floats(X: Any) -> Any:
 
 
 def _widened(X: Any, width: int) -> Any:
-    # Columns at the end that hold nothing may not have been counted.
+    # Empty trailing columns may be missing from the column count.
     return sparse.csr_matrix((X.data, X.indices, X.indptr), shape=(X.shape[0], width))
 
 
@@ -82,7 +82,7 @@ def _from_table(booster: Any, table: Any) -> NDArray[np.float64]:
 
 
 def _codes(column: Any, categories: list[Any] | None) -> NDArray[np.float64]:
-    """Places among the categories that the model knows; NaN for none."""
+    """Indices into the categories of the model; NaN for unknown categories."""
     codes = column.cat.codes.to_numpy()
     if categories is None:
         return np.where(codes < 0, np.nan, codes)

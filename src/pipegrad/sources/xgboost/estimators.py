@@ -1,4 +1,4 @@
-"""The estimators of XGBoost, and its `Booster`."""
+"""Translations of XGBoost's estimators and its `Booster`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._model_json import Content
 
 
 class Boosted(Translation):
-    """Leaf values (or weights) train; the score before the first tree stays."""
+    """Leaf values (or weights) train; the score before the first tree stays fixed."""
 
     missing = True
     differentiable = False
@@ -100,7 +100,7 @@ def _outputs(operator: Any) -> int:
 
 
 def _rounds(operator: Any) -> int | None:
-    """How many rounds an estimator uses once it was stopped early; a booster uses all."""
+    """Number of rounds that an early-stopped estimator uses; a booster uses all."""
     try:
         best = operator.best_iteration
     except AttributeError:
@@ -109,7 +109,7 @@ def _rounds(operator: Any) -> int | None:
 
 
 def _missing_value(operator: Any) -> float | None:
-    """A number that counts as missing besides NaN."""
+    """A number that counts as missing, in addition to NaN."""
     mark = getattr(operator, "missing", math.nan)
     return None if mark is None or math.isnan(mark) else float(mark)
 
@@ -121,7 +121,7 @@ _KEPT = {"n_classes_": "the labels do not change"}
 
 @register("xgboost.XGBRegressor")
 class Regressor(Boosted):
-    """Trees, dropped-out trees or a linear model, through the link of the objective."""
+    """Trees, trees with dropout (DART) or a linear model, followed by the objective's link."""
 
     data = "missing"
     examples: ClassVar[Any] = (
@@ -167,7 +167,7 @@ class ForestRegressor(Regressor):
 
 @register("xgboost.XGBClassifier")
 class Classifier(Boosted):
-    """The score is the logit, the logits of the classes, or those of several labels."""
+    """The score is a logit, or the logits of several classes or labels."""
 
     data = "multiclass_numbers"
     unchanged_attributes = _KEPT
@@ -196,7 +196,7 @@ class Classifier(Boosted):
     def refuse(self, operator: Any) -> str | None:
         name = _objective(operator)["name"]
         if name == "multi:softprob" and int(operator.n_classes_) == 2:
-            return "objective='multi:softprob' with two classes answers as for two labels"
+            return "objective='multi:softprob' with two classes predicts as for two labels"
         return super().refuse(operator)
 
     def head(self, operator: Any) -> Head:
@@ -212,7 +212,7 @@ class ForestClassifier(Classifier):
 
 @register("xgboost.XGBRanker")
 class Ranker(Boosted):
-    """The score orders the rows of a query; its loss needs the queries, so the user names one."""
+    """The score ranks the rows of a query; its loss needs queries, so the user names another."""
 
     data = "ranked"
     examples: ClassVar[Any] = (
@@ -231,7 +231,7 @@ class Ranker(Boosted):
 
 @register("xgboost.Booster")
 class Booster(Boosted):
-    """The native model: all its trees, and what its objective makes of the score."""
+    """The native model: all its trees, followed by the objective's link."""
 
     examples = ()
 

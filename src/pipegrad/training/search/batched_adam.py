@@ -1,4 +1,4 @@
-"""Many candidates at once: their parameters stacked, one batched module, one Adam over all."""
+"""Trains many candidates at once: stacked parameters, one batched module, one Adam."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ Schedule = Callable[[float], float]
 
 
 class BatchedAdam:
-    """Candidates that train together: the same batches in the same order for all of them.
+    """Trains candidates together on the same batches in the same order.
 
-    Each is what `torch.optim.Adam` would make of it alone.
+    Each candidate gets the updates that `torch.optim.Adam` would give it alone.
 
     Parameters
     ----------
     copies : BatchedModule
-        The module for many values.
+        The batched module.
     configurations : sequence of Configuration
-        A candidate each; all start from the module's present values.
+        One per candidate; all start from the current parameters of the module.
     training : EncodedDataset
-        Rows to train on.
+        Training rows.
     batch_size : int
         Number of samples per optimizer step.
     epochs : int
-        For the schedule.
+        Number of epochs that the schedule spans.
     generator : numpy Generator
         Generator for shuffling.
     schedule : callable, optional
-        From the share of the steps done to a share of the rates; None: constant.
+        Maps the completed fraction of the steps to a learning-rate factor; constant if None.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class BatchedAdam:
         self.alive = np.arange(len(configurations))
         self.loader = Loader(training, batch_size, generator)
         self.steps, self._total = 0, epochs * len(self.loader)
-        # As a run of its own enlarges a small loss; see `unit`.
+        # Small losses are scaled up as in a separate run; see `loss_scale`.
         self._unit = loss_scale(float(copies.measure(self.start[None], training)[0].mean()))
         self.values = self.start.repeat(len(configurations), 1)
         self._mean, self._square = torch.zeros_like(self.values), torch.zeros_like(self.values)
@@ -76,7 +76,7 @@ class BatchedAdam:
             self._pulls = torch.stack([pulls for _, pulls in made])
 
     def epoch(self) -> NDArray[np.float64]:
-        """One pass over the rows; the mean loss of each candidate along the way."""
+        """Train for one epoch; return the mean training loss of each candidate."""
         self.copies.net.train()
         total: Tensor | float = 0.0
         with torch.enable_grad(), self.copies.net.fused_linear_maps():
@@ -89,7 +89,7 @@ class BatchedAdam:
 
     @torch.no_grad()
     def _step(self, gradient: Tensor) -> None:
-        """Adam with a rate for each candidate and each parameter."""
+        """Take an Adam step with a learning rate per candidate and parameter."""
         if self._pulls is not None:
             gradient = gradient.addcmul(self.values - self.start, self._pulls)
         gradient = gradient * self._unit
@@ -103,7 +103,7 @@ class BatchedAdam:
         self.values.addcmul_(step, self._rates, value=-share / (1 - first**self.steps))
 
     def keep(self, places: NDArray[np.int64]) -> None:
-        """Go on with some of the candidates, by their places among those still there."""
+        """Keep only the candidates at the given positions among the remaining ones."""
         if len(places) == len(self.alive):
             return
         self.alive = self.alive[places]
@@ -114,7 +114,7 @@ class BatchedAdam:
 
 
 def _rates_and_pulls(copies: BatchedModule, one: Configuration) -> tuple[Tensor, Tensor]:
-    """What each parameter's steps are multiplied with, and how strongly it is pulled back."""
+    """Learning rate and strength of the pull towards the anchor, for each parameter."""
     trained = one.trained(copies.net)
     rates = [
         one.lr * (4.0 ** round(math.log(magnitude(p), 4)) if one.relative else 1.0) * trains
@@ -138,11 +138,11 @@ class BatchedResult:
     losses : array of shape (epochs + 1, rows)
         Weighted per-sample validation losses, at the start and after each epoch.
     scores : array of shape (epochs + 1, rows, ...)
-        Its scores.
+        Validation scores, at the same times.
     train_losses : array of shape (epochs,)
-        Mean loss along each epoch.
+        Mean training loss during each epoch.
     parameters : list of Tensor
-        The trainable parameters at the end.
+        The trainable parameters after the last epoch.
     """
 
     losses: NDArray[np.float64]
@@ -162,15 +162,15 @@ def train_batched(
     generator: np.random.Generator,
     schedule: Schedule | None = None,
 ) -> list[BatchedResult]:
-    """Train all candidates from the module's present parameters, which stay as they are.
+    """Train all candidates from the module's current parameters, which are left unchanged.
 
-    A generator in the same state gives the batches of a `Trainer`, so that a candidate's numbers
-    are those of a run of its own, up to rounding.
+    A generator in the same state yields the batches of a `Trainer`, so that each candidate gives
+    the results of a separate run, up to rounding.
 
     Raises
     ------
     NotBatchable
-        When the module or the loss cannot run for many candidates at once; nothing was trained.
+        If the module or the loss cannot be batched over candidates; nothing has been trained then.
     """
     with preserve_state(net):
         copies = BatchedModule(net, criterion)

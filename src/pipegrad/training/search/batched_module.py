@@ -1,4 +1,4 @@
-"""A module for many values of its parameters: in one batched pass, or one after the other."""
+"""Evaluates a module at many parameter values, in one batched pass or sequentially."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from ...network import PipelineNetwork
 
 _PROBED_ROWS = 16
-# Rows times candidates of one call.
+# Upper limit on rows times candidates in one call.
 _AT_ONCE = 16_384
 
 
 class NotBatchable(Exception):  # noqa: N818
-    """The module, or its loss, cannot run for many candidates at once."""
+    """The module or its loss cannot be batched over candidates."""
 
 
 class BatchedModule:
-    """A module and its loss for any values of its trainable parameters, many at a time.
+    """Evaluates a module and its loss at many values of the trainable parameters.
 
-    Values are of shape (candidates, numbers): a row holds all trainable parameters, one after the
-    other. Two ways give the same numbers: all candidates in one batched pass, or one candidate
-    after the other with the module's own parameters.
+    Values have shape (candidates, numbers); each row is the concatenation of all trainable
+    parameters. Candidates run in one batched pass, or sequentially with the module's own
+    parameters; both give the same results.
 
     Parameters
     ----------
     net : PipelineNetwork
-        The module; its parameters are written to where candidates take turns.
+        The module; sequential evaluation overwrites its parameters.
     criterion : Criterion
-        Its loss.
+        The loss.
     """
 
     def __init__(self, net: PipelineNetwork, criterion: Criterion) -> None:
@@ -52,7 +52,7 @@ class BatchedModule:
         self.sizes = [p.numel() for p in self.parameters]
         self._dtype = max((p.dtype for p in self.parameters), key=lambda d: torch.finfo(d).bits)
         numbers_of = {id(p): i for i, p in enumerate(self.parameters)}
-        # Every place that holds a parameter; a shared one has several.
+        # Every attribute that holds a parameter; a shared parameter has several.
         self._places = [
             (module, name, numbers_of[id(p)])
             for module in net.modules()
@@ -61,7 +61,7 @@ class BatchedModule:
         ]
 
     def flat_parameters(self) -> Tensor:
-        """The module's present values, shape (numbers,)."""
+        """The current parameters of the module, shape (numbers,)."""
         return torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self.parameters])
 
     def load_flat(self, values: Tensor) -> None:
@@ -71,12 +71,12 @@ class BatchedModule:
                 parameter.copy_(part.view_as(parameter))
 
     def unflatten(self, values: Tensor) -> list[Tensor]:
-        """Values (candidates, numbers) as one tensor (candidates, *shape) for each parameter."""
+        """Split values (candidates, numbers) into a tensor (candidates, *shape) per parameter."""
         parts = zip(values.split(self.sizes, 1), self.parameters, strict=True)
         return [part.view(-1, *p.shape).to(p.dtype) for part, p in parts]
 
     def broadcast(self, parts: Sequence[Tensor | float]) -> Tensor:
-        """One number for each parameter, repeated for all of its entries; shape (numbers,)."""
+        """Repeat one number per parameter for all of its entries; shape (numbers,)."""
         return torch.cat(
             [
                 torch.full((count,), float(part), dtype=self._dtype, device=p.device)
@@ -87,7 +87,7 @@ class BatchedModule:
     # The loss and its gradient
 
     def gradient(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Losses (candidates,) and gradients (candidates, numbers) of a batch."""
+        """Losses (candidates,) and gradients (candidates, numbers) on a batch."""
         if self.batched:
             return self._gradient_together(values, batch)
         found = [self._gradient_alone(row, batch) for row in values]
@@ -114,10 +114,10 @@ class BatchedModule:
         ]
         return loss.detach(), torch.cat([part.reshape(-1).to(row.dtype) for part in parts])
 
-    # Losses of rows
+    # Per-sample losses
 
     def terms(self, values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted losses (candidates, rows) and scores (candidates, rows, ...) of a batch."""
+        """Weighted losses (candidates, rows) and scores (candidates, rows, ...) on a batch."""
         if self.batched:
             return self._terms_together(values, batch)
         found = []
@@ -141,7 +141,7 @@ class BatchedModule:
     def measure(
         self, values: Tensor, rows: EncodedDataset
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Losses (candidates, rows) and scores (candidates, rows, ...) as users will see them."""
+        """Losses (candidates, rows) and scores (candidates, rows, ...) in evaluation mode."""
         self.net.eval()
         with torch.no_grad():
             parts = [self._terms_of_few(values, batch) for batch in self._measured(rows)]
@@ -161,9 +161,10 @@ class BatchedModule:
 
     @contextmanager
     def _swap_parameters(self, parts: Sequence[Tensor]) -> Iterator[None]:
-        """The module computes with other tensors in place of its parameters.
+        """Temporarily replace the parameters of the module by other tensors.
 
-        As `torch.func.functional_call`, which looks for shared parameters in every call.
+        Equivalent to `torch.func.functional_call`, which searches for shared parameters in every
+        call.
         """
         try:
             for module, name, number in self._places:
@@ -176,12 +177,12 @@ class BatchedModule:
     # Whether one batched pass is possible
 
     def try_batched(self, rows: EncodedDataset) -> None:
-        """Run all candidates in one pass from now on.
+        """Switch to one batched pass over all candidates.
 
         Raises
         ------
         NotBatchable
-            When the module or the loss refuses, or gives other numbers than one after the other.
+            If the module or the loss cannot be batched, or batching changes the results.
         """
         batch = rows.batch(rows.index[:_PROBED_ROWS])
         now = self.flat_parameters()
@@ -224,13 +225,13 @@ def _alike(actual: Tensor, desired: Tensor) -> bool:
 
 @contextmanager
 def preserve_state(net: PipelineNetwork) -> Iterator[None]:
-    """Parameters, gradients and mode of the module come back; torch's warnings stay away."""
+    """Restore parameters, gradients and mode on exit; suppress torch's batching warnings."""
     parameters = list(net.trainable_parameters().values())
     before = [(p.detach().clone(), p.grad) for p in parameters]
     training = net.training
     try:
         with warnings.catch_warnings():
-            # Where torch has no batched form of an operation it loops over that one.
+            # Torch loops over candidates for operations that have no batched form.
             warnings.filterwarnings("ignore", "There is a performance drop")
             yield
     finally:

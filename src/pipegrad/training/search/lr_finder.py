@@ -1,4 +1,4 @@
-"""``lr="auto"``: a learning rate by a short race."""
+"""``lr="auto"``: finds a learning rate by a short race."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from ..trainer import Trainer
 
 RATES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 0))
-# Steps of the race, and rows that judge it.
+# Optimizer steps of the race, and the maximal number of validation rows.
 _STEPS, _JUDGES = 200, 4096
-# A short race favors large rates: the smallest rate within so many standard errors of the best, and
-# not below this share of it, is selected instead.
+# A short race favors large rates, so the smallest rate within this many standard errors of the
+# best, and not below this fraction of the best rate, is selected instead.
 _WITHIN, _SHARE = 1.0, 0.1
 
 
 def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
-    """The rate, relative to each parameter's size, to train with; the module stays as it is.
+    """Return a learning rate relative to each parameter's size; the module is left unchanged.
 
     Parameters
     ----------
     net : PipelineNetwork
-        The module at its start.
+        The module before training.
     trainer : Trainer
-        What is about to train it: loss, rows and batch size.
+        Provides the loss, the rows and the batch size.
     options : Options
-        With the anchor, the number of epochs and the seed.
+        Provides the anchor, the number of epochs and the seed.
     """
     generator = np.random.default_rng(options.seed)
     training = _some(trainer.train, _STEPS * trainer.batch_size, generator)
@@ -56,7 +56,7 @@ def select_lr(rows: NDArray[np.float64]) -> int:
     Parameters
     ----------
     rows : array of shape (rates, rows)
-        Loss of each row; not finite where a rate failed.
+        Per-sample losses; not finite where a rate failed.
     """
     means = np.where(np.isfinite(rows).all(axis=1), rows.mean(axis=1), math.inf)
     best = int(means.argmin())

@@ -1,4 +1,4 @@
-"""Successive halving (Jamieson and Talwalkar 2016) over candidates that train together."""
+"""Successive halving (Jamieson and Talwalkar 2016) over candidates trained together."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 
 class SuccessiveHalving:
-    """The candidates of a race, from start to end.
+    """A race between candidates.
 
     Parameters
     ----------
     net : PipelineNetwork
-        What all start from; its parameters are written to.
+        Starting point of all candidates; its parameters are overwritten.
     criterion : Criterion
         The loss.
     training, validating : EncodedDataset
-        The rows that train decide where no others do.
+        Training and validation rows; without validation rows, the training loss decides.
 
     Attributes
     ----------
     copies : BatchedModule
-        The module for many values.
+        The batched module.
     why : str
-        Why candidates take turns; empty if they do not.
+        Why candidates run sequentially; empty if they run in one batched pass.
     before : float
         Loss at the start.
     loss, best_epoch, epochs : array of shape (candidates,)
-        Lowest loss, when it was, and how many epochs there were.
+        Lowest loss, its epoch, and the number of epochs trained.
     best : Tensor, shape (candidates, numbers)
-        The parameters then.
+        Parameters at the best epoch.
     rows : array of shape (candidates, rows)
-        The losses of rows then.
+        Per-sample losses at the best epoch.
     """
 
     before: float
@@ -82,7 +82,7 @@ class SuccessiveHalving:
         schedule: Schedule | None = None,
         halving: bool = True,
     ) -> None:
-        """Train all of them, and note what was best."""
+        """Train the candidates and record the best epoch of each."""
         self._begin(len(configurations))
         ensemble = BatchedAdam(
             self.copies, configurations, self.training, batch_size, epochs, generator, schedule
@@ -104,7 +104,7 @@ class SuccessiveHalving:
         rows = copies.measure(copies.flat_parameters()[None], self.validating)[0]
         self.before = float(rows.mean())
         if not math.isfinite(self.before):
-            copies.net.raw_score(self.validating.X)  # Complains about NaN as the source does.
+            copies.net.raw_score(self.validating.X)  # Raises the source's error for NaN, if any.
             raise DivergedError("The loss of the fitted pipeline is not finite.")
         centre_splits(copies.net, self.training)
         self.loss = np.full(count, math.nan)
@@ -114,7 +114,7 @@ class SuccessiveHalving:
     def _record(
         self, ensemble: BatchedAdam, trained: NDArray[np.float64], epoch: int
     ) -> NDArray[np.bool_]:
-        """Measure those still there; which of them have a finite loss."""
+        """Evaluate the remaining candidates; return which of them have finite losses."""
         alive = ensemble.alive
         rows = self.copies.measure(ensemble.values, self.validating)[0]
         losses = rows.mean(axis=1)
@@ -128,7 +128,7 @@ class SuccessiveHalving:
         return finite
 
     def best_index(self) -> int | None:
-        """The candidate with the lowest loss, if that is lower than before."""
+        """Index of the candidate with the lowest loss, if that is below the loss at the start."""
         if np.isnan(self.loss).all():
             return None
         place = int(np.nanargmin(self.loss))
@@ -136,7 +136,7 @@ class SuccessiveHalving:
 
 
 def _rungs(count: int, epochs: int) -> dict[int, int]:
-    """How many candidates are left after which epochs; two or fewer go to the end."""
+    """Number of candidates kept, by epoch; two or fewer candidates train to the end."""
     drops = min(math.ceil(math.log2(count)) - 1, int(math.log2(epochs)))
     return {
         math.ceil(epochs / 2 ** (drops - i)): math.ceil(count / 2 ** (i + 1)) for i in range(drops)

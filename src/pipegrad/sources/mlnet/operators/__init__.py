@@ -1,4 +1,4 @@
-"""Operators of ML.NET as plain data, a file for each family; torch is not needed to read them."""
+"""ML.NET's operators as plain data, one file per family; reading them does not need torch."""
 
 from . import (
     calibrators,

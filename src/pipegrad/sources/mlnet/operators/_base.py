@@ -1,4 +1,4 @@
-"""What all operators share."""
+"""Shared base classes of the operators."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..types import ColumnType
 
 @dataclass
 class Entry:
-    """What ML.NET's own graph says of a step.
+    """Information on a step from ML.NET's graph.
 
     Parameters
     ----------
     column : str
-        The column that it gives.
+        The output column.
     of : str
         The first step of the predictor that it belongs to.
     label : str
-        The column that a predictor learned from, where the file says so.
+        The label column of a predictor, if the file states it.
     calibrated : bool
         Whether a calibrator follows the predictor.
     """
@@ -36,34 +36,34 @@ class Entry:
 
 @dataclass(eq=False, kw_only=True)
 class Operator(Glue):
-    """One learned function of an ML.NET model: its numbers, and nothing of torch.
+    """One learned function of an ML.NET model: its learned parameters, without torch.
 
     Parameters
     ----------
     loader : str
         ML.NET's name of the class that loads it.
     entry : Entry
-        Its place in ML.NET's graph.
+        Its information from ML.NET's graph.
     """
 
     loader: str = ""
     entry: Entry = field(default_factory=Entry, repr=False)
-    # Whether `run` keeps digits that single precision has no room for.
+    # Whether `run` keeps more digits than single precision.
     exact: ClassVar[bool] = False
 
     def run(self, *values: Any) -> Any:
-        """Its answer for arrays with the same rows: that of its module."""
+        """Compute the output for arrays with equal numbers of rows, using the module."""
         from ..translations._base import evaluate
 
         return evaluate(self, *values)
 
     def numbers(self) -> Iterator[Numbers]:
-        """Every number that training may change, those of inner operators as well."""
+        """All learned parameters, including those of nested operators."""
         for one in fields(self):
             yield from _numbers(getattr(self, one.name))
 
     def patches(self) -> Iterator[tuple[Any, bytes]]:
-        """Places in the file and the bytes that go there."""
+        """Locations in the file and the bytes to write there."""
         for one in fields(self):
             yield from _patches(getattr(self, one.name))
 
@@ -91,24 +91,24 @@ def _numbers(value: Any) -> Iterator[Numbers]:
 
 @dataclass
 class Predictor:
-    """A predictor as a scorer uses it.
+    """A predictor as seen by a scorer.
 
     Parameters
     ----------
     task : str
         "binary", "regression", "ranking", "multiclass", "clustering" or "anomaly".
     score : Operator
-        Gives what training looks at.
+        Computes the raw score, on which the loss is computed.
     link : Operator, optional
-        Turns that into the column Score; None where it is the Score itself.
+        Converts the raw score to the column Score; None if they are equal.
     calibrator : Operator, optional
-        Turns the Score into Probability.
+        Converts Score to Probability.
     classes : int
-        How many classes or clusters there are.
+        Number of classes or clusters.
     labels : array, optional
-        Their names, where the predictor has them.
+        Names of the classes, if the predictor stores them.
     probabilities : bool
-        Whether the scores of several classes are probabilities.
+        Whether multiclass scores are probabilities.
     """
 
     task: str
@@ -121,7 +121,7 @@ class Predictor:
 
 
 def width_mismatch(width: int, features: int) -> bool:
-    """Whether a predictor takes other than the features before it; 0 if their number varies."""
+    """Whether a predictor expects another number of features; 0 if the number varies."""
     return features not in (0, width)
 
 
@@ -132,7 +132,7 @@ class Host(Operator):
     exact = True
 
     def run(self, *values: Any) -> Any:
-        """Its answer for arrays with the same rows."""
+        """Compute the output for arrays with equal numbers of rows."""
         raise NotImplementedError
 
 
@@ -145,9 +145,9 @@ class Input(Host):
     name : str
         Name of the column.
     type : ColumnType
-        What ML.NET reads it as.
+        The type that ML.NET reads it as.
     missing : str
-        Why the table must have it, if the model itself would compute it.
+        Why the table must provide a column that the model would normally compute.
     """
 
     name: str
@@ -155,5 +155,5 @@ class Input(Host):
     missing: str = ""
 
     def run(self, *values: Any) -> Any:
-        """The column as ML.NET's type."""
+        """Convert the column to ML.NET's type."""
         return raw_column(values[0], self.name, self.type)

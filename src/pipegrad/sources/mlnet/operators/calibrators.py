@@ -22,7 +22,7 @@ class Platt(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Isotonic(Operator):
-    """A constant on each piece, a line between two pieces."""
+    """Constant on each piece, linear between two pieces."""
 
     low: Numbers
     high: Numbers
@@ -31,7 +31,7 @@ class Isotonic(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Binned(Operator):
-    """A probability for each bin of equal width."""
+    """One probability for each equal-width bin."""
 
     width: float
     start: float
@@ -40,7 +40,7 @@ class Binned(Operator):
 
 @calibrator("PLATTCAL")
 def read_platt(node: Node) -> Platt:
-    """Slope and offset."""
+    """Read slope and offset."""
     reader = node.block.reader()
     slope, offset = reader.number("<f8"), reader.number("<f8")
     reader.done()
@@ -49,7 +49,7 @@ def read_platt(node: Node) -> Platt:
 
 @calibrator("PAV  CAL")
 def read_isotonic(node: Node) -> Isotonic:
-    """Pieces: smallest and largest score, level."""
+    """Read the pieces: smallest score, largest score and level."""
     reader = node.block.reader()
     reader.float_size()
     count = reader.count(12, "pieces", least=1)
@@ -58,8 +58,8 @@ def read_isotonic(node: Node) -> Isotonic:
     low, high, level = pieces.values.T
     rising = (np.diff(level) >= 0).all() and (low <= high).all() and (high[:-1] <= low[1:]).all()
     if not rising or level[0] < 0 or level[-1] > 1:
-        raise reader.fail("has pieces that do not rise")
-    # The three columns share one place: none of them trains.
+        raise reader.fail("has pieces that are not increasing")
+    # The three columns share one location, which is safe because none of them trains.
     return Isotonic(
         low=_column(pieces, 0),
         high=_column(pieces, 1),
@@ -74,7 +74,7 @@ def _column(pieces: Numbers, index: int) -> Numbers:
 
 @calibrator("NAIVECAL")
 def read_binned(node: Node) -> Binned:
-    """Bins of equal width."""
+    """Read equal-width bins."""
     reader = node.block.reader()
     reader.float_size()
     width, start = float(reader.number().values), float(reader.number().values)
@@ -83,5 +83,5 @@ def read_binned(node: Node) -> Binned:
     if width <= 0 or not level.values.size:
         raise reader.fail("has no bins")
     if (level.values < 0).any() or (level.values > 1).any():
-        raise reader.fail("has probabilities outside of 0 and 1")
+        raise reader.fail("has probabilities outside [0, 1]")
     return Binned(width=width, start=start, level=level, loader=node.block.loader)

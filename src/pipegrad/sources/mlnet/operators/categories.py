@@ -1,4 +1,4 @@
-"""Categories: vocabularies, indicators, hashes, lookup tables."""
+"""Operators on categories: vocabularies, indicators, hashes and lookup tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .hashing import HASHES, hash_keys
 
 @dataclass(eq=False, kw_only=True)
 class Vocabulary(Host):
-    """The key of each value: 1 for the first category, 0 for none."""
+    """The key of each value: 1 for the first category, 0 for unknown values."""
 
     values: NDArray[Any] = field(repr=False)
 
@@ -38,7 +38,7 @@ class Vocabulary(Host):
 
 @dataclass(eq=False, kw_only=True)
 class Hash(Host):
-    """A key by a hash of each value."""
+    """The hash of each value as its key."""
 
     kind: str
     bits: int
@@ -53,7 +53,7 @@ class Hash(Host):
 
 @dataclass(eq=False, kw_only=True)
 class Indicator(Operator):
-    """A column for each category; several keys side by side, or added up (``bag``)."""
+    """One column per category; vectors of keys are concatenated or summed (``bag``)."""
 
     count: int
     size: int | None
@@ -62,7 +62,7 @@ class Indicator(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Bits(Operator):
-    """The digits of the key in base two, the largest first."""
+    """The binary digits of the key, most significant first."""
 
     count: int
     width: int
@@ -70,13 +70,13 @@ class Bits(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class CategoryNumber(Operator):
-    """The number that each key stands for; NaN for none, or 0 among integers."""
+    """The number that each key stands for; NaN, or 0 for integers, if the key is missing."""
 
     values: NDArray[Any] = field(repr=False)
     exact = True
 
     def run(self, *values: Any) -> Any:
-        """Numbers of the type of the categories."""
+        """Numbers of the same type as the categories."""
         none = np.nan if self.values.dtype.kind == "f" else 0
         table = np.concatenate([np.array([none], dtype=self.values.dtype), self.values])
         return table[values[0].astype(np.int64)]
@@ -84,12 +84,12 @@ class CategoryNumber(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class CategoryText(Operator):
-    """The text that each key stands for: to a module, the key itself."""
+    """The text that each key stands for, which modules represent by the key."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Lookup(Host):
-    """The number beside each value in a table; otherwise 0."""
+    """The number that a lookup table assigns to each value; 0 for unknown values."""
 
     keys: NDArray[Any] = field(repr=False)
     values: NDArray[Any] = field(repr=False)
@@ -105,17 +105,17 @@ class Lookup(Host):
 
 @dataclass(eq=False, kw_only=True)
 class LookupText(Lookup):
-    """The text beside each value in a table; otherwise an empty one."""
+    """The text that a lookup table assigns to each value; empty for unknown values."""
 
 
 @transform("TERMTRNF", versions=(0x00010003,))
 def read_terms(node: Node, builder: Builder) -> None:
-    """Keys by vocabulary."""
+    """Read vocabularies that map values to keys."""
     reader = node.block.reader()
     pairs = reader.columns()
     as_text = [reader.flag() for _ in pairs]
     reader.done()
-    del as_text  # says how the categories are shown, not what they are
+    del as_text  # Affects only how the categories are displayed.
     vocabularies = _vocabularies(node.child("Vocabulary"), len(pairs))
     added = []
     for (out, source), values in zip(pairs, vocabularies, strict=True):
@@ -142,13 +142,13 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
         return np.array(reader.block.strings(indices), dtype=object)
     codec = reader.inline()
     if reader.u1():
-        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+        raise reader.fail(f"has a vocabulary of {codec} that is not supported")
     if codec == "Boolean":
         count = reader.count(0, "terms", weight=1)
         packed = reader.array((count + 7) // 8, "u1")
         return np.unpackbits(packed, bitorder="little")[:count].astype(bool)
     if codec not in NUMBERS:
-        raise reader.fail(f"has a vocabulary of {codec} that is not served")
+        raise reader.fail(f"has a vocabulary of {codec} that is not supported")
     dtype = np.dtype(NUMBERS[codec])
     count = reader.count(dtype.itemsize, "terms", weight=1)
     return reader.array(count, dtype.newbyteorder("<").str)
@@ -157,15 +157,15 @@ def _vocabulary(reader: Reader) -> NDArray[Any]:
 def _keys(node: Node, builder: Builder, name: str) -> Column:
     column = builder.require_column(name, where=node.path)
     if column.type.kind != "Key":
-        raise node.block.fail(f"takes keys, and column {name!r} holds {column.type.kind}")
+        raise node.block.fail(f"takes keys, but column {name!r} holds {column.type.kind}")
     if not 0 < column.type.count <= 1 << 31:
-        raise node.block.fail(f"takes keys, and column {name!r} has {column.type.count}")
+        raise node.block.fail(f"takes keys, but column {name!r} has {column.type.count}")
     return column
 
 
 @transform("KEY2VECT", versions=(0x00010002,))
 def read_indicator(node: Node, builder: Builder) -> None:
-    """Indicators of keys."""
+    """Read indicators of keys."""
     reader = node.block.reader()
     pairs = reader.columns()
     bags = [reader.flag() for _ in pairs]
@@ -182,7 +182,7 @@ def read_indicator(node: Node, builder: Builder) -> None:
 
 @transform("KEY2BINR", versions=(0x00000001, 0x00010001))
 def read_bits(node: Node, builder: Builder) -> None:
-    """Keys in base two."""
+    """Read binary encodings of keys."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     reader.done()
@@ -197,7 +197,7 @@ def read_bits(node: Node, builder: Builder) -> None:
 
 @transform("KEY2VALT")
 def read_values(node: Node, builder: Builder) -> None:
-    """What keys stand for."""
+    """Read the conversion of keys to their values."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     reader.done()
@@ -219,7 +219,7 @@ def read_values(node: Node, builder: Builder) -> None:
 
 @transform("HASHTRNS", versions=(0x00010002,))
 def read_hash(node: Node, builder: Builder) -> None:
-    """Keys by hash."""
+    """Read the conversion of values to keys by hashing."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -228,7 +228,7 @@ def read_hash(node: Node, builder: Builder) -> None:
             raise reader.fail(f"hashes to {bits} bits")
         column = builder.require_column(source, where=node.path)
         if column.type.kind not in HASHES:
-            raise reader.fail(f"hashes {column.type.kind}, which is not served")
+            raise reader.fail(f"hashes {column.type.kind}, which is not supported")
         operator = Hash(kind=column.type.kind, bits=bits, seed=seed, ordered=ordered)
         kind = key_type(None, 1 << bits).sized(column.type.size)
         added.append(builder.add_step(node, out, kind, operator, column))
@@ -238,7 +238,7 @@ def read_hash(node: Node, builder: Builder) -> None:
 
 @transform("VALUMAPG")
 def read_lookup(node: Node, builder: Builder) -> None:
-    """A table of two columns."""
+    """Read a lookup table of two columns."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     reader.done()

@@ -1,4 +1,4 @@
-"""Predictors made of predictors of two classes."""
+"""Multiclass predictors that combine binary classifiers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scoring import Softmax
 
 @dataclass(eq=False, kw_only=True)
 class Calibrated(Operator):
-    """A score of two classes and what makes a probability of it."""
+    """A binary score and its conversion to a probability."""
 
     score: Operator
     calibrator: Operator | None
@@ -20,7 +20,7 @@ class Calibrated(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class OneVersusAll(Operator):
-    """A predictor for each class; probabilities are divided by their sum (``normalize``)."""
+    """One predictor per class; ``normalize`` divides probabilities by their sum."""
 
     parts: tuple[Calibrated, ...]
     normalize: bool
@@ -28,7 +28,7 @@ class OneVersusAll(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class PairwiseCoupling(Operator):
-    """A predictor for each class and for each pair of them, row by row of a triangle."""
+    """One predictor per class and per pair of classes, in row order of a triangular matrix."""
 
     parts: tuple[Calibrated, ...]
     classes: int
@@ -37,13 +37,13 @@ class PairwiseCoupling(Operator):
 def _part(node: Node, features: int) -> Calibrated:
     inner = read_predictor(node, features)
     if inner.task != "binary" or inner.link is not None:
-        raise node.block.fail("is no predictor of two classes")
+        raise node.block.fail("is not a binary classifier")
     return Calibrated(score=inner.score, calibrator=inner.calibrator, loader=node.block.loader)
 
 
 @predictor("TLC OVA ")
 def read_one_versus_all(node: Node, features: int) -> Predictor:
-    """One predictor for each class."""
+    """Read one predictor per class."""
     reader = node.block.reader()
     reader.float_size()
     formula, count = reader.u1(), reader.i4()
@@ -61,7 +61,7 @@ def read_one_versus_all(node: Node, features: int) -> Predictor:
 
 @predictor("TLC PKPD")
 def read_pairwise_coupling(node: Node, features: int) -> Predictor:
-    """One predictor for each class and each pair."""
+    """Read one predictor per class and per pair of classes."""
     reader = node.block.reader()
     reader.float_size()
     count = reader.i4()

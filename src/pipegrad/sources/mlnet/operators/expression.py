@@ -1,4 +1,4 @@
-"""The Expression transform: a small language, read into trees of operations."""
+"""The Expression transform: parses its small language into trees of operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..types import SINGLE, ColumnType
 from ._base import Operator
 
 Formula: TypeAlias = tuple[Any, ...]
-"""An operation and its arguments; ("number", v) and ("input", i) end it."""
+"""An operation and its arguments; the leaves are ("number", v) and ("input", i)."""
 
 _LONGEST = 10_000
 _DEEPEST = 64
@@ -43,7 +43,7 @@ _SUFFIXES = {"": "Single", "f": "Single", "d": "Double", "l": "Int64"}
 
 
 class NotServedError(Exception):
-    """A program that is not served, and why."""
+    """The program is not supported, for the given reason."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -55,7 +55,7 @@ class Expression(Operator):
     formula : tuple
         The operations.
     source : str
-        As ML.NET has it.
+        The program text in ML.NET.
     """
 
     formula: Formula
@@ -110,12 +110,12 @@ class _Parser:
     def expect(self, sign: str) -> None:
         token = self.next()
         if token != sign:
-            raise NotServedError(f"has {token!r} where {sign!r} should be")
+            raise NotServedError(f"has {token!r} where {sign!r} is expected")
 
     def name(self) -> str:
         token = self.next()
         if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z_]\w*", token):
-            raise NotServedError(f"has {token!r} where a name should be")
+            raise NotServedError(f"has {token!r} where a name is expected")
         return token
 
     # -- grammar
@@ -145,7 +145,7 @@ class _Parser:
             if name not in _COMPARISONS:
                 formula = (name, formula, right)
                 continue
-            # a < b < c asks for both.
+            # a < b < c requires both comparisons.
             link = (name, last, right)
             formula = chained = link if chained is None else ("and", chained, link)
             last = right
@@ -188,7 +188,7 @@ class _Parser:
             return self.definitions()
         if self.accept("("):
             return self.call(token)
-        raise NotServedError(f"has {token!r}, which is not known")
+        raise NotServedError(f"has {token!r}, which is unknown")
 
     def definitions(self) -> Formula:
         """``with(y = ..., z = ...; formula)``."""
@@ -241,7 +241,7 @@ def _tokens(source: str) -> list[Any]:
     while place < len(source):
         match = _TOKEN.match(source, place)
         if match is None:
-            raise NotServedError(f"has {source[place:].strip()[:10]!r}, which is not known")
+            raise NotServedError(f"has {source[place:].strip()[:10]!r}, which is unknown")
         place = match.end()
         number, suffix = match["number"], match["suffix"]
         if number:
@@ -254,7 +254,7 @@ def _tokens(source: str) -> list[Any]:
 
 
 def _depth(formula: Formula) -> int:
-    """How deep the operations are nested, without nesting itself."""
+    """Nesting depth of the operations, computed without recursion."""
     level, depth = [formula], 0
     while level:
         depth += 1
@@ -263,12 +263,12 @@ def _depth(formula: Formula) -> int:
 
 
 def parse(source: str) -> tuple[Formula, int]:
-    """The formula of a program and how many inputs it has.
+    """Parse a program into its formula and the number of inputs.
 
     Raises
     ------
     NotServedError
-        When the program uses what is not served.
+        If the program uses unsupported features.
     """
     parser = _Parser(source)
     return parser.program(), len(parser.inputs)
@@ -279,12 +279,12 @@ _SAME = {"add", "sub", "mul", "div", "mod", "pow", "neg", "abs", "sign", "min", 
 
 
 def typed(formula: Formula, kinds: list[str]) -> tuple[Formula, str]:
-    """A formula with the roundings that types ask for, and the type that it gives.
+    """Add the rounding that types require to a formula, and infer the type of its result.
 
     Raises
     ------
     NotServedError
-        When types do not fit.
+        If types do not match.
     """
     name, *rest = formula
     if name == "number":
@@ -337,13 +337,13 @@ def _promoted(kinds: list[str]) -> str:
 
 @transform("EXPRTRNF")
 def read_expression(node: Node, builder: Builder) -> None:
-    """A program for each output."""
+    """Read one program per output."""
     reader = node.block.reader()
     added = []
     for _ in range(reader.count(16, "columns")):
         names = [reader.name() for _ in range(reader.count(4, "columns"))]
         source, out, vector = reader.name(), reader.name(), reader.i4()
-        reader.array(len(names))  # kinds of the inputs
+        reader.array(len(names))  # Skip the kinds of the inputs.
         added.append(_expression(node, builder, names, source, out, vector))
     reader.done()
     builder.add(added)
@@ -363,7 +363,7 @@ def _expression(
         formula, count = parse(source)
         plain = set(taken) <= {*_RANKS, "Boolean"}
         if count != len(columns) or not plain or vector not in range(-1, len(columns)):
-            raise NotServedError(f"takes columns that are not served ({', '.join(taken)})")
+            raise NotServedError(f"takes columns that are not supported ({', '.join(taken)})")
         formula, kind = typed(formula, taken)
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"

@@ -1,4 +1,4 @@
-"""Predictors that are neither linear nor trees."""
+"""Predictors that are neither linear models nor trees."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Factorization(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class NaiveBayes(Operator):
-    """Counts of present features for each class."""
+    """Naive Bayes: counts of present features per class."""
 
     labels: NDArray[np.int32]
     counts: NDArray[np.int32]
@@ -57,7 +57,7 @@ class Additive(Operator):
 
 @predictor("LDSVM BC")
 def read_local_machine(node: Node, features: int) -> Predictor:
-    """Weights of the nodes, node by node."""
+    """Read the weights of the nodes."""
     reader = node.block.reader()
     reader.float_size()
     leaves, width = reader.i4(), reader.i4()
@@ -86,12 +86,12 @@ def read_local_machine(node: Node, features: int) -> Predictor:
 
 @predictor("FAFAMAPD")
 def read_factorization(node: Node, features: int) -> Predictor:
-    """Linear weights and a latent vector for each feature and field."""
+    """Read linear weights, and latent vectors per feature and field."""
     reader = node.block.reader()
     normalize = reader.flag()
     fields, width, latent = reader.i4(), reader.i4(), reader.i4()
     if width_mismatch(width, features) or fields < 1 or latent < 1:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     linear, vectors = reader.counted_numbers(), reader.counted_numbers()
     reader.done()
     if linear.values.size != width or vectors.values.size != width * fields * latent:
@@ -107,13 +107,13 @@ def read_factorization(node: Node, features: int) -> Predictor:
 
 @predictor("MNABYPRD")
 def read_naive_bayes(node: Node, features: int) -> Predictor:
-    """Counts, by class."""
+    """Read counts per class."""
     reader = node.block.reader()
     reader.float_size()
     labels = reader.counted()
     width = reader.i4()
     if width_mismatch(width, features) or not len(labels) or (labels < 0).any():
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     present = int((labels > 0).sum())
     if present * width * 4 > reader.left or len(labels) * width > 1 << 24:
         raise reader.fail("has counts for other classes")
@@ -144,7 +144,7 @@ def _additive(node: Node, features: int) -> Additive:
     reader = node.block.reader()
     shapes, width = reader.count(12, "shapes"), reader.i4()
     if width_mismatch(width, features):
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     bias = reader.number("<f8")
     effects = tuple(reader.counted_numbers("<f8") for _ in range(shapes))
     bounds = tuple(reader.array(e.values.size, "<f8") for e in effects)
@@ -152,14 +152,14 @@ def _additive(node: Node, features: int) -> Additive:
     for _ in range(reader.count(8, "features")):
         feature, shape = reader.i4(), reader.i4()
         if not (0 <= feature < width and 0 <= shape < shapes):
-            raise reader.fail("has shapes of other features")
+            raise reader.fail("has shapes for other features")
         of[shape] = feature
     reader.done()
     for one in bounds:
         if not len(one) or not (one[1:] > one[:-1]).all():
-            raise reader.fail("has bounds that do not rise")
+            raise reader.fail("has bounds that are not increasing")
     if (of < 0).any():
-        raise reader.fail("has shapes of no feature")
+        raise reader.fail("has no shapes")
     return Additive(
         bias=bias, effects=effects, bounds=bounds, features=of, loader=node.block.loader
     )

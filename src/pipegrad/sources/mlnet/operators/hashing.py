@@ -1,4 +1,4 @@
-"""ML.NET's hash of texts and numbers: murmur3 with a last round of its own."""
+"""ML.NET's hash of texts and numbers: MurmurHash3 with a custom final mix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _mix(state: int) -> int:
 
 
 def _wide(text: str) -> bytes:
-    """UTF-8 as ML.NET has it: each half of UTF-16 for itself, its bytes in reverse."""
+    """ML.NET's variant of UTF-8: each UTF-16 code unit separately, its bytes reversed."""
     halves = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), "<u2").tolist()
     return b"".join(chr(half).encode("utf-8", "surrogatepass")[::-1] for half in halves)
 
@@ -61,7 +61,7 @@ def hash_double(value: float, seed: int) -> int | None:
 
 
 def hash_integer(value: int, seed: int) -> int | None:
-    """The hash of an integer of four bytes at most, or of true and false."""
+    """The hash of a Boolean or of an integer of at most four bytes."""
     return _mix(_round(seed, int(value) & _ALL))
 
 
@@ -73,7 +73,7 @@ def hash_long(value: int, seed: int) -> int | None:
 
 
 def hash_key(value: int, seed: int) -> int | None:
-    """The hash of a key; None for no category."""
+    """The hash of a key; None for a missing key."""
     return hash_integer(value, seed) if value else None
 
 
@@ -88,13 +88,13 @@ HASHES: dict[str, Callable[[Any, int], int | None]] = {
         ("Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32"), hash_integer
     ),
 }
-"""The hash of each kind of value."""
+"""The hash function of each kind of value."""
 
 
 def hash_keys(
     values: NDArray[Any], kind: str, seed: int, ordered: bool, bits: int
 ) -> NDArray[np.uint32]:
-    """Keys of values of some kind, 0 for what is missing."""
+    """Hash values of the given kind to keys; 0 for missing values."""
     function = HASHES[kind]
     table = values[:, None] if values.ndim == 1 else values
     mask = (1 << bits) - 1

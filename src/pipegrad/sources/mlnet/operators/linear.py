@@ -1,4 +1,4 @@
-"""Linear predictors of two classes, of several, and of numbers."""
+"""Linear predictors: binary and multiclass classifiers, and regressors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Constant(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class ConstantProbability(Operator):
-    """The probability behind such a score."""
+    """The probability that corresponds to such a score."""
 
 
 def _linear(node: Node, features: int, kind: str) -> tuple[Reader, Linear]:
@@ -70,7 +70,7 @@ def _linear(node: Node, features: int, kind: str) -> tuple[Reader, Linear]:
 
 @predictor("LINEAR2C", versions=(0x00020001, 0x00020002))
 def read_binary(node: Node, features: int) -> Predictor:
-    """Two classes; statistics may follow."""
+    """Read a binary classifier; training statistics after the weights are ignored."""
     return Predictor("binary", _linear(node, features, "binary")[1])
 
 
@@ -84,7 +84,7 @@ def read_regression(node: Node, features: int) -> Predictor:
 
 @predictor("OLS RGRS")
 def read_least_squares(node: Node, features: int) -> Predictor:
-    """Numbers, with statistics of the training behind the weights."""
+    """Read a regressor; training statistics follow its weights."""
     return Predictor("regression", _linear(node, features, "regression")[1])
 
 
@@ -98,7 +98,7 @@ def read_poisson(node: Node, features: int) -> Predictor:
 
 @predictor("MULTI LR", versions=(0x00010003,))
 def read_maximum_entropy(node: Node, features: int) -> Predictor:
-    """Several classes with probabilities."""
+    """Read a multiclass model with probabilities."""
     out = _multiclass(node, features, True)
     out.link, out.probabilities = Softmax(loader=node.block.loader), True
     return out
@@ -106,7 +106,7 @@ def read_maximum_entropy(node: Node, features: int) -> Predictor:
 
 @predictor("MCLINEAR")
 def read_multiclass(node: Node, features: int) -> Predictor:
-    """Several classes without probabilities."""
+    """Read a multiclass model without probabilities."""
     return _multiclass(node, features, False)
 
 
@@ -115,11 +115,11 @@ def _multiclass(node: Node, features: int, probabilities: bool) -> Predictor:
     reader.float_size()
     width, classes = reader.i4(), reader.count(4, "classes", least=1)
     if width_mismatch(width, features) or width < 0:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     biases = reader.numbers(classes)
     weights = read_matrix(reader, classes, width)
     if reader.left:
-        reader.flag()  # whether names of the labels are stored, which their file says as well
+        reader.flag()  # Whether label names are stored, which their file shows as well.
     labels = _label_names(node, classes)
     loader = node.block.loader
     operator = MulticlassLinear(
@@ -141,7 +141,7 @@ def _label_names(node: Node, classes: int) -> NDArray[Any] | None:
 
 @predictor("PRIORPRD")
 def read_prior(node: Node, features: int) -> Predictor:
-    """The share of positives."""
+    """Read the share of positives."""
     reader = node.block.reader()
     reader.float_size()
     probability = reader.number()

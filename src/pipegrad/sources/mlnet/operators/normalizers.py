@@ -1,4 +1,4 @@
-"""Missing values, and column-wise and row-wise normalizers."""
+"""Operators for missing values, and column-wise and row-wise normalizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._base import Operator, width_mismatch
 
 @dataclass(eq=False, kw_only=True)
 class ReplaceMissing(Operator):
-    """A number for NaN, for all slots or for each."""
+    """Replaces NaN by one number for all slots or by one per slot."""
 
     fill: Numbers
 
@@ -30,7 +30,7 @@ class IsMissing(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Affine(Operator):
-    """``(x - offset) * scale``, perhaps of some slots alone."""
+    """``(x - offset) * scale``, possibly of some slots only."""
 
     scale: Numbers
     offset: Numbers | None
@@ -47,7 +47,7 @@ class Robust(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Cumulative(Operator):
-    """The normal distribution function of the number, or of its logarithm."""
+    """The normal cumulative distribution function of a number or of its logarithm."""
 
     mean: Numbers
     deviation: Numbers
@@ -56,7 +56,7 @@ class Cumulative(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Binning(Operator):
-    """The place among upper bounds, between 0 and 1."""
+    """The rank among upper bounds, scaled to between 0 and 1."""
 
     bounds: tuple[NDArray[np.float32], ...]
     fix_zero: bool
@@ -64,7 +64,7 @@ class Binning(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class RowNorm(Operator):
-    """Each row divided by a norm of it, perhaps after its mean is taken away."""
+    """Divides each row by its norm, possibly after subtracting its mean."""
 
     center: bool
     norm: str
@@ -73,7 +73,7 @@ class RowNorm(Operator):
 
 @transform("NAREP TF", versions=(0x00010002,))
 def read_replace(node: Node, builder: Builder) -> None:
-    """Numbers for what is missing."""
+    """Read the fill values for missing numbers."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -96,15 +96,15 @@ def _fill(reader: Reader) -> Numbers:
     if codec == "VBuffer":
         codec, size = reader.vector()
     elif reader.u1():
-        raise reader.fail(f"replaces values of {codec}, which is not served")
+        raise reader.fail(f"replaces values of {codec}, which is not supported")
     if codec not in _FORMATS:
-        raise reader.fail(f"replaces values of {codec}, which is not served")
+        raise reader.fail(f"replaces values of {codec}, which is not supported")
     return reader.numbers(size, _FORMATS[codec])
 
 
 @transform("NAIND TF")
 def read_missing(node: Node, builder: Builder) -> None:
-    """Where numbers are missing."""
+    """Read indicators of missing numbers."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     reader.done()
@@ -118,13 +118,13 @@ def read_missing(node: Node, builder: Builder) -> None:
 def _singles(node: Node, builder: Builder, name: str) -> Column:
     column = builder.require_column(name, where=node.path)
     if column.type.kind not in ("Single", "Double"):
-        raise node.block.fail(f"takes numbers, and column {name!r} holds {column.type.kind}")
+        raise node.block.fail(f"takes numbers, but column {name!r} holds {column.type.kind}")
     return column
 
 
 @transform("NORMALZR", versions=(0x00010002,))
 def read_normalizers(node: Node, builder: Builder) -> None:
-    """A function for each column."""
+    """Read one normalizer per column."""
     reader = node.block.reader()
     pairs = reader.columns()
     added: list[Column] = []
@@ -141,13 +141,13 @@ def read_normalizers(node: Node, builder: Builder) -> None:
 def _column_type(reader: Reader) -> None:
     is_vector, kind = reader.flag(), reader.u1()
     if kind not in (9, 10):
-        raise reader.fail(f"normalises a type that is not served ({kind})")
+        raise reader.fail(f"normalizes a type that is not supported ({kind})")
     if is_vector:
         reader.counted()
 
 
 def _normalizer(node: Node, width: int) -> tuple[Operator, int]:
-    """A function of so many slots, and how many those are; 0 leaves it to the function."""
+    """Read a normalizer for ``width`` slots (0 if the file decides); return it and its width."""
     reads = {"AFF NORM": _affine, "CDFNORMF": _cumulative, "BINNORMF": _binning}
     versions = {"AFF NORM": 0x00010003, "CDFNORMF": 0x00010001, "BINNORMF": 0x00010001}
     read = reads.get(node.block.signature)
@@ -166,7 +166,7 @@ def _affine(node: Node, width: int) -> tuple[Operator, int]:
     scale, offset = reader.counted_numbers(kind), reader.counted_numbers(kind)
     reader.done()
     if width_mismatch(size, width) or not 0 <= size <= 1 << 24 or morph < -1:
-        raise reader.fail(f"normalises {size} slots of {width}")
+        raise reader.fail(f"normalizes {size} slots of {width}")
     width = size
     count = width if slots is None else len(slots)
     outside = slots is not None and len(slots) and (slots.min() < 0 or slots.max() >= width)
@@ -183,7 +183,7 @@ def _cumulative(node: Node, width: int) -> tuple[Operator, int]:
     mean, deviation = reader.numbers(count, kind), reader.numbers(count, kind)
     reader.done()
     if width_mismatch(count, width):
-        raise reader.fail(f"normalises {count} slots of {width}")
+        raise reader.fail(f"normalizes {count} slots of {width}")
     return Cumulative(mean=mean, deviation=deviation, logarithm=logarithm), count
 
 
@@ -199,16 +199,16 @@ def _binning(node: Node, width: int) -> tuple[Operator, int]:
     bounds = tuple(reader.counted(kind) for _ in range(reader.count(4, "slots")))
     reader.done()
     if width_mismatch(len(bounds), width):
-        raise reader.fail(f"normalises {len(bounds)} slots of {width}")
+        raise reader.fail(f"normalizes {len(bounds)} slots of {width}")
     for one in bounds:
         if not len(one) or not (one[1:] > one[:-1]).all() or one[-1] != np.inf:
-            raise reader.fail("has bounds that do not rise to infinity")
+            raise reader.fail("has bounds that do not increase to infinity")
     return Binning(bounds=bounds, fix_zero=fix_zero), len(bounds)
 
 
 @transform("GCNORMAF", versions=(0x00010003,))
 def read_row_norm(node: Node, builder: Builder) -> None:
-    """Row-wise norms."""
+    """Read row-wise norms."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -225,14 +225,14 @@ def read_row_norm(node: Node, builder: Builder) -> None:
 
 @transform("RbScal T")
 def read_robust(node: Node, builder: Builder) -> None:
-    """Center and range, in the state of a native library."""
+    """Read center and range from the state of a native library."""
     reader = node.block.reader()
     added = []
     for _ in range(reader.count(12, "columns")):
         out, source, kind = reader.inline(), reader.inline(), reader.inline()
         code = {"System.Single": "<f4", "System.Double": "<f8"}.get(kind, "")
         if not code or reader.i4() != 2 * np.dtype(code).itemsize:
-            raise reader.fail(f"scales {kind} in a way that is not served")
+            raise reader.fail(f"scales {kind} in a way that is not supported")
         center, width = reader.numbers(1, code), reader.numbers(1, code)
         column = _singles(node, builder, source)
         if column.type.width != 1 or not width.values[0]:

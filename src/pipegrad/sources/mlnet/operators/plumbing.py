@@ -1,4 +1,4 @@
-"""Steps that move columns: concatenate, copy, choose, convert."""
+"""Steps that concatenate, copy, select or convert columns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..schema import Column, Schema
 from ..types import NUMBERS, SINGLE, TEXT, ColumnType
 from ._base import Host, Operator
 
-# What needs .NET, why, and what kind of values it gives.
+# Transforms that need .NET, with the reason and the type of their output.
 _TEXT = {
     "TEXT XFR": ("turns text into numbers", SINGLE),
-    "TEXTNORM": ("normalises text", TEXT),
+    "TEXTNORM": ("normalizes text", TEXT),
     "WRDTOKNS": ("splits text into words", TEXT),
     "STOPWRDR": ("removes words", TEXT),
     "CSTOPWRD": ("removes words", TEXT),
@@ -33,7 +33,7 @@ _TEXT = {
 }
 OPAQUE.update({sign: (f"{why}, which needs .NET", kind) for sign, (why, kind) in _TEXT.items()})
 
-# ML.NET's numbers for kinds of data; none for dates, spans of time and identifiers.
+# ML.NET's codes of data types; dates, time spans and identifiers are not included.
 DATA_KINDS = {
     1: "SByte",
     2: "Byte",
@@ -52,12 +52,12 @@ DATA_KINDS = {
 
 @dataclass(eq=False, kw_only=True)
 class Concatenate(Operator):
-    """Columns of numbers side by side."""
+    """Concatenates numeric columns."""
 
 
 @dataclass(eq=False, kw_only=True)
 class ConcatenateTexts(Host):
-    """Columns of texts or keys side by side."""
+    """Concatenates columns of texts or keys."""
 
     def run(self, *values: Any) -> Any:
         """Stack horizontally."""
@@ -66,25 +66,25 @@ class ConcatenateTexts(Host):
 
 @dataclass(eq=False, kw_only=True)
 class Convert(Operator):
-    """Numbers of another type; the same to a module."""
+    """Converts numbers to another type, which does not matter to modules."""
 
     kind: str = "Single"
     exact = True
 
     def run(self, *values: Any) -> Any:
-        """The numbers of the other type, all their digits kept."""
+        """Convert the numbers and keep all their digits."""
         with np.errstate(over="ignore"):
             return values[0].astype(bool if self.kind == "Boolean" else NUMBERS[self.kind])
 
 
 @dataclass(eq=False, kw_only=True)
 class Truth(Operator):
-    """Whether a number is other than 0; NaN is."""
+    """Whether a number is nonzero; NaN counts as nonzero."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Parse(Host):
-    """Texts become numbers, or true and false."""
+    """Parses texts as numbers or Booleans."""
 
     kind: str
 
@@ -99,7 +99,7 @@ class Parse(Host):
 
 @dataclass(eq=False, kw_only=True)
 class SelectSlots(Operator):
-    """Some slots of a vector."""
+    """Selects slots of a vector."""
 
     keep: NDArray[np.int64]
 
@@ -111,7 +111,7 @@ _TRUE = ("1", "+", "t", "y", "yes", "true")
 
 
 def _parse(text: str, kind: str) -> Any:
-    """A text as ML.NET reads it: an empty one is 0, a number that is none is NaN or 0."""
+    """Parse a text as ML.NET does: empty texts give 0, invalid numbers NaN or 0."""
     if kind == "Boolean":
         return text.lower() in _TRUE
     if kind in ("Single", "Double"):
@@ -127,7 +127,7 @@ def _parse(text: str, kind: str) -> Any:
 
 @transform("XF CHAIN")
 def read_chain(node: Node, builder: Builder) -> None:
-    """A chain inside a chain."""
+    """Read a nested chain."""
     count = node.block.reader().count(4, "steps")
     for i in range(count):
         read_transform(node.child(f"Transform_{i:03d}"), builder)
@@ -135,18 +135,18 @@ def read_chain(node: Node, builder: Builder) -> None:
 
 @transform("ROW MPPR")
 def read_wrapper(node: Node, builder: Builder) -> None:
-    """A wrapper around a transform."""
+    """Read the transform inside a wrapper."""
     read_transform(node.child("Mapper"), builder)
 
 
 @transform("NOOPNOOP")
 def read_nothing(node: Node, builder: Builder) -> None:
-    """All columns as they are."""
+    """Keep all columns unchanged."""
 
 
 @transform("OPTCOL T", versions=(0x00010001, 0x00010002))
 def read_optional(node: Node, builder: Builder) -> None:
-    """A label that may be absent: the column again."""
+    """Read an optional label, which is the unchanged column."""
     reader = node.block.reader()
     names = [reader.name() for _ in range(reader.count(4, "columns"))]
     sources = [builder.require_column(name, where=node.path) for name in names]
@@ -155,7 +155,7 @@ def read_optional(node: Node, builder: Builder) -> None:
 
 @transform("CONCAT F", versions=(0x00010003,))
 def read_concatenate(node: Node, builder: Builder) -> None:
-    """Vectors made of several columns."""
+    """Read the concatenation of columns to vectors."""
     reader = node.block.reader()
     outputs = []
     for _ in range(reader.count(8, "columns")):
@@ -185,7 +185,7 @@ def read_concatenate(node: Node, builder: Builder) -> None:
 
 @transform("COPYCOLT")
 def read_copy(node: Node, builder: Builder) -> None:
-    """The same column under another name."""
+    """Read copies of columns under other names."""
     reader = node.block.reader()
     pairs = reader.columns()
     reader.done()
@@ -195,7 +195,7 @@ def read_copy(node: Node, builder: Builder) -> None:
 
 @transform("SELCOLST")
 def read_select(node: Node, builder: Builder) -> None:
-    """Columns to keep, in their order, or to drop."""
+    """Read the columns to keep, in order, or to drop."""
     reader = node.block.reader()
     keep, keep_hidden, ignore = reader.flag(), reader.flag(), reader.flag()
     names = [reader.name() for _ in range(reader.count(4, "columns"))]
@@ -204,7 +204,7 @@ def read_select(node: Node, builder: Builder) -> None:
     present = {c.name for c in found}
     missing = [name for name in names if name not in present]
     if missing and keep and not ignore and not builder.unserved:
-        raise node.block.fail(f"keeps column {missing[0]!r}, which is not there")
+        raise node.block.fail(f"keeps column {missing[0]!r}, which is missing")
     if keep:
         kept = [c for name in names for c in found if c.name == name]
     else:
@@ -215,13 +215,13 @@ def read_select(node: Node, builder: Builder) -> None:
 
 @transform("CHSCOLIF")
 def read_choice(node: Node, builder: Builder) -> None:
-    """Columns to keep or to drop, by their places."""
+    """Read the columns to keep or to drop, by position."""
     reader = node.block.reader()
     drop, places = reader.flag(), reader.counted().tolist()
     reader.done()
     found = builder.schema.columns
     if not all(0 <= place < len(found) for place in places):
-        raise node.block.fail("chooses columns that are not there")
+        raise node.block.fail("selects missing columns")
     if drop:
         places = sorted(set(range(len(found))) - set(places))
     builder.schema = Schema([found[place] for place in places])
@@ -229,7 +229,7 @@ def read_choice(node: Node, builder: Builder) -> None:
 
 @transform("CONVERTF", versions=(0x00010003, 0x00010004))
 def read_convert(node: Node, builder: Builder) -> None:
-    """Columns of another type."""
+    """Read type conversions of columns."""
     reader = node.block.reader()
     pairs = reader.columns()
     kinds = [_kind(reader) for _ in pairs]
@@ -245,7 +245,7 @@ def _kind(reader: Any) -> str:
     code = reader.u1()
     kind = DATA_KINDS.get(code)
     if kind is None:
-        raise reader.fail(f"converts to a type that is not served ({code})")
+        raise reader.fail(f"converts to a type that is not supported ({code})")
     return kind
 
 
@@ -259,12 +259,12 @@ def _converted(node: Node, builder: Builder, out: str, column: Column, kind: str
         return builder.add_step(node, out, target, Truth(), column)
     if column.type.kind in (*NUMBERS, "Boolean") and kind in NUMBERS:
         return builder.add_step(node, out, target, Convert(kind=kind), column)
-    raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not served")
+    raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not supported")
 
 
 @transform("DROPSLOT")
 def read_drop_slots(node: Node, builder: Builder) -> None:
-    """Ranges of slots that go."""
+    """Read ranges of slots to drop."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for out, source in pairs:
@@ -274,7 +274,7 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
         inside = np.ones(column.type.width, dtype=bool)
         for a, b in zip(first.tolist(), last.tolist(), strict=True):
             if not 0 <= a <= b:
-                raise reader.fail("drops slots in a wrong order")
+                raise reader.fail("drops slots in the wrong order")
             inside[a : b + 1] = False
         keep = np.flatnonzero(inside)
         kind = column.type.sized(len(keep))

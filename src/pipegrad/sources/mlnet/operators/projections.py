@@ -36,7 +36,7 @@ class Centroids(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Residual(Operator):
-    """How much of a row's length its projection does not explain."""
+    """The share of a row's norm that its projection does not explain."""
 
     mean: Numbers | None
     directions: Numbers
@@ -44,7 +44,7 @@ class Residual(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Whitening(Operator):
-    """``matrix @ x``, of which so many rows count."""
+    """``matrix @ x``, using only the leading rows of the matrix."""
 
     matrix: Numbers
     rows: int
@@ -52,12 +52,12 @@ class Whitening(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class FourierFeatures(Operator):
-    """Cosines, and perhaps sines, of random projections, which the file does not hold.
+    """Cosines, and possibly sines, of random projections, which the file does not store.
 
     Parameters
     ----------
     state : array of uint32
-        Where the generator of random numbers stood.
+        State of the random number generator.
     """
 
     state: NDArray[np.uint32]
@@ -77,7 +77,7 @@ class FourierFeatures(Operator):
 
 @transform("PCA FUNC", versions=(0x00010001, 0x00010002))
 def read_pca(node: Node, builder: Builder) -> None:
-    """Principal components."""
+    """Read principal components."""
     reader = node.block.reader()
     if node.block.version < 0x00010002:
         reader.float_size()
@@ -88,7 +88,7 @@ def read_pca(node: Node, builder: Builder) -> None:
         directions = reader.numbers(_product(reader, features, rank)).shaped(rank, features)
         origin = reader.counted_numbers()
         if origin.values.size not in (0, rank):
-            raise reader.fail("has a mean of another rank")
+            raise reader.fail("has a mean of the wrong length")
         operator = Projection(directions=directions, origin=origin if origin.values.size else None)
         added.append(builder.add_step(node, out, column.type.sized(rank), operator, column))
     reader.done()
@@ -96,7 +96,7 @@ def read_pca(node: Node, builder: Builder) -> None:
 
 
 def _product(reader, *sizes: int) -> int:  # type: ignore[no-untyped-def]
-    """A product of sizes that the block can hold."""
+    """The product of sizes, checked against the size of the block."""
     total = 1
     for size in sizes:
         if size <= 0:
@@ -107,7 +107,7 @@ def _product(reader, *sizes: int) -> int:  # type: ignore[no-untyped-def]
 
 @transform("WHITENTF")
 def read_whitening(node: Node, builder: Builder) -> None:
-    """Whitening by PCA or ZCA: a matrix, and perhaps its inverse, which scoring leaves alone."""
+    """Read a PCA or ZCA whitening matrix; its inverse, if present, is not needed for scoring."""
     reader = node.block.reader()
     pairs = reader.columns()
     options = []
@@ -136,7 +136,7 @@ def read_whitening(node: Node, builder: Builder) -> None:
 
 @transform("RFF FUNC", versions=(0x00010002,))
 def read_fourier(node: Node, builder: Builder) -> None:
-    """Random features of a kernel, drawn again as ML.NET draws them."""
+    """Read random Fourier features of a kernel, redrawn as ML.NET draws them."""
     reader = node.block.reader()
     pairs, added = reader.columns(), []
     for i, (out, source) in enumerate(pairs):
@@ -174,12 +174,12 @@ def _kernel(node: Node) -> tuple[Literal["gaussian", "laplacian"], float]:
 
 @predictor("KMEANS  ", versions=(0x00010002,))
 def read_kmeans(node: Node, features: int) -> Predictor:
-    """Centers of clusters."""
+    """Read cluster centers."""
     reader = node.block.reader()
     reader.float_size()
     count, width = reader.count(4, "centers", least=1), reader.i4()
     if width_mismatch(width, features) or not 0 < width <= 1 << 24:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     centers = tuple(read_point(reader, width) for _ in range(count))
     reader.done()
     operator = Centroids(centers=centers, features=width, loader=node.block.loader)
@@ -188,13 +188,13 @@ def read_kmeans(node: Node, features: int) -> Predictor:
 
 @predictor("PCA ANOM")
 def read_anomaly(node: Node, features: int) -> Predictor:
-    """Anomalies by their distance from principal components."""
+    """Read an anomaly detector based on the distance from the principal subspace."""
     reader = node.block.reader()
     reader.float_size()
     width, rank = reader.i4(), reader.i4()
     centered = reader.flag()
     if width_mismatch(width, features):
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     mean = reader.numbers(width) if centered else None
     directions = reader.numbers(_product(reader, rank, width)).shaped(rank, width)
     reader.done()

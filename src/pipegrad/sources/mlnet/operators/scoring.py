@@ -1,4 +1,4 @@
-"""From a predictor to the columns Score, Probability and PredictedLabel."""
+"""Computes the columns Score, Probability and PredictedLabel of a predictor."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .calibrators import Platt
 
 @dataclass(eq=False, kw_only=True)
 class Exponential(Operator):
-    """From a log-rate to the rate."""
+    """Converts log-rates to rates."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Sigmoid(Operator):
-    """From log-odds to a probability."""
+    """Converts log-odds to probabilities."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Softmax(Operator):
-    """From a score for each class to their probabilities."""
+    """Converts class scores to probabilities."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,7 +43,7 @@ class Above(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class Largest(Operator):
-    """The key of the largest score, or of the smallest."""
+    """The key of the largest or smallest score."""
 
     smallest: bool = False
 
@@ -60,7 +60,7 @@ def columns_of_predictor(
     target: str | None = None,
     names: tuple[str, str, str] = ("PredictedLabel", "Score", "Probability"),
 ) -> None:
-    """Add the columns that a predictor gives: label, score, probability; note what they answer."""
+    """Add the label, score and probability columns of a predictor; record them as its outputs."""
     entry = predictor.score.entry
     entry.label, entry.calibrated = target or "", predictor.calibrator is not None
     label_name, score_name, probability_name = names
@@ -83,7 +83,7 @@ def columns_of_predictor(
     if predictor.calibrator is not None:
         output, given = _calibrated(builder, node, predictor.calibrator, raw, probability_name)
         probability = Column(probability_name, SINGLE, given)
-    # Entry points give an anomaly its score alone.
+    # Entry points give only the score of an anomaly detector.
     unlabelled = predictor.task == "anomaly" and threshold is None
     if unlabelled or predictor.task in ("regression", "ranking"):
         builder.add([score])
@@ -101,7 +101,7 @@ def columns_of_predictor(
 def _calibrated(
     builder: Builder, node: Node, calibrator: Operator, raw: str, name: str
 ) -> tuple[str, str]:
-    """The step that training looks at, and the step that gives the probability."""
+    """The step on which the loss is computed, and the step that computes the probability."""
     predictor = builder.steps[raw].operator.entry.of or raw
     calibrator.entry = Entry(name, predictor)
     if isinstance(calibrator, Sigmoid):
@@ -152,18 +152,18 @@ def _label_type(label: Column | None, predictor: Predictor) -> ColumnType:
 
 @transform("BIN PRED", "ANOMPRED")
 def read_binary(node: Node, builder: Builder) -> None:
-    """A predictor whose label is a threshold."""
+    """Read a predictor whose label is a thresholded score."""
     reader = node.block.reader()
     name, threshold, by = reader.text(), reader.number(finite=False), reader.name()
     reader.done()
-    # A predictor of the prior alone takes nothing; any column says how many rows there are.
+    # A prior predictor reads no features; any column gives the number of rows.
     features, predictor = _features(node, builder, name or builder.schema.columns[0].name)
     columns_of_predictor(builder, node, predictor, (features,), threshold=threshold, by=by)
 
 
 @transform("REG PRED", "RANKPRED", "CLUSPRED")
 def read_plain(node: Node, builder: Builder) -> None:
-    """A predictor without threshold."""
+    """Read a predictor without a threshold."""
     reader = node.block.reader()
     features, predictor = _features(node, builder, reader.name())
     reader.done()
@@ -172,7 +172,7 @@ def read_plain(node: Node, builder: Builder) -> None:
 
 @transform("MC  PRED", versions=(0x00010001, 0x00010002))
 def read_multiclass(node: Node, builder: Builder) -> None:
-    """A predictor of several classes."""
+    """Read a multiclass predictor."""
     reader = node.block.reader()
     name, label = reader.name(), reader.text()
     names = ("Score", "PredictedLabel")
@@ -189,7 +189,7 @@ def read_multiclass(node: Node, builder: Builder) -> None:
 
 @transform("FAFMPRED")
 def read_fields(node: Node, builder: Builder) -> None:
-    """A factorization machine, which takes a column for each field."""
+    """Read a factorization machine, which takes one column per field."""
     reader = node.block.reader()
     texts = []
     while reader.left > 8:
@@ -203,7 +203,7 @@ def read_fields(node: Node, builder: Builder) -> None:
 
 @transform("CALTRANS")
 def read_calibration(node: Node, builder: Builder) -> None:
-    """A calibrator that was added to a predictor afterwards."""
+    """Read a calibrator that was added to a fitted predictor."""
     node.block.reader().done()
     calibrator = read_calibrator(node.child("Calibrator"))
     score = builder.require_column("Score", 1, node.path)
@@ -217,7 +217,7 @@ def read_calibration(node: Node, builder: Builder) -> None:
 
 @transform("BINCLSCR", versions=(0x00010004,))
 def read_binary_scorer(node: Node, builder: Builder) -> None:
-    """A binary predictor in the middle of an entry-point graph."""
+    """Read a binary predictor inside an entry-point graph."""
     reader = node.block.reader()
     suffix, roles = reader.text() or "", _roles(reader)
     kind, by = reader.name(), reader.name()
@@ -231,7 +231,7 @@ def read_binary_scorer(node: Node, builder: Builder) -> None:
 
 @transform("MULCLSCR", "CLSTRSCR", versions=(0x00010001, 0x00010002, 0x00010003))
 def read_multiclass_scorer(node: Node, builder: Builder) -> None:
-    """A predictor of several classes or clusters in the middle of an entry-point graph."""
+    """Read a multiclass or clustering predictor inside an entry-point graph."""
     reader = node.block.reader()
     suffix, roles = reader.text() or "", _roles(reader)
     _scorer(node, builder, suffix, roles)
@@ -239,7 +239,7 @@ def read_multiclass_scorer(node: Node, builder: Builder) -> None:
 
 @transform("GNRICSCR", versions=(0x00010001, 0x00010002, 0x00010003, 0x00010004))
 def read_generic_scorer(node: Node, builder: Builder) -> None:
-    """Another predictor in the middle of an entry-point graph."""
+    """Read any other predictor inside an entry-point graph."""
     reader = node.block.reader()
     suffix, roles = reader.text() or "", _roles(reader)
     _scorer(node, builder, suffix, roles)
@@ -268,7 +268,7 @@ def _scorer(
 
 
 def _bound(node: Node) -> tuple[Node, Any]:
-    """The predictor of a scorer, and the names of its labels where wrappers have them."""
+    """The predictor of a scorer, and its label names if a wrapper stores them."""
     mapper, labels = node.child("SchemaBindableMapper"), None
     while mapper.block.signature == "LABNAMBM":
         labels = _labels(mapper.block.reader())
@@ -294,7 +294,7 @@ def _features(node: Node, builder: Builder, name: str) -> tuple[Column, Predicto
 
 
 def read_last(archive: Any, builder: Builder) -> None:
-    """The predictor beside the chain, whose columns a file of roles names."""
+    """Read the predictor next to the chain; a role-mapping file names its columns."""
     roles = _role_mapping(archive)
     if "Feature" not in roles:
         raise archive.fail("TrainingInfo/RoleMapping.txt names no column of features.")

@@ -31,15 +31,15 @@ class Tree:
     left, right : array
         Children of each node.
     feature : array
-        Column that each node looks at.
+        Column that each node compares.
     threshold : Numbers
-        A row goes left at or below it.
+        Rows at or below the threshold go left.
     default : Numbers, optional
-        What a missing value counts as.
+        Values that replace missing ones.
     slots : dict
-        For each categorical node the slots any of which, if positive, leads to the right.
+        Slots of each categorical node; a row goes right if any of them is positive.
     values : Numbers
-        What each leaf adds.
+        Leaf values.
     """
 
     left: NDArray[np.int64]
@@ -64,9 +64,9 @@ class Trees(Operator):
     average : bool
         Whether the sum is divided by the number of trees.
     kind : str
-        ML.NET's signature, which says what was minimised.
+        ML.NET's signature, which identifies the loss.
     thresholds, values, defaults : tuple of Numbers
-        Those of all trees.
+        Thresholds, leaf values and default values of all trees.
     """
 
     trees: tuple[Tree, ...]
@@ -80,21 +80,21 @@ class Trees(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class TreeValues(Trees):
-    """What each tree gives, a column for each."""
+    """One column per tree with its value."""
 
 
 @dataclass(eq=False, kw_only=True)
 class TreeLeaves(Trees):
-    """A column for each leaf, one where the row ends."""
+    """One column per leaf: 1 for the leaf that the row reaches."""
 
 
 @dataclass(eq=False, kw_only=True)
 class TreePaths(Trees):
-    """A column for each node, one where the row passes."""
+    """One column per node: 1 for nodes on the row's path."""
 
 
 def read_trees(node: Node, features: int) -> Trees:
-    """The trees of an ensemble; its weights and its bias do not count when it scores."""
+    """Read the trees of an ensemble; scoring ignores its weights and bias."""
     reader = node.block.reader()
     reader.float_size()
     count = reader.count(21, "trees", least=1, weight=50)
@@ -104,7 +104,7 @@ def read_trees(node: Node, features: int) -> Trees:
     reader.text()
     width = reader.i4()
     if width_mismatch(width, features) or not 0 < width <= _WIDEST:
-        raise reader.fail(f"takes {width} numbers of {features}")
+        raise reader.fail(f"expects {width} features, but gets {features}")
     if not features:
         for tree in trees:
             _check(reader, tree, width)
@@ -166,7 +166,7 @@ def _check(reader: Reader, tree: Tree, features: int) -> None:
     children = np.concatenate([tree.left, tree.right])
     wanted = np.concatenate([np.arange(-nodes - 1, 0), np.arange(1, nodes)])
     if nodes and not np.array_equal(np.sort(children), wanted):
-        raise reader.fail("has a tree whose nodes do not form one")
+        raise reader.fail("has nodes that do not form a tree")
     reached, at = 0, np.zeros(min(nodes, 1), dtype=np.int64)
     for _ in range(_DEEPEST):
         if not len(at):
@@ -175,7 +175,7 @@ def _check(reader: Reader, tree: Tree, features: int) -> None:
         below = np.concatenate([tree.left[at], tree.right[at]])
         at = below[below >= 0]
     if reached != nodes or len(at):
-        raise reader.fail("has a tree with nodes out of reach")
+        raise reader.fail("has a tree with unreachable nodes")
 
 
 @predictor(
@@ -183,7 +183,7 @@ def _check(reader: Reader, tree: Tree, features: int) -> None:
     "LGBMRANK", versions=_VERSIONS,
 )  # fmt: skip
 def read_ensemble(node: Node, features: int) -> Predictor:
-    """The trees of all trainers are stored alike."""
+    """Read a tree ensemble; all trainers use the same format."""
     signature = node.block.signature
     operator = read_trees(node, features)
     task = "binary" if signature in _BINARY else "regression"
@@ -194,7 +194,7 @@ def read_ensemble(node: Node, features: int) -> Predictor:
 
 @transform("TREEFEAT")
 def read_tree_features(node: Node, builder: Builder) -> None:
-    """Three columns of one ensemble."""
+    """Read the three feature columns of an ensemble."""
     reader = node.block.reader()
     name, outputs = reader.name(), [reader.text() for _ in range(3)]
     reader.done()

@@ -1,4 +1,4 @@
-"""Numbers that may be stored sparsely, and are written anew where training fills the gaps."""
+"""Numbers that can be stored sparsely, and are rewritten if training makes zeros nonzero."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ._base import Operator, width_mismatch
 
 @dataclass(eq=False, kw_only=True)
 class Weights(Operator):
-    """Numbers of which the file may hold some alone.
+    """Numbers that the file can store sparsely.
 
     Parameters
     ----------
     stored : Numbers
-        What the file has.
+        The stored numbers.
     places : array, optional
-        Where the stored numbers stand, counted row by row; None where all are there.
+        Flat row-major indices of the stored numbers; None if all numbers are stored.
     shape : tuple of int
-        Of all numbers.
+        Shape of the dense array.
     span : Place
         The bytes of counts, indices and numbers.
     counts : tuple of int
-        The counts that stand before the numbers where all are there.
+        The counts that precede the numbers in dense storage.
     """
 
     stored: Numbers
@@ -40,7 +40,7 @@ class Weights(Operator):
     filled: NDArray[np.float32] | None = None
 
     def array(self) -> NDArray[np.float32]:
-        """All numbers, zeros where the file has none."""
+        """The dense array, with zeros for numbers that are not stored."""
         if self.filled is not None:
             return self.filled
         if self.places is None:
@@ -50,7 +50,7 @@ class Weights(Operator):
         return out.reshape(self.shape)
 
     def put(self, new: Any) -> None:
-        """Take all numbers; where they do not fit in place, the block is to be written anew."""
+        """Set all numbers; if they do not fit in place, the block is rewritten on saving."""
         flat = np.asarray(new).astype(np.float32).ravel()
         if self.places is None:
             self.stored.put(flat)
@@ -61,11 +61,11 @@ class Weights(Operator):
             self.stored.put(flat[self.places])
             return
         if not np.isfinite(flat).all():
-            raise WriteBackError(f"Numbers of {self.span.entry!r} would not be finite.")
+            raise WriteBackError(f"Learned parameters of {self.span.entry!r} would not be finite.")
         self.filled = flat.reshape(self.shape)
 
     def patches(self) -> Iterator[tuple[Any, bytes]]:
-        """The stored numbers, or all of them in their place."""
+        """Patches for the stored numbers, or a dense replacement for the whole span."""
         if self.filled is None:
             yield from super().patches()
             return
@@ -74,15 +74,15 @@ class Weights(Operator):
 
 
 def increasing(reader: Reader, places: NDArray[Any], width: int) -> NDArray[np.int64]:
-    """Indices of a sparse vector, checked."""
+    """Validate the indices of a sparse vector."""
     places = places.astype(np.int64)
     if len(places) and (places[0] < 0 or places[-1] >= width or (np.diff(places) <= 0).any()):
-        raise reader.fail("has indices that do not rise, or reach too far")
+        raise reader.fail("has indices that are not increasing, or out of range")
     return places
 
 
 def read_vector(reader: Reader, features: int) -> Weights:
-    """A vector: its size, the indices of what is stored, what is stored."""
+    """Read a vector: its size, the indices of stored values, and the values."""
     size = reader.i4()
     if width_mismatch(size, features) or not 0 <= size <= 1 << 24:
         raise reader.fail(f"takes {size} numbers of {features}")
@@ -98,7 +98,7 @@ def read_vector(reader: Reader, features: int) -> Weights:
 
 
 def read_point(reader: Reader, width: int) -> Weights:
-    """A point: how much of it is stored, where if not all, what is stored."""
+    """Read a point: the number of stored values, their indices if sparse, and the values."""
     start, count = reader.place, reader.i4()
     if not 0 <= count <= width:
         raise reader.fail("has a point with more entries than slots")
@@ -109,7 +109,7 @@ def read_point(reader: Reader, width: int) -> Weights:
 
 
 def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
-    """A matrix: starts of its rows and columns of its entries if sparse, the entries."""
+    """Read a matrix: row starts and column indices if sparse, then the entries."""
     start = reader.place
     starts, columns, stored = reader.counted(), reader.counted(), reader.counted_numbers()
     span = Place(reader.block.entry, start, reader.place)
@@ -120,9 +120,9 @@ def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
     else:
         steps = starts[1:].astype(np.int64) - starts[:-1]
         if len(starts) != rows + 1 or starts[0] or starts[-1] != count or (steps < 0).any():
-            raise reader.fail("has rows of weights that do not follow each other")
+            raise reader.fail("has rows of weights that are not contiguous")
         if len(columns) != count or not ((columns >= 0) & (columns < width)).all():
-            raise reader.fail("has indices that reach too far")
+            raise reader.fail("has indices out of range")
         if rows * width > 1 << 24:
             raise reader.fail(f"has a matrix of {rows} times {width}")
         flat = np.repeat(np.arange(rows), steps) * width + columns

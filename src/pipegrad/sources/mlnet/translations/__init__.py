@@ -1,4 +1,4 @@
-"""The rows for ML.NET: a file for each family of operators."""
+"""Translations for ML.NET, one file per family of operators."""
 
 from . import columns, models, predictors, scaling, trees
 

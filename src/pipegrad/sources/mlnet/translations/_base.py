@@ -1,4 +1,4 @@
-"""What the rows for ML.NET share."""
+"""Shared code of the translations for ML.NET."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..binary import Numbers
 
 
 class MLNetTranslation(Translation):
-    """A row for ML.NET: float32 arithmetic, NaN passes, columns (n,) or (n, k)."""
+    """A translation for ML.NET: float32 arithmetic, NaN passes, columns (n,) or (n, k)."""
 
     examples = ()
     missing = True
@@ -26,48 +26,48 @@ class MLNetTranslation(Translation):
     tolerance = 1e-5
 
     def encode(self, operator: Any, X: Any) -> Any:
-        """Numbers in single precision."""
+        """Convert numeric columns to single precision."""
         if sparse.issparse(X):
             return X.tocsr().astype(np.float32)
         values = np.asarray(X)
         if values.dtype == object:
-            raise ArgumentError(f"{operator.loader} takes numbers, and a column holds text.")
+            raise ArgumentError(f"{operator.loader} takes numbers, but a column holds text.")
         return values.astype(np.float32)
 
     def write_back(self, module: Any, operator: Any) -> None:
-        """Most rows have nothing to write."""
+        """Write nothing, as most translations have no learned parameters."""
 
 
 def single(values: ArrayLike | Numbers) -> Tensor:
-    """A tensor of float32 in memory of its own."""
+    """A float32 tensor that shares no memory with the values."""
     array = values.values if isinstance(values, Numbers) else values
-    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+    with np.errstate(over="ignore"):  # Values too large for float32 become infinite.
         return to_tensor(np.asarray(array).astype(np.float32))
 
 
 def write_numbers(numbers: Numbers | None, tensor: Tensor | None) -> None:
-    """Trained numbers back into their place, if there is one."""
+    """Write learned parameters back to where they came from, if anywhere."""
     if numbers is not None and tensor is not None:
         numbers.put(to_array(tensor))
 
 
 def index(values: ArrayLike) -> Tensor:
-    """A tensor of int64."""
+    """An int64 tensor."""
     return torch.from_numpy(np.array(values, dtype=np.int64))
 
 
 def build(operator: Any) -> nn.Module:
-    """The module of an operator inside another."""
+    """Translate an operator nested in another to a module."""
     return _row(operator).to_torch(operator)
 
 
 def write_inner(module: Any, operator: Any) -> None:
-    """Write the module of an operator inside another back."""
+    """Write the module of a nested operator back."""
     _row(operator).write_back(module, operator)
 
 
 def evaluate(operator: Any, *values: Any) -> Any:
-    """An operator's answer on the host, by its module."""
+    """Compute an operator's output on the host with its module."""
     row = _row(operator)
     with torch.no_grad():
         arrays = [row.encode(operator, value) for value in values]

@@ -1,4 +1,4 @@
-"""Rows of steps that move columns, and of categories and missing values."""
+"""Translations of steps that move columns, of categories and of missing values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..operators._base import Host, Input
 from ._base import MLNetTranslation, index, single, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
-# Wider indicators are sparse.
+# Indicators wider than this are sparse.
 _WIDE = 256
 
 
@@ -52,7 +52,7 @@ class InputRow(MLNetTranslation):
     f"{_AT}.plumbing.Parse",
 )
 class HostRow(MLNetTranslation):
-    """Texts become numbers on the host; to a module they are these numbers."""
+    """Converts texts to numbers on the host; modules receive the numbers."""
 
     raw_numbers = False
     differentiable = False
@@ -67,7 +67,7 @@ class HostRow(MLNetTranslation):
 
 @register(f"{_AT}.plumbing.ConcatenateTexts", f"{_AT}.categories.LookupText")
 class TextRow(MLNetTranslation):
-    """Texts that stay texts."""
+    """Texts that remain texts."""
 
     def to_torch(self, operator: Host) -> nn.Module:
         return OrdinalEncode()
@@ -86,7 +86,7 @@ class ConcatenateRow(MLNetTranslation):
 
 @register(f"{_AT}.plumbing.Convert", f"{_AT}.categories.CategoryText")
 class Same(MLNetTranslation):
-    """The type of a column is not a matter of modules; a text is its key."""
+    """The identity, since modules ignore column types and represent texts by keys."""
 
     def to_torch(self, operator: Any) -> nn.Module:
         return OrdinalEncode()
@@ -94,7 +94,7 @@ class Same(MLNetTranslation):
 
 @register(f"{_AT}.plumbing.Truth")
 class Truth(MLNetTranslation):
-    """Where a number is not zero."""
+    """Tests whether numbers are nonzero."""
 
     differentiable = False
 
@@ -104,7 +104,7 @@ class Truth(MLNetTranslation):
 
 @register(f"{_AT}.plumbing.SelectSlots")
 class SelectSlots(MLNetTranslation):
-    """Slots by position."""
+    """Selects slots by position."""
 
     def to_torch(self, operator: plumbing.SelectSlots) -> nn.Module:
         return Select(index(operator.keep))
@@ -112,7 +112,7 @@ class SelectSlots(MLNetTranslation):
 
 @register(f"{_AT}.categories.Indicator")
 class Indicator(MLNetTranslation):
-    """Indicators of keys."""
+    """One-hot encodes keys."""
 
     differentiable = False
 
@@ -124,7 +124,7 @@ class Indicator(MLNetTranslation):
 
 @register(f"{_AT}.categories.Bits")
 class Bits(MLNetTranslation):
-    """Keys in base two."""
+    """Encodes keys in binary."""
 
     differentiable = False
 
@@ -134,7 +134,7 @@ class Bits(MLNetTranslation):
 
 @register(f"{_AT}.categories.CategoryNumber")
 class CategoryNumber(MLNetTranslation):
-    """What keys stand for."""
+    """Maps keys to the numbers that they stand for."""
 
     differentiable = False
 
@@ -144,7 +144,7 @@ class CategoryNumber(MLNetTranslation):
 
 @register(f"{_AT}.expression.Expression")
 class Expression(MLNetTranslation):
-    """A formula; one that gives true or false lets no gradient pass."""
+    """A formula; no gradient passes through formulas with Boolean results."""
 
     def to_torch(self, operator: expression.Expression) -> nn.Module:
         return ExpressionProgram(operator.formula)
@@ -152,7 +152,7 @@ class Expression(MLNetTranslation):
 
 @register(f"{_AT}.normalizers.ReplaceMissing")
 class ReplaceMissing(MLNetTranslation):
-    """The numbers that replace NaN train."""
+    """The fill values for NaN train."""
 
     def to_torch(self, operator: normalizers.ReplaceMissing) -> nn.Module:
         return Impute(single(operator.fill))
@@ -163,7 +163,7 @@ class ReplaceMissing(MLNetTranslation):
 
 @register(f"{_AT}.normalizers.IsMissing")
 class IsMissing(MLNetTranslation):
-    """Where NaN is."""
+    """Tests whether numbers are NaN."""
 
     differentiable = False
 
@@ -173,7 +173,7 @@ class IsMissing(MLNetTranslation):
 
 @register(f"{_AT}.normalizers.Affine")
 class AffineRow(MLNetTranslation):
-    """Scale and offset train; where there is no offset none appears."""
+    """Scale and offset train; no offset is added if the file has none."""
 
     def to_torch(self, operator: normalizers.Affine) -> nn.Module:
         offset = None if operator.offset is None else single(operator.offset)

@@ -1,4 +1,4 @@
-"""How a model unfolds into steps."""
+"""Expands a model into its steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..operators._base import Input
 
 @register("pipegrad.sources.mlnet.model.Model")
 class ModelRow(Expansion):
-    """Named columns are the edges; raw columns that nothing reads are left out."""
+    """Named columns are the edges; unused raw columns are left out."""
 
     def expand(self, operator: Model, builder: Any, source: str, path: str, method: str) -> str:
         output = operator.output

@@ -1,4 +1,4 @@
-"""Rows of predictors, calibrators and what stands between their columns."""
+"""Translations of predictors, of calibrators and of the steps between their columns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _AT = "pipegrad.sources.mlnet.operators"
 
 @register(f"{_AT}.linear.Linear")
 class LinearRow(MLNetTranslation):
-    """Weights and bias train; the file says no more of what was minimised than the task."""
+    """Weights and bias train; of the loss, the file stores only the task."""
 
     def to_torch(self, operator: linear.Linear) -> nn.Module:
         weight = single(operator.weights.array())[:, None]
@@ -103,7 +103,7 @@ class Constant(MLNetTranslation):
 
 @register(f"{_AT}.linear.ConstantProbability")
 class ConstantProbability(MLNetTranslation):
-    """The probability behind the prior's score."""
+    """The probability for the score of the prior."""
 
     def to_torch(self, operator: linear.ConstantProbability) -> nn.Module:
         return Sequential(
@@ -116,7 +116,7 @@ class ConstantProbability(MLNetTranslation):
 
 @register(f"{_AT}.calibrators.Platt")
 class Platt(MLNetTranslation):
-    """Slope and offset train; what training looks at are the log-odds."""
+    """Slope and offset train; the loss is computed on the log-odds."""
 
     def to_torch(self, operator: calibrators.Platt) -> nn.Module:
         return LogOdds(single(operator.slope), single(operator.offset))
@@ -134,9 +134,9 @@ class Platt(MLNetTranslation):
 
 @register(f"{_AT}.calibrators.Isotonic")
 class Isotonic(MLNetTranslation):
-    """Its pieces stay as they are."""
+    """The pieces stay fixed."""
 
-    tolerance = 1e-4  # a steep piece magnifies the rounding of the score
+    tolerance = 1e-4  # Steep pieces magnify rounding errors of the score.
     _LEAST = 1e-15
 
     def to_torch(self, operator: calibrators.Isotonic) -> nn.Module:
@@ -147,7 +147,7 @@ class Isotonic(MLNetTranslation):
 
 @register(f"{_AT}.calibrators.Binned")
 class Binned(MLNetTranslation):
-    """Its bins stay as they are; gradients end here."""
+    """The bins stay fixed; no gradient passes."""
 
     differentiable = False
 
@@ -157,7 +157,7 @@ class Binned(MLNetTranslation):
 
 @register(f"{_AT}.scoring.Exponential")
 class Exponential(MLNetTranslation):
-    """From a log-rate to the rate."""
+    """Converts log-rates to rates."""
 
     def to_torch(self, operator: scoring.Exponential) -> nn.Module:
         return Elementwise(torch.exp)
@@ -165,7 +165,7 @@ class Exponential(MLNetTranslation):
 
 @register(f"{_AT}.scoring.Sigmoid")
 class Sigmoid(MLNetTranslation):
-    """From log-odds to a probability."""
+    """Converts log-odds to probabilities."""
 
     def to_torch(self, operator: scoring.Sigmoid) -> nn.Module:
         return Elementwise(torch.sigmoid)
@@ -173,7 +173,7 @@ class Sigmoid(MLNetTranslation):
 
 @register(f"{_AT}.scoring.Softmax")
 class Softmax(MLNetTranslation):
-    """From scores to probabilities."""
+    """Converts scores to probabilities."""
 
     def to_torch(self, operator: scoring.Softmax) -> nn.Module:
         return Elementwise(torch.softmax, {"dim": 1}, elementwise=False)
@@ -181,7 +181,7 @@ class Softmax(MLNetTranslation):
 
 @register(f"{_AT}.scoring.Above")
 class Above(MLNetTranslation):
-    """The label: no gradient passes, the threshold stays."""
+    """The label; no gradient passes and the threshold stays fixed."""
 
     differentiable = False
 
@@ -192,7 +192,7 @@ class Above(MLNetTranslation):
 
 @register(f"{_AT}.scoring.Largest")
 class Largest(MLNetTranslation):
-    """The label: no gradient passes."""
+    """The label; no gradient passes."""
 
     differentiable = False
 
@@ -224,7 +224,7 @@ class Factorization(MLNetTranslation):
 
 @register(f"{_AT}.factors.LocalMachine")
 class LocalMachineRow(MLNetTranslation):
-    """Scores and gates train; the routes stay."""
+    """Scores and gates train; the routing stays fixed."""
 
     def to_torch(self, operator: factors.LocalMachine) -> nn.Module:
         return LocalDeepSVM(
@@ -252,7 +252,7 @@ class LocalMachineRow(MLNetTranslation):
 
 @register(f"{_AT}.factors.NaiveBayes")
 class NaiveBayes(MLNetTranslation):
-    """Counts, which stay; no gradient passes."""
+    """The counts stay fixed; no gradient passes."""
 
     differentiable = False
 
@@ -277,7 +277,7 @@ class NaiveBayes(MLNetTranslation):
 
 @register(f"{_AT}.factors.Additive")
 class Additive(MLNetTranslation):
-    """Effects and bias train; gradients end here."""
+    """Effects and bias train; no gradient passes to the input."""
 
     differentiable = False
 
@@ -307,7 +307,7 @@ def _double(values: Any) -> Tensor:
 
 @register(f"{_AT}.projections.Residual")
 class Residual(MLNetTranslation):
-    """Mean and directions train, if something after the score does."""
+    """Mean and directions train if a later step uses the score and trains."""
 
     def to_torch(self, operator: projections.Residual) -> nn.Module:
         mean = None if operator.mean is None else single(operator.mean)
@@ -323,7 +323,7 @@ class Residual(MLNetTranslation):
 
 @register(f"{_AT}.combinations.Calibrated")
 class Calibrated(MLNetTranslation):
-    """A predictor of two classes inside another: its probability if it has one."""
+    """A binary classifier inside another predictor: gives its probability if it has one."""
 
     def to_torch(self, operator: combinations.Calibrated) -> nn.Module:
         links = [build(operator.score)]

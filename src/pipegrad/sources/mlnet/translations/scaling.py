@@ -1,4 +1,4 @@
-"""Rows of normalizers, projections and kernel features."""
+"""Translations of normalizers, projections and kernel features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AT = "pipegrad.sources.mlnet.operators"
 
 @register(f"{_AT}.normalizers.Cumulative")
 class Cumulative(MLNetTranslation):
-    """Mean and deviation train; the approximation itself loses digits near the middle."""
+    """Mean and standard deviation train; ML.NET's approximation loses digits near the mean."""
 
     tolerance = 2e-5
 
@@ -43,7 +43,7 @@ class Cumulative(MLNetTranslation):
 
 @register(f"{_AT}.normalizers.Binning")
 class Binning(MLNetTranslation):
-    """Bounds stay as they are; gradients end here."""
+    """The bounds stay fixed; no gradient passes."""
 
     differentiable = False
 
@@ -53,7 +53,7 @@ class Binning(MLNetTranslation):
 
 @register(f"{_AT}.normalizers.RowNorm")
 class RowNormRow(MLNetTranslation):
-    """Nothing to train."""
+    """Has no parameters to train."""
 
     def to_torch(self, operator: normalizers.RowNorm) -> nn.Module:
         return RowNorm(operator.norm, operator.center, operator.scale)
@@ -87,14 +87,14 @@ class Whitening(MLNetTranslation):
 
 @register(f"{_AT}.projections.FourierFeatures")
 class FourierFeatures(MLNetTranslation):
-    """ML.NET stores no frequencies, only how to draw them: they stay as they are."""
+    """The frequencies stay fixed: ML.NET stores only how to draw them."""
 
     def to_torch(self, operator: projections.FourierFeatures) -> nn.Module:
         frequencies, given = operator.drawn
         weight = single(frequencies).T
         amplitude = math.sqrt(2.0 / weight.shape[1])
         if given is None:
-            # Sines are cosines a quarter of a turn later; each frequency has its pair.
+            # Sines are cosines shifted by a quarter turn; each frequency gives such a pair.
             weight = weight.repeat_interleave(2, 1)
             quarter = torch.tensor([0.0, -math.pi / 2])
             phases, amplitude = quarter.repeat(weight.shape[1] // 2), amplitude / math.sqrt(2.0)

@@ -1,4 +1,4 @@
-"""Rows of tree ensembles, and of what they say of a row besides their sum."""
+"""Translations of tree ensembles, as predictors and as features."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
     parts = torch.split(moved, [len(t.values) for t in operator.thresholds])
     for tree, numbers, part in zip(operator.trees, operator.thresholds, parts, strict=True):
         new = to_array(part)
-        # A categorical node compares nothing; what the file has there stays.
+        # A categorical node uses no threshold, so the file's value stays.
         places = list(tree.slots)
         new[places] = numbers.values[places]
         _put_defaults(tree, new)
@@ -61,7 +61,7 @@ def _put_thresholds(ensemble: TreeEnsemble, operator: trees.Trees) -> None:
 
 
 def _put_defaults(tree: trees.Tree, thresholds: Any) -> None:
-    """What a missing value counts as stays on its side of a threshold that moves."""
+    """Keep the value that replaces missing ones on its side of a threshold that moves."""
     if tree.default is not None:
         old, above = tree.default.values, np.nextafter(thresholds, np.float32(np.inf))
         left = old <= tree.threshold.values
@@ -97,7 +97,7 @@ def _flatten(operator: trees.Trees) -> dict[str, Any]:
         count = len(tree.left)
         feature, threshold = tree.feature.copy(), tree.threshold.values.copy()
         for node in sorted(tree.slots):
-            # A column of its own says whether any of the slots is positive: then to the right.
+            # An extra column indicates whether any slot is positive; such rows go right.
             feature[node], threshold[node] = operator.features + groups, 0.5
             groups += 1
         default = np.zeros(count, dtype=bool)
@@ -115,7 +115,7 @@ def _flatten(operator: trees.Trees) -> dict[str, Any]:
 
 @register(f"{_AT}.trees.Trees")
 class TreesRow(EnsembleRow):
-    """An ensemble that predicts."""
+    """A tree ensemble as a predictor."""
 
     def head(self, operator: trees.Trees) -> Head:
         if operator.kind in ("FTREE BC", "FFORE BC", "LGBBINCL"):
@@ -124,7 +124,7 @@ class TreesRow(EnsembleRow):
 
     def objective(self, operator: trees.Trees) -> Objective | None:
         if operator.kind in _RANKING:
-            return None  # ranking compares rows of a group, which the score does not know
+            return None  # Ranking losses compare the rows of a group, which is unknown here.
         if operator.kind == "FTREE TW":
             return Objective("tweedie", {"power": 1.5, "link": "log"})
         return Objective(
@@ -134,9 +134,9 @@ class TreesRow(EnsembleRow):
 
 @register(f"{_AT}.trees.TreeValues", f"{_AT}.trees.TreeLeaves", f"{_AT}.trees.TreePaths")
 class TreeColumns(EnsembleRow):
-    """The value of each tree trains; leaves and paths hold nothing to train."""
+    """The values of trees train; leaves and paths have no trainable parameters."""
 
-    has_splits = False  # the leaf of a row is found by hard splits
+    has_splits = False  # Rows are routed to leaves by hard splits.
 
     _WHAT = {"TreeValues": "values", "TreeLeaves": "leaves", "TreePaths": "paths"}
 
