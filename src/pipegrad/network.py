@@ -205,9 +205,9 @@ class PipelineNetwork(nn.Module):
     def objective(self) -> Objective | None:
         """The loss that the last operator minimizes, or None for a transformer."""
         step = self.graph[self.graph.output]
-        row = step.translation
-        assert row is not None
-        return None if self.head is None else row.objective(step.operator)
+        if self.head is None:
+            return None
+        return required_translation(step).objective(step.operator)
 
     def raw_score(self, X: Any) -> Tensor:
         """The raw score (or columns) in evaluation mode, without gradients."""

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..modules import Linear, unwrap_head
 from ..training.dataset import Batch, EncodedDataset, Loader
 from ..training.scaled_lbfgs import ScaledLBFGS, fisher_scales
+from ..training.schedules import RISE, one_cycle
 from ..training.trainer import StepResult, Trainer, per_sample_loader
+from .portfolio import Candidate, _plan
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
-from ..training.schedules import RISE, one_cycle
-from .portfolio import Candidate, _plan
 
 # docs/recipe.md gives the benchmark behind each number, or says that it is a convention.
 
