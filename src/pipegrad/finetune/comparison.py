@@ -80,8 +80,11 @@ class Comparison:
 
 
 def compare_candidates(
-    tasks: Iterator[TrainingProblem], options: Options, own: bool = False
-) -> Comparison:
+    tasks: Iterator[TrainingProblem],
+    options: Options,
+    own: bool = False,
+    left_out: list[Exception] | None = None,
+) -> Comparison | None:
     """Compare the candidates on one split after the other until the result is conclusive.
 
     Parameters
@@ -93,12 +96,15 @@ def compare_candidates(
     own : bool
         Whether the splits come from the user. Validation rows of such a split may be correlated, so
         all splits are used, and the standard error is computed over splits.
+    left_out : list of Exception, optional
+        Receives the reason for each split on which the fitted pipeline has no finite loss.
 
     Returns
     -------
-    Comparison
-        The results on all splits that were used.
+    Comparison or None
+        The results on all splits that were used; None if there are none.
     """
+    compared = None
     folds: list[Fold] = []
     candidates: list[Candidate] = []
     for task in tasks:
@@ -106,7 +112,14 @@ def compare_candidates(
         racing = _active_mask(folds, candidates)
         if folds and not any(racing):
             break
-        folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
+        try:
+            fold = _try_all(task, for_rows(candidates, len(task.training)), racing)
+        except DivergedError as error:
+            if left_out is None:
+                raise
+            left_out.append(error)
+            continue
+        folds.append(fold)
         choice = _select(candidates, folds, options.seed or 0, own)
         compared = Comparison(candidates, folds, choice, task)
         if len(folds) == SPLITS or (not own and is_conclusive(choice, compared.rows)):

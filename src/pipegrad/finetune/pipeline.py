@@ -15,13 +15,13 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
 )
 
-from ..errors import ArgumentError, UntranslatableError
+from ..errors import ArgumentError, DivergedError, PipegradError, UntranslatableError
 from ..module import PipelineModule
 from ..modules import SplitMode
 from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
+from ..training.metadata import fit_arguments
 from ..training.samples import Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
 
@@ -61,47 +61,63 @@ def usable_rows(
     return rows, classes
 
 
-def weight_argument(estimator: Estimator, weight: SampleWeight) -> dict[str, ArrayLike]:
-    """Return the weights under the name by which the estimator's ``fit`` takes them."""
-    if weight is None:
-        return {}
-    from sklearn import get_config
-    from sklearn.pipeline import Pipeline
+def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
+    """Reject a pipeline that cannot be trained because of its last step, before it is fitted.
 
-    prefix, last = "", estimator
-    if not get_config().get("enable_metadata_routing"):
-        while isinstance(last, Pipeline):
-            name, last = [s for s in last.steps if s[1] not in (None, "passthrough")][-1]
-            prefix += f"{name}__"
-    inner = getattr(last, "estimator", getattr(last, "regressor", last))
-    if not isinstance(last, Pipeline) and not has_fit_parameter(inner, "sample_weight"):
-        raise ArgumentError(
-            f"sample_weight was given, but {type(last).__name__}.fit does not take it.\n"
-            "Hint: omit sample_weight, or end the pipeline with a step that supports it."
-        )
-    return {f"{prefix}sample_weight": weight}
+    Parameters
+    ----------
+    estimator : estimator
+        The unfitted pipeline.
+    own_loss : bool
+        Whether training minimizes the objective of the last step.
 
-
-def check_last_step(estimator: Estimator) -> None:
-    """Reject a pipeline whose last step could not be translated, before anything is fitted."""
-    from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
-
+    Raises
+    ------
+    UntranslatableError
+        If the last step, or a composite around it, has no translation.
+    ArgumentError
+        If ``estimator`` is no estimator, or its last step has no objective.
+    """
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         raise ArgumentError(f"estimator must be an estimator instance, got {estimator!r:.60}.")
-    path, last, steps = "", estimator, 1
-    while isinstance(last, Pipeline) and last.steps:
-        steps = len(last.steps)
-        name, last = last.steps[-1]
-        path = f"{path}/{name}" if path else name
-    if last is None or isinstance(last, str):
-        return
-    row = lookup(type(last))
-    reason = why_missing(type(last)) if row is None else _refusal(row, last)
-    if reason is not None:
-        name = path or type(last).__name__.lower()
-        raise UntranslatableError(
-            [(name, dotted_name(type(last)), reason)], steps, "nothing was fitted yet."
+    path, operator, steps = "", estimator, 1
+    while True:
+        row = lookup(type(operator))
+        reason = why_missing(type(operator)) if row is None else _refusal(row, operator)
+        if reason is not None:
+            name = path or type(operator).__name__.lower()
+            missing = [(name, dotted_name(type(operator)), reason)]
+            raise UntranslatableError(missing, steps, "nothing was fitted yet.")
+        name, inner, count = _last_part(operator)
+        if inner is None or isinstance(inner, str):
+            break
+        path, operator, steps = f"{path}/{name}".strip("/"), inner, max(steps, count)
+    if own_loss and not _has_objective(operator, row):
+        raise ArgumentError(
+            f"The last step{path and f', {path!r}'} ({type(operator).__name__}), has no objective: "
+            "it minimizes no loss that training could lower.\n"
+            "Hint: name the loss to train on, loss=lambda score, y: ... (a tensor), or end the "
+            "pipeline with a predictor."
         )
+
+
+def _last_part(operator: Operator) -> tuple[str, Any, int]:
+    """Name and object of the part of a composite whose output is its own, and the number of parts.
+
+    The object is None for an operator that is no such composite.
+    """
+    if hasattr(operator, "steps") and len(operator.steps):
+        return (*operator.steps[-1], len(operator.steps))
+    for name in ("estimator", "regressor"):
+        inner = getattr(operator, name, None)
+        if isinstance(lookup(type(operator)), Expansion) and hasattr(inner, "fit"):
+            return name, inner, 1
+    return "", None, 1
+
+
+def _has_objective(operator: Operator, row: Translation | Expansion | None) -> bool:
+    defined = not isinstance(row, Translation) or type(row).objective is not Translation.objective
+    return defined and hasattr(operator, "predict")
 
 
 def _refusal(row: Translation | Expansion, operator: Operator) -> str | None:
@@ -139,7 +155,30 @@ class TunablePipeline:
     def fit(self, samples: Samples) -> Any:
         """Return a clone of the pipeline, fitted on the samples."""
         fitted = clone(self.estimator)
-        return fitted.fit(samples.X, samples.y, **weight_argument(fitted, samples.weight))
+        arguments = fit_arguments(fitted, samples.weight, samples.metadata)
+        return fitted.fit(samples.X, samples.y, **arguments)
+
+    def rejects(self, fitted: Any, X: Features, error: Exception) -> bool:
+        """Whether an error comes from the pipeline, which takes all rows but not those of a split.
+
+        Parameters
+        ----------
+        fitted : estimator, optional
+            The pipeline fitted on the training rows; None if ``fit`` raised the error.
+        X : array and the like
+            The validation rows.
+        error : Exception
+            The error.
+        """
+        if isinstance(error, PipegradError):
+            return isinstance(error, DivergedError)
+        if fitted is None:
+            return True
+        try:
+            fitted.predict(X)
+        except Exception:
+            return True
+        return False
 
     def translate(self, fitted: Any) -> PipelineModule:
         """Translate a fitted pipeline, freezing the steps that precede one without a module."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DivergedError
+from ..errors import DivergedError, warn
 from ..report.calibration import calibrations
 from ..report.learning_curves import curves
 from ..report.parameter_changes import MovedStep, moved_steps
@@ -16,6 +16,7 @@ from ..report.results import Report
 from ..report.timing import Stopwatch
 from ..training.options import Options
 from ..training.samples import Samples
+from ..typing import Targets
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
 from .pipeline import TunablePipeline
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 # With fewer rows, no improvement could be distinguished from noise.
 _FEWEST = 50
+# With fewer rows that deviate from the most common target, most validation sets have none.
+_FEWEST_DEVIATING = 5
+# Number of characters of an error that the report repeats.
+_LONGEST_REASON = 160
 
 
 @dataclass(frozen=True)
@@ -69,19 +74,36 @@ def tune(
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
     whole = fit(usable)
-    if len(splits.rows) < _FEWEST:
-        pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
-        why = f"{len(splits.rows)} rows are too few to distinguish an improvement from noise"
-        report = Report(None, why, seconds=clock.seconds, times=clock.times())
-        return TuningResult(whole, False, None, report)
+    why = too_little_to_learn(usable.y, len(splits.rows))
+    if why:
+        if len(splits.rows) < _FEWEST:
+            pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
+        return kept_as_fitted(whole, why, clock)
+    left_out: list[Exception] = []
 
     def problems() -> Iterator[TrainingProblem]:
         for train, valid in splits.pairs:
             training, validation = samples.take(train), samples.take(valid)
-            net = pipeline.translate(fit(training))
-            yield TrainingProblem.of(net, training, validation, options)
+            fitted = None
+            try:
+                fitted = fit(training)
+                problem = TrainingProblem.of(
+                    pipeline.translate(fitted), training, validation, options
+                )
+            except Exception as error:
+                if not pipeline.rejects(fitted, validation.X, error):
+                    raise
+                left_out.append(error)
+            else:
+                yield problem
 
-    found = compare_candidates(problems(), options, splits.own)
+    found = compare_candidates(problems(), options, splits.own, left_out)
+    if left_out:
+        reason = f"{len(left_out)} validation splits" if len(left_out) > 1 else "A validation split"
+        warn(f"{reason} could not be used: {first_line(left_out[0])}")
+    if found is None:
+        why = f"no validation split could be used: {first_line(left_out[0])}"
+        return kept_as_fitted(whole, why, clock)
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
         refit = clock.wrap("training", _refit_on_all_rows)
@@ -90,6 +112,43 @@ def tune(
     report = _report(found, kept, clock)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
+
+
+def kept_as_fitted(fitted: Any, why: str, clock: Stopwatch) -> TuningResult:
+    """Return the fitted pipeline itself, with the reason in the report."""
+    report = Report(None, why, seconds=clock.seconds, times=clock.times())
+    return TuningResult(fitted, False, None, report)
+
+
+def too_little_to_learn(y: Targets, count: int) -> str:
+    """Return why validation could not distinguish an improvement from noise, or ""."""
+    if count < _FEWEST:
+        return f"{count} rows are too few to distinguish an improvement from noise"
+    return nearly_constant(y, _FEWEST_DEVIATING)
+
+
+def nearly_constant(y: Targets, fewest: int) -> str:
+    """Return the complaint that fewer rows than ``fewest`` deviate from the most common target."""
+    others = None if y is None else _deviating_rows(y)
+    if others is None or others >= fewest:
+        return ""
+    if others == 0:
+        return "all rows have the same target"
+    rows = "row has a target" if others == 1 else "rows have a target"
+    return f"only {others} {rows} that differs from all others, which is too few to learn from"
+
+
+def _deviating_rows(y: Targets) -> int:
+    """Return the number of rows whose target is not the most common one."""
+    values = np.asarray(y)
+    table = values.reshape(len(values), -1)
+    columns = [len(column) - np.unique(column, return_counts=True)[1].max() for column in table.T]
+    return int(max(columns))
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of the message, or the name of an error without one."""
+    return str(error).split("\n")[0].rstrip(".")[:_LONGEST_REASON] or type(error).__name__
 
 
 @dataclass(frozen=True)

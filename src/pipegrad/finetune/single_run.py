@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..report.calibration import Calibration, calibration, scores
 from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
@@ -12,7 +14,7 @@ from ..report.timing import Stopwatch
 from ..training.options import Options
 from ..training.samples import Samples
 from .pipeline import TunablePipeline
-from .recipe import TuningResult
+from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant
 from .validation_splits import Split
 
 if TYPE_CHECKING:
@@ -46,10 +48,24 @@ def tune_once(
     from ..training.fit import train
 
     clock = Stopwatch()
+    fit = clock.wrap("fitting", pipeline.fit)
     training, validation = (samples.take(rows) for rows in split)
-    fitted = clock.wrap("fitting", pipeline.fit)(training)
-    net = pipeline.translate(fitted)
-    trainer = clock.wrap("training", train)(net, training, options, validation=validation)
+    everything = samples.take(np.sort(np.concatenate(split)))
+    why = nearly_constant(everything.y, fewest=2)
+    if why:
+        return kept_as_fitted(fit(everything), why, clock)
+    fitted = None
+    try:
+        fitted = fit(training)
+        net = pipeline.translate(fitted)
+        trainer = clock.wrap("training", train)(net, training, options, validation=validation)
+    except Exception as error:
+        if not pipeline.rejects(fitted, validation.X, error):
+            raise
+        # An error of the pipeline on all rows is the user's to see.
+        return kept_as_fitted(
+            fit(everything), f"the split could not be used: {first_line(error)}", clock
+        )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
     report = report_single_run(trainer, pipeline.translate(fitted), clock)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)

@@ -18,6 +18,7 @@ from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
 from ..report.results import Report
+from ..training.metadata import fit_arguments, takes_groups
 from ..training.samples import Samples
 from .incremental import check_first_labels, check_same_labels, weighted_samples
 from .pipeline import (
@@ -195,7 +196,12 @@ class FineTuner(DelegatingEstimator):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, groups: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        groups: Any = None,
+        **fit_params: Any,
     ) -> FineTuner:
         """Fit the pipeline, fine-tune it, and keep the result with the lowest validation loss.
 
@@ -208,7 +214,11 @@ class FineTuner(DelegatingEstimator):
         sample_weight : array of shape (n,), optional
             Weight of each sample, for fitting and for training. Samples of weight zero are dropped.
         groups : array of shape (n,), optional
-            Group label of each sample, for `losses.GroupPenalty` and for ``cv``.
+            Group label of each sample, for `losses.GroupPenalty`, for ``cv``, and for a search in
+            the pipeline that splits by groups.
+        **fit_params
+            Further arguments for the ``fit`` of the pipeline, as in scikit-learn's searches. Those
+            with an entry for each sample are split along with the samples.
 
         Returns
         -------
@@ -217,17 +227,19 @@ class FineTuner(DelegatingEstimator):
         """
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
-        check_last_step(self.estimator)
+        check_last_step(self.estimator, self.loss is None)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
+        metadata = self._metadata(weight, groups, fit_params)
         rows, classes = usable_rows(self.estimator, X, y, weight)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
         splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
-        if self.cv is not None and not isinstance(self.loss, GroupPenalty):
-            groups = None  # They only served the splitter.
+        served = self.cv is not None or "groups" in metadata
+        if served and not isinstance(self.loss, GroupPenalty):
+            groups = None  # They only served the splitters.
         check_loss(self.loss, y, None if groups is None else groups[rows])
-        samples, pipeline = Samples(X, y, weight, groups), self._pipeline()
+        samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
         if self._by_recipe:
             from .recipe import tune
 
@@ -245,6 +257,15 @@ class FineTuner(DelegatingEstimator):
         self._known = self._counts(samples)
         self._take_attributes()
         return self
+
+    def _metadata(
+        self, weight: ArrayLike | None, groups: Any, fit_params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Arguments for the pipeline's ``fit``; checks that it takes weights, if there are any."""
+        fit_arguments(self.estimator, weight)
+        if groups is not None and takes_groups(self.estimator):
+            return {"groups": groups, **fit_params}
+        return fit_params
 
     def _take_attributes(self) -> None:
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
@@ -309,7 +330,7 @@ class FineTuner(DelegatingEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
-        check_last_step(self.estimator)
+        check_last_step(self.estimator, self.loss is None)
         check_loss(self.loss, y)
         fitted = hasattr(self, "estimator_")
         if fitted and sample_weight is not None and not np.any(sample_weight):

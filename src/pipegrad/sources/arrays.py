@@ -66,3 +66,12 @@ def to_csr(rows: SparseRows) -> sparse.csr_matrix:
     """Return sparse rows as a CSR matrix."""
     parts = (rows.values, rows.columns, rows.starts)
     return sparse.csr_matrix(tuple(part.cpu().numpy() for part in parts), shape=rows.shape)
+
+
+def stores_entries_twice(matrix: Any) -> bool:
+    """Whether a CSR matrix stores several values for one entry; the matrix is not changed."""
+    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    place = row * matrix.shape[1] + matrix.indices
+    if (np.diff(place) > 0).all():
+        return False
+    return len(np.unique(place)) < len(place)

@@ -307,6 +307,7 @@ def _variants(X: Any) -> dict[str, Any]:
         return {
             **variants,
             "csc": X.tocsc(),
+            "csr with entries stored twice": _stored_twice(X),
             "float32": X.astype(np.float32),
             "dense": X.toarray(),
             "too few columns": X[:, :-1],
@@ -337,10 +338,22 @@ def _variants(X: Any) -> dict[str, Any]:
         "list": X.tolist(),
         "table": pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]),
         "csr": sparse.csr_matrix(X),
+        "csr with entries stored twice": _stored_twice(sparse.csr_matrix(X)),
         "too few columns": X[:, :-1],
         "one-dimensional": X[0],
         "strings": np.full(X.shape, "a"),
     }
+
+
+def _stored_twice(X: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The rows with a second, different value for the entry that each row stores first."""
+    some = np.diff(X.indptr) > 0
+    first = X.indptr[:-1][some]
+    ends = X.indptr[1:][some]
+    data = np.insert(X.data, ends, 1 + np.abs(X.data[first]))
+    indices = np.insert(X.indices, ends, X.indices[first])
+    starts = X.indptr + np.concatenate([[0], np.cumsum(some)])
+    return sparse.csr_matrix((data, indices, starts), shape=X.shape)
 
 
 def _read_only(X: Any) -> Any:

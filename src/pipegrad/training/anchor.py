@@ -19,7 +19,7 @@ class Anchor:
     def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
         self.parameters = parameters
         self.starts = [p.detach().clone() for p in parameters]
-        self.scales = [0.5 * strength / s**2 for s in magnitudes(parameters)]
+        self.scales = [0.5 * strength / s / s for s in magnitudes(parameters)]
 
     def __call__(self) -> Tensor:
         """Return the penalty."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -30,7 +29,6 @@ from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import TargetEncoder
-from sklearn.utils.validation import has_fit_parameter
 
 from ..errors import ArgumentError
 from ..featurizer import Featurizer
@@ -48,6 +46,7 @@ from ..typing import (
     Splitter,
     Targets,
 )
+from .metadata import takes_weight
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -290,11 +289,7 @@ def _weights(member: Estimator, weight: FloatArray | None) -> dict[str, FloatArr
     """Return the additional arguments of the member's ``fit``."""
     if weight is None:
         return None
-    if get_config().get("enable_metadata_routing"):
-        takes = "sample_weight" in member.get_metadata_routing().consumes("fit", ["sample_weight"])
-    else:
-        takes = has_fit_parameter(member, "sample_weight")
-    return {"sample_weight": weight} if takes else None
+    return {"sample_weight": weight} if takes_weight(member) else None
 
 
 @contextmanager

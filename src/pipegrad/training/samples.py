@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,37 @@ class Samples:
         Weight of each sample.
     groups : array of shape (n,), optional
         Group label of each sample, for losses that compare groups.
+    metadata : mapping of str to object
+        Further arguments for the ``fit`` of a pipeline. Those with an entry for each sample are
+        taken along with the samples.
     """
 
     X: Any
     y: Any = None
     weight: Any = None
     groups: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with these row numbers."""
-        parts = (self.X, self.y, self.weight, self.groups)
-        return Samples(*(None if part is None else _safe_indexing(part, rows) for part in parts))
+        count = _num_samples(self.X)
+
+        def taken(part: Any) -> Any:
+            return None if part is None else _safe_indexing(part, rows)
+
+        metadata = {
+            name: taken(value) if _has_rows(value, count) else value
+            for name, value in self.metadata.items()
+        }
+        own = (self.X, self.y, self.weight, self.groups)
+        X, y, weight, groups = map(taken, own)
+        return Samples(X, y, weight, groups, metadata)
+
+
+def _has_rows(value: Any, count: int) -> bool:
+    """Whether an argument is a sequence with an entry for each sample."""
+    sized = hasattr(value, "shape") or isinstance(value, list | tuple)
+    return sized and not np.isscalar(value) and np.ndim(value) > 0 and len(value) == count
 
 
 # The share of samples to hold out, held-out samples, or None.

@@ -634,3 +634,22 @@ def test_how_a_booster_looks():
     booster = boosted("regression", X, y)
     assert "Booster" in repr(pg.to_torch(booster))
     assert "trainable" in str(pg.inspect(booster))
+
+
+@pytest.mark.parametrize("width", [4, 3000])
+def test_of_entries_that_a_csr_matrix_stores_twice_the_last_counts(width):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, width))
+    model = lgb.LGBMRegressor(n_estimators=20, verbose=-1).fit(X, X[:, 0] + X[:, 1] ** 2)
+    columns = np.argsort(rng.random((60, 6)), axis=1) % 4
+    parts = (rng.normal(size=360), columns.ravel(), np.arange(0, 361, 6))
+    rows = sparse.csr_matrix(parts, shape=(60, width))
+    net = pg.to_torch(model)
+    np.testing.assert_allclose(net.predict(rows), model.predict(rows))
+    net.fit(rows, rng.normal(size=60), validation=None, epochs=2)
+    np.testing.assert_allclose(pg.from_torch(net).predict(rows), net.predict(rows))
+    assert len(rows.data) == 360  # The user's matrix is not changed.
+    with pytest.raises(ValueError, match=r"sum_duplicates"):
+        net.predict(sparse.csr_array(parts, shape=(60, width)))
+    rows.sum_duplicates()
+    np.testing.assert_allclose(net.predict(rows), pg.from_torch(net).predict(rows))

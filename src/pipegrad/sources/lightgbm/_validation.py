@@ -9,6 +9,8 @@ from lightgbm import basic
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..arrays import stores_entries_twice
+
 
 def numbers(booster: Any, X: Any) -> Any:
     """Dense or CSR rows as LightGBM reads them; the categories of a table become codes.
@@ -54,4 +56,21 @@ def _dense(X: Any) -> NDArray[Any]:
 def _sparse(X: Any) -> sparse.csr_matrix:
     if X.dtype not in (np.float32, np.float64):
         raise TypeError(f"A sparse matrix must have dtype float32 or float64, not {X.dtype}.")
-    return sparse.csr_matrix(X)
+    rows = sparse.csr_matrix(X)
+    if not stores_entries_twice(rows):
+        return rows
+    if isinstance(X, sparse.csr_matrix):
+        return _last_entries(rows)
+    # LightGBM's answer depends on the format then, and on the version of SciPy.
+    raise ValueError(
+        f"X stores some entries twice ({type(X).__name__}).\nHint: call X.sum_duplicates() first."
+    )
+
+
+def _last_entries(X: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The rows with the last one of entries that are stored twice, which LightGBM reads."""
+    row = np.repeat(np.arange(X.shape[0], dtype=np.int64), np.diff(X.indptr))
+    place = row * X.shape[1] + X.indices
+    _, from_the_end = np.unique(place[::-1], return_index=True)
+    kept = len(place) - 1 - from_the_end
+    return sparse.csr_matrix((X.data[kept], (row[kept], X.indices[kept])), shape=X.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import sklearn
@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
 from ...registry import Translation
+from ..arrays import stores_entries_twice
 
 SKLEARN = parse_version(sklearn.__version__)
 
@@ -68,10 +69,31 @@ def as_float(X: Any) -> Any:
     return X if X.dtype.kind == "f" else X.astype(np.float64)
 
 
+def reject_entries_stored_twice(operator: Any, X: Any) -> None:
+    """Reject CSR rows that store an entry twice, for operators that do not add such entries up."""
+    if sparse.issparse(X) and stores_entries_twice(X):
+        raise ValueError(
+            f"X stores some entries twice, which {type(operator).__name__} does not add up.\n"
+            "Hint: call X.sum_duplicates() first."
+        )
+
+
 class SklearnTranslation(Translation):
-    """A translation for scikit-learn that checks its input as the operator does."""
+    """A translation for scikit-learn that checks its input as the operator does.
+
+    Attributes
+    ----------
+    adds_entries : bool
+        Whether the operator, like the module, adds up what it computes for entries that a sparse
+        matrix stores twice. Otherwise such a matrix is rejected.
+    """
+
+    adds_entries: ClassVar[bool] = True
 
     def encode(self, operator: Any, X: Any) -> Any:
         """Return numeric values, dense or CSR, after scikit-learn's own checks."""
         finite = "allow-nan" if self.missing else True
-        return validate(operator, X, sparse=self.sparse, finite=finite)
+        out = validate(operator, X, sparse=self.sparse, finite=finite)
+        if not self.adds_entries:
+            reject_entries_stored_twice(operator, out)
+        return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -24,6 +24,10 @@ class KMeans(SklearnTranslation):
         Example({"n_clusters": 4, "random_state": 0, "n_init": 1}, data="sparse"),
     )
     sparse = True
+    adds_entries = False
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "distances to the sum of both use the norms of each"
+    }
     unchanged_attributes = {
         "labels_": "cluster labels of the source's training rows, which are not stored",
         "inertia_": "inertia on the source's training rows, which are not stored",

@@ -17,7 +17,12 @@ from ...modules import Elementwise, Monomials, Threshold
 from ...registry import Example, register
 from ..arrays import to_tensor
 from ..numpy_calls import ELEMENTWISE, NumpyCall, clip, rounded
-from ._base import SklearnTranslation, as_float, validate
+from ._base import (
+    SklearnTranslation,
+    as_float,
+    reject_entries_stored_twice,
+    validate,
+)
 
 # Supported elementwise functions, with the options that mean the same in torch.
 _OPTIONS: Mapping[Any, frozenset[str]] = {
@@ -67,6 +72,9 @@ class FunctionTransformer(_Fixed):
         Example({"func": np.abs}, data="missing"),
     )
     sparse = True
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "the function is applied to each of them"
+    }
     missing = True
 
     def refuse(self, operator: Any) -> str | None:
@@ -83,7 +91,9 @@ class FunctionTransformer(_Fixed):
             X = np.asarray(X)
         if sparse.issparse(X) and not self.to_torch(operator).keeps_zero():
             raise TypeError(f"func={_name(operator.func)} does not keep sparse input sparse.")
-        return as_float(X)
+        out = as_float(X)
+        reject_entries_stored_twice(operator, out)
+        return out
 
     def to_torch(self, operator: Any) -> Elementwise:
         found = _translate(operator, operator.func, operator.kw_args)
@@ -111,7 +121,12 @@ class PolynomialFeatures(_Fixed):
         Example({"degree": 3}, data="sparse"),
         Example({"degree": (2, 4), "interaction_only": True}, data="sparse"),
     )
+    adds_entries = False
     sparse = True
+    stored_twice = "rejected"
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "scikit-learn multiplies only some of the pairs"
+    }
 
     def to_torch(self, operator: Any) -> nn.Module:
         return Monomials(

@@ -13,7 +13,7 @@ from torch import nn
 from ...modules import Impute, Missing
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
-from ._base import SklearnTranslation, as_float
+from ._base import SklearnTranslation, as_float, reject_entries_stored_twice
 
 
 class _AboutMissing(SklearnTranslation):
@@ -86,6 +86,9 @@ class MissingIndicator(_AboutMissing):
         Example({}, data="sparse_missing"),
         Example({"sparse": False}, data="sparse_missing"),
     )
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "the mask has an entry for each of them"
+    }
     differentiable = False
 
     def refuse(self, operator: Any) -> str | None:
@@ -100,6 +103,7 @@ class MissingIndicator(_AboutMissing):
         # The source rejects missing values in a column that had none during fit.
         operator.transform(X)
         encoded = super().encode(operator, X)
+        reject_entries_stored_twice(operator, encoded)
         # Request dense output.
         if operator.sparse is False and sparse.issparse(encoded):
             return encoded.toarray()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ...modules import (
 )
 from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
-from ._base import SklearnTranslation, validate
+from ._base import SklearnTranslation, reject_entries_stored_twice, validate
 
 _DENSE_KERNELS = ("chi2", "additive_chi2")
 _NAMES = {"poly": "polynomial"}
@@ -68,6 +68,9 @@ class Nystroem(SklearnTranslation):
         Example({"n_components": 4, "random_state": 0, "kernel": "cosine"}, data="sparse"),
     )
     sparse = True
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "norms and products of rows treat them differently"
+    }
     unchanged_attributes = {
         "component_indices_": "records which training rows the components were initially"
     }
@@ -90,6 +93,7 @@ class Nystroem(SklearnTranslation):
         out = validate(operator, X, sparse=not dense_only)
         if dense_only:
             check_non_negative(out, "Nystroem.transform")
+        reject_entries_stored_twice(operator, out)
         return out
 
     def to_torch(self, operator: Any) -> nn.Module:

@@ -172,6 +172,10 @@ class Normalizer(SklearnTranslation):
         Example({"norm": "max"}, data="sparse"),
     )
     sparse = True
+    adds_entries = False
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "the norm of a row counts each of them"
+    }
 
     def to_torch(self, operator: Any) -> nn.Module:
         return NormalizeRows(operator.norm)
