@@ -112,14 +112,10 @@ class NamedPipeline(PipelineModule):
                 steps |= self.graph.ancestors(step)
         host: dict[str, Any] = {}
         arrays = self.host_part.run(table, steps, host)
-        like, was_training = self.reference_tensor(), self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                blocks = {n: to_block(a, like.dtype, like.device) for n, a in arrays.items()}
-                values = self.evaluate_steps(blocks, steps)
-        finally:
-            self.train(was_training)
+        like = self.reference_tensor()
+        blocks = {n: to_block(a, like.dtype, like.device) for n, a in arrays.items()}
+        with torch.no_grad():
+            values = self.evaluate_steps(blocks, steps, evaluating=True)
         found = {}
         for name, step in wanted.items():
             value = self.host_part.value(step, host) if step in exact else values[step]

@@ -23,6 +23,7 @@ from .modules import (
     Predictor,
     SparseRows,
     TreeEnsemble,
+    evaluation_view,
     unwrap_head,
 )
 from .registry import Objective, Translation
@@ -84,7 +85,7 @@ class PipelineNetwork(nn.Module):
         Tensor
             Raw score (n,) or (n, k), or columns (n, k).
         """
-        return self._forward(self._blocks(X), check=False)
+        return self.evaluate_steps(self._blocks(X), self._needed)[self.graph.output]
 
     def encode(self, X: Any, cache: Any = None) -> Encoded:
         """Run the host part once and return the input of the neural part.
@@ -121,14 +122,19 @@ class PipelineNetwork(nn.Module):
             return X
         return self.encode(X).blocks
 
-    def _forward(self, blocks: Mapping[str, Block | LeafIndices], check: bool) -> Any:
-        return self.evaluate_steps(blocks, self._needed, check)[self.graph.output]
-
     def evaluate_steps(
-        self, blocks: Mapping[str, Block | LeafIndices], wanted: set[str], check: bool = False
+        self,
+        blocks: Mapping[str, Block | LeafIndices],
+        wanted: set[str],
+        check: bool = False,
+        evaluating: bool = False,
     ) -> dict[str, Any]:
-        """The outputs of the wanted neural steps by name; ``check`` rejects NaN between steps."""
-        fusing = self._fusing and self.training
+        """The outputs of the wanted neural steps by name.
+
+        ``check`` rejects NaN between steps. ``evaluating`` computes in evaluation mode, without a
+        change of the mode of the module.
+        """
+        fusing = self._fusing and self.training and not evaluating
         values: dict[str, Any] = {}
         for step, key, ports in self.plan:
             if step.name not in wanted:
@@ -145,7 +151,7 @@ class PipelineNetwork(nn.Module):
                     between = zip(inputs, ports, strict=True)
                     _check_finite(step, [value for value, port in between if port is None])
             offset = blocks.get(f"+{step.name}")
-            module = self.steps[key]
+            module = evaluation_view(self.steps[key]) if evaluating else self.steps[key]
             if fusing and offset is None and step.name in self._fusable:
                 values[step.name] = module.deferred(*inputs)  # type: ignore[operator]
                 continue
@@ -209,15 +215,15 @@ class PipelineNetwork(nn.Module):
             return None
         return required_translation(step).objective(step.operator)
 
-    def raw_score(self, X: Any) -> Tensor:
-        """The raw score (or columns) in evaluation mode, without gradients."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return self._forward(self._blocks(X), check=True)
-        finally:
-            self.train(was_training)
+    def raw_score(self, X: Any, check: bool = True) -> Tensor:
+        """The raw score (or columns) in evaluation mode, without gradients.
+
+        Nothing of the module changes, so that any number of threads may call it at once, also
+        while others call the module itself in training mode.
+        """
+        with torch.no_grad():
+            values = self.evaluate_steps(self._blocks(X), self._needed, check, evaluating=True)
+        return values[self.graph.output]
 
     def encode_target(self, y: Any) -> Tensor:
         """Encode targets for the loss.

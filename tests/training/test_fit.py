@@ -481,13 +481,13 @@ def test_early_stopping_of_the_users_own(pipe, regression, held):
     assert len(fitted(pipe, regression, held, epochs=50, callbacks=[stop]).history) < 6
 
 
-def test_an_interrupt_keeps_the_best_so_far(pipe, regression, held):
-    class Interrupt(skorch.callbacks.Callback):
+def test_a_callback_that_ends_training_keeps_the_best_so_far(pipe, regression, held):
+    class Stop(skorch.callbacks.Callback):
         def on_epoch_end(self, net, **kwargs):
             if len(net.history) == 4:
-                raise KeyboardInterrupt
+                raise pg.finetune.StopTraining
 
-    net = fitted(pipe, regression, held, epochs=50, callbacks=[Interrupt()])
+    net = fitted(pipe, regression, held, epochs=50, callbacks=[Stop()])
     assert len(net.history) == 4
     X, y = held
     assert np.mean((net.predict(X) - y) ** 2) / 2 == pytest.approx(net.history[-1, "valid_loss"])

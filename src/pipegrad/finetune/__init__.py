@@ -6,11 +6,22 @@ from ..report.results import Report, Tried
 from ..training.fit import fit
 from ..training.search.configuration import Configuration
 from ..training.search.race import Race, Raced, race
+from ..training.stopping import StopTraining
 
 if TYPE_CHECKING:
     from ..online.partial_fit import partial_fit
 
-__all__ = ["Configuration", "Race", "Raced", "Report", "Tried", "fit", "partial_fit", "race"]
+__all__ = [
+    "Configuration",
+    "Race",
+    "Raced",
+    "Report",
+    "StopTraining",
+    "Tried",
+    "fit",
+    "partial_fit",
+    "race",
+]
 
 
 def __getattr__(name: str) -> Any:

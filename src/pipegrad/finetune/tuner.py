@@ -94,7 +94,8 @@ class FineTuner(DelegatingEstimator):
         Patterns of the steps to train, or to keep as fitted; see `pipegrad.to_torch`. By default,
         every step that can be trained is trained; see ``frozen_`` for the exceptions.
     callbacks : list of skorch callbacks, optional
-        Callbacks for the training loop, which they see as a `skorch.NeuralNet`.
+        Callbacks for the training loop, which they see as a `skorch.NeuralNet`. A callback ends a
+        training run by raising `pipegrad.finetune.StopTraining`.
     trees : {"leaves", "soft", "straight-through"}, default="leaves"
         How decision trees are trained; see `pipegrad.to_torch`.
     recipe : "auto" or None, default="auto"
@@ -155,6 +156,10 @@ class FineTuner(DelegatingEstimator):
     Pipeline(steps=[('standardscaler', StandardScaler()),
                     ('ridge', Ridge(alpha=1000.0))])
     """
+
+    stream_: list[StreamRecord]
+    _stream: Stream[PipelineModule] | None
+    _known: ClassCounts
 
     def __init__(
         self,
@@ -248,14 +253,17 @@ class FineTuner(DelegatingEstimator):
             from .single_run import tune_once
 
             result = tune_once(pipeline, samples, next(splits.pairs), options)
-        self.estimator_, self.improved_ = result.estimator, result.improved
-        self.history_, self.report_, self.frozen_ = result.history, result.report, pipeline.frozen
+        self._keep(
+            result.estimator,
+            improved_=result.improved,
+            history_=result.history,
+            report_=result.report,
+            frozen_=pipeline.frozen,
+            _stream=None,
+            _known=self._counts(samples),
+        )
         if self._by_recipe and not result.improved:
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
-        self.__dict__.pop("stream_", None)
-        self._stream: Stream[PipelineModule] | None = None
-        self._known = self._counts(samples)
-        self._take_attributes()
         return self
 
     def _metadata(
@@ -267,11 +275,12 @@ class FineTuner(DelegatingEstimator):
             return {"groups": groups, **fit_params}
         return fit_params
 
-    def _take_attributes(self) -> None:
-        for name in ("classes_", "n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+    def _keep(self, estimator: Any, **found: Any) -> None:
+        """Set all fitted attributes at once, so that an interrupt leaves none half-written."""
+        names = ("classes_", "n_features_in_", "feature_names_in_")
+        kept = {k: v for k, v in vars(self).items() if k not in (*names, "stream_")}
+        own = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
+        self.__dict__ = {**kept, **own, **found, "estimator_": estimator}
 
     def partial_fit(
         self,
@@ -347,11 +356,15 @@ class FineTuner(DelegatingEstimator):
         check_first_labels(self.estimator, samples.y, classes)
         fitted, known = self._pipeline().fit(samples), self._counts(samples)
         stream = self._open_stream(fitted, known)
-        self.estimator_, self._stream, self._known = fitted, stream, known
-        self.improved_, self.history_ = False, None
-        self.stream_: list[StreamRecord] = []
-        self.report_ = Report(None, "partial_fit fitted the pipeline; later calls evaluate it")
-        self._take_attributes()
+        self._keep(
+            fitted,
+            improved_=False,
+            history_=None,
+            report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
+            stream_=[],
+            _stream=stream,
+            _known=known,
+        )
 
     def _learn(self, samples: Samples, classes: Any) -> None:
         """Test all learners on new samples, then train them on these samples."""
@@ -361,9 +374,9 @@ class FineTuner(DelegatingEstimator):
         if stream is None:
             stream = self._open_stream(self.estimator_, self._known)
         stream.learn(samples.X, samples.y, samples.weight)
-        self._stream, self.stream_ = stream, stream.history
         moved = stream.moved
-        self.estimator_ = self._pipeline().write_back(stream.write()) if moved else stream.origin
+        estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
+        self._stream, self.stream_, self.estimator_ = stream, stream.history, estimator
 
     def _open_stream(self, fitted: Any, known: ClassCounts) -> Stream[PipelineModule]:
         from ..online.stream import Stream

@@ -5,6 +5,7 @@ from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLin
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._evaluation import evaluation_view, preserved_modes
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._heads import (
@@ -133,7 +134,9 @@ __all__ = [
     "WeightedMedian",
     "YeoJohnson",
     "dense",
+    "evaluation_view",
     "parameter",
+    "preserved_modes",
     "take",
     "unwrap_head",
 ]

@@ -93,7 +93,9 @@ class Learner:
     def learn(
         self, net: PipelineNetwork, criterion: Criterion, batches: Loader, strength: float
     ) -> bool:
-        """Train on the rows; if parameters become non-finite, restore them and restart.
+        """Train on the rows; after an error, or if parameters become non-finite, restart.
+
+        A restart restores the parameters and begins with a new optimizer.
 
         Returns
         -------
@@ -108,13 +110,16 @@ class Learner:
             share = math.sqrt(min(1.0, len(batches.rows) / len(batches) / BATCH_ROWS))
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * share
-        for _ in range(self.passes):
-            for batch in batches:
-                self._step(net, criterion, batch, strength)
-        self.optimizer.zero_grad()
-        finite = all(bool(value.isfinite().all()) for value in self.values.values())
-        if not finite:
-            self.load(before)
+        finite = False
+        try:
+            for _ in range(self.passes):
+                for batch in batches:
+                    self._step(net, criterion, batch, strength)
+            finite = all(bool(value.isfinite().all()) for value in self.values.values())
+        finally:
+            self.optimizer.zero_grad()
+            if not finite:
+                self.load(before)
         return finite
 
     def _step(

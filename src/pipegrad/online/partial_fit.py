@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError, DivergedError
 from ..losses.checks import check_loss
+from ..modules import preserved_modes
 from ..training.data import check_trainable
 from ..training.options import Options
 from ..training.seeding import isolated_rng
@@ -77,7 +79,8 @@ def partial_fit(
     ArgumentError
         If an argument is invalid; nothing was trained.
     DivergedError
-        If the parameters become non-finite; they are restored.
+        If the parameters become non-finite; they are restored, as they are after any other error
+        and after an interrupt (Ctrl-C).
 
     Examples
     --------
@@ -135,16 +138,23 @@ def _learn(
     loader: Loader,
     options: Options,
 ) -> bool:
-    """Train in training mode with random numbers of its own; whether parameters stayed finite."""
-    assert learner.optimizer is not None
-    was_training = net.training
-    net.train()
-    try:
-        with (
-            isolated_rng(options.seed, learner.optimizer),
-            torch.enable_grad(),
-            net.fused_linear_maps(),
-        ):
-            return learner.learn(net, criterion, loader, options.anchor)
-    finally:
-        net.train(was_training)
+    """Train in training mode with random numbers of its own; whether parameters stayed finite.
+
+    If they did not, or after an error, the optimizer gets its state back as well.
+    """
+    optimizer, finite = learner.optimizer, False
+    assert optimizer is not None
+    state = copy.deepcopy(optimizer.state_dict())
+    with (
+        preserved_modes(net),
+        isolated_rng(options.seed, optimizer),
+        torch.enable_grad(),
+        net.fused_linear_maps(),
+    ):
+        net.train()
+        try:
+            finite = learner.learn(net, criterion, loader, options.anchor)
+        finally:
+            if not finite:
+                optimizer.load_state_dict(state)
+    return finite

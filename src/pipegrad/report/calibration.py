@@ -212,7 +212,5 @@ def scores(net: PipelineNetwork, rows: EncodedDataset) -> NDArray[np.float32]:
     """The raw score of each row."""
     from ..training.dataset import Loader
 
-    net.eval()
-    with torch.no_grad():
-        parts = [net(batch[0]) for batch in Loader(rows, _MEASURED_ROWS)]
+    parts = [net.raw_score(batch[0], check=False) for batch in Loader(rows, _MEASURED_ROWS)]
     return torch.cat(parts).cpu().float().numpy()

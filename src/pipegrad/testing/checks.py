@@ -396,6 +396,44 @@ def check_export(case: Case) -> None:
     assert_close(program.module()(blocks).detach(), out.detach(), case.tolerance, "export")
 
 
+def check_inference(case: Case) -> None:
+    """10. Answers change nothing: neither the numbers nor the mode nor the source of the module."""
+    _, net = case.module()
+    X, _ = case.data()
+    expected = answers(net, X)
+    for part in list(net.modules())[1::2]:
+        part.train(not part.training)
+    before, source = _footprint(net), copy_source(net.source)
+    for method, value in answers(net, X).items():
+        assert_close(value, expected[method], 0.0, f"{method} in another mode")
+    net.encode(X)
+    after = _footprint(net)
+    for name, value in before.items():
+        assert after[name] == value, f"{name} changed"
+    assert identical(_state(source), _state(net.source)), "the source changed"
+
+
+def _footprint(net: PipelineModule) -> dict[str, Any]:
+    """What a change of a module, of its numbers or of its attributes would change."""
+    found: dict[str, Any] = {"its pickle": _pickled(net)}
+    for name, part in net.named_modules():
+        attributes = {**vars(part), **part._parameters, **part._buffers}
+        found |= {f"{name}.{key}": (id(v), _version(v)) for key, v in attributes.items()}
+        found[f"{name}.training"] = part.training
+    return found
+
+
+def _version(value: Any) -> Any:
+    return (value._version, value.requires_grad) if isinstance(value, torch.Tensor) else None
+
+
+def _pickled(net: PipelineModule) -> bytes | None:
+    try:
+        return pickle.dumps(net)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -406,8 +444,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "inputs": check_inputs,
     "state": check_state,
     "export": check_export,
+    "inference": check_inference,
 }
-"""The nine checks of the contract by name."""
+"""The ten checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:

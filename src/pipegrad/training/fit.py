@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
+from ..modules import preserved_modes
 from .criterion import LossLike
 from .data import check_trainable
 from .optimizers import Optim, make_optimizer, set_rate
@@ -100,7 +101,8 @@ def fit(
     seed : int, optional
         Seed for the validation split and for shuffling; None uses a different one each time.
     callbacks : list of skorch callbacks, optional
-        Callbacks for the training loop, which they see as a `skorch.NeuralNet`.
+        Callbacks for the training loop, which they see as a `skorch.NeuralNet`. A callback ends
+        training, with the best parameters so far, by raising `pipegrad.finetune.StopTraining`.
     verbose : int
         With 1, training shows the epoch, the losses and the remaining time.
     cache : str or path, optional
@@ -123,6 +125,9 @@ def fit(
         If an argument is invalid; nothing was trained.
     DivergedError
         If no loss was finite; the parameters are unchanged.
+    KeyboardInterrupt
+        If the user interrupts training (Ctrl-C); the parameters are the best ones so far, and
+        ``net.history`` has the epochs that were completed.
 
     Examples
     --------
@@ -172,12 +177,13 @@ def train(
     if isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN_ROWS_WARNING)
     fitted = _numbers(parameters) if soft_ensembles(net) else {}
-    rate = _search_rate(net, trainer, options, optimizer)
-    run_safely(trainer, net, options, optimizer)
-    if rate is not None:
-        trainer.history[0]["lr"] = rate
-    if trainer.improved_ and fitted:
-        _refit(net, trainer, options, fitted)
+    with preserved_modes(net):
+        rate = _search_rate(net, trainer, options, optimizer)
+        run_safely(trainer, net, options, optimizer)
+        if rate is not None:
+            trainer.history[0]["lr"] = rate
+        if trainer.improved_ and fitted:
+            _refit(net, trainer, options, fitted)
     _warn_outcome(trainer)
     return trainer
 
@@ -209,9 +215,10 @@ def _refit(
     """Train the leaves and the steps after them again, now with hard splits."""
     from .trainer import Trainer
 
-    chosen = _numbers(fitted)
-    hardened = HardSplits(net, trainer.train, fitted)
+    chosen, again = _numbers(fitted), None
+    hardened = HardSplits(net)
     try:
+        hardened.harden(trainer.train, fitted)
         parameters = list(net.trainable_parameters().values())
         optimizer = make_optimizer(options.optim, parameters, options.rate)
         if options.lr == "auto":
@@ -237,13 +244,13 @@ def _refit(
             anchor=options.anchor,
         )
         run_safely(again, net, options, optimizer)
-    finally:
+    finally:  # also where the user interrupts
         hardened.soften()
-    if not trainer.append_history(again):
-        with torch.no_grad():
-            for parameter, kept in chosen.items():
-                parameter.copy_(kept)
-    net.history = trainer.history
+        if again is None or not trainer.append_history(again):
+            with torch.no_grad():
+                for parameter, kept in chosen.items():
+                    parameter.copy_(kept)
+        net.history = trainer.history
 
 
 _SEEN_ROWS_WARNING = (
@@ -281,13 +288,23 @@ def _make_trainer(
 def run_safely(
     trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Run the trainer; after an error, restore the parameters."""
-    was_training = net.training
+    """Run the trainer; after an error, restore the parameters.
+
+    After an interrupt by the user, the parameters are the best ones so far.
+    """
     before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
-        with isolated_rng(options.seed, optimizer), torch.enable_grad(), net.fused_linear_maps():
-            trainer.fit(None)
+        with (
+            preserved_modes(net),
+            isolated_rng(options.seed, optimizer),
+            torch.enable_grad(),
+            net.fused_linear_maps(),
+        ):
+            trainer.run()
         trainer.restore()
+    except KeyboardInterrupt:
+        trainer.restore()
+        raise
     except BaseException as error:
         with torch.no_grad():
             for parameter, kept in zip(net.trainable_parameters().values(), before, strict=True):
@@ -300,8 +317,7 @@ def run_safely(
         for _, callback in getattr(trainer, "callbacks_", ()):
             if hasattr(callback, "close"):
                 callback.close()
-        net.train(was_training)
-        net.history = trainer.history
+        net.history = getattr(trainer, "history", None) or net.history
 
 
 _LOWER_LR_HINT = (

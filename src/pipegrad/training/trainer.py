@@ -10,7 +10,7 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import Tensor, nn
 
 from ..typing import Array, ClassLabels, Features, Targets
@@ -19,6 +19,7 @@ from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
 from .optimizers import is_loss_scale_invariant
 from .scaled_lbfgs import ScaledLBFGS
+from .stopping import StopTraining
 from .tree_splits import centre_splits, soft_ensembles
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -106,6 +107,9 @@ class Trainer(NeuralNet):
         self.generator = generator
         self.anchor = anchor
         self.reason_ = "the last epoch"
+        self.stopped_ = False
+        self.interrupt_: KeyboardInterrupt | None = None
+        self._best: list[Tensor] = []
         self.diverged_ = False
         self.best_epoch_ = 0
         self.best_loss_ = float("nan")
@@ -159,14 +163,54 @@ class Trainer(NeuralNet):
         """Whether any epoch improved on the initial parameters."""
         return self.best_epoch_ > 0
 
+    def run(self) -> None:
+        """Train until the last epoch, or until patience or a callback ends training.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user interrupts training; `restore` then gives the best parameters so far.
+        """
+        try:
+            self.fit(None)
+        finally:
+            self._drop_unfinished_epoch()
+        if self.interrupt_ is not None:
+            raise self.interrupt_
+
     def fit_loop(
         self, X: Features, y: Targets = None, epochs: int | None = None, **kwargs: object
     ) -> Trainer:
+        try:
+            self._run_epochs()
+        except StopTraining:
+            pass
+        except KeyboardInterrupt as interrupt:
+            self.interrupt_ = interrupt
+            raise  # `fit` of skorch drops it.
+        return self
+
+    def notify(self, method_name: str, **cb_kwargs: object) -> None:
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except (KeyboardInterrupt, StopTraining) as stop:
+            if isinstance(stop, KeyboardInterrupt) and not _is_early_stopping(stop):
+                raise
+            self.stopped_, self.reason_ = True, "a callback ended training"
+            if method_name not in ("on_train_begin", "on_train_end"):
+                raise StopTraining from None
+
+    def _drop_unfinished_epoch(self) -> None:
+        history = getattr(self, "history", None)
+        if history and f"{self.monitor}_best" not in history[-1]:
+            del history[-1]
+
+    def _run_epochs(self) -> None:
         self._measure_start()
         centre_splits(self.module_, self.train)
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
         loader = Loader(self.train, self.batch_size, self.generator)
-        for _ in range(self.max_epochs):
+        for _ in range(0 if self.stopped_ else self.max_epochs):
             started = time.perf_counter()
             self.notify("on_epoch_begin", **parts)
             self.run_single_epoch(loader, True, "train", self.train_step)
@@ -176,7 +220,6 @@ class Trainer(NeuralNet):
             self.notify("on_epoch_end", **parts)
             if not going:
                 break
-        return self
 
     def run_single_epoch(
         self,
@@ -306,10 +349,9 @@ class Trainer(NeuralNet):
         best = finite and not loss >= self.best_loss_
         self.history.record(self.monitor + "_best", best)
         if best:
+            # Replaced as a whole, so that an interrupt finds either these or the ones before.
+            self._best = [p.detach().clone() for p in self._parameters()]
             self.best_loss_, self.best_epoch_ = loss, row["epoch"]
-            with torch.no_grad():
-                for kept, parameter in zip(self._best, self._parameters(), strict=True):
-                    kept.copy_(parameter)
         if not finite:
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
@@ -324,7 +366,9 @@ class Trainer(NeuralNet):
         return True
 
     def restore(self) -> None:
-        """Restore the best parameters."""
+        """Restore the best parameters; nothing changes if no loss was measured yet."""
+        if not self._best:
+            return
         with torch.no_grad():
             for kept, parameter in zip(self._best, self._parameters(), strict=True):
                 parameter.copy_(kept)
@@ -334,7 +378,7 @@ class Trainer(NeuralNet):
         """Append the history of a subsequent trainer; return whether it lowered the loss."""
         epochs = len(self.history) - 1
         helped = bool(other.best_loss_ < self.best_loss_)
-        for row in other.history[1:]:
+        for row in (other.history or [])[1:]:
             best = row[self.monitor] < self.best_loss_
             self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
             if best:
@@ -361,6 +405,14 @@ def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedData
 def loss_scale(loss: float) -> float:
     """Return the factor that scales up a small loss during training; 1 for other losses."""
     return 1 / loss if 0 < loss < _SMALL_LOSS else 1.0
+
+
+def _is_early_stopping(interrupt: KeyboardInterrupt) -> bool:
+    """Whether skorch's `EarlyStopping` raised it, which has no exception of its own."""
+    trace = interrupt.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and isinstance(trace.tb_frame.f_locals.get("self"), EarlyStopping)
 
 
 def _has_batch_hooks(callback: Callback) -> bool:

@@ -144,24 +144,27 @@ def _capture_inputs(ensembles: list[TreeEnsemble]) -> Iterator[dict[int, Block]]
 class HardSplits:
     """Makes soft splits hard and freezes all parameters before them while the leaves are refit.
 
-    Leaves that no row reaches get their fitted values back.
-
     Parameters
     ----------
     net : PipelineNetwork
         The network after training with soft splits.
-    rows : EncodedDataset
-        The training rows.
-    fitted : mapping of Parameter to Tensor
-        The parameters before training.
     """
 
-    def __init__(
-        self, net: PipelineNetwork, rows: EncodedDataset, fitted: Mapping[nn.Parameter, Tensor]
-    ) -> None:
+    def __init__(self, net: PipelineNetwork) -> None:
         self.net = net
         self.ways = [(ensemble, ensemble.way) for ensemble in soft_ensembles(net)]
         self.kept = [p for p in self._before() if p.requires_grad]
+
+    def harden(self, rows: EncodedDataset, fitted: Mapping[nn.Parameter, Tensor]) -> None:
+        """Make the splits hard; leaves that no row reaches get their fitted values back.
+
+        Parameters
+        ----------
+        rows : EncodedDataset
+            The training rows.
+        fitted : mapping of Parameter to Tensor
+            The parameters before training.
+        """
         for parameter in self.kept:
             parameter.requires_grad_(False)
         for ensemble, _ in self.ways:

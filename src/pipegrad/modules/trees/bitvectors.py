@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._base import Module
+from .cache import Cache
 
 _BITS = 64
 
@@ -194,7 +194,7 @@ class Scan(Module):
     def __init__(self, turns: Turns, number: Tensor, column: Tensor, leaf_tree: Tensor) -> None:
         super().__init__()
         self.sizes, self.even = turns.sizes, turns.stands_for is not None
-        self._checked: Any = None
+        self._checked = Cache()
         rank = turns.tree[leaf_tree]
         width = torch.full_like(turns.tree, _BITS)
         if self.even:
@@ -210,19 +210,15 @@ class Scan(Module):
         for name, values in known.items():
             self.register_buffer(name, values, persistent=False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_checked": None}
-
     def fits(self, bounds: Tensor) -> bool:
         """Whether the nodes of each level still have equal thresholds; training may move them."""
         if not self.even:
             return True
-        checked = self._checked
-        if checked is None or checked[0] is not bounds:
-            mine, other = bounds[self.same]
-            alike = (mine == other) | (mine.isnan() & other.isnan())
-            checked = self._checked = bounds, bool(alike.all())
-        return checked[1]
+        return self._checked.value(bounds, None, lambda: self._alike(bounds))
+
+    def _alike(self, bounds: Tensor) -> bool:
+        mine, other = bounds[self.same]
+        return bool(((mine == other) | (mine.isnan() & other.isnan())).all())
 
     def forward(self, x: Tensor, bounds: Tensor) -> Tensor:
         """Map columns (n, columns) to leaves (n, trees)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn import functional
 from .._base import Module
 from .._sparse import Block, SparseRows
 from .bitvectors import Scan, Shape, even_trees, small_trees
+from .cache import Cache
 from .relaxation import LeafIndices
 from .threads import side_by_side, threads_for
 
@@ -92,7 +93,7 @@ class Routing(Module):
         super().__init__()
         self.strict, self.single = strict, single
         self.missing_value, self.absent, self.whole = missing_value, absent, whole
-        self._known: Any = None
+        self._known = Cache()
         if isinstance(missing, int):
             missing = torch.full_like(feature, missing)
         categorical = category_width is not None and bool((category_width > 0).any())
@@ -123,16 +124,12 @@ class Routing(Module):
         Rounding to the nearest number could move a threshold across a row.
         """
         before = self.threshold.detach()
-        self._known = None
         super()._apply(fn, recurse)
         if self.threshold.dtype.itemsize < before.dtype.itemsize:
             rounded = self._narrow(before, self.threshold.dtype)
             with torch.no_grad():
                 self.threshold.copy_(rounded)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None}
 
     def thresholds(self) -> Tensor:
         """The threshold of each node, shape (nodes,)."""
@@ -306,10 +303,10 @@ class Routing(Module):
             return self._rounded(low)
         # Cached, so that a single row does not cost a pass over all nodes.
         now = self.threshold
+        if now.is_inference():  # without a version number
+            return self._rounded(low)
         key = (low, now.device, now.dtype, now.data_ptr(), now._version)
-        if self._known is None or self._known[0] != key:
-            self._known = key, self._rounded(low)
-        return self._known[1]
+        return self._known.value(now, key, lambda: self._rounded(low))
 
     def _moving(self) -> bool:
         """Whether thresholds may change without a new version number."""

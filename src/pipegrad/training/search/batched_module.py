@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import vmap
 
+from ...modules import preserved_modes
 from ..criterion import Criterion
 from ..dataset import Batch, EncodedDataset, Loader
 from ..trainer import per_sample_loader
@@ -228,14 +229,12 @@ def preserve_state(net: PipelineNetwork) -> Iterator[None]:
     """Restore parameters, gradients and mode on exit; suppress torch's batching warnings."""
     parameters = list(net.trainable_parameters().values())
     before = [(p.detach().clone(), p.grad) for p in parameters]
-    training = net.training
     try:
-        with warnings.catch_warnings():
+        with preserved_modes(net), warnings.catch_warnings():
             # Torch loops over candidates for operations that have no batched form.
             warnings.filterwarnings("ignore", "There is a performance drop")
             yield
     finally:
-        net.train(training)
         with torch.no_grad():
             for parameter, (values, gradient) in zip(parameters, before, strict=True):
                 parameter.copy_(values)
