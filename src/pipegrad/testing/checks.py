@@ -43,6 +43,7 @@ from .comparison import (
     perturb,
 )
 from .datasets import DATASETS
+from .methods import assert_same_methods
 
 # -- cases ---------------------------------------------------------------------------------------
 
@@ -383,6 +384,16 @@ def check_export(case: Case) -> None:
     assert_close(program.module()(blocks).detach(), out.detach(), case.tolerance, "export")
 
 
+def check_methods(case: Case) -> None:
+    """10. The module has exactly the operator's inference methods, with the same results."""
+    operator, net = case.module()
+    X, y = case.data()
+    assert_same_methods(net, operator, X, y, case.tolerance)
+    if net.trainable_parameters():
+        perturb(net)
+        assert_same_methods(net, from_torch(net), X, y, case.tolerance)
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -393,8 +404,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "inputs": check_inputs,
     "state": check_state,
     "export": check_export,
+    "methods": check_methods,
 }
-"""The nine checks of the contract by name."""
+"""The ten checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:
