@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -216,6 +217,18 @@ def test_asking_changes_neither_the_module_nor_its_pickle() -> None:
     assert set(vars(net)) == names
     again = copy.deepcopy(net)
     np.testing.assert_array_equal(again.score_samples(X), net.score_samples(X))
+
+
+def test_sixteen_threads_share_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RandomForestClassifier(20, random_state=0).fit(X, LABELS)
+    net, made = pg.to_torch(model), []
+    monkeypatch.setattr(
+        write_back, "copy_source", lambda *args: made.append(1) or copy.deepcopy(*args)
+    )
+    with ThreadPoolExecutor(16) as pool:
+        leaves = list(pool.map(lambda _: net.apply(X), range(64)))
+    assert all(np.array_equal(one, model.apply(X)) for one in leaves)
+    assert len(made) == 1
 
 
 def test_finetuner_offers_the_methods_of_its_estimator() -> None:

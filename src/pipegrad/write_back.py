@@ -66,14 +66,11 @@ def latest_source(net: PipelineNetwork) -> Any:
         An object of the source's type.
     """
     digest = _digest(net)
-    with _LOCK:
+    with _LOCK:  # Threads that ask at once wait for one copy.
         known = _LATEST.get(net)
-    if known is not None and known[0] == digest:
+        if known is None or known[0] != digest:
+            known = _LATEST[net] = digest, written_back(net)
         return known[1]
-    source = written_back(net)
-    with _LOCK:
-        _LATEST[net] = digest, source
-    return source
 
 
 def _digest(net: PipelineNetwork) -> bytes:
