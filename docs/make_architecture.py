@@ -42,6 +42,7 @@ PARTS = {
     "online": ("Engine", "partial_fit: learns from batches", (4,)),
     "report": ("Engine", "what training did, in text and pictures", ()),
     "training": ("Engine", "from samples to trained parameters; searches", (4,)),
+    "write_back": ("Engine", "trained numbers into a copy", (5,)),
     "network": ("Engine", "forward pass, encoding, targets, parameters", (3, 4)),
     "host": ("Graph, sources, losses", "runs the host part", (4,)),
     "partition": ("Graph, sources, losses", "host or neural", (2,)),
@@ -54,6 +55,7 @@ PARTS = {
     "featurizer": ("Ground", "a predictor as a transformer", ()),
     "glue": ("Ground", "steps between operators", ()),
     "errors": ("Ground", "errors and warnings", ()),
+    "source_methods": ("Ground", "an estimator's methods", ()),
     "typing": ("Ground", "names for types", ()),
     "modules": ("Ground", "the mathematics", (3, 4)),
 }

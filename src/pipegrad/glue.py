@@ -134,7 +134,15 @@ def _csr(block: Any) -> Any:
 
 @dataclass(eq=False)
 class Average(Glue):
-    """Weighted mean of predictions (``task="regression"``) or of class probabilities."""
+    """Weighted mean of predictions, of class probabilities or of one-hot votes.
+
+    Parameters
+    ----------
+    task : {"regression", "classification", "votes"}
+        What the inputs are.
+    weights : tuple of float, optional
+        A weight for each input.
+    """
 
     task: str
     weights: tuple[float, ...] | None = None

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
-from torch import Tensor
+from torch import Tensor, nn
 
+from .errors import ArgumentError
 from .glue import Glue
-from .host import in_container
+from .host import Encoded, in_container
 from .modules import SparseRows
 from .network import Optim, PipelineNetwork
+from .registry import translation
+from .source_methods import SourceMethods, source_has
 from .sources.arrays import to_csr
+from .write_back import latest_source
 
 
-def _answers(method: str) -> Callable[[PipelineModule], bool]:
-    def check(net: PipelineModule) -> bool:
-        return net.head is not None and method in net.head.responses
-
-    return check
-
-
-def _transforms(net: PipelineModule) -> bool:
-    return hasattr(net.source, "transform") and (net.head is None or net._gives_distances)
-
-
-class PipelineModule(PipelineNetwork):
+class PipelineModule(SourceMethods, PipelineNetwork):
     """A fitted pipeline as one differentiable module; made by `pipegrad.to_torch`.
 
     ``net(X)`` is the differentiable forward pass: the raw score of the last predictor ((n,) for
     one target or two classes, (n, k) otherwise), or the columns (n, k) of the last transformer.
-    ``predict`` and the other prediction methods take and return what those of the source do.
+
+    The module has the inference methods of its source and no others; they take and return what
+    those of the source do, with the present parameters of the module. ``predict``,
+    ``predict_proba``, ``predict_log_proba``, ``decision_function`` and ``transform`` run in torch
+    where the translation of the last step has them. All others, such as ``inverse_transform``,
+    ``score``, ``apply`` and ``decision_path``, and calls with further arguments
+    (``predict(X, return_std=True)``), run in the source's own library, on the object that
+    `pipegrad.from_torch` would give; it is kept until parameters change.
 
     Parameters
     ----------
@@ -46,9 +45,25 @@ class PipelineModule(PipelineNetwork):
         A module for each translated step, by name.
     """
 
-    @available_if(_answers("predict"))
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predictions in the source's format: means (n,) or (n, k), or labels (n,)."""
+    @available_if(source_has("predict"))
+    def predict(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Predictions in the source's format: means (n,) or (n, k), or labels (n,).
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            Data in the format of the source, n rows.
+        *arguments, **options
+            Further arguments of the source's own method, such as ``return_std=True`` or
+            ``raw_score=True``; with any of them, the source's library computes the predictions.
+
+        Returns
+        -------
+        array
+            Predictions; other types as the arguments ask for.
+        """
+        if arguments or options or not self._runs_in_torch("predict"):
+            return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
         answer = self.head.predict(self.raw_score(X)).cpu().numpy()
         if self.head.task == "classification":
@@ -61,31 +76,101 @@ class PipelineModule(PipelineNetwork):
             return answer.astype(np.int32)
         return self._decode_target(answer)
 
-    @available_if(_answers("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
+    @available_if(source_has("predict_proba"))
+    def predict_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
+        if arguments or options or not self._runs_in_torch("predict_proba"):
+            return self._ask("predict_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_proba(self.raw_score(X)))
 
-    @available_if(_answers("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the class probabilities (n, classes)."""
+    @available_if(source_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Logarithms of the class probabilities (n, classes); a list if several."""
+        if arguments or options or not self._runs_in_torch("predict_log_proba"):
+            return self._ask("predict_log_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_log_proba(self.raw_score(X)))
 
-    @available_if(_answers("decision_function"))
-    def decision_function(self, X: Any) -> NDArray[Any]:
+    @available_if(source_has("decision_function"))
+    def decision_function(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Decision values: (n,) for two classes, (n, k) otherwise."""
+        if arguments or options or not self._runs_in_torch("decision_function"):
+            return self._ask("decision_function", X, *arguments, **options)
         assert self.head is not None
         return self.head.decision_function(self.raw_score(X)).cpu().numpy()
 
-    @available_if(_transforms)
-    def transform(self, X: Any) -> Any:
+    @available_if(source_has("transform"))
+    def transform(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
+        if arguments or options or not self._runs_in_torch("transform"):
+            return self._ask("transform", X, *arguments, **options)
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
             return to_csr(out)
         return self._in_container(out.cpu().numpy(), X)
+
+    def apply(  # type: ignore[override]  # rows or a function
+        self, X: Any = None, *arguments: Any, **options: Any
+    ) -> Any:
+        """Leaf indices of rows, where the source has them; or torch's own ``apply``.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list; or callable
+            Rows for the source's own ``apply``. A function is called with each submodule and with
+            the module itself, as `torch.nn.Module.apply` does; ``fn=function`` is the same.
+        *arguments, **options
+            Further arguments of the source's own method.
+
+        Returns
+        -------
+        array or PipelineModule
+            Leaf indices, (n,) for a tree, (n, trees) for several and (n, trees, classes) for
+            boosting of several classes; the module itself if a function was given.
+
+        Raises
+        ------
+        ArgumentError
+            When ``X`` is not a function and the source has no ``apply``.
+        """
+        function = options.get("fn", X)
+        if callable(function):
+            return nn.Module.apply(self, function)
+        if not self._offers("apply"):
+            raise ArgumentError(
+                f"fn must be a function of a module, got {type(X).__name__}.\nHint: "
+                f"{type(self.source).__name__} has no leaves and no method 'apply' of its own."
+            )
+        return super().apply(X, *arguments, **options)
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns of the source's input."""
+        return self.source.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns of the source's input."""
+        return self.source.feature_names_in_
+
+    # -- internals -----------------------------------------------------------------------------
+
+    def _offers(self, method: str) -> bool:
+        return hasattr(self.source, method)
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        given = [_own_format(value) for value in arguments]
+        named = {name: _own_format(value) for name, value in options.items()}
+        row = translation(self.source)
+        if row is not None and given:
+            given[0] = row.native_input(self.source, given[0])
+        return getattr(latest_source(self), method)(*given, **named)
+
+    def _runs_in_torch(self, method: str) -> bool:
+        if method == "transform":
+            return self.head is None or self._gives_distances
+        return self.head is not None and method in self.head.responses
 
     @property
     def _gives_distances(self) -> bool:
@@ -113,6 +198,8 @@ class PipelineModule(PipelineNetwork):
 
         owner = self.graph.target
         return InverseTarget(owner.transformer_, owner._training_dim == 1).run(prediction)
+
+    # -- training ------------------------------------------------------------------------------
 
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
@@ -172,6 +259,15 @@ class PipelineModule(PipelineNetwork):
 
     def _repr_html_(self) -> str:
         return self.graph._repr_html_()
+
+
+def _own_format(value: Any) -> Any:
+    """An argument as the source's library takes it: tensors become arrays."""
+    if isinstance(value, Encoded | SparseRows):
+        raise ArgumentError(
+            f"X must be in the format of the source for this method, got {type(value).__name__}."
+        )
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
 def _arrays(answer: Tensor | list[Tensor]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,9 @@ from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows
+from .source_methods import source_has
 from .sources.arrays import to_block
 from .sources.protocol import NamedSource
-
-
-def _answers(method: str) -> Callable[[NamedPipeline], bool]:
-    def check(net: NamedPipeline) -> bool:
-        return method in net.source.answers
-
-    return check
 
 
 class NamedPipeline(PipelineModule):
@@ -57,23 +50,17 @@ class NamedPipeline(PipelineModule):
             self._require([self.graph.output], table)
         return self._columns(table, wanted)
 
-    @available_if(_answers("predict"))
+    @available_if(source_has("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
         """Scores for regression and ranking, labels of the source otherwise."""
         return self._answer("predict", X)
 
-    @available_if(_answers("predict_proba"))
+    @available_if(source_has("predict_proba"))
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Class probabilities (n, classes), in the order of ``classes_``."""
         return self._answer("predict_proba", X)
 
-    @available_if(_answers("predict_proba"))
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of the class probabilities (n, classes)."""
-        with np.errstate(divide="ignore"):
-            return np.log(self._answer("predict_proba", X))
-
-    @available_if(_answers("decision_function"))
+    @available_if(source_has("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
         """The scores of the model."""
         return self._answer("decision_function", X)
@@ -97,6 +84,9 @@ class NamedPipeline(PipelineModule):
         return self
 
     # -- internals -----------------------------------------------------------------------------
+
+    def _offers(self, method: str) -> bool:
+        return method in self.source.answers
 
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
         name, table = self.source.answers[method], read_table(X)

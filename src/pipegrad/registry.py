@@ -161,6 +161,10 @@ class Translation:
         """
         return X
 
+    def native_input(self, operator: Any, X: Any) -> Any:
+        """Raw input as the operator's own methods take it, if a module takes other types too."""
+        return X
+
     def reads_raw_numbers(self, operator: Any) -> bool:
         """Whether the module takes the numbers of the input itself, not codes from `encode`."""
         return self.raw_numbers

@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .errors import ArgumentError, WriteBackError
+from .errors import ArgumentError
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
 from .modules import Predictor, SplitMode, SplitRelaxation, unwrap_head
 from .named import NamedPipeline
-from .network import fresh_module, required_translation
+from .network import required_translation
 from .partition import Translate, check, partition
 from .registry import load_file, lookup, translation
 from .source_catalog import file_attribute
+from .write_back import written_back
 
 
 def to_torch(
@@ -144,11 +145,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
         raise ArgumentError(f"from_torch takes the result of to_torch, not a {type(net).__name__}.")
     if path is not None:
         _check_path(net.source, path)
-    changes = list(_changes(net))
-    memo: dict[int, Any] = {}
-    result = copy_source(net.source, memo)
-    for step, module in changes:
-        required_translation(step).write_back(module, memo[id(step.operator)])
+    result = written_back(net)
     if path is not None:
         _save(result, path)
     return result
@@ -278,33 +275,3 @@ def _randomise(net: PipelineModule) -> None:
                     f"init='random': the module of {step.name!r} has no reset_parameters()."
                 )
             reset()
-
-
-def _changes(net: PipelineModule) -> Iterator[tuple[Step, nn.Module]]:
-    """The steps whose parameters differ from those of their operators, each operator once."""
-    seen: set[int] = set()
-    for step in net.neural_steps():
-        if id(step.operator) in seen:
-            continue
-        seen.add(id(step.operator))
-        module = unwrap_head(net.step_module(step.name))
-        then = fresh_module(net, step).state_dict()
-        now = {name: value.cpu() for name, value in module.state_dict().items()}
-        if not all(_same(now[name], then[name].to(now[name].dtype)) for name in now):
-            _check_finite(step, now, then)
-            yield step, module
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
-
-
-def _check_finite(step: Step, now: dict[str, Tensor], then: dict[str, Tensor]) -> None:
-    for name, value in now.items():
-        # A value that was not finite in the source may stay so.
-        before = then[name] if then[name].shape == value.shape else torch.zeros_like(value)
-        if (~torch.isfinite(value) & torch.isfinite(before)).any():
-            raise WriteBackError(
-                f"Training left values that are not finite in {step.name!r} ({name}); nothing was "
-                "written. Train again from the start, with a smaller learning rate."
-            )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -21,6 +19,7 @@ from ..errors import ArgumentError, DivergedError, PipegradError, Untranslatable
 from ..module import PipelineModule
 from ..modules import SplitMode
 from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
+from ..source_methods import SourceMethods
 from ..training.metadata import fit_arguments
 from ..training.samples import Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
@@ -206,62 +205,19 @@ class TunablePipeline:
         return from_torch(net)
 
 
-def _has(method: str) -> Callable[[DelegatingEstimator], bool]:
-    def check(tuner: DelegatingEstimator) -> bool:
-        getattr(getattr(tuner, "estimator_", tuner.estimator), method)
-        return True
-
-    return check
-
-
-class DelegatingEstimator(MetaEstimatorMixin, BaseEstimator):
-    """Delegates predictions to ``estimator_`` and estimator tags to ``estimator``."""
+class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
+    """Delegates inference methods to ``estimator_`` and estimator tags to ``estimator``."""
 
     estimator: Estimator
     estimator_: Estimator
 
-    @available_if(_has("predict"))
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the predictions of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
+    def _offers(self, method: str) -> bool:
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
 
-    @available_if(_has("predict_proba"))
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Return the class probabilities of ``estimator_``."""
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Return the logarithms of the class probabilities of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
-
-    @available_if(_has("decision_function"))
-    def decision_function(self, X: Any) -> NDArray[Any]:
-        """Return the decision function of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    @available_if(_has("transform"))
-    def transform(self, X: Any) -> Any:
-        """Return the output of the ``transform`` method of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.transform(X)
-
-    @available_if(_has("score"))
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the score of ``estimator_``."""
-        check_is_fitted(self)
-        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **weight)
-
-    @available_if(_has("get_feature_names_out"))
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Return the output feature names of ``estimator_``."""
-        check_is_fitted(self)
-        return self.estimator_.get_feature_names_out(input_features)
+        return getattr(self.estimator_, method)(*arguments, **options)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import get_tags

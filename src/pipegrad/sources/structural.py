@@ -65,7 +65,7 @@ class Concatenate(GlueTranslation):
 
 @register("pipegrad.glue.Average")
 class Average(GlueTranslation):
-    """Means of predictions or of probabilities (soft voting)."""
+    """Means of predictions, of probabilities (soft voting) or of votes."""
 
     def to_torch(self, operator: glue.Average) -> nn.Module:
         return modules.Average(operator.weights)
@@ -76,6 +76,8 @@ class Average(GlueTranslation):
     def objective(self, operator: glue.Average) -> Objective:
         if operator.task == "regression":
             return Objective("squared_error")
+        if operator.task == "votes":  # The share of the right class may be zero.
+            return Objective("log_loss")
         return Objective("negative_log_likelihood")
 
 

@@ -43,6 +43,7 @@ from .comparison import (
     perturb,
 )
 from .datasets import DATASETS
+from .methods import assert_same_methods
 
 # -- cases ---------------------------------------------------------------------------------------
 
@@ -434,6 +435,16 @@ def _pickled(net: PipelineModule) -> bytes | None:
         return None
 
 
+def check_methods(case: Case) -> None:
+    """11. The module has exactly the operator's inference methods, with the same results."""
+    operator, net = case.module()
+    X, y = case.data()
+    assert_same_methods(net, operator, X, y, case.tolerance)
+    if net.trainable_parameters():
+        perturb(net)
+        assert_same_methods(net, from_torch(net), X, y, case.tolerance)
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -445,8 +456,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "state": check_state,
     "export": check_export,
     "inference": check_inference,
+    "methods": check_methods,
 }
-"""The ten checks of the contract by name."""
+"""The eleven checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:

@@ -11,7 +11,6 @@ import torch
 from scipy import sparse
 
 from ..module import PipelineModule
-from ..registry import translation
 
 METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
 
@@ -118,18 +117,7 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
-    found = {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
-    if isinstance(operator, PipelineModule):
-        return found
-    # An operator that both predicts and transforms is translated as a predictor.
-    net_transforms = "transform" in found and ("predict" not in found or _clusters(operator))
-    return {m: v for m, v in found.items() if m != "transform" or net_transforms}
-
-
-def _clusters(operator: Any) -> bool:
-    row = translation(operator)
-    head = None if row is None else row.head(operator)
-    return head is None or head.task == "clustering"
+    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
 
 
 def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: float) -> None:

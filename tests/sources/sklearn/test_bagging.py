@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -36,7 +36,7 @@ def test_regressors(member: str, options: Any) -> None:
 
 
 def check_classes(bag: Any, X: Any) -> Any:
-    """Parity and both round trips; the mean of decision functions is not among the answers."""
+    """Parity and both round trips."""
     net = pg.to_torch(bag)
     same_classes(net, bag, X)
     assert identical(bag.predict_proba(X), pg.from_torch(net).predict_proba(X))
@@ -57,9 +57,33 @@ def same_classes(net: Any, bag: Any, X: Any) -> None:
 def test_classifiers(data: str, options: Any) -> None:
     X, y = DATASETS[data]()
     bag = BaggingClassifier(LOGISTIC, 4, random_state=0, **options).fit(X, y)
-    check_classes(bag, X)
-    with pytest.raises(AttributeError, match="decision_function"):
-        pg.to_torch(bag).decision_function(X)
+    net = check_classes(bag, X)
+    changed = pg.from_torch(net)
+    for method in ("decision_function", "predict_log_proba"):
+        assert_close(getattr(net, method)(X), getattr(changed, method)(X), 1e-9)
+
+
+@pytest.mark.parametrize("data", ["multiclass", "binary_strings", "sparse_multiclass"])
+@pytest.mark.parametrize("member", [LinearSVC(), RidgeClassifier(), SGDClassifier(random_state=0)])
+def test_members_without_probabilities_vote(data: str, member: Any) -> None:
+    X, y = DATASETS[data]()
+    bag = BaggingClassifier(member, 4, random_state=0).fit(X, y)
+    net = pg.to_torch(bag)
+    same_classes(net, bag, X)
+    assert hasattr(net, "decision_function") == hasattr(bag, "decision_function")
+    net(X).square().sum().backward()
+    assert any(p.grad.abs().sum() > 0 for p in net.trainable_parameters().values())
+    perturb(net)
+    changed = pg.from_torch(net)
+    same_classes(net, changed, X)
+    assert not identical(changed.estimators_[0].coef_, bag.estimators_[0].coef_)
+
+
+def test_votes_train() -> None:
+    X, y = DATASETS["binary_strings"]()
+    bag = BaggingClassifier(LinearSVC(), 5, random_state=0).fit(X, y[::-1])
+    net = pg.to_torch(bag).fit(X, y, epochs=20, lr=0.1, validation=None)
+    assert net.score(X, y) > bag.score(X, y) + 0.1
 
 
 def test_several_targets_and_tables() -> None:
@@ -90,9 +114,6 @@ def test_behind_and_among_others_all_trains() -> None:
 
 def test_refusals_name_the_reason() -> None:
     X, y = DATASETS["multiclass"]()
-    votes = BaggingClassifier(LinearSVC(), 3, random_state=0).fit(X, y)
-    with pytest.raises(pg.UntranslatableError, match="vote"):
-        pg.to_torch(votes)
     rare = np.where(np.arange(len(y)) == 0, "rare", y)
     partial = BaggingClassifier(LOGISTIC, 4, max_samples=0.2, random_state=0)
     with pytest.raises(pg.UntranslatableError, match="every class"):

@@ -49,15 +49,11 @@ def _not_trees(operator: Any) -> str | None:
 
 
 class AnyMembers(Expansion):
-    """The mean of the outputs of members that are not trees.
-
-    A classifier returns predictions and probabilities, but not the mean of its members' decision
-    functions, which scikit-learn also offers.
-    """
+    """The mean of the outputs of members that are not trees; without probabilities, they vote."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
-        classifies = hasattr(operator, "classes_")
-        asked = "predict_proba" if classifies else "predict"
+        classifies, votes = hasattr(operator, "classes_"), _votes_of_members(operator)
+        asked = "votes" if votes else "predict_proba" if classifies else "predict"
         checked = glue.Checked(operator, _checked)
         source = builder.add(join(path, "checked"), checked, (source,))
         values = []
@@ -68,11 +64,17 @@ class AnyMembers(Expansion):
                 picked = glue.Columns(np.asarray(columns))
                 through = builder.add(f"{name}/columns", picked, (source,))
             values.append(builder.expand(member, through, name, asked))
-        joint = glue.Average("classification" if classifies else "regression")
+        joint = glue.Average("votes" if votes else "classification" if classifies else "regression")
         value = builder.add(join(path, "average"), joint, tuple(values), method)
         if method == "predict" and classifies:
             value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
         return value
+
+
+def _votes_of_members(operator: Any) -> bool:
+    """Return whether the members vote because they have no probabilities."""
+    classifies = hasattr(operator, "classes_")
+    return classifies and not hasattr(operator.estimators_[0], "predict_proba")
 
 
 def _checked(operator: Any, X: Any) -> Any:
@@ -104,15 +106,15 @@ class Bagging(Averaged):
     def refuse(self, operator: Any) -> str | None:
         if not hasattr(operator, "classes_"):
             return None
-        if not all(hasattr(member, "predict_proba") for member in operator.estimators_):
-            return "its members vote because they have no probabilities"
+        if operator.n_classes_ == 1 and _votes_of_members(operator):
+            return "its members vote, and there is only one class"
         complete = all(len(t.classes_) == operator.n_classes_ for t in operator.estimators_)
         return None if complete else "some of its members did not see every class"
 
 
 @register("sklearn.ensemble.BaggingClassifier")
 class BaggingClassifier(Bagging):
-    """The mean of its members' probabilities; trees become one module, other members steps."""
+    """The mean of its members' probabilities or votes; trees become one module, others steps."""
 
     data = "multiclass"
     examples = (

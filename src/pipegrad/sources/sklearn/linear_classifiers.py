@@ -33,8 +33,8 @@ class LinearClassifier(LinearPredictor):
 
 
 def two_classes(operator: Any) -> bool:
-    """Return whether there is a single margin."""
-    return len(operator.classes_) == 2
+    """Return whether there is a single margin, as for two classes or only one."""
+    return len(operator.classes_) <= 2
 
 
 @cache

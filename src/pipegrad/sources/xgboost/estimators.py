@@ -241,6 +241,9 @@ class Booster(Boosted):
         _validation.check_finite(numbers, None)
         return numbers
 
+    def native_input(self, operator: Any, X: Any) -> Any:
+        return _matrix(X)
+
 
 def _matrix(X: Any) -> Any:
     import xgboost
