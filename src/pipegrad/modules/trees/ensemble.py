@@ -10,16 +10,16 @@ from torch.nn import functional
 
 from .._base import Module, Positive, parameter
 from .._sparse import Block
+from .constrained import MonotoneTrees
 from .relaxation import LeafIndices
 from .routing import NAN, _captured
 from .simplex import Simplex
-from .soft import SoftTrees
 from .threads import side_by_side, threads_for
 
 _FEW_OUTPUTS = 32
 
 
-class TreeEnsemble(SoftTrees):
+class TreeEnsemble(MonotoneTrees):
     """The sum (or mean) of many decision trees.
 
     All trees share flat arrays. ``left`` and ``right`` encode the children of each node: a code
@@ -87,6 +87,10 @@ class TreeEnsemble(SoftTrees):
         Value of entries that sparse rows do not store.
     whole : bool
         Whether categories between -1 and 0 are unknown instead of category 0.
+    monotone : Tensor of int64, shape (nodes,), optional
+        Constraint of each node's feature: 1 if the output must not decrease in it, -1 if it must
+        not increase, 0 if it is free. All are free by default. With two probabilities, the
+        constraint is on the second one. Training keeps the constraints; each tree is monotone by itself.
     """
 
     tree_weights: Tensor | None
@@ -123,6 +127,7 @@ class TreeEnsemble(SoftTrees):
         missing_value: float | None = None,
         absent: float = 0.0,
         whole: bool = False,
+        monotone: Tensor | None = None,
     ) -> None:
         tables = (roots, feature, threshold, left, right)
         super().__init__(
@@ -143,6 +148,7 @@ class TreeEnsemble(SoftTrees):
         self._set_values(leaf_values, positive, probabilities, train_weights)
         self._set_weights(tree_weights, train_weights, linear)
         self._set_outputs(tree_output, outputs, base, train_base)
+        self._set_constraints(monotone, probabilities)
 
     def _set_values(
         self, values: Tensor, positive: bool, outcomes: tuple[int, ...] | None, fixed: bool
@@ -176,13 +182,22 @@ class TreeEnsemble(SoftTrees):
     ) -> None:
         self._optional("tree_output", tree_output)
         if tree_output is None:
-            self.outputs = int(self.leaf_table().shape[1])
+            self.outputs = int(self._free_table().shape[1])
         else:
             self.outputs = int(tree_output.max()) + 1 if outputs is None else outputs
         if base is not None and train:
             self.base = parameter(base)
         else:
             self._optional("base", None if base is None else base.clone())
+
+    def _set_constraints(
+        self, monotone: Tensor | None, outcomes: tuple[int, ...] | None
+    ) -> None:
+        table = self._free_table().detach()
+        direction = None
+        if outcomes is not None:
+            direction = torch.where(torch.arange(table.shape[1]) == 1, 1, -1).to(table)
+        self._constrain(monotone, table, direction)
 
     @property
     def rescalable(self) -> tuple[bool, bool]:
@@ -239,7 +254,7 @@ class TreeEnsemble(SoftTrees):
         if not self.training or self.way == "leaves":
             return self._hard(x)
         if self.way == "soft":
-            return self._finish(self._soft(x, self.leaf_table()))
+            return self._finish(self._soft(x, self._fitted_values(self._free_table())))
         hard = self._hard(x)
         soft = self._finish(self._soft(x, self.leaf_table().detach()))
         return hard + (soft - soft.detach())
@@ -291,12 +306,12 @@ class TreeEnsemble(SoftTrees):
         if isinstance(x, LeafIndices):
             return self._leaf_outputs(x.leaves, x.rest, self.leaf_table())
         x = self._numbers(x)
+        if self.training and self.way == "soft":
+            return self._soft_each(x, self._fitted_values(self._free_table()))
         table = self.leaf_table()
         if not self.training or self.way == "leaves":
             return self._leaf_outputs(self.leaves(x), x, table)
-        soft = self._soft_each(x, table if self.way == "soft" else table.detach())
-        if self.way == "soft":
-            return soft
+        soft = self._soft_each(x, table.detach())
         return self._leaf_outputs(self.leaves(x), x, table) + (soft - soft.detach())
 
     def leaf_parameters(self) -> list[nn.Parameter]:
@@ -311,6 +326,10 @@ class TreeEnsemble(SoftTrees):
 
     def leaf_table(self) -> Tensor:
         """The value of each leaf before the factor of its tree, shape (leaves, k)."""
+        return self.monotone_values(self._free_table())
+
+    def _free_table(self) -> Tensor:
+        """The table before the constraints."""
         values = self.leaf_values
         return values() if isinstance(values, Module) else values
 

@@ -175,6 +175,7 @@ class AdaBoostClassifier(Trees):
             train_weights=True,
             average=True,
             squeeze=two,
+            monotone=self.monotone(operator) if two else None,
         )
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
@@ -233,6 +234,7 @@ class AdaBoostRegressor(Trees):
             leaf_values=to_tensor(leaf_values(parts)[:, :, 0]),
             single=True,
             squeeze=True,
+            monotone=self.monotone(operator),
         )
         return WeightedMedian(trees, to_tensor(operator.estimator_weights_[: len(parts)]))
 
