@@ -50,7 +50,7 @@ class MonotoneTrees(SoftTrees):
         order = self._order_for(now)
         seen = table.detach() if direction is None else table.detach() * direction
         violated = (seen[order.lower] > seen[order.upper]).any(1)
-        self._buffer("_violated", self._key(order)[violated])
+        self._buffer("_violated", self._key(order.lower, order.upper)[violated])
         self.order = self._order_for(now) if bool(violated.any()) else order
         self._buffer("_ordered_at", now.clone())
 
@@ -100,18 +100,17 @@ class MonotoneTrees(SoftTrees):
         return latest[1]
 
     def _order_for(self, thresholds: Tensor) -> LeafOrder:
-        leaves = self._leaf_tree.shape[0]
-        lower, upper = adjacent_leaves(self._splits(thresholds.to(self.feature.device)))
-        order = LeafOrder(lower, upper, leaves, self._direction)
-        violated = torch.isin(self._key(order), self._violated)
-        if not bool(violated.any()):
-            return order
-        return LeafOrder(lower[~violated], upper[~violated], leaves, self._direction)
+        lower, upper = self._pairs(thresholds)
+        kept = ~torch.isin(self._key(lower, upper), self._violated)
+        return LeafOrder(lower[kept], upper[kept], self._leaf_tree.shape[0], self._direction)
 
-    def _key(self, order: LeafOrder) -> Tensor:
-        """One number for each pair, whichever of its leaves must not have the higher value."""
-        low, high = torch.minimum(order.lower, order.upper), torch.maximum(order.lower, order.upper)
-        return low * self._leaf_tree.shape[0] + high
+    def _pairs(self, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """The leaves of each pair: the one with the lower value comes first."""
+        return adjacent_leaves(self._splits(thresholds.to(self.feature.device)))
+
+    def _key(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """One number for each pair of leaves."""
+        return lower * self._leaf_tree.shape[0] + upper
 
     def _splits(self, thresholds: Tensor) -> Splits:
         assert self.monotone is not None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .._base import Module, Positive, parameter
+from .._base import Module, NonNegative, Positive, parameter
 from .._sparse import Block
 from .constrained import MonotoneTrees
 from .relaxation import LeafIndices
@@ -89,11 +89,11 @@ class TreeEnsemble(MonotoneTrees):
         Whether categories between -1 and 0 are unknown instead of category 0.
     monotone : Tensor of int64, shape (nodes,), optional
         Constraint of each node's feature: 1 if the output must not decrease in it, -1 if it must
-        not increase, 0 if it is free. All are free by default. With two probabilities, the
-        constraint is on the second one. Training keeps the constraints; each tree is monotone by itself.
+        not increase, 0 if it is free. All are free by default. With probabilities, the constraint
+        is on the second of two. Each tree keeps it by itself.
     """
 
-    tree_weights: Tensor | None
+    tree_weights: Any
     leaf_values: Any
     base: Tensor | None
 
@@ -146,9 +146,9 @@ class TreeEnsemble(MonotoneTrees):
         self.average, self.squeeze = average, squeeze
         self.shift = None
         self._set_values(leaf_values, positive, probabilities, train_weights)
+        self._set_constraints(monotone, probabilities)
         self._set_weights(tree_weights, train_weights, linear)
         self._set_outputs(tree_output, outputs, base, train_base)
-        self._set_constraints(monotone, probabilities)
 
     def _set_values(
         self, values: Tensor, positive: bool, outcomes: tuple[int, ...] | None, fixed: bool
@@ -169,7 +169,9 @@ class TreeEnsemble(MonotoneTrees):
         linear: tuple[Tensor, Tensor, Tensor] | None,
     ) -> None:
         if tree_weights is not None and train:
-            self.tree_weights = parameter(tree_weights)
+            # The sum of monotone trees is monotone if no weight is negative.
+            made = parameter if self.monotone is None else NonNegative
+            self.tree_weights = made(tree_weights)
         else:
             self._optional("tree_weights", tree_weights)
         self.linear_constant = self.linear_weight = None
@@ -190,9 +192,7 @@ class TreeEnsemble(MonotoneTrees):
         else:
             self._optional("base", None if base is None else base.clone())
 
-    def _set_constraints(
-        self, monotone: Tensor | None, outcomes: tuple[int, ...] | None
-    ) -> None:
+    def _set_constraints(self, monotone: Tensor | None, outcomes: tuple[int, ...] | None) -> None:
         table = self._free_table().detach()
         direction = None
         if outcomes is not None:
@@ -241,7 +241,8 @@ class TreeEnsemble(MonotoneTrees):
         start = torch.full_like(shift, len(output), dtype=torch.int64)
         start = start.scatter_reduce(0, output, number, "amin")
         first = torch.isin(number, start).to(shift)
-        factor = first if self.tree_weights is None else first / self.tree_weights
+        weights = self.tree_factors()
+        factor = first if weights is None else first / weights
         return table * factor[tree][:, None]
 
     # -- the forward pass ----------------------------------------------------------------------
@@ -328,6 +329,11 @@ class TreeEnsemble(MonotoneTrees):
         """The value of each leaf before the factor of its tree, shape (leaves, k)."""
         return self.monotone_values(self._free_table())
 
+    def tree_factors(self) -> Tensor | None:
+        """The factor of each tree, shape (trees,); None if all are one."""
+        weights = self.tree_weights
+        return weights() if isinstance(weights, Module) else weights
+
     def _free_table(self) -> Tensor:
         """The table before the constraints."""
         values = self.leaf_values
@@ -340,7 +346,9 @@ class TreeEnsemble(MonotoneTrees):
                 self.leaf_values.reset_parameters()
             elif isinstance(self.leaf_values, nn.Parameter):
                 self.leaf_values.normal_(0, 0.1)
-            if isinstance(self.tree_weights, nn.Parameter):
+            if isinstance(self.tree_weights, NonNegative):
+                self.tree_weights.reset_parameters()
+            elif isinstance(self.tree_weights, nn.Parameter):
                 self.tree_weights.fill_(1.0)
             if isinstance(self.base, nn.Parameter):
                 self.base.zero_()
@@ -350,14 +358,14 @@ class TreeEnsemble(MonotoneTrees):
 
     def _finish(self, total: Tensor) -> Tensor:
         if self.average:
-            weights = self.tree_weights
+            weights = self.tree_factors()
             total = total / (self.roots.shape[0] if weights is None else weights.sum())
         if self.base is not None:
             total = total + self.base
         return total.squeeze(1) if self.squeeze else total
 
     def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
-        weights = self.tree_weights
+        weights = self.tree_factors()
         if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
             if self.outputs > _FEW_OUTPUTS:
                 shares = None if weights is None else weights.expand(leaves.shape)
@@ -392,7 +400,7 @@ class TreeEnsemble(MonotoneTrees):
     def _assignment(self, like: Tensor) -> Tensor:
         """The one-hot output index of each tree times its factor, shape (trees, outputs)."""
         trees = self.roots.shape[0]
-        weights = self.tree_weights
+        weights = self.tree_factors()
         if weights is None:
             weights = torch.ones(trees, dtype=like.dtype, device=like.device)
         if self.tree_output is None:
