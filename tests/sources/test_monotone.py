@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
-from pipegrad.errors import ArgumentError
+from pipegrad.errors import ArgumentError, PipegradWarning
 from pipegrad.modules import LeafOrder, TreeEnsemble
 
 RNG = np.random.default_rng(0)
@@ -194,6 +194,18 @@ def test_the_refined_tuner_keeps_them():
     for rows in np.array_split(np.arange(len(X)), 2):
         tuner.partial_fit(X[rows], LATER[rows])
     assert violations(tuner.estimator_, 50_000)[0] == 0
+
+
+def test_constraints_that_the_source_violates_are_named():
+    model = ensemble.HistGradientBoostingRegressor(
+        max_iter=8, loss="absolute_error", monotonic_cst=SIGNS
+    ).fit(X, Y)
+    assert violations(model, 50_000)[0] > 0
+    with pytest.warns(
+        PipegradWarning, match="violate the monotone constraints in the fitted model"
+    ):
+        net = pg.to_torch(model)
+    assert np.array_equal(pg.from_torch(net).predict(X), model.predict(X))
 
 
 class TestFiles:

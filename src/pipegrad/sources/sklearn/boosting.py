@@ -294,7 +294,7 @@ class HistTrees(SklearnTranslation):
 
 def _monotone(operator: Any, feature: NDArray[Any]) -> Tensor | None:
     """Return the constraint of the feature of each node; None if all are free."""
-    if operator.monotonic_cst is None:
+    if getattr(operator, "monotonic_cst", None) is None:
         return None
     given = _check_monotonic_cst(operator, operator.monotonic_cst)
     if operator.is_categorical_ is not None:
