@@ -54,6 +54,11 @@ class MonotoneTrees(SoftTrees):
         self.order = self._order_for(now) if bool(violated.any()) else order
         self._buffer("_ordered_at", now.clone())
 
+    @property
+    def free_pairs(self) -> int:
+        """Number of pairs of leaves that stay free because the fitted values violate their order."""
+        return 0 if self.order is None else len(self._violated)
+
     def monotone_values(self, table: Tensor, thresholds: Tensor | None = None) -> Tensor:
         """The values that respect the constraints, close to those given.
 
