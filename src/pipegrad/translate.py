@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .errors import ArgumentError
+from .errors import ArgumentError, warn
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
-from .modules import Predictor, SplitMode, SplitRelaxation, unwrap_head
+from .modules import Predictor, SplitMode, SplitRelaxation, TreeEnsemble, unwrap_head
 from .named import NamedPipeline
 from .network import required_translation
 from .partition import Translate, check, partition
@@ -104,10 +104,22 @@ def to_torch(
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
     net = made(fitted, graph, _modules(graph, splits))
+    _warn_about_broken_constraints(net)
     if init == "random":
         _randomise(net)
         net.init = init
     return net.to(_widest_type(net) if dtype is None else dtype)
+
+
+def _warn_about_broken_constraints(net: PipelineModule) -> None:
+    for step in net.neural_steps():
+        for part in net.step_module(step.name).modules():
+            if isinstance(part, TreeEnsemble) and part.free_pairs:
+                warn(
+                    f"{step.name}: {part.free_pairs} pairs of adjacent leaves violate the monotone "
+                    "constraints in the fitted model itself; training keeps those of all other "
+                    "pairs."
+                )
 
 
 def from_torch(net: PipelineModule, path: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
-from ._base import Module, Positive, parameter
+from ._base import Module, NonNegative, Positive, parameter
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
@@ -43,6 +43,7 @@ from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote,
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
+from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
 from .trees.simplex import Simplex
@@ -84,6 +85,7 @@ __all__ = [
     "Labels",
     "LeafIndicators",
     "LeafIndices",
+    "LeafOrder",
     "Linear",
     "LinkHead",
     "LocalDeepSVM",
@@ -96,6 +98,7 @@ __all__ = [
     "MultilabelHead",
     "MultioutputHead",
     "NearestHead",
+    "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
     "OneHot",

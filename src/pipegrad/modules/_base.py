@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +51,54 @@ class Positive(Module):
         with torch.no_grad():
             self.initial.fill_(1.0)
             self.log_ratio.zero_()
+
+
+class NonNegative(Module):
+    """A tensor whose negative entries count as zero while it trains.
+
+    An entry at zero still receives gradients that would increase it.
+
+    Parameters
+    ----------
+    initial : Tensor
+        Values of any shape.
+    """
+
+    def __init__(self, initial: Tensor) -> None:
+        super().__init__()
+        self.weight = parameter(initial)
+
+    def forward(self) -> Tensor:
+        """The current value, with the shape of ``initial``."""
+        return clamp_at_zero(self.weight)
+
+    def reset_parameters(self) -> None:
+        """Set all values to one."""
+        with torch.no_grad():
+            self.weight.fill_(1.0)
+
+
+def clamp_at_zero(x: Tensor) -> Tensor:
+    """max(x, 0) that also passes gradients below zero if a descent step would increase x."""
+    result: Tensor = _ClampAtZero.apply(x)
+    return result
+
+
+class _ClampAtZero(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))
 
 
 def parameter(values: Tensor) -> nn.Parameter:

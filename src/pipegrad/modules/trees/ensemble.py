@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .._base import Module, Positive, parameter
+from .._base import Module, NonNegative, Positive, parameter
 from .._sparse import Block
+from .constrained import MonotoneTrees
 from .relaxation import LeafIndices
 from .routing import NAN, _captured
 from .simplex import Simplex
-from .soft import SoftTrees
 from .threads import side_by_side, threads_for
 
 _FEW_OUTPUTS = 32
 
 
-class TreeEnsemble(SoftTrees):
+class TreeEnsemble(MonotoneTrees):
     """The sum (or mean) of many decision trees.
 
     All trees share flat arrays. ``left`` and ``right`` encode the children of each node: a code
@@ -87,9 +87,13 @@ class TreeEnsemble(SoftTrees):
         Value of entries that sparse rows do not store.
     whole : bool
         Whether categories between -1 and 0 are unknown instead of category 0.
+    monotone : Tensor of int64, shape (nodes,), optional
+        Constraint of each node's feature: 1 if the output must not decrease in it, -1 if it must
+        not increase, 0 if it is free. All are free by default. With probabilities, the constraint
+        is on the second of two. Each tree keeps it by itself.
     """
 
-    tree_weights: Tensor | None
+    tree_weights: Any
     leaf_values: Any
     base: Tensor | None
 
@@ -123,6 +127,7 @@ class TreeEnsemble(SoftTrees):
         missing_value: float | None = None,
         absent: float = 0.0,
         whole: bool = False,
+        monotone: Tensor | None = None,
     ) -> None:
         tables = (roots, feature, threshold, left, right)
         super().__init__(
@@ -141,6 +146,7 @@ class TreeEnsemble(SoftTrees):
         self.average, self.squeeze = average, squeeze
         self.shift = None
         self._set_values(leaf_values, positive, probabilities, train_weights)
+        self._set_constraints(monotone, probabilities)
         self._set_weights(tree_weights, train_weights, linear)
         self._set_outputs(tree_output, outputs, base, train_base)
 
@@ -163,7 +169,9 @@ class TreeEnsemble(SoftTrees):
         linear: tuple[Tensor, Tensor, Tensor] | None,
     ) -> None:
         if tree_weights is not None and train:
-            self.tree_weights = parameter(tree_weights)
+            # The sum of monotone trees is monotone if no weight is negative.
+            made = parameter if self.monotone is None else NonNegative
+            self.tree_weights = made(tree_weights)
         else:
             self._optional("tree_weights", tree_weights)
         self.linear_constant = self.linear_weight = None
@@ -176,13 +184,20 @@ class TreeEnsemble(SoftTrees):
     ) -> None:
         self._optional("tree_output", tree_output)
         if tree_output is None:
-            self.outputs = int(self.leaf_table().shape[1])
+            self.outputs = int(self._free_table().shape[1])
         else:
             self.outputs = int(tree_output.max()) + 1 if outputs is None else outputs
         if base is not None and train:
             self.base = parameter(base)
         else:
             self._optional("base", None if base is None else base.clone())
+
+    def _set_constraints(self, monotone: Tensor | None, outcomes: tuple[int, ...] | None) -> None:
+        table = self._free_table().detach()
+        direction = None
+        if outcomes is not None:
+            direction = torch.where(torch.arange(table.shape[1]) == 1, 1, -1).to(table)
+        self._constrain(monotone, table, direction)
 
     @property
     def rescalable(self) -> tuple[bool, bool]:
@@ -226,7 +241,8 @@ class TreeEnsemble(SoftTrees):
         start = torch.full_like(shift, len(output), dtype=torch.int64)
         start = start.scatter_reduce(0, output, number, "amin")
         first = torch.isin(number, start).to(shift)
-        factor = first if self.tree_weights is None else first / self.tree_weights
+        weights = self.tree_factors()
+        factor = first if weights is None else first / weights
         return table * factor[tree][:, None]
 
     # -- the forward pass ----------------------------------------------------------------------
@@ -239,7 +255,7 @@ class TreeEnsemble(SoftTrees):
         if not self.training or self.way == "leaves":
             return self._hard(x)
         if self.way == "soft":
-            return self._finish(self._soft(x, self.leaf_table()))
+            return self._finish(self._soft(x, self._fitted_values(self._free_table())))
         hard = self._hard(x)
         soft = self._finish(self._soft(x, self.leaf_table().detach()))
         return hard + (soft - soft.detach())
@@ -291,12 +307,12 @@ class TreeEnsemble(SoftTrees):
         if isinstance(x, LeafIndices):
             return self._leaf_outputs(x.leaves, x.rest, self.leaf_table())
         x = self._numbers(x)
+        if self.training and self.way == "soft":
+            return self._soft_each(x, self._fitted_values(self._free_table()))
         table = self.leaf_table()
         if not self.training or self.way == "leaves":
             return self._leaf_outputs(self.leaves(x), x, table)
-        soft = self._soft_each(x, table if self.way == "soft" else table.detach())
-        if self.way == "soft":
-            return soft
+        soft = self._soft_each(x, table.detach())
         return self._leaf_outputs(self.leaves(x), x, table) + (soft - soft.detach())
 
     def leaf_parameters(self) -> list[nn.Parameter]:
@@ -311,6 +327,15 @@ class TreeEnsemble(SoftTrees):
 
     def leaf_table(self) -> Tensor:
         """The value of each leaf before the factor of its tree, shape (leaves, k)."""
+        return self.monotone_values(self._free_table())
+
+    def tree_factors(self) -> Tensor | None:
+        """The factor of each tree, shape (trees,); None if all are one."""
+        weights = self.tree_weights
+        return weights() if isinstance(weights, Module) else weights
+
+    def _free_table(self) -> Tensor:
+        """The table before the constraints."""
         values = self.leaf_values
         return values() if isinstance(values, Module) else values
 
@@ -321,7 +346,9 @@ class TreeEnsemble(SoftTrees):
                 self.leaf_values.reset_parameters()
             elif isinstance(self.leaf_values, nn.Parameter):
                 self.leaf_values.normal_(0, 0.1)
-            if isinstance(self.tree_weights, nn.Parameter):
+            if isinstance(self.tree_weights, NonNegative):
+                self.tree_weights.reset_parameters()
+            elif isinstance(self.tree_weights, nn.Parameter):
                 self.tree_weights.fill_(1.0)
             if isinstance(self.base, nn.Parameter):
                 self.base.zero_()
@@ -331,14 +358,14 @@ class TreeEnsemble(SoftTrees):
 
     def _finish(self, total: Tensor) -> Tensor:
         if self.average:
-            weights = self.tree_weights
+            weights = self.tree_factors()
             total = total / (self.roots.shape[0] if weights is None else weights.sum())
         if self.base is not None:
             total = total + self.base
         return total.squeeze(1) if self.squeeze else total
 
     def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
-        weights = self.tree_weights
+        weights = self.tree_factors()
         if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
             if self.outputs > _FEW_OUTPUTS:
                 shares = None if weights is None else weights.expand(leaves.shape)
@@ -373,7 +400,7 @@ class TreeEnsemble(SoftTrees):
     def _assignment(self, like: Tensor) -> Tensor:
         """The one-hot output index of each tree times its factor, shape (trees, outputs)."""
         trees = self.roots.shape[0]
-        weights = self.tree_weights
+        weights = self.tree_factors()
         if weights is None:
             weights = torch.ones(trees, dtype=like.dtype, device=like.device)
         if self.tree_output is None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from .._base import Module, parameter
+from .._base import Module, clamp_at_zero, parameter
 
 
 class Simplex(Module):
@@ -31,7 +29,7 @@ class Simplex(Module):
 
     def forward(self) -> Tensor:
         """The current probabilities, with the shape of ``initial``."""
-        parts = _ClampAtZero.apply(self.weight).split(self.groups, 1)
+        parts = clamp_at_zero(self.weight).split(self.groups, 1)
         return torch.cat([_normalised(part) for part in parts], 1)
 
     def reset_parameters(self) -> None:
@@ -49,22 +47,3 @@ def _normalised(part: Tensor) -> Tensor:
     empty = total == 0
     part = torch.where(empty, torch.ones_like(part), part)
     return part / torch.where(empty, float(part.shape[1]), total)
-
-
-class _ClampAtZero(torch.autograd.Function):
-    """max(x, 0) that also passes gradients below zero if a descent step would increase x."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.clamp(min=0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...modules import TreeEnsemble
 from ..arrays import to_array, to_tensor
+from ..sklearn._flat_trees import monotone_values
 
 _NODES = ("feature", "threshold", "default_left", "asked", "left", "right")
 
@@ -47,6 +48,23 @@ class Content:
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
+
+    def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
+        """The constraint of the feature of each node; None if all are free."""
+        parameters = self.model.get("model_info", {}).get("params", {})
+        if isinstance(parameters, str):
+            parameters = json.loads(parameters)
+        given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
+        if not given:
+            return None
+        width = int(max(column, default=-1)) + 1
+        constraints = np.zeros(max(width, len(self.floats)), dtype=np.int64)
+        for number, feature in enumerate(self.floats):
+            flat = int(feature["flat_feature_index"])
+            place = number if self.has_categories else flat
+            if str(flat) in given and place < len(constraints):
+                constraints[place] = int(given[str(flat)])
+        return torch.from_numpy(np.where(asked, 0, constraints[column]))
 
     def flatten(self) -> Flat:
         """All trees as flat arrays."""
@@ -166,6 +184,7 @@ def to_module(content: Content) -> TreeEnsemble:
         outputs=values.shape[1],
         base=to_tensor(np.broadcast_to(content.bias, values.shape[1])),
         squeeze=values.shape[1] == 1,
+        monotone=content.monotone(flat.node("feature", np.int64), flat.node("asked", bool)),
     )
 
 
@@ -176,6 +195,7 @@ def write_back(module: TreeEnsemble, operator: Any) -> None:
     before = flat.node("threshold", np.float64).astype(np.float32)
     moved = to_array(module.moved_thresholds(to_tensor(before)))
     values = to_array(module.leaf_table()).astype(np.float64)
+    values = monotone_values(module, values, moved)
     assert module.base is not None
     bias = to_array(module.base).astype(np.float64).tolist()
     if np.array_equal(before, moved):

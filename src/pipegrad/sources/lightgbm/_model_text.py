@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...modules import AS_ZERO, NAN, ZERO, TreeEnsemble
 from ..arrays import to_array, to_tensor
+from ..sklearn._flat_trees import monotone_values
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 # Meaning of the two bits of the decision type that describe missing values.
@@ -99,6 +100,7 @@ class Model:
             outputs=header.outputs if several else None,
             linear=None if linear is None else _tensors(*linear),
             squeeze=not several,
+            monotone=self._monotone(),
         )
 
     @cached_property
@@ -182,6 +184,14 @@ class Model:
             "category_left": torch.from_numpy(left.astype(bool)),
         }
 
+    def _monotone(self) -> torch.Tensor | None:
+        """The constraint of the feature of each node; None if all are free."""
+        given = self.header.parameters.get("monotone_constraints", "")
+        if not given:
+            return None
+        constraints = np.array(given.split(","), dtype=np.int64)
+        return torch.from_numpy(constraints[self._integers("split_feature")])
+
     def _count(self, key: str) -> NDArray[np.int64]:
         return np.array([int(tree[key]) for tree in self.lines], dtype=np.int64)
 
@@ -200,6 +210,7 @@ class Model:
         """The text of the model with the leaf values and thresholds of a module."""
         moved = to_array(module.moved_thresholds(to_tensor(self.threshold)))
         values = _kept(self.leaf_values, module.leaf_table()[:, 0])
+        values = monotone_values(module, values, np.where(self.categorical, 0.0, moved))
         new = {"threshold": np.where(self.categorical, self.threshold, moved)}
         if self.linear is not None:
             constant, column, coefficient = self.linear

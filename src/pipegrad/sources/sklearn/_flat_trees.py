@@ -101,6 +101,7 @@ def write_trees(module: TreeEnsemble, trees: Sequence[Any], values: NDArray[Any]
     """Write leaf values (leaves, outputs, classes) and thresholds into ``tree_`` objects."""
     leaf = node = 0
     thresholds = _thresholds(module, [tree.threshold[tree.children_left >= 0] for tree in trees])
+    values = monotone_values(module, values, thresholds)
     for tree in trees:
         is_leaf = tree.children_left < 0
         count = int(is_leaf.sum())
@@ -109,6 +110,15 @@ def write_trees(module: TreeEnsemble, trees: Sequence[Any], values: NDArray[Any]
         inner = len(is_leaf) - count
         tree.threshold[~is_leaf] = thresholds[node : node + inner]
         node += inner
+
+
+def monotone_values(
+    module: TreeEnsemble, values: NDArray[Any], thresholds: NDArray[Any]
+) -> NDArray[Any]:
+    """Return leaf values that respect monotone constraints in the precision of the source."""
+    table = to_tensor(values.reshape(len(values), -1))
+    kept = module.monotone_values(table, to_tensor(thresholds))
+    return values if kept is table else kept.numpy().astype(values.dtype).reshape(values.shape)
 
 
 def _thresholds(module: TreeEnsemble, before: Sequence[Any]) -> NDArray[Any]:

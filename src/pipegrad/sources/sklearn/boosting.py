@@ -15,7 +15,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble._gb import _init_raw_predictions
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
-from torch import nn
+from sklearn.utils.validation import _check_monotonic_cst
+from torch import Tensor, nn
 
 from ...modules import (
     BernoulliHead,
@@ -29,7 +30,7 @@ from ...modules import (
 from ...registry import Example, Objective, Translation, lookup, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
-from ._flat_trees import flatten, flatten_trees, leaf_values, write_trees
+from ._flat_trees import flatten, flatten_trees, leaf_values, monotone_values, write_trees
 from .trees import Trees
 
 _FIT = "records how the source was fitted"
@@ -268,6 +269,7 @@ class HistTrees(SklearnTranslation):
             outputs=outputs,
             base=to_tensor(np.ravel(operator._baseline_prediction)),
             squeeze=outputs == 1,
+            monotone=_monotone(operator, nodes["feature_idx"][~leaf]),
         )
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
@@ -278,6 +280,7 @@ class HistTrees(SklearnTranslation):
         values = to_array(module.leaf_table())[:, 0]
         before = np.concatenate([p.nodes["num_threshold"][p.nodes["is_leaf"] == 0] for p in parts])
         thresholds = to_array(module.moved_thresholds(to_tensor(before)), before)
+        values = monotone_values(module, values, thresholds)
         leaf = node = 0
         for part in parts:
             is_leaf = part.nodes["is_leaf"].astype(bool)
@@ -287,6 +290,17 @@ class HistTrees(SklearnTranslation):
             if not np.array_equal(before[span], thresholds[span]):
                 _write_thresholds(operator, part.nodes, ~is_leaf, thresholds[span])
             leaf, node = leaf + count, node + inner
+
+
+def _monotone(operator: Any, feature: NDArray[Any]) -> Tensor | None:
+    """Return the constraint of the feature of each node; None if all are free."""
+    if getattr(operator, "monotonic_cst", None) is None:
+        return None
+    given = _check_monotonic_cst(operator, operator.monotonic_cst)
+    if operator.is_categorical_ is not None:
+        # The trees see the categorical columns first.
+        given = np.concatenate([given[operator.is_categorical_], given[~operator.is_categorical_]])
+    return torch.from_numpy(given.astype(np.int64)[feature])
 
 
 def _predictors(operator: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from sklearn.tree import (
 from torch import nn
 
 from ... import glue
+from ...errors import ArgumentError
 from ...graph import join
 from ...modules import (
     BernoulliHead,
@@ -27,6 +28,7 @@ from ...modules import (
     MulticlassHead,
     OutlierHead,
     RegressionHead,
+    SplitRelaxation,
     TreeEnsemble,
     WeightedMedian,
 )
@@ -177,12 +179,22 @@ class AdaBoostClassifier(Trees):
             train_weights=True,
             average=True,
             squeeze=two,
+            monotone=self.monotone(operator) if two else None,
         )
+
+    def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
+        if splits.soft and operator.n_classes_ == 2 and self.monotone(operator) is not None:
+            raise ArgumentError(
+                f"trees must be 'leaves' for an AdaBoostClassifier with monotonic_cst, got "
+                f"{splits.way!r}: the votes of its leaves cannot follow thresholds that move."
+            )
+        return super().module(operator, splits)
 
     def write_back(self, module: TreeEnsemble, operator: Any) -> None:
         weights = np.array(operator.estimator_weights_)
-        assert module.tree_weights is not None
-        weights[: len(operator.estimators_)] = to_array(module.tree_weights)
+        factors = module.tree_factors()
+        assert factors is not None
+        weights[: len(operator.estimators_)] = to_array(factors)
         operator.estimator_weights_ = weights
         parts = [tree.tree_ for tree in operator.estimators_]
         write_trees(module, parts, leaf_values(parts))
@@ -235,6 +247,7 @@ class AdaBoostRegressor(Trees):
             leaf_values=to_tensor(leaf_values(parts)[:, :, 0]),
             single=True,
             squeeze=True,
+            monotone=self.monotone(operator),
         )
         return WeightedMedian(trees, to_tensor(operator.estimator_weights_[: len(parts)]))
 

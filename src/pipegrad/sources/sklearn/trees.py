@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import nn
+from torch import Tensor, nn
 
 from ...modules import Head, MultioutputHead, ProbabilityHead, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, register
@@ -52,6 +53,22 @@ class Trees(SklearnTranslation):
         """Return the columns that each tree uses; None if each uses all."""
         return None
 
+    def monotone(self, operator: Any) -> Tensor | None:
+        """Return the constraint of the feature of each node; None if all are free."""
+        trees = self.trees(operator)
+        if all(getattr(tree, "monotonic_cst", None) is None for tree in trees):
+            return None
+        return torch.from_numpy(np.concatenate([_constraints(tree) for tree in trees]))
+
+
+def _constraints(tree: Any) -> NDArray[np.int64]:
+    """Return the constraint of the feature of each node of a fitted tree."""
+    feature = tree.tree_.feature[tree.tree_.children_left >= 0]
+    given = tree.monotonic_cst
+    if given is None:
+        return np.zeros(len(feature), dtype=np.int64)
+    return np.asarray(given, dtype=np.int64)[feature]
+
 
 class Averaged(Trees):
     """One tree or the mean of many; leaves hold means or class proportions."""
@@ -83,6 +100,7 @@ class Averaged(Trees):
             probabilities=counts if classifies else None,
             positive=not classifies and self.criterion(operator) == "poisson",
             squeeze=not classifies and values.shape[1] == 1,
+            monotone=self.monotone(operator),
         )
 
     def values(self, operator: Any) -> NDArray[Any]:

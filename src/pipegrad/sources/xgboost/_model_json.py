@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...modules import Impute, Linear, Sequential, TreeEnsemble
 from ..arrays import to_array, to_tensor
-from ..sklearn._flat_trees import flatten
+from ..sklearn._flat_trees import flatten, monotone_values
 
 _CATEGORICAL = 1
 
@@ -117,8 +117,13 @@ def _categories(column: dict[str, Any]) -> list[Any] | None:
 # -- trees ---------------------------------------------------------------------------------------
 
 
-def tree_module(content: Content, rounds: int | None, missing: float | None) -> TreeEnsemble:
-    """The trees of the first rounds as one module."""
+def tree_module(
+    content: Content,
+    rounds: int | None,
+    missing: float | None,
+    constraints: NDArray[np.int64] | None = None,
+) -> TreeEnsemble:
+    """The trees of the first rounds as one module, with the monotone constraints of the columns."""
     trees = content.trees(rounds)
     left = [np.array(tree["left_children"]) for tree in trees]
     # The right child of a leaf can be its index in a table of vectors.
@@ -155,7 +160,14 @@ def tree_module(content: Content, rounds: int | None, missing: float | None) -> 
         missing_value=missing,
         absent=float("nan"),
         whole=True,
+        monotone=None if constraints is None else _monotone(constraints, flat.structure["feature"]),
     )
+
+
+def _monotone(constraints: NDArray[np.int64], feature: torch.Tensor) -> torch.Tensor:
+    """The constraint of the feature of each node; columns without one are free."""
+    missing = max(0, int(feature.max()) + 1 - len(constraints)) if feature.numel() else 0
+    return torch.from_numpy(np.pad(constraints, (0, missing)))[feature]
 
 
 def write_trees(module: TreeEnsemble, content: Content, rounds: int | None) -> None:
@@ -165,6 +177,7 @@ def write_trees(module: TreeEnsemble, content: Content, rounds: int | None) -> N
     leaves = _joined(trees, "left_children", np.int64) < 0
     before = _joined(trees, "split_conditions", np.float32)[~leaves]
     moved = to_array(module.moved_thresholds(to_tensor(before)))
+    values = monotone_values(module, values, moved)
     leaf = node = 0
     for tree in trees:
         is_leaf = np.array(tree["left_children"]) < 0

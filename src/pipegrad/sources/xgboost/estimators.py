@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
@@ -29,7 +33,7 @@ class Boosted(Translation):
         content, missing = Content(_booster(operator)), _missing_value(operator)
         if content.linear:
             return _model_json.linear_module(content, missing)
-        return _model_json.tree_module(content, _rounds(operator), missing)
+        return _model_json.tree_module(content, _rounds(operator), missing, _constraints(operator))
 
     def write_back(self, module: Any, operator: Any) -> None:
         booster = _booster(operator)
@@ -88,6 +92,29 @@ def _settings(operator: Any) -> dict[str, Any]:
 
 def _kind(operator: Any) -> str:
     return _settings(operator)["gradient_booster"]["name"]
+
+
+def _constraints(operator: Any) -> NDArray[np.int64] | None:
+    """The monotone constraints of the columns; None if all are free.
+
+    A model file does not store them, so that the parameters of an estimator count as well.
+    """
+    booster = _settings(operator)["gradient_booster"]
+    text = booster.get("gbtree", booster).get("tree_train_param", {}).get("monotone_constraints")
+    given = _numbers(text)
+    if not given and hasattr(operator, "get_params"):
+        asked = operator.get_params().get("monotone_constraints")
+        if isinstance(asked, Mapping):
+            names = _booster(operator).feature_names or []
+            asked = [asked.get(name, 0) for name in names]
+        given = _numbers(asked)
+    return np.array(given, dtype=np.int64) if any(given) else None
+
+
+def _numbers(constraints: Any) -> list[int]:
+    if isinstance(constraints, str):
+        return [int(number) for number in re.findall(r"[+-]?\d+", constraints)]
+    return [] if constraints is None else [int(number) for number in constraints]
 
 
 def _objective(operator: Any) -> dict[str, Any]:
