@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
-from .validation_splits import ValidationSplits
+from .validation_splits import Split, ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -75,21 +76,42 @@ def tune(
         report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return TuningResult(whole, False, None, report)
 
-    def problems() -> Iterator[TrainingProblem]:
-        for train, valid in splits.pairs:
-            training, validation = samples.take(train), samples.take(valid)
-            net = pipeline.translate(fit(training))
-            yield TrainingProblem.of(net, training, validation, options)
-
-    found = compare_candidates(problems(), options, splits.own)
+    splits, problems = _problems(pipeline, samples, splits, options, fit)
+    found = compare_candidates(problems, options, splits.dependent)
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options)
     improved = kept.estimator is not None
-    report = _report(found, kept, clock)
+    report = replace(_report(found, kept, clock), validation=splits.why)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
+
+
+def _problems(
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    fit: Callable[[Samples], Any],
+) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
+    """Return the splits that suit the rows, and the training problem of each, created lazily."""
+
+    def create(pair: Split) -> tuple[TrainingProblem, Any]:
+        training, validation = (samples.take(rows) for rows in pair)
+        fitted = fit(training)
+        net = pipeline.translate(fitted)
+        return TrainingProblem.of(net, training, validation, options), fitted
+
+    rest = (create(pair)[0] for pair in splits.pairs)
+    pair = None if splits.revise is None else next(splits.pairs, None)
+    if splits.revise is None or pair is None:
+        return splits, rest
+    problem, fitted = create(pair)
+    others = splits.revise(problem, fitted, samples, pair[1])
+    if others is None:
+        return splits, chain([problem], rest)
+    return others, (create(pair)[0] for pair in others.pairs)
 
 
 @dataclass(frozen=True)
@@ -168,7 +190,7 @@ def _refit_on_all_rows(
     """
     net = pipeline.translate(whole)
     task = TrainingProblem.of(net, samples, None, options)
-    for choice in rank_significant(found, options, splits.own):
+    for choice in rank_significant(found, options, splits.dependent):
         runs = _best_runs(found, choice)
         if _reached_reference_loss(task, found, choice, runs):
             assert choice.best is not None
