@@ -28,7 +28,9 @@ def _sorted(name: str, by: list[str], drop: tuple[str, ...] = ()) -> Callable[[P
         for column in by:
             if keys[column].dtype == object:
                 values = pd.to_datetime(keys[column]) if "created" in column else keys[column]
-                keys[column] = values.astype("int64") if "created" in column else values.astype(float)
+                keys[column] = (
+                    values.astype("int64") if "created" in column else values.astype(float)
+                )
         order = np.lexsort([keys[c] for c in reversed(by)])
         order = order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)]
         X = X.drop(columns=[c for c in (*drop, *data.drop) if c in X])
@@ -46,10 +48,9 @@ def _as_stored(name: str) -> Callable[[Path, int], Table]:
 
 def _demand(folder: Path, most: int) -> Table:
     """The demand of the electricity table from the time of day, the prices and the transfer."""
-    data = replace(BY_NAME["electricity"], name="electricity_demand", task="regression")
-    X, _ = load(data, folder, most)
+    X, _ = load(BY_NAME["electricity"], folder, most)
     y = X.pop("nswdemand").to_numpy()
-    return data, X, y
+    return DataSet("electricity_demand", "regression", "nswdemand", timed=True), X, y
 
 
 def _simulated(name: str, task: str, make: Callable[..., tuple]) -> Callable[[Path, int], Table]:

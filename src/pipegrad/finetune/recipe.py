@@ -23,7 +23,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
-from .validation_splits import Split, ValidationSplits
+from .validation_splits import Index, Split, ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -97,21 +97,24 @@ def _problems(
 ) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
     """Return the splits that suit the rows, and the training problem of each, created lazily."""
 
-    def create(pair: Split) -> tuple[TrainingProblem, Any]:
+    def create(pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any]:
         training, validation = (samples.take(rows) for rows in pair)
         fitted = fit(training)
-        net = pipeline.translate(fitted)
-        return TrainingProblem.of(net, training, validation, options), fitted
+        problem = TrainingProblem.of(pipeline.translate(fitted), training, validation, options)
+        problem.groups = None if groups is None else groups[pair[1]]
+        return problem, fitted
 
-    rest = (create(pair)[0] for pair in splits.pairs)
+    def rest(splits: ValidationSplits) -> Iterator[TrainingProblem]:
+        return (create(pair, splits.groups)[0] for pair in splits.pairs)
+
     pair = None if splits.revise is None else next(splits.pairs, None)
     if splits.revise is None or pair is None:
-        return splits, rest
-    problem, fitted = create(pair)
+        return splits, rest(splits)
+    problem, fitted = create(pair, None)
     others = splits.revise(problem, fitted, samples, pair[1])
     if others is None:
-        return splits, chain([problem], rest)
-    return others, (create(pair)[0] for pair in others.pairs)
+        return splits, chain([problem], rest(splits))
+    return others, rest(others)
 
 
 @dataclass(frozen=True)

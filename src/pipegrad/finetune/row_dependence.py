@@ -25,8 +25,6 @@ _WINDOWS = (1, 5, 25)
 _LONGEST = 0.1
 # Share of steps in one direction from which the rows count as sorted by their target.
 _SORTED = 0.95
-# Residuals that several columns of a classifier share are compared for so many columns at most.
-_MOST_COLUMNS = 10
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,6 @@ def comparable(residuals: Array, classes: Index | None) -> Array:
     array of shape (n, m)
         Columns that are not constant.
     """
-    spread = residuals.std(axis=0)
-    residuals = residuals[:, np.argsort(-spread, kind="stable")[:_MOST_COLUMNS]]
     out = np.zeros(residuals.shape)
     known = np.zeros(len(residuals), dtype=np.int64) if classes is None else classes
     for one in np.unique(known):

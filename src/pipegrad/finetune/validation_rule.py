@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
-from ..training.dataset import Loader
 from ..training.samples import Samples
 from ..typing import Estimator, FloatArray, Targets
 from .problem import TrainingProblem
@@ -24,6 +22,7 @@ from .row_dependence import (
     sorted_by_target,
 )
 from .row_marks import GroupColumn, group_columns, is_used, time_order
+from .row_signals import row_signals
 from .validation_splits import Index, RowSplitter, ValidationSplits
 
 RULES = ("auto", "random", "ordered", "grouped")
@@ -123,7 +122,7 @@ class SplitChoice:
             Other splits, or None if random ones suit the rows, or no others are possible.
         """
         classes = self._classes(valid)
-        values = [comparable(part, classes) for part in _losses_and_slopes(first)]
+        values = [comparable(part, classes) for part in row_signals(first)]
         order = Correlation()
         if not sorted_by_target(_numbers(samples.y, valid)):
             order = max(map(correlation_of_neighbours, values), key=_z)
@@ -158,7 +157,7 @@ class SplitChoice:
         if not self.splitter.covers_classes(pairs):
             return None
         sentence = f"Grouped validation on other groups. {why}"
-        return ValidationSplits(self.splitter.rows, iter(pairs), "grouped", sentence)
+        return ValidationSplits(self.splitter.rows, iter(pairs), "grouped", sentence, groups)
 
 
 def _required(found: ValidationSplits | None, rule: str, reason: str) -> ValidationSplits:
@@ -211,28 +210,3 @@ def _strangers(values: list[FloatArray], codes: Index, within: Correlation) -> b
 
 def _z(found: Correlation) -> float:
     return found.z
-
-
-def _losses_and_slopes(problem: TrainingProblem) -> tuple[FloatArray, FloatArray]:
-    """Loss (n, 1) of each validation row, and its derivative by the raw scores (n, k).
-
-    The derivative is the residual: the error of a mean or of probabilities, with its sign.
-    """
-    rows, net, criterion = problem.validating, problem.net, problem.criterion
-    assert rows is not None
-    training = net.training
-    net.eval()
-    losses, slopes = [], []
-    for batch in Loader(rows, 4096):
-        encoded, target = batch
-        with torch.no_grad():
-            score = net(encoded)
-        score.requires_grad_()
-        with torch.enable_grad():
-            loss = criterion.rows(score, target)
-            (slope,) = torch.autograd.grad(loss.sum(), score)
-        losses.append(loss.detach() if loss.ndim else slope.new_zeros(len(slope)))
-        slopes.append(slope.reshape(len(slope), -1))
-    net.train(training)
-    loss, slope = (torch.cat(parts).double().cpu().numpy() for parts in (losses, slopes))
-    return loss.reshape(-1, 1), slope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,9 @@ Split = tuple[Index, Index]
 
 # "given": those of ``cv``.
 Rule = Literal["random", "ordered", "grouped", "given"]
+Revise: TypeAlias = (
+    "Callable[[TrainingProblem, Estimator, Samples, Index], ValidationSplits | None]"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class ValidationSplits:
         How the rows were split.
     why : str
         Why the rule was chosen, as sentences for the report; empty if there is nothing to say.
+    groups : array of int64, optional
+        The group of each sample, by row number, if whole groups are held out.
     revise : callable, optional
         Takes the training problem of the first split, the pipeline fitted there, all samples and
         the validation rows of the split; returns other splits, or None to keep these.
@@ -50,14 +55,13 @@ class ValidationSplits:
     pairs: Iterator[Split]
     rule: Rule = "random"
     why: str = ""
-    revise: Callable[[TrainingProblem, Estimator, Samples, Index], ValidationSplits | None] | None = (
-        None
-    )
+    groups: Index | None = None
+    revise: Revise | None = None
 
     @property
     def dependent(self) -> bool:
-        """Whether rows of one validation set may depend on each other."""
-        return self.rule != "random"
+        """Whether rows of one validation set may depend on each other in unknown ways."""
+        return self.rule in ("ordered", "given")
 
 
 # More validation rows would hardly improve model selection.
@@ -121,7 +125,7 @@ class RowSplitter:
         -------
         list of (array, array)
             Row numbers; without validation rows of classes that come up for the first time. Empty
-            if the rows cannot be split in their order.
+            if one of the sets would be empty or have a single class.
         """
         count = len(self.rows)
         order = np.arange(count)[::-1] if reverse else np.arange(count)
@@ -134,7 +138,9 @@ class RowSplitter:
             self._known(np.sort(order[:start]), np.sort(order[start:end]))
             for start, end in zip(edges[-2::-1], edges[:0:-1], strict=True)
         ]
-        return [(self.rows[a], self.rows[b]) for a, b in pairs if len(a) and len(b)]
+        if not all(len(train) and len(valid) for train, valid in pairs):
+            return []
+        return [(self.rows[train], self.rows[valid]) for train, valid in pairs]
 
     def grouped(self, groups: Index) -> list[Split]:
         """Return splits that keep the rows of each group together.
