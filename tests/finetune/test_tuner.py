@@ -25,7 +25,7 @@ import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
 from pipegrad.finetune.tuner import FineTuner
-from pipegrad.finetune.validation_splits import one_split
+from pipegrad.finetune.validation_splits import RowSplitter
 
 NEW = parse_version(sklearn.__version__) >= parse_version("1.6")
 
@@ -109,7 +109,7 @@ def test_where_nothing_helps_the_fitted_pipeline_comes_back(numbers):
         tuner = regressor(optim=worse).fit(X, y)
     assert not tuner.improved_
     seed = int(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-    ((train, _),) = one_split(np.arange(len(X)), None, 0.2, seed)
+    ((train, _),) = RowSplitter(np.arange(len(X)), None, 0.2, seed, single=True).random()
     plain = clone(tuner.estimator).fit(X[train], y[train])
     np.testing.assert_array_equal(tuner.predict(X), plain.predict(X))
 

@@ -126,10 +126,12 @@ def drifting():
 def test_validation_by_time_sees_a_drift_that_random_rows_hide(drifting):
     X, y = drifting
     pipe = make_pipeline(PCA(2), Ridge())
-    assert pg.FineTuner(pipe, random_state=0).fit(X, y).improved_
-    with pytest.warns(UserWarning, match="kept the fitted pipeline"):
-        ordered = pg.FineTuner(pipe, cv=TimeSeriesSplit(4), random_state=0).fit(X, y)
-    assert not ordered.improved_
+    unsafe = pg.FineTuner(pipe, validation_split="random", random_state=0)
+    assert unsafe.fit(X, y).improved_
+    for settings in ({}, {"validation_split": "ordered"}, {"cv": TimeSeriesSplit(4)}):
+        with pytest.warns(UserWarning, match="kept the fitted pipeline"):
+            ordered = pg.FineTuner(pipe, **settings, random_state=0).fit(X, y)
+        assert not ordered.improved_
 
 
 def gains(*means, count=1000):
@@ -148,7 +150,7 @@ def gains(*means, count=1000):
 def test_splits_are_counted_where_rows_resemble_each_other(means, clear):
     start, losses, split = gains(*means)
     assert select_candidate(start, losses, 0).significant  # As if each row were a case of its own.
-    found = select_candidate(start, losses, 0, split=split)
+    found = select_candidate(start, losses, 0, cluster=split)
     assert found.significant == clear
     assert found.gain == pytest.approx(np.mean(means), abs=0.02)
 
@@ -160,12 +162,12 @@ def test_few_splits_need_more_than_many():
         start, losses, split = gains(*means)
         wider = stats.t.ppf(stats.norm.cdf(2.0), count - 1) / 2
         expected = wider * means.std(ddof=1) / np.sqrt(count)
-        assert select_candidate(start, losses, 0, split=split).error == pytest.approx(
+        assert select_candidate(start, losses, 0, cluster=split).error == pytest.approx(
             expected, rel=0.05
         )
     start, losses, split = gains(1.0)  # One says nothing of how splits differ.
     assert (
-        select_candidate(start, losses, 0, split=split).error
+        select_candidate(start, losses, 0, cluster=split).error
         == select_candidate(start, losses, 0).error
     )
 

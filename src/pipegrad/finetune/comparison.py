@@ -31,12 +31,13 @@ _BEHIND = 1.0
 
 @dataclass
 class Fold:
-    """Results of all candidates on one split; ``target`` belongs to the validation rows."""
+    """Results of all candidates on one split; target and groups are of the validation rows."""
 
     target: Array | None
     start: NDArray[np.float64]
     runs: list[CandidateRun | None]
     seconds: list[float]
+    groups: NDArray[np.int64] | None = None
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
@@ -132,11 +133,18 @@ def _select(
 ) -> Selection:
     """Select among all candidates, or evaluate the candidate with index ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
-    split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
+    cluster = _clusters(folds, own)
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    return select_candidate(starts, losses, seed, _size(folds[0].target), split)
+    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, own)
+
+
+def _clusters(folds: list[Fold], own: bool) -> NDArray[np.int64] | None:
+    """The group or the split of each validation row, where rows of one depend on each other."""
+    if folds[0].groups is not None:
+        return np.concatenate([fold.groups for fold in folds if fold.groups is not None])
+    return np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
 
 
 def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:
@@ -218,7 +226,7 @@ def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bo
         seconds.append(time.perf_counter() - began)
     if start is None or not np.isfinite(start).all():
         raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
-    return Fold(task.target(), start, runs, seconds)
+    return Fold(task.target(), start, runs, seconds, task.groups)
 
 
 def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:

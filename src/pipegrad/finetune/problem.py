@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingProblem:
-    """A module with its data and its initial parameters."""
+    """A module with its data and its initial parameters.
+
+    ``groups`` are those of the validation rows, if rows of one group depend on each other.
+    """
 
     net: PipelineModule
     criterion: Criterion
@@ -38,6 +41,7 @@ class TrainingProblem:
     validating: EncodedDataset | None
     options: Options
     start: list[Tensor] = field(default_factory=list)
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def of(

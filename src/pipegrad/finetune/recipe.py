@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
-from .validation_splits import ValidationSplits
+from .validation_splits import Index, Split, ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -81,23 +82,8 @@ def tune(
         return kept_as_fitted(whole, why, clock)
     left_out: list[Exception] = []
 
-    def problems() -> Iterator[TrainingProblem]:
-        for train, valid in splits.pairs:
-            training, validation = samples.take(train), samples.take(valid)
-            fitted = None
-            try:
-                fitted = fit(training)
-                problem = TrainingProblem.of(
-                    pipeline.translate(fitted), training, validation, options
-                )
-            except Exception as error:
-                if not pipeline.rejects(fitted, validation.X, error):
-                    raise
-                left_out.append(error)
-            else:
-                yield problem
-
-    found = compare_candidates(problems(), options, splits.own, left_out)
+    splits, problems = _problems(pipeline, samples, splits, options, fit, left_out)
+    found = compare_candidates(problems, options, splits.dependent, left_out)
     if left_out:
         reason = f"{len(left_out)} validation splits" if len(left_out) > 1 else "A validation split"
         warn(f"{reason} could not be used: {first_line(left_out[0])}")
@@ -109,7 +95,7 @@ def tune(
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options)
     improved = kept.estimator is not None
-    report = _report(found, kept, clock)
+    report = replace(_report(found, kept, clock), validation=splits.why)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
@@ -149,6 +135,48 @@ def _deviating_rows(y: Targets) -> int:
 def first_line(error: Exception) -> str:
     """Return the beginning of the message, or the name of an error without one."""
     return str(error).split("\n")[0].rstrip(".")[:_LONGEST_REASON] or type(error).__name__
+
+
+def _problems(
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    fit: Callable[[Samples], Any],
+    left_out: list[Exception],
+) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
+    """Return the splits that suit the rows, and the training problem of each, created lazily.
+
+    ``left_out`` receives an error for each split that the pipeline does not take.
+    """
+
+    def create(pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any] | None:
+        training, validation = (samples.take(rows) for rows in pair)
+        fitted = None
+        try:
+            fitted = fit(training)
+            problem = TrainingProblem.of(pipeline.translate(fitted), training, validation, options)
+        except Exception as error:
+            if not pipeline.rejects(fitted, validation.X, error):
+                raise
+            left_out.append(error)
+            return None
+        problem.groups = None if groups is None else groups[pair[1]]
+        return problem, fitted
+
+    def rest(splits: ValidationSplits) -> Iterator[TrainingProblem]:
+        created = (create(pair, splits.groups) for pair in splits.pairs)
+        return (found[0] for found in created if found is not None)
+
+    pair = None if splits.revise is None else next(splits.pairs, None)
+    first = None if pair is None else create(pair, None)
+    if splits.revise is None or pair is None or first is None:
+        return splits, rest(splits)
+    problem, fitted = first
+    others = splits.revise(problem, fitted, samples, pair[1])
+    if others is None:
+        return splits, chain([problem], rest(splits))
+    return others, rest(others)
 
 
 @dataclass(frozen=True)
@@ -227,7 +255,7 @@ def _refit_on_all_rows(
     """
     net = pipeline.translate(whole)
     task = TrainingProblem.of(net, samples, None, options)
-    for choice in rank_significant(found, options, splits.own):
+    for choice in rank_significant(found, options, splits.dependent):
         runs = _best_runs(found, choice)
         if _reached_reference_loss(task, found, choice, runs):
             assert choice.best is not None

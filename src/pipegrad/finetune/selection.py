@@ -58,14 +58,16 @@ class Selection:
         )
 
 
-def critical_value(count: int) -> float:
+def critical_value(count: int, once: bool = False) -> float:
     """Return the critical value, in standard errors, for a gain on ``count`` rows.
 
-    A single test would use about 2. There are up to five interim looks, one after each split; the
-    constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the overall
-    false-positive rate about the same. Small samples use 3.
+    A single test, ``once``, uses 2. Otherwise there are up to five interim looks, one after each
+    split; the constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the
+    overall false-positive rate about the same. Small samples use 3.
     """
-    return 2.4 if count >= SMALL_SAMPLE else 3.0
+    if count < SMALL_SAMPLE:
+        return 3.0
+    return 2.0 if once else 2.4
 
 
 def select_candidate(
@@ -73,7 +75,8 @@ def select_candidate(
     losses: NDArray[np.float64],
     seed: int,
     size: float = 1.0,
-    split: NDArray[np.int64] | None = None,
+    cluster: NDArray[np.int64] | None = None,
+    once: bool = False,
 ) -> Selection:
     """Select a checkpoint, and estimate the gain of this selection on other rows.
 
@@ -91,9 +94,11 @@ def select_candidate(
         Seed for the random halves.
     size : float
         Root mean square of the target, which sets the scale of squared errors and of rounding.
-    split : array of shape (n,), optional
-        The split of each row, if rows within a split are correlated (time or groups). The standard
-        error is then computed over splits instead of rows.
+    cluster : array of shape (n,), optional
+        The split or the group of each row, if rows of one split (in time) or of one group are
+        correlated. The standard error is then computed over clusters instead of rows.
+    once : bool
+        Whether a gain is accepted after the last split only, rather than after any of them.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def select_candidate(
         The best checkpoint on all rows, with the gain on rows that were not used to select it.
     """
     count = len(start)
-    wanted, before = critical_value(count), float(start.mean())
+    wanted, before = critical_value(count, once), float(start.mean())
     floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
@@ -128,19 +133,21 @@ def select_candidate(
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
     error = float(np.sqrt(variance / count))
-    if split is not None:
-        error = max(error, _between(on_rows, split))
+    if cluster is not None:
+        error = max(error, _between(on_rows, cluster))
     best = (int(place[0]), int(place[1]))
     return Selection(best, mean, error, wanted, before, floor)
 
 
-def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:
-    """Standard error over the means of splits, widened for few splits (Student's t)."""
-    means = np.array([credit[split == one].mean() for one in np.unique(split)])
-    if len(means) < 2:
+def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
+    """Standard error of the mean over clusters, widened for few clusters (Student's t)."""
+    labels, place = np.unique(cluster, return_inverse=True)
+    count = len(labels)
+    if count < 2:
         return 0.0
-    wider = stats.t.ppf(stats.norm.cdf(_LOOK), len(means) - 1) / _LOOK
-    return float(wider * means.std(ddof=1) / np.sqrt(len(means)))
+    sums = np.bincount(place, credit - credit.mean(), minlength=count)
+    wider = stats.t.ppf(stats.norm.cdf(_LOOK), count - 1) / _LOOK
+    return float(wider * np.sqrt(count / (count - 1) * (sums**2).sum()) / len(credit))
 
 
 def _lower(

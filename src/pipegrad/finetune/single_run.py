@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..report.calibration import Calibration, calibration, scores
 from ..report.learning_curves import curve
@@ -15,7 +14,7 @@ from ..training.options import Options
 from ..training.samples import Samples
 from .pipeline import TunablePipeline
 from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant
-from .validation_splits import Split
+from .validation_splits import Index, ValidationSplits
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -25,7 +24,7 @@ _NAME = "the settings given"
 
 
 def tune_once(
-    pipeline: TunablePipeline, samples: Samples, split: Split, options: Options
+    pipeline: TunablePipeline, samples: Samples, splits: ValidationSplits, options: Options
 ) -> TuningResult:
     """Fit on the training set of one split, and train there with the user's settings.
 
@@ -35,8 +34,8 @@ def tune_once(
         Fits, translates and writes back the pipeline.
     samples : Samples
         All samples of the user.
-    split : (array, array)
-        Row numbers of the training and the validation set.
+    splits : ValidationSplits
+        The validation splits, of which the first one is used.
     options : Options
         The training options.
 
@@ -49,14 +48,20 @@ def tune_once(
 
     clock = Stopwatch()
     fit = clock.wrap("fitting", pipeline.fit)
-    training, validation = (samples.take(rows) for rows in split)
-    everything = samples.take(np.sort(np.concatenate(split)))
+    everything = samples.take(splits.rows)
     why = nearly_constant(everything.y, fewest=2)
     if why:
         return kept_as_fitted(fit(everything), why, clock)
+    pair = next(splits.pairs)
+    training, validation = (samples.take(rows) for rows in pair)
     fitted = None
     try:
         fitted = fit(training)
+        others = _revised(splits, pair[1], pipeline, fitted, samples, options)
+        if others is not None:
+            splits, fitted = others, None
+            training, validation = (samples.take(rows) for rows in next(splits.pairs))
+            fitted = fit(training)
         net = pipeline.translate(fitted)
         trainer = clock.wrap("training", train)(net, training, options, validation=validation)
     except Exception as error:
@@ -68,7 +73,28 @@ def tune_once(
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
     report = report_single_run(trainer, pipeline.translate(fitted), clock)
+    report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
+
+
+def _revised(
+    splits: ValidationSplits,
+    valid: Index,
+    pipeline: TunablePipeline,
+    fitted: Any,
+    samples: Samples,
+    options: Options,
+) -> ValidationSplits | None:
+    """Return other splits if the residuals of the fitted pipeline on ``valid`` ask for them."""
+    if splits.revise is None:
+        return None
+    from .problem import TrainingProblem
+
+    held = samples.take(valid)
+    # The problem serves the residuals alone; nothing trains on its rows.
+    options = replace(options, cross_fit=False)
+    problem = TrainingProblem.of(pipeline.translate(fitted), held, held, options)
+    return splits.revise(problem, fitted, samples, valid)
 
 
 def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:

@@ -28,13 +28,8 @@ from .pipeline import (
     checked_weight,
     usable_rows,
 )
-from .validation_splits import (
-    Index,
-    ValidationSplits,
-    given_splits,
-    one_split,
-    random_splits,
-)
+from .validation_rule import SplitChoice, check_rule
+from .validation_splits import Index, RowSplitter, ValidationSplits, given_splits
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -82,11 +77,18 @@ class FineTuner(DelegatingEstimator):
         Share of the rows to hold out for validation, stratified by class for a classifier. The
         recipe holds out at most 10,000 rows, and uses further splits, until each row was held out
         once, while the result is inconclusive.
+    validation_split : {"auto", "random", "ordered", "grouped"}, optional
+        Which rows to hold out: "random" ones; the later ones ("ordered"), for rows in the order of
+        time, the oldest first, unless an index or a column of dates falls; or whole groups
+        ("grouped", with ``groups=``). The default, "auto", validates on later rows if an index or a
+        column of dates rises or falls from row to row, or if neighbouring rows have similar
+        residuals where they were not fitted; on whole groups if rows with the same value of a
+        column have; and on random rows otherwise. The report says what was found.
     cv : int, splitter or iterable, optional
-        Cross-validation splits that replace the random ones, as in scikit-learn's searches:
-        `TimeSeriesSplit` for samples ordered in time, `GroupKFold` for grouped samples (with
-        ``groups=``). Splits are used from the last to the first, at most five of them; no row may
-        be in more than one validation set.
+        Cross-validation splits that replace those of ``validation_split``, as in scikit-learn's
+        searches: `TimeSeriesSplit` or `GroupKFold` (with ``groups=``), for example. Splits are used
+        from the last to the first, at most five of them; no row may be in more than one validation
+        set.
     patience : int, default=10
         Number of epochs without progress after which training stops; None disables early stopping.
         The recipe has its own patience.
@@ -172,6 +174,7 @@ class FineTuner(DelegatingEstimator):
         lr: float | Literal["auto"] | None = None,
         anchor: float | None = None,
         validation_fraction: float = 0.2,
+        validation_split: Literal["auto", "random", "ordered", "grouped"] | None = None,
         cv: Any = None,
         patience: int | None = 10,
         train: Sequence[str] | None = None,
@@ -190,6 +193,7 @@ class FineTuner(DelegatingEstimator):
         self.lr = lr
         self.anchor = anchor
         self.validation_fraction = validation_fraction
+        self.validation_split = validation_split
         self.cv = cv
         self.patience = patience
         self.train = train
@@ -219,8 +223,8 @@ class FineTuner(DelegatingEstimator):
         sample_weight : array of shape (n,), optional
             Weight of each sample, for fitting and for training. Samples of weight zero are dropped.
         groups : array of shape (n,), optional
-            Group label of each sample, for `losses.GroupPenalty`, for ``cv``, and for a search in
-            the pipeline that splits by groups.
+            Group label of each sample, for `losses.GroupPenalty`, for ``cv``, for
+            ``validation_split="grouped"``, and for a search in the pipeline that splits by groups.
         **fit_params
             Further arguments for the ``fit`` of the pipeline, as in scikit-learn's searches. Those
             with an entry for each sample are split along with the samples.
@@ -237,11 +241,12 @@ class FineTuner(DelegatingEstimator):
         weight = checked_weight(sample_weight, X)
         metadata = self._metadata(weight, groups, fit_params)
         rows, classes = usable_rows(self.estimator, X, y, weight)
+        check_rule(self.validation_split, self.cv, groups)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
         splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
-        served = self.cv is not None or "groups" in metadata
-        if served and not isinstance(self.loss, GroupPenalty):
+        by_groups = self.cv is not None or self.validation_split == "grouped"
+        if (by_groups or "groups" in metadata) and not isinstance(self.loss, GroupPenalty):
             groups = None  # They only served the splitters.
         check_loss(self.loss, y, None if groups is None else groups[rows])
         samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
@@ -252,7 +257,7 @@ class FineTuner(DelegatingEstimator):
         else:
             from .single_run import tune_once
 
-            result = tune_once(pipeline, samples, next(splits.pairs), options)
+            result = tune_once(pipeline, samples, splits, options)
         self._keep(
             result.estimator,
             improved_=result.improved,
@@ -433,10 +438,10 @@ class FineTuner(DelegatingEstimator):
     ) -> ValidationSplits:
         if self.cv is not None:
             found = given_splits(self.cv, self.estimator, samples, rows, classes)
-            return ValidationSplits(rows, iter(found), own=True)
-        share = float(self.validation_fraction)
-        drawn = random_splits if self._by_recipe else one_split
-        return ValidationSplits(rows, drawn(rows, classes, share, seed), own=False)
+            return ValidationSplits(rows, iter(found), "given")
+        share, single = float(self.validation_fraction), not self._by_recipe
+        splitter = RowSplitter(rows, classes, share, seed, single)
+        return SplitChoice(splitter, self.validation_split or "auto").initial(samples)
 
     @property
     def _by_recipe(self) -> bool:

@@ -36,7 +36,7 @@ def check_loss(
     if groups is not None and not penalised:
         raise ArgumentError(
             "groups= was given, but the loss does not use groups.\n"
-            "Hint: loss=pipegrad.finetune.losses.GroupPenalty(...)."
+            "Hint: loss=pipegrad.finetune.losses.GroupPenalty(...), or validation_split='grouped'."
         )
     if groups is not None and len(set(group_codes(groups, None, "").tolist())) < 2:
         raise ArgumentError(

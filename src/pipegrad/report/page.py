@@ -170,7 +170,7 @@ def _head(report: Report) -> str:
         sentence = f"Selected: {report.chosen}. {sentence}"
     if report.recalibrated:
         sentence += f" Recalibrated: {report.recalibrated}."
-    lines.append(f"<p>{escape(sentence)}</p>" if sentence else "")
+    lines += [f"<p>{escape(part)}</p>" for part in (sentence, report.validation) if part]
     return "".join(lines) + _tiles(report)
 
 

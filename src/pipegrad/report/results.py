@@ -85,6 +85,8 @@ class Report:
         Time spent in each stage.
     recalibrated : str
         How raw scores were scaled and shifted at the end; empty if they were not.
+    validation : str
+        How and why the validation rows were chosen; empty if they were random or those of ``cv``.
 
     Examples
     --------
@@ -121,6 +123,7 @@ class Report:
     calibration: Calibration | None = None
     times: Timings | None = None
     recalibrated: str = ""
+    validation: str = ""
 
     @property
     def after(self) -> float:

@@ -44,6 +44,7 @@ def text(report: Report) -> str:
 
 def _summary(report: Report) -> list[str]:
     lines = [f"{report.verdict}.", f"Selected: {report.chosen or 'the fitted pipeline'}"]
+    lines += wrap(report.validation, _WIDTH)
     if not report.rows:
         return lines
     losses = f"{report.before:.5g}"

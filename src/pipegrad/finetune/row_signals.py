@@ -1,0 +1,86 @@
+"""What each validation row says about a fitted pipeline: its loss, residual and gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..training.dataset import EncodedDataset, Loader
+from ..typing import FloatArray
+from .problem import TrainingProblem
+
+# Residuals of a classifier with many classes are taken of so many scores, those that vary most.
+_MOST_SCORES = 5
+# Wider inputs are projected at random to so many columns.
+_MOST_FEATURES = 20
+# Standard deviations beyond which a feature counts as that far out.
+_MOST_DEVIATIONS = 4.0
+
+
+def row_signals(problem: TrainingProblem) -> list[FloatArray]:
+    """Return functions of the validation rows that have no order, unless the rows have one.
+
+    Parameters
+    ----------
+    problem : TrainingProblem
+        The problem, with the module as fitted.
+
+    Returns
+    -------
+    list of arrays of shape (n, m)
+        The loss; the residuals, that is, the derivatives of the loss by the raw scores (the error
+        of a mean or of probabilities, with its sign); and the products of residuals and inputs,
+        which show coefficients that drift while the mean residual stays.
+    """
+    rows = problem.validating
+    assert rows is not None
+    losses, slopes = _losses_and_slopes(problem, rows)
+    slopes = slopes[:, np.argsort(-slopes.std(axis=0), kind="stable")[:_MOST_SCORES]]
+    features = _features(rows)
+    products = (slopes[:, :, None] * features[:, None, :]).reshape(len(slopes), -1)
+    return [losses, slopes, products]
+
+
+def _losses_and_slopes(
+    problem: TrainingProblem, rows: EncodedDataset
+) -> tuple[FloatArray, FloatArray]:
+    net, criterion = problem.net, problem.criterion
+    training = net.training
+    net.eval()
+    losses, slopes = [], []
+    for batch in Loader(rows, 4096):
+        encoded, target = batch
+        with torch.no_grad():
+            score = net(encoded)
+        score.requires_grad_()
+        with torch.enable_grad():
+            loss = criterion.rows(score, target)
+            (slope,) = torch.autograd.grad(loss.sum(), score)
+        losses.append(loss.detach() if loss.ndim else slope.new_zeros(len(slope)))
+        slopes.append(slope.reshape(len(slope), -1))
+    net.train(training)
+    return _array(losses).reshape(-1, 1), _array(slopes)
+
+
+def _array(parts: list[Tensor]) -> FloatArray:
+    return np.asarray(torch.cat(parts).double().cpu().numpy())
+
+
+def _features(rows: EncodedDataset) -> FloatArray:
+    """Standardized dense inputs of the rows, (n, m); no columns if there are none."""
+    blocks = [b for b in rows.X.blocks.values() if isinstance(b, Tensor) and b.is_floating_point()]
+    parts = [b.reshape(len(b), -1) for b in blocks if b.layout is torch.strided]
+    if not parts:
+        return np.empty((len(rows), 0))
+    values = torch.cat([part.double() for part in parts], dim=1).cpu().numpy()
+    values = np.where(np.isfinite(values), values, np.nan)
+    known = np.maximum(np.count_nonzero(~np.isnan(values), axis=0), 1)
+    values = values - np.nansum(values, axis=0) / known
+    scale = np.sqrt(np.nansum(values**2, axis=0) / known)
+    values = np.nan_to_num(values[:, scale > 0] / scale[scale > 0])
+    values = values.clip(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+    if values.shape[1] > _MOST_FEATURES:
+        directions = np.random.default_rng(0).normal(size=(values.shape[1], _MOST_FEATURES))
+        values = values @ directions
+    return values
