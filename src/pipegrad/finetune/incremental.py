@@ -1,7 +1,8 @@
-"""Input checks of `FineTuner.partial_fit`."""
+"""Input checks of `FineTuner.partial_fit`, and the rows on which it measures forgetting."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,60 @@ from sklearn.base import is_classifier
 from sklearn.utils import indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples
+from torch import Tensor
 
 from ..errors import ArgumentError
 from ..training.samples import Samples
-from .pipeline import checked_weight
+from .pipeline import TunablePipeline, checked_weight, usable_rows
+from .validation_splits import one_split
+
+# The share of the fitted rows on which forgetting is measured, and the most and fewest of them.
+_OLD_SHARE, _MOST_OLD, _FEWEST_OLD = 0.2, 1000, 30
+
+
+@dataclass(frozen=True)
+class OldSample:
+    """A sample of the rows that a pipeline was fitted on.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    score : Tensor of shape (n,) or (n, k)
+        Their raw score by a clone of the pipeline that was fitted on the other rows.
+    """
+
+    samples: Samples
+    score: Tensor
+
+
+def sample_of_old_rows(
+    pipeline: TunablePipeline, samples: Samples, seed: int
+) -> OldSample | None:
+    """Draw rows on which to measure forgetting, and fit the pipeline once without them.
+
+    Parameters
+    ----------
+    pipeline : TunablePipeline
+        The unfitted pipeline.
+    samples : Samples
+        The rows that the pipeline was fitted on.
+    seed : int
+        Seed for the draw, which is stratified by class for a classifier.
+
+    Returns
+    -------
+    OldSample or None
+        None if there are too few rows to measure anything.
+    """
+    rows, classes = usable_rows(pipeline.estimator, samples.X, samples.y, samples.weight)
+    share = min(_OLD_SHARE, _MOST_OLD / len(rows))
+    if share * len(rows) < _FEWEST_OLD:
+        return None
+    others, held = next(one_split(rows, classes, share, seed))
+    old = samples.take(held)
+    net = pipeline.translate(pipeline.fit(samples.take(others)))
+    return OldSample(old, net.raw_score(old.X))
 
 
 def weighted_samples(

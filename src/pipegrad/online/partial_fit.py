@@ -15,7 +15,7 @@ from ..training.options import Options
 from ..training.seeding import isolated_rng
 
 if TYPE_CHECKING:
-    from ..network import Network, PipelineNetwork
+    from ..network import Network
     from ..training.criterion import Criterion, LossLike
     from ..training.dataset import Loader
     from ..training.optimizers import Optim
@@ -108,19 +108,18 @@ def partial_fit(
     options.check()
     check_loss(loss, y)
     check_trainable(net)
-    parameters = net.trainable_parameters()
     if known is not None and lr is not None:
         raise ArgumentError(
             "lr= was given, but the optimizer has its own learning rate.\nHint: omit lr."
         )
     criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
     make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
-    learner = Learner("", parameters, make, epochs, copies=False)
+    learner = Learner("", net, make, epochs, copies=False)
     if batch_size == "auto":
         whole = isinstance(learner.optimizer, torch.optim.LBFGS)
         batch_size = len(rows) if whole else BATCH_ROWS
     loader = Loader(rows, batch_size, np.random.default_rng(seed))
-    if not _learn(net, learner, criterion, loader, options):
+    if not _learn(learner, criterion, loader, options):
         raise DivergedError(
             "The parameters became non-finite on these rows and were restored.\n"
             "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
@@ -129,7 +128,6 @@ def partial_fit(
 
 
 def _learn(
-    net: PipelineNetwork,
     learner: Learner,
     criterion: Criterion,
     loader: Loader,
@@ -137,6 +135,7 @@ def _learn(
 ) -> bool:
     """Train in training mode with random numbers of its own; whether parameters stayed finite."""
     assert learner.optimizer is not None
+    net = learner.net
     was_training = net.training
     net.train()
     try:
@@ -145,6 +144,6 @@ def _learn(
             torch.enable_grad(),
             net.fused_linear_maps(),
         ):
-            return learner.learn(net, criterion, loader, options.anchor)
+            return learner.learn(criterion, loader, options.anchor)
     finally:
         net.train(was_training)
