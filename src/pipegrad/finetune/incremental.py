@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import indexable
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from ..training.samples import Samples
+from ..typing import IntArray
 from .pipeline import TunablePipeline, checked_weight, usable_rows
-from .validation_splits import one_split
+from .validation_splits import random_splits
 
-# The share of the fitted rows on which forgetting is measured, and the most and fewest of them.
-_OLD_SHARE, _MOST_OLD, _FEWEST_OLD = 0.2, 1000, 30
+# The most rows on which forgetting is measured, and the largest share that is held out of one fit.
+_MOST_OLD, _HELD_SHARE = 1000, 0.2
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class OldSample:
     samples : Samples
         The rows.
     score : Tensor of shape (n,) or (n, k)
-        Their raw score by a clone of the pipeline that was fitted on the other rows.
+        Their raw scores by clones of the pipeline that were fitted without them.
     """
 
     samples: Samples
@@ -39,9 +41,9 @@ class OldSample:
 
 
 def sample_of_old_rows(
-    pipeline: TunablePipeline, samples: Samples, seed: int
+    pipeline: TunablePipeline, samples: Samples, seed: int, fits: int = 5
 ) -> OldSample | None:
-    """Draw rows on which to measure forgetting, and fit the pipeline once without them.
+    """Draw rows on which to measure forgetting, and score each by a fit without it.
 
     Parameters
     ----------
@@ -51,20 +53,31 @@ def sample_of_old_rows(
         The rows that the pipeline was fitted on.
     seed : int
         Seed for the draw, which is stratified by class for a classifier.
+    fits : int
+        The most fits of the pipeline; from 5,000 rows on, one suffices.
 
     Returns
     -------
     OldSample or None
-        None if there are too few rows to measure anything.
+        At most 1,000 rows, a fifth of all rows for each fit; None if none can be held out, or
+        the pipeline cannot be fitted without them.
     """
     rows, classes = usable_rows(pipeline.estimator, samples.X, samples.y, samples.weight)
-    share = min(_OLD_SHARE, _MOST_OLD / len(rows))
-    if share * len(rows) < _FEWEST_OLD:
+    share = min(_HELD_SHARE, _MOST_OLD / len(rows))
+    held: list[IntArray] = []
+    scores: list[Tensor] = []
+    for others, these in random_splits(rows, classes, share, seed):
+        if sum(len(part) for part in held) >= _MOST_OLD or len(held) == fits:
+            break
+        try:
+            net = pipeline.translate(pipeline.fit(samples.take(others)))
+            scores.append(net.raw_score(samples.take(these).X))
+        except Exception:
+            return None  # The pipeline refuses fewer rows than the user has.
+        held.append(these)
+    if not held:
         return None
-    others, held = next(one_split(rows, classes, share, seed))
-    old = samples.take(held)
-    net = pipeline.translate(pipeline.fit(samples.take(others)))
-    return OldSample(old, net.raw_score(old.X))
+    return OldSample(samples.take(np.concatenate(held)), torch.cat(scores))
 
 
 def weighted_samples(

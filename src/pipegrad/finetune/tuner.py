@@ -255,7 +255,7 @@ class FineTuner(DelegatingEstimator):
         self.__dict__.pop("stream_", None)
         self._stream: Stream[PipelineModule] | None = None
         self._known = self._counts(samples)
-        self._old = self._old_rows(self.estimator_, samples)
+        self._old = self._old_rows(self.estimator_, samples, 1)
         self._take_attributes()
         return self
 
@@ -279,7 +279,9 @@ class FineTuner(DelegatingEstimator):
         only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
         them: each learner is tested on the new rows before it trains on them. The baseline is one
         of the learners, and another learner replaces it only if it is better by more than noise.
-        No rows are stored.
+        For a pipeline that ends in boosted trees, two learners also add trees that fit the new
+        rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
+        that the pipeline was fitted on where ``forget`` bounds the loss on them.
 
         Parameters
         ----------
@@ -383,12 +385,12 @@ class FineTuner(DelegatingEstimator):
 
         return self.loss is None and self._by_recipe and boosting_rounds(fitted) is not None
 
-    def _old_rows(self, fitted: Any, samples: Samples) -> OldSample | None:
+    def _old_rows(self, fitted: Any, samples: Samples, fits: int = 5) -> OldSample | None:
         """Rows on which to measure forgetting, if it is bounded."""
         if self.forget or (self.forget is None and not self._may_grow(fitted)):
             return None
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return sample_of_old_rows(self._pipeline(), samples, seed)
+        return sample_of_old_rows(self._pipeline(), samples, seed, fits)
 
     def _counts(self, samples: Samples) -> ClassCounts:
         from ..online.batches import count_classes

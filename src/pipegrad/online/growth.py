@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..graph import copy_source
+from ..errors import warn
 from ..registry import Expansion, Translation, lookup
 from ..training.samples import Samples
 from ..typing import Estimator
@@ -51,34 +51,34 @@ def boosting_rounds(source: Estimator) -> int | None:
     return row.rounds(source) if isinstance(row, Translation) else None
 
 
-def grown(source: Estimator, samples: Samples, rounds: int) -> Estimator | None:
-    """Return a copy of a fitted pipeline with more boosting rounds, fitted to new samples.
+def grow(source: Estimator, samples: Samples, rounds: int) -> bool:
+    """Add boosting rounds to a fitted pipeline, in place, by its library's own continuation.
 
-    The steps before the trees transform the samples and stay as they are.
+    The steps before the trees transform the samples and stay as they are, and so do the trees
+    that are there.
 
     Parameters
     ----------
     source : estimator
         A fitted pipeline that ends in boosted trees; see `boosting_rounds`.
     samples : Samples
-        The new samples, without weights of zero.
+        The samples to fit the new trees to, without weights of zero.
     rounds : int
         The number of rounds to add.
 
     Returns
     -------
-    estimator or None
-        None if the samples lack one of the classes, which the libraries do not accept.
+    bool
+        False if the samples lack one of the classes, which the libraries do not accept.
     """
-    new = copy_source(source)
-    last, X, y = _rows_of_last(new, samples.X, samples.y)
+    last, X, y = _rows_of_last(source, samples.X, samples.y)
     classes = getattr(last, "classes_", None)
     if isinstance(classes, np.ndarray) and np.ndim(y) == 1 and len(np.unique(y)) < len(classes):
-        return None
+        return False
     row = lookup(type(last))
     assert isinstance(row, Translation)
     row.grow(last, X, y, samples.weight, rounds)
-    return new
+    return True
 
 
 def _rows_of_last(source: Estimator, X: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -123,8 +123,14 @@ class GrowingLearner(Learner):
         rounds = min(self.rounds, self.most - known)
         if rounds < 1:
             return False
-        longer = grown(self.translator.write_back(self.written()), samples, rounds)
-        if longer is None:
+        longer = self.translator.write_back(self.written())
+        try:
+            if not grow(longer, samples, rounds):
+                return False
+        except Exception as error:
+            # The stream goes on without growth where a library refuses to continue.
+            warn(f"{self.name} adds no more trees: {type(error).__name__}: {error}")
+            self.most = 0
             return False
         net = self.translator.translate(longer)
         self.adopt(net, net.trainable_parameters())

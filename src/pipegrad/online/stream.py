@@ -196,7 +196,7 @@ class Stream(Generic[Network]):
         starts = [(one.net, one.copied()) for one in self.learners]
         self._let_learn(self.learners, first)
         restarted = self._compare(self._test(last))
-        again = []
+        again: list[Learner] = []
         for learner, start in zip(self.learners, starts, strict=True):
             if isinstance(learner, GrowingLearner) and learner not in restarted:
                 learner.adopt(*start)
