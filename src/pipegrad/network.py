@@ -272,6 +272,11 @@ class PipelineNetwork(nn.Module):
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    @property
+    def trains_last(self) -> bool:
+        """Whether the last step trains."""
+        return self.graph[self.graph.output].status == "trainable"
+
     def parameter_prefix(self, step: str) -> str:
         """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."

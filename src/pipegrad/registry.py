@@ -202,6 +202,18 @@ class Translation:
         """A module that inverts the operator (for transformed targets); None if there is none."""
         return None
 
+    def rounds(self, operator: Any) -> int | None:
+        """The number of boosting rounds, if `grow` can add to them; otherwise None."""
+        return None
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        """Add boosting rounds to ``operator``, which is already a copy, by its own library.
+
+        The library fits the new trees to new rows, with the operator's own objective and
+        hyperparameters, and leaves the trees that are there as they are.
+        """
+        raise NotImplementedError
+
 
 class Builder(Protocol):
     """The part of the graph under construction that an expansion needs."""
@@ -261,6 +273,14 @@ class Expansion:
     def inverse(self, operator: Any) -> nn.Module | None:
         """A module that inverts the operator (for transformed targets); None if there is none."""
         return None
+
+    def last(self, operator: Any) -> Any:
+        """The fitted part whose output is the composite's own; None if there is no such part."""
+        return None
+
+    def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
+        """Convert rows of the composite into rows of its last part."""
+        return X, y
 
 
 Row = Translation | Expansion

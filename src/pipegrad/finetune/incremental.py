@@ -1,19 +1,83 @@
-"""Input checks of `FineTuner.partial_fit`."""
+"""Input checks of `FineTuner.partial_fit`, and the rows on which it measures forgetting."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples
+from torch import Tensor
 
 from ..errors import ArgumentError
 from ..training.samples import Samples
-from .pipeline import checked_weight
+from ..typing import IntArray
+from .pipeline import TunablePipeline, checked_weight, usable_rows
+from .validation_splits import random_splits
+
+# The most rows on which forgetting is measured, and the largest share that is held out of one fit.
+_MOST_OLD, _HELD_SHARE = 1000, 0.2
+
+
+@dataclass(frozen=True)
+class OldSample:
+    """A sample of the rows that a pipeline was fitted on.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    score : Tensor of shape (n,) or (n, k)
+        Their raw scores by clones of the pipeline that were fitted without them.
+    """
+
+    samples: Samples
+    score: Tensor
+
+
+def sample_of_old_rows(
+    pipeline: TunablePipeline, samples: Samples, seed: int, fits: int = 5
+) -> OldSample | None:
+    """Draw rows on which to measure forgetting, and score each by a fit without it.
+
+    Parameters
+    ----------
+    pipeline : TunablePipeline
+        The unfitted pipeline.
+    samples : Samples
+        The rows that the pipeline was fitted on.
+    seed : int
+        Seed for the draw, which is stratified by class for a classifier.
+    fits : int
+        The most fits of the pipeline; from 5,000 rows on, one suffices.
+
+    Returns
+    -------
+    OldSample or None
+        At most 1,000 rows, a fifth of all rows for each fit; None if none can be held out, or
+        the pipeline cannot be fitted without them.
+    """
+    rows, classes = usable_rows(pipeline.estimator, samples.X, samples.y, samples.weight)
+    share = min(_HELD_SHARE, _MOST_OLD / len(rows))
+    held: list[IntArray] = []
+    scores: list[Tensor] = []
+    for others, these in random_splits(rows, classes, share, seed):
+        if sum(len(part) for part in held) >= _MOST_OLD or len(held) == fits:
+            break
+        try:
+            net = pipeline.translate(pipeline.fit(samples.take(others)))
+            scores.append(net.raw_score(samples.take(these).X))
+        except Exception:
+            return None  # The pipeline refuses fewer rows than the user has.
+        held.append(these)
+    if not held:
+        return None
+    return OldSample(samples.take(np.concatenate(held)), torch.cat(scores))
 
 
 def weighted_samples(

@@ -20,7 +20,13 @@ from ..losses.group_penalty import GroupPenalty, group_codes
 from ..report.results import Report
 from ..training.metadata import fit_arguments, takes_groups
 from ..training.samples import Samples
-from .incremental import check_first_labels, check_same_labels, weighted_samples
+from .incremental import (
+    OldSample,
+    check_first_labels,
+    check_same_labels,
+    sample_of_old_rows,
+    weighted_samples,
+)
 from .pipeline import (
     DelegatingEstimator,
     TunablePipeline,
@@ -106,6 +112,10 @@ class FineTuner(DelegatingEstimator):
         is fitted on all rows and trained with that strategy; otherwise the result is the pipeline
         fitted on all rows. With None, there is a single run with the settings above on the training
         rows.
+    forget : bool, optional
+        Whether `partial_fit` may make the pipeline worse on rows like those that it was fitted on.
+        With False, its loss on such rows rises by at most 1%. By default, this bound applies to
+        pipelines that end in boosted trees to which trees can be added, and to no others.
     random_state : int, RandomState or None
         Seed for the validation split and for shuffling.
     verbose : int, default=0
@@ -182,6 +192,7 @@ class FineTuner(DelegatingEstimator):
         callbacks: Sequence[Any] | None = None,
         trees: SplitMode = "leaves",
         recipe: Literal["auto"] | None = "auto",
+        forget: bool | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -201,6 +212,7 @@ class FineTuner(DelegatingEstimator):
         self.callbacks = callbacks
         self.trees = trees
         self.recipe = recipe
+        self.forget = forget
         self.random_state = random_state
         self.verbose = verbose
 
@@ -266,6 +278,7 @@ class FineTuner(DelegatingEstimator):
             frozen_=pipeline.frozen,
             _stream=None,
             _known=self._counts(samples),
+            _old=self._old_rows(result.estimator, samples, 1),
         )
         if self._by_recipe and not result.improved:
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
@@ -301,7 +314,9 @@ class FineTuner(DelegatingEstimator):
         only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
         them: each learner is tested on the new rows before it trains on them. The baseline is one
         of the learners, and another learner replaces it only if it is better by more than noise.
-        No rows are stored.
+        For a pipeline that ends in boosted trees, two learners also add trees that fit the new
+        rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
+        that the pipeline was fitted on where ``forget`` bounds the loss on them.
 
         Parameters
         ----------
@@ -360,7 +375,8 @@ class FineTuner(DelegatingEstimator):
         """Fit the pipeline on all samples of the first call."""
         check_first_labels(self.estimator, samples.y, classes)
         fitted, known = self._pipeline().fit(samples), self._counts(samples)
-        stream = self._open_stream(fitted, known)
+        old = self._old_rows(fitted, samples)
+        stream = self._open_stream(fitted, known, old)
         self._keep(
             fitted,
             improved_=False,
@@ -377,13 +393,15 @@ class FineTuner(DelegatingEstimator):
             check_same_labels(classes, self.classes_)
         stream = self._stream
         if stream is None:
-            stream = self._open_stream(self.estimator_, self._known)
+            stream = self._open_stream(self.estimator_, self._known, self._old)
         stream.learn(samples.X, samples.y, samples.weight)
         moved = stream.moved
         estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
         self._stream, self.stream_, self.estimator_ = stream, stream.history, estimator
 
-    def _open_stream(self, fitted: Any, known: ClassCounts) -> Stream[PipelineModule]:
+    def _open_stream(
+        self, fitted: Any, known: ClassCounts, old: OldSample | None = None
+    ) -> Stream[PipelineModule]:
         from ..online.stream import Stream
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -394,7 +412,24 @@ class FineTuner(DelegatingEstimator):
         pipeline = self._pipeline()
         net = pipeline.translate(fitted)
         self.frozen_ = pipeline.frozen
-        return Stream(fitted, net, known, options, own)
+        grows = self._may_grow(fitted) and net.trains_last and (old is not None or self.forget)
+        stream = Stream(fitted, net, known, options, own, self._pipeline() if grows else None)
+        if old is not None:
+            stream.remember(old.samples, old.score)
+        return stream
+
+    def _may_grow(self, fitted: Any) -> bool:
+        """Whether boosting may continue: only with its own loss and without the user's settings."""
+        from ..online.growth import boosting_rounds
+
+        return self.loss is None and self._by_recipe and boosting_rounds(fitted) is not None
+
+    def _old_rows(self, fitted: Any, samples: Samples, fits: int = 5) -> OldSample | None:
+        """Rows on which to measure forgetting, if it is bounded."""
+        if self.forget or (self.forget is None and not self._may_grow(fitted)):
+            return None
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        return sample_of_old_rows(self._pipeline(), samples, seed, fits)
 
     def _counts(self, samples: Samples) -> ClassCounts:
         from ..online.batches import count_classes
@@ -424,6 +459,8 @@ class FineTuner(DelegatingEstimator):
         )
         if self.recipe not in ("auto", None):
             raise ArgumentError(f"recipe must be 'auto' or None, got {self.recipe!r}.")
+        if self.forget not in (True, False, None):
+            raise ArgumentError(f"forget must be True, False or None, got {self.forget!r}.")
         options.check()
         check_arguments("trainable", trees=self.trees)
         share = self.validation_fraction

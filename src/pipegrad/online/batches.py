@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -89,10 +90,13 @@ class BatchPreparer:
         make_criterion(loss, net.objective, net.head)  # Raises an error early.
 
     def take(
-        self, X: Features, y: Targets, weight: SampleWeight
+        self, X: Features, y: Targets, weight: SampleWeight, net: PipelineNetwork | None = None
     ) -> tuple[Criterion, EncodedDataset]:
-        """Return the criterion and the encoded rows, with weights that are not normalized."""
-        net = self.net
+        """Return the criterion and the encoded rows, with weights that are not normalized.
+
+        ``net`` encodes them, if a learner has another network than the one of this object.
+        """
+        net = self.net if net is None else net
         function, objective = make_criterion(self.loss, net.objective, net.head)
         data = encode_samples(net, Samples(X, y, weight))
         index = np.arange(len(data.blocks[0]))
@@ -120,10 +124,49 @@ class BatchPreparer:
         self.rows += len(rows)
 
 
+class Arrival:
+    """Rows that came in together, encoded for each network that learns from them.
+
+    Parameters
+    ----------
+    preparer : BatchPreparer
+        Encodes them.
+    samples : Samples
+        The rows in the user's own containers.
+    """
+
+    def __init__(self, preparer: BatchPreparer, samples: Samples) -> None:
+        self.preparer = preparer
+        self.samples = samples
+        self._encoded: list[tuple[PipelineNetwork, tuple[Criterion, EncodedDataset]]] = []
+
+    def __len__(self) -> int:
+        return _num_samples(self.samples.X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_encoded": []}  # Encoded again when needed.
+
+    def rows(self, net: PipelineNetwork) -> tuple[Criterion, EncodedDataset]:
+        """Return the criterion, and the rows as ``net`` takes them."""
+        for known, found in self._encoded:
+            if known is net:
+                return found
+        samples = self.samples
+        found = self.preparer.take(samples.X, samples.y, samples.weight, net)
+        self._encoded.append((net, found))
+        return found
+
+    def part(self, first: int, last: int) -> Arrival:
+        """Return some of the rows."""
+        return Arrival(self.preparer, self.samples.take(np.arange(first, last)))
+
+    def keep(self, nets: Collection[PipelineNetwork]) -> None:
+        """Drop the encodings for other networks."""
+        self._encoded = [pair for pair in self._encoded if any(pair[0] is net for net in nets)]
+
+
 def count_classes(X: Features, y: Targets, weight: FloatArray | None, labels: bool) -> ClassCounts:
     """Count the rows of positive weight, in total and per class."""
-    from .batches import ClassCounts
-
     rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight > 0)
     known = ClassCounts()
     known.add(len(rows), _safe_indexing(y, rows) if labels and y is not None else None)

@@ -31,20 +31,20 @@ _MEASURED_ROWS = 4096
 
 
 class Learner:
-    """A copy of the parameters of a pipeline, with the optimizer that trains it.
+    """A copy of the parameters of a network, with the optimizer that trains it.
 
     Parameters
     ----------
     name : str
         The name in the history.
-    start : mapping of str to Tensor
-        Initial parameters by name, which are copied.
+    net : PipelineNetwork
+        The network. Learners may share it: its own parameters do not change.
     make : callable, optional
         A function from parameters to an optimizer; None never trains.
     passes : int
         Number of passes over new rows.
     copies : bool
-        Whether to copy ``start``; False trains it in place.
+        Whether to copy the parameters; False trains them in place.
     only : str
         Name prefix of the parameters to train; the others change only when the learner restarts
         from another one.
@@ -53,20 +53,21 @@ class Learner:
     def __init__(
         self,
         name: str,
-        start: Mapping[str, nn.Parameter],
+        net: PipelineNetwork,
         make: Make | None,
         passes: int = 1,
         copies: bool = True,
         only: str = "",
     ) -> None:
-        self.name, self.make, self.passes = name, make, passes
-        self.values: dict[str, Tensor] = dict(start)
-        if copies:
-            own = {key: p.detach().clone() for key, p in start.items()}
-            self.values = {k: nn.Parameter(v) if k.startswith(only) else v for k, v in own.items()}
+        self.name, self.make, self.passes, self.only = name, make, passes, only
+        self.net = net
+        self.values: dict[str, Tensor] = dict(net.trainable_parameters())
         self.optimizer: torch.optim.Optimizer | None = None
         self.pull: Anchor | None = None
-        self._begin()
+        if copies:
+            self.adopt(net, self.values)
+        else:
+            self._begin()
 
     def _begin(self) -> None:
         """Create a new optimizer, and an anchor at the current parameters."""
@@ -76,23 +77,24 @@ class Learner:
             self.rates = [group["lr"] for group in self.optimizer.param_groups]
             self.pull = Anchor(parameters, 1.0)
 
-    def losses(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> Tensor:
+    def score(self, encoded: Any) -> Tensor:
+        """Return the raw score of encoded rows."""
+        return functional_call(self.net, self.values, (encoded,))
+
+    def losses(self, criterion: Criterion, rows: EncodedDataset) -> Tensor:
         """Return weighted per-sample losses (n,), or losses of batches if there are none."""
         parts = []
         with torch.no_grad():
-            for batch in Loader(rows, self._measured(net, criterion, rows)):
-                score = functional_call(net, self.values, (batch[0],))
-                parts.append(criterion.terms(score, batch[1], batch.weight))
+            for batch in Loader(rows, self._measured(criterion, rows)):
+                parts.append(criterion.terms(self.score(batch[0]), batch[1], batch.weight))
         return torch.cat(parts)
 
-    def _measured(self, net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> int:
+    def _measured(self, criterion: Criterion, rows: EncodedDataset) -> int:
         encoded, target = rows.batch(rows.index[:2])
-        per_sample = criterion.rows(functional_call(net, self.values, (encoded,)), target).ndim > 0
+        per_sample = criterion.rows(self.score(encoded), target).ndim > 0
         return _MEASURED_ROWS if per_sample else BATCH_ROWS
 
-    def learn(
-        self, net: PipelineNetwork, criterion: Criterion, batches: Loader, strength: float
-    ) -> bool:
+    def learn(self, criterion: Criterion, batches: Loader, strength: float) -> bool:
         """Train on the rows; after an error, or if parameters become non-finite, restart.
 
         A restart restores the parameters and begins with a new optimizer.
@@ -114,7 +116,7 @@ class Learner:
         try:
             for _ in range(self.passes):
                 for batch in batches:
-                    self._step(net, criterion, batch, strength)
+                    self._step(criterion, batch, strength)
             finite = all(bool(value.isfinite().all()) for value in self.values.values())
         finally:
             self.optimizer.zero_grad()
@@ -122,22 +124,26 @@ class Learner:
                 self.load(before)
         return finite
 
-    def _step(
-        self, net: PipelineNetwork, criterion: Criterion, batch: Batch, strength: float
-    ) -> None:
+    def _step(self, criterion: Criterion, batch: Batch, strength: float) -> None:
         assert self.optimizer is not None
         assert self.pull is not None
         pull = self.pull
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()  # type: ignore[union-attr]
-            score = functional_call(net, self.values, (batch[0],))
-            loss = criterion(score, batch[1], batch.weight)
+            loss = criterion(self.score(batch[0]), batch[1], batch.weight)
             loss = loss + strength * pull() if strength else loss
             loss.backward()
             return loss
 
         self.optimizer.step(closure)  # type: ignore[arg-type]
+
+    def written(self) -> PipelineNetwork:
+        """Return the network with the parameters of this learner."""
+        with torch.no_grad():
+            for name, parameter in self.net.trainable_parameters().items():
+                parameter.copy_(self.values[name])
+        return self.net
 
     def copied(self) -> dict[str, Tensor]:
         """Return a copy of the current parameters."""
@@ -145,9 +151,30 @@ class Learner:
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Restart from other parameters."""
+        self.set(values)
+        self._begin()
+
+    def set(self, values: Mapping[str, Tensor]) -> None:
+        """Change the parameters, and keep the state of the optimizer."""
         with torch.no_grad():
             for name, value in self.values.items():
                 value.copy_(values[name])
+
+    def restore(self, net: PipelineNetwork, values: Mapping[str, Tensor]) -> None:
+        """Return to parameters that this learner had before."""
+        if net is self.net:
+            self.load(values)
+        else:
+            self.adopt(net, values)
+
+    def adopt(self, net: PipelineNetwork, values: Mapping[str, Tensor]) -> None:
+        """Restart from other parameters, which may belong to another network."""
+        own = {name: value.detach().clone() for name, value in values.items()}
+        self.net = net
+        self.values = {
+            name: nn.Parameter(value) if name.startswith(self.only) else value
+            for name, value in own.items()
+        }
         self._begin()
 
 

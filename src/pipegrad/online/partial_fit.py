@@ -17,7 +17,7 @@ from ..training.options import Options
 from ..training.seeding import isolated_rng
 
 if TYPE_CHECKING:
-    from ..network import Network, PipelineNetwork
+    from ..network import Network
     from ..training.criterion import Criterion, LossLike
     from ..training.dataset import Loader
     from ..training.optimizers import Optim
@@ -111,19 +111,18 @@ def partial_fit(
     options.check()
     check_loss(loss, y)
     check_trainable(net)
-    parameters = net.trainable_parameters()
     if known is not None and lr is not None:
         raise ArgumentError(
             "lr= was given, but the optimizer has its own learning rate.\nHint: omit lr."
         )
     criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
     make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
-    learner = Learner("", parameters, make, epochs, copies=False)
+    learner = Learner("", net, make, epochs, copies=False)
     if batch_size == "auto":
         whole = isinstance(learner.optimizer, torch.optim.LBFGS)
         batch_size = len(rows) if whole else BATCH_ROWS
     loader = Loader(rows, batch_size, np.random.default_rng(seed))
-    if not _learn(net, learner, criterion, loader, options):
+    if not _learn(learner, criterion, loader, options):
         raise DivergedError(
             "The parameters became non-finite on these rows and were restored.\n"
             "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
@@ -132,7 +131,6 @@ def partial_fit(
 
 
 def _learn(
-    net: PipelineNetwork,
     learner: Learner,
     criterion: Criterion,
     loader: Loader,
@@ -142,7 +140,7 @@ def _learn(
 
     If they did not, or after an error, the optimizer gets its state back as well.
     """
-    optimizer, finite = learner.optimizer, False
+    net, optimizer, finite = learner.net, learner.optimizer, False
     assert optimizer is not None
     state = copy.deepcopy(optimizer.state_dict())
     with (
@@ -153,7 +151,7 @@ def _learn(
     ):
         net.train()
         try:
-            finite = learner.learn(net, criterion, loader, options.anchor)
+            finite = learner.learn(criterion, loader, options.anchor)
         finally:
             if not finite:
                 optimizer.load_state_dict(state)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..network import Network
-from ..training.criterion import Criterion
 from ..training.data import check_trainable
-from ..training.dataset import EncodedDataset, Loader
+from ..training.dataset import Loader
+from ..training.samples import Samples
 from ..training.seeding import isolated_rng
 from ..typing import Estimator, Features, SampleWeight, Targets
-from .batches import BatchPreparer, ClassCounts
+from .batches import Arrival, BatchPreparer, ClassCounts
+from .forgetting import OldRows, Values
+from .growth import FEWEST_ROWS, GrowingLearner, Translator
 from .learner import _MOST_STEPS, BATCH_ROWS, Learner, RelativeAdam, UserOptimizer
 from .prequential import FadingLosses
 
@@ -35,7 +39,11 @@ RATES = (
     (6.4e-2, True),
     (6.4e-2, False),
 )
+# Relative learning rates of the leaves and added rounds as a share of those of the pipeline.
+GROWTH = ((4e-3, 0.25), (4e-3, 1.0))
 BASELINE = "baseline"
+# Share of the rows of a call on which trees grow first, to be tested on the others.
+_GROWN_SHARE = 0.7
 # Standard errors behind the selected learner beyond which a learner restarts from it.
 _RESTART_Z = 4.0
 # Initial strength of the L2-SP penalty, as a share of the loss.
@@ -46,14 +54,27 @@ _REMEMBERED = 1000
 
 def _portfolio(net: PipelineNetwork) -> Iterator[Learner]:
     """Learners of the whole pipeline, and of its last operator where that is not the whole."""
-    start = net.trainable_parameters()
     last = net.parameter_prefix(net.graph.output)
-    some = {name.startswith(last) for name in start} == {True, False}
+    some = {name.startswith(last) for name in net.trainable_parameters()} == {True, False}
     for rate, alone in RATES:
         if not alone:
-            yield Learner(f"rate {rate:g}", start, RelativeAdam(rate))
+            yield Learner(f"rate {rate:g}", net, RelativeAdam(rate))
         elif some:
-            yield Learner(f"last step, rate {rate:g}", start, RelativeAdam(rate), only=last)
+            yield Learner(f"last step, rate {rate:g}", net, RelativeAdam(rate), only=last)
+
+
+def _growing(net: PipelineNetwork, translator: Translator) -> Iterator[Learner]:
+    """Learners that add boosting rounds."""
+    for rate, share in GROWTH:
+        yield GrowingLearner(f"growth {share:g}, rate {rate:g}", net, rate, share, translator)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses (learners, n) of rows, or of batches of ``each`` rows."""
+
+    rows: NDArray[np.float64]
+    each: float
 
 
 class StreamRecord(TypedDict):
@@ -69,7 +90,7 @@ class Stream(Generic[Network]):
     """A fitted pipeline that trains on rows as they arrive.
 
     Prequential evaluation (Dawid 1984; Gama et al. 2013) tests all learners on new rows before they
-    train on them. One of the learners is the baseline, which never trains. No rows are stored.
+    train on them. One of the learners is the baseline, which never trains.
 
     Parameters
     ----------
@@ -84,6 +105,8 @@ class Stream(Generic[Network]):
     own : bool
         Whether the user chose training settings. A single learner then uses them, next to the
         baseline.
+    translator : Translator, optional
+        Translates pipelines that continue boosting; without it, none does.
     """
 
     def __init__(
@@ -93,25 +116,39 @@ class Stream(Generic[Network]):
         known: ClassCounts,
         options: Options,
         own: bool = False,
+        translator: Translator | None = None,
     ) -> None:
         check_trainable(net)
-        start = net.trainable_parameters()
-        self.origin, self.net = origin, net
+        self.origin = origin
         self.fitted_rows = known.rows
         self.arrivals = BatchPreparer(net, options.loss, known)
         self.anchor = options.anchor
         self.batch_size = options.batch_size
         self.generator = np.random.default_rng(options.seed)
         self.seed = int(options.seed or 0)
-        self.learners = [Learner(BASELINE, start, None)]
+        self.learners = [Learner(BASELINE, net, None)]
         if own:
             make = UserOptimizer(options.optim, options.rate)
-            self.learners.append(Learner("the settings given", start, make, options.epochs))
+            self.learners.append(Learner("the settings given", net, make, options.epochs))
         else:
             self.learners += list(_portfolio(net))
+        if translator is not None:
+            self.learners += list(_growing(net, translator))
+        self.grows = translator is not None
         self.evidence = FadingLosses(len(self.learners))
         self.chosen = 0
         self.history: list[StreamRecord] = []
+        self.old: OldRows | None = None
+
+    def remember(self, samples: Samples, score: Tensor) -> None:
+        """Bound the forgetting of old rows, of which these are a sample; see `OldRows`."""
+        preparer = BatchPreparer(self.arrivals.net, self.arrivals.loss, ClassCounts())
+        self.old = OldRows(preparer, samples, score)
+
+    @property
+    def net(self) -> Network:
+        """The network of the selected learner."""
+        return self.learners[self.chosen].net  # type: ignore[return-value]
 
     @property
     def moved(self) -> bool:
@@ -120,11 +157,7 @@ class Stream(Generic[Network]):
 
     def write(self) -> Network:
         """Return the module with the parameters of the selected learner."""
-        values = self.learners[self.chosen].values
-        with torch.no_grad():
-            for name, parameter in self.net.trainable_parameters().items():
-                parameter.copy_(values[name])
-        return self.net
+        return self.learners[self.chosen].written()  # type: ignore[return-value]
 
     def learn(self, X: Features, y: Targets = None, weight: SampleWeight = None) -> None:
         """Test the learners on new rows, choose among them, and let them learn.
@@ -139,38 +172,79 @@ class Stream(Generic[Network]):
         ArgumentError
             When something is wrong with the rows; no learner changed.
         """
-        criterion, rows = self.arrivals.take(X, y, weight)
-        losses = self._test(criterion, rows)
+        arrival = Arrival(self.arrivals, Samples(X, y, weight))
+        losses = self._test(arrival)
         with self._undone_by_errors(), torch.enable_grad():
-            if losses is not None:
-                self._compare(*losses)
-            self._let_learn(criterion, rows)
-        self.arrivals.learned(rows)
+            served = self.chosen
+            if self.grows and round(_GROWN_SHARE * len(arrival)) >= FEWEST_ROWS:
+                self._learn_in_two_parts(arrival)
+            else:
+                self._compare(losses)
+                self._let_learn(self.learners, arrival)
+            self._record(losses, served)
+        self.arrivals.learned(arrival.rows(self.arrivals.net)[1])
+        self._drop_encodings()
 
-    def _test(
-        self, criterion: Criterion, rows: EncodedDataset
-    ) -> tuple[NDArray[np.float64], float] | None:
-        """Losses (learners, n) where the kept learner has one, and how many rows each is of."""
-        self.net.eval()
-        found = [one.losses(self.net, criterion, rows) for one in self.learners]
+    def _learn_in_two_parts(self, arrival: Arrival) -> None:
+        """Test on the last rows of a call what the first ones taught, then grow on all of them.
+
+        Otherwise a single call could not show whether growth helps.
+        """
+        cut = round(_GROWN_SHARE * len(arrival))
+        first, last = arrival.part(0, cut), arrival.part(cut, len(arrival))
+        self._compare(self._test(first))
+        starts = [(one.net, one.copied()) for one in self.learners]
+        self._let_learn(self.learners, first)
+        restarted = self._compare(self._test(last))
+        again: list[Learner] = []
+        for learner, start in zip(self.learners, starts, strict=True):
+            if isinstance(learner, GrowingLearner) and learner not in restarted:
+                learner.adopt(*start)
+                again.append(learner)
+        self._let_learn([one for one in self.learners if one not in again], last)
+        self._let_learn(again, arrival)
+
+    def _test(self, arrival: Arrival) -> Losses | None:
+        """Test the learners, where the selected one has finite losses."""
+        found = []
+        for one in self.learners:
+            one.net.eval()
+            found.append(one.losses(*arrival.rows(one.net)))
         losses = torch.stack(found).double().cpu().numpy()
-        finite, each = np.isfinite(losses[self.chosen]), len(rows) / losses.shape[1]
+        finite, each = np.isfinite(losses[self.chosen]), len(arrival) / losses.shape[1]
         if not finite.all():
-            self.net.raw_score(rows.X)  # Rejects NaN between steps as the source does.
+            # Rejects NaN between steps as the source does.
+            self.net.raw_score(arrival.rows(self.net)[1].X)
         losses = losses[:, finite]
-        return (losses, each) if losses.shape[1] else None
+        return Losses(losses, each) if losses.shape[1] else None
 
-    def _compare(self, losses: NDArray[np.float64], each: float) -> None:
-        finite = np.isfinite(losses)
-        worst = 1.0 + 10.0 * float(np.abs(losses[finite]).max())
-        self.evidence.update(np.where(finite, losses, worst), each)
-        served, self.chosen = self.chosen, self.evidence.best_conservative()
-        self._restart(np.asarray(finite.all(axis=1)))
-        means = np.where(finite, losses, np.nan).mean(axis=1).tolist()
+    def _compare(self, found: Losses | None) -> list[Learner]:
+        """Select a learner, and restart those that diverged or fell far behind it."""
+        if found is None:
+            return []
+        finite = np.isfinite(found.rows)
+        worst = 1.0 + 10.0 * float(np.abs(found.rows[finite]).max())
+        self.evidence.update(np.where(finite, found.rows, worst), found.each)
+        self.chosen = self.evidence.best_conservative()
+        gap, error = self.evidence.gap_to(self.chosen)
+        lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite.all(axis=1)
+        selected, restarted = self.learners[self.chosen], []
+        for place, learner in enumerate(self.learners):
+            if lost[place] and learner.make is not None:
+                learner.adopt(selected.net, selected.values)
+                self.evidence.inherit(place, self.chosen)
+                restarted.append(learner)
+        return restarted
+
+    def _record(self, found: Losses | None, served: int) -> None:
+        if found is None:
+            return
+        losses = np.where(np.isfinite(found.rows), found.rows, np.nan)
+        means = losses.mean(axis=1).tolist()
         names = [one.name for one in self.learners]
         self.history.append(
             {
-                "rows": round(each * losses.shape[1]),
+                "rows": round(found.each * found.rows.shape[1]),
                 "loss": means[served],
                 "losses": dict(zip(names, means, strict=True)),
                 "kept": names[self.chosen],
@@ -178,28 +252,35 @@ class Stream(Generic[Network]):
         )
         del self.history[:-_REMEMBERED]
 
-    def _restart(self, finite: NDArray[np.bool_]) -> None:
-        """Restart learners that diverged or fell far behind from the selected learner."""
-        gap, error = self.evidence.gap_to(self.chosen)
-        lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite
-        for place, learner in enumerate(self.learners):
-            if lost[place] and learner.make is not None:
-                learner.load(self.learners[self.chosen].values)
-                self.evidence.inherit(place, self.chosen)
-
-    def _let_learn(self, criterion: Criterion, rows: EncodedDataset) -> None:
+    def _let_learn(self, learners: list[Learner], arrival: Arrival) -> None:
         size = self.batch_size
         if size == "auto":
-            size = max(BATCH_ROWS, -(-len(rows) // _MOST_STEPS))
-        batches = Loader(rows, int(size), self.generator)
+            size = max(BATCH_ROWS, -(-len(arrival) // _MOST_STEPS))
         strength = self._strength()
-        self.net.train()
-        for learner in self.learners[1:]:
-            assert learner.optimizer is not None
+        for learner in learners:
+            if learner.optimizer is None:
+                continue
+            before = learner.net, learner.copied()
+            criterion, rows = arrival.rows(learner.net)
+            batches = Loader(rows, int(size), self.generator)
             randomness = isolated_rng(self.seed + self.arrivals.rows, learner.optimizer)
-            with randomness, self.net.fused_linear_maps():
-                learner.learn(self.net, criterion, batches, strength)
-        self.net.eval()
+            learner.net.train()
+            with randomness, learner.net.fused_linear_maps():
+                learner.learn(criterion, batches, strength)
+            learner.net.eval()
+            if isinstance(learner, GrowingLearner) and len(arrival) >= FEWEST_ROWS:
+                learner.grow(arrival.samples)
+            self._bound(learner, *before)
+
+    def _bound(self, learner: Learner, net: PipelineNetwork, values: Values) -> None:
+        """Shorten the step of a learner until it keeps to the bound of forgetting."""
+        if self.old is None:
+            return
+        found = self.old.longest_step(learner, net, values)
+        if found is None:
+            learner.restore(net, values)
+        else:
+            learner.set(found)
 
     def _strength(self) -> float:
         """Strength of the L2-SP penalty, which fades as new rows outnumber the fitted ones."""
@@ -208,15 +289,19 @@ class Stream(Generic[Network]):
         share = self.fitted_rows / (self.fitted_rows + self.arrivals.rows)
         return _ANCHOR_SHARE * share * max(self.evidence.mean(self.chosen), 0.0)
 
+    def _drop_encodings(self) -> None:
+        if self.old is not None:
+            self.old.arrival.keep([one.net for one in self.learners])
+
     @contextmanager
     def _undone_by_errors(self) -> Iterator[None]:
-        before = [one.copied() for one in self.learners]
+        before = [(one.net, one.copied()) for one in self.learners]
         evidence, chosen, count = self.evidence.copied(), self.chosen, len(self.history)
         try:
             yield
         except BaseException:
             self.evidence, self.chosen = evidence, chosen
             del self.history[count:]
-            for learner, values in zip(self.learners, before, strict=True):
-                learner.load(values)
+            for learner, (net, values) in zip(self.learners, before, strict=True):
+                learner.restore(net, values)
             raise

@@ -14,6 +14,9 @@ from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
 _READABLE = {"Borders", "Buckets", "Counter"}
+# Names of the number of boosting rounds and of the learning rate.
+_ROUNDS = ("iterations", "n_estimators", "num_boost_round", "num_trees")
+_RATES = {"learning_rate", "eta"}
 
 
 class Boosted(Translation):
@@ -62,6 +65,21 @@ class Boosted(Translation):
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
         return None
+
+    def rounds(self, operator: Any) -> int | None:
+        return None if operator.get_cat_feature_indices() else int(operator.tree_count_)
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        known = operator.get_params()
+        name = next((one for one in _ROUNDS if one in known), "iterations")
+        # The default rate depends on the number of rounds.
+        rate = {} if _RATES & known.keys() else {"learning_rate": operator.learning_rate_}
+        # CatBoost accepts no other parameters once it is fitted.
+        new = type(operator)(**{**known, **rate, name: rounds})
+        new.fit(X, y, sample_weight=weight, init_model=operator)
+        new._init_params = known
+        vars(operator).clear()
+        vars(operator).update(vars(new))
 
     def save(self, operator: Any, path: Path) -> None:
         operator.save_model(str(path), format=path.suffix[1:].lower())
@@ -172,6 +190,9 @@ class Native(Boosted):
 @register("catboost.CatBoostRanker")
 class Ranker(Boosted):
     """The score ranks the rows of a query; its loss needs queries, so the user names another."""
+
+    def rounds(self, operator: Any) -> int | None:
+        return None  # Further rounds need the queries of the rows.
 
     data = "ranked"
     examples: ClassVar[Any] = (

@@ -94,6 +94,24 @@ class Estimator(Boosted):
                 return f"{name}=True makes its predictions depend on more than its trees"
         return super().refuse(operator)
 
+    def rounds(self, operator: Any) -> int | None:
+        booster = self.booster(operator)
+        known = header(booster)
+        # LightGBM would number the categories of the new table anew.
+        if booster.pandas_categorical or known.parameters.get("boosting") != "gbdt":
+            return None
+        best = booster.best_iteration
+        return best if best > 0 else booster.current_iteration()
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        booster, before = self.booster(operator), operator.n_estimators
+        used = type(booster)(model_str=booster.model_to_string())  # without trees after the best
+        try:
+            operator.set_params(n_estimators=rounds)
+            operator.fit(X, y, sample_weight=weight, init_model=used)
+        finally:
+            operator.set_params(n_estimators=before)
+
     def encode(self, operator: Any, X: Any) -> Any:
         if not hasattr(X, "iloc") and not hasattr(X, "to_pandas"):
             # A bare booster does not run scikit-learn's input checks.
@@ -186,6 +204,9 @@ class Ranker(Estimator):
         Example(_FEW, fit={"group": [16] * 5}),
         Example({**_FEW, "objective": "rank_xendcg", "random_state": 0}, fit={"group": [20] * 4}),
     )
+
+    def rounds(self, operator: Any) -> int | None:
+        return None  # Further rounds need the groups of the rows.
 
 
 @register("lightgbm.LGBMModel")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -103,6 +105,14 @@ class GradientBoosting(Trees):
         parts = [tree.tree_ for tree in self.trees(operator)]
         write_trees(trees, parts, to_array(trees.leaf_table(), leaf_values(parts)))
 
+    def rounds(self, operator: Any) -> int | None:
+        return len(operator.estimators_)
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        total = len(operator.estimators_) + rounds
+        with _parameters(operator, n_estimators=total, warm_start=True, n_iter_no_change=None):
+            operator.fit(X, y, sample_weight=weight)
+
     def head(self, operator: Any) -> Head:
         if not is_classifier(operator):
             return RegressionHead()
@@ -119,6 +129,17 @@ class GradientBoosting(Trees):
         if operator.loss == "quantile":
             return Objective("pinball", {"quantile": operator.alpha})
         return Objective(operator.loss)
+
+
+@contextmanager
+def _parameters(operator: Any, **values: Any) -> Iterator[None]:
+    """Context in which an estimator has other parameters."""
+    before = {name: operator.get_params(deep=False)[name] for name in values}
+    operator.set_params(**values)
+    try:
+        yield
+    finally:
+        operator.set_params(**before)
 
 
 def _is_constant(start: Any) -> bool:
@@ -243,6 +264,21 @@ class HistTrees(SklearnTranslation):
 
     def refuse(self, operator: Any) -> str | None:
         return None if isinstance(operator.loss, str) else "its loss is a custom object"
+
+    def rounds(self, operator: Any) -> int | None:
+        # A further fit would number the categories of the new rows anew.
+        return len(operator._predictors) if operator.is_categorical_ is None else None
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        scores = operator._raw_predict(X)
+        total = len(operator._predictors) + rounds
+        # A further fit bins the new rows anew, and the bins of the trees are those of the old rows.
+        operator._raw_predict = lambda binned, n_threads=None: scores.copy(order="F")
+        try:
+            with _parameters(operator, max_iter=total, warm_start=True, early_stopping=False):
+                operator.fit(X, y, sample_weight=weight)
+        finally:
+            del operator._raw_predict
 
     def to_torch(self, operator: Any) -> nn.Module:
         parts = _predictors(operator)

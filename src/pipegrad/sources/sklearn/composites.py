@@ -35,6 +35,13 @@ class Pipeline(Expansion):
             return None
         return modules.Sequential(*[module for module in back if module is not None])
 
+    def last(self, operator: Any) -> Any:
+        step = operator.steps[-1][1]
+        return None if _passes(step) else step
+
+    def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
+        return (operator[:-1].transform(X) if len(operator.steps) > 1 else X), y
+
 
 def _passes(step: Any) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
@@ -225,6 +232,14 @@ class TransformedTargetRegressor(Expansion):
         back = glue.InverseTarget(operator.transformer_, operator._training_dim == 1)
         return builder.add(join(path, "inverse"), back, (value,), method)
 
+    def last(self, operator: Any) -> Any:
+        return operator.regressor_
+
+    def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
+        table = np.asarray(y)
+        table = operator.transformer_.transform(table.reshape(len(table), -1))
+        return X, table[:, 0] if table.ndim == 2 and table.shape[1] == 1 else table
+
 
 @register("sklearn.frozen.FrozenEstimator")
 class FrozenEstimator(Expansion):
@@ -255,6 +270,9 @@ class Search(Expansion):
 
     def refuse(self, operator: Any) -> str | None:
         return None if operator.refit else "refit=False leaves no best estimator"
+
+    def last(self, operator: Any) -> Any:
+        return operator.best_estimator_
 
 
 @register("pipegrad.Featurizer")

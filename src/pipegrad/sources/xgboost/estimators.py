@@ -55,6 +55,23 @@ class Boosted(Translation):
             return "it holds no trees"
         return None
 
+    def rounds(self, operator: Any) -> int | None:
+        booster = _booster(operator)
+        # A table's categories may be numbered anew, and dropout would change the trees that exist.
+        if _kind(operator) != "gbtree" or "c" in (booster.feature_types or []):
+            return None
+        return _rounds(operator) or booster.num_boosted_rounds()
+
+    def grow(self, operator: Any, X: Any, y: Any, weight: Any, rounds: int) -> None:
+        used = _booster(operator)[: self.rounds(operator)]
+        known = operator.get_params()
+        before = {name: known[name] for name in ("n_estimators", "early_stopping_rounds")}
+        try:
+            operator.set_params(n_estimators=rounds, early_stopping_rounds=None)
+            operator.fit(X, y, sample_weight=weight, xgb_model=used)
+        finally:
+            operator.set_params(**before)
+
     def save(self, operator: Any, path: Path) -> None:
         operator.save_model(path)
 
@@ -184,6 +201,9 @@ class Regressor(Boosted):
 class ForestRegressor(Regressor):
     """A random forest: all trees of one round."""
 
+    def rounds(self, operator: Any) -> int | None:
+        return None
+
     examples = (
         _FEW,
         {**_FEW, "base_score": 2.5},
@@ -233,6 +253,9 @@ class Classifier(Boosted):
 @register("xgboost.XGBRFClassifier")
 class ForestClassifier(Classifier):
     """A random forest: all trees of one round."""
+
+    def rounds(self, operator: Any) -> int | None:
+        return None
 
     examples = (_FEW, Example({**_FEW, "base_score": 0.2}, data="binary"))
 
