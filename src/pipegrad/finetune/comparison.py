@@ -16,6 +16,7 @@ from ..training.options import Options
 from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
+from .predictions import HeldOut
 from .problem import TrainingProblem
 from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
 
@@ -37,6 +38,7 @@ class Fold:
     start: NDArray[np.float64]
     runs: list[CandidateRun | None]
     seconds: list[float]
+    held_out: HeldOut | None = None
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
@@ -77,6 +79,13 @@ class Comparison:
     def rows(self) -> int:
         """Number of validation rows over all splits."""
         return sum(len(fold.start) for fold in self.folds)
+
+    @property
+    def shift(self) -> float:
+        """The mean offset of the validation rows between the loss and its metric."""
+        runs = [next(run for run in fold.runs if run is not None) for fold in self.folds]
+        sizes = [len(fold.start) for fold in self.folds]
+        return float(np.average([run.shift("valid") for run in runs], weights=sizes))
 
 
 def compare_candidates(
@@ -119,11 +128,16 @@ def _select(
 ) -> Selection:
     """Select among all candidates, or evaluate the candidate with index ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
-    split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
+    split = splits_of_rows(folds) if own else None
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
     return select_candidate(starts, losses, seed, _size(folds[0].target), split)
+
+
+def splits_of_rows(folds: Sequence[Fold]) -> NDArray[np.int64]:
+    """The split of each validation row."""
+    return np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds])
 
 
 def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:
@@ -205,15 +219,18 @@ def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bo
         seconds.append(time.perf_counter() - began)
     if start is None or not np.isfinite(start).all():
         raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
-    return Fold(task.target(), start, runs, seconds)
+    return Fold(task.target(), start, runs, seconds, task.held_out)
 
 
-def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
-    """Summarize the candidates for the report."""
-    return tuple(_summarize(place, candidates, folds) for place in range(len(candidates)))
+def summary(
+    candidates: list[Candidate], folds: list[Fold], factor: float = 1.0
+) -> tuple[Tried, ...]:
+    """Summarize the candidates for the report; ``factor`` turns losses into their metric."""
+    places = range(len(candidates))
+    return tuple(_summarize(place, candidates, folds, factor) for place in places)
 
 
-def _summarize(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tried:
+def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], factor: float) -> Tried:
     name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
     seconds = sum(fold.seconds[place] for fold in folds)
     ran = [fold for fold in folds if fold.runs[place] is not None]
@@ -226,6 +243,6 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tr
     checkpoint = int(losses.mean(axis=1).argmin())
     if not np.isfinite(losses[checkpoint]).all():
         return without
-    gains = start - losses[checkpoint]
+    gains = factor * (start - losses[checkpoint])
     error = float(np.std(gains, ddof=1) / math.sqrt(rows))
     return Tried(name, checkpoint + 1, float(gains.mean()), error, rows, seconds)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..losses.loss_metric import LossMetric
 from ..network import Network
 from ..training.criterion import Criterion
 from ..training.data import check_trainable
@@ -143,14 +144,14 @@ class Stream(Generic[Network]):
         losses = self._test(criterion, rows)
         with self._undone_by_errors(), torch.enable_grad():
             if losses is not None:
-                self._compare(*losses)
+                self._compare(*losses, criterion.metric)
             self._let_learn(criterion, rows)
         self.arrivals.learned(rows)
 
     def _test(
         self, criterion: Criterion, rows: EncodedDataset
-    ) -> tuple[NDArray[np.float64], float] | None:
-        """Losses (learners, n) where the kept learner has one, and how many rows each is of."""
+    ) -> tuple[NDArray[np.float64], float, float] | None:
+        """Losses (learners, n) where the kept learner has one, rows of each, and mean offset."""
         self.net.eval()
         found = [one.losses(self.net, criterion, rows) for one in self.learners]
         losses = torch.stack(found).double().cpu().numpy()
@@ -158,21 +159,27 @@ class Stream(Generic[Network]):
         if not finite.all():
             self.net.raw_score(rows.X)  # Rejects NaN between steps as the source does.
         losses = losses[:, finite]
-        return (losses, each) if losses.shape[1] else None
+        batch = rows.targets_and_weights()
+        offsets = criterion.metric.offsets(batch[1], batch.weight)
+        shift = 0.0 if offsets is None else float(offsets.cpu().numpy()[finite].mean())
+        return (losses, each, shift) if losses.shape[1] else None
 
-    def _compare(self, losses: NDArray[np.float64], each: float) -> None:
+    def _compare(
+        self, losses: NDArray[np.float64], each: float, shift: float, metric: LossMetric
+    ) -> None:
         finite = np.isfinite(losses)
         worst = 1.0 + 10.0 * float(np.abs(losses[finite]).max())
         self.evidence.update(np.where(finite, losses, worst), each)
         served, self.chosen = self.chosen, self.evidence.best_conservative()
         self._restart(np.asarray(finite.all(axis=1)))
-        means = np.where(finite, losses, np.nan).mean(axis=1).tolist()
+        means = np.where(finite, losses, np.nan).mean(axis=1)
+        shown = [metric.value(mean, shift) for mean in means.tolist()]
         names = [one.name for one in self.learners]
         self.history.append(
             {
                 "rows": round(each * losses.shape[1]),
-                "loss": means[served],
-                "losses": dict(zip(names, means, strict=True)),
+                "loss": shown[served],
+                "losses": dict(zip(names, shown, strict=True)),
                 "kept": names[self.chosen],
             }
         )

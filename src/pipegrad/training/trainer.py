@@ -110,6 +110,9 @@ class Trainer(NeuralNet):
         self.best_epoch_ = 0
         self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
+        # What training minimizes, by epoch; the history shows the metric of this loss.
+        self.minimized_: list[dict[str, float]] = []
+        self._shifts: dict[str, float] = {}
 
     # Overrides of skorch: module, criterion and optimizer exist already
 
@@ -149,6 +152,7 @@ class Trainer(NeuralNet):
 
     def on_epoch_begin(self, net: NeuralNet, *args: object, **kwargs: object) -> None:
         self.history.new_epoch()
+        self.minimized_.append({})
         # Epoch 0 is the baseline.
         self.history.record("epoch", len(self.history) - 1)
 
@@ -200,7 +204,7 @@ class Trainer(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            self.history.record_batch(prefix + "_loss", step["loss"].item())
+            self.history.record_batch(prefix + "_loss", self._batch_metric(batch, step["loss"]))
             self.history.record_batch(prefix + "_batch_size", step["rows"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
             yield step["loss"], step["rows"]
@@ -211,7 +215,28 @@ class Trainer(NeuralNet):
         for loss, rows in losses:
             total = total + loss * rows
             count += rows
-        self.history.record(prefix + "_loss", float(total) / count)
+        self.record_loss(prefix, float(total) / count)
+
+    def record_loss(self, prefix: str, loss: float) -> None:
+        """Record the mean loss of the training or the validation rows, and its metric."""
+        self.minimized_[-1][prefix + "_loss"] = loss
+        self.history.record(prefix + "_loss", self.shown(loss, prefix))
+
+    def shown(self, loss: float, prefix: str) -> float:
+        """The metric for a mean loss of the training or the validation rows."""
+        return self.criterion.metric.value(loss, self.shift(prefix))
+
+    def shift(self, prefix: str) -> float:
+        """The part of the metric that depends on the targets alone; see `LossMetric`."""
+        if prefix not in self._shifts:
+            rows = self.valid if prefix == "valid" and self.valid is not None else self.train
+            self._shifts[prefix] = rows.mean_offset(self.criterion.metric)
+        return self._shifts[prefix]
+
+    def _batch_metric(self, batch: Batch, loss: Tensor) -> float:
+        metric = self.criterion.metric
+        offsets = metric.offsets(batch[1], batch.weight)
+        return metric.value(loss.item(), 0.0 if offsets is None else float(offsets.mean()))
 
     def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
@@ -258,10 +283,10 @@ class Trainer(NeuralNet):
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
         same = is_loss_scale_invariant(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
-        self._unit = loss_scale(self.history[-1, "train_loss"]) if same else 1.0
+        self._unit = loss_scale(self.minimized_[-1]["train_loss"]) if same else 1.0
         self._measure()
         self._check_input()
-        self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
+        self.start_loss_ = self.best_loss_ = self.minimized_[-1][self.monitor]
         self.history.record(self.monitor + "_best", True)
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
@@ -269,7 +294,7 @@ class Trainer(NeuralNet):
 
     def _check_input(self) -> None:
         """If the initial loss is not finite, reject NaN between steps as the source does."""
-        row = self.history[-1]
+        row = self.minimized_[-1]
         if not all(np.isfinite(row[key]) for key in ("train_loss", self.monitor)):
             for part in (self.train, self.valid):
                 if part is not None:
@@ -300,13 +325,13 @@ class Trainer(NeuralNet):
 
     def _judge(self) -> bool:
         """Keep the parameters if they are the best so far; return whether to continue."""
-        row = self.history[-1]
+        row = self.minimized_[-1]
         loss = row[self.monitor]
         finite = bool(np.isfinite(loss)) and bool(np.isfinite(row["train_loss"]))
         best = finite and not loss >= self.best_loss_
         self.history.record(self.monitor + "_best", best)
         if best:
-            self.best_loss_, self.best_epoch_ = loss, row["epoch"]
+            self.best_loss_, self.best_epoch_ = loss, self.history[-1, "epoch"]
             with torch.no_grad():
                 for kept, parameter in zip(self._best, self._parameters(), strict=True):
                     kept.copy_(parameter)
@@ -334,11 +359,12 @@ class Trainer(NeuralNet):
         """Append the history of a subsequent trainer; return whether it lowered the loss."""
         epochs = len(self.history) - 1
         helped = bool(other.best_loss_ < self.best_loss_)
-        for row in other.history[1:]:
-            best = row[self.monitor] < self.best_loss_
+        for row, losses in zip(other.history[1:], other.minimized_[1:], strict=True):
+            best = losses[self.monitor] < self.best_loss_
             self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
+            self.minimized_.append(losses)
             if best:
-                self.best_loss_ = row[self.monitor]
+                self.best_loss_ = losses[self.monitor]
         if helped:
             self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
         return helped
