@@ -40,6 +40,21 @@ class Fold:
     seconds: list[float]
     held_out: HeldOut | None = None
 
+    @property
+    def scored(self) -> CandidateRun:
+        """A run on this split; the scores of all runs begin with those of the baseline."""
+        return next(run for run in self.runs if run is not None)
+
+    def parts(self) -> NDArray[np.int64]:
+        """The entry of ``start`` that each validation row belongs to.
+
+        Each row has its own, except for losses without per-sample values, which are measured on
+        successive parts of the rows.
+        """
+        count, parts = len(self.scored.scores_[0]), len(self.start)
+        ends = [count * part // parts for part in range(parts + 1)]
+        return np.repeat(np.arange(parts), np.diff(ends))
+
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
         out = np.full((len(self.runs), max(epochs), len(self.start)), np.inf)
@@ -83,9 +98,8 @@ class Comparison:
     @property
     def shift(self) -> float:
         """The mean offset of the validation rows between the loss and its metric."""
-        runs = [next(run for run in fold.runs if run is not None) for fold in self.folds]
-        sizes = [len(fold.start) for fold in self.folds]
-        return float(np.average([run.shift("valid") for run in runs], weights=sizes))
+        shifts = [fold.scored.shift("valid") for fold in self.folds]
+        return float(np.average(shifts, weights=[len(fold.start) for fold in self.folds]))
 
 
 def compare_candidates(
@@ -128,16 +142,11 @@ def _select(
 ) -> Selection:
     """Select among all candidates, or evaluate the candidate with index ``alone``."""
     starts = np.concatenate([fold.start for fold in folds])
-    split = splits_of_rows(folds) if own else None
+    split = np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds]) if own else None
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
     return select_candidate(starts, losses, seed, _size(folds[0].target), split)
-
-
-def splits_of_rows(folds: Sequence[Fold]) -> NDArray[np.int64]:
-    """The split of each validation row."""
-    return np.repeat(np.arange(len(folds)), [len(fold.start) for fold in folds])
 
 
 def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:

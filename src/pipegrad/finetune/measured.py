@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..report.metrics import MetricResult, Predictions, RowMetric, metrics_for
 from ..typing import ScoreArray
-from .comparison import Fold, splits_of_rows
+from .comparison import Fold
 from .predictions import HeldOut
-from .selection import Place, Selection, cross_fitted_mean
+from .selection import Halves, Place, Selection, cross_fitted_mean
 
 
 def measured_metrics(
@@ -39,7 +39,9 @@ def measured_metrics(
     held = folds[0].held_out
     if held is None or not choice.halves:
         return ()
-    split = splits_of_rows(folds) if own else None
+    halves = _halves_of_rows(folds, choice)
+    sizes = [len(fold.scored.scores_[0]) for fold in folds]
+    split = np.repeat(np.arange(len(folds)), sizes) if own else None
 
     @cache
     def predictions(place: Place | None) -> list[Predictions]:
@@ -54,12 +56,19 @@ def measured_metrics(
         def changes(place: Place | None) -> NDArray[np.float64]:
             return np.concatenate([row_values(p, metric) for p in predictions(place)]) - before
 
-        change, error = cross_fitted_mean(choice.halves, changes, split)
+        change, error = cross_fitted_mean(halves, changes, split)
         start = float(np.nanmean(before))
         return MetricResult(metric.name, start, start + change, error, metric.higher_is_better)
 
     found = [result(metric) for metric in metrics_for(held.task, loss)]
     return tuple(one for one in found if one is not None)
+
+
+def _halves_of_rows(folds: Sequence[Fold], choice: Selection) -> list[Halves]:
+    """The selections, with a part for each row where a loss is measured on several at once."""
+    offsets = np.cumsum([0, *(len(fold.start) for fold in folds[:-1])])
+    entry = np.concatenate([off + fold.parts() for off, fold in zip(offsets, folds, strict=True)])
+    return [Halves(one.part[entry], one.chosen) for one in choice.halves]
 
 
 def row_values(predictions: Predictions, metric: RowMetric) -> NDArray[np.float64]:
@@ -71,8 +80,8 @@ def row_values(predictions: Predictions, metric: RowMetric) -> NDArray[np.float6
 def _predictions(fold: Fold, place: Place | None) -> Predictions:
     """Predictions of a checkpoint of one split, or of the baseline."""
     assert fold.held_out is not None
-    candidates = fold.runs if place is None else [fold.runs[place[0]]]
-    run = next(run for run in candidates if run is not None)
+    run = fold.scored if place is None else fold.runs[place[0]]
+    assert run is not None  # A candidate without all runs has no finite loss, and is not selected.
     checkpoint = 0 if place is None else min(place[1] + 1, len(run.scores_) - 1)
     return fold.held_out.predictions(run.scores_[checkpoint])
 

@@ -104,9 +104,9 @@ class RowMetric:
 
 
 def _accuracy(p: Predictions) -> Rows:
-    right: Array = np.asarray(p.target == p.predicted)
+    right = (p.target == p.predicted).astype(np.float64)
     if right.ndim > 1:
-        right = right.all(axis=1) if p.task == "multilabel" else right.mean(axis=1)
+        right = right.min(axis=1) if p.task == "multilabel" else right.mean(axis=1)
     return np.asarray(p.weight * right)
 
 
