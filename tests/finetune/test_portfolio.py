@@ -13,7 +13,6 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
-from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import candidate_run, portfolio
@@ -64,7 +63,7 @@ def anew(task):
 
 def fallen(run):
     """By how much the training loss fell up to each checkpoint."""
-    losses = np.array(run.history[:, "train_loss"])
+    losses = np.array([row["train_loss"] for row in run.minimized_])
     return losses[0] - losses[1:]
 
 
@@ -143,16 +142,17 @@ def test_a_run_anew_starts_from_the_mean(task, anew, patient):
     plain = task.run(replace(anew, reset_head=False, epochs=1))
     # What it is compared with is the fitted pipeline.
     np.testing.assert_array_equal(run.losses_[0], plain.losses_[0])
-    assert run.history[0, "train_loss"] == plain.history[0, "train_loss"]
+    start, after = (row["train_loss"] for row in run.minimized_)
+    assert start == plain.minimized_[0]["train_loss"]
     # What it falls from is what the mean leaves: half the variance.
     y = task.training.target[task.training.index].numpy()
     assert run.reference_loss_ == pytest.approx(y.var() / 2, rel=1e-6)
-    assert run.history[0, "train_loss"] < run.history[1, "train_loss"] < run.reference_loss_
+    assert start < after < run.reference_loss_
 
 
 def test_a_run_anew_ends_when_the_loss_fell_as_far(task, anew, patient):
     free = task.run(anew)
-    fallen = free.reference_loss_ - np.array(free.history[1:, "train_loss"])
+    fallen = free.reference_loss_ - np.array([row["train_loss"] for row in free.minimized_[1:]])
     run = task.run(anew, loss_target=(15, fallen[9]))
     assert len(run.history) == 11
 
@@ -227,7 +227,7 @@ def long_run(task, way, losses, monkeypatch):
 
     def measured(self):
         CandidateRun._evaluate(self, self.train, "train")
-        self.history.record("valid_loss", next(told))
+        self.record_loss("valid", next(told))
         self.losses_.append(np.zeros(2))
 
     monkeypatch.setattr(CandidateRun, "_measure", measured)
@@ -414,14 +414,10 @@ def test_a_run_that_ended_early_goes_on_as_it_ended_and_one_that_diverged_does_n
     ],
 )
 def test_nearly_is_measured_from_where_progress_begins(fallen_from, start, now, steps, arrived):
-    history = History()
-    for loss in (start, 0.3, now):
-        history.new_epoch()
-        history.record("train_loss", loss)
     run = SimpleNamespace(
         loss_target=(4, fallen_from - 0.05),
         candidate=SimpleNamespace(full=True),
-        history=history,
+        minimized_=[{"train_loss": loss} for loss in (start, 0.3, now)],
         reference_loss_=fallen_from,
         steps_=steps,
     )

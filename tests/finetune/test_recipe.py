@@ -18,7 +18,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
-from skorch.history import History
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio, recipe
@@ -243,7 +242,7 @@ def test_the_report_prints(numbers, short):
     text = str(tuned(bottleneck(), X, y).report_)
     for part in (
         "Selected: ",
-        "Validation loss: ",
+        "Validation mean squared error: ",
         "95% confidence interval",
         "L-BFGS",
         "Adam",
@@ -257,6 +256,7 @@ def test_losses_of_ones_own_and_weights(numbers, short):
     mean = lambda score, target: (score - target).abs().mean()  # noqa: E731
     tuner = tuned(bottleneck(), X, y, loss=mean)
     assert 0 < tuner.report_.before < 10
+    assert [one.name for one in tuner.report_.metrics][0] == "R2"
     weight = np.where(X[:, 0] > 0, 1.0, 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -381,7 +381,7 @@ def with_history(monkeypatch, change):
 
 def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
     def nothing_came_of_it(trained):
-        for row in trained.history:
+        for row in trained.minimized_:
             row["train_loss"] = trained.reference_loss_
 
     tuner = with_history(monkeypatch, nothing_came_of_it)
@@ -391,7 +391,8 @@ def test_training_on_all_rows_has_to_go_as_it_went_on_fewer(short, monkeypatch):
 
 def test_a_pipeline_that_starts_nearer_need_not_fall_as_far(short, monkeypatch):
     def started_near_the_end(trained):
-        trained.history[0]["train_loss"] = trained.history[-1]["train_loss"] + 1e-6
+        losses = trained.minimized_
+        losses[0]["train_loss"] = losses[-1]["train_loss"] + 1e-6
 
     assert with_history(monkeypatch, started_near_the_end).improved_
 
@@ -407,7 +408,7 @@ def test_where_the_best_fails_on_all_rows_one_that_is_as_good_takes_its_place(
         if len(first) == 1 and broken == "no number":
             raise pg.DivergedError("no number")
         if len(first) == 1:
-            for row in trained.history:
+            for row in trained.minimized_:
                 row["train_loss"] = trained.reference_loss_
 
     tuner = with_history(monkeypatch, fails_once)
@@ -429,10 +430,7 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
 
     class Anew(recipe.CandidateRun):
         def __init__(self, losses, fallen_from):
-            self.history = History()
-            for loss in losses:
-                self.history.new_epoch()
-                self.history.record("train_loss", loss)
+            self.minimized_ = [{"train_loss": loss} for loss in losses]
             self.reference_loss_, self.diverged_ = fallen_from, False
 
     def alike(fold, whole, gain=0.01, reset_head=True):

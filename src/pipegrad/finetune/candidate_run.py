@@ -81,11 +81,11 @@ class CandidateRun(Trainer):
 
     def _measure_start(self) -> None:
         super()._measure_start()
-        self.reference_loss_ = float(self.history[0, "train_loss"])
+        self.reference_loss_ = self.minimized_[0]["train_loss"]
         if self.candidate.reset_head:
             self._reset_head()
             self._evaluate(self.train, "from")
-            self.reference_loss_ = float(self.history[0, "from_loss"])
+            self.reference_loss_ = self.minimized_[0]["from_loss"]
             self._progress_loss = math.inf  # It starts above the baseline loss.
 
     def _reset_head(self) -> None:
@@ -159,7 +159,7 @@ class CandidateRun(Trainer):
         losses, scores = self._row_losses(self.valid)
         self.losses_.append(losses)
         self.scores_.append(scores)
-        self.history.record("valid_loss", float(self.losses_[-1].mean()))
+        self.record_loss("valid", float(self.losses_[-1].mean()))
 
     def _row_losses(self, rows: EncodedDataset) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         self.module_.eval()
@@ -190,7 +190,7 @@ class CandidateRun(Trainer):
         many = self.candidate.full and sum(self._iterations[: self.steps_]) >= _PLATEAU_ITERATIONS
         if self.valid is None or not many:
             return False
-        losses = self.history[:, "valid_loss"]
+        losses = [row["valid_loss"] for row in self.minimized_]
         best = min(losses)
         slow = bool(min(losses[1:-2]) - best <= _PLATEAU_GAIN * (losses[0] - best))
         if slow:
@@ -201,7 +201,7 @@ class CandidateRun(Trainer):
         if self.loss_target is None or not self.candidate.full:
             return False
         checkpoints, wanted = self.loss_target
-        start, now = self.history[0, "train_loss"], self.history[-1, "train_loss"]
+        start, now = (self.minimized_[place]["train_loss"] for place in (0, -1))
         if self.steps_ >= checkpoints:
             # If a reset head must end below the training loss of the fitted pipeline, only the
             # reduction beyond that loss counts. If it must stop above, the whole reduction counts.

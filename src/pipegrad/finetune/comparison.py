@@ -16,6 +16,7 @@ from ..training.options import Options
 from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
+from .predictions import HeldOut
 from .problem import TrainingProblem
 from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
 
@@ -38,6 +39,22 @@ class Fold:
     runs: list[CandidateRun | None]
     seconds: list[float]
     groups: NDArray[np.int64] | None = None
+    held_out: HeldOut | None = None
+
+    @property
+    def scored(self) -> CandidateRun:
+        """A run on this split; the scores of all runs begin with those of the baseline."""
+        return next(run for run in self.runs if run is not None)
+
+    def parts(self) -> NDArray[np.int64]:
+        """The entry of ``start`` that each validation row belongs to.
+
+        Each row has its own, except for losses without per-sample values, which are measured on
+        successive parts of the rows.
+        """
+        count, parts = len(self.scored.scores_[0]), len(self.start)
+        ends = [count * part // parts for part in range(parts + 1)]
+        return np.repeat(np.arange(parts), np.diff(ends))
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
@@ -78,6 +95,12 @@ class Comparison:
     def rows(self) -> int:
         """Number of validation rows over all splits."""
         return sum(len(fold.start) for fold in self.folds)
+
+    @property
+    def shift(self) -> float:
+        """The mean offset of the validation rows between the loss and its metric."""
+        shifts = [fold.scored.shift("valid") for fold in self.folds]
+        return float(np.average(shifts, weights=[len(fold.start) for fold in self.folds]))
 
 
 def compare_candidates(
@@ -226,15 +249,18 @@ def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bo
         seconds.append(time.perf_counter() - began)
     if start is None or not np.isfinite(start).all():
         raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
-    return Fold(task.target(), start, runs, seconds, task.groups)
+    return Fold(task.target(), start, runs, seconds, task.groups, task.held_out)
 
 
-def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:
-    """Summarize the candidates for the report."""
-    return tuple(_summarize(place, candidates, folds) for place in range(len(candidates)))
+def summary(
+    candidates: list[Candidate], folds: list[Fold], factor: float = 1.0
+) -> tuple[Tried, ...]:
+    """Summarize the candidates for the report; ``factor`` turns losses into their metric."""
+    places = range(len(candidates))
+    return tuple(_summarize(place, candidates, folds, factor) for place in places)
 
 
-def _summarize(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tried:
+def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], factor: float) -> Tried:
     name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
     seconds = sum(fold.seconds[place] for fold in folds)
     ran = [fold for fold in folds if fold.runs[place] is not None]
@@ -247,6 +273,6 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold]) -> Tr
     checkpoint = int(losses.mean(axis=1).argmin())
     if not np.isfinite(losses[checkpoint]).all():
         return without
-    gains = start - losses[checkpoint]
+    gains = factor * (start - losses[checkpoint])
     error = float(np.std(gains, ddof=1) / math.sqrt(rows))
     return Tried(name, checkpoint + 1, float(gains.mean()), error, rows, seconds)

@@ -18,7 +18,7 @@ from ..errors import ArgumentError
 from ..training.samples import Samples
 from ..typing import IntArray
 from .pipeline import TunablePipeline, checked_weight, usable_rows
-from .validation_splits import random_splits
+from .validation_splits import RowSplitter
 
 # The most rows on which forgetting is measured, and the largest share that is held out of one fit.
 _MOST_OLD, _HELD_SHARE = 1000, 0.2
@@ -66,7 +66,7 @@ def sample_of_old_rows(
     share = min(_HELD_SHARE, _MOST_OLD / len(rows))
     held: list[IntArray] = []
     scores: list[Tensor] = []
-    for others, these in random_splits(rows, classes, share, seed):
+    for others, these in RowSplitter(rows, classes, share, seed).random():
         if sum(len(part) for part in held) >= _MOST_OLD or len(held) == fits:
             break
         try:

@@ -23,6 +23,7 @@ from ..training.trainer import loss_scale
 from ..training.tree_splits import soft_ensembles
 from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
 from .portfolio import Candidate, default_candidates
+from .predictions import HeldOut
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -42,6 +43,7 @@ class TrainingProblem:
     options: Options
     start: list[Tensor] = field(default_factory=list)
     groups: NDArray[np.int64] | None = None
+    held_out: HeldOut | None = None
 
     @classmethod
     def of(
@@ -51,7 +53,10 @@ class TrainingProblem:
         generator = np.random.default_rng(options.seed)
         data = build_training_data(net, train, valid, options, generator)
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
-        return cls(net, data.criterion, data.training, data.validation, options, start)
+        held = None if valid is None else HeldOut(net, valid.y, valid.weight)
+        return cls(
+            net, data.criterion, data.training, data.validation, options, start, held_out=held
+        )
 
     def loss(self) -> float:
         """Mean loss of the training rows at the initial parameters."""

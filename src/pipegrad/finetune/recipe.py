@@ -20,6 +20,7 @@ from ..training.samples import Samples
 from ..typing import Targets
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
+from .measured import measured_metrics
 from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
@@ -95,7 +96,8 @@ def tune(
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options)
     improved = kept.estimator is not None
-    report = replace(_report(found, kept, clock), validation=splits.why)
+    report = _report(found, kept, clock, splits.dependent)
+    report = replace(report, validation=splits.why)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
@@ -200,27 +202,30 @@ def _history(found: Comparison, choice: Selection) -> Any:
     return next((done.history for done in runs if done is not None), None)
 
 
-def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
+def _report(found: Comparison, kept: _Refit, clock: Stopwatch, own: bool) -> Report:
     choice, improved = kept.choice or found.choice, kept.estimator is not None
-    tried = summary(found.candidates, found.folds)
+    criterion, head = found.task.criterion, found.task.net.head
+    metric = criterion.metric
+    tried = summary(found.candidates, found.folds, metric.factor)
     names = [candidate.name for candidate in found.candidates]
     checkpoints = [t.epochs for t in tried]
     if choice.best is not None:
         checkpoints[choice.best[0]] = choice.best[1] + 1
     shown = choice.best if improved else None
-    criterion, head = found.task.criterion, found.task.net.head
     return Report(
         None if shown is None else names[shown[0]],
         kept.why,
-        before=choice.before,
-        gain=choice.gain,
-        error=choice.error,
+        before=metric.value(choice.before, found.shift),
+        gain=metric.factor * choice.gain,
+        error=metric.factor * choice.error,
         wanted=choice.critical_z,
         rows=found.rows,
         splits=len(found.folds),
         tried=tried,
         seconds=clock.seconds,
         loss=criterion.name,
+        metric=metric.name,
+        metrics=measured_metrics(found.folds, choice, metric.name, own),
         steps=kept.steps,
         curves=curves(found.folds, names, checkpoints),
         calibration=calibrations(found.folds, shown, head, criterion.name),
@@ -282,7 +287,7 @@ def _reached_reference_loss(
         trained = task.run(candidate, (checkpoint + 1, loss_target))
     except DivergedError:
         return False
-    now = _level(trained, len(trained.history))
+    now = _level(trained, len(trained.minimized_))
     expected = float(np.mean([_start(run) for run in done])) - level
     scale = expected
     if candidate.reset_head and expected <= 0:
@@ -296,10 +301,10 @@ def _reached_reference_loss(
 
 def _start(trained: CandidateRun) -> float:
     """Training loss of the fitted pipeline."""
-    return float(trained.history[0, "train_loss"])
+    return trained.minimized_[0]["train_loss"]
 
 
 def _level(trained: CandidateRun, checkpoint: int) -> float:
     """Training loss at a checkpoint."""
-    losses = trained.history[:, "train_loss"]
-    return float(losses[min(checkpoint + 1, len(losses) - 1)])
+    losses = trained.minimized_
+    return losses[min(checkpoint + 1, len(losses) - 1)]["train_loss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,26 @@ _REPEATS = 8
 _FLOOR = 1e-12
 # Critical value at which the standard error over few splits is corrected (Student's t).
 _LOOK = 2.0
+
+
+Place = tuple[int, int]  # index of a candidate and of its checkpoint
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A random division of the rows into parts, and what was selected without each part.
+
+    Attributes
+    ----------
+    part : array of int, shape (n,)
+        The part of each row.
+    chosen : tuple of (int, int) or None
+        For each part, the candidate and the checkpoint selected on the other rows; None for the
+        baseline.
+    """
+
+    part: NDArray[np.int64]
+    chosen: tuple[Place | None, ...]
 
 
 @dataclass(frozen=True)
@@ -38,14 +59,17 @@ class Selection:
         Loss of the baseline.
     floor : float
         Largest gain that rounding errors may produce.
+    halves : tuple of Halves
+        The selections that ``gain`` is measured on, for other measures of the same selection.
     """
 
-    best: tuple[int, int] | None
+    best: Place | None
     gain: float
     error: float
     critical_z: float
     before: float
     floor: float = _FLOOR
+    halves: tuple[Halves, ...] = ()
 
     @property
     def significant(self) -> bool:
@@ -114,7 +138,7 @@ def select_candidate(
         return Selection(None, 0.0, 0.0, wanted, before, floor=floor)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
-    mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
+    halves = []
     generator = np.random.default_rng(seed)
     groups = min(_GROUPS, count)
     for _ in range(_REPEATS):
@@ -124,19 +148,58 @@ def select_candidate(
         bounds[~usable] = -np.inf
         chosen = bounds.argmax(axis=0)
         stays = bounds[chosen, np.arange(groups)] <= 0
-        credit = np.where(stays[group], 0.0, gains[chosen[group], np.arange(count)])
-        mean += float(credit.mean()) / _REPEATS
-        # Repeats use the same rows, so their errors do not average out.
-        variance += float(credit.var(ddof=1)) / _REPEATS
-        on_rows += credit / _REPEATS
+        places = zip(*np.unravel_index(chosen, losses.shape[:2]), strict=True)
+        picked = [None if stay else place for stay, place in zip(stays, places, strict=True)]
+        halves.append(Halves(group, tuple(picked)))
+    table = gains.reshape(losses.shape)
+    none = np.zeros(count)
+    mean, error = cross_fitted_mean(halves, lambda p: none if p is None else table[p], cluster)
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
-    error = float(np.sqrt(variance / count))
-    if cluster is not None:
-        error = max(error, _between(on_rows, cluster))
     best = (int(place[0]), int(place[1]))
-    return Selection(best, mean, error, wanted, before, floor)
+    return Selection(best, mean, error, wanted, before, floor, tuple(halves))
+
+
+def cross_fitted_mean(
+    halves: Sequence[Halves],
+    gains: Callable[[Place | None], NDArray[np.float64]],
+    cluster: NDArray[np.int64] | None = None,
+) -> tuple[float, float]:
+    """Return the mean gain of selections on rows that they were not made on, and its error.
+
+    Parameters
+    ----------
+    halves : sequence of Halves
+        The selections.
+    gains : callable
+        The gain of each row (n,) for a candidate and a checkpoint, or for the baseline (None);
+        rows with NaN do not count.
+    cluster : array of shape (n,), optional
+        The split or the group of each row, if rows of one split or of one group are correlated.
+
+    Returns
+    -------
+    mean, error : float
+        The mean gain, and its standard error.
+    """
+    count = len(halves[0].part)
+    mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
+    for one in halves:
+        credit = np.zeros(count)
+        for part, place in enumerate(one.chosen):
+            rows = one.part == part
+            credit[rows] = gains(place)[rows]
+        known = credit[~np.isnan(credit)]
+        mean += float(known.mean()) / len(halves)
+        # Repeats use the same rows, so their errors do not average out.
+        variance += float(known.var(ddof=1)) / len(halves)
+        on_rows += credit / len(halves)
+    error = float(np.sqrt(variance / len(known)))
+    if cluster is not None:
+        counts = ~np.isnan(on_rows)
+        error = max(error, _between(on_rows[counts], cluster[counts]))
+    return mean, error
 
 
 def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:

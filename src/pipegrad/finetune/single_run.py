@@ -12,7 +12,10 @@ from ..report.results import Report
 from ..report.timing import Stopwatch
 from ..training.options import Options
 from ..training.samples import Samples
+from ..typing import ScoreArray
+from .measured import single_run_metrics
 from .pipeline import TunablePipeline
+from .predictions import HeldOut
 from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant
 from .validation_splits import Index, ValidationSplits
 
@@ -72,7 +75,8 @@ def tune_once(
             fit(everything), f"the split could not be used: {first_line(error)}", clock
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
-    report = report_single_run(trainer, pipeline.translate(fitted), clock)
+    held = HeldOut(net, validation.y, validation.weight)
+    report = report_single_run(trainer, pipeline.translate(fitted), clock, held)
     report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
@@ -97,7 +101,9 @@ def _revised(
     return splits.revise(problem, fitted, samples, valid)
 
 
-def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:
+def report_single_run(
+    trainer: Trainer, fitted: PipelineModule, clock: Stopwatch, held: HeldOut
+) -> Report:
     """Report a run.
 
     Parameters
@@ -108,6 +114,8 @@ def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch
         The baseline: the translated pipeline before training.
     clock : Stopwatch
         The stopwatch of the whole fit.
+    held : HeldOut
+        The validation rows as the user gave them.
 
     Returns
     -------
@@ -115,28 +123,41 @@ def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch
         The report for ``report_``.
     """
     better = trainer.improved_
-    valid = trainer.valid
+    valid, shown = trainer.valid, trainer.monitor.removesuffix("_loss")
+    told, metric = _scores(trainer, fitted), trainer.criterion.metric
+    before, after = (trainer.shown(v, shown) for v in (trainer.start_loss_, trainer.best_loss_))
     return Report(
         _NAME if better else None,
         "" if better else "no epoch lowered the validation loss",
-        before=trainer.start_loss_,
-        gain=trainer.start_loss_ - trainer.best_loss_,
+        before=before,
+        gain=before - after,
         rows=0 if valid is None else len(valid),
         splits=1,
         seconds=clock.seconds,
         loss=trainer.criterion.name,
+        metric=metric.name,
+        metrics=() if told is None else single_run_metrics(held, *told, metric.name),
         steps=moved_steps(trainer.module) if better else (),
         curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
-        calibration=_calibration(trainer, fitted),
+        calibration=_calibration(trainer, fitted, told),
         times=clock.times(compared=False),
     )
 
 
-def _calibration(trainer: Trainer, fitted: PipelineModule) -> Calibration | None:
-    rows = trainer.valid
-    if rows is None or rows.target is None:
+def _scores(trainer: Trainer, fitted: PipelineModule) -> tuple[ScoreArray, ScoreArray] | None:
+    """Raw scores of the validation rows before and after training; the same if nothing changed."""
+    if trainer.valid is None or trainer.valid.target is None:
         return None
-    after = scores(trainer.module, rows) if trainer.improved_ else None
-    target = rows.target[rows.index].cpu().numpy()
-    before = scores(fitted.to(trainer.module.reference_tensor()), rows)
-    return calibration(fitted.head, trainer.criterion.name, target, before, after)
+    before = scores(fitted.to(trainer.module.reference_tensor()), trainer.valid)
+    return before, scores(trainer.module, trainer.valid) if trainer.improved_ else before
+
+
+def _calibration(
+    trainer: Trainer, fitted: PipelineModule, told: tuple[ScoreArray, ScoreArray] | None
+) -> Calibration | None:
+    if told is None:
+        return None
+    assert trainer.valid is not None
+    target = trainer.valid.targets_and_weights()[1].cpu().numpy()
+    after = told[1] if trainer.improved_ else None
+    return calibration(fitted.head, trainer.criterion.name, target, told[0], after)

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ..errors import ArgumentError
 from ..registry import Objective
+from .loss_metric import LossMetric, tweedie_deviance
 
 # Rows that each row is compared with.
 _MOST_PAIRED = 1024
@@ -68,6 +69,9 @@ class Loss:
         The scale on which scores of an operator with this objective can be recalibrated.
     distorts_scale : bool
         Whether it leaves probabilities too near to one half, or too far from it.
+    shown : LossMetric or callable, optional
+        The metric that histories and reports show, or a function of the options that gives it; by
+        default the loss itself.
     """
 
     name: str
@@ -80,6 +84,15 @@ class Loss:
     ordinal: bool = False
     calibration: Literal["logit", "log", "mean"] | None = None
     distorts_scale: bool = False
+    shown: LossMetric | Callable[..., LossMetric] | None = None
+
+    def metric(self, **options: Any) -> LossMetric:
+        """The metric that histories and reports show for this loss with these options."""
+        if self.shown is None:
+            return LossMetric(self.name.replace("_", " "))
+        if isinstance(self.shown, LossMetric):
+            return self.shown
+        return self.shown(**{**self.options, **options})
 
     @property
     def bounds(self) -> dict[str, tuple[float, float, str]]:
@@ -202,12 +215,12 @@ def signs(score: Tensor, target: Tensor) -> Tensor:
 # Numbers
 
 
-@_loss("value", {"calibration": "mean"})
+@_loss("value", {"calibration": "mean", "shown": LossMetric("mean squared error", 2.0)})
 def squared_error(score: Tensor, target: Tensor) -> Tensor:
     return (target - score).square() / 2
 
 
-@_loss("value")
+@_loss("value", {"shown": LossMetric("mean absolute error")})
 def absolute_error(score: Tensor, target: Tensor) -> Tensor:
     return (target - score).abs()
 
@@ -222,21 +235,21 @@ def pseudo_huber(score: Tensor, target: Tensor, slope: float) -> Tensor:
     return slope**2 * (torch.sqrt(1 + ((target - score) / slope).square()) - 1)
 
 
-@_loss("value")
+@_loss("value", {"shown": LossMetric("mean squared log error", 2.0)})
 def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
     # Below -1 there is no logarithm; there the source stops the score as well.
     score = score.clamp(min=-1 + 1e-6)
     return squared_error(torch.log1p(score), torch.log1p(target))
 
 
-@_loss("value", positive=1.0, scale=1.0)
+@_loss("value", {"shown": LossMetric("log loss")}, positive=1.0, scale=1.0)
 def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) -> Tensor:
     """Shares between zero and one, their logits, and a weight for shares of one."""
     weight = torch.where(target == 1, positive, 1.0)
     return weight * (functional.softplus(scale * score) - target * scale * score)
 
 
-@_loss("value", {"elicits_mean": False}, quantile=0.5)
+@_loss("value", {"elicits_mean": False, "shown": LossMetric("mean pinball loss")}, quantile=0.5)
 def pinball(score: Tensor, target: Tensor, quantile: float) -> Tensor:
     short = target - score
     return quantile * short.clamp(min=0) + (1 - quantile) * (-short).clamp(min=0)
@@ -252,12 +265,12 @@ def squared_epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -
     return epsilon_insensitive(score, target, epsilon).square()
 
 
-@_loss("value", {"tweedie_power": 1, "calibration": "log"})
+@_loss("value", {"tweedie_power": 1, "calibration": "log", "shown": tweedie_deviance(1)})
 def poisson(score: Tensor, target: Tensor) -> Tensor:
     return torch.exp(score) - target * score
 
 
-@_loss("value", {"tweedie_power": 2, "calibration": "log"})
+@_loss("value", {"tweedie_power": 2, "calibration": "log", "shown": tweedie_deviance(2)})
 def gamma(score: Tensor, target: Tensor) -> Tensor:
     return score + target * torch.exp(-score)
 
@@ -273,18 +286,18 @@ def relative_error(score: Tensor, target: Tensor) -> Tensor:
     return (target - score).abs() / target.abs().clamp(min=1)
 
 
-@_loss("value")
+@_loss("value", {"shown": LossMetric("mean squared error of roots", 2.0)})
 def squared_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
     """The score stands for the root of the target, with its sign."""
     return squared_error(score, target.sign() * target.abs().sqrt())
 
 
-@_loss("value")
+@_loss("value", {"shown": LossMetric("mean absolute error of roots")})
 def absolute_error_of_roots(score: Tensor, target: Tensor) -> Tensor:
     return absolute_error(score, target.sign() * target.abs().sqrt())
 
 
-@_loss("value", {"calibration": "log"}, power=1.5, link="log")
+@_loss("value", {"calibration": "log", "shown": tweedie_deviance}, power=1.5, link="log")
 def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
     """Half the deviance, up to what depends on the target alone where a logarithm is in it."""
     log = link == "log"
@@ -317,12 +330,12 @@ def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
     return functional.softplus(-signs(score, target) * scale * score)
 
 
-@_loss("class")
+@_loss("class", {"shown": LossMetric("hinge loss")})
 def hinge(score: Tensor, target: Tensor) -> Tensor:
     return (1 - signs(score, target) * score).clamp(min=0)
 
 
-@_loss("class")
+@_loss("class", {"shown": LossMetric("squared hinge loss")})
 def squared_hinge(score: Tensor, target: Tensor) -> Tensor:
     return hinge(score, target).square()
 
@@ -343,14 +356,14 @@ def modified_huber(score: Tensor, target: Tensor) -> Tensor:
     return torch.where(margin >= -1, (1 - margin).clamp(min=0).square(), -4 * margin)
 
 
-@_loss("class")
+@_loss("class", {"shown": LossMetric("hinge loss")})
 def crammer_singer(score: Tensor, target: Tensor) -> Tensor:
     own = score.gather(1, target[:, None])
     others = score.scatter(1, target[:, None], -torch.inf)
     return (1 + others.amax(1) - own.squeeze(1)).clamp(min=0)
 
 
-@_loss("class")
+@_loss("class", {"shown": LossMetric("mean squared error of signs", 2.0)})
 def squared_error_on_signs(score: Tensor, target: Tensor) -> Tensor:
     return squared_error(score, signs(score, target))
 
@@ -370,7 +383,7 @@ def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon:
     return squared_epsilon_insensitive(score, signs(score, target), epsilon)
 
 
-@_loss("class", {"likelihood": True}, counts=())
+@_loss("class", {"likelihood": True, "shown": LossMetric("log loss")}, counts=())
 def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
     """The score is the table of probabilities itself; zeros are raised to the smallest step.
 
@@ -432,7 +445,7 @@ def pairwise_logistic(score: Tensor, target: Tensor) -> Tensor:
 # Nothing but the score
 
 
-@_loss("none", squared=False)
+@_loss("none", {"shown": LossMetric("mean squared distance")}, squared=False)
 def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) -> Tensor:
     """The score holds distances to centers, or their squares; the nearest counts, squared."""
     nearest = score.amin(1)

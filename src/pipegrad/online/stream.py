@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..losses.loss_metric import LossMetric
 from ..network import Network
 from ..training.data import check_trainable
 from ..training.dataset import Loader
@@ -71,10 +72,20 @@ def _growing(net: PipelineNetwork, translator: Translator) -> Iterator[Learner]:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses (learners, n) of rows, or of batches of ``each`` rows."""
+    """Losses (learners, n) of rows, or of batches of ``each`` rows.
+
+    ``metric`` turns their means into the metric that people know, with the mean offset ``shift``.
+    """
 
     rows: NDArray[np.float64]
     each: float
+    metric: LossMetric
+    shift: float = 0.0
+
+    def means(self) -> list[float]:
+        """The mean metric of each learner."""
+        means = np.where(np.isfinite(self.rows), self.rows, np.nan).mean(axis=1)
+        return [self.metric.value(mean, self.shift) for mean in means.tolist()]
 
 
 class StreamRecord(TypedDict):
@@ -216,7 +227,13 @@ class Stream(Generic[Network]):
             # Rejects NaN between steps as the source does.
             self.net.raw_score(arrival.rows(self.net)[1].X)
         losses = losses[:, finite]
-        return Losses(losses, each) if losses.shape[1] else None
+        if not losses.shape[1]:
+            return None
+        criterion, rows = arrival.rows(self.arrivals.net)
+        batch = rows.targets_and_weights()
+        offsets = criterion.metric.offsets(batch[1], batch.weight)
+        shift = 0.0 if offsets is None else float(offsets.cpu().numpy()[finite].mean())
+        return Losses(losses, each, criterion.metric, shift)
 
     def _compare(self, found: Losses | None) -> list[Learner]:
         """Select a learner, and restart those that diverged or fell far behind it."""
@@ -239,8 +256,7 @@ class Stream(Generic[Network]):
     def _record(self, found: Losses | None, served: int) -> None:
         if found is None:
             return
-        losses = np.where(np.isfinite(found.rows), found.rows, np.nan)
-        means = losses.mean(axis=1).tolist()
+        means = found.means()
         names = [one.name for one in self.learners]
         self.history.append(
             {

@@ -43,6 +43,33 @@ def gain_sentence(report: Report) -> str:
     return f"{what}, 95% confidence interval {low:.3g} to {high:.3g}; {asked}."
 
 
+def loss_name(report: Report) -> str:
+    """The metric of the loss, or "loss" where it has no name."""
+    return report.metric or "loss"
+
+
+METRICS_HEAD = ("metric", "before", "after", "change", "95% interval of the change")
+
+
+def metrics_title(report: Report) -> str:
+    """What the columns of the metrics are."""
+    if report.metrics and math.isnan(report.metrics[0].error):
+        return "on the rows that selected the epoch, hence optimistic"
+    candidate = "" if report.chosen else " with the best candidate"
+    return f"on the validation rows{candidate}, selected on other rows than measured"
+
+
+def metric_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
+    """A row for each metric: name, before, after, change, interval of the change."""
+    rows = []
+    for one in report.metrics:
+        low, high = one.interval
+        interval = "" if math.isnan(one.error) else f"{low:+.3g} to {high:+.3g}"
+        values = f"{one.before:.4g}", f"{one.after:.4g}", f"{one.change:+.3g}"
+        rows.append((one.name, *values, interval))
+    return rows
+
+
 def calibration_rows(calibration: Calibration) -> list[tuple[str, float, float]]:
     """Name of each calibration metric, with its value before and after training."""
     before, after = calibration.before, calibration.after

@@ -11,8 +11,12 @@ from ..graph.display.statuses import FONT
 from . import charts
 from .formatting import (
     MEANINGS,
+    METRICS_HEAD,
     calibration_rows,
     gain_sentence,
+    loss_name,
+    metric_rows,
+    metrics_title,
     number,
     percent,
     rows_and_splits,
@@ -153,7 +157,8 @@ def card(report: Report) -> str:
     str
         A ``div`` element.
     """
-    parts = [_gains(report), _moved(report), _curves(report), _calibration(report), _time(report)]
+    sections = (_metrics, _gains, _moved, _curves, _calibration, _time)
+    parts = [section(report) for section in sections]
     return (
         f'<div class="pg-report" lang="en"><style>{_STYLE}</style>{_head(report)}'
         f'<div class="pg-parts">{"".join(parts)}</div></div>'
@@ -177,8 +182,7 @@ def _head(report: Report) -> str:
 def _tiles(report: Report) -> str:
     tiles = []
     if report.rows:
-        loss = report.loss.replace("_", " ") if report.loss.isidentifier() else ""
-        name = f"validation loss ({loss})" if loss else "validation loss"
+        name = f"validation {loss_name(report)}"
         value = f"{report.before:.4g}" + (f" → {report.after:.4g}" if report.chosen else "")
         tiles.append((name, value, rows_and_splits(report)))
     if report.chosen:
@@ -224,6 +228,14 @@ def _gains(report: Report) -> str:
     )
     table = _table("Each candidate at its best checkpoint", head, rows, marked)
     return _section("Candidates", note, charts.gains(report), _folded("As a table", table))
+
+
+def _metrics(report: Report) -> str:
+    if not report.metrics:
+        return ""
+    title = metrics_title(report)
+    note = f"Before and after training, {title}."
+    return _section("Metrics", note, _table("", METRICS_HEAD, metric_rows(report)))
 
 
 def _moved(report: Report) -> str:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from ..errors import ArgumentError
 from .calibration import Calibration
 from .learning_curves import Curve
+from .metrics import MetricResult
 from .parameter_changes import MovedStep
 from .timing import Timings
 
@@ -57,7 +58,8 @@ class Report:
     why : str
         Why the pipeline is unchanged; empty otherwise.
     before : float
-        Validation loss of the fitted pipeline.
+        Validation loss of the fitted pipeline, in the unit of ``metric``; so are all other losses,
+        gains and errors of the report.
     gain : float
         Reduction of the validation loss by training, measured on rows that took no part in
         selecting the candidate.
@@ -72,7 +74,14 @@ class Report:
     seconds : float
         Total time.
     loss : str
-        Name of the loss.
+        Name of the loss that training minimizes.
+    metric : str
+        Name of the metric that this loss amounts to: "mean squared error" for half of it,
+        "mean Poisson deviance" and so on, as in scikit-learn.
+    metrics : tuple of MetricResult
+        Metrics beside the loss (accuracy, ROC AUC, log loss; R2, root mean squared error, mean
+        absolute error) on the same validation rows and for the same selections as ``gain``; empty
+        where predictions are not compared with targets.
     steps : tuple of MovedStep
         How far the parameters of each trained step are from their fitted values, in the order of
         the pipeline; empty if the pipeline is unchanged.
@@ -118,6 +127,8 @@ class Report:
     tried: tuple[Tried, ...] = ()
     seconds: float = 0.0
     loss: str = ""
+    metric: str = ""
+    metrics: tuple[MetricResult, ...] = ()
     steps: tuple[MovedStep, ...] = ()
     curves: tuple[Curve, ...] = ()
     calibration: Calibration | None = None

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from .formatting import (
     MEANINGS,
+    METRICS_HEAD,
     bar,
     calibration_rows,
     gain_sentence,
     largest_share,
+    loss_name,
+    metric_rows,
+    metrics_title,
     number,
     percent,
     rows_and_splits,
@@ -37,7 +41,7 @@ def text(report: Report) -> str:
     str
         Paragraphs and tables of at most 100 characters a line.
     """
-    parts = [_summary, _moved, _candidates, _calibration, _time]
+    parts = [_summary, _metrics, _moved, _candidates, _calibration, _time]
     blocks = [part(report) for part in parts]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines)
 
@@ -50,10 +54,17 @@ def _summary(report: Report) -> list[str]:
     losses = f"{report.before:.5g}"
     if report.chosen:
         losses += f" before, {report.after:.5g} after"
-    lines.append(f"Validation loss: {losses} ({rows_and_splits(report)}).")
+    lines.append(f"Validation {loss_name(report)}: {losses} ({rows_and_splits(report)}).")
     if report.recalibrated:
         lines.append(f"Recalibrated: {report.recalibrated}.")
     return [*lines, *wrap(gain_sentence(report), _WIDTH)]
+
+
+def _metrics(report: Report) -> list[str]:
+    if not report.metrics:
+        return []
+    rows = table(METRICS_HEAD, metric_rows(report), "<>>>>")
+    return [f"Metrics, {metrics_title(report)}:", *rows]
 
 
 def _moved(report: Report) -> list[str]:

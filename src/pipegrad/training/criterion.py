@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..losses.composition import Composed, LossLike
 from ..losses.group_penalty import Groups
+from ..losses.loss_metric import LossMetric
 from ..losses.table import find_loss, get_loss
 from ..modules import Head
 from ..registry import Objective
@@ -42,12 +43,23 @@ class Criterion:
     table : Tensor, shape (classes, classes), optional
         Weight of each term of a one-vs-rest loss: row by the class of the target, column by the
         class that the term is about.
+    name : str
+        Name of the loss; by default that of the function.
+    metric : LossMetric, optional
+        What histories and reports show; by default the loss itself.
     """
 
-    def __init__(self, function: LossFunction, table: Tensor | None = None, name: str = "") -> None:
+    def __init__(
+        self,
+        function: LossFunction,
+        table: Tensor | None = None,
+        name: str = "",
+        metric: LossMetric | None = None,
+    ) -> None:
         self.function = function
         self.table = table
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.metric = metric or LossMetric("loss")
         # What is no mean over rows, and needs their groups.
         self.penalty = getattr(function, "penalty", None)
 
@@ -168,6 +180,17 @@ def make_criterion(
     if callable(loss):
         return loss, Objective("", {}, weights)
     raise ArgumentError(f"loss={loss!r} is neither a name nor a callable (score, y) -> tensor.")
+
+
+def metric_of(function: LossFunction, objective: Objective) -> LossMetric:
+    """The metric to show for a loss that `make_criterion` made."""
+    if getattr(function, "penalty", None) is not None:
+        return LossMetric("loss with group penalty")
+    known = find_loss(objective.name)
+    if known is not None:
+        return known.metric(**objective.options)
+    name = getattr(function, "__name__", type(function).__name__)
+    return LossMetric(f"loss ({name})" if name.isidentifier() else "loss")
 
 
 def shrinking_steps(net: PipelineNetwork, objective: Objective | None) -> list[str]:

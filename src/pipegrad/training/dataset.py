@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from ..losses.group_penalty import Groups
+from ..losses.loss_metric import LossMetric
 
 
 class EncodedDataset(Dataset):
@@ -91,6 +92,12 @@ class EncodedDataset(Dataset):
     def targets_and_weights(self) -> Batch:
         """Return targets, weights and groups of all rows, without the inputs."""
         return Batch(None, *self._picked(self.index))
+
+    def mean_offset(self, metric: LossMetric) -> float:
+        """The weighted mean of the part of a metric that depends on the targets alone."""
+        rows = self.targets_and_weights()
+        offsets = metric.offsets(rows[1], rows.weight)
+        return 0.0 if offsets is None else float(offsets.double().mean())
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Yield all rows in batches of nearly equal size, by default in the order of the subset."""

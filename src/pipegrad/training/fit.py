@@ -117,7 +117,8 @@ def fit(
     -------
     PipelineModule
         ``net`` itself; ``net.history`` is a `skorch.history.History` whose first row is the
-        baseline.
+        baseline. Its losses are in the unit of scikit-learn's metric for the loss: mean squared
+        errors and mean deviances, not half of them (see `losses.Loss.metric`).
 
     Raises
     ------
@@ -345,9 +346,9 @@ def _warn_outcome(trainer: Trainer) -> None:
         )
     elif not trainer.improved_:
         part = "training" if trainer.valid is None else "validation"
-        losses = [row[trainer.monitor] for row in trainer.history[1:]]
+        start, *losses = trainer.history[:, trainer.monitor]
         reached = f"; the best epoch reached {min(losses):.6g}" if losses else ""
         warn(
-            f"Training did not lower the {part} loss (it was {trainer.start_loss_:.6g}{reached}). "
+            f"Training did not lower the {part} loss (it was {start:.6g}{reached}). "
             "The pipeline is unchanged.\nHint: try another learning rate or more rows.",
         )

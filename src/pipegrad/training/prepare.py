@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..losses.composition import LossFunction
 from ..losses.group_penalty import Groups
+from ..losses.table import find_loss
 from ..registry import Objective
-from .criterion import Criterion, check_shrinking, class_weights, make_criterion
+from .criterion import Criterion, check_shrinking, class_weights, make_criterion, metric_of
 from .data import (
     Data,
     check_trainable,
@@ -145,9 +146,11 @@ def build_criterion(
     """Return the criterion with class weights, and the sample weights of each set."""
     check_shrinking(net, objective)
     name = objective.name or getattr(function, "__name__", type(function).__name__)
-    weights = list(data.weights)
+    metric, weights = metric_of(function, objective), list(data.weights)
+    if net.graph.target is not None and find_loss(objective.name) is not None:
+        metric = replace(metric, name=f"{metric.name} of the transformed target")
     if objective.class_weight is None or data.targets[0] is None:
-        return Criterion(function, name=name), weights
+        return Criterion(function, name=name, metric=metric), weights
     like = ones_like_parameters(net, 1)
     targets = [t for t in data.targets if t is not None]
     labels = net.classes_ if task in ("classification", "several") else None
@@ -155,7 +158,7 @@ def build_criterion(
     if own is not None:
         parts = own.to(like).split([len(t) for t in targets])
         weights = [p if w is None else p * w for p, w in zip(parts, weights, strict=True)]
-    return Criterion(function, None if table is None else table.to(like), name), weights
+    return Criterion(function, None if table is None else table.to(like), name, metric), weights
 
 
 def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> None:

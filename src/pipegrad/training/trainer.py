@@ -114,6 +114,9 @@ class Trainer(NeuralNet):
         self.best_epoch_ = 0
         self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
+        # What training minimizes, by epoch; the history shows the metric of this loss.
+        self.minimized_: list[dict[str, float]] = []
+        self._shifts: dict[str, float] = {}
 
     # Overrides of skorch: module, criterion and optimizer exist already
 
@@ -153,6 +156,7 @@ class Trainer(NeuralNet):
 
     def on_epoch_begin(self, net: NeuralNet, *args: object, **kwargs: object) -> None:
         self.history.new_epoch()
+        self.minimized_.append({})
         # Epoch 0 is the baseline.
         self.history.record("epoch", len(self.history) - 1)
 
@@ -204,6 +208,7 @@ class Trainer(NeuralNet):
         history = getattr(self, "history", None)
         if history and f"{self.monitor}_best" not in history[-1]:
             del history[-1]
+            del self.minimized_[len(history) :]
 
     def _run_epochs(self) -> None:
         self._measure_start()
@@ -243,7 +248,7 @@ class Trainer(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            self.history.record_batch(prefix + "_loss", step["loss"].item())
+            self.history.record_batch(prefix + "_loss", self._batch_metric(batch, step["loss"]))
             self.history.record_batch(prefix + "_batch_size", step["rows"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
             yield step["loss"], step["rows"]
@@ -254,7 +259,28 @@ class Trainer(NeuralNet):
         for loss, rows in losses:
             total = total + loss * rows
             count += rows
-        self.history.record(prefix + "_loss", float(total) / count)
+        self.record_loss(prefix, float(total) / count)
+
+    def record_loss(self, prefix: str, loss: float) -> None:
+        """Record the mean loss of the training or the validation rows, and its metric."""
+        self.minimized_[-1][prefix + "_loss"] = loss
+        self.history.record(prefix + "_loss", self.shown(loss, prefix))
+
+    def shown(self, loss: float, prefix: str) -> float:
+        """The metric for a mean loss of the training or the validation rows."""
+        return self.criterion.metric.value(loss, self.shift(prefix))
+
+    def shift(self, prefix: str) -> float:
+        """The part of the metric that depends on the targets alone; see `LossMetric`."""
+        if prefix not in self._shifts:
+            rows = self.valid if prefix == "valid" and self.valid is not None else self.train
+            self._shifts[prefix] = rows.mean_offset(self.criterion.metric)
+        return self._shifts[prefix]
+
+    def _batch_metric(self, batch: Batch, loss: Tensor) -> float:
+        metric = self.criterion.metric
+        offsets = metric.offsets(batch[1], batch.weight)
+        return metric.value(loss.item(), 0.0 if offsets is None else float(offsets.mean()))
 
     def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
@@ -301,10 +327,10 @@ class Trainer(NeuralNet):
         Trainer.on_epoch_begin(self, self)
         self._evaluate(self.train, "train")
         same = is_loss_scale_invariant(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
-        self._unit = loss_scale(self.history[-1, "train_loss"]) if same else 1.0
+        self._unit = loss_scale(self.minimized_[-1]["train_loss"]) if same else 1.0
         self._measure()
         self._check_input()
-        self.start_loss_ = self.best_loss_ = self.history[-1, self.monitor]
+        self.start_loss_ = self.best_loss_ = self.minimized_[-1][self.monitor]
         self.history.record(self.monitor + "_best", True)
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
@@ -312,7 +338,7 @@ class Trainer(NeuralNet):
 
     def _check_input(self) -> None:
         """If the initial loss is not finite, reject NaN between steps as the source does."""
-        row = self.history[-1]
+        row = self.minimized_[-1]
         if not all(np.isfinite(row[key]) for key in ("train_loss", self.monitor)):
             for part in (self.train, self.valid):
                 if part is not None:
@@ -343,7 +369,7 @@ class Trainer(NeuralNet):
 
     def _judge(self) -> bool:
         """Keep the parameters if they are the best so far; return whether to continue."""
-        row = self.history[-1]
+        row = self.minimized_[-1]
         loss = row[self.monitor]
         finite = bool(np.isfinite(loss)) and bool(np.isfinite(row["train_loss"]))
         best = finite and not loss >= self.best_loss_
@@ -351,7 +377,7 @@ class Trainer(NeuralNet):
         if best:
             # Replaced as a whole, so that an interrupt finds either these or the ones before.
             self._best = [p.detach().clone() for p in self._parameters()]
-            self.best_loss_, self.best_epoch_ = loss, row["epoch"]
+            self.best_loss_, self.best_epoch_ = loss, self.history[-1, "epoch"]
         if not finite:
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
@@ -378,11 +404,13 @@ class Trainer(NeuralNet):
         """Append the history of a subsequent trainer; return whether it lowered the loss."""
         epochs = len(self.history) - 1
         helped = bool(other.best_loss_ < self.best_loss_)
-        for row in (other.history or [])[1:]:
-            best = row[self.monitor] < self.best_loss_
+        rows = zip((other.history or [])[1:], other.minimized_[1:], strict=True)
+        for row, losses in rows:
+            best = losses[self.monitor] < self.best_loss_
             self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
+            self.minimized_.append(losses)
             if best:
-                self.best_loss_ = row[self.monitor]
+                self.best_loss_ = losses[self.monitor]
         if helped:
             self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
         return helped

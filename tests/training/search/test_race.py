@@ -236,7 +236,7 @@ def test_the_best_of_all_epochs_is_kept(numbers, halving):
     losses = [result.loss for result in found.results]
     assert [result.kept for result in found.results] == [one == min(losses) for one in losses]
     assert min(losses) < found.before
-    assert np.mean((net.predict(X[200:]) - held[1]) ** 2) / 2 == pytest.approx(found.best.loss)
+    assert np.mean((net.predict(X[200:]) - held[1]) ** 2) == pytest.approx(found.best.loss)
     assert pg.from_torch(net).predict(X) == pytest.approx(net.predict(X))
     epochs = sorted(result.epochs for result in found.results)
     assert epochs == ([2, 2, 4, 8, 8] if halving else [8] * 5)
@@ -289,7 +289,7 @@ def test_without_rows_that_validate_the_training_rows_decide(numbers):
     X, y = numbers
     net = pg.to_torch(regression().fit(X[:100], y[:100]))
     found = race(net, X, y, [Configuration()], validation=None, epochs=2)
-    assert np.mean((net.predict(X) - y) ** 2) / 2 == pytest.approx(found.best.loss)
+    assert np.mean((net.predict(X) - y) ** 2) == pytest.approx(found.best.loss)
 
 
 def test_weights_and_shares(labels):

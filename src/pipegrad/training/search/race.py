@@ -13,6 +13,7 @@ import torch
 
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
+from ...losses.loss_metric import LossMetric
 from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
@@ -39,7 +40,8 @@ class Raced:
     epochs : int
         Number of epochs it was trained for; fewer than the race's if it dropped out.
     loss : float
-        The lowest validation loss after any epoch; NaN if none was finite.
+        The lowest validation loss after any epoch, in the unit of scikit-learn's metric; NaN if
+        none was finite.
     best_epoch : int
         The epoch of this loss.
     kept : bool
@@ -195,17 +197,24 @@ def race(
     winner = field.best_index()
     if winner is not None:
         field.copies.load_flat(field.best[winner])
-    results = _results(field, configurations)
+    metric = data.criterion.metric
+    shift = (data.validation or data.training).mean_offset(metric)
+    results = _results(field, configurations, metric, shift)
     seconds = time.perf_counter() - began
-    return Race(results, field.before, field.copies.batched, field.why, seconds)
+    before = metric.value(field.before, shift)
+    return Race(results, before, field.copies.batched, field.why, seconds)
 
 
 def _results(
-    field: SuccessiveHalving, configurations: Sequence[Configuration]
+    field: SuccessiveHalving,
+    configurations: Sequence[Configuration],
+    metric: LossMetric,
+    shift: float,
 ) -> tuple[Raced, ...]:
     best = field.best_index()
+    losses = [metric.value(float(loss), shift) for loss in field.loss]
     return tuple(
-        Raced(one, int(field.epochs[k]), float(field.loss[k]), int(field.best_epoch[k]), k == best)
+        Raced(one, int(field.epochs[k]), losses[k], int(field.best_epoch[k]), k == best)
         for k, one in enumerate(configurations)
     )
 
