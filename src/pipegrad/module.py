@@ -15,6 +15,7 @@ from .glue import Glue
 from .host import in_container
 from .modules import SparseRows
 from .network import Optim, PipelineNetwork
+from .sources.answer_types import in_types_of_source
 from .sources.arrays import to_csr
 
 
@@ -47,6 +48,7 @@ class PipelineModule(PipelineNetwork):
     """
 
     @available_if(_answers("predict"))
+    @in_types_of_source
     def predict(self, X: Any) -> NDArray[Any]:
         """Predictions in the source's format: means (n,) or (n, k), or labels (n,)."""
         assert self.head is not None
@@ -62,24 +64,28 @@ class PipelineModule(PipelineNetwork):
         return self._decode_target(answer)
 
     @available_if(_answers("predict_proba"))
+    @in_types_of_source
     def predict_proba(self, X: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
         assert self.head is not None
         return _arrays(self.head.predict_proba(self.raw_score(X)))
 
     @available_if(_answers("predict_log_proba"))
+    @in_types_of_source
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the class probabilities (n, classes)."""
         assert self.head is not None
         return _arrays(self.head.predict_log_proba(self.raw_score(X)))
 
     @available_if(_answers("decision_function"))
+    @in_types_of_source
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Decision values: (n,) for two classes, (n, k) otherwise."""
         assert self.head is not None
         return self.head.decision_function(self.raw_score(X)).cpu().numpy()
 
     @available_if(_transforms)
+    @in_types_of_source
     def transform(self, X: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
         out = self.raw_score(X)

@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
-from .modules import SparseRows
-from .sources.arrays import to_block
+from .modules import SparseRows, standard_settings
+from .sources.arrays import to_block, without_tensors
 from .sources.protocol import NamedSource
 
 
@@ -35,6 +35,7 @@ class NamedPipeline(PipelineModule):
 
     source: NamedSource
 
+    @standard_settings
     def columns(self, X: Any) -> dict[str, NDArray[Any]]:
         """All named columns that the model computes.
 
@@ -98,6 +99,7 @@ class NamedPipeline(PipelineModule):
 
     # -- internals -----------------------------------------------------------------------------
 
+    @standard_settings
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
         name, table = self.source.answers[method], read_table(X)
         self._require([self.graph.columns[name]], table)
@@ -154,7 +156,7 @@ def _array(value: Any) -> NDArray[Any]:
 def read_table(X: Any) -> Any:
     """The table itself, or the one in a CSV or Parquet file."""
     if not isinstance(X, str | os.PathLike):
-        return X
+        return without_tensors(X)
     import pandas as pd
 
     path = os.fspath(X)

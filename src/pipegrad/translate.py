@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .errors import ArgumentError, WriteBackError
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
-from .modules import Predictor, SplitMode, SplitRelaxation, unwrap_head
+from .modules import Predictor, SplitMode, SplitRelaxation, standard_settings, unwrap_head
 from .named import NamedPipeline
 from .network import fresh_module, required_translation
 from .partition import Translate, check, partition
@@ -25,6 +25,7 @@ from .registry import load_file, lookup, translation
 from .source_catalog import file_attribute
 
 
+@standard_settings
 def to_torch(
     source: Any,
     *,
@@ -109,6 +110,7 @@ def to_torch(
     return net.to(_widest_type(net) if dtype is None else dtype)
 
 
+@standard_settings
 def from_torch(net: PipelineModule, path: Any = None) -> Any:
     """Write the parameters of a module back into an object of the source's type.
 

@@ -22,6 +22,7 @@ from ..errors import ArgumentError, UntranslatableError
 from ..module import PipelineModule
 from ..modules import SplitMode
 from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
+from ..sources.arrays import without_tensors
 from ..training.samples import Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
 
@@ -185,38 +186,38 @@ class DelegatingEstimator(MetaEstimatorMixin, BaseEstimator):
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the predictions of ``estimator_``."""
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self.estimator_.predict(without_tensors(X))
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the class probabilities of ``estimator_``."""
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return self.estimator_.predict_proba(without_tensors(X))
 
     @available_if(_has("predict_log_proba"))
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithms of the class probabilities of ``estimator_``."""
         check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
+        return self.estimator_.predict_log_proba(without_tensors(X))
 
     @available_if(_has("decision_function"))
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the decision function of ``estimator_``."""
         check_is_fitted(self)
-        return self.estimator_.decision_function(X)
+        return self.estimator_.decision_function(without_tensors(X))
 
     @available_if(_has("transform"))
     def transform(self, X: Any) -> Any:
         """Return the output of the ``transform`` method of ``estimator_``."""
         check_is_fitted(self)
-        return self.estimator_.transform(X)
+        return self.estimator_.transform(without_tensors(X))
 
     @available_if(_has("score"))
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the score of ``estimator_``."""
         check_is_fitted(self)
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **weight)
+        return self.estimator_.score(without_tensors(X), without_tensors(y), **weight)
 
     @available_if(_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:

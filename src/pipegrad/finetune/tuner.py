@@ -17,7 +17,9 @@ from sklearn.utils.validation import _num_samples
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
+from ..modules import standard_settings
 from ..report.results import Report
+from ..sources.arrays import without_tensors
 from ..training.samples import Samples
 from .incremental import check_first_labels, check_same_labels, weighted_samples
 from .pipeline import (
@@ -199,6 +201,7 @@ class FineTuner(DelegatingEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @standard_settings
     def fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, groups: Any = None
     ) -> FineTuner:
@@ -220,6 +223,7 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
+        X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         check_last_step(self.estimator)
@@ -261,6 +265,7 @@ class FineTuner(DelegatingEstimator):
         own = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
         self.__dict__ = {**kept, **own, **found, "estimator_": estimator}
 
+    @standard_settings
     def partial_fit(
         self,
         X: Any,
@@ -318,6 +323,7 @@ class FineTuner(DelegatingEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
+        X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_last_step(self.estimator)
         check_loss(self.loss, y)
         fitted = hasattr(self, "estimator_")

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 
+from ..sources.arrays import without_tensors
+
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples in the user's own containers.
+    """Samples in the user's own containers; tensors become arrays.
 
     Parameters
     ----------
@@ -30,6 +32,10 @@ class Samples:
     y: Any = None
     weight: Any = None
     groups: Any = None
+
+    def __post_init__(self) -> None:
+        for name, part in vars(self).copy().items():
+            object.__setattr__(self, name, without_tensors(part))
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with these row numbers."""

@@ -13,6 +13,7 @@ import torch
 
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
+from ...modules import standard_settings
 from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
@@ -94,6 +95,7 @@ class Race:
         return "\n".join([*lines, "", f"Trained {how}, {self.seconds:.1f} seconds"])
 
 
+@standard_settings
 def race(
     net: PipelineNetwork,
     X: Features,

@@ -1,0 +1,109 @@
+"""The types that a source gives its answers, which depend on the type of the input."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from scipy import sparse
+
+from ..modules import standard_settings
+from .arrays import without_tensors
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# For each module, the types by method and type of input. They are no state of the module.
+_KNOWN: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def in_types_of_source(method: F) -> F:
+    """Decorate a method of a module that answers as the method of that name of its source does.
+
+    The answer gets the dtypes of the source's answer to input of the same dtypes: scikit-learn
+    computes some steps in float32 if the input is float32, others never, and some only if they were
+    fitted on float32. Settings of torch that the caller changed have no effect.
+    """
+
+    @wraps(method)
+    @standard_settings
+    def answer(net: Any, X: Any, *arguments: Any, **options: Any) -> Any:
+        out = method(net, X, *arguments, **options)
+        if arguments or options:
+            return out
+        return with_types(out, _types(net, method.__name__, X))
+
+    return answer  # type: ignore[return-value]
+
+
+def with_types(answer: Any, types: Any) -> Any:
+    """The answer with these dtypes, as `types_of` gives them; None changes nothing."""
+    if types is None:
+        return answer
+    if isinstance(types, list):
+        if hasattr(answer, "columns"):
+            return _table_with_types(answer, types)
+        return [with_types(part, one) for part, one in zip(answer, types, strict=True)]
+    if answer.dtype == types or {answer.dtype.kind, types.kind} - set("fiub"):
+        return answer
+    if types.kind in "iu" and answer.dtype.kind == "f":
+        answer = np.rint(answer)
+    return answer.astype(types)
+
+
+def types_of(answer: Any) -> Any:
+    """The dtype of an array or a sparse matrix, or a list of those of columns or of arrays."""
+    if isinstance(answer, np.ndarray) or sparse.issparse(answer):
+        return answer.dtype
+    if hasattr(answer, "columns"):
+        return list(answer.dtypes)
+    return [types_of(part) for part in answer] if isinstance(answer, list) else None
+
+
+def _table_with_types(table: Any, types: list[Any]) -> Any:
+    if len(types) != len(table.columns) or list(table.dtypes) == types:
+        return table
+    wanted = dict(zip(table.columns, types, strict=True))
+    return table.cast(wanted) if hasattr(table, "cast") else table.astype(wanted)
+
+
+def _types(net: Any, method: str, X: Any) -> Any:
+    kind = _kind(X)
+    if kind is None:
+        return None
+    with _LOCK:
+        known = _KNOWN.setdefault(net, {})
+    if (method, kind) not in known:
+        known[method, kind] = _asked(net.source, method, X)
+    return known[method, kind]
+
+
+def _asked(source: Any, method: str, X: Any) -> Any:
+    """The types of the source's answer to the first row; None if it has none."""
+    rows = without_tensors(X)
+    if sparse.issparse(rows):
+        rows = rows.tocsr()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return types_of(getattr(source, method)(rows[:1]))
+    except Exception:
+        return None  # The module answered, and keeps its own types.
+
+
+def _kind(X: Any) -> Hashable | None:
+    """What the types of answers depend on; None for input that the source does not take."""
+    if isinstance(X, dict) or (not hasattr(X, "__len__") and not hasattr(X, "shape")):
+        return None
+    if (X.shape[0] if hasattr(X, "shape") else len(X)) == 0:
+        return None
+    if hasattr(X, "dtypes"):
+        return type(X), frozenset(map(str, X.dtypes)) if hasattr(X, "columns") else str(X.dtypes)
+    if hasattr(X, "dtype"):
+        return type(X), str(X.dtype)
+    return (type(X), np.asarray(X[:1]).dtype.str) if isinstance(X, list | tuple) else None
