@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Hashable
 from functools import wraps
@@ -13,13 +12,14 @@ import numpy as np
 from scipy import sparse
 
 from ..modules import standard_settings
+from ..source_catalog import SOURCES
 from .arrays import without_tensors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_LIBRARIES = {package for source in SOURCES for package in source.packages}
 # For each module, the types by method and type of input. They are no state of the module.
 _KNOWN: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
-_LOCK = threading.Lock()
 
 
 def in_types_of_source(method: F) -> F:
@@ -27,7 +27,9 @@ def in_types_of_source(method: F) -> F:
 
     The answer gets the dtypes of the source's answer to input of the same dtypes: scikit-learn
     computes some steps in float32 if the input is float32, others never, and some only if they were
-    fitted on float32. Settings of torch that the caller changed have no effect.
+    fitted on float32. The source answers the first row once for each dtype; a source whose host
+    part has steps of the user's own does so only for input of low precision. Settings of torch that
+    the caller changed have no effect.
     """
 
     @wraps(method)
@@ -76,11 +78,23 @@ def _types(net: Any, method: str, X: Any) -> Any:
     kind = _kind(X)
     if kind is None:
         return None
-    with _LOCK:
-        known = _KNOWN.setdefault(net, {})
+    known = _KNOWN.setdefault(net, {})
     if (method, kind) not in known:
-        known[method, kind] = _asked(net.source, method, X)
+        spared = _runs_own_code(net) and not _is_narrow(X)
+        known[method, kind] = None if spared else _asked(net.source, method, X)
     return known[method, kind]
+
+
+def _runs_own_code(net: Any) -> bool:
+    """Whether a host step is the user's own, which may be slow and must not run needlessly."""
+    operators = (net.graph[name].operator for name in net.host_part.host)
+    return any(type(one).__module__.split(".")[0] not in _LIBRARIES for one in operators)
+
+
+def _is_narrow(X: Any) -> bool:
+    """Whether numbers are of low precision, which only some answers have, too."""
+    types = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
+    return any(str(one).lower().endswith(("float32", "float16", "f4", "f2")) for one in types)
 
 
 def _asked(source: Any, method: str, X: Any) -> Any:
@@ -105,5 +119,5 @@ def _kind(X: Any) -> Hashable | None:
     if hasattr(X, "dtypes"):
         return type(X), frozenset(map(str, X.dtypes)) if hasattr(X, "columns") else str(X.dtypes)
     if hasattr(X, "dtype"):
-        return type(X), str(X.dtype)
+        return type(X), X.dtype
     return (type(X), np.asarray(X[:1]).dtype.str) if isinstance(X, list | tuple) else None
