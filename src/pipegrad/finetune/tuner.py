@@ -158,6 +158,7 @@ class FineTuner(DelegatingEstimator):
                     ('ridge', Ridge(alpha=1000.0))])
     """
 
+    frozen_: list[str]
     stream_: list[StreamRecord]
     _stream: Stream[PipelineModule] | None
     _known: ClassCounts
@@ -340,12 +341,13 @@ class FineTuner(DelegatingEstimator):
         """Fit the pipeline on all samples of the first call."""
         check_first_labels(self.estimator, samples.y, classes)
         fitted, known = self._pipeline().fit(samples), self._counts(samples)
-        stream = self._open_stream(fitted, known)
+        stream, frozen = self._open_stream(fitted, known)
         self._keep(
             fitted,
             improved_=False,
             history_=None,
             report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
+            frozen_=frozen,
             stream_=[],
             _stream=stream,
             _known=known,
@@ -355,15 +357,19 @@ class FineTuner(DelegatingEstimator):
         """Test all learners on new samples, then train them on these samples."""
         if classes is not None:
             check_same_labels(classes, self.classes_)
-        stream = self._stream
+        stream, frozen = self._stream, self.frozen_
         if stream is None:
-            stream = self._open_stream(self.estimator_, self._known)
+            stream, frozen = self._open_stream(self.estimator_, self._known)
         stream.learn(samples.X, samples.y, samples.weight)
         moved = stream.moved
         estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
-        self._stream, self.stream_, self.estimator_ = stream, stream.history, estimator
+        found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
+        self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
 
-    def _open_stream(self, fitted: Any, known: ClassCounts) -> Stream[PipelineModule]:
+    def _open_stream(
+        self, fitted: Any, known: ClassCounts
+    ) -> tuple[Stream[PipelineModule], list[str]]:
+        """A stream that starts from a fitted pipeline, and the steps that it cannot train."""
         from ..online.stream import Stream
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -373,8 +379,7 @@ class FineTuner(DelegatingEstimator):
         options = replace(self._options(seed), epochs=self.epochs or 1)
         pipeline = self._pipeline()
         net = pipeline.translate(fitted)
-        self.frozen_ = pipeline.frozen
-        return Stream(fitted, net, known, options, own)
+        return Stream(fitted, net, known, options, own), pipeline.frozen
 
     def _counts(self, samples: Samples) -> ClassCounts:
         from ..online.batches import count_classes

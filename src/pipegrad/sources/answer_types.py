@@ -45,13 +45,15 @@ def in_types_of_source(method: F) -> F:
 
 def with_types(answer: Any, types: Any) -> Any:
     """The answer with these dtypes, as `types_of` gives them; None changes nothing."""
-    if types is None:
-        return answer
     if isinstance(types, list):
-        if hasattr(answer, "columns"):
-            return _table_with_types(answer, types)
         return [with_types(part, one) for part, one in zip(answer, types, strict=True)]
-    if answer.dtype == types or {answer.dtype.kind, types.kind} - set("fiub"):
+    if hasattr(answer, "columns"):
+        return _table_with_types(answer, types) if isinstance(types, tuple) else answer
+    if isinstance(types, tuple):  # The source gives a table where the module gives an array.
+        types = types[0] if len(set(types)) == 1 else None
+    if not isinstance(types, np.dtype) or answer.dtype == types:
+        return answer
+    if {answer.dtype.kind, types.kind} - set("fiub"):
         return answer
     if types.kind in "iu" and answer.dtype.kind == "f":
         answer = np.rint(answer)
@@ -59,16 +61,16 @@ def with_types(answer: Any, types: Any) -> Any:
 
 
 def types_of(answer: Any) -> Any:
-    """The dtype of an array or a sparse matrix, or a list of those of columns or of arrays."""
+    """The dtype of an array, the dtypes of the columns of a table, or a list of these."""
     if isinstance(answer, np.ndarray) or sparse.issparse(answer):
         return answer.dtype
     if hasattr(answer, "columns"):
-        return list(answer.dtypes)
+        return tuple(answer.dtypes)
     return [types_of(part) for part in answer] if isinstance(answer, list) else None
 
 
-def _table_with_types(table: Any, types: list[Any]) -> Any:
-    if len(types) != len(table.columns) or list(table.dtypes) == types:
+def _table_with_types(table: Any, types: tuple[Any, ...]) -> Any:
+    if len(types) != len(table.columns) or tuple(table.dtypes) == types:
         return table
     wanted = dict(zip(table.columns, types, strict=True))
     return table.cast(wanted) if hasattr(table, "cast") else table.astype(wanted)

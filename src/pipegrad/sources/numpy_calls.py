@@ -221,7 +221,7 @@ class _Array(NDArrayOperatorsMixin):
     def _tensor(self, value: Any) -> Tensor:
         value = _unwrap(value)
         if isinstance(value, Tensor):
-            return value
+            return value.to(self.tensor.device)
         kind = None if isinstance(value, (bool, np.bool_)) else self.tensor.dtype
         return torch.as_tensor(value, dtype=kind, device=self.tensor.device)
 
