@@ -30,6 +30,7 @@ from sklearn.preprocessing import (
 
 import pipegrad as pg
 from helpers import fit_on, fitted, table, target
+from pipegrad.modules import SparseRows
 from pipegrad.partition import partition
 from pipegrad.testing import DATASETS, identical
 
@@ -396,13 +397,31 @@ def test_targets_that_are_not_finite(bad):
     assert identical(source, pg.from_torch(net))
 
 
-def test_tensors_where_several_blocks_enter():
+def test_gradients_that_cannot_reach_the_input():
     source, X = fit_on("regression", make_pipeline(make_union(StandardScaler(), Untold()), Ridge()))
     net = pg.to_torch(source)
     torch = pytest.importorskip("torch")
-    with pytest.raises(pg.ArgumentError, match="2 blocks enter"):
-        net(torch.ones(3, 6))
+    x = torch.tensor(X, requires_grad=True)
+    with pytest.raises(pg.ArgumentError, match="X must not require a gradient, since step"):
+        net(x)
+    assert np.allclose(net(x.detach()).detach(), source.predict(X))
     assert np.allclose(net(net.encode(X)).detach(), source.predict(X))
+
+
+def test_sparse_rows_where_several_blocks_enter():
+    source, X = fit_on("regression", make_pipeline(make_union(StandardScaler(), Untold()), Ridge()))
+    torch = pytest.importorskip("torch")
+    with pytest.raises(pg.ArgumentError, match="2 blocks enter"):
+        pg.to_torch(source)(SparseRows.from_dense(torch.tensor(X)))
+
+
+def test_rows_of_datetimes():
+    source, X = fit_on("regression", Ridge())
+    days = np.full(X.shape, np.datetime64("2020-01-01"))
+    with pytest.raises(TypeError):
+        source.predict(days)
+    with pytest.raises(TypeError, match="X must hold numbers, got datetime64"):
+        pg.to_torch(source).predict(days)
 
 
 def test_numbers_that_are_not_finite_are_not_written_back():

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
 from .modules import Block, LeafIndices, take
+
+# The names of float32 and float64 in NumPy and pandas, and in Polars.
+_FLOATING = ("float32", "float64", "f4", "f8")
 
 
 class Encoded:
@@ -25,8 +29,8 @@ class Encoded:
     ----------
     blocks : mapping of str to Tensor, SparseRows or LeafIndices
         Blocks by the name of the port through which they enter; all have the same rows. A block
-        named ``">step"`` replaces the whole input of that step; one named ``"+step"`` is added to
-        the output of the step.
+        named ``">step"`` replaces the whole input of that step; one named ``"=step"`` is the output
+        of the step, and one named ``"+step"`` is added to it.
     """
 
     def __init__(self, blocks: Mapping[str, Block | LeafIndices]) -> None:
@@ -59,6 +63,7 @@ class HostPart:
         self.host = {step.name for step in graph if step.status == "host"}
         self.ports = _input_ports(graph, self.host)
         self._whole = whole_composites(graph, self.host)
+        self._typed = _steps_that_keep_integers(graph, self.host)
         self.needed = graph.ancestors(graph.output)
 
     def run(
@@ -83,9 +88,9 @@ class HostPart:
         values = {} if values is None else values
         values[INPUT] = X
         wanted = self.needed if wanted is None else wanted
-        blocks: dict[str, Any] = {}
+        blocks = self._outputs_of_integers(wanted, values)
         for step in self.graph:
-            if step.name in self.host or step.name not in wanted:
+            if step.name in self.host or step.name not in wanted or f"={step.name}" in blocks:
                 continue
             row = step.translation
             assert row is not None
@@ -95,6 +100,14 @@ class HostPart:
                     encoded = row.encode(step.operator, raw)
                     blocks.setdefault(self.ports[step.name, name], encoded)
         return blocks
+
+    def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
+        """Outputs of the first modules where their operators would compute in another type."""
+        typed = [step for step in self.graph if step.name in self._typed & wanted]
+        raw = {name for step in typed for name in step.inputs} - self._typed
+        if all(_is_floating_point(self.value(name, values)) for name in raw):
+            return {}
+        return {f"={step.name}": _numbers(self.value(step.name, values)) for step in typed}
 
     def value(self, name: str, values: dict[str, Any]) -> Any:
         """The output of a host step; ``values`` caches known outputs and receives new ones."""
@@ -113,6 +126,35 @@ class HostPart:
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
         return call_operator(step.operator, step.method, *inputs)
+
+
+def _steps_that_keep_integers(graph: Graph, host: set[str]) -> set[str]:
+    """Steps without parameters whose modules get the numbers of the input, up to such a step."""
+    found: set[str] = set()
+    keep = False
+    for step in graph:
+        row = step.translation
+        if step.name in host or row is None or step.method != "transform":
+            continue
+        if (found | host | {INPUT}).issuperset(step.inputs) and not row.trainable(step.operator):
+            found.add(step.name)
+            keep = keep or row.keeps_integers
+    return found if keep else set()
+
+
+def _is_floating_point(values: Any) -> bool:
+    """Whether all numbers are float32 or float64, as in a module."""
+    types = getattr(values, "dtypes", None)
+    if types is None:
+        types = values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype
+    types = types if hasattr(types, "__iter__") else [types]
+    return all(str(one).lower().lstrip("<>=") in _FLOATING for one in types)
+
+
+def _numbers(values: Any) -> Any:
+    if sparse.issparse(values):
+        return values.tocsr().astype(np.float64)
+    return np.asarray(values, dtype=np.float64)
 
 
 def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .graph import Graph, Step, unfold
 from .graph.display.table import StepTable
-from .modules import SplitMode, SplitRelaxation
+from .modules import SplitMode, SplitRelaxation, standard_settings
 from .partition import Translate, partition
 from .translate import check_arguments, own_copy
 
@@ -41,6 +41,7 @@ class Inspection(StepTable):
         return self.graph._repr_html_()
 
 
+@standard_settings
 def inspect(
     source: Any,
     *,

@@ -17,7 +17,8 @@ from .modules import SparseRows
 from .network import Optim, PipelineNetwork
 from .registry import translation
 from .source_methods import SourceMethods, source_has
-from .sources.arrays import to_csr
+from .sources.answer_types import in_types_of_source
+from .sources.arrays import to_csr, without_tensors
 from .write_back import latest_source
 
 
@@ -46,6 +47,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     """
 
     @available_if(source_has("predict"))
+    @in_types_of_source
     def predict(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Predictions in the source's format: means (n,) or (n, k), or labels (n,).
 
@@ -77,6 +79,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         return self._decode_target(answer)
 
     @available_if(source_has("predict_proba"))
+    @in_types_of_source
     def predict_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
         if arguments or options or not self._runs_in_torch("predict_proba"):
@@ -85,6 +88,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         return _arrays(self.head.predict_proba(self.raw_score(X)))
 
     @available_if(source_has("predict_log_proba"))
+    @in_types_of_source
     def predict_log_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Logarithms of the class probabilities (n, classes); a list if several."""
         if arguments or options or not self._runs_in_torch("predict_log_proba"):
@@ -93,6 +97,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         return _arrays(self.head.predict_log_proba(self.raw_score(X)))
 
     @available_if(source_has("decision_function"))
+    @in_types_of_source
     def decision_function(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Decision values: (n,) for two classes, (n, k) otherwise."""
         if arguments or options or not self._runs_in_torch("decision_function"):
@@ -101,6 +106,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         return self.head.decision_function(self.raw_score(X)).cpu().numpy()
 
     @available_if(source_has("transform"))
+    @in_types_of_source
     def transform(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
         if arguments or options or not self._runs_in_torch("transform"):
@@ -267,7 +273,7 @@ def _own_format(value: Any) -> Any:
         raise ArgumentError(
             f"X must be in the format of the source for this method, got {type(value).__name__}."
         )
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return without_tensors(value)
 
 
 def _arrays(answer: Tensor | list[Tensor]) -> Any:

@@ -14,9 +14,9 @@ from sklearn.utils.metaestimators import available_if
 from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
-from .modules import SparseRows
+from .modules import SparseRows, standard_settings
 from .source_methods import source_has
-from .sources.arrays import to_block
+from .sources.arrays import to_block, without_tensors
 from .sources.protocol import NamedSource
 
 
@@ -28,6 +28,7 @@ class NamedPipeline(PipelineModule):
 
     source: NamedSource
 
+    @standard_settings
     def columns(self, X: Any) -> dict[str, NDArray[Any]]:
         """All named columns that the model computes.
 
@@ -88,6 +89,7 @@ class NamedPipeline(PipelineModule):
     def _offers(self, method: str) -> bool:
         return method in self.source.answers
 
+    @standard_settings
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
         name, table = self.source.answers[method], read_table(X)
         self._require([self.graph.columns[name]], table)
@@ -144,7 +146,7 @@ def _array(value: Any) -> NDArray[Any]:
 def read_table(X: Any) -> Any:
     """The table itself, or the one in a CSV or Parquet file."""
     if not isinstance(X, str | os.PathLike):
-        return X
+        return without_tensors(X)
     import pandas as pd
 
     path = os.fspath(X)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .errors import ArgumentError
-from .graph import Graph, Step, copy_source
+from .graph import INPUT, Graph, Step, copy_source
 from .host import Encoded, HostPart, cached
 from .modules import (
     Block,
@@ -24,10 +24,12 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     evaluation_view,
+    standard_settings,
+    tensors_on_cpu,
     unwrap_head,
 )
 from .registry import Objective, Translation
-from .sources.arrays import to_block
+from .sources.arrays import to_block, without_tensors
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -76,24 +78,40 @@ class PipelineNetwork(nn.Module):
 
         Parameters
         ----------
-        X : array, DataFrame, sparse matrix, list, Encoded, Tensor or dict of Tensor
-            Raw input goes through the host part first. Tensors enter the neural part directly;
-            a single tensor suffices if there is a single input block.
+        X : array, DataFrame, sparse matrix, list, Tensor, Encoded or dict of Tensor
+            Raw input goes through the host part first, and so does a tensor, which means the same
+            as the array of its numbers. Where modules take these numbers themselves, a floating
+            point tensor stays a tensor, and gradients with respect to it are available. `Encoded`
+            rows, and a dict of their blocks, enter the neural part directly.
 
         Returns
         -------
         Tensor
             Raw score (n,) or (n, k), or columns (n, k).
-        """
-        return self.evaluate_steps(self._blocks(X), self._needed)[self.graph.output]
 
+        Raises
+        ------
+        ArgumentError
+            If ``X`` requires a gradient and a step that is no module reads it.
+        """
+        if torch.compiler.is_compiling():
+            return self._forward(X)
+        with tensors_on_cpu():
+            return self._forward(X)
+
+    def _forward(self, X: Any) -> Any:
+        blocks = self._rows_of_tensor(X) if isinstance(X, Tensor) else None
+        blocks = self._blocks(X) if blocks is None else blocks
+        return self.evaluate_steps(blocks, self._needed)[self.graph.output]
+
+    @standard_settings
     def encode(self, X: Any, cache: Any = None) -> Encoded:
         """Run the host part once and return the input of the neural part.
 
         Parameters
         ----------
-        X : array, DataFrame, sparse matrix or list
-            Data in the format of the source.
+        X : array, DataFrame, sparse matrix, list or Tensor
+            Data in the format of the source; a tensor means the array of its numbers.
         cache : str or path, optional
             Folder that caches the result; the same input is not encoded again.
 
@@ -102,6 +120,7 @@ class PipelineNetwork(nn.Module):
         Encoded
             Input blocks with the dtype and on the device of the module.
         """
+        X = without_tensors(X)
         arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
         like = self.reference_tensor()
         blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
@@ -110,7 +129,7 @@ class PipelineNetwork(nn.Module):
     def _blocks(self, X: Any) -> Mapping[str, Block | LeafIndices]:
         if isinstance(X, Encoded):
             return X.blocks
-        if isinstance(X, Tensor | SparseRows):
+        if isinstance(X, SparseRows):
             ports = sorted(set(self.host_part.ports.values()))
             if len(ports) != 1:
                 raise ArgumentError(
@@ -121,6 +140,31 @@ class PipelineNetwork(nn.Module):
         if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
             return X
         return self.encode(X).blocks
+
+    def _rows_of_tensor(self, X: Tensor) -> Mapping[str, Block | LeafIndices] | None:
+        """The blocks of rows that modules take as they are; None for rows to be encoded."""
+        readers = [s for s in self.graph if INPUT in s.inputs and s.name in self._needed]
+        encoding = [step for step in readers if not self._reads_numbers(step)]
+        exact = X.is_floating_point() and X.dtype.itemsize > 2  # Sources compute others alike.
+        if encoding or X.layout != torch.strided or not (exact or X.requires_grad):
+            if X.requires_grad and torch.is_grad_enabled():
+                what = f"step {encoding[0].name!r} is" if encoding else "sparse tensors are"
+                raise ArgumentError(
+                    f"X must not require a gradient, since {what} not differentiable.\n"
+                    "Hint: pass X.detach(), or net.encode(X) as the input of the modules."
+                )
+            return None
+        _check_shape(X, readers[0])
+        like = self.reference_tensor()
+        if X.is_inference() and torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            X = X.clone()  # Autograd saves no tensors of inference mode.
+        rows = X.to(like.dtype).to(like.device)
+        return {port: rows for (_, name), port in self.host_part.ports.items() if name == INPUT}
+
+    def _reads_numbers(self, step: Step) -> bool:
+        row = step.translation
+        on_host = step.name in self.host_part.host
+        return not on_host and row is not None and row.reads_raw_numbers(step.operator)
 
     def evaluate_steps(
         self,
@@ -138,6 +182,10 @@ class PipelineNetwork(nn.Module):
         values: dict[str, Any] = {}
         for step, key, ports in self.plan:
             if step.name not in wanted:
+                continue
+            known = blocks.get(f"={step.name}")
+            if known is not None:
+                values[step.name] = known
                 continue
             given = blocks.get(f">{step.name}")
             if given is not None:
@@ -215,6 +263,7 @@ class PipelineNetwork(nn.Module):
             return None
         return required_translation(step).objective(step.operator)
 
+    @standard_settings
     def raw_score(self, X: Any, check: bool = True) -> Tensor:
         """The raw score (or columns) in evaluation mode, without gradients.
 
@@ -244,7 +293,7 @@ class PipelineNetwork(nn.Module):
         ArgumentError
             For labels unknown to the source, and for values that are not finite.
         """
-        like = self.reference_tensor()
+        like, y = self.reference_tensor(), without_tensors(y)
         if self.head is not None and self.head.task == "classification":
             return torch.as_tensor(_places(y, self.classes_), device=like.device)
         if self.head is not None and self.head.task == "several":
@@ -319,6 +368,18 @@ def _check_finite(step: Step, inputs: list[Any]) -> None:
         if not torch.isfinite(numbers).all():
             what = "NaN" if torch.isnan(numbers).any() else "infinity"
             raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
+
+
+def _check_shape(X: Tensor, step: Step) -> None:
+    """Reject rows of another width as the source does."""
+    width = getattr(step.operator, "n_features_in_", None)
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {X.ndim}D tensor instead.")
+    if width is not None and X.shape[1] != width:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(step.operator).__name__} is expecting "
+            f"{width} features as input."
+        )
 
 
 def required_translation(step: Step) -> Translation:

@@ -42,11 +42,14 @@ class Objective:
         Parameters of that loss (``{"quantile": 0.9}``).
     class_weight : mapping, "balanced" or None
         Class weights as in scikit-learn; the keys are labels.
+    zeros : bool
+        Whether the operator accepts targets of zero where the loss is defined above zero only.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     class_weight: Any = None
+    zeros: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,9 @@ class Translation:
     has_splits : bool
         Whether the module contains trees whose splits can be relaxed, so that they train and pass
         gradients on.
+    keeps_integers : bool
+        Whether the operator computes with whole numbers in their own type, in which they may wrap,
+        while its module computes with floating point numbers.
     file_suffixes : tuple of str
         Suffixes of the files that `save` writes.
     """
@@ -122,6 +128,7 @@ class Translation:
     refused_inputs: ClassVar[Mapping[str, str]] = {}
     raw_numbers: ClassVar[bool] = True
     has_splits: ClassVar[bool] = False
+    keeps_integers: ClassVar[bool] = False
     file_suffixes: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""

@@ -17,7 +17,14 @@ from torch import nn
 from .errors import ArgumentError, warn
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
-from .modules import Predictor, SplitMode, SplitRelaxation, TreeEnsemble, unwrap_head
+from .modules import (
+    Predictor,
+    SplitMode,
+    SplitRelaxation,
+    TreeEnsemble,
+    standard_settings,
+    unwrap_head,
+)
 from .named import NamedPipeline
 from .network import required_translation
 from .partition import Translate, check, partition
@@ -26,6 +33,7 @@ from .source_catalog import file_attribute
 from .write_back import written_back
 
 
+@standard_settings
 def to_torch(
     source: Any,
     *,
@@ -122,6 +130,7 @@ def _warn_about_broken_constraints(net: PipelineModule) -> None:
                 )
 
 
+@standard_settings
 def from_torch(net: PipelineModule, path: Any = None) -> Any:
     """Write the parameters of a module back into an object of the source's type.
 

@@ -20,6 +20,7 @@ from ..module import PipelineModule
 from ..modules import SplitMode
 from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
 from ..source_methods import SourceMethods
+from ..sources.arrays import without_tensors
 from ..training.metadata import fit_arguments
 from ..training.samples import Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
@@ -217,7 +218,9 @@ class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         check_is_fitted(self)
-        return getattr(self.estimator_, method)(*arguments, **options)
+        given = [without_tensors(value) for value in arguments]
+        named = {name: without_tensors(value) for name, value in options.items()}
+        return getattr(self.estimator_, method)(*given, **named)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import get_tags

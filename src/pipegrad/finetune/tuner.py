@@ -17,7 +17,9 @@ from sklearn.utils.validation import _num_samples
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
+from ..modules import standard_settings
 from ..report.results import Report
+from ..sources.arrays import without_tensors
 from ..training.metadata import fit_arguments, takes_groups
 from ..training.samples import Samples
 from .incremental import (
@@ -169,6 +171,7 @@ class FineTuner(DelegatingEstimator):
                     ('ridge', Ridge(alpha=1000.0))])
     """
 
+    frozen_: list[str]
     stream_: list[StreamRecord]
     _stream: Stream[PipelineModule] | None
     _known: ClassCounts
@@ -216,6 +219,7 @@ class FineTuner(DelegatingEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @standard_settings
     def fit(
         self,
         X: Any,
@@ -246,6 +250,7 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
+        X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         check_last_step(self.estimator, self.loss is None)
@@ -300,6 +305,7 @@ class FineTuner(DelegatingEstimator):
         own = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
         self.__dict__ = {**kept, **own, **found, "estimator_": estimator}
 
+    @standard_settings
     def partial_fit(
         self,
         X: Any,
@@ -359,6 +365,7 @@ class FineTuner(DelegatingEstimator):
         >>> sorted(tuner.stream_[-1])
         ['kept', 'loss', 'losses', 'rows']
         """
+        X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_last_step(self.estimator, self.loss is None)
         check_loss(self.loss, y)
         fitted = hasattr(self, "estimator_")
@@ -376,12 +383,13 @@ class FineTuner(DelegatingEstimator):
         check_first_labels(self.estimator, samples.y, classes)
         fitted, known = self._pipeline().fit(samples), self._counts(samples)
         old = self._old_rows(fitted, samples)
-        stream = self._open_stream(fitted, known, old)
+        stream, frozen = self._open_stream(fitted, known, old)
         self._keep(
             fitted,
             improved_=False,
             history_=None,
             report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
+            frozen_=frozen,
             stream_=[],
             _stream=stream,
             _known=known,
@@ -391,17 +399,19 @@ class FineTuner(DelegatingEstimator):
         """Test all learners on new samples, then train them on these samples."""
         if classes is not None:
             check_same_labels(classes, self.classes_)
-        stream = self._stream
+        stream, frozen = self._stream, self.frozen_
         if stream is None:
-            stream = self._open_stream(self.estimator_, self._known, self._old)
+            stream, frozen = self._open_stream(self.estimator_, self._known, self._old)
         stream.learn(samples.X, samples.y, samples.weight)
         moved = stream.moved
         estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
-        self._stream, self.stream_, self.estimator_ = stream, stream.history, estimator
+        found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
+        self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
 
     def _open_stream(
         self, fitted: Any, known: ClassCounts, old: OldSample | None = None
-    ) -> Stream[PipelineModule]:
+    ) -> tuple[Stream[PipelineModule], list[str]]:
+        """A stream that starts from a fitted pipeline, and the steps that it cannot train."""
         from ..online.stream import Stream
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -411,12 +421,11 @@ class FineTuner(DelegatingEstimator):
         options = replace(self._options(seed), epochs=self.epochs or 1)
         pipeline = self._pipeline()
         net = pipeline.translate(fitted)
-        self.frozen_ = pipeline.frozen
         grows = self._may_grow(fitted) and net.trains_last and (old is not None or self.forget)
         stream = Stream(fitted, net, known, options, own, self._pipeline() if grows else None)
         if old is not None:
             stream.remember(old.samples, old.score)
-        return stream
+        return stream, pipeline.frozen
 
     def _may_grow(self, fitted: Any) -> bool:
         """Whether boosting may continue: only with its own loss and without the user's settings."""

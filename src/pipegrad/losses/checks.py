@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ..errors import ArgumentError
+from ..registry import Objective
 from ..typing import GroupLabels, Targets
 from .composition import Composed, LossLike, Weighted
 
@@ -41,4 +44,48 @@ def check_loss(
     if groups is not None and len(set(group_codes(groups, None, "").tolist())) < 2:
         raise ArgumentError(
             "groups must contain at least two groups, but all rows are in one group."
+        )
+
+
+def check_targets(
+    loss: LossLike | None, own: Objective | None, target: Tensor | None, name: str = ""
+) -> None:
+    """Reject targets outside of the range of a loss, before anything is trained.
+
+    Parameters
+    ----------
+    loss : str, Objective, Composed, callable or None
+        The loss; None means ``own``, the objective of the last operator.
+    own : Objective, optional
+        The objective of the last operator.
+    target : Tensor, shape (n,) or (n, k), optional
+        Targets on the scale of the last operator; class indices are in range.
+    name : str
+        What precedes ``y`` in the message.
+    """
+    from .table import find_loss
+
+    if target is None or not target.is_floating_point():
+        return
+    if isinstance(loss, Composed):
+        columns = [target] * len(loss.parts)
+        if isinstance(loss, Weighted) and len(loss.parts) > 1:
+            columns = list(target.reshape(len(target), -1).unbind(1))
+        for part, column in zip(loss.parts, columns, strict=False):
+            check_targets(part, own, column, name)
+        return
+    objective = Objective(loss) if isinstance(loss, str) else own if loss is None else loss
+    if not isinstance(objective, Objective):
+        return
+    known = find_loss(objective.name)
+    where = None if known is None else known.range_with(**objective.options)
+    if known is None or where is None:
+        return
+    outside = where.outside(target)
+    if objective.zeros:
+        outside &= target != 0
+    if bool(outside.any()):
+        raise ArgumentError(
+            f"{name}y must be {where.words} with the loss {known.name!r}, got "
+            f"{float(target[outside][0]):g}."
         )

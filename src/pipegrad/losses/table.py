@@ -39,6 +39,38 @@ _BOUNDS = {
 }
 
 Target = Literal["value", "class", "none"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where the targets of a loss lie.
+
+    Parameters
+    ----------
+    words : str
+        The range in words.
+    low, high : float
+        Smallest and largest target.
+    above : bool
+        Whether targets lie above ``low`` and do not reach it.
+    """
+
+    words: str
+    low: float = 0.0
+    high: float = math.inf
+    above: bool = False
+
+    def outside(self, target: Tensor) -> Tensor:
+        """Which targets are outside, with the shape of ``target``."""
+        below = target <= self.low if self.above else target < self.low
+        return below | (target > self.high)
+
+
+_COUNTS = Range("non-negative")
+_POSITIVE = Range("positive", above=True)
+_SHARES = Range("between 0 and 1", high=1.0)
+
+
 Terms = Callable[..., Tensor]
 
 
@@ -72,6 +104,8 @@ class Loss:
     shown : LossMetric or callable, optional
         The metric that histories and reports show, or a function of the options that gives it; by
         default the loss itself.
+    range : Range, optional
+        Where targets lie; anywhere by default.
     """
 
     name: str
@@ -85,6 +119,7 @@ class Loss:
     calibration: Literal["logit", "log", "mean"] | None = None
     distorts_scale: bool = False
     shown: LossMetric | Callable[..., LossMetric] | None = None
+    range: Range | None = None
 
     def metric(self, **options: Any) -> LossMetric:
         """The metric that histories and reports show for this loss with these options."""
@@ -93,6 +128,13 @@ class Loss:
         if isinstance(self.shown, LossMetric):
             return self.shown
         return self.shown(**{**self.options, **options})
+
+    def range_with(self, **options: Any) -> Range | None:
+        """The range of targets with these options."""
+        if self.name != "tweedie":
+            return self.range
+        power = options.get("power", self.options["power"])
+        return None if power < 1 else _COUNTS if power < 2 else _POSITIVE
 
     @property
     def bounds(self) -> dict[str, tuple[float, float, str]]:
@@ -235,14 +277,20 @@ def pseudo_huber(score: Tensor, target: Tensor, slope: float) -> Tensor:
     return slope**2 * (torch.sqrt(1 + ((target - score) / slope).square()) - 1)
 
 
-@_loss("value", {"shown": LossMetric("mean squared log error", 2.0)})
+@_loss(
+    "value",
+    {
+        "shown": LossMetric("mean squared log error", 2.0),
+        "range": Range("above -1", low=-1.0, above=True),
+    },
+)
 def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
     # Below -1 there is no logarithm; there the source stops the score as well.
     score = score.clamp(min=-1 + 1e-6)
     return squared_error(torch.log1p(score), torch.log1p(target))
 
 
-@_loss("value", {"shown": LossMetric("log loss")}, positive=1.0, scale=1.0)
+@_loss("value", {"shown": LossMetric("log loss"), "range": _SHARES}, positive=1.0, scale=1.0)
 def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) -> Tensor:
     """Shares between zero and one, their logits, and a weight for shares of one."""
     weight = torch.where(target == 1, positive, 1.0)
@@ -265,12 +313,18 @@ def squared_epsilon_insensitive(score: Tensor, target: Tensor, epsilon: float) -
     return epsilon_insensitive(score, target, epsilon).square()
 
 
-@_loss("value", {"tweedie_power": 1, "calibration": "log", "shown": tweedie_deviance(1)})
+@_loss(
+    "value",
+    {"tweedie_power": 1, "calibration": "log", "shown": tweedie_deviance(1), "range": _COUNTS},
+)
 def poisson(score: Tensor, target: Tensor) -> Tensor:
     return torch.exp(score) - target * score
 
 
-@_loss("value", {"tweedie_power": 2, "calibration": "log", "shown": tweedie_deviance(2)})
+@_loss(
+    "value",
+    {"tweedie_power": 2, "calibration": "log", "shown": tweedie_deviance(2), "range": _POSITIVE},
+)
 def gamma(score: Tensor, target: Tensor) -> Tensor:
     return score + target * torch.exp(-score)
 

@@ -84,8 +84,8 @@ class Elementwise(Module):
 
     def _call_function(self, x: Tensor) -> Tensor:
         assert self.function is not None
-        out = self.function(x, **self.options)
-        return out if out.is_floating_point() else out.to(x.dtype)
+        # Constants of the function may have another dtype.
+        return self.function(x, **self.options).to(x.dtype)
 
 
 class Threshold(Module):

@@ -98,7 +98,7 @@ class BatchPreparer:
         """
         net = self.net if net is None else net
         function, objective = make_criterion(self.loss, net.objective, net.head)
-        data = encode_samples(net, Samples(X, y, weight))
+        data = encode_samples(net, Samples(X, y, weight), loss=self.loss)
         index = np.arange(len(data.blocks[0]))
         task = None if net.head is None else net.head.task
         if objective.class_weight == "balanced":

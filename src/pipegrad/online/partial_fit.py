@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError, DivergedError
 from ..losses.checks import check_loss
-from ..modules import preserved_modes
+from ..modules import preserved_modes, standard_settings
 from ..training.data import check_trainable
 from ..training.options import Options
 from ..training.seeding import isolated_rng
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 
+@standard_settings
 def partial_fit(
     net: Network,
     X: Any,

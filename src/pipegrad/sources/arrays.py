@@ -16,11 +16,39 @@ from ..modules import Block, SparseParameter, SparseRows
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
     """Return a tensor that shares no memory; integers and booleans become float64."""
-    array = np.array(values, copy=True, order="C")
+    array = np.array(without_tensors(values), copy=True, order="C")
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
-    tensor = torch.from_numpy(array)
+    tensor = torch.from_numpy(_native(array))
     return tensor if dtype is None else tensor.to(dtype)
+
+
+def without_tensors(values: Any) -> Any:
+    """Tensors as arrays or CSR matrices of the same numbers; everything else as it is.
+
+    Lists, tuples and dicts may contain tensors. NumPy has no bfloat16, which becomes float32.
+    """
+    if isinstance(values, dict):
+        return {name: without_tensors(value) for name, value in values.items()}
+    if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
+        return [without_tensors(value) for value in values]
+    if not isinstance(values, Tensor):
+        return values
+    plain = values.detach().cpu().resolve_conj().resolve_neg()
+    if plain.dtype == torch.bfloat16:
+        plain = plain.float()
+    if plain.layout == torch.strided:
+        return plain.numpy()
+    entries = plain.to_sparse_coo().coalesce()
+    parts = entries.values().numpy(), tuple(entries.indices().numpy())
+    return sparse.csr_matrix(parts, shape=tuple(entries.shape))
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of a type that torch has: in the machine's byte order, float64 at most."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
@@ -49,7 +77,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
     if sparse.issparse(values):
         starts = torch.from_numpy(values.indptr.astype(np.int64))
         columns = torch.from_numpy(values.indices.astype(np.int64))
-        numbers = torch.from_numpy(np.array(values.data)).to(dtype)
+        numbers = torch.from_numpy(_native(np.array(values.data))).to(dtype)
         return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
@@ -57,6 +85,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
             f"The first translated step receives values of type {array.dtype}, not numbers. "
             "Put an encoder or an imputer before it."
         )
+    array = _native(array)
     if not array.flags.writeable or array.dtype.kind == "f":
         array = np.array(array)
     return torch.from_numpy(array).to(device=device, dtype=dtype)

@@ -138,9 +138,13 @@ def _spread(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def clip(x: Tensor, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Tensor:
-    """Clip to a range; the bounds may also be passed as ``min`` and ``max``."""
+    """Clip to a range; the bounds may also be passed as ``min`` and ``max``, or be arrays."""
     low, high = bounds.pop("min", a_min), bounds.pop("max", a_max)
-    return torch.clamp(x, low, high, **bounds)
+    if bounds:
+        raise TypeError(f"{', '.join(bounds)} has no counterpart in torch")
+    if np.ndim(low) or np.ndim(high):
+        low, high = (None if b is None else torch.as_tensor(b).to(x) for b in (low, high))
+    return torch.clamp(x, low, high)
 
 
 def rounded(x: Tensor, decimals: int = 0) -> Tensor:
@@ -217,7 +221,7 @@ class _Array(NDArrayOperatorsMixin):
     def _tensor(self, value: Any) -> Tensor:
         value = _unwrap(value)
         if isinstance(value, Tensor):
-            return value
+            return value.to(self.tensor.device)
         kind = None if isinstance(value, (bool, np.bool_)) else self.tensor.dtype
         return torch.as_tensor(value, dtype=kind, device=self.tensor.device)
 

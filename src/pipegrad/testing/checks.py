@@ -445,6 +445,42 @@ def check_methods(case: Case) -> None:
         assert_same_methods(net, from_torch(net), X, y, case.tolerance)
 
 
+def check_types(case: Case) -> None:
+    """12. Answers have the operator's dtypes, and tensors mean the arrays of their numbers."""
+    operator, net = case.module()
+    X, _ = case.data()
+    for dtype in (np.float64, np.float32, np.int64):
+        given = _as_dtype(X, dtype)
+        theirs = None if given is None else _outcome(operator, given)
+        ours = _outcome(net, given)
+        if isinstance(theirs, Exception | None) or isinstance(ours, Exception):
+            continue  # check_inputs compares errors.
+        for method, desired in theirs.items():
+            assert _dtypes(ours[method]) == _dtypes(desired), (
+                f"{method} of {np.dtype(dtype)} is {_dtypes(ours[method])}, not {_dtypes(desired)}"
+            )
+        if isinstance(given, np.ndarray):
+            again = _outcome(net, torch.from_numpy(given))
+            assert not isinstance(again, Exception), f"tensor: {again!r}"
+            for method, expected in ours.items():
+                assert identical(again[method], expected), f"{method} of a tensor differs"
+
+
+def _as_dtype(X: Any, dtype: Any) -> Any:
+    """The input with numbers of a dtype; None if it does not hold numbers of one dtype."""
+    if not (isinstance(X, np.ndarray) or sparse.issparse(X)) or X.dtype.kind not in "fiub":
+        return None
+    if np.dtype(dtype).kind == "f":
+        return X.astype(dtype)
+    if sparse.issparse(X):
+        return X.astype(dtype) if np.isfinite(X.data).all() else None
+    return np.round(np.nan_to_num(X) + 1).astype(dtype)
+
+
+def _dtypes(answer: Any) -> Any:
+    return list(answer.dtypes) if hasattr(answer, "columns") else answer.dtype
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -457,8 +493,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "export": check_export,
     "inference": check_inference,
     "methods": check_methods,
+    "types": check_types,
 }
-"""The eleven checks of the contract by name."""
+"""The twelve checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..losses.checks import check_targets
+from ..losses.composition import LossLike
 from ..losses.group_penalty import group_codes
 from .samples import Samples, Validation
 
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def check_trainable(net: PipelineNetwork) -> None:
-    """Reject a module without trainable parameters."""
+    """Reject a module without parameters that gradients can train."""
+    frozen = [name for name, p in net.trainable_parameters().items() if p.is_inference()]
+    if frozen:
+        raise ArgumentError(
+            f"Parameters must not be tensors of torch's inference mode, got {frozen[0]!r}.\n"
+            "Hint: cast, move, copy or load the module outside of torch.inference_mode()."
+        )
     if not net.trainable_parameters():
         raise ArgumentError(
             "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect shows why."
@@ -45,6 +53,7 @@ def encode_samples(
     samples: Samples,
     validation: Validation = None,
     cache: str | PathLike[str] | None = None,
+    loss: LossLike | None = None,
 ) -> Data:
     """Check the samples, and encode them by one run of the host part.
 
@@ -58,6 +67,8 @@ def encode_samples(
         If `Samples`, the second set.
     cache : str or path, optional
         Directory that caches the output of the host part.
+    loss : str, Objective or callable, optional
+        The loss that the targets have to suit; by default, the objective of the last operator.
 
     Returns
     -------
@@ -73,6 +84,7 @@ def encode_samples(
     for one, name in zip(sets, names, strict=False):
         count = _count(one.X)
         targets.append(_target(net, one.y, count, name))
+        check_targets(loss, net.objective, targets[-1], name)
         weights.append(_weights(one.weight, count, name, targets[-1], net))
         grouped = samples.groups is not None
         codes.append(_groups(net, one.groups, count, name) if grouped else None)

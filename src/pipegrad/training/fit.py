@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
-from ..modules import preserved_modes
+from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
 from .data import check_trainable
 from .optimizers import Optim, make_optimizer, set_rate
@@ -150,6 +150,7 @@ def fit(
     return net
 
 
+@standard_settings
 def train(
     net: PipelineNetwork,
     samples: Samples,

@@ -77,7 +77,7 @@ def build_training_data(
     """
     check_trainable(net)
     function, objective = make_criterion(options.loss, net.objective, net.head)
-    data = encode_samples(net, samples, validation, cache)
+    data = encode_samples(net, samples, validation, cache, options.loss)
     if options.cross_fit:
         from .cross_fitting import cross_fitted  # loads much of scikit-learn
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from ..sources.arrays import without_tensors
+
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples in the user's own containers.
+    """Samples in the user's own containers; tensors become arrays.
 
     Parameters
     ----------
@@ -36,6 +38,10 @@ class Samples:
     weight: Any = None
     groups: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, part in vars(self).copy().items():
+            object.__setattr__(self, name, without_tensors(part))
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with these row numbers."""

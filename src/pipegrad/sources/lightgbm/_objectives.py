@@ -76,7 +76,7 @@ def objective(header: Header) -> Objective | None:
         found[option] = float(value)
     if "sigmoid" in options:
         found["scale"] = float(options["sigmoid"])
-    return Objective(loss, found)
+    return Objective(loss, found, zeros=name == "gamma")
 
 
 def class_objective(header: Header, operator: Any) -> Objective | None:

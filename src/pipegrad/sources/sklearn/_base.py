@@ -66,6 +66,8 @@ def as_float(X: Any) -> Any:
     """Return dense or CSR values as floating point; integers and booleans become float64."""
     if sparse.issparse(X):
         X = X.tocsr()
+    if X.dtype.kind in "mM":
+        raise TypeError(f"X must hold numbers, got {X.dtype}.")
     return X if X.dtype.kind == "f" else X.astype(np.float64)
 
 

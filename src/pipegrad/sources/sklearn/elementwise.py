@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -24,12 +24,7 @@ from ._base import (
     validate,
 )
 
-# Supported elementwise functions, with the options that mean the same in torch.
-_OPTIONS: Mapping[Any, frozenset[str]] = {
-    np.clip: frozenset({"a_min", "a_max", "min", "max"}),
-    np.round: frozenset({"decimals"}),
-    np.nan_to_num: frozenset({"nan", "posinf", "neginf"}),
-}
+# Supported elementwise functions.
 _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     **ELEMENTWISE,
     np.clip: clip,
@@ -76,6 +71,7 @@ class FunctionTransformer(_Fixed):
         "csr with entries stored twice": "the function is applied to each of them"
     }
     missing = True
+    keeps_integers = True
 
     def refuse(self, operator: Any) -> str | None:
         found = _translate(operator, operator.func, operator.kw_args)
@@ -162,22 +158,37 @@ def _translate(
     options = dict(options or {})
     if function is None or (not options and any(function is same for same in _SAME)):
         return Elementwise()
+    name = f"func={_name(function)}"
+    width = getattr(operator, "n_features_in_", None) or _width_of(options)
     known = next((torch_fn for fn, torch_fn in _KNOWN.items() if fn is function), None)
     if known is not None:
-        strange = set(options) - _OPTIONS.get(function, frozenset())
-        if strange:
-            return f"func={_name(function)} with kw_args {sorted(strange)} has no module"
-        return Elementwise(known, options)
-    width = getattr(operator, "n_features_in_", None)
+        if not options:
+            return Elementwise(known)
+        found = _try_out(function, options, width or 3, [Elementwise(known, options)])
+        if isinstance(found, Elementwise):
+            return found
+        return f"{name} with kw_args {sorted(options)} has no module"
     if width is None:
-        return f"func={_name(function)} can only be checked on a fitted operator"
-    return _try_out(function, options, width)
+        return f"{name} can only be checked on a fitted operator"
+    candidates = [
+        Elementwise(one, options, elementwise=False) for one in (function, NumpyCall(function))
+    ]
+    return _try_out(function, options, width, candidates)
+
+
+def _width_of(options: Mapping[str, Any]) -> int | None:
+    """The number of columns for which the options have a value each, if any do."""
+    shapes = [np.shape(value) for value in options.values()]
+    return next((shape[-1] for shape in shapes if shape and shape[-1] > 1), None)
 
 
 def _try_out(
-    function: Callable[..., Any], options: dict[str, Any], width: int
+    function: Callable[..., Any],
+    options: dict[str, Any],
+    width: int,
+    candidates: Sequence[Elementwise],
 ) -> Elementwise | str:
-    """Return a module if tensors and arrays give equal results row by row, else the reason."""
+    """Return the first candidate that gives what the function gives row by row, or the reason."""
     name = f"func={_name(function)}"
     numbers = np.random.default_rng(0).normal(size=(_PROBE_ROWS, width)) * 2
     numbers[: _PROBE_ROWS // 2] = np.abs(numbers[: _PROBE_ROWS // 2])
@@ -191,8 +202,7 @@ def _try_out(
         return f"{name} does not return one row per input row"
     if not _same(part, expected[1:3]):
         return f"{name} mixes rows or is not deterministic"
-    for candidate in (function, NumpyCall(function)):
-        module = Elementwise(candidate, options, elementwise=False)
+    for module in candidates:
         given = _answer(module, numbers)
         if given is not None and _same(given, expected):
             return module

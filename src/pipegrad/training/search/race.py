@@ -14,6 +14,7 @@ import torch
 from ...errors import ArgumentError, warn
 from ...losses.checks import check_loss
 from ...losses.loss_metric import LossMetric
+from ...modules import standard_settings
 from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
@@ -96,6 +97,7 @@ class Race:
         return "\n".join([*lines, "", f"Trained {how}, {self.seconds:.1f} seconds"])
 
 
+@standard_settings
 def race(
     net: PipelineNetwork,
     X: Features,
