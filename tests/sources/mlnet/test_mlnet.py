@@ -24,6 +24,7 @@ from sklearn.linear_model import Ridge
 
 import pipegrad as pg
 from mlnet_files import BlockWriter, chain, concatenation
+from pipegrad.source_methods import INFERENCE_METHODS
 from pipegrad.sources.mlnet import load
 from pipegrad.sources.mlnet.archive import Archive
 from pipegrad.sources.mlnet.binary import Block
@@ -203,6 +204,16 @@ def test_answers():
     np.testing.assert_allclose(net.predict(table), expected_of("figure1")["Score"], rtol=1e-5)
     assert not hasattr(net, "predict_proba")
     assert not hasattr(pg.to_torch(path_of("averaged_perceptron")), "predict_proba")
+
+
+@pytest.mark.parametrize("name", ["figure1", "kmeans", "sdca_maxent", "pca_anomaly", "norm_minmax"])
+def test_methods_are_those_that_the_model_answers(name):
+    net = pg.to_torch(DATA / f"{name}.zip")
+    offered = {m for m in INFERENCE_METHODS if m != "apply" and hasattr(net, m)}
+    assert offered == set(net.source.answers)
+    assert hasattr(net, "classes_") == hasattr(net.source, "classes_")
+    with pytest.raises(pg.ArgumentError, match="must be a function"):
+        net.apply(pd.DataFrame())
 
 
 def test_labels_of_nimbusml_are_the_users_own():
