@@ -181,6 +181,13 @@ class Translation:
         """The expansion of an operator that, unlike others of its class, unfolds into its parts."""
         return None
 
+    def keeps_zeros(self, operator: Any) -> bool:
+        """Whether weights of linear maps are zero because the operator selects features.
+
+        They stay zero in training unless ``train_zeros=True``.
+        """
+        return False
+
     def is_differentiable(self, operator: Any) -> bool:
         """Whether gradients pass through to the preceding steps."""
         return self.differentiable

@@ -103,6 +103,10 @@ class GradientBoosting(Trees):
         parts = [tree.tree_ for tree in self.trees(operator)]
         write_trees(trees, parts, to_array(trees.leaf_table(), leaf_values(parts)))
 
+    def keeps_zeros(self, operator: Any) -> bool:
+        row = lookup(type(operator.init_))
+        return isinstance(row, Translation) and row.keeps_zeros(operator.init_)
+
     def head(self, operator: Any) -> Head:
         if not is_classifier(operator):
             return RegressionHead()

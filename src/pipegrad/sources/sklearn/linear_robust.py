@@ -8,7 +8,7 @@ from ... import glue
 from ...graph import join
 from ...registry import Builder, Example, Expansion, Objective, register
 from ._base import validate
-from .linear import TRAINING_ROWS, LinearRegressor, no_intercept
+from .linear import TRAINING_ROWS, LinearRegressor, Selecting, no_intercept
 
 
 @register("sklearn.linear_model.HuberRegressor")
@@ -26,7 +26,7 @@ class HuberRegressor(LinearRegressor):
 
 
 @register("sklearn.linear_model.QuantileRegressor")
-class QuantileRegressor(LinearRegressor):
+class QuantileRegressor(Selecting):
     """The score is the predicted quantile."""
 
     examples = (

@@ -47,6 +47,12 @@ class Boosted(Translation):
     def trainable(self, operator: Any) -> bool:
         return True
 
+    def keeps_zeros(self, operator: Any) -> bool:
+        if _kind(operator) != "gblinear":
+            return False
+        # A booster does not store its penalty.
+        return not hasattr(operator, "get_params") or bool(operator.get_params()["reg_alpha"])
+
     def is_differentiable(self, operator: Any) -> bool:
         return _kind(operator) == "gblinear"
 
