@@ -189,7 +189,7 @@ class Lasso(Coordinatewise):
         {"alpha": 0.1, "positive": True},
         {"alpha": 0.1, "selection": "random", "random_state": 0},
         Example({"alpha": 0.1}, data="multioutput"),
-        Example({"alpha": 0.1}, data="sparse"),
+        Example({"alpha": 0.01}, data="sparse"),
     )
     unchanged_attributes = {"dual_gap_": OPTIMUM}
 
