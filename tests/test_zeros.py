@@ -91,7 +91,14 @@ def test_zeros_stay_zero_with_every_optimizer(optim):
     source = fitted(REGRESSORS[0])
     options = {"weight_decay": 0.1} if optim is torch.optim.AdamW else {}
     net = pg.to_torch(make_pipeline(StandardScaler(), source).fit(X, Y))
-    net.fit(X, LATER, optim=lambda p: optim(p, lr=0.01, **options), epochs=5, anchor=1e-3, validation=None)
+    net.fit(
+        X,
+        LATER,
+        optim=lambda p: optim(p, lr=0.01, **options),
+        epochs=5,
+        anchor=1e-3,
+        validation=None,
+    )
     before = make_pipeline(StandardScaler(), source).fit(X, Y)[-1]
     assert zeros(pg.from_torch(net)[-1])[zeros(before)].all()
 

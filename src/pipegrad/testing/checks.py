@@ -43,6 +43,7 @@ from .comparison import (
     perturb,
 )
 from .datasets import DATASETS
+from .promises import PROMISES, shake
 
 # -- cases ---------------------------------------------------------------------------------------
 
@@ -383,6 +384,21 @@ def check_export(case: Case) -> None:
     assert_close(program.module()(blocks).detach(), out.detach(), case.tolerance, "export")
 
 
+def check_promises(case: Case) -> None:
+    """10. What the operator guarantees is declared, and holds whatever the parameters become."""
+    operator, net = case.module()
+    X, _ = case.data()
+    if not net.trainable_parameters():
+        return
+    given = [name for name, each in PROMISES.items() if each.applies(case.row, operator, X)]
+    undeclared = set(given) - set(case.row.kept)
+    assert not undeclared, f"{sorted(undeclared)} are missing from kept"
+    shake(net)
+    after = from_torch(net)
+    for name in given:
+        assert PROMISES[name].holds(case.row, operator, after, X), f"{name} does not hold"
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -393,8 +409,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "inputs": check_inputs,
     "state": check_state,
     "export": check_export,
+    "promises": check_promises,
 }
-"""The nine checks of the contract by name."""
+"""The ten checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:

@@ -37,10 +37,17 @@ _FIT = "records how the source was fitted"
 _STRUCTURE = "the structure of the trees does not change"
 
 
+_RENEWED = (
+    "monotone constraints that the fitted model itself violates, as the absolute error allows "
+    "(`to_torch` warns)"
+)
+
+
 class GradientBoosting(Trees):
     """Leaf values are trainable, and so is the initial estimator unless it is constant."""
 
     missing = False
+    kept = ("features", "probabilities", "zeros")
     unchanged_attributes: ClassVar[Any] = {
         "n_estimators_": _FIT,
         "train_score_": _FIT,
@@ -230,6 +237,8 @@ class HistTrees(SklearnTranslation):
     missing = True
     differentiable = False
     has_splits = True
+    kept = ("monotone", "features", "probabilities", "positive")
+    not_kept = _RENEWED
     unchanged_attributes: ClassVar[Any] = {
         "is_categorical_": _STRUCTURE,
         "n_trees_per_iteration_": _STRUCTURE,

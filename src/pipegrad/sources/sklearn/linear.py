@@ -27,6 +27,7 @@ class LinearPredictor(SklearnTranslation):
     """coef_ and intercept_ become weight and bias."""
 
     sparse = True
+    kept = ("nonnegative",)
 
     def to_torch(self, operator: Any) -> nn.Module:
         coef = dense_coef(operator)
@@ -159,6 +160,8 @@ class RidgeCV(LinearRegressor):
 
 class Selecting(LinearRegressor):
     """Least squares with few nonzero coefficients."""
+
+    kept = ("zeros", "nonnegative")
 
     def keeps_zeros(self, operator: Any) -> bool:
         return True

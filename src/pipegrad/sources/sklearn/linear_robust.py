@@ -58,6 +58,8 @@ class TheilSenRegressor(LinearRegressor):
 class RANSACRegressor(Expansion):
     """The estimator that was fitted on the inliers."""
 
+    kept = ("inliers",)
+
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         if hasattr(operator, "feature_names_in_"):
             # The inner estimator was fitted on an array, so its owner checks the column names.
