@@ -30,6 +30,21 @@ KEPT_ALWAYS: Mapping[str, str] = {
 }
 
 
+KEPT: Mapping[str, str] = {
+    "monotone": "monotone constraints",
+    "features": "the features that the trees use, with interaction constraints",
+    "zeros": "coefficients that are zero (`train_zeros=True` frees them)",
+    "nonnegative": "`positive=True`",
+    "pattern": "entries of the matrix that are zero",
+    "probabilities": "probabilities add to one",
+    "positive": "predictions are positive where a logarithm links them to the score",
+    "scale": "scales and variances are positive",
+    "weights": "the weights of the members do not change",
+    "inliers": "the inliers do not change",
+}
+"""Guarantees of operators that training keeps."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """The loss that a predictor minimizes.
@@ -116,6 +131,10 @@ class Translation:
         while its module computes with floating point numbers.
     file_suffixes : tuple of str
         Suffixes of the files that `save` writes.
+    kept : tuple of str
+        Guarantees of the operator that training keeps, by their names in `KEPT`.
+    not_kept : str
+        What the operator guarantees and training does not keep; nothing by default.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -130,6 +149,8 @@ class Translation:
     has_splits: ClassVar[bool] = False
     keeps_integers: ClassVar[bool] = False
     file_suffixes: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
+    not_kept: ClassVar[str] = ""
 
     name: str = ""
 
@@ -192,6 +213,17 @@ class Translation:
         """The expansion of an operator that, unlike others of its class, unfolds into its parts."""
         return None
 
+    def quantiles(self, operator: Any) -> tuple[float, ...] | None:
+        """The level of each output of an operator that predicts quantiles; None for others."""
+        return None
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        """Whether weights of linear maps are zero because the operator selects features.
+
+        They stay zero in training unless ``train_zeros=True``.
+        """
+        return False
+
     def is_differentiable(self, operator: Any) -> bool:
         """Whether gradients pass through to the preceding steps."""
         return self.differentiable
@@ -244,6 +276,9 @@ class Builder(Protocol):
 
 class Expansion:
     """A translation of a composite: how it unfolds into steps and edges."""
+
+    kept: ClassVar[tuple[str, ...]] = ()
+    not_kept: ClassVar[str] = ""
 
     name: str = ""
 

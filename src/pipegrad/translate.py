@@ -18,6 +18,7 @@ from .errors import ArgumentError, warn
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
 from .modules import (
+    Linear,
     Predictor,
     SplitMode,
     SplitRelaxation,
@@ -45,6 +46,7 @@ def to_torch(
     dtype: torch.dtype | None = None,
     trees: SplitMode = "leaves",
     temperature: float = 0.005,
+    train_zeros: bool = False,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
@@ -79,6 +81,9 @@ def to_torch(
     temperature : float
         Width of the sigmoids, as a share of the spread of each feature. With a larger width, more
         rows train each split, but more accuracy is lost when the splits are hard again.
+    train_zeros : bool
+        Whether coefficients that an L1 penalty or another selection of features set to zero train.
+        By default they stay zero, so that the model keeps its features.
 
     Returns
     -------
@@ -105,13 +110,13 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data, trees, temperature)
+    check_arguments(translate, init, data, trees, temperature, train_zeros)
     fitted = own_copy(open_source(source), data)
     splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
-    net = made(fitted, graph, _modules(graph, splits))
+    net = made(fitted, graph, _modules(graph, splits, train_zeros))
     _warn_about_broken_constraints(net)
     if init == "random":
         _randomise(net)
@@ -209,6 +214,7 @@ def check_arguments(
     data: Any = None,
     trees: Any = "leaves",
     temperature: Any = 0.005,
+    train_zeros: Any = False,
 ) -> None:
     """Reject invalid arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
@@ -219,6 +225,8 @@ def check_arguments(
         raise ArgumentError(f"trees must be 'leaves', 'soft' or 'straight-through', got {trees!r}.")
     if not (isinstance(temperature, numbers.Real) and 0 < float(temperature) < math.inf):
         raise ArgumentError(f"temperature must be a positive number, got {temperature!r}.")
+    if not isinstance(train_zeros, bool):
+        raise ArgumentError(f"train_zeros must be True or False, got {train_zeros!r}.")
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
 
@@ -253,7 +261,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     return own
 
 
-def _modules(graph: Graph, splits: SplitRelaxation) -> dict[str, nn.Module]:
+def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[str, nn.Module]:
     bodies: dict[int, nn.Module] = {}
     modules = {}
     for step in graph:
@@ -262,6 +270,10 @@ def _modules(graph: Graph, splits: SplitRelaxation) -> dict[str, nn.Module]:
         row = required_translation(step)
         # An operator that occurs several times in the graph has one shared module.
         body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
+        if not train_zeros and row.keeps_zeros(step.operator):
+            for part in body.modules():
+                if isinstance(part, Linear):
+                    part.fix_zeros()
         if step.status != "trainable":
             body.requires_grad_(False)
         head = row.head(step.operator)

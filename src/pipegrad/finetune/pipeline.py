@@ -139,6 +139,8 @@ class TunablePipeline:
         Patterns of the steps to train, or to keep as fitted.
     trees : {"leaves", "soft", "straight-through"}
         How decision trees are trained.
+    train_zeros : bool
+        Whether coefficients that the fit set to zero are trained.
     own_loss : bool
         Whether the pipeline trains on the objective of its last operator.
     frozen : list of str
@@ -149,6 +151,7 @@ class TunablePipeline:
     train: Sequence[str] | None = None
     freeze: Sequence[str] | None = None
     trees: SplitMode = "leaves"
+    train_zeros: bool = False
     own_loss: bool = True
     frozen: list[str] = field(default_factory=list)
 
@@ -186,8 +189,9 @@ class TunablePipeline:
         from ..translate import to_torch
 
         self.frozen = []
+        options: dict[str, Any] = {"trees": self.trees, "train_zeros": self.train_zeros}
         try:
-            net = to_torch(fitted, train=self.train, freeze=self.freeze, trees=self.trees)
+            net = to_torch(fitted, train=self.train, freeze=self.freeze, **options)
             frozen = shrinking_steps(net, net.objective) if self.own_loss else []
             if not frozen or self.train is not None:
                 return net
@@ -197,7 +201,7 @@ class TunablePipeline:
             # A step without a module runs in its own library, so no step before it can train.
             frozen = error.freeze
         self.frozen = list(frozen)
-        return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], trees=self.trees)
+        return to_torch(fitted, freeze=[*(self.freeze or []), *frozen], **options)
 
     def write_back(self, net: PipelineModule) -> Any:
         """Translate a trained module back into a fitted pipeline."""

@@ -108,6 +108,9 @@ class FineTuner(DelegatingEstimator):
         training run by raising `pipegrad.finetune.StopTraining`.
     trees : {"leaves", "soft", "straight-through"}, default="leaves"
         How decision trees are trained; see `pipegrad.to_torch`.
+    train_zeros : bool, default=False
+        Whether coefficients that an L1 penalty or another selection of features set to zero are
+        trained; see `pipegrad.to_torch`.
     recipe : "auto" or None, default="auto"
         With "auto", several training strategies are compared on rows that were used neither to fit
         nor to train. If the best of them improves on the baseline by more than noise, the pipeline
@@ -194,6 +197,7 @@ class FineTuner(DelegatingEstimator):
         freeze: Sequence[str] | None = None,
         callbacks: Sequence[Any] | None = None,
         trees: SplitMode = "leaves",
+        train_zeros: bool = False,
         recipe: Literal["auto"] | None = "auto",
         forget: bool | None = None,
         random_state: Any = None,
@@ -214,6 +218,7 @@ class FineTuner(DelegatingEstimator):
         self.freeze = freeze
         self.callbacks = callbacks
         self.trees = trees
+        self.train_zeros = train_zeros
         self.recipe = recipe
         self.forget = forget
         self.random_state = random_state
@@ -448,7 +453,9 @@ class FineTuner(DelegatingEstimator):
 
     def _pipeline(self) -> TunablePipeline:
         own_loss = self.loss is None
-        return TunablePipeline(self.estimator, self.train, self.freeze, self.trees, own_loss)
+        return TunablePipeline(
+            self.estimator, self.train, self.freeze, self.trees, self.train_zeros, own_loss
+        )
 
     def _options(self, seed: int) -> Options:
         from ..training.options import Options
@@ -471,7 +478,7 @@ class FineTuner(DelegatingEstimator):
         if self.forget not in (True, False, None):
             raise ArgumentError(f"forget must be True, False or None, got {self.forget!r}.")
         options.check()
-        check_arguments("trainable", trees=self.trees)
+        check_arguments("trainable", trees=self.trees, train_zeros=self.train_zeros)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(

@@ -62,6 +62,7 @@ class Linear(Module):
     """
 
     offset: Tensor | None
+    zeros: Tensor | None
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Linear(Module):
         self.weight = parameter(weight)
         self.bias = None if bias is None else parameter(bias)
         self.shift = None if shift is None else parameter(shift)
+        self.zeros = None
         if offset is None:
             self.offset = None
         else:
@@ -105,9 +107,21 @@ class Linear(Module):
                 added = more if added is None else added + more
         return Deferred(x, weight, added)
 
+    def fix_zeros(self) -> None:
+        """Keep the weights that are zero now at zero, whatever changes the parameters."""
+        zeros = self.weight.detach() == 0
+        if not bool(zeros.any()):
+            return
+        self.zeros = None
+        del self.zeros
+        self.register_buffer("zeros", zeros, persistent=False)
+        if bool(zeros.all()):
+            self.weight.requires_grad_(False)
+
     def effective_weight(self) -> Tensor:
         """The weight that multiplies ``x``, shape (features, outputs)."""
-        return self.weight.clamp(min=0) if self.nonnegative else self.weight
+        weight = self.weight.clamp(min=0) if self.nonnegative else self.weight
+        return weight if self.zeros is None else weight.masked_fill(self.zeros, 0.0)
 
     @property
     def rescalable(self) -> tuple[bool, bool]:

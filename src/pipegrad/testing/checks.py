@@ -44,6 +44,7 @@ from .comparison import (
 )
 from .datasets import DATASETS
 from .methods import assert_same_methods
+from .promises import PROMISES, shake
 
 # -- cases ---------------------------------------------------------------------------------------
 
@@ -481,6 +482,21 @@ def _dtypes(answer: Any) -> Any:
     return list(answer.dtypes) if hasattr(answer, "columns") else answer.dtype
 
 
+def check_promises(case: Case) -> None:
+    """13. What the operator guarantees is declared, and holds whatever the parameters become."""
+    operator, net = case.module()
+    X, _ = case.data()
+    if not net.trainable_parameters():
+        return
+    given = [name for name, each in PROMISES.items() if each.applies(case.row, operator, X)]
+    undeclared = set(given) - set(case.row.kept)
+    assert not undeclared, f"{sorted(undeclared)} are missing from kept"
+    shake(net)
+    after = from_torch(net)
+    for name in given:
+        assert PROMISES[name].holds(case.row, operator, after, X), f"{name} does not hold"
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": check_parity,
     "untouched_round_trip": check_untouched_round_trip,
@@ -494,8 +510,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "inference": check_inference,
     "methods": check_methods,
     "types": check_types,
+    "promises": check_promises,
 }
-"""The twelve checks of the contract by name."""
+"""The thirteen checks of the contract by name."""
 
 
 def check_translation(name: str) -> None:

@@ -20,6 +20,7 @@ from .data import check_trainable
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
 from .prepare import TrainingData, build_training_data
+from .quantiles import crossing_rows, warn_about_crossing
 from .samples import Samples, Validation, ValidationArgument
 from .seeding import isolated_rng
 from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
@@ -179,6 +180,7 @@ def train(
     if isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN_ROWS_WARNING)
     fitted = _numbers(parameters) if soft_ensembles(net) else {}
+    crossing = crossing_rows(net, trainer.train)
     with preserved_modes(net):
         rate = _search_rate(net, trainer, options, optimizer)
         run_safely(trainer, net, options, optimizer)
@@ -187,6 +189,8 @@ def train(
         if trainer.improved_ and fitted:
             _refit(net, trainer, options, fitted)
     _warn_outcome(trainer)
+    if crossing is not None:
+        warn_about_crossing(crossing, crossing_rows(net, trainer.train))
     return trainer
 
 

@@ -56,7 +56,7 @@ class MonotoneTrees(SoftTrees):
 
     @property
     def free_pairs(self) -> int:
-        """Number of pairs of leaves that are free, since the fitted values violate their order."""
+        """Number of pairs of leaves that stay free, as the fitted values violate their order."""
         return 0 if self.order is None else len(self._violated)
 
     def monotone_values(self, table: Tensor, thresholds: Tensor | None = None) -> Tensor:

@@ -26,6 +26,7 @@ class Boosted(Translation):
     sparse = True
     missing = True
     file_suffixes = (".cbm", ".json")
+    kept = ("monotone", "features", "probabilities", "positive")
     differentiable = False
     has_splits = True
     refused_inputs: ClassVar[Any] = {
@@ -83,6 +84,12 @@ class Boosted(Translation):
 
     def save(self, operator: Any, path: Path) -> None:
         operator.save_model(str(path), format=path.suffix[1:].lower())
+
+    def quantiles(self, operator: Any) -> tuple[float, ...] | None:
+        name, options = _objectives.loss(operator)
+        if name != "MultiQuantile":
+            return None
+        return tuple(float(level) for level in options["alpha"].split(","))
 
     def encode(self, operator: Any, X: Any) -> Any:
         _validation.ask(operator, X)

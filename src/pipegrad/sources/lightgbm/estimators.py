@@ -22,6 +22,7 @@ class Boosted(Translation):
     differentiable = False
     has_splits = True
     file_suffixes = (".txt",)
+    kept = ("monotone", "features", "probabilities", "positive")
 
     def booster(self, operator: Any) -> Any:
         """The fitted booster."""

@@ -39,10 +39,17 @@ _FIT = "records how the source was fitted"
 _STRUCTURE = "the structure of the trees does not change"
 
 
+_RENEWED = (
+    "monotone constraints that the fitted model itself violates, as the absolute error allows "
+    "(`to_torch` warns)"
+)
+
+
 class GradientBoosting(Trees):
     """Leaf values are trainable, and so is the initial estimator unless it is constant."""
 
     missing = False
+    kept = ("features", "probabilities", "zeros")
     unchanged_attributes: ClassVar[Any] = {
         "n_estimators_": _FIT,
         "train_score_": _FIT,
@@ -112,6 +119,10 @@ class GradientBoosting(Trees):
         total = len(operator.estimators_) + rounds
         with _parameters(operator, n_estimators=total, warm_start=True, n_iter_no_change=None):
             operator.fit(X, y, sample_weight=weight)
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        row = lookup(type(operator.init_))
+        return isinstance(row, Translation) and row.keeps_zeros(operator.init_)
 
     def head(self, operator: Any) -> Head:
         if not is_classifier(operator):
@@ -247,6 +258,8 @@ class HistTrees(SklearnTranslation):
     missing = True
     differentiable = False
     has_splits = True
+    kept = ("monotone", "features", "probabilities", "positive")
+    not_kept = _RENEWED
     unchanged_attributes: ClassVar[Any] = {
         "is_categorical_": _STRUCTURE,
         "n_trees_per_iteration_": _STRUCTURE,

@@ -160,6 +160,8 @@ class Stacking(Expansion):
 class VotingRegressor(Expansion):
     """The weighted mean of the predictions."""
 
+    kept = ("weights",)
+
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         values = _children(operator, builder, source, path, "predict")
         if method == "transform":
@@ -171,6 +173,8 @@ class VotingRegressor(Expansion):
 @register("sklearn.ensemble.VotingClassifier")
 class VotingClassifier(Expansion):
     """The majority of hard votes or the weighted mean of probabilities."""
+
+    kept = ("weights",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         soft = operator.voting == "soft"

@@ -13,6 +13,7 @@ from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
 from ._base import SklearnTranslation
 
+_ORTHONORMAL = "components are orthonormal (`freeze=` keeps them)"
 _OF_THE_DATA = "describes the source's training data; transform does not use it"
 # Without whitening, these only describe the source's training data; transform ignores them.
 _SPECTRUM = ("explained_variance_", "explained_variance_ratio_", "singular_values_")
@@ -26,6 +27,8 @@ class PrincipalComponents(SklearnTranslation):
     """
 
     sparse = True
+    kept = ("scale",)
+    not_kept = _ORTHONORMAL
     unchanged_attributes = {
         "noise_variance_": _OF_THE_DATA,
         "var_": _OF_THE_DATA,
@@ -111,6 +114,8 @@ class TruncatedSVD(SklearnTranslation):
         Example({"n_components": 3, "algorithm": "arpack"}, data="sparse"),
     )
     sparse = True
+    kept = ("scale",)
+    not_kept = _ORTHONORMAL
     unchanged_attributes = {
         "explained_variance_": _OF_THE_DATA,
         "explained_variance_ratio_": _OF_THE_DATA,
@@ -164,6 +169,8 @@ class GaussianRandomProjection(RandomProjection):
 @register("sklearn.random_projection.SparseRandomProjection")
 class SparseRandomProjection(RandomProjection):
     """A sparse random projection: only the nonzero entries are trainable."""
+
+    kept = ("pattern",)
 
     examples = (
         {"n_components": 3, "random_state": 0, "density": 0.5},

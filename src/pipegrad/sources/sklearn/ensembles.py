@@ -267,6 +267,8 @@ class AdaBoostRegressor(Trees):
 class IsolationForest(Trees):
     """The score is the decision function. Without a loss, nothing is trainable."""
 
+    kept = ()
+
     has_splits = False
 
     examples = (
@@ -324,6 +326,8 @@ class IsolationForest(Trees):
 @register("sklearn.ensemble.RandomTreesEmbedding")
 class RandomTreesEmbedding(Trees):
     """One indicator column per leaf of each tree."""
+
+    kept = ("features",)
 
     examples = (
         {**_SEVERAL, "max_depth": 3},

@@ -13,6 +13,8 @@ from .linear import LinearPredictor, no_intercept
 class LogRate(LinearPredictor):
     """The score is the log of the mean."""
 
+    kept = ("positive",)
+
     examples = (
         {},
         {"alpha": 0.1, "solver": "newton-cholesky"},
@@ -30,6 +32,8 @@ class LogRate(LinearPredictor):
 @register("sklearn.linear_model.TweedieRegressor")
 class Tweedie(LinearPredictor):
     """Tweedie deviances, from the normal to the inverse Gaussian distribution."""
+
+    kept = ("positive",)
 
     examples = (
         {},

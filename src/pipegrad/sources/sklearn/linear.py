@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.linear_model import ARDRegression
 from torch import nn
 
 from ...modules import Head, Linear, RegressionHead
@@ -26,6 +27,7 @@ class LinearPredictor(SklearnTranslation):
     """coef_ and intercept_ become weight and bias."""
 
     sparse = True
+    kept = ("nonnegative",)
 
     def to_torch(self, operator: Any) -> nn.Module:
         coef = dense_coef(operator)
@@ -40,6 +42,9 @@ class LinearPredictor(SklearnTranslation):
         if module.bias is not None and not operator.fit_intercept:
             module.bias.requires_grad_(False)
         return module
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        return has_l1_penalty(operator)
 
     def squeeze(self, operator: Any) -> bool:
         """Return whether the score has the shape (n,)."""
@@ -66,6 +71,15 @@ def _like_csr(coef: NDArray[Any], like: Any) -> Any:
     filled, out = sparse.csr_matrix(np.atleast_2d(coef)), copy.copy(like)
     out.data, out.indices, out.indptr = filled.data, filled.indices, filled.indptr
     return out
+
+
+def has_l1_penalty(operator: Any) -> bool:
+    """Return whether a part of the penalty is the sum of the absolute coefficients."""
+    share = getattr(operator, "l1_ratio_", getattr(operator, "l1_ratio", None))
+    penalty = getattr(operator, "penalty", "deprecated")
+    if penalty == "deprecated":  # From 1.8 on, l1_ratio alone decides.
+        return share is not None and bool(np.any(np.asarray(share, dtype=float) > 0))
+    return penalty in ("l1", "elasticnet")
 
 
 def has_bias(operator: Any) -> bool:
@@ -144,7 +158,16 @@ class RidgeCV(LinearRegressor):
     }
 
 
-class Coordinatewise(LinearRegressor):
+class Selecting(LinearRegressor):
+    """Least squares with few nonzero coefficients."""
+
+    kept = ("zeros", "nonnegative")
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        return True
+
+
+class Coordinatewise(Selecting):
     """Least squares with an L1 penalty; sparse_coef_ is derived from coef_."""
 
     def encode(self, operator: Any, X: Any) -> Any:
@@ -169,7 +192,7 @@ class Lasso(Coordinatewise):
         {"alpha": 0.1, "positive": True},
         {"alpha": 0.1, "selection": "random", "random_state": 0},
         Example({"alpha": 0.1}, data="multioutput"),
-        Example({"alpha": 0.1}, data="sparse"),
+        Example({"alpha": 0.01}, data="sparse"),
     )
     unchanged_attributes = {"dual_gap_": OPTIMUM}
 
@@ -193,7 +216,7 @@ _SEARCH_OF_PENALTY = {
 
 
 @register("sklearn.linear_model.LassoCV", "sklearn.linear_model.ElasticNetCV")
-class LassoCV(LinearRegressor):
+class LassoCV(Selecting):
     """Lasso and elastic net with a cross-validated penalty."""
 
     examples = (
@@ -205,7 +228,7 @@ class LassoCV(LinearRegressor):
 
 
 @register("sklearn.linear_model.MultiTaskLassoCV", "sklearn.linear_model.MultiTaskElasticNetCV")
-class MultiTaskLassoCV(LinearRegressor):
+class MultiTaskLassoCV(Selecting):
     """Multi-task lasso and elastic net with a cross-validated penalty."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
@@ -217,7 +240,7 @@ _PATHS = {"alphas_": PATH, "active_": PATH, "coef_path_": PATH}
 
 
 @register("sklearn.linear_model.Lars")
-class Lars(LinearRegressor):
+class Lars(Selecting):
     """Least-angle regression."""
 
     examples = (
@@ -233,7 +256,7 @@ class Lars(LinearRegressor):
 
 
 @register("sklearn.linear_model.LassoLars")
-class LassoLars(LinearRegressor):
+class LassoLars(Selecting):
     """The lasso, fitted by least-angle regression."""
 
     examples = (
@@ -247,7 +270,7 @@ class LassoLars(LinearRegressor):
 
 
 @register("sklearn.linear_model.LarsCV", "sklearn.linear_model.LassoLarsCV")
-class LarsCV(LinearRegressor):
+class LarsCV(Selecting):
     """Least-angle regression with a cross-validated path length."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
@@ -255,7 +278,7 @@ class LarsCV(LinearRegressor):
 
 
 @register("sklearn.linear_model.LassoLarsIC")
-class LassoLarsIC(LinearRegressor):
+class LassoLarsIC(Selecting):
     """The lasso by least-angle regression; an information criterion selects the penalty."""
 
     examples = ({}, {"criterion": "bic"}, no_intercept(), {"positive": True})
@@ -267,11 +290,11 @@ class LassoLarsIC(LinearRegressor):
     }
 
 
-_CHOSEN = {"n_nonzero_coefs_": "the source's selection; training may use the other features too"}
+_CHOSEN = {"n_nonzero_coefs_": "the source's selection of features does not change"}
 
 
 @register("sklearn.linear_model.OrthogonalMatchingPursuit")
-class OrthogonalMatchingPursuit(LinearRegressor):
+class OrthogonalMatchingPursuit(Selecting):
     """Least squares on a few greedily selected features."""
 
     examples = (
@@ -285,7 +308,7 @@ class OrthogonalMatchingPursuit(LinearRegressor):
 
 
 @register("sklearn.linear_model.OrthogonalMatchingPursuitCV")
-class OrthogonalMatchingPursuitCV(LinearRegressor):
+class OrthogonalMatchingPursuitCV(Selecting):
     """Orthogonal matching pursuit with a cross-validated number of features."""
 
     examples = ({"cv": 3}, no_intercept(cv=3))
@@ -305,6 +328,10 @@ class BayesianRidge(LinearRegressor):
         "X_offset_": TRAINING_ROWS,
         "X_scale_": TRAINING_ROWS,
     }
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        # ARD prunes coefficients whose precision exceeds a threshold.
+        return isinstance(operator, ARDRegression)
 
 
 @register("sklearn.svm.LinearSVR")

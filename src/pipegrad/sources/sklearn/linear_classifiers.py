@@ -24,6 +24,7 @@ class LinearClassifier(LinearPredictor):
     """One margin for two classes; one margin per class otherwise."""
 
     data = "multiclass"
+    kept = ("zeros", "nonnegative", "probabilities")
 
     def squeeze(self, operator: Any) -> bool:
         return np.ndim(operator.coef_) == 1 or operator.coef_.shape[0] == 1

@@ -8,7 +8,7 @@ from ... import glue
 from ...graph import join
 from ...registry import Builder, Example, Expansion, Objective, register
 from ._base import validate
-from .linear import TRAINING_ROWS, LinearRegressor, no_intercept
+from .linear import TRAINING_ROWS, LinearRegressor, Selecting, no_intercept
 
 
 @register("sklearn.linear_model.HuberRegressor")
@@ -26,7 +26,7 @@ class HuberRegressor(LinearRegressor):
 
 
 @register("sklearn.linear_model.QuantileRegressor")
-class QuantileRegressor(LinearRegressor):
+class QuantileRegressor(Selecting):
     """The score is the predicted quantile."""
 
     examples = (
@@ -57,6 +57,8 @@ class TheilSenRegressor(LinearRegressor):
 @register("sklearn.linear_model.RANSACRegressor")
 class RANSACRegressor(Expansion):
     """The estimator that was fitted on the inliers."""
+
+    kept = ("inliers",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         if hasattr(operator, "feature_names_in_"):

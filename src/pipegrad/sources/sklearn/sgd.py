@@ -23,6 +23,7 @@ class Stochastic(LinearPredictor):
     """The state that ``partial_fit`` resumes from is updated with the coefficients."""
 
     unchanged_attributes = _KEEPS
+    kept = ("zeros", "probabilities")
 
     def write_back(self, module: Linear, operator: Any) -> None:
         coef, intercept = dense_coef(operator), operator.intercept_

@@ -287,5 +287,5 @@ def write_linear(module: Sequential, content: Content) -> None:
     linear = module.links[-1]
     assert isinstance(linear, Linear)
     assert linear.bias is not None
-    rows = [to_array(linear.weight), to_array(linear.bias)[None]]
+    rows = [to_array(linear.effective_weight()), to_array(linear.bias)[None]]
     content.inner["weights"] = _numbers(np.concatenate(rows).astype(np.float32))

@@ -61,8 +61,15 @@ def objective(content: dict[str, Any], two_classes: str) -> Objective | None:
         power = content["tweedie_regression_param"]["tweedie_variance_power"]
         return Objective("tweedie", {"power": float(power)})
     if name == "reg:quantileerror":
-        quantiles = json.loads(content["quantile_loss_param"]["quantile_alpha"])
-        several = isinstance(quantiles, list) and len(quantiles) > 1
-        one = quantiles[0] if isinstance(quantiles, list) else quantiles
-        return None if several else Objective("pinball", {"quantile": float(one)})
+        levels = quantiles(content)
+        assert levels is not None
+        return None if len(levels) > 1 else Objective("pinball", {"quantile": levels[0]})
     return Objective(_LOSSES[name]) if name in _LOSSES else None
+
+
+def quantiles(content: dict[str, Any]) -> tuple[float, ...] | None:
+    """The levels of the quantiles that a booster predicts, or None."""
+    if content["name"] != "reg:quantileerror":
+        return None
+    levels = json.loads(content["quantile_loss_param"]["quantile_alpha"])
+    return tuple(map(float, levels if isinstance(levels, list) else [levels]))

@@ -28,6 +28,11 @@ class Boosted(Translation):
     has_splits = True
     tolerance = 2e-6
     file_suffixes = (".json", ".ubj")
+    kept = ("monotone", "features", "zeros", "probabilities", "positive")
+    not_kept = (
+        "monotone constraints that the fitted model itself violates, as the absolute error allows "
+        "(`to_torch` warns)"
+    )
 
     def to_torch(self, operator: Any) -> nn.Module:
         content, missing = Content(_booster(operator)), _missing_value(operator)
@@ -46,6 +51,15 @@ class Boosted(Translation):
 
     def trainable(self, operator: Any) -> bool:
         return True
+
+    def quantiles(self, operator: Any) -> tuple[float, ...] | None:
+        return _objectives.quantiles(_objective(operator))
+
+    def keeps_zeros(self, operator: Any) -> bool:
+        if _kind(operator) != "gblinear":
+            return False
+        # A booster does not store its penalty.
+        return not hasattr(operator, "get_params") or bool(operator.get_params()["reg_alpha"])
 
     def is_differentiable(self, operator: Any) -> bool:
         return _kind(operator) == "gblinear"
