@@ -56,7 +56,8 @@ def _losses_and_slopes(
             score = net(encoded)
         score.requires_grad_()
         with torch.enable_grad():
-            loss = criterion.rows(score, target)
+            # A copy, because a loss may work in place.
+            loss = criterion.rows(score.clone(), target)
             (slope,) = torch.autograd.grad(loss.sum(), score)
         losses.append(loss.detach() if loss.ndim else slope.new_zeros(len(slope)))
         slopes.append(slope.reshape(len(slope), -1))
@@ -65,7 +66,8 @@ def _losses_and_slopes(
 
 
 def _array(parts: list[Tensor]) -> FloatArray:
-    return np.asarray(torch.cat(parts).double().cpu().numpy())
+    values = torch.cat(parts).double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(values.cpu().numpy())
 
 
 def _features(rows: EncodedDataset, most: int) -> FloatArray:
