@@ -30,6 +30,8 @@ def table(**columns):
         table(day=DAYS.tz_localize("Europe/Paris")),
         table(day=DAYS.repeat(2)[:60]),
         table(day=pd.array(DAYS, dtype="timestamp[ns][pyarrow]")),
+        table(day=list(DAYS.date)),
+        pd.concat([table(), table(day=DAYS)], axis=1),
         DAYS.to_numpy().reshape(-1, 1),
     ],
 )
@@ -54,6 +56,8 @@ def test_the_index_of_the_target_counts_too():
         table(day=[*DAYS[:59], pd.NaT]),
         table(wait=pd.to_timedelta(ROWS, unit="s")),
         np.arange(60.0).reshape(-1, 1),
+        table(day=[*DAYS.date[:59], None]),
+        table(day=[f"{day:%Y-%m-%d}" for day in DAYS]),
         [["a"]] * 60,
     ],
 )
@@ -85,6 +89,9 @@ def test_columns_of_many_values_that_repeat_may_name_groups():
     assert [c.place for c in group_columns(X.to_numpy(dtype=object)[:, [0, 4]].astype(float))] == [
         0
     ]
+    twice = pd.concat([X[["real"]], X[["real", "label"]]], axis=1)
+    assert [c.place for c in group_columns(twice)] == [2]
+    assert not list(group_columns(np.tile(X[["number"]], 200)))  # As wide as images are.
     found = next(iter(group_columns(X[["label"]])))
     assert len(np.unique(found.of(X[["label"]]))) == 25
 

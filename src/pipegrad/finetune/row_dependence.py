@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-# Standard errors beyond which residuals depend on each other; docs/row-order.md measures how often
+# Standard errors beyond which residuals depend on each other; docs/no-harm.md tells how often
 # independent rows exceed it.
 CRITICAL_Z = 5.0
 # Numbers of following rows with which each row is compared; the last one is this share of the rows.
@@ -131,9 +131,10 @@ def correlation_between_adjacent(values: Array, codes: Index) -> Correlation:
 def _sums(values: Array, codes: Index) -> tuple[Array, Index]:
     """Sums (codes, m) of the rows of each code that occurs, and their numbers."""
     present, place = np.unique(codes, return_inverse=True)
-    sums = np.zeros((len(present), values.shape[1]))
-    np.add.at(sums, place, values)
-    return sums, np.bincount(place, minlength=len(present))
+    sums = np.empty((len(present), values.shape[1]))
+    for number, column in enumerate(values.T):
+        sums[:, number] = np.bincount(place, column)
+    return sums, np.bincount(place)
 
 
 def _correlation(total: float, pairs: int, values: Array) -> Correlation:

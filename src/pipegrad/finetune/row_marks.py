@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ _FEWEST_DATES = 5
 # A column may name groups if it has at least so many values, each in so many rows on average.
 _FEWEST_GROUPS = 20
 _FEWEST_ROWS = 2.0
+# Wider tables (pixels, spectra) are not searched for such a column.
+_MOST_COLUMNS = 100
 # Rows on which predictions are compared to see whether a pipeline uses a column.
 _PROBED_ROWS = 200
 
@@ -60,7 +63,7 @@ class GroupColumn:
 
     def of(self, X: Features) -> NDArray[Any]:
         """Return the number of the value in each row of a whole table."""
-        for place, (_, column) in enumerate(_columns(X)):
+        for place, _, column in _columns(X):
             if place == self.place:
                 return np.unique(_labels(column), return_inverse=True)[1].reshape(-1)
         raise IndexError(self.place)
@@ -87,8 +90,8 @@ def _dates(X: Features, y: Targets) -> Iterator[tuple[str, NDArray[Any]]]:
         index = getattr(part, "index", None)
         if _holds_dates(getattr(index, "dtype", None)):
             yield "the index of dates", np.asarray(index)
-    for name, column in _columns(X):
-        if _holds_dates(column.dtype):
+    for _, name, column in _columns(X):
+        if _holds_dates(_dtype(column)) or _all_dates(column):
             yield f"the dates of column {name!r}", np.asarray(column)
 
 
@@ -98,16 +101,26 @@ def _holds_dates(dtype: Any) -> bool:
     return name.startswith(("date", "timestamp", "period"))
 
 
-def _columns(X: Features) -> Iterator[tuple[Any, Any]]:
-    """Yield the name and the values of each column of a table or a dense array."""
+def _dtype(column: Any) -> Any:
+    return getattr(column, "dtype", getattr(column, "type", None))
+
+
+def _all_dates(column: Any) -> bool:
+    """Whether a column of objects holds dates of the standard library."""
+    values = np.asarray(column)
+    return values.dtype.kind == "O" and all(isinstance(v, datetime.date) for v in values)
+
+
+def _columns(X: Features) -> Iterator[tuple[int, Any, Any]]:
+    """Yield position, name and values of each column of a table or a dense array."""
     if isinstance(X, np.ndarray):
         if X.ndim == 2:
-            yield from enumerate(X.T)
+            yield from ((place, place, column) for place, column in enumerate(X.T))
     elif hasattr(X, "columns") and hasattr(X, "shape"):
-        for name in X.columns:
+        for place, name in enumerate(getattr(X, "column_names", X.columns)):
             column = X[name]
-            if getattr(column, "ndim", 1) == 1 or hasattr(column, "dtype"):
-                yield name, column
+            if _dtype(column) is not None:  # pandas gives a table for a repeated name.
+                yield place, name, column
 
 
 def group_columns(X: Features) -> Iterator[GroupColumn]:
@@ -123,12 +136,13 @@ def group_columns(X: Features) -> Iterator[GroupColumn]:
     GroupColumn
         A column of whole numbers or labels with many values that repeat.
     """
-    for place, (name, column) in enumerate(_columns(X)):
+    columns = list(_columns(X))
+    for place, name, column in columns if len(columns) <= _MOST_COLUMNS else ():
         values = np.asarray(column)
         if values.dtype.kind in "fiu":
             if not np.isfinite(values).all() or (values != np.round(values)).any():
                 continue
-        elif values.dtype.kind not in "OUS" or _holds_dates(column.dtype):
+        elif values.dtype.kind not in "OUS" or _holds_dates(_dtype(column)):
             continue
         found, codes = np.unique(_labels(column), return_inverse=True)
         if _FEWEST_GROUPS <= len(found) <= len(values) / _FEWEST_ROWS:

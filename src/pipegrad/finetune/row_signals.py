@@ -12,8 +12,9 @@ from .problem import TrainingProblem
 
 # Residuals of a classifier with many classes are taken of so many scores, those that vary most.
 _MOST_SCORES = 5
-# Wider inputs are projected at random to so many columns.
-_MOST_FEATURES = 20
+# Wider inputs are projected at random, so that there are about so many products with residuals.
+_MOST_PRODUCTS = 20
+_FEWEST_FEATURES = 4
 # Standard deviations beyond which a feature counts as that far out.
 _MOST_DEVIATIONS = 4.0
 
@@ -37,7 +38,7 @@ def row_signals(problem: TrainingProblem) -> list[FloatArray]:
     assert rows is not None
     losses, slopes = _losses_and_slopes(problem, rows)
     slopes = slopes[:, np.argsort(-slopes.std(axis=0), kind="stable")[:_MOST_SCORES]]
-    features = _features(rows)
+    features = _features(rows, max(_FEWEST_FEATURES, _MOST_PRODUCTS // max(1, slopes.shape[1])))
     products = (slopes[:, :, None] * features[:, None, :]).reshape(len(slopes), -1)
     return [losses, slopes, products]
 
@@ -55,7 +56,8 @@ def _losses_and_slopes(
             score = net(encoded)
         score.requires_grad_()
         with torch.enable_grad():
-            loss = criterion.rows(score, target)
+            # A copy, because a loss may work in place.
+            loss = criterion.rows(score.clone(), target)
             (slope,) = torch.autograd.grad(loss.sum(), score)
         losses.append(loss.detach() if loss.ndim else slope.new_zeros(len(slope)))
         slopes.append(slope.reshape(len(slope), -1))
@@ -64,11 +66,12 @@ def _losses_and_slopes(
 
 
 def _array(parts: list[Tensor]) -> FloatArray:
-    return np.asarray(torch.cat(parts).double().cpu().numpy())
+    values = torch.cat(parts).double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(values.cpu().numpy())
 
 
-def _features(rows: EncodedDataset) -> FloatArray:
-    """Standardized dense inputs of the rows, (n, m); no columns if there are none."""
+def _features(rows: EncodedDataset, most: int) -> FloatArray:
+    """Standardized dense inputs of the rows, (n, at most ``most``), or no columns."""
     blocks = [b for b in rows.X.blocks.values() if isinstance(b, Tensor) and b.is_floating_point()]
     parts = [b.reshape(len(b), -1) for b in blocks if b.layout is torch.strided]
     if not parts:
@@ -80,7 +83,7 @@ def _features(rows: EncodedDataset) -> FloatArray:
     scale = np.sqrt(np.nansum(values**2, axis=0) / known)
     values = np.nan_to_num(values[:, scale > 0] / scale[scale > 0])
     values = values.clip(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-    if values.shape[1] > _MOST_FEATURES:
-        directions = np.random.default_rng(0).normal(size=(values.shape[1], _MOST_FEATURES))
+    if values.shape[1] > most:
+        directions = np.random.default_rng(0).normal(size=(values.shape[1], most))
         values = values @ directions
     return values

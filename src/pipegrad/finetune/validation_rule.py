@@ -127,7 +127,7 @@ class SplitChoice:
         if not sorted_by_target(_numbers(samples.y, valid)):
             order = max(map(correlation_of_neighbours, values), key=_z)
         held = samples.take(valid)
-        column = _group_column(values, held, fitted, order.significant, self.splitter.seed)
+        column = _group_column(values[:2], held, fitted, order.significant, self.splitter.seed)
         if column is not None:
             why = (
                 f"Rows with the same value of column {column[0].name!r} have similar residuals "
