@@ -443,7 +443,9 @@ class FineTuner(DelegatingEstimator):
         if self.forget or (self.forget is None and not self._may_grow(fitted)):
             return None
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return sample_of_old_rows(self._pipeline(), samples, seed, fits)
+        # A search need not search again.
+        found = getattr(fitted, "best_estimator_", self.estimator)
+        return sample_of_old_rows(replace(self._pipeline(), estimator=found), samples, seed, fits)
 
     def _counts(self, samples: Samples) -> ClassCounts:
         from ..online.batches import count_classes

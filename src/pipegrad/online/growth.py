@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..network import PipelineNetwork
 
 # The fewest rows of a call on which trees grow.
-FEWEST_ROWS = 50
+FEWEST_ROWS = 70
 # The most rounds, as a multiple of those of the pipeline as fitted.
 _MOST_ROUNDS = 10
 
@@ -127,11 +127,11 @@ class GrowingLearner(Learner):
         try:
             if not grow(longer, samples, rounds):
                 return False
+            net = self.translator.translate(longer)
         except Exception as error:
             # The stream goes on without growth where a library refuses to continue.
             warn(f"{self.name} adds no more trees: {type(error).__name__}: {error}")
             self.most = 0
             return False
-        net = self.translator.translate(longer)
         self.adopt(net, net.trainable_parameters())
         return True

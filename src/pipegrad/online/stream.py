@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict
@@ -187,7 +187,7 @@ class Stream(Generic[Network]):
         losses = self._test(arrival)
         with self._undone_by_errors(), torch.enable_grad():
             served = self.chosen
-            if self.grows and round(_GROWN_SHARE * len(arrival)) >= FEWEST_ROWS:
+            if self.grows and len(arrival) >= FEWEST_ROWS:
                 self._learn_in_two_parts(arrival)
             else:
                 self._compare(losses)
@@ -205,15 +205,15 @@ class Stream(Generic[Network]):
         first, last = arrival.part(0, cut), arrival.part(cut, len(arrival))
         self._compare(self._test(first))
         starts = [(one.net, one.copied()) for one in self.learners]
-        self._let_learn(self.learners, first)
+        self._let_learn(self.learners, first, grow=True)
         restarted = self._compare(self._test(last))
-        again: list[Learner] = []
+        again: list[GrowingLearner] = []
         for learner, start in zip(self.learners, starts, strict=True):
             if isinstance(learner, GrowingLearner) and learner not in restarted:
                 learner.adopt(*start)
                 again.append(learner)
         self._let_learn([one for one in self.learners if one not in again], last)
-        self._let_learn(again, arrival)
+        self._let_learn(again, arrival, grow=True)
 
     def _test(self, arrival: Arrival) -> Losses | None:
         """Test the learners, where the selected one has finite losses."""
@@ -268,7 +268,8 @@ class Stream(Generic[Network]):
         )
         del self.history[:-_REMEMBERED]
 
-    def _let_learn(self, learners: list[Learner], arrival: Arrival) -> None:
+    def _let_learn(self, learners: Sequence[Learner], arrival: Arrival, grow: bool = False) -> None:
+        """Train the learners one after the other; ``grow`` adds trees as well."""
         size = self.batch_size
         if size == "auto":
             size = max(BATCH_ROWS, -(-len(arrival) // _MOST_STEPS))
@@ -284,7 +285,7 @@ class Stream(Generic[Network]):
             with randomness, learner.net.fused_linear_maps():
                 learner.learn(criterion, batches, strength)
             learner.net.eval()
-            if isinstance(learner, GrowingLearner) and len(arrival) >= FEWEST_ROWS:
+            if grow and isinstance(learner, GrowingLearner):
                 learner.grow(arrival.samples)
             self._bound(learner, *before)
 
