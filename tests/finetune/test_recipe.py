@@ -368,8 +368,8 @@ def with_history(monkeypatch, change):
     """FineTuner on plain numbers, with the losses of the last training changed."""
     run = recipe.TrainingProblem.run
 
-    def changed(task, candidate, loss_target=None, competitors=()):
-        trained = run(task, candidate, loss_target, competitors)
+    def changed(task, candidate, loss_target=None, **options):
+        trained = run(task, candidate, loss_target, **options)
         if loss_target is not None:
             change(trained)
         return trained

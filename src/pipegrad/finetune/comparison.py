@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,12 +11,14 @@ from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ..report.results import Tried
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .problem import TrainingProblem
 from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
+from .time_plan import TimePlan
 
 # With one fifth of the rows per split, every row is in one validation set.
 SPLITS = 5
@@ -80,7 +81,10 @@ class Comparison:
 
 
 def compare_candidates(
-    tasks: Iterator[TrainingProblem], options: Options, own: bool = False
+    tasks: Iterator[TrainingProblem],
+    options: Options,
+    own: bool = False,
+    plan: TimePlan | None = None,
 ) -> Comparison:
     """Compare the candidates on one split after the other until the result is conclusive.
 
@@ -93,25 +97,75 @@ def compare_candidates(
     own : bool
         Whether the splits come from the user. Validation rows of such a split may be correlated, so
         all splits are used, and the standard error is computed over splits.
+    plan : TimePlan, optional
+        Says what there is time for, and is told what was left out; by default, there is no limit.
 
     Returns
     -------
     Comparison
         The results on all splits that were used.
+
+    Raises
+    ------
+    TimeLimitReached
+        If there was no time for a single checkpoint.
     """
-    folds: list[Fold] = []
-    candidates: list[Candidate] = []
-    for task in tasks:
-        candidates = candidates or task.portfolio()
-        racing = _active_mask(folds, candidates)
-        if folds and not any(racing):
+    plan = TimePlan(Deadline(), 0) if plan is None else plan
+    compared: Comparison | None = None
+    while compared is None or not _is_over(compared, own):
+        try:
+            found = _next_split(tasks, compared, options, own, plan)
+        except TimeLimitReached:
+            if compared is None:
+                raise
+            plan.left_out.append(f"splits after the first {len(compared.folds)}")
             break
-        folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
-        choice = _select(candidates, folds, options.seed or 0, own)
-        compared = Comparison(candidates, folds, choice, task)
-        if len(folds) == SPLITS or (not own and is_conclusive(choice, compared.rows)):
+        if found is None:
             break
+        compared = found
+    assert compared is not None
     return compared
+
+
+def _is_over(compared: Comparison, own: bool) -> bool:
+    """Whether no further split is of use."""
+    if len(compared.folds) == SPLITS or (not own and is_conclusive(compared.choice, compared.rows)):
+        return True
+    return not any(_active_mask(compared.folds, compared.candidates))
+
+
+def _next_split(
+    tasks: Iterator[TrainingProblem],
+    before: Comparison | None,
+    options: Options,
+    own: bool,
+    plan: TimePlan,
+) -> Comparison | None:
+    """Compare the candidates on one more split; return None if there is none."""
+    folds = [] if before is None else before.folds
+    if before is not None:
+        plan.check_split(*_seconds(before, plan))
+    task = next(tasks, None)
+    if task is None:
+        return None
+    candidates = task.portfolio() if before is None else before.candidates
+    racing = _active_mask(folds, candidates)
+    folds = [*folds, _try_all(task, for_rows(candidates, len(task.training)), racing, plan)]
+    began = Deadline.clock()
+    choice = _select(candidates, folds, options.seed or 0, own)
+    plan.select_seconds = Deadline.clock() - began
+    return Comparison(candidates, folds, choice, task)
+
+
+def _seconds(compared: Comparison, plan: TimePlan) -> tuple[float, float]:
+    """Estimate how long the candidates train on another split, and the best one on all rows."""
+    racing = _active_mask(compared.folds, compared.candidates)
+    last = compared.folds[-1].seconds
+    split = sum(seconds for seconds, runs_on in zip(last, racing, strict=True) if runs_on)
+    if compared.choice.best is None:
+        return split, 0.0
+    place, checkpoint = compared.choice.best
+    return split, plan.refit_seconds([fold.runs[place] for fold in compared.folds], checkpoint)
 
 
 def _select(
@@ -185,27 +239,42 @@ def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
 
 
-def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bool]) -> Fold:
+def _try_all(
+    task: TrainingProblem, candidates: list[Candidate], racing: list[bool], plan: TimePlan
+) -> Fold:
     runs: list[CandidateRun | None] = []
-    seconds, start = [], None
+    seconds: list[float] = []
     for candidate, runs_on in zip(candidates, racing, strict=True):
-        if not runs_on:
-            runs.append(None)
-            seconds.append(0.0)
-            continue
-        began = time.perf_counter()
-        try:
-            competitors = [done for done in runs if done is not None and done.candidate.full]
-            trained = task.run(candidate, competitors=competitors)
-        except DivergedError:
-            runs.append(None)
-        else:
-            runs.append(trained)
-            start = trained.losses_[0]
-        seconds.append(time.perf_counter() - began)
+        began = Deadline.clock()
+        waiting = sum(racing[len(runs) + 1 :])
+        runs.append(_try_one(task, candidate, runs, waiting, plan) if runs_on else None)
+        seconds.append(Deadline.clock() - began if runs_on else 0.0)
+    finished = [run for run in runs if run is not None]
+    if not finished and plan.left_out:
+        raise TimeLimitReached
+    start = finished[-1].losses_[0] if finished else None
     if start is None or not np.isfinite(start).all():
         raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
     return Fold(task.target(), start, runs, seconds)
+
+
+def _try_one(
+    task: TrainingProblem,
+    candidate: Candidate,
+    runs: list[CandidateRun | None],
+    waiting: int,
+    plan: TimePlan,
+) -> CandidateRun | None:
+    """Train a candidate; return None if it diverged or had no time for a checkpoint."""
+    competitors = [done for done in runs if done is not None and done.candidate.full]
+    limit = plan.run_deadline(runs, waiting, len(task.training))
+    try:
+        trained = task.run(candidate, competitors=competitors, deadline=limit)
+    except DivergedError:
+        return None
+    if trained.out_of_time_:
+        plan.cut(candidate.name, started=len(trained.losses_) > 1)
+    return None if trained.out_of_time_ and len(trained.losses_) < 2 else trained
 
 
 def summary(candidates: list[Candidate], folds: list[Fold]) -> tuple[Tried, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..training.criterion import Criterion
 from ..training.dataset import EncodedDataset, Loader
+from ..training.deadline import Deadline, Pace
 from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
 from ..training.prepare import build_training_data
@@ -38,26 +39,40 @@ class TrainingProblem:
     validating: EncodedDataset | None
     options: Options
     start: list[Tensor] = field(default_factory=list)
+    deadline: Deadline = field(default_factory=Deadline)
 
     @classmethod
     def of(
-        cls, net: PipelineModule, train: Samples, valid: Samples | None, options: Options
+        cls,
+        net: PipelineModule,
+        train: Samples,
+        valid: Samples | None,
+        options: Options,
+        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+        fit_seconds: float = 0.0,
     ) -> TrainingProblem:
-        """Encode the samples once for all candidates."""
+        """Encode the samples once for all candidates.
+
+        `TimeLimitReached` is raised if that takes too long; ``fit_seconds``, the time of the
+        pipeline's own fit, is the estimate for cross-fitting.
+        """
         generator = np.random.default_rng(options.seed)
-        data = build_training_data(net, train, valid, options, generator)
+        data = build_training_data(
+            net, train, valid, options, generator, deadline=deadline, fit_seconds=fit_seconds
+        )
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
-        return cls(net, data.criterion, data.training, data.validation, options, start)
+        return cls(net, data.criterion, data.training, data.validation, options, start, deadline)
 
     def loss(self) -> float:
         """Mean loss of the training rows at the initial parameters."""
         self.net.eval()
+        pace, sums = Pace(self.deadline), []
         with torch.no_grad():
-            batches = Loader(self.training, 4096)
-            sums = [
-                self.criterion(self.net(b[0]), b[1], b.weight, b.groups) * len(b[0])
-                for b in batches
-            ]
+            for batch in Loader(self.training, 4096):
+                with pace:
+                    score = self.net(batch[0])
+                    mean = self.criterion(score, batch[1], batch.weight, batch.groups)
+                    sums.append(mean * len(batch[0]))
         return float(sum(sums)) / len(self.training)
 
     def portfolio(self) -> list[Candidate]:
@@ -87,8 +102,9 @@ class TrainingProblem:
         candidate: Candidate,
         loss_target: tuple[int, float] | None = None,
         competitors: Sequence[CandidateRun] = (),
+        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
     ) -> CandidateRun:
-        """Train from the initial parameters, to the end or to a target.
+        """Train from the initial parameters, to the end, to a target or until a deadline.
 
         The module keeps the last parameters of the run.
         """
@@ -115,6 +131,7 @@ class TrainingProblem:
             anchor=candidate.anchor,
             loss_target=loss_target,
             competitors=competitors,
+            deadline=deadline,
         )
         run_safely(trainer, self.net, self.options, optimizer)
         return trainer

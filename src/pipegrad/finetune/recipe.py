@@ -14,6 +14,7 @@ from ..report.learning_curves import curves
 from ..report.parameter_changes import MovedStep, moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..training.samples import Samples
 from .candidate_run import CandidateRun
@@ -22,6 +23,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
+from .time_plan import TimePlan
 from .validation_splits import ValidationSplits
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def tune(
     samples: Samples,
     splits: ValidationSplits,
     options: Options,
+    deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
 ) -> TuningResult:
     """Fit, compare the candidates on validation splits, and train on all samples with the best.
 
@@ -59,16 +62,21 @@ def tune(
         The usable rows, and their training and validation sets.
     options : Options
         The loss, batch size, seed, anchor and callbacks.
+    deadline : Deadline
+        When all has to end. The pipeline's own fit on all rows always takes place, and what has no
+        time after it is left out.
 
     Returns
     -------
     TuningResult
         The estimator to keep, with the history and the report.
     """
-    clock = Stopwatch()
+    clock, plan = Stopwatch(), TimePlan(deadline, len(splits.rows))
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
+    began = Deadline.clock()
     whole = fit(usable)
+    plan.fit_seconds = Deadline.clock() - began
     if len(splits.rows) < _FEWEST:
         pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
         why = f"{len(splits.rows)} rows are too few to distinguish an improvement from noise"
@@ -78,18 +86,39 @@ def tune(
     def problems() -> Iterator[TrainingProblem]:
         for train, valid in splits.pairs:
             training, validation = samples.take(train), samples.take(valid)
-            net = pipeline.translate(fit(training))
-            yield TrainingProblem.of(net, training, validation, options)
+            fitted = fit(training)
+            began, limit = Deadline.clock(), plan.preparing()
+            net = pipeline.translate(fitted)
+            task = TrainingProblem.of(net, training, validation, options, limit, plan.fit_seconds)
+            plan.encode_seconds = max(plan.encode_seconds, Deadline.clock() - began)
+            yield task
 
-    found = compare_candidates(problems(), options, splits.own)
+    try:
+        plan.check_split()
+        found = compare_candidates(problems(), options, splits.own, plan)
+    except TimeLimitReached:
+        why = "after the pipeline's own fit, the time limit left no time to compare candidates"
+        return TuningResult(whole, False, None, report_no_time(why, clock, options))
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
         refit = clock.wrap("training", _refit_on_all_rows)
-        kept = refit(pipeline, whole, usable, found, splits, options)
+        kept = refit(pipeline, whole, usable, found, splits, options, plan)
     improved = kept.estimator is not None
-    report = _report(found, kept, clock)
+    report = _report(found, kept, clock, options.max_seconds, plan.left_out)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
+
+
+def report_no_time(why: str, clock: Stopwatch, options: Options, compared: bool = True) -> Report:
+    """Report that there was no time to train anything."""
+    return Report(
+        None,
+        why,
+        seconds=clock.seconds,
+        times=clock.times(compared),
+        max_seconds=options.max_seconds,
+        left_out=("all training",),
+    )
 
 
 @dataclass(frozen=True)
@@ -113,7 +142,13 @@ def _history(found: Comparison, choice: Selection) -> Any:
     return next((done.history for done in runs if done is not None), None)
 
 
-def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
+def _report(
+    found: Comparison,
+    kept: _Refit,
+    clock: Stopwatch,
+    max_seconds: float | None,
+    left_out: Sequence[str],
+) -> Report:
     choice, improved = kept.choice or found.choice, kept.estimator is not None
     tried = summary(found.candidates, found.folds)
     names = [candidate.name for candidate in found.candidates]
@@ -139,6 +174,8 @@ def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
         calibration=calibrations(found.folds, shown, head, criterion.name),
         times=clock.times(),
         recalibrated=kept.recalibrated,
+        max_seconds=max_seconds,
+        left_out=tuple(left_out),
     )
 
 
@@ -157,6 +194,7 @@ def _refit_on_all_rows(
     found: Comparison,
     splits: ValidationSplits,
     options: Options,
+    plan: TimePlan,
 ) -> _Refit:
     """Train on all rows with the best candidate that reproduces its cross-validated loss.
 
@@ -167,23 +205,32 @@ def _refit_on_all_rows(
         loss.
     """
     net = pipeline.translate(whole)
-    task = TrainingProblem.of(net, samples, None, options)
-    for choice in rank_significant(found, options, splits.own):
-        runs = _best_runs(found, choice)
-        if _reached_reference_loss(task, found, choice, runs):
-            assert choice.best is not None
-            again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
-            return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
+    try:
+        limit, seconds = plan.closing, plan.fit_seconds
+        task = TrainingProblem.of(net, samples, None, options, limit, seconds)
+        for choice in rank_significant(found, options, splits.own):
+            runs = _best_runs(found, choice)
+            if _reached_reference_loss(task, found, choice, runs):
+                assert choice.best is not None
+                again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+                return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
+    except TimeLimitReached:
+        plan.left_out.append("the training on all rows")
+        return _Refit(None, _NO_TIME)
     return _Refit(None, _UNSTABLE)
 
 
 _UNSTABLE = "trained on all rows, the best candidate did not reproduce its cross-validated loss"
+_NO_TIME = "the time limit ended the training on all rows"
 
 
 def _reached_reference_loss(
     task: TrainingProblem, found: Comparison, choice: Selection, runs: Sequence[CandidateRun | None]
 ) -> bool:
-    """Train on all rows to the training loss of the splits; return whether it was reached."""
+    """Train on all rows to the training loss of the splits; return whether it was reached.
+
+    `TimeLimitReached` is raised if the training had to end far from it.
+    """
     assert choice.best is not None
     number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
@@ -192,9 +239,12 @@ def _reached_reference_loss(
     level = float(np.mean([_level(run, checkpoint) for run in done]))
     loss_target = float(np.mean([run.reference_loss_ for run in done])) - level
     try:
-        trained = task.run(candidate, (checkpoint + 1, loss_target))
+        trained = task.run(candidate, (checkpoint + 1, loss_target), deadline=task.deadline)
     except DivergedError:
         return False
+    # In the middle of a cycle, the parameters of Adam are noisy.
+    if trained.out_of_time_ and not (candidate.full and len(trained.history) > 1):
+        raise TimeLimitReached
     now = _level(trained, len(trained.history))
     expected = float(np.mean([_start(run) for run in done])) - level
     scale = expected
@@ -204,6 +254,8 @@ def _reached_reference_loss(
     short = _start(trained) - now < expected - 0.5 * scale
     # The pipeline fitted on all rows may start closer to the target.
     short = short and now > level + 0.5 * scale
+    if short and trained.out_of_time_:
+        raise TimeLimitReached
     return not (trained.diverged_ or (scale > 0 and short))
 
 

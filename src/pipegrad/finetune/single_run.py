@@ -9,10 +9,11 @@ from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..training.samples import Samples
 from .pipeline import TunablePipeline
-from .recipe import TuningResult
+from .recipe import TuningResult, report_no_time
 from .validation_splits import Split
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from ..training.trainer import Trainer
 
 _NAME = "the settings given"
+_NO_TIME = "after the pipeline's own fit, the time limit left no time to train"
 
 
 def tune_once(
-    pipeline: TunablePipeline, samples: Samples, split: Split, options: Options
+    pipeline: TunablePipeline,
+    samples: Samples,
+    split: Split,
+    options: Options,
+    deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
 ) -> TuningResult:
     """Fit on the training set of one split, and train there with the user's settings.
 
@@ -37,6 +43,8 @@ def tune_once(
         Row numbers of the training and the validation set.
     options : Options
         The training options.
+    deadline : Deadline
+        When training has to end; the pipeline is fitted in any case.
 
     Returns
     -------
@@ -49,13 +57,20 @@ def tune_once(
     training, validation = (samples.take(rows) for rows in split)
     fitted = clock.wrap("fitting", pipeline.fit)(training)
     net = pipeline.translate(fitted)
-    trainer = clock.wrap("training", train)(net, training, options, validation=validation)
+    try:
+        trainer = clock.wrap("training", train)(
+            net, training, options, validation=validation, deadline=deadline
+        )
+    except TimeLimitReached:
+        return TuningResult(fitted, False, None, report_no_time(_NO_TIME, clock, options, False))
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
-    report = report_single_run(trainer, pipeline.translate(fitted), clock)
+    report = report_single_run(trainer, pipeline.translate(fitted), clock, options)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
 
-def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch) -> Report:
+def report_single_run(
+    trainer: Trainer, fitted: PipelineModule, clock: Stopwatch, options: Options
+) -> Report:
     """Report a run.
 
     Parameters
@@ -66,6 +81,8 @@ def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch
         The baseline: the translated pipeline before training.
     clock : Stopwatch
         The stopwatch of the whole fit.
+    options : Options
+        The training options.
 
     Returns
     -------
@@ -74,6 +91,8 @@ def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch
     """
     better = trainer.improved_
     valid = trainer.valid
+    last = trainer.history[-1, "epoch"]
+    left_out = (f"epochs after epoch {last}",) if trainer.out_of_time_ else ()
     return Report(
         _NAME if better else None,
         "" if better else "no epoch lowered the validation loss",
@@ -87,6 +106,8 @@ def report_single_run(trainer: Trainer, fitted: PipelineModule, clock: Stopwatch
         curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
         calibration=_calibration(trainer, fitted),
         times=clock.times(compared=False),
+        max_seconds=options.max_seconds,
+        left_out=left_out,
     )
 
 

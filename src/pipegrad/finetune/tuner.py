@@ -18,6 +18,7 @@ from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
 from ..report.results import Report
+from ..training.deadline import Deadline
 from ..training.samples import Samples
 from .incremental import check_first_labels, check_same_labels, weighted_samples
 from .pipeline import (
@@ -104,6 +105,11 @@ class FineTuner(DelegatingEstimator):
         rows.
     random_state : int, RandomState or None
         Seed for the validation split and for shuffling.
+    max_seconds : float, optional
+        Maximum time of `fit`, in seconds. The fit of the pipeline itself always takes place; the
+        comparison of training strategies and the training on all rows share the time that it
+        leaves, and the result is the best that was found and measured by then. ``report_.left_out``
+        says what there was no time for. `partial_fit` has no limit.
     verbose : int, default=0
         With 1, training shows the epoch, the losses and the remaining time.
 
@@ -175,6 +181,7 @@ class FineTuner(DelegatingEstimator):
         recipe: Literal["auto"] | None = "auto",
         random_state: Any = None,
         verbose: int = 0,
+        max_seconds: float | None = None,
     ) -> None:
         self.estimator = estimator
         self.optim = optim
@@ -193,6 +200,7 @@ class FineTuner(DelegatingEstimator):
         self.recipe = recipe
         self.random_state = random_state
         self.verbose = verbose
+        self.max_seconds = max_seconds
 
     def fit(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, groups: Any = None
@@ -215,8 +223,10 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
+        began = Deadline.clock()
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
+        deadline = Deadline.after(self.max_seconds, began)
         check_last_step(self.estimator)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
@@ -231,11 +241,11 @@ class FineTuner(DelegatingEstimator):
         if self._by_recipe:
             from .recipe import tune
 
-            result = tune(pipeline, samples, splits, options)
+            result = tune(pipeline, samples, splits, options, deadline)
         else:
             from .single_run import tune_once
 
-            result = tune_once(pipeline, samples, next(splits.pairs), options)
+            result = tune_once(pipeline, samples, next(splits.pairs), options, deadline)
         self.estimator_, self.improved_ = result.estimator, result.improved
         self.history_, self.report_, self.frozen_ = result.history, result.report, pipeline.frozen
         if self._by_recipe and not result.improved:
@@ -382,6 +392,7 @@ class FineTuner(DelegatingEstimator):
             callbacks=self.callbacks,
             verbose=self.verbose,
             anchor=0.0 if self.anchor is None else self.anchor,
+            max_seconds=self.max_seconds,
         )
         if self.recipe not in ("auto", None):
             raise ArgumentError(f"recipe must be 'auto' or None, got {self.recipe!r}.")

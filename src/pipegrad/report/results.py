@@ -85,6 +85,10 @@ class Report:
         Time spent in each stage.
     recalibrated : str
         How raw scores were scaled and shifted at the end; empty if they were not.
+    max_seconds : float, optional
+        The time limit, if there was one.
+    left_out : tuple of str
+        What the time limit left out or cut short.
 
     Examples
     --------
@@ -121,6 +125,8 @@ class Report:
     calibration: Calibration | None = None
     times: Timings | None = None
     recalibrated: str = ""
+    max_seconds: float | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def after(self) -> float:
