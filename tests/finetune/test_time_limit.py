@@ -199,3 +199,44 @@ def test_real_time():
     assert f"which left out {report.left_out[0]}" in report.to_html()
     spent = report.times.fitting + report.times.comparing + report.times.training
     assert spent == pytest.approx(report.seconds, rel=0.1)
+
+
+# The time left
+
+
+class Display:
+    """Collects what would be shown."""
+
+    def __init__(self, clock):
+        self.clock, self.stages, self.ends = clock, [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def tell(self, stage):
+        self.stages.append(stage)
+
+    def expect(self, seconds):
+        self.ends.append((self.clock.now, self.clock.now + seconds))
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.7, 100.0])
+@pytest.mark.parametrize(
+    "costs", [{"loss": 0.1}, {"encode": 5.0, "fit": 20.0, "loss": 0.01}], ids=["loss", "fit"]
+)
+def test_the_time_left_is_right_within_a_factor_of_two(slow, clock, monkeypatch, noise, costs):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 4))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] + noise * rng.normal(size=1000)
+    display = Display(clock)
+    monkeypatch.setattr("pipegrad.training.progress_bar.ShowStages", lambda: display)
+    report = fitted(slow(None, verbose=1, **costs), X, y).report_
+    assert len(display.ends) == report.splits
+    for now, end in display.ends:
+        assert (clock.now - now) / 2 <= max(end - now, 1e-9)
+        assert end - now <= 2 * max(clock.now - now, 1e-9)
+    assert display.stages[0] == "fitting the pipeline on all rows"
+    assert "split 1 of at most 5: L-BFGS, scaled" in display.stages

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ..errors import DivergedError
 from ..report.results import Tried
@@ -17,7 +18,7 @@ from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .problem import TrainingProblem
-from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
+from .selection import MIN_RELATIVE_GAIN, Selection, critical_value, select_candidate
 from .time_plan import TimePlan
 
 # With one fifth of the rows per split, every row is in one validation set.
@@ -28,6 +29,11 @@ _SURE = 5 / 3
 _PROMISING = 0.5
 # Standard errors behind the best candidate beyond which a candidate is dropped.
 _BEHIND = 1.0
+# Number of candidates that train on further splits.
+_FINALISTS = 2
+# Probability of a significant result after all splits, at a drift one standard error above the
+# estimate, below which further splits are not worth their time.
+_LEAST_POWER = 0.05
 
 
 @dataclass
@@ -129,7 +135,9 @@ def compare_candidates(
 
 def _is_over(compared: Comparison, own: bool) -> bool:
     """Whether no further split is of use."""
-    if len(compared.folds) == SPLITS or (not own and is_conclusive(compared.choice, compared.rows)):
+    if len(compared.folds) == SPLITS or (
+        not own and is_conclusive(compared.choice, compared.rows, len(compared.folds))
+    ):
         return True
     return not any(_active_mask(compared.folds, compared.candidates))
 
@@ -145,16 +153,35 @@ def _next_split(
     folds = [] if before is None else before.folds
     if before is not None:
         plan.check_split(*_seconds(before, plan))
+    number = f"split {len(folds) + 1} of at most {SPLITS}"
+    plan.tell(f"{number}: fitting the pipeline")
     task = next(tasks, None)
     if task is None:
         return None
     candidates = task.portfolio() if before is None else before.candidates
     racing = _active_mask(folds, candidates)
-    folds = [*folds, _try_all(task, for_rows(candidates, len(task.training)), racing, plan)]
+    folds = [*folds, _try_all(task, for_rows(candidates, len(task.training)), racing, plan, number)]
     began = Deadline.clock()
     choice = _select(candidates, folds, options.seed or 0, own)
     plan.select_seconds = Deadline.clock() - began
-    return Comparison(candidates, folds, choice, task)
+    found = Comparison(candidates, folds, choice, task)
+    plan.expect(*_seconds(found, plan), *_to_come(found, own))
+    return found
+
+
+def _to_come(compared: Comparison, own: bool) -> tuple[int, bool]:
+    """Expect the number of further splits, and whether training on all rows follows them.
+
+    The gain in standard errors is expected to grow with the root of the number of rows.
+    """
+    done, choice = len(compared.folds), compared.choice
+    for splits in range(done, SPLITS + 1):
+        rows = compared.rows * splits // done
+        error = choice.error * math.sqrt(done / splits)
+        trend = replace(choice, error=error, critical_z=critical_value(rows))
+        if splits == SPLITS or (not own and is_conclusive(trend, rows, splits)):
+            break
+    return splits - done, trend.significant
 
 
 def _seconds(compared: Comparison, plan: TimePlan) -> tuple[float, float]:
@@ -204,11 +231,40 @@ def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float6
     return np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
 
 
-def is_conclusive(choice: Selection, count: int) -> bool:
-    """Whether another split is unlikely to change the selection."""
+def is_conclusive(choice: Selection, count: int, splits: int = 1) -> bool:
+    """Whether another split is unlikely to change the selection.
+
+    Parameters
+    ----------
+    choice : Selection
+        The selection so far.
+    count : int
+        Number of validation rows so far.
+    splits : int
+        Number of splits that they come from.
+    """
+    if is_futile(choice, count, splits):
+        return True
     if count >= LARGE_SAMPLE:
         return choice.significant or choice.gain < _PROMISING * choice.error
     return choice.significant and choice.gain > _SURE * choice.critical_z * choice.error
+
+
+def is_futile(choice: Selection, count: int, splits: int) -> bool:
+    """Whether the gain will hardly be significant after all splits.
+
+    Over the share t of the splits, the gain in standard errors times the root of t is a Brownian
+    motion with drift, of which the remaining splits are the rest (stochastic curtailment: Lan,
+    Simon and Halperin 1982).
+    """
+    share = splits / SPLITS
+    if share >= 1 or choice.significant:
+        return False
+    z = choice.gain / choice.error if choice.error > 0 else 0.0
+    drift = (z + 1) / math.sqrt(share)
+    at_end = math.sqrt(share) * z + (1 - share) * drift
+    needed = critical_value(round(count / share))
+    return bool(stats.norm.sf((needed - at_end) / math.sqrt(1 - share)) < _LEAST_POWER)
 
 
 def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
@@ -220,7 +276,8 @@ def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     """Which candidates may still win.
 
     Their loss at the best checkpoint, an optimistic estimate, must be below the baseline, and it
-    must not exceed the best candidate's by more than the standard error of the difference.
+    must not exceed the best candidate's by more than the standard error of the difference. Of
+    several such candidates, those with the lowest losses go on.
     """
     if not folds:
         return [True] * len(candidates)
@@ -236,15 +293,24 @@ def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     behind = np.where(finite[:, None], rows, 0.0) - best
     error = behind.std(axis=1) / math.sqrt(len(best))
     helps = means.min(axis=1) < before - MIN_RELATIVE_GAIN * abs(before)
-    return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
+    able = finite & helps & (behind.mean(axis=1) <= _BEHIND * error)
+    ranked = np.where(able, rows.mean(axis=1), np.inf).argsort(kind="stable")
+    finalists = np.isin(np.arange(len(able)), ranked[:_FINALISTS])
+    return list(able & finalists)
 
 
 def _try_all(
-    task: TrainingProblem, candidates: list[Candidate], racing: list[bool], plan: TimePlan
+    task: TrainingProblem,
+    candidates: list[Candidate],
+    racing: list[bool],
+    plan: TimePlan,
+    number: str,
 ) -> Fold:
     runs: list[CandidateRun | None] = []
     seconds: list[float] = []
     for candidate, runs_on in zip(candidates, racing, strict=True):
+        if runs_on:
+            plan.tell(f"{number}: {candidate.name}")
         began = Deadline.clock()
         waiting = sum(racing[len(runs) + 1 :])
         runs.append(_try_one(task, candidate, runs, waiting, plan) if runs_on else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..modules import Distances, KernelFeatures
 from ..training.criterion import Criterion
 from ..training.dataset import EncodedDataset, Loader
 from ..training.deadline import Deadline, Pace
@@ -78,7 +79,17 @@ class TrainingProblem:
     def portfolio(self) -> list[Candidate]:
         """Return the candidates for this module and its number of training rows."""
         soft, reset_head = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
-        return default_candidates(self.training, self.options, self.loss(), soft, reset_head)
+        return default_candidates(
+            self.training, self.options, self.loss(), soft, reset_head, self._has_points()
+        )
+
+    def _has_points(self) -> bool:
+        """Whether points to which distances are measured are trained: centers, kernel landmarks."""
+        return any(
+            isinstance(part, Distances | KernelFeatures)
+            and any(parameter.requires_grad for parameter in part.parameters())
+            for part in self.net.modules()
+        )
 
     def target(self) -> NDArray[Any] | None:
         """Targets of the validation rows."""
@@ -102,11 +113,12 @@ class TrainingProblem:
         candidate: Candidate,
         loss_target: tuple[int, float] | None = None,
         competitors: Sequence[CandidateRun] = (),
-        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+        deadline: Deadline | None = None,
     ) -> CandidateRun:
         """Train from the initial parameters, to the end, to a target or until a deadline.
 
-        The module keeps the last parameters of the run.
+        The module keeps the last parameters of the run. The default deadline is that of the
+        problem.
         """
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
@@ -127,11 +139,12 @@ class TrainingProblem:
             max_epochs=epochs,
             patience=candidate.patience if self.validating else None,
             generator=np.random.default_rng(self.options.seed),
-            callbacks=callbacks_of(self.options, epochs),
+            # The display of all runs together takes the place of one for each.
+            callbacks=callbacks_of(replace(self.options, verbose=0), epochs),
             anchor=candidate.anchor,
             loss_target=loss_target,
             competitors=competitors,
-            deadline=deadline,
+            deadline=self.deadline if deadline is None else deadline,
         )
         run_safely(trainer, self.net, self.options, optimizer)
         return trainer

@@ -71,7 +71,24 @@ def tune(
     TuningResult
         The estimator to keep, with the history and the report.
     """
-    clock, plan = Stopwatch(), TimePlan(deadline, len(splits.rows))
+    plan = TimePlan(deadline, len(splits.rows))
+    if not options.verbose:
+        return _tune(pipeline, samples, splits, options, plan)
+    from ..training.progress_bar import ShowStages  # loads rich, which waits until it is needed
+
+    with ShowStages() as plan.show:
+        return _tune(pipeline, samples, splits, options, plan)
+
+
+def _tune(
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    plan: TimePlan,
+) -> TuningResult:
+    clock = Stopwatch()
+    plan.tell("fitting the pipeline on all rows")
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
     began = Deadline.clock()
@@ -101,6 +118,7 @@ def tune(
         return TuningResult(whole, False, None, report_no_time(why, clock, options))
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
+        plan.tell("training on all rows")
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options, plan)
     improved = kept.estimator is not None
@@ -239,7 +257,7 @@ def _reached_reference_loss(
     level = float(np.mean([_level(run, checkpoint) for run in done]))
     loss_target = float(np.mean([run.reference_loss_ for run in done])) - level
     try:
-        trained = task.run(candidate, (checkpoint + 1, loss_target), deadline=task.deadline)
+        trained = task.run(candidate, (checkpoint + 1, loss_target))
     except DivergedError:
         return False
     # In the middle of a cycle, the parameters of Adam are noisy.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..training.deadline import Deadline, TimeLimitReached
 
 if TYPE_CHECKING:
+    from ..training.progress_bar import ShowStages
     from .candidate_run import CandidateRun
 
 # Share of the time that is left for the report and for writing the parameters back.
@@ -42,6 +43,8 @@ class TimePlan:
         Seconds of translating the fitted pipeline and encoding the rows, of the slowest split.
     select_seconds : float
         Seconds of the last selection among the candidates.
+    show : ShowStages, optional
+        The display of the progress.
     closing : Deadline
         When all training has to end.
     left_out : list of str
@@ -54,6 +57,7 @@ class TimePlan:
     encode_seconds: float = 0.0
     select_seconds: float = 0.0
     left_out: list[str] = field(default_factory=list)
+    show: ShowStages | None = None
 
     def __post_init__(self) -> None:
         left = self.deadline.left if self.deadline.limited else 0.0
@@ -72,12 +76,38 @@ class TimePlan:
         """
         if not self.deadline.limited:
             return
-        # The own fit on part of the rows takes no longer than that on all of them.
-        split = self.fit_seconds + self.encode_seconds + train_seconds + 2 * self.select_seconds
+        split = self._split_seconds(train_seconds)
         last = self.encode_seconds + refit_seconds
         self.closing.check(_SPREAD * (split + last))
         if train_seconds:
             self._later = Deadline(self.closing.end - _SPREAD * (last + self.select_seconds))
+
+    def _split_seconds(self, train_seconds: float) -> float:
+        """Seconds of another split; the own fit takes no longer than that on all rows."""
+        return self.fit_seconds + self.encode_seconds + train_seconds + 2 * self.select_seconds
+
+    def tell(self, stage: str) -> None:
+        """Show the current stage."""
+        if self.show is not None:
+            self.show.tell(stage)
+
+    def expect(self, train_seconds: float, refit_seconds: float, splits: int, refit: bool) -> None:
+        """Show how long it will take from now on, after a split.
+
+        Parameters
+        ----------
+        train_seconds, refit_seconds : float
+            Seconds that the candidates take on a split, and the training on all rows.
+        splits : int
+            Number of splits to come.
+        refit : bool
+            Whether training on all rows follows.
+        """
+        if self.show is None:
+            return
+        left = splits * self._split_seconds(train_seconds)
+        left += (self.encode_seconds + refit_seconds) if refit else 0.0
+        self.show.expect(min(left, self.deadline.left))
 
     def preparing(self) -> Deadline:
         """When the first split has to be encoded: encoding all rows at the end takes as long."""

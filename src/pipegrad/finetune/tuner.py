@@ -111,7 +111,8 @@ class FineTuner(DelegatingEstimator):
         leaves, and the result is the best that was found and measured by then. ``report_.left_out``
         says what there was no time for. `partial_fit` has no limit.
     verbose : int, default=0
-        With 1, training shows the epoch, the losses and the remaining time.
+        With 1, training shows the stage and, after the first split, an estimate of the remaining
+        time; with settings of your own, it shows the epoch, the losses and the remaining time.
 
     Attributes
     ----------
