@@ -2,9 +2,9 @@
 
 import io
 
-from clocks import clock
 from rich.console import Console
 
+from clocks import clock
 from pipegrad.training.progress_bar import ShowStages
 
 __all__ = ["clock"]
