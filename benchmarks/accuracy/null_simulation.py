@@ -69,7 +69,7 @@ def choices(setting: Setting, draw: np.random.Generator) -> tuple[Selection, Sel
         count = len(losses) * setting.rows
         choice = select_candidate(np.full(count, _START), np.concatenate(losses, axis=2), 0)
         first = first or choice
-        if len(losses) == SPLITS or is_conclusive(choice, count):
+        if len(losses) == SPLITS or is_conclusive(choice, count, len(losses)):
             return first, choice
 
 

@@ -10,12 +10,15 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.datasets import make_regression
 from sklearn.decomposition import PCA
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
@@ -368,8 +371,8 @@ def with_history(monkeypatch, change):
     """FineTuner on plain numbers, with the losses of the last training changed."""
     run = recipe.TrainingProblem.run
 
-    def changed(task, candidate, loss_target=None, competitors=()):
-        trained = run(task, candidate, loss_target, competitors)
+    def changed(task, candidate, loss_target=None, **options):
+        trained = run(task, candidate, loss_target, **options)
         if loss_target is not None:
             change(trained)
         return trained
@@ -455,3 +458,33 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
     assert not alike([0.05, 0.3, 0.05], [0.05, 0.3, 0.056])
     # Where nothing begins anew, a loss that was not to fall says nothing.
     assert alike([0.05, 0.3, 0.051], [0.05, 0.3, 0.09], reset_head=False)
+
+
+# Which candidates
+
+
+@pytest.mark.parametrize(
+    ("pipe", "points"),
+    [
+        (make_pipeline(StandardScaler(), Ridge()), False),
+        (make_pipeline(StandardScaler(), PCA(2), Ridge()), False),
+        (make_pipeline(KMeans(3, n_init=1, random_state=0), Ridge()), True),
+        (make_pipeline(StandardScaler(), Nystroem(n_components=5, random_state=0), Ridge()), True),
+    ],
+    ids=["linear", "pca", "kmeans", "nystroem"],
+)
+def test_relative_rates_are_for_centers_and_landmarks(numbers, pipe, points):
+    X, y = numbers
+    net = pg.to_torch(clone(pipe).fit(X, y))
+    task = TrainingProblem.of(net, Samples(X, y), None, Options())
+    names = [candidate.name for candidate in task.portfolio()]
+    assert ("Adam, relative rates" in names) is points
+    assert "Adam, scaled" in names
+
+
+def test_relative_rates_stay_where_there_is_no_full_batch(numbers):
+    X, y = numbers
+    net = pg.to_torch(DecisionTreeRegressor(max_depth=3).fit(X, y), trees="soft")
+    task = TrainingProblem.of(net, Samples(X, y), None, Options())
+    names = [candidate.name for candidate in task.portfolio()]
+    assert names == ["Adam, scaled", "Adam, relative rates"]

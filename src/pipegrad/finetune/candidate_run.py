@@ -222,6 +222,11 @@ class CandidateRun(Trainer):
                 return True
         return False
 
+    def seconds_until(self, checkpoint: int | None = None) -> float:
+        """Seconds of training until a checkpoint; by default, of all training."""
+        stop = None if checkpoint is None else checkpoint + 2
+        return float(sum(row["dur"] for row in self.history[1:stop]))
+
     def restore(self) -> None:
         """Restore no parameters: the caller selects the checkpoint."""
         self.optimizer_.zero_grad()

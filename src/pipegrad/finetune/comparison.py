@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ..errors import DivergedError
 from ..report.results import Tried
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .predictions import HeldOut
 from .problem import TrainingProblem
-from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
+from .selection import MIN_RELATIVE_GAIN, Selection, critical_value, select_candidate
+from .time_plan import TimePlan
 
 # With one fifth of the rows per split, every row is in one validation set.
 SPLITS = 5
@@ -28,6 +30,11 @@ _SURE = 5 / 3
 _PROMISING = 0.5
 # Standard errors behind the best candidate beyond which a candidate is dropped.
 _BEHIND = 1.0
+# Number of candidates that train on further splits.
+_FINALISTS = 2
+# Probability of a significant result after all splits, at a drift one standard error above the
+# estimate, below which further splits are not worth their time.
+_LEAST_POWER = 0.05
 
 
 @dataclass
@@ -107,7 +114,8 @@ def compare_candidates(
     tasks: Iterator[TrainingProblem],
     options: Options,
     own: bool = False,
-    left_out: list[Exception] | None = None,
+    plan: TimePlan | None = None,
+    unusable: list[Exception] | None = None,
 ) -> Comparison | None:
     """Compare the candidates on one split after the other until the result is conclusive.
 
@@ -120,35 +128,102 @@ def compare_candidates(
     own : bool
         Whether the splits come from the user. Validation rows of such a split may be correlated, so
         all splits are used, and the standard error is computed over splits.
-    left_out : list of Exception, optional
+    plan : TimePlan, optional
+        Says what there is time for, and is told what was left out; by default, there is no limit.
+    unusable : list of Exception, optional
         Receives the reason for each split on which the fitted pipeline has no finite loss.
 
     Returns
     -------
     Comparison or None
         The results on all splits that were used; None if there are none.
+
+    Raises
+    ------
+    TimeLimitReached
+        If there was no time for a single checkpoint.
     """
-    compared = None
-    folds: list[Fold] = []
-    candidates: list[Candidate] = []
-    for task in tasks:
-        candidates = candidates or task.portfolio()
-        racing = _active_mask(folds, candidates)
-        if folds and not any(racing):
-            break
+    plan = TimePlan(Deadline(), 0) if plan is None else plan
+    compared: Comparison | None = None
+    while compared is None or not _is_over(compared, own):
         try:
-            fold = _try_all(task, for_rows(candidates, len(task.training)), racing)
-        except DivergedError as error:
-            if left_out is None:
+            found = _next_split(tasks, compared, options, own, plan)
+        except TimeLimitReached:
+            if compared is None:
                 raise
-            left_out.append(error)
-            continue
-        folds.append(fold)
-        choice = _select(candidates, folds, options.seed or 0, own)
-        compared = Comparison(candidates, folds, choice, task)
-        if len(folds) == SPLITS or (not own and is_conclusive(choice, compared.rows)):
+            plan.left_out.append(f"splits after the first {len(compared.folds)}")
             break
+        except DivergedError as error:
+            if unusable is None:
+                raise
+            unusable.append(error)
+            continue
+        if found is None:
+            break
+        compared = found
     return compared
+
+
+def _is_over(compared: Comparison, own: bool) -> bool:
+    """Whether no further split is of use."""
+    if len(compared.folds) == SPLITS or (
+        not own and is_conclusive(compared.choice, compared.rows, len(compared.folds))
+    ):
+        return True
+    return not any(_active_mask(compared.folds, compared.candidates))
+
+
+def _next_split(
+    tasks: Iterator[TrainingProblem],
+    before: Comparison | None,
+    options: Options,
+    own: bool,
+    plan: TimePlan,
+) -> Comparison | None:
+    """Compare the candidates on one more split; return None if there is none."""
+    folds = [] if before is None else before.folds
+    if before is not None:
+        plan.check_split(*_seconds(before, plan))
+    number = f"split {len(folds) + 1} of at most {SPLITS}"
+    plan.tell(f"{number}: fitting the pipeline")
+    task = next(tasks, None)
+    if task is None:
+        return None
+    candidates = task.portfolio() if before is None else before.candidates
+    racing = _active_mask(folds, candidates)
+    folds = [*folds, _try_all(task, for_rows(candidates, len(task.training)), racing, plan, number)]
+    began = Deadline.clock()
+    choice = _select(candidates, folds, options.seed or 0, own)
+    plan.select_seconds = Deadline.clock() - began
+    found = Comparison(candidates, folds, choice, task)
+    plan.expect(*_seconds(found, plan), *_to_come(found, own))
+    return found
+
+
+def _to_come(compared: Comparison, own: bool) -> tuple[int, bool]:
+    """Expect the number of further splits, and whether training on all rows follows them.
+
+    The gain in standard errors is expected to grow with the root of the number of rows.
+    """
+    done, choice = len(compared.folds), compared.choice
+    for splits in range(done, SPLITS + 1):
+        rows = compared.rows * splits // done
+        error = choice.error * math.sqrt(done / splits)
+        trend = replace(choice, error=error, critical_z=critical_value(rows))
+        if splits == SPLITS or (not own and is_conclusive(trend, rows, splits)):
+            break
+    return splits - done, trend.significant
+
+
+def _seconds(compared: Comparison, plan: TimePlan) -> tuple[float, float]:
+    """Estimate how long the candidates train on another split, and the best one on all rows."""
+    racing = _active_mask(compared.folds, compared.candidates)
+    last = compared.folds[-1].seconds
+    split = sum(seconds for seconds, runs_on in zip(last, racing, strict=True) if runs_on)
+    if compared.choice.best is None:
+        return split, 0.0
+    place, checkpoint = compared.choice.best
+    return split, plan.refit_seconds([fold.runs[place] for fold in compared.folds], checkpoint)
 
 
 def _select(
@@ -194,11 +269,40 @@ def _losses(candidates: list[Candidate], folds: list[Fold]) -> NDArray[np.float6
     return np.concatenate([fold.losses(epochs) for fold in folds], axis=2)
 
 
-def is_conclusive(choice: Selection, count: int) -> bool:
-    """Whether another split is unlikely to change the selection."""
+def is_conclusive(choice: Selection, count: int, splits: int = 1) -> bool:
+    """Whether another split is unlikely to change the selection.
+
+    Parameters
+    ----------
+    choice : Selection
+        The selection so far.
+    count : int
+        Number of validation rows so far.
+    splits : int
+        Number of splits that they come from.
+    """
+    if is_futile(choice, count, splits):
+        return True
     if count >= LARGE_SAMPLE:
         return choice.significant or choice.gain < _PROMISING * choice.error
     return choice.significant and choice.gain > _SURE * choice.critical_z * choice.error
+
+
+def is_futile(choice: Selection, count: int, splits: int) -> bool:
+    """Whether the gain will hardly be significant after all splits.
+
+    Over the share t of the splits, the gain in standard errors times the root of t is a Brownian
+    motion with drift, of which the remaining splits are the rest (stochastic curtailment: Lan,
+    Simon and Halperin 1982).
+    """
+    share = splits / SPLITS
+    if share >= 1 or choice.significant:
+        return False
+    z = choice.gain / choice.error if choice.error > 0 else 0.0
+    drift = (z + 1) / math.sqrt(share)
+    at_end = math.sqrt(share) * z + (1 - share) * drift
+    needed = critical_value(round(count / share))
+    return bool(stats.norm.sf((needed - at_end) / math.sqrt(1 - share)) < _LEAST_POWER)
 
 
 def for_rows(candidates: list[Candidate], count: int) -> list[Candidate]:
@@ -210,7 +314,8 @@ def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     """Which candidates may still win.
 
     Their loss at the best checkpoint, an optimistic estimate, must be below the baseline, and it
-    must not exceed the best candidate's by more than the standard error of the difference.
+    must not exceed the best candidate's by more than the standard error of the difference. Of
+    several such candidates, those with the lowest losses go on.
     """
     if not folds:
         return [True] * len(candidates)
@@ -226,30 +331,54 @@ def _active_mask(folds: list[Fold], candidates: list[Candidate]) -> list[bool]:
     behind = np.where(finite[:, None], rows, 0.0) - best
     error = behind.std(axis=1) / math.sqrt(len(best))
     helps = means.min(axis=1) < before - MIN_RELATIVE_GAIN * abs(before)
-    return list(finite & helps & (behind.mean(axis=1) <= _BEHIND * error))
+    able = finite & helps & (behind.mean(axis=1) <= _BEHIND * error)
+    ranked = np.where(able, rows.mean(axis=1), np.inf).argsort(kind="stable")
+    finalists = np.isin(np.arange(len(able)), ranked[:_FINALISTS])
+    return list(able & finalists)
 
 
-def _try_all(task: TrainingProblem, candidates: list[Candidate], racing: list[bool]) -> Fold:
+def _try_all(
+    task: TrainingProblem,
+    candidates: list[Candidate],
+    racing: list[bool],
+    plan: TimePlan,
+    number: str,
+) -> Fold:
     runs: list[CandidateRun | None] = []
-    seconds, start = [], None
+    seconds: list[float] = []
     for candidate, runs_on in zip(candidates, racing, strict=True):
-        if not runs_on:
-            runs.append(None)
-            seconds.append(0.0)
-            continue
-        began = time.perf_counter()
-        try:
-            competitors = [done for done in runs if done is not None and done.candidate.full]
-            trained = task.run(candidate, competitors=competitors)
-        except DivergedError:
-            runs.append(None)
-        else:
-            runs.append(trained)
-            start = trained.losses_[0]
-        seconds.append(time.perf_counter() - began)
+        if runs_on:
+            plan.tell(f"{number}: {candidate.name}")
+        began = Deadline.clock()
+        waiting = sum(racing[len(runs) + 1 :])
+        runs.append(_try_one(task, candidate, runs, waiting, plan) if runs_on else None)
+        seconds.append(Deadline.clock() - began if runs_on else 0.0)
+    finished = [run for run in runs if run is not None]
+    if not finished and plan.left_out:
+        raise TimeLimitReached
+    start = finished[-1].losses_[0] if finished else None
     if start is None or not np.isfinite(start).all():
         raise DivergedError("The loss of the fitted pipeline is not finite on the validation rows.")
     return Fold(task.target(), start, runs, seconds, task.groups, task.held_out)
+
+
+def _try_one(
+    task: TrainingProblem,
+    candidate: Candidate,
+    runs: list[CandidateRun | None],
+    waiting: int,
+    plan: TimePlan,
+) -> CandidateRun | None:
+    """Train a candidate; return None if it diverged or had no time for a checkpoint."""
+    competitors = [done for done in runs if done is not None and done.candidate.full]
+    limit = plan.run_deadline(runs, waiting, len(task.training))
+    try:
+        trained = task.run(candidate, competitors=competitors, deadline=limit)
+    except DivergedError:
+        return None
+    if trained.out_of_time_:
+        plan.cut(candidate.name, started=len(trained.losses_) > 1)
+    return None if trained.out_of_time_ and len(trained.losses_) < 2 else trained
 
 
 def summary(

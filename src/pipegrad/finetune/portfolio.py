@@ -104,6 +104,7 @@ def default_candidates(
     loss: float,
     soft: bool = False,
     reset_head: bool = False,
+    points: bool = True,
 ) -> list[Candidate]:
     """Return the candidates for a data set.
 
@@ -120,6 +121,9 @@ def default_candidates(
         a long line search is wasted.
     reset_head : bool
         Whether the last operator is linear and may be re-initialized.
+    points : bool
+        Whether centers or landmarks are trained, to which distances are measured. Elsewhere, rates
+        relative to the parameters add next to nothing to the other candidates.
 
     Returns
     -------
@@ -140,8 +144,10 @@ def default_candidates(
     batch = batch_rows(options.batch_size, like, count)
     steps = min(max(count // 4, _MIN_STEPS), _MAX_STEPS)
     epochs = min(max(round(steps * batch / count), _MIN_EPOCHS), _MAX_EPOCHS)
-    for name, kind in (("Adam, scaled", "adam"), ("Adam, relative rates", "relative")):
-        found.append(Candidate(name, kind, batch, epochs, options.anchor))  # type: ignore[arg-type]
+    alone = not found
+    found.append(Candidate("Adam, scaled", "adam", batch, epochs, options.anchor))
+    if points or alone:
+        found.append(Candidate("Adam, relative rates", "relative", batch, epochs, options.anchor))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..modules import Distances, KernelFeatures
 from ..training.criterion import Criterion
 from ..training.dataset import EncodedDataset, Loader
+from ..training.deadline import Deadline, Pace
 from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
 from ..training.prepare import build_training_data
@@ -44,35 +46,66 @@ class TrainingProblem:
     start: list[Tensor] = field(default_factory=list)
     groups: NDArray[np.int64] | None = None
     held_out: HeldOut | None = None
+    deadline: Deadline = field(default_factory=Deadline)
 
     @classmethod
     def of(
-        cls, net: PipelineModule, train: Samples, valid: Samples | None, options: Options
+        cls,
+        net: PipelineModule,
+        train: Samples,
+        valid: Samples | None,
+        options: Options,
+        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+        fit_seconds: float = 0.0,
     ) -> TrainingProblem:
-        """Encode the samples once for all candidates."""
+        """Encode the samples once for all candidates.
+
+        `TimeLimitReached` is raised if that takes too long; ``fit_seconds``, the time of the
+        pipeline's own fit, is the estimate for cross-fitting.
+        """
         generator = np.random.default_rng(options.seed)
-        data = build_training_data(net, train, valid, options, generator)
+        data = build_training_data(
+            net, train, valid, options, generator, deadline=deadline, fit_seconds=fit_seconds
+        )
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
         held = None if valid is None else HeldOut(net, valid.y, valid.weight)
         return cls(
-            net, data.criterion, data.training, data.validation, options, start, held_out=held
+            net,
+            data.criterion,
+            data.training,
+            data.validation,
+            options,
+            start,
+            held_out=held,
+            deadline=deadline,
         )
 
     def loss(self) -> float:
         """Mean loss of the training rows at the initial parameters."""
         self.net.eval()
+        pace, sums = Pace(self.deadline), []
         with torch.no_grad():
-            batches = Loader(self.training, 4096)
-            sums = [
-                self.criterion(self.net(b[0]), b[1], b.weight, b.groups) * len(b[0])
-                for b in batches
-            ]
+            for batch in Loader(self.training, 4096):
+                with pace:
+                    score = self.net(batch[0])
+                    mean = self.criterion(score, batch[1], batch.weight, batch.groups)
+                    sums.append(mean * len(batch[0]))
         return float(sum(sums)) / len(self.training)
 
     def portfolio(self) -> list[Candidate]:
         """Return the candidates for this module and its number of training rows."""
         soft, reset_head = bool(soft_ensembles(self.net)), last_linear(self.net) is not None
-        return default_candidates(self.training, self.options, self.loss(), soft, reset_head)
+        return default_candidates(
+            self.training, self.options, self.loss(), soft, reset_head, self._has_points()
+        )
+
+    def _has_points(self) -> bool:
+        """Whether points to which distances are measured are trained: centers, kernel landmarks."""
+        return any(
+            isinstance(part, Distances | KernelFeatures)
+            and any(parameter.requires_grad for parameter in part.parameters())
+            for part in self.net.modules()
+        )
 
     def target(self) -> NDArray[Any] | None:
         """Targets of the validation rows."""
@@ -96,10 +129,12 @@ class TrainingProblem:
         candidate: Candidate,
         loss_target: tuple[int, float] | None = None,
         competitors: Sequence[CandidateRun] = (),
+        deadline: Deadline | None = None,
     ) -> CandidateRun:
-        """Train from the initial parameters, to the end or to a target.
+        """Train from the initial parameters, to the end, to a target or until a deadline.
 
-        The module keeps the last parameters of the run.
+        The module keeps the last parameters of the run. The default deadline is that of the
+        problem.
         """
         parameters = list(self.net.trainable_parameters().values())
         with torch.no_grad():
@@ -120,10 +155,12 @@ class TrainingProblem:
             max_epochs=epochs,
             patience=candidate.patience if self.validating else None,
             generator=np.random.default_rng(self.options.seed),
-            callbacks=callbacks_of(self.options, epochs),
+            # The display of all runs together takes the place of one for each.
+            callbacks=callbacks_of(replace(self.options, verbose=0), epochs),
             anchor=candidate.anchor,
             loss_target=loss_target,
             competitors=competitors,
+            deadline=self.deadline if deadline is None else deadline,
         )
         run_safely(trainer, self.net, self.options, optimizer)
         return trainer

@@ -15,6 +15,7 @@ from ..report.learning_curves import curves
 from ..report.parameter_changes import MovedStep, moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..training.samples import Samples
 from ..typing import Targets
@@ -25,6 +26,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
+from .time_plan import TimePlan
 from .validation_splits import Index, Split, ValidationSplits
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def tune(
     samples: Samples,
     splits: ValidationSplits,
     options: Options,
+    deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
 ) -> TuningResult:
     """Fit, compare the candidates on validation splits, and train on all samples with the best.
 
@@ -66,38 +69,70 @@ def tune(
         The usable rows, and their training and validation sets.
     options : Options
         The loss, batch size, seed, anchor and callbacks.
+    deadline : Deadline
+        When all has to end. The pipeline's own fit on all rows always takes place, and what has no
+        time after it is left out.
 
     Returns
     -------
     TuningResult
         The estimator to keep, with the history and the report.
     """
+    plan = TimePlan(deadline, len(splits.rows))
+    if not options.verbose:
+        return _tune(pipeline, samples, splits, options, plan)
+    from ..training.progress_bar import ShowStages  # loads rich, which waits until it is needed
+
+    with ShowStages() as plan.show:
+        return _tune(pipeline, samples, splits, options, plan)
+
+
+def _tune(
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    plan: TimePlan,
+) -> TuningResult:
     clock = Stopwatch()
+    plan.tell("fitting the pipeline on all rows")
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
+    began = Deadline.clock()
     whole = fit(usable)
+    plan.fit_seconds = Deadline.clock() - began
     why = too_little_to_learn(usable.y, len(splits.rows))
     if why:
         if len(splits.rows) < _FEWEST:
             pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
         return kept_as_fitted(whole, why, clock)
-    left_out: list[Exception] = []
-
-    splits, problems = _problems(pipeline, samples, splits, options, fit, left_out)
-    found = compare_candidates(problems, options, splits.dependent, left_out)
-    if left_out:
-        reason = f"{len(left_out)} validation splits" if len(left_out) > 1 else "A validation split"
-        warn(f"{reason} could not be used: {first_line(left_out[0])}")
+    unusable: list[Exception] = []
+    try:
+        plan.check_split()
+        splits, problems = _problems(pipeline, samples, splits, options, fit, unusable, plan)
+        found = compare_candidates(problems, options, splits.dependent, plan, unusable)
+    except TimeLimitReached:
+        why = "after the pipeline's own fit, the time limit left no time to compare candidates"
+        return TuningResult(whole, False, None, report_no_time(why, clock, options))
+    if unusable:
+        reason = f"{len(unusable)} validation splits" if len(unusable) > 1 else "A validation split"
+        warn(f"{reason} could not be used: {first_line(unusable[0])}")
     if found is None:
-        why = f"no validation split could be used: {first_line(left_out[0])}"
+        why = f"no validation split could be used: {first_line(unusable[0])}"
         return kept_as_fitted(whole, why, clock)
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
+        plan.tell("training on all rows")
         refit = clock.wrap("training", _refit_on_all_rows)
-        kept = refit(pipeline, whole, usable, found, splits, options)
+        kept = refit(pipeline, whole, usable, found, splits, options, plan)
     improved = kept.estimator is not None
     report = _report(found, kept, clock, splits.dependent)
-    report = replace(report, validation=splits.why)
+    report = replace(
+        report,
+        validation=splits.why,
+        max_seconds=options.max_seconds,
+        left_out=tuple(plan.left_out),
+    )
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
@@ -145,11 +180,12 @@ def _problems(
     splits: ValidationSplits,
     options: Options,
     fit: Callable[[Samples], Any],
-    left_out: list[Exception],
+    unusable: list[Exception],
+    plan: TimePlan,
 ) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
     """Return the splits that suit the rows, and the training problem of each, created lazily.
 
-    ``left_out`` receives an error for each split that the pipeline does not take.
+    ``unusable`` receives an error for each split that the pipeline does not take.
     """
 
     def create(pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any] | None:
@@ -157,11 +193,18 @@ def _problems(
         fitted = None
         try:
             fitted = fit(training)
-            problem = TrainingProblem.of(pipeline.translate(fitted), training, validation, options)
+            began, limit = Deadline.clock(), plan.preparing()
+            net = pipeline.translate(fitted)
+            problem = TrainingProblem.of(
+                net, training, validation, options, limit, plan.fit_seconds
+            )
+            plan.encode_seconds = max(plan.encode_seconds, Deadline.clock() - began)
+        except TimeLimitReached:
+            raise
         except Exception as error:
             if not pipeline.rejects(fitted, validation.X, error):
                 raise
-            left_out.append(error)
+            unusable.append(error)
             return None
         problem.groups = None if groups is None else groups[pair[1]]
         return problem, fitted
@@ -179,6 +222,18 @@ def _problems(
     if others is None:
         return splits, chain([problem], rest(splits))
     return others, rest(others)
+
+
+def report_no_time(why: str, clock: Stopwatch, options: Options, compared: bool = True) -> Report:
+    """Report that there was no time to train anything."""
+    return Report(
+        None,
+        why,
+        seconds=clock.seconds,
+        times=clock.times(compared),
+        max_seconds=options.max_seconds,
+        left_out=("all training",),
+    )
 
 
 @dataclass(frozen=True)
@@ -249,6 +304,7 @@ def _refit_on_all_rows(
     found: Comparison,
     splits: ValidationSplits,
     options: Options,
+    plan: TimePlan,
 ) -> _Refit:
     """Train on all rows with the best candidate that reproduces its cross-validated loss.
 
@@ -259,23 +315,32 @@ def _refit_on_all_rows(
         loss.
     """
     net = pipeline.translate(whole)
-    task = TrainingProblem.of(net, samples, None, options)
-    for choice in rank_significant(found, options, splits.dependent):
-        runs = _best_runs(found, choice)
-        if _reached_reference_loss(task, found, choice, runs):
-            assert choice.best is not None
-            again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
-            return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
+    try:
+        limit, seconds = plan.closing, plan.fit_seconds
+        task = TrainingProblem.of(net, samples, None, options, limit, seconds)
+        for choice in rank_significant(found, options, splits.dependent):
+            runs = _best_runs(found, choice)
+            if _reached_reference_loss(task, found, choice, runs):
+                assert choice.best is not None
+                again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+                return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
+    except TimeLimitReached:
+        plan.left_out.append("the training on all rows")
+        return _Refit(None, _NO_TIME)
     return _Refit(None, _UNSTABLE)
 
 
 _UNSTABLE = "trained on all rows, the best candidate did not reproduce its cross-validated loss"
+_NO_TIME = "the time limit ended the training on all rows"
 
 
 def _reached_reference_loss(
     task: TrainingProblem, found: Comparison, choice: Selection, runs: Sequence[CandidateRun | None]
 ) -> bool:
-    """Train on all rows to the training loss of the splits; return whether it was reached."""
+    """Train on all rows to the training loss of the splits; return whether it was reached.
+
+    `TimeLimitReached` is raised if the training had to end far from it.
+    """
     assert choice.best is not None
     number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
@@ -287,6 +352,9 @@ def _reached_reference_loss(
         trained = task.run(candidate, (checkpoint + 1, loss_target))
     except DivergedError:
         return False
+    # In the middle of a cycle, the parameters of Adam are noisy.
+    if trained.out_of_time_ and not (candidate.full and len(trained.history) > 1):
+        raise TimeLimitReached
     now = _level(trained, len(trained.minimized_))
     expected = float(np.mean([_start(run) for run in done])) - level
     scale = expected
@@ -296,6 +364,8 @@ def _reached_reference_loss(
     short = _start(trained) - now < expected - 0.5 * scale
     # The pipeline fitted on all rows may start closer to the target.
     short = short and now > level + 0.5 * scale
+    if short and trained.out_of_time_:
+        raise TimeLimitReached
     return not (trained.diverged_ or (scale > 0 and short))
 
 

@@ -10,13 +10,14 @@ from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
 from ..report.results import Report
 from ..report.timing import Stopwatch
+from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..training.samples import Samples
 from ..typing import ScoreArray
 from .measured import single_run_metrics
 from .pipeline import TunablePipeline
 from .predictions import HeldOut
-from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant
+from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant, report_no_time
 from .validation_splits import Index, ValidationSplits
 
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from ..training.trainer import Trainer
 
 _NAME = "the settings given"
+_NO_TIME = "after the pipeline's own fit, the time limit left no time to train"
 
 
 def tune_once(
-    pipeline: TunablePipeline, samples: Samples, splits: ValidationSplits, options: Options
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
 ) -> TuningResult:
     """Fit on the training set of one split, and train there with the user's settings.
 
@@ -41,6 +47,8 @@ def tune_once(
         The validation splits, of which the first one is used.
     options : Options
         The training options.
+    deadline : Deadline
+        When training has to end; the pipeline is fitted in any case.
 
     Returns
     -------
@@ -66,7 +74,11 @@ def tune_once(
             training, validation = (samples.take(rows) for rows in next(splits.pairs))
             fitted = fit(training)
         net = pipeline.translate(fitted)
-        trainer = clock.wrap("training", train)(net, training, options, validation=validation)
+        trainer = clock.wrap("training", train)(
+            net, training, options, validation=validation, deadline=deadline
+        )
+    except TimeLimitReached:
+        return TuningResult(fitted, False, None, report_no_time(_NO_TIME, clock, options, False))
     except Exception as error:
         if not pipeline.rejects(fitted, validation.X, error):
             raise
@@ -76,7 +88,7 @@ def tune_once(
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
     held = HeldOut(net, validation.y, validation.weight)
-    report = report_single_run(trainer, pipeline.translate(fitted), clock, held)
+    report = report_single_run(trainer, pipeline.translate(fitted), clock, held, options)
     report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
@@ -102,7 +114,11 @@ def _revised(
 
 
 def report_single_run(
-    trainer: Trainer, fitted: PipelineModule, clock: Stopwatch, held: HeldOut
+    trainer: Trainer,
+    fitted: PipelineModule,
+    clock: Stopwatch,
+    held: HeldOut,
+    options: Options,
 ) -> Report:
     """Report a run.
 
@@ -116,6 +132,8 @@ def report_single_run(
         The stopwatch of the whole fit.
     held : HeldOut
         The validation rows as the user gave them.
+    options : Options
+        The training options.
 
     Returns
     -------
@@ -126,6 +144,8 @@ def report_single_run(
     valid, shown = trainer.valid, trainer.monitor.removesuffix("_loss")
     told, metric = _scores(trainer, fitted), trainer.criterion.metric
     before, after = (trainer.shown(v, shown) for v in (trainer.start_loss_, trainer.best_loss_))
+    last = trainer.history[-1, "epoch"]
+    left_out = (f"epochs after epoch {last}",) if trainer.out_of_time_ else ()
     return Report(
         _NAME if better else None,
         "" if better else "no epoch lowered the validation loss",
@@ -141,6 +161,8 @@ def report_single_run(
         curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
         calibration=_calibration(trainer, fitted, told),
         times=clock.times(compared=False),
+        max_seconds=options.max_seconds,
+        left_out=left_out,
     )
 
 

@@ -20,6 +20,7 @@ from ..losses.group_penalty import GroupPenalty, group_codes
 from ..modules import standard_settings
 from ..report.results import Report
 from ..sources.arrays import without_tensors
+from ..training.deadline import Deadline
 from ..training.metadata import fit_arguments, takes_groups
 from ..training.samples import Samples
 from .incremental import (
@@ -123,8 +124,14 @@ class FineTuner(DelegatingEstimator):
         pipelines that end in boosted trees to which trees can be added, and to no others.
     random_state : int, RandomState or None
         Seed for the validation split and for shuffling.
+    max_seconds : float, optional
+        Maximum time of `fit`, in seconds. The fit of the pipeline itself always takes place; the
+        comparison of training strategies and the training on all rows share the time that it
+        leaves, and the result is the best that was found and measured by then. ``report_.left_out``
+        says what there was no time for. `partial_fit` has no limit.
     verbose : int, default=0
-        With 1, training shows the epoch, the losses and the remaining time.
+        With 1, training shows the stage and, after the first split, an estimate of the remaining
+        time; with settings of your own, it shows the epoch, the losses and the remaining time.
 
     Attributes
     ----------
@@ -202,6 +209,7 @@ class FineTuner(DelegatingEstimator):
         forget: bool | None = None,
         random_state: Any = None,
         verbose: int = 0,
+        max_seconds: float | None = None,
     ) -> None:
         self.estimator = estimator
         self.optim = optim
@@ -223,6 +231,7 @@ class FineTuner(DelegatingEstimator):
         self.forget = forget
         self.random_state = random_state
         self.verbose = verbose
+        self.max_seconds = max_seconds
 
     @standard_settings
     def fit(
@@ -255,9 +264,11 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
+        began = Deadline.clock()
         X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
+        deadline = Deadline.after(self.max_seconds, began)
         check_last_step(self.estimator, self.loss is None)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
@@ -275,11 +286,13 @@ class FineTuner(DelegatingEstimator):
         if self._by_recipe:
             from .recipe import tune
 
-            result = tune(pipeline, samples, splits, options)
+            result = tune(pipeline, samples, splits, options, deadline)
         else:
             from .single_run import tune_once
 
-            result = tune_once(pipeline, samples, splits, options)
+            result = tune_once(pipeline, samples, splits, options, deadline)
+        # Another fit of the pipeline has no place in a time limit.
+        old = None if deadline.limited else self._old_rows(result.estimator, samples, 1)
         self._keep(
             result.estimator,
             improved_=result.improved,
@@ -288,7 +301,7 @@ class FineTuner(DelegatingEstimator):
             frozen_=pipeline.frozen,
             _stream=None,
             _known=self._counts(samples),
-            _old=self._old_rows(result.estimator, samples, 1),
+            _old=old,
         )
         if self._by_recipe and not result.improved:
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
@@ -474,6 +487,7 @@ class FineTuner(DelegatingEstimator):
             callbacks=self.callbacks,
             verbose=self.verbose,
             anchor=0.0 if self.anchor is None else self.anchor,
+            max_seconds=self.max_seconds,
         )
         if self.recipe not in ("auto", None):
             raise ArgumentError(f"recipe must be 'auto' or None, got {self.recipe!r}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +29,7 @@ class Distances(Module):
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, centers)."""
-        squares = squared_distances(x, self.centers)
-        return squares if self.squared else safe_sqrt(squares)
+        return squared_distances(x, self.centers) if self.squared else distances(x, self.centers)
 
     def reset_parameters(self) -> None:
         """Draw standard normal centers."""
@@ -40,12 +41,65 @@ def squared_distances(x: Block, points: Tensor) -> Tensor:
 
     Expanding the square cancels digits for nearby points, so it is computed in double precision.
     """
+    if not isinstance(x, SparseRows) and _trains(x, points):
+        return cast("Tensor", _DenseDistances.apply(x, points, False))
+    return _expanded_squares(x, points)
+
+
+def distances(x: Block, points: Tensor) -> Tensor:
+    """Euclidean distances (n, points), with a zero gradient at zero."""
+    if not isinstance(x, SparseRows) and _trains(x, points):
+        return cast("Tensor", _DenseDistances.apply(x, points, True))
+    return safe_sqrt(_expanded_squares(x, points))
+
+
+def _expanded_squares(x: Block, points: Tensor) -> Tensor:
     wide, centers = x.to(torch.float64), points.to(torch.float64)
     # In place, because these passes over memory cost as much as the product.
     out = product(wide, -2 * centers)
     out += squares(wide)[:, None]
     out += squares(centers)
-    return out.to(x.dtype).clamp_(min=0)
+    return torch.relu_(out.to(x.dtype))
+
+
+def _trains(x: Tensor, points: Tensor) -> bool:
+    """Whether gradients will be computed; exported programs need elementary operations."""
+    exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return torch.is_grad_enabled() and not exported and (x.requires_grad or points.requires_grad)
+
+
+class _DenseDistances(torch.autograd.Function):
+    """Distances whose gradient costs a product for each input and two passes over memory.
+
+    The gradient of the elementary operations takes about ten passes, each as long as a product with
+    a hundred columns.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, points: Tensor, root: bool) -> Tensor:
+        squares = _expanded_squares(x, points)
+        return squares.sqrt_() if root else squares
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        x, points, ctx.root = inputs
+        ctx.save_for_backward(x, points, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, points, out = ctx.saved_tensors
+        pull = grad / out if ctx.root else 2 * grad
+        # At zero the root has no gradient, and negative squares were set to zero.
+        pull = pull.masked_fill(out == 0, 0.0).to(torch.float64)
+        wide, centers = x.to(torch.float64), points.to(torch.float64)
+        to_x = to_points = None
+        if ctx.needs_input_grad[0]:
+            to_x = (pull.sum(1)[:, None] * wide - pull @ centers).to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            to_points = (pull.sum(0)[:, None] * centers - pull.T @ wide).to(points.dtype)
+        return to_x, to_points, None
 
 
 def city_block_distances(x: Block, points: Tensor) -> Tensor:

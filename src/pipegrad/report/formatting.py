@@ -91,6 +91,14 @@ def timing_rows(times: Timings) -> list[tuple[str, float]]:
     return [(name, seconds) for name, seconds in parts if seconds > 0]
 
 
+def time_limit(report: Report) -> str:
+    """The time limit, and what it left out; empty if there was none."""
+    if report.max_seconds is None:
+        return ""
+    left = ", ".join(report.left_out) or "nothing"
+    return f"Time limit: {report.max_seconds:g} seconds, which left out {left}."
+
+
 def number(seconds: float) -> str:
     """Seconds as text, with fewer decimals for longer times."""
     if seconds < 10:

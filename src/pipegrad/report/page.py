@@ -20,6 +20,7 @@ from .formatting import (
     number,
     percent,
     rows_and_splits,
+    time_limit,
     timing_rows,
 )
 from .relative_curves import Relative
@@ -290,7 +291,7 @@ def _calibration(report: Report) -> str:
 def _time(report: Report) -> str:
     if report.times is None or not report.curves:
         return ""
-    note = f"{number(report.seconds)} seconds in total."
+    note = f"{number(report.seconds)} seconds in total. {time_limit(report)}".strip()
     return _section("Time", note, charts.seconds(timing_rows(report.times)))
 
 

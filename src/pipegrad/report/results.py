@@ -96,6 +96,10 @@ class Report:
         How raw scores were scaled and shifted at the end; empty if they were not.
     validation : str
         How and why the validation rows were chosen; empty if they were random or those of ``cv``.
+    max_seconds : float, optional
+        The time limit, if there was one.
+    left_out : tuple of str
+        What the time limit left out or cut short.
 
     Examples
     --------
@@ -135,6 +139,8 @@ class Report:
     times: Timings | None = None
     recalibrated: str = ""
     validation: str = ""
+    max_seconds: float | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def after(self) -> float:

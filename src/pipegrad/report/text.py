@@ -19,6 +19,7 @@ from .formatting import (
     percent,
     rows_and_splits,
     table,
+    time_limit,
     timing_rows,
 )
 
@@ -110,7 +111,7 @@ def _calibration(report: Report) -> list[str]:
 
 def _time(report: Report) -> list[str]:
     total = f"{number(report.seconds)} seconds"
-    if report.times is None:
-        return [total]
-    parts = [f"{number(seconds)} {name}" for name, seconds in timing_rows(report.times)]
-    return [f"{total}: {', '.join(parts)}"]
+    if report.times is not None:
+        parts = [f"{number(seconds)} {name}" for name, seconds in timing_rows(report.times)]
+        total = f"{total}: {', '.join(parts)}"
+    return [total, *wrap(time_limit(report), _WIDTH)]

@@ -46,6 +46,7 @@ from ..typing import (
     Splitter,
     Targets,
 )
+from .deadline import Deadline, Pace, TimeLimitReached
 from .metadata import takes_weight
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def cross_fitted(
     y: Targets,
     weight: SampleWeight,
     seed: int | None,
+    pace: Pace | None = None,
 ) -> Data:
     """Return the data with out-of-fold features for the first set of rows.
 
@@ -84,6 +86,8 @@ def cross_fitted(
         The rows of the first set, as given by the user.
     seed : int, optional
         Seed for estimators that draw random numbers.
+    pace : Pace, optional
+        Stops before a step that would take too long.
 
     Returns
     -------
@@ -94,15 +98,19 @@ def cross_fitted(
     ------
     ArgumentError
         If a step cannot be fitted on one of the folds.
+    TimeLimitReached
+        If there is no time for another step.
     """
     if y is None or net.head is None or net.head.task == "clustering":
         return data
-    walk = CrossFit(net, np.asarray(y), weight)
+    walk = CrossFit(net, np.asarray(y), weight, pace)
     if not walk.copies:
         return data
     try:
         with _isolated_numpy_rng(seed):
             blocks = walk.blocks(X)
+    except TimeLimitReached:
+        raise
     except Exception as error:
         raise ArgumentError(
             f"Cross-fitting the training rows failed: {error}\n"
@@ -125,10 +133,15 @@ class CrossFit(HostPart):
         Targets in the user's own form.
     weight : array of shape (n,), optional
         Weight of each row.
+    pace : Pace, optional
+        Stops before a step that would take too long.
     """
 
-    def __init__(self, net: PipelineNetwork, y: Array, weight: SampleWeight) -> None:
+    def __init__(
+        self, net: PipelineNetwork, y: Array, weight: SampleWeight, pace: Pace | None = None
+    ) -> None:
         super().__init__(net.graph)
+        self.pace = Pace(Deadline()) if pace is None else pace
         self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
         self.random = net.init == "random"
@@ -166,7 +179,8 @@ class CrossFit(HostPart):
         copy = self.copies.get(name)
         if copy is None:
             return self._fitted(name, values)
-        out_of_fold = copy(values)
+        with self.pace:
+            out_of_fold = copy(values)
         if name not in self.host:
             fitted = np.asarray(self._fitted(name, values))
             self.offsets[name] = (

@@ -17,6 +17,7 @@ from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
 from .data import check_trainable
+from .deadline import Deadline, TimeLimitReached
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
 from .prepare import TrainingData, build_training_data
@@ -28,6 +29,9 @@ from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
 if TYPE_CHECKING:
     from ..network import Network, PipelineNetwork
     from .trainer import Trainer
+
+# Share of the time for soft splits; the rest is for the leaves, which then train again.
+_SOFT_SHARE = 2 / 3
 
 
 def fit(
@@ -50,6 +54,7 @@ def fit(
     verbose: int = 0,
     cache: str | PathLike[str] | None = None,
     cross_fit: bool = True,
+    max_seconds: float | None = None,
 ) -> Network:
     """Train all trainable parameters, and keep the ones with the lowest validation loss.
 
@@ -113,6 +118,11 @@ def fit(
         first layer of a stack, a `TargetEncoder`), at the cost of fitting these steps again. Use
         False if the pipeline was not fitted on these rows. Held-out data that you provide never
         need it and are not cross-fitted.
+    max_seconds : float, optional
+        Maximum time of the whole call, in seconds. Training ends early, with the best epoch so far,
+        where another step would exceed it; the last row of the history then has ``"time_limit"``.
+        Encoding and cross-fitting are part of the time. If a part of the rows shows that encoding
+        would take too long, the parameters stay as they are.
 
     Returns
     -------
@@ -144,10 +154,30 @@ def fit(
     True
     """
     options = Options(
-        optim, loss, epochs, batch_size, lr, patience, seed, callbacks, verbose, anchor, cross_fit
+        optim,
+        loss,
+        epochs,
+        batch_size,
+        lr,
+        patience,
+        seed,
+        callbacks,
+        verbose,
+        anchor,
+        cross_fit,
+        max_seconds,
     )
     samples = Samples(X, y, sample_weight, groups)
-    train(net, samples, options, validation=validation, cache=cache)
+    try:
+        train(net, samples, options, validation=validation, cache=cache)
+    except TimeLimitReached:
+        from skorch.history import History
+
+        net.history = History()
+        warn(
+            f"max_seconds={max_seconds:g} left no time to train. The pipeline is unchanged.\n"
+            "Hint: allow more time, or fewer rows."
+        )
     return net
 
 
@@ -159,15 +189,22 @@ def train(
     *,
     validation: Validation | ValidationArgument = 0.2,
     cache: str | PathLike[str] | None = None,
+    deadline: Deadline | None = None,
 ) -> Trainer:
-    """Train as `fit` does.
+    """Train as `fit` does, by a deadline; ``max_seconds`` of the options sets the default.
 
     Returns
     -------
     Trainer
         The trainer after training, with the history and the best epoch.
+
+    Raises
+    ------
+    TimeLimitReached
+        If there was no time to train; the parameters are unchanged.
     """
     options.check()
+    deadline = Deadline.after(options.max_seconds) if deadline is None else deadline
     check_loss(options.loss, samples.y, samples.groups)
     if not isinstance(validation, Samples):
         validation = checked_validation(validation)
@@ -175,8 +212,12 @@ def train(
     parameters = list(net.trainable_parameters().values())
     optimizer = make_optimizer(options.optim, parameters, options.rate)
     generator = np.random.default_rng(options.seed)
-    data = build_training_data(net, samples, validation, options, generator, cache)
-    trainer = _make_trainer(net, data, optimizer, options, generator)
+    data = build_training_data(net, samples, validation, options, generator, cache, deadline)
+    # With soft splits, some time is left to train the leaves again.
+    share = _SOFT_SHARE if soft_ensembles(net) else 1.0
+    trainer = _make_trainer(
+        net, data, optimizer, options, generator, deadline.sooner(share * deadline.left)
+    )
     if isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(_SEEN_ROWS_WARNING)
     fitted = _numbers(parameters) if soft_ensembles(net) else {}
@@ -184,11 +225,13 @@ def train(
     with preserved_modes(net):
         rate = _search_rate(net, trainer, options, optimizer)
         run_safely(trainer, net, options, optimizer)
+        if not trainer.history:
+            raise TimeLimitReached
         if rate is not None:
             trainer.history[0]["lr"] = rate
-        if trainer.improved_ and fitted:
-            _refit(net, trainer, options, fitted)
-    _warn_outcome(trainer)
+        if trainer.improved_ and fitted and deadline.left > 0:
+            _refit(net, trainer, options, fitted, deadline)
+    _warn_outcome(trainer, options)
     if crossing is not None:
         warn_about_crossing(crossing, crossing_rows(net, trainer.train))
     return trainer
@@ -203,7 +246,7 @@ def _search_rate(
     from .search.lr_finder import find_lr
 
     with isolated_rng(options.seed, optimizer):
-        rate = find_lr(net, trainer, options)
+        rate = find_lr(net, trainer, options, trainer.deadline)
     set_rate(optimizer, rate)
     return rate
 
@@ -217,6 +260,7 @@ def _refit(
     trainer: Trainer,
     options: Options,
     fitted: dict[nn.Parameter, Tensor],
+    deadline: Deadline,
 ) -> None:
     """Train the leaves and the steps after them again, now with hard splits."""
     from .trainer import Trainer
@@ -248,6 +292,7 @@ def _refit(
             generator=trainer.generator,
             callbacks=callbacks_of(options, options.epochs),
             anchor=options.anchor,
+            deadline=deadline,
         )
         run_safely(again, net, options, optimizer)
     finally:  # also where the user interrupts
@@ -273,6 +318,7 @@ def _make_trainer(
     optimizer: torch.optim.Optimizer,
     options: Options,
     generator: np.random.Generator,
+    deadline: Deadline,
 ) -> Trainer:
     from .trainer import Trainer
 
@@ -288,6 +334,7 @@ def _make_trainer(
         generator=generator,
         callbacks=callbacks_of(options, options.epochs),
         anchor=options.anchor,
+        deadline=deadline,
     )
 
 
@@ -332,8 +379,8 @@ _LOWER_LR_HINT = (
 )
 
 
-def _warn_outcome(trainer: Trainer) -> None:
-    """Warn if training diverged or did not improve on the baseline."""
+def _warn_outcome(trainer: Trainer, options: Options) -> None:
+    """Warn if training diverged, ran out of time or did not improve on the baseline."""
     if not math.isfinite(trainer.best_loss_):
         raise DivergedError(
             "No loss was finite, not even that of the fitted pipeline; the parameters are "
@@ -348,6 +395,13 @@ def _warn_outcome(trainer: Trainer) -> None:
         warn(
             f"Training stopped in epoch {trainer.history[-1, 'epoch']}: {trainer.reason_}. The "
             f"{kept} are kept.\n{_LOWER_LR_HINT}",
+        )
+    elif trainer.out_of_time_:
+        kept = "best epoch are" if trainer.improved_ else "fitted pipeline are"
+        warn(
+            f"Training stopped at max_seconds={options.max_seconds:g}, in epoch "
+            f"{trainer.history[-1, 'epoch']} of {options.epochs}. The parameters of the {kept} "
+            "kept."
         )
     elif not trainer.improved_:
         part = "training" if trainer.valid is None else "validation"

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ArgumentError
 from .criterion import LossLike
+from .deadline import check_seconds
 from .optimizers import Optim, check_normalized_steps, is_number, try_optim
 from .samples import Samples, Validation
 
@@ -34,6 +35,7 @@ class Options:
     verbose: int = 0
     anchor: float = 0.0
     cross_fit: bool = True
+    max_seconds: float | None = None
 
     def check(self) -> None:
         """Reject invalid values before training."""
@@ -52,6 +54,7 @@ class Options:
             raise ArgumentError(f"anchor must be a non-negative number, got {self.anchor!r}.")
         if not isinstance(self.cross_fit, bool):
             raise ArgumentError(f"cross_fit must be True or False, got {self.cross_fit!r}.")
+        check_seconds(self.max_seconds)
         try_optim(self.optim, self.rate)
 
     @property

@@ -24,6 +24,7 @@ from .data import (
     match_score_shape,
     ones_like_parameters,
 )
+from .deadline import Deadline, Pace, projected_seconds
 from .options import Options
 from .samples import Samples, Validation
 from .tree_splits import measure_spreads, precompute_leaves
@@ -52,6 +53,8 @@ def build_training_data(
     options: Options,
     generator: np.random.Generator,
     cache: str | PathLike[str] | None = None,
+    deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+    fit_seconds: float = 0.0,
 ) -> TrainingData:
     """Build the criterion and the encoded training and validation sets.
 
@@ -69,20 +72,47 @@ def build_training_data(
         Generator for the validation split.
     cache : str or path, optional
         Directory that caches the output of the host part.
+    deadline : Deadline
+        When training has to end. Encoding a part of the rows shows whether there is enough time.
+    fit_seconds : float
+        Seconds that the fit of the pipeline took, if they are known; cross-fitting takes no longer.
 
     Returns
     -------
     TrainingData
         The criterion and the encoded sets.
+
+    Raises
+    ------
+    TimeLimitReached
+        If encoding or cross-fitting would not end by the deadline.
     """
     check_trainable(net)
     function, objective = make_criterion(options.loss, net.objective, net.head)
+    if deadline.limited and cache is None:
+        deadline.check(_encoding_seconds(net, samples, validation, deadline))
     data = encode_samples(net, samples, validation, cache, options.loss)
     if options.cross_fit:
         from .cross_fitting import cross_fitted  # loads much of scikit-learn
 
-        data = cross_fitted(net, data, samples.X, samples.y, samples.weight, options.seed)
+        pace = Pace(deadline, fit_seconds)
+        data = cross_fitted(net, data, samples.X, samples.y, samples.weight, options.seed, pace)
     return _prepare(net, data, objective, function, validation, generator)
+
+
+def _encoding_seconds(
+    net: PipelineNetwork, samples: Samples, validation: Validation, deadline: Deadline
+) -> float:
+    """Estimate the seconds that encoding all rows takes."""
+    from sklearn.utils import _safe_indexing
+    from sklearn.utils.validation import _num_samples
+
+    def encode(count: int) -> None:
+        net.encode(_safe_indexing(samples.X, np.arange(count)))
+
+    count = _num_samples(samples.X)
+    others = _num_samples(validation.X) if isinstance(validation, Samples) else 0
+    return projected_seconds(encode, count, deadline) * (count + others) / count
 
 
 def _prepare(

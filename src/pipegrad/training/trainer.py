@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias, TypedDict
 
@@ -17,6 +16,7 @@ from ..typing import Array, ClassLabels, Features, Targets
 from .anchor import Anchor
 from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
+from .deadline import Deadline, Pace, TimeLimitReached, projected_seconds
 from .optimizers import is_loss_scale_invariant
 from .scaled_lbfgs import ScaledLBFGS
 from .stopping import StopTraining
@@ -32,6 +32,9 @@ _PROGRESS = 1e-4
 # The tolerances (1e-9) and first steps of optimizers suit losses of about one, so that losses
 # smaller than this are scaled up during training.
 _SMALL_LOSS = 0.1
+# Duration of an optimizer step as a multiple of that of evaluating the loss: the gradient takes
+# about twice as long as the loss itself.
+_STEP_COST = 3.0
 
 # skorch callbacks with or without names.
 Callbacks: TypeAlias = list[Callback | tuple[str, Callback]]
@@ -73,6 +76,9 @@ class Trainer(NeuralNet):
         Callbacks, as in skorch.
     anchor : float
         Strength of the L2-SP penalty towards the initial parameters, see `Anchor`.
+    deadline : Deadline
+        When training has to end. It ends before an evaluation of the loss that would take too long,
+        also in the middle of an epoch, which then leaves no row in the history.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Trainer(NeuralNet):
         generator: np.random.Generator,
         callbacks: Callbacks | None = None,
         anchor: float = 0.0,
+        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__(
             module,
@@ -106,11 +113,13 @@ class Trainer(NeuralNet):
         self.patience = patience
         self.generator = generator
         self.anchor = anchor
+        self.deadline = deadline
         self.reason_ = "the last epoch"
         self.stopped_ = False
         self.interrupt_: KeyboardInterrupt | None = None
         self._best: list[Tensor] = []
         self.diverged_ = False
+        self.out_of_time_ = False
         self.best_epoch_ = 0
         self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
@@ -186,9 +195,13 @@ class Trainer(NeuralNet):
         self, X: Features, y: Targets = None, epochs: int | None = None, **kwargs: object
     ) -> Trainer:
         try:
+            self._measure_start()
+            centre_splits(self.module_, self.train)
             self._run_epochs()
         except StopTraining:
             pass
+        except TimeLimitReached:
+            self._end_at_limit()
         except KeyboardInterrupt as interrupt:
             self.interrupt_ = interrupt
             raise  # `fit` of skorch drops it.
@@ -211,20 +224,27 @@ class Trainer(NeuralNet):
             del self.minimized_[len(history) :]
 
     def _run_epochs(self) -> None:
-        self._measure_start()
-        centre_splits(self.module_, self.train)
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
         loader = Loader(self.train, self.batch_size, self.generator)
         for _ in range(0 if self.stopped_ else self.max_epochs):
-            started = time.perf_counter()
+            started = Deadline.clock()
             self.notify("on_epoch_begin", **parts)
             self.run_single_epoch(loader, True, "train", self.train_step)
             self._measure()
-            going = self._judge()
-            self.history.record("dur", time.perf_counter() - started)
+            going = self._judge() and not self.out_of_time_
+            self.history.record("dur", Deadline.clock() - started)
             self.notify("on_epoch_end", **parts)
             if not going:
                 break
+        if self.out_of_time_:
+            self._end_at_limit()
+
+    def _end_at_limit(self) -> None:
+        """End training at the deadline; an epoch without a finished step leaves no trace."""
+        self.out_of_time_, self.reason_ = True, "the time limit"
+        self._drop_unfinished_epoch()
+        if self.history:
+            self.history.record("time_limit", True)
 
     def run_single_epoch(
         self,
@@ -236,7 +256,7 @@ class Trainer(NeuralNet):
     ) -> None:
         """Run one epoch; without batch callbacks, the device is synchronized only at its end."""
         if not self._listening:
-            steps = (step_fn(batch) for batch in iterator)
+            steps = (step_fn(batch) for batch in self._in_time(iterator))
             self._record_mean(prefix, ((step["loss"], step["rows"]) for step in steps))
         else:
             self._record_mean(prefix, self._watched(iterator, training, prefix, step_fn))
@@ -245,13 +265,21 @@ class Trainer(NeuralNet):
     def _watched(
         self, iterator: Loader, training: bool, prefix: str, step_fn: Callable[..., StepResult]
     ) -> Iterator[tuple[Tensor, int]]:
-        for batch in iterator:
+        for batch in self._in_time(iterator):
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
             self.history.record_batch(prefix + "_loss", self._batch_metric(batch, step["loss"]))
             self.history.record_batch(prefix + "_batch_size", step["rows"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
             yield step["loss"], step["rows"]
+
+    def _in_time(self, iterator: Loader) -> Iterator[Batch]:
+        """Batches until the deadline, but at least one."""
+        for place, batch in enumerate(iterator):
+            if place and (self.out_of_time_ or not self._step_pace.fits):
+                self.out_of_time_ = True
+                return
+            yield batch
 
     def _record_mean(self, prefix: str, losses: Iterable[tuple[Tensor, int]]) -> None:
         total: Tensor | float = 0.0
@@ -286,8 +314,16 @@ class Trainer(NeuralNet):
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
         encoded, target = batch
         first: list[Tensor] = []
+        lowest = _Lowest(self._parameters()) if self.deadline.limited else None
 
         def closure() -> Tensor:
+            with self._step_pace:
+                loss = evaluate()
+            if lowest is not None:
+                lowest.keep(loss.item())
+            return loss
+
+        def evaluate() -> Tensor:
             self.optimizer_.zero_grad()
             score = self.module_(encoded)
             loss = self.criterion_(score, target, batch.weight, batch.groups)
@@ -302,7 +338,14 @@ class Trainer(NeuralNet):
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
             return loss
 
-        self.optimizer_.step(closure)
+        try:
+            self.optimizer_.step(closure)
+        except TimeLimitReached:
+            if not first:
+                raise
+            assert lowest is not None
+            self.out_of_time_ = True
+            lowest.restore()
         loss, score = first
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
@@ -325,16 +368,28 @@ class Trainer(NeuralNet):
         self._best = [p.detach().clone() for p in self._parameters()]
         self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
+        self.deadline.check(projected_seconds(self._try_rows, len(self.train), self.deadline))
+        began = Deadline.clock()
         self._evaluate(self.train, "train")
+        seconds = Deadline.clock() - began
+        share = min(self.batch_size / len(self.train), 1.0)
+        self._step_pace = Pace(self.deadline, _STEP_COST * share * seconds)
         same = is_loss_scale_invariant(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
         self._unit = loss_scale(self.minimized_[-1]["train_loss"]) if same else 1.0
         self._measure()
+        # An epoch that ends early is evaluated as any other one.
+        self._step_pace.reserve = Deadline.clock() - began
         self._check_input()
         self.start_loss_ = self.best_loss_ = self.minimized_[-1][self.monitor]
         self.history.record(self.monitor + "_best", True)
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
         self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
+
+    def _try_rows(self, count: int) -> None:
+        """Compute the scores of some training rows, to measure how long it takes."""
+        with torch.no_grad():
+            self.module_(self.train.batch(self.train.index[:count])[0])
 
     def _check_input(self) -> None:
         """If the initial loss is not finite, reject NaN between steps as the source does."""
@@ -417,6 +472,27 @@ class Trainer(NeuralNet):
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+class _Lowest:
+    """The parameters with the lowest loss that a step of several evaluations came across."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.parameters = parameters
+        self._loss = math.inf
+        self._values: list[Tensor] = []
+
+    def keep(self, loss: float) -> None:
+        """Keep the current parameters if their loss is the lowest."""
+        if loss < self._loss:
+            self._loss = loss
+            self._values = [p.detach().clone() for p in self.parameters]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Restore the parameters that were kept, if any."""
+        for parameter, value in zip(self.parameters, self._values, strict=False):
+            parameter.copy_(value)
 
 
 def per_sample_loader(module: nn.Module, criterion: Criterion, rows: EncodedDataset) -> Loader:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..anchor import Anchor
 from ..criterion import Criterion
 from ..dataset import EncodedDataset, Loader
+from ..deadline import Deadline, Pace
 from ..optimizers import magnitude
 from ..trainer import loss_scale
 from .batched_module import BatchedModule, preserve_state
@@ -75,14 +76,22 @@ class BatchedAdam:
         if any(one.anchor for one in configurations):
             self._pulls = torch.stack([pulls for _, pulls in made])
 
-    def epoch(self) -> NDArray[np.float64]:
-        """Train for one epoch; return the mean training loss of each candidate."""
+    def epoch(self, deadline: Deadline = Deadline()) -> NDArray[np.float64]:  # noqa: B008
+        """Train for one epoch; return the mean training loss of each candidate.
+
+        Raises
+        ------
+        TimeLimitReached
+            If the epoch does not end by the deadline.
+        """
+        pace = Pace(deadline)
         self.copies.net.train()
         total: Tensor | float = 0.0
         with torch.enable_grad(), self.copies.net.fused_linear_maps():
             for batch in self.loader:
-                losses, gradient = self.copies.gradient(self.values, batch)
-                self._step(gradient)
+                with pace:
+                    losses, gradient = self.copies.gradient(self.values, batch)
+                    self._step(gradient)
                 total = total + losses * len(batch[0])
         assert isinstance(total, Tensor)
         return (total / len(self.training)).cpu().double().numpy()

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset import EncodedDataset
+from ..deadline import Deadline
+from ..optimizers import LEARNING_RATE
 from .batched_module import preserve_state
 from .configuration import Configuration
 from .successive_halving import SuccessiveHalving
@@ -24,9 +26,11 @@ _STEPS, _JUDGES = 200, 4096
 # A short race favors large rates, so the smallest rate within this many standard errors of the
 # best, and not below this fraction of the best rate, is selected instead.
 _WITHIN, _SHARE = 1.0, 0.1
+# Share of the time that is left.
+_TIME_SHARE = 1 / 3
 
 
-def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
+def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options, deadline: Deadline) -> float:
     """Return a learning rate relative to each parameter's size; the module is left unchanged.
 
     Parameters
@@ -37,6 +41,9 @@ def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
         Provides the loss, the rows and the batch size.
     options : Options
         Provides the anchor, the number of epochs and the seed.
+    deadline : Deadline
+        When training has to end; the search takes at most a third of the time. Without a finished
+        epoch, the rate is the default one.
     """
     generator = np.random.default_rng(options.seed)
     training = _some(trainer.train, _STEPS * trainer.batch_size, generator)
@@ -46,8 +53,9 @@ def find_lr(net: PipelineNetwork, trainer: Trainer, options: Options) -> float:
     found = [Configuration(rate, anchor=float(options.anchor)) for rate in RATES]
     with preserve_state(net):
         field = SuccessiveHalving(net, trainer.criterion, training, validating)
-        field.run(found, epochs, trainer.batch_size, generator, halving=False)
-    return RATES[select_lr(field.rows)]
+        limit = deadline.sooner(_TIME_SHARE * deadline.left)
+        field.run(found, epochs, trainer.batch_size, generator, halving=False, deadline=limit)
+    return RATES[select_lr(field.rows)] if field.epochs.any() else LEARNING_RATE
 
 
 def select_lr(rows: NDArray[np.float64]) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...errors import DivergedError
 from ..criterion import Criterion
 from ..dataset import EncodedDataset
+from ..deadline import Deadline, TimeLimitReached
 from ..tree_splits import centre_splits
 from .batched_adam import BatchedAdam, Schedule
 from .batched_module import BatchedModule, NotBatchable
@@ -81,8 +82,9 @@ class SuccessiveHalving:
         generator: np.random.Generator,
         schedule: Schedule | None = None,
         halving: bool = True,
+        deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
     ) -> None:
-        """Train the candidates and record the best epoch of each."""
+        """Train the candidates until the deadline and record the best epoch of each."""
         self._begin(len(configurations))
         ensemble = BatchedAdam(
             self.copies, configurations, self.training, batch_size, epochs, generator, schedule
@@ -90,7 +92,10 @@ class SuccessiveHalving:
         self.best = ensemble.values.clone()
         rungs = _rungs(len(configurations), epochs) if halving else {}
         for epoch in range(1, epochs + 1):
-            trained = ensemble.epoch()
+            try:
+                trained = ensemble.epoch(deadline)
+            except TimeLimitReached:
+                return
             finite = self._record(ensemble, trained, epoch)
             ensemble.keep(np.flatnonzero(finite))
             if epoch in rungs:
