@@ -86,6 +86,12 @@ def _adds_up(row: Translation, operator: Any, X: Any) -> bool:
     )
 
 
+def _is_probable(row: Translation, operator: Any, X: Any) -> bool:
+    # With the identity as the link, a source calls unbounded scores probabilities.
+    head = row.head(operator)
+    return getattr(head, "link", "") != "identity" and _adds_up(row, operator, X)
+
+
 def _positive(row: Translation, operator: Any, X: Any) -> bool:
     return bool((np.asarray(operator.predict(X)) > 0).all())
 
@@ -114,14 +120,10 @@ def _unused(row: Translation, operator: Any, X: Any) -> list[int]:
     if not (row.has_splits and isinstance(X, np.ndarray) and row.reads_raw_numbers(operator)):
         return []
     module = row.to_torch(operator)
-    if isinstance(module, InitializedBoosting):
+    trees = [part for part in module.modules() if isinstance(part, TreeEnsemble)]
+    if not trees or isinstance(module, InitializedBoosting):
         return []
-    used = {
-        int(column)
-        for part in module.modules()
-        if isinstance(part, TreeEnsemble)
-        for column in part.feature
-    }
+    used = {int(column) for part in trees for column in part.feature}
     return sorted(set(range(X.shape[1])) - used)
 
 
@@ -151,7 +153,7 @@ PROMISES: dict[str, Promise] = {
     "pattern": Promise(
         lambda row, operator, X: sparse.issparse(getattr(operator, "components_", None)), _pattern
     ),
-    "probabilities": Promise(_adds_up, lambda row, before, after, X: _adds_up(row, after, X)),
+    "probabilities": Promise(_is_probable, lambda row, before, after, X: _adds_up(row, after, X)),
     "positive": Promise(_logarithmic, lambda row, before, after, X: _positive(row, after, X)),
     "scale": Promise(
         lambda row, operator, X: any((values > 0).any() for values in _spreads(operator)), _scales

@@ -81,7 +81,11 @@ class _Ordered(torch.autograd.Function):
     def forward(
         table: Tensor, lower: Tensor, upper: Tensor, longest: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if not _captured() and not bool((table[lower] > table[upper]).any()):
+        lower, upper = _entries(lower, table.shape[1]), _entries(upper, table.shape[1])
+        values = table.flatten()
+        if not _captured() and not bool(
+            (values.index_select(0, lower) > values.index_select(0, upper)).any()
+        ):
             none = lower.new_empty(0, table.shape[1])
             return table.clone(), none, none
         by_value = table.argsort(dim=0, stable=True)
@@ -123,12 +127,19 @@ class _Ordered(torch.autograd.Function):
         return tuple(part.unflatten(1, wide.shape[1:]) for part in found), (1, 1, 1)
 
 
+def _entries(leaves: Tensor, columns: int) -> Tensor:
+    """The entries of these leaves in a flat table; indices of one dimension are much faster."""
+    if columns == 1:
+        return leaves
+    return (leaves[:, None] * columns + torch.arange(columns, device=leaves.device)).flatten()
+
+
 def _reach(rank: Tensor, before: Tensor, after: Tensor, longest: int, extreme: str) -> Tensor:
     """The extreme rank among each leaf and those before it, shape (leaves, k)."""
-    at = after[:, None].expand(-1, rank.shape[1])
+    flat = rank.flatten()
     for _ in range(longest):
-        reached = rank.scatter_reduce(0, at, rank[before], extreme)
-        if not _captured() and torch.equal(reached, rank):
+        reached = flat.scatter_reduce(0, after, flat.index_select(0, before), extreme)
+        if not _captured() and torch.equal(reached, flat):
             break
-        rank = reached
-    return rank
+        flat = reached
+    return flat.view(rank.shape)

@@ -26,7 +26,7 @@ class Boosted(Translation):
     sparse = True
     missing = True
     file_suffixes = (".cbm", ".json")
-    kept = ("monotone", "features", "probabilities", "positive")
+    kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "probabilities", "positive")
     differentiable = False
     has_splits = True
     refused_inputs: ClassVar[Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -22,7 +22,7 @@ class Boosted(Translation):
     differentiable = False
     has_splits = True
     file_suffixes = (".txt",)
-    kept = ("monotone", "features", "probabilities", "positive")
+    kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "probabilities", "positive")
 
     def booster(self, operator: Any) -> Any:
         """The fitted booster."""

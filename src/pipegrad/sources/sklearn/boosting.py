@@ -49,7 +49,7 @@ class GradientBoosting(Trees):
     """Leaf values are trainable, and so is the initial estimator unless it is constant."""
 
     missing = False
-    kept = ("features", "probabilities", "zeros")
+    kept: ClassVar[tuple[str, ...]] = ("features", "probabilities", "zeros")
     unchanged_attributes: ClassVar[Any] = {
         "n_estimators_": _FIT,
         "train_score_": _FIT,
@@ -258,7 +258,7 @@ class HistTrees(SklearnTranslation):
     missing = True
     differentiable = False
     has_splits = True
-    kept = ("monotone", "features", "probabilities", "positive")
+    kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "probabilities", "positive")
     not_kept = _RENEWED
     unchanged_attributes: ClassVar[Any] = {
         "is_categorical_": _STRUCTURE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._indexing import _determine_key_type
@@ -160,7 +160,7 @@ class Stacking(Expansion):
 class VotingRegressor(Expansion):
     """The weighted mean of the predictions."""
 
-    kept = ("weights",)
+    kept: ClassVar[tuple[str, ...]] = ("weights",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         values = _children(operator, builder, source, path, "predict")
@@ -174,7 +174,7 @@ class VotingRegressor(Expansion):
 class VotingClassifier(Expansion):
     """The majority of hard votes or the weighted mean of probabilities."""
 
-    kept = ("weights",)
+    kept: ClassVar[tuple[str, ...]] = ("weights",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         soft = operator.voting == "soft"

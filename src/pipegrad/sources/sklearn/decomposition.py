@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -27,7 +27,7 @@ class PrincipalComponents(SklearnTranslation):
     """
 
     sparse = True
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     not_kept = _ORTHONORMAL
     unchanged_attributes = {
         "noise_variance_": _OF_THE_DATA,
@@ -114,7 +114,7 @@ class TruncatedSVD(SklearnTranslation):
         Example({"n_components": 3, "algorithm": "arpack"}, data="sparse"),
     )
     sparse = True
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     not_kept = _ORTHONORMAL
     unchanged_attributes = {
         "explained_variance_": _OF_THE_DATA,
@@ -170,7 +170,7 @@ class GaussianRandomProjection(RandomProjection):
 class SparseRandomProjection(RandomProjection):
     """A sparse random projection: only the nonzero entries are trainable."""
 
-    kept = ("pattern",)
+    kept: ClassVar[tuple[str, ...]] = ("pattern",)
 
     examples = (
         {"n_components": 3, "random_state": 0, "density": 0.5},

@@ -267,7 +267,7 @@ class AdaBoostRegressor(Trees):
 class IsolationForest(Trees):
     """The score is the decision function. Without a loss, nothing is trainable."""
 
-    kept = ()
+    kept: ClassVar[tuple[str, ...]] = ()
 
     has_splits = False
 
@@ -327,7 +327,7 @@ class IsolationForest(Trees):
 class RandomTreesEmbedding(Trees):
     """One indicator column per leaf of each tree."""
 
-    kept = ("features",)
+    kept: ClassVar[tuple[str, ...]] = ("features",)
 
     examples = (
         {**_SEVERAL, "max_depth": 3},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, register
@@ -13,7 +13,7 @@ from .linear import LinearPredictor, no_intercept
 class LogRate(LinearPredictor):
     """The score is the log of the mean."""
 
-    kept = ("positive",)
+    kept: ClassVar[tuple[str, ...]] = ("positive",)
 
     examples = (
         {},
@@ -33,7 +33,7 @@ class LogRate(LinearPredictor):
 class Tweedie(LinearPredictor):
     """Tweedie deviances, from the normal to the inverse Gaussian distribution."""
 
-    kept = ("positive",)
+    kept: ClassVar[tuple[str, ...]] = ("positive",)
 
     examples = (
         {},

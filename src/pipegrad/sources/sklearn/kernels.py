@@ -33,7 +33,7 @@ _NAMES = {"poly": "polynomial"}
 class Nystroem(SklearnTranslation):
     """components_ and normalization_ are trained independently; gamma stays fixed."""
 
-    kept = ("pattern",)
+    kept: ClassVar[tuple[str, ...]] = ("pattern",)
     examples = (
         {"n_components": 10, "random_state": 0},
         {"n_components": 10, "random_state": 0, "gamma": 0.05},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class LinearPredictor(SklearnTranslation):
     """coef_ and intercept_ become weight and bias."""
 
     sparse = True
-    kept = ("nonnegative",)
+    kept: ClassVar[tuple[str, ...]] = ("nonnegative",)
 
     def to_torch(self, operator: Any) -> nn.Module:
         coef = dense_coef(operator)
@@ -161,7 +161,7 @@ class RidgeCV(LinearRegressor):
 class Selecting(LinearRegressor):
     """Least squares with few nonzero coefficients."""
 
-    kept = ("zeros", "nonnegative")
+    kept: ClassVar[tuple[str, ...]] = ("zeros", "nonnegative")
 
     def keeps_zeros(self, operator: Any) -> bool:
         return True

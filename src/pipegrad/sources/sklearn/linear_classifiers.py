@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model._base import LinearClassifierMixin
@@ -24,7 +24,7 @@ class LinearClassifier(LinearPredictor):
     """One margin for two classes; one margin per class otherwise."""
 
     data = "multiclass"
-    kept = ("zeros", "nonnegative", "probabilities")
+    kept: ClassVar[tuple[str, ...]] = ("zeros", "nonnegative", "probabilities")
 
     def squeeze(self, operator: Any) -> bool:
         return np.ndim(operator.coef_) == 1 or operator.coef_.shape[0] == 1

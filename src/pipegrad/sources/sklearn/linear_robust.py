@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ... import glue
 from ...graph import join
@@ -58,7 +58,7 @@ class TheilSenRegressor(LinearRegressor):
 class RANSACRegressor(Expansion):
     """The estimator that was fitted on the inliers."""
 
-    kept = ("inliers",)
+    kept: ClassVar[tuple[str, ...]] = ("inliers",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         if hasattr(operator, "feature_names_in_"):

@@ -19,7 +19,7 @@ from ._base import SklearnTranslation
 class StandardScaler(SklearnTranslation):
     """mean_ and scale_ become a trainable shift and scale; var_ is updated to match."""
 
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples = (
         {},
         Example({"with_mean": False}, unchanged_attributes=("mean_",)),
@@ -60,7 +60,7 @@ class StandardScaler(SklearnTranslation):
 class MinMaxScaler(SklearnTranslation):
     """scale_ and min_ become a trainable scale and offset; the data range is updated to match."""
 
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples: ClassVar[Any] = (
         {},
         {"feature_range": (-2, 3)},
@@ -99,7 +99,7 @@ class MinMaxScaler(SklearnTranslation):
 class MaxAbsScaler(SklearnTranslation):
     """scale_ becomes a trainable scale; max_abs_ is updated to match."""
 
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples = (
         {},
         Example({}, data="sparse"),
@@ -130,7 +130,7 @@ class MaxAbsScaler(SklearnTranslation):
 class RobustScaler(SklearnTranslation):
     """center_ and scale_ become a trainable shift and scale."""
 
-    kept = ("scale",)
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples = (
         {},
         {"with_centering": False},

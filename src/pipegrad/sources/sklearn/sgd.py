@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ class Stochastic(LinearPredictor):
     """The state that ``partial_fit`` resumes from is updated with the coefficients."""
 
     unchanged_attributes = _KEEPS
-    kept = ("zeros", "probabilities")
+    kept: ClassVar[tuple[str, ...]] = ("zeros", "probabilities")
 
     def write_back(self, module: Linear, operator: Any) -> None:
         coef, intercept = dense_coef(operator), operator.intercept_

@@ -37,7 +37,7 @@ class Trees(SklearnTranslation):
     missing = True
     differentiable = False
     has_splits = True
-    kept = ("monotone", "features", "probabilities")
+    kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "probabilities")
 
     def encode(self, operator: Any, X: Any) -> Any:
         first = self.trees(operator)[0]

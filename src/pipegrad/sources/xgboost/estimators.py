@@ -28,7 +28,7 @@ class Boosted(Translation):
     has_splits = True
     tolerance = 2e-6
     file_suffixes = (".json", ".ubj")
-    kept = ("monotone", "features", "zeros", "probabilities", "positive")
+    kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "zeros", "probabilities", "positive")
     not_kept = (
         "monotone constraints that the fitted model itself violates, as the absolute error allows "
         "(`to_torch` warns)"
