@@ -7,11 +7,17 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.cluster import KMeans
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.kernel_approximation import Nystroem, RBFSampler
-from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+)
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -310,3 +316,43 @@ def test_targets_outside_of_the_range_of_the_loss(source, target, loss, words):
     with pytest.raises(pg.ArgumentError, match=f"validation: y must be {words}"):
         net.fit(X, np.full(60, 0.5), loss=loss, validation=(X, target))
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_transformed_targets_wrap_as_in_the_source():
+    target = (np.arange(60) % 16 * 5).astype("uint8")
+    source = TransformedTargetRegressor(
+        Ridge(), func=np.square, inverse_func=np.sqrt, check_inverse=False
+    ).fit(X, target)
+    net = pg.to_torch(source)
+    desired = source.transformer_.transform(target[:, None])[:, 0]
+    assert desired.max() < 256
+    for given in (target, torch.tensor(target)):
+        assert_array_equal(net.encode_target(given), desired)
+
+
+def test_labels_beyond_zero_and_one():
+    labels = np.c_[HIGH, ~HIGH].astype(int)
+    net = pg.to_torch(RidgeClassifier().fit(X, labels))
+    for train in (net.fit, net.partial_fit):
+        with pytest.raises(pg.ArgumentError, match="y must be between 0 and 1 for labels, got 2"):
+            train(X, labels * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_blocks_of_another_precision(dtype):
+    net = pg.to_torch(fitted("linear"))
+    blocks = {name: block.to(dtype) for name, block in net.encode(X).blocks.items()}
+    assert_allclose(net(blocks).detach(), net(X).detach(), rtol=1e-6)
+
+
+def test_unfitted_pipelines_take_their_shapes_from_tensors():
+    pipe = make_pipeline(StandardScaler(), Ridge())
+    data = torch.tensor(X), torch.tensor(y)
+    assert pg.to_torch(pipe, init="random", data=data).predict(X).shape == y.shape
+
+
+def test_constants_of_functions_in_single_precision():
+    scaled = FunctionTransformer(lambda rows: rows * np.arange(1.0, 5.0))
+    source = make_pipeline(StandardScaler(), scaled, Ridge()).fit(X, y)
+    net = pg.to_torch(source, dtype=torch.float32)
+    assert_allclose(net.predict(X), source.predict(X), rtol=1e-4, atol=1e-4)

@@ -138,7 +138,8 @@ class PipelineNetwork(nn.Module):
                 )
             return {ports[0]: X}
         if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
-            return X
+            like = self.reference_tensor()
+            return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
         return self.encode(X).blocks
 
     def _rows_of_tensor(self, X: Tensor) -> Mapping[str, Block | LeafIndices] | None:
@@ -298,11 +299,16 @@ class PipelineNetwork(nn.Module):
             return torch.as_tensor(_places(y, self.classes_), device=like.device)
         if self.head is not None and self.head.task == "several":
             return torch.as_tensor(self._several_places(y), device=like.device)
-        values = np.array(y, dtype=np.float64)
-        if self.graph.target is not None:
-            values = self._transformed_target(values)
+        if self.graph.target is None:
+            values = np.array(y, dtype=np.float64)
+        else:
+            values = self._transformed_target(np.asarray(y))
         if not np.isfinite(values).all():
             raise ArgumentError("y contains NaN or infinity.")
+        if self.head is not None and self.head.task == "multilabel":
+            beyond = values[(values < 0) | (values > 1)]
+            if beyond.size:
+                raise ArgumentError(f"y must be between 0 and 1 for labels, got {beyond[0]:g}.")
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
     def _several_places(self, y: Any) -> NDArray[np.int64]:
@@ -313,6 +319,8 @@ class PipelineNetwork(nn.Module):
         return np.column_stack([_places(column, labels) for column, labels in columns])
 
     def _transformed_target(self, y: NDArray[Any]) -> NDArray[Any]:
+        # Whole numbers keep their type, in which a function of the source may wrap.
+        y = y if y.dtype.kind in "fiub" else y.astype(np.float64)
         column = y.reshape(-1, 1) if y.ndim == 1 else y
         out = np.asarray(self.graph.target.transformer_.transform(column), dtype=np.float64)
         return out[:, 0] if out.ndim == 2 and out.shape[1] == 1 else out

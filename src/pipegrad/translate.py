@@ -31,6 +31,7 @@ from .network import required_translation
 from .partition import Translate, check, partition
 from .registry import load_file, lookup, translation
 from .source_catalog import file_attribute
+from .sources.arrays import without_tensors
 from .write_back import written_back
 
 
@@ -253,7 +254,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
         unfold(own)
     except NotFittedError as error:
         if data is not None:
-            return own.fit(*data)
+            return own.fit(*map(without_tensors, data))
         raise NotFittedError(
             f"{error} Call fit first, or pass to_torch(..., init='random', data=(X, y)) for "
             "random weights."
