@@ -23,7 +23,7 @@ from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
-from .validation_splits import Index, Split, ValidationSplits
+from .validation_splits import Index, Split, Trial, ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -107,13 +107,19 @@ def _problems(
     def rest(splits: ValidationSplits) -> Iterator[TrainingProblem]:
         return (create(pair, splits.groups)[0] for pair in splits.pairs)
 
-    pair = None if splits.revise is None else next(splits.pairs, None)
-    if splits.revise is None or pair is None:
+    if splits.revise is None:
         return splits, rest(splits)
-    problem, fitted = create(pair, None)
-    others = splits.revise(problem, fitted, samples, pair[1])
+    created: list[TrainingProblem] = []
+
+    def trials() -> Iterator[Trial]:
+        for pair in splits.pairs:
+            problem, fitted = create(pair, None)
+            created.append(problem)
+            yield problem, fitted, pair[1]
+
+    others = splits.revise(trials(), samples)
     if others is None:
-        return splits, chain([problem], rest(splits))
+        return splits, chain(created, rest(splits))
     return others, rest(others)
 
 

@@ -10,6 +10,8 @@ from scipy import stats
 
 # Smallest relative loss reduction that counts as a gain.
 MIN_RELATIVE_GAIN = 1e-3
+# The same where splits differ, in time: the next period may differ more than the splits did.
+MIN_DRIFTING_GAIN = 1e-2
 # With fewer rows, the standard error itself is poorly estimated.
 SMALL_SAMPLE = 1000
 # Two halves: with more parts, the selections share rows and the standard error is underestimated.
@@ -38,6 +40,8 @@ class Selection:
         Loss of the baseline.
     floor : float
         Largest gain that rounding errors may produce.
+    least : float
+        Smallest relative loss reduction that counts as a gain.
     """
 
     best: tuple[int, int] | None
@@ -46,6 +50,7 @@ class Selection:
     critical_z: float
     before: float
     floor: float = _FLOOR
+    least: float = MIN_RELATIVE_GAIN
 
     @property
     def significant(self) -> bool:
@@ -53,21 +58,18 @@ class Selection:
         if self.best is None or not np.isfinite(self.gain):
             return False
         return bool(
-            self.gain
-            > max(self.critical_z * self.error, MIN_RELATIVE_GAIN * abs(self.before), self.floor)
+            self.gain > max(self.critical_z * self.error, self.least * abs(self.before), self.floor)
         )
 
 
-def critical_value(count: int, once: bool = False) -> float:
+def critical_value(count: int) -> float:
     """Return the critical value, in standard errors, for a gain on ``count`` rows.
 
-    A single test, ``once``, uses 2. Otherwise there are up to five interim looks, one after each
-    split; the constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the
-    overall false-positive rate about the same. Small samples use 3.
+    A single test would use about 2. There are up to five interim looks, one after each split; the
+    constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the overall
+    false-positive rate about the same. Small samples use 3.
     """
-    if count < SMALL_SAMPLE:
-        return 3.0
-    return 2.0 if once else 2.4
+    return 2.4 if count >= SMALL_SAMPLE else 3.0
 
 
 def select_candidate(
@@ -76,7 +78,7 @@ def select_candidate(
     seed: int,
     size: float = 1.0,
     cluster: NDArray[np.int64] | None = None,
-    once: bool = False,
+    least: float = MIN_RELATIVE_GAIN,
 ) -> Selection:
     """Select a checkpoint, and estimate the gain of this selection on other rows.
 
@@ -97,8 +99,8 @@ def select_candidate(
     cluster : array of shape (n,), optional
         The split or the group of each row, if rows of one split (in time) or of one group are
         correlated. The standard error is then computed over clusters instead of rows.
-    once : bool
-        Whether a gain is accepted after the last split only, rather than after any of them.
+    least : float
+        Smallest relative loss reduction that counts as a gain.
 
     Returns
     -------
@@ -106,12 +108,12 @@ def select_candidate(
         The best checkpoint on all rows, with the gain on rows that were not used to select it.
     """
     count = len(start)
-    wanted, before = critical_value(count, once), float(start.mean())
+    wanted, before = critical_value(count), float(start.mean())
     floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
     if not usable.any() or count < 2:
-        return Selection(None, 0.0, 0.0, wanted, before, floor=floor)
+        return Selection(None, 0.0, 0.0, wanted, before, floor, least)
     gains = np.where(usable[:, None], start - np.where(usable[:, None], flat, 0.0), 0.0)
     squares = gains**2
     mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
@@ -136,7 +138,7 @@ def select_candidate(
     if cluster is not None:
         error = max(error, _between(on_rows, cluster))
     best = (int(place[0]), int(place[1]))
-    return Selection(best, mean, error, wanted, before, floor)
+    return Selection(best, mean, error, wanted, before, floor, least)
 
 
 def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
