@@ -145,7 +145,13 @@ def gains(*means, count=1000):
 
 @pytest.mark.parametrize(
     ("means", "clear"),
-    [((1.0, 1.0, 1.0, 1.0, 1.0), True), ((0.1, 2.0, 0.1, 0.2, 0.1), False), ((1.0, 0.1), False)],
+    [
+        ((1.0, 1.0, 1.0, 1.0, 1.0), True),
+        ((-0.1, 2.0, 0.1, 0.2, 0.1), False),
+        ((0.1, 2.0, 0.1, 0.2, 0.1), True),  # Much or little, but always a gain.
+        ((0.1, 2.0, 0.1, 0.2), False),
+        ((1.0, 0.1), False),
+    ],
 )
 def test_splits_are_counted_where_rows_resemble_each_other(means, clear):
     start, losses, split = gains(*means)

@@ -18,6 +18,8 @@ SMALL_SAMPLE = 1000
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
+# Number of clusters that are significant by their signs alone: a sign test at 1 in 32.
+_SIGNS = 5
 # Critical value at which the standard error over few splits is corrected (Student's t).
 _LOOK = 2.0
 
@@ -42,6 +44,10 @@ class Selection:
         Largest gain that rounding errors may produce.
     least : float
         Smallest relative loss reduction that counts as a gain.
+    row_error : float
+        Standard error of ``gain`` if all rows were independent.
+    everywhere : bool
+        Whether each of at least five clusters of dependent rows gained.
     """
 
     best: tuple[int, int] | None
@@ -51,15 +57,20 @@ class Selection:
     before: float
     floor: float = _FLOOR
     least: float = MIN_RELATIVE_GAIN
+    row_error: float = 0.0
+    everywhere: bool = False
 
     @property
     def significant(self) -> bool:
-        """Whether the gain exceeds noise and the smallest relevant loss reduction."""
+        """Whether the gain exceeds noise and the smallest relevant loss reduction.
+
+        Clusters may gain by very different amounts. That each of five gained has a probability of
+        one in 32 if losses were as likely, so that noise between rows remains to be exceeded.
+        """
         if self.best is None or not np.isfinite(self.gain):
             return False
-        return bool(
-            self.gain > max(self.critical_z * self.error, self.least * abs(self.before), self.floor)
-        )
+        noise = self.critical_z * (self.row_error if self.everywhere else self.error)
+        return bool(self.gain > max(noise, self.least * abs(self.before), self.floor))
 
 
 def critical_value(count: int) -> float:
@@ -134,11 +145,13 @@ def select_candidate(
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
-    error = float(np.sqrt(variance / count))
+    error = row_error = float(np.sqrt(variance / count))
+    everywhere = False
     if cluster is not None:
         error = max(error, _between(on_rows, cluster))
+        everywhere = _gains_everywhere(on_rows, cluster)
     best = (int(place[0]), int(place[1]))
-    return Selection(best, mean, error, wanted, before, floor, least)
+    return Selection(best, mean, error, wanted, before, floor, least, row_error, everywhere)
 
 
 def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
@@ -150,6 +163,13 @@ def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
     sums = np.bincount(place, credit - credit.mean(), minlength=count)
     wider = stats.t.ppf(stats.norm.cdf(_LOOK), count - 1) / _LOOK
     return float(wider * np.sqrt(count / (count - 1) * (sums**2).sum()) / len(credit))
+
+
+def _gains_everywhere(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> bool:
+    """Whether each cluster gained, of at least five."""
+    place = np.unique(cluster, return_inverse=True)[1]
+    sums = np.bincount(place, credit)
+    return len(sums) >= _SIGNS and bool((sums > 0).all())
 
 
 def _lower(
