@@ -8,6 +8,7 @@ from pipegrad.finetune.row_dependence import (
     comparable,
     correlation_between_adjacent,
     correlation_of_neighbours,
+    correlation_with_time,
     correlation_within,
     runs_of,
     sorted_by_target,
@@ -37,6 +38,7 @@ def test_independent_rows_hardly_ever_depend_on_each_other(count, kind):
         values = comparable(values, classes)
         groups = rng.integers(count // 4, size=count)
         found += [correlation_of_neighbours(values).z, correlation_within(values, groups).z]
+        found += [correlation_with_time(values).z]
     assert np.mean(np.array(found) > CRITICAL_Z) < 0.005
     assert np.mean(np.array(found) > 2) > 0.005  # The statistic is not merely small.
 
@@ -63,6 +65,18 @@ def test_a_slow_drift_in_much_noise_is_seen_over_long_windows():
     rng = np.random.default_rng(0)
     values = np.linspace(-0.5, 0.5, 2000)[:, None] + rng.normal(size=(2000, 1))
     assert correlation_of_neighbours(comparable(values, None)).significant
+    found = correlation_with_time(comparable(values[::3], None))  # With fewer rows, too.
+    assert found.significant
+    assert found.mean == pytest.approx(0.28, abs=0.05)
+
+
+def test_the_correlation_with_time_is_that_of_numpy():
+    values = comparable(np.random.default_rng(0).normal(size=(100, 1)), None)
+    phase = np.pi * (np.arange(100) + 0.5) / 100
+    expected = [np.corrcoef(np.cos(k * phase), values[:, 0])[0, 1] for k in (1, 2, 3)]
+    found = correlation_with_time(values)
+    assert found.mean == pytest.approx(np.abs(expected).max())
+    assert found.z == pytest.approx(10 * found.mean)
 
 
 def test_rows_sorted_by_class_alone_look_like_any_others():
@@ -85,8 +99,8 @@ def test_adjacent_groups_are_strangers_unless_they_drift():
 
 def test_constant_residuals_and_single_rows_are_no_evidence():
     for values in (np.zeros((50, 2)), np.ones((1, 1)), np.empty((50, 0))):
-        found = correlation_of_neighbours(comparable(values, None))
-        assert not found.significant
+        for test in (correlation_of_neighbours, correlation_with_time):
+            assert not test(comparable(values, None)).significant
 
 
 @pytest.mark.parametrize(

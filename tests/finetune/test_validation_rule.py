@@ -56,6 +56,14 @@ def test_a_drifting_class_boundary_is_noticed():
     assert rule(X, y, LogisticRegression()) == "ordered"
 
 
+def test_a_weak_drift_is_noticed_on_the_rows_of_several_splits():
+    """One split leaves it open, so that the rows of the next ones are looked at."""
+    weight = 1 + 0.5 * np.linspace(-1, 1, 1200)
+    y = X[:, 0] * weight + np.random.default_rng(0).normal(size=1200)
+    assert rule(X, y) == ""  # Settings of one's own have one split.
+    assert rule(X, y, lr=None, epochs=None) == "ordered"
+
+
 def test_the_recipe_notices_too_and_validates_on_later_rows():
     tuner = pg.FineTuner(Ridge(), random_state=0).fit(X, X[:, 0] + noise())
     assert tuner.report_.validation.startswith("Ordered validation on later rows.")

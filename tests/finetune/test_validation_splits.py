@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
-from pipegrad.finetune.selection import select_candidate
+from pipegrad.finetune.selection import MIN_DRIFTING_GAIN, select_candidate
 from pipegrad.finetune.validation_splits import given_splits
 from pipegrad.training.samples import Samples
 
@@ -145,7 +145,13 @@ def gains(*means, count=1000):
 
 @pytest.mark.parametrize(
     ("means", "clear"),
-    [((1.0, 1.0, 1.0, 1.0, 1.0), True), ((0.1, 2.0, 0.1, 0.2, 0.1), False), ((1.0, 0.1), False)],
+    [
+        ((1.0, 1.0, 1.0, 1.0, 1.0), True),
+        ((-0.1, 2.0, 0.1, 0.2, 0.1), False),
+        ((0.1, 2.0, 0.1, 0.2, 0.1), True),  # Much or little, but always a gain.
+        ((0.1, 2.0, 0.1, 0.2), False),
+        ((1.0, 0.1), False),
+    ],
 )
 def test_splits_are_counted_where_rows_resemble_each_other(means, clear):
     start, losses, split = gains(*means)
@@ -199,3 +205,31 @@ def test_groups_serve_a_penalty_and_the_splits():
     pipe = make_pipeline(PCA(1), LogisticRegression())
     tuner = pg.FineTuner(pipe, cv=GroupKFold(5), loss=loss, random_state=0)
     assert hasattr(tuner.fit(X, y, groups=groups), "estimator_")
+
+
+def test_drifting_gains_must_be_larger():
+    """A gain of half a percent, the same in every split, counts for random rows alone."""
+    start, losses, split = gains(*[0.05] * 5)
+    assert select_candidate(start, losses, 0).significant
+    drifting = select_candidate(start, losses, 0, cluster=split, least=MIN_DRIFTING_GAIN)
+    assert drifting.gain > drifting.critical_z * drifting.error
+    assert not drifting.significant
+    start, losses, split = gains(*[0.2] * 5)
+    assert select_candidate(start, losses, 0, cluster=split, least=MIN_DRIFTING_GAIN).significant
+
+
+def test_groups_of_different_sizes_count_by_their_rows():
+    """The error is that of a ratio of sums over groups, and about that of rows if rows differ."""
+    draw = np.random.default_rng(0)
+    group = np.repeat(np.arange(100), draw.integers(1, 30, size=100))
+    start = draw.normal(10.0, 1.0, size=len(group))
+    own = draw.normal(1.0, 0.5, size=len(group))
+    shared = draw.normal(1.0, 0.5, size=100)[group]
+    errors = [
+        select_candidate(start, (start - gain)[None, None], 0, cluster=cluster).error
+        for gain, cluster in ((own, None), (own, group), (shared, group))
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
+    sizes = np.bincount(group)
+    expected = 0.5 * np.sqrt((sizes**2).sum()) / sizes.sum()
+    assert errors[2] == pytest.approx(expected, rel=0.2)

@@ -19,7 +19,13 @@ from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .predictions import HeldOut
 from .problem import TrainingProblem
-from .selection import MIN_RELATIVE_GAIN, Selection, critical_value, select_candidate
+from .selection import (
+    MIN_DRIFTING_GAIN,
+    MIN_RELATIVE_GAIN,
+    Selection,
+    critical_value,
+    select_candidate,
+)
 from .time_plan import TimePlan
 
 # With one fifth of the rows per split, every row is in one validation set.
@@ -235,7 +241,8 @@ def _select(
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, own)
+    least = MIN_DRIFTING_GAIN if own else MIN_RELATIVE_GAIN
+    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, least)
 
 
 def _clusters(folds: list[Fold], own: bool) -> NDArray[np.int64] | None:

@@ -27,7 +27,7 @@ from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .selection import Selection
 from .time_plan import TimePlan
-from .validation_splits import Index, Split, ValidationSplits
+from .validation_splits import Index, Split, Trial, ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -129,7 +129,7 @@ def _tune(
     report = _report(found, kept, clock, splits.dependent)
     report = replace(
         report,
-        validation=splits.why,
+        validation=_validation(found, kept, splits),
         max_seconds=options.max_seconds,
         left_out=tuple(plan.left_out),
     )
@@ -213,14 +213,20 @@ def _problems(
         created = (create(pair, splits.groups) for pair in splits.pairs)
         return (found[0] for found in created if found is not None)
 
-    pair = None if splits.revise is None else next(splits.pairs, None)
-    first = None if pair is None else create(pair, None)
-    if splits.revise is None or pair is None or first is None:
+    if splits.revise is None:
         return splits, rest(splits)
-    problem, fitted = first
-    others = splits.revise(problem, fitted, samples, pair[1])
+    created: list[TrainingProblem] = []
+
+    def trials() -> Iterator[Trial]:
+        for pair in splits.pairs:
+            made = create(pair, None)
+            if made is not None:
+                created.append(made[0])
+                yield *made, pair[1]
+
+    others = splits.revise(trials(), samples)
     if others is None:
-        return splits, chain([problem], rest(splits))
+        return splits, chain(created, rest(splits))
     return others, rest(others)
 
 
@@ -287,6 +293,14 @@ def _report(found: Comparison, kept: _Refit, clock: Stopwatch, own: bool) -> Rep
         times=clock.times(),
         recalibrated=kept.recalibrated,
     )
+
+
+def _validation(found: Comparison, kept: _Refit, splits: ValidationSplits) -> str:
+    """How the validation rows were chosen, and whether the signs of the gains decided."""
+    choice = kept.choice
+    if choice is None or not choice.everywhere or found.folds[0].groups is not None:
+        return splits.why
+    return f"{splits.why} Training gained in each of {len(found.folds)} splits.".strip()
 
 
 def _why_not(choice: Selection) -> str:

@@ -23,6 +23,10 @@ CRITICAL_Z = 5.0
 # Numbers of following rows with which each row is compared; the last one is this share of the rows.
 _WINDOWS = (1, 5, 25)
 _LONGEST = 0.1
+# Numbers of half waves over all rows with which slow drift is compared.
+_HALF_WAVES = (1, 2, 3)
+# Ranks that vary less are constant but for rounding.
+_CONSTANT = 1e-9
 # Share of steps in one direction from which the rows count as sorted by their target.
 _SORTED = 0.95
 
@@ -63,8 +67,8 @@ def comparable(residuals: Array, classes: Index | None) -> Array:
 
     Returns
     -------
-    array of shape (n, m)
-        Columns that are not constant.
+    array of shape (n, k)
+        Constant columns become zero.
     """
     out = np.zeros(residuals.shape)
     known = np.zeros(len(residuals), dtype=np.int64) if classes is None else classes
@@ -73,8 +77,7 @@ def comparable(residuals: Array, classes: Index | None) -> Array:
         ranks = rankdata(residuals[rows], axis=0)
         out[rows] = (ranks - ranks.mean(axis=0)) / max(1, np.count_nonzero(rows))
     scale = np.sqrt(np.mean(out**2, axis=0))
-    varies = scale > 1e-12
-    return out[:, varies] / scale[varies]
+    return out / np.where(scale > _CONSTANT, scale, np.inf)
 
 
 def correlation_of_neighbours(values: Array) -> Correlation:
@@ -104,6 +107,30 @@ def correlation_of_neighbours(values: Array) -> Correlation:
             pairs = int((last - np.arange(count)).sum())
             found.append(_correlation(float((values * following).sum()), pairs, values))
     return max(found, key=lambda one: one.z)
+
+
+def correlation_with_time(values: Array) -> Correlation:
+    """Return the most significant correlation of a column with a slow wave over all rows.
+
+    Half a wave is a trend. Where a coefficient drifts slowly, this tells it from noise with fewer
+    rows than neighbours do.
+
+    Parameters
+    ----------
+    values : array of shape (n, m)
+        Comparable residuals in the order of the rows.
+
+    Returns
+    -------
+    Correlation
+        Without sign.
+    """
+    if not values.size:
+        return Correlation()
+    phase = np.pi * (np.arange(len(values)) + 0.5) / len(values)
+    waves = np.sqrt(2) * np.cos(np.outer(_HALF_WAVES, phase))
+    largest = float(np.abs(waves @ values).max())
+    return Correlation(largest / len(values), largest / np.sqrt(len(values)))
 
 
 def correlation_within(values: Array, codes: Index) -> Correlation:
@@ -138,10 +165,10 @@ def _sums(values: Array, codes: Index) -> tuple[Array, Index]:
 
 
 def _correlation(total: float, pairs: int, values: Array) -> Correlation:
-    if not pairs or not values.size:
-        return Correlation()
-    moments = values.T @ values / len(values)
+    moments = values.T @ values / max(1, len(values))
     norm = float(np.trace(moments))
+    if not pairs or not norm > 0:
+        return Correlation()
     # Centered rows are slightly anticorrelated.
     expected = -pairs * norm / max(1, len(values) - 1)
     error = float(np.sqrt(pairs * float((moments**2).sum())))

@@ -10,9 +10,9 @@ from ..training.dataset import EncodedDataset, Loader
 from ..typing import FloatArray
 from .problem import TrainingProblem
 
-# Residuals of a classifier with many classes are taken of so many scores, those that vary most.
+# More residuals of a row, as those of many classes, are projected at random to so many columns.
 _MOST_SCORES = 5
-# Wider inputs are projected at random, so that there are about so many products with residuals.
+# So are wider inputs, so that there are about so many products of inputs and residuals.
 _MOST_PRODUCTS = 20
 _FEWEST_FEATURES = 4
 # Standard deviations beyond which a feature counts as that far out.
@@ -37,7 +37,7 @@ def row_signals(problem: TrainingProblem) -> list[FloatArray]:
     rows = problem.validating
     assert rows is not None
     losses, slopes = _losses_and_slopes(problem, rows)
-    slopes = slopes[:, np.argsort(-slopes.std(axis=0), kind="stable")[:_MOST_SCORES]]
+    slopes = _projected(slopes, _MOST_SCORES)
     features = _features(rows, max(_FEWEST_FEATURES, _MOST_PRODUCTS // max(1, slopes.shape[1])))
     products = (slopes[:, :, None] * features[:, None, :]).reshape(len(slopes), -1)
     return [losses, slopes, products]
@@ -81,9 +81,12 @@ def _features(rows: EncodedDataset, most: int) -> FloatArray:
     known = np.maximum(np.count_nonzero(~np.isnan(values), axis=0), 1)
     values = values - np.nansum(values, axis=0) / known
     scale = np.sqrt(np.nansum(values**2, axis=0) / known)
-    values = np.nan_to_num(values[:, scale > 0] / scale[scale > 0])
-    values = values.clip(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-    if values.shape[1] > most:
-        directions = np.random.default_rng(0).normal(size=(values.shape[1], most))
-        values = values @ directions
-    return values
+    values = np.nan_to_num(values / np.where(scale > 0, scale, np.inf))
+    return _projected(values.clip(-_MOST_DEVIATIONS, _MOST_DEVIATIONS), most)
+
+
+def _projected(values: FloatArray, most: int) -> FloatArray:
+    """Project to fewer columns, in the same directions for all values of one width."""
+    if values.shape[1] <= most:
+        return values
+    return values @ np.random.default_rng(0).normal(size=(values.shape[1], most))

@@ -110,7 +110,7 @@ def _revised(
     # The problem serves the residuals alone; nothing trains on its rows.
     options = replace(options, cross_fit=False)
     problem = TrainingProblem.of(pipeline.translate(fitted), held, held, options)
-    return splits.revise(problem, fitted, samples, valid)
+    return splits.revise(iter([(problem, fitted, valid)]), samples)
 
 
 def report_single_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +12,26 @@ from numpy.typing import NDArray
 from ..errors import ArgumentError
 from ..training.samples import Samples
 from ..typing import Estimator, FloatArray, Targets
+from .portfolio import LARGE_SAMPLE
 from .problem import TrainingProblem
 from .row_dependence import (
     Correlation,
     comparable,
     correlation_between_adjacent,
     correlation_of_neighbours,
+    correlation_with_time,
     correlation_within,
     runs_of,
     sorted_by_target,
 )
 from .row_marks import GroupColumn, group_columns, is_used, time_order
 from .row_signals import row_signals
-from .validation_splits import Index, RowSplitter, ValidationSplits
+from .validation_splits import Index, RowSplitter, Trial, ValidationSplits
 
 RULES = ("auto", "random", "ordered", "grouped")
 _OVERRULE = "validation_split='random' overrules this."
+# Standard errors from which the rows of another split are looked at, while there are few.
+_SUSPICIOUS_Z = 2.8
 # Neighbouring groups, or groups with neighbouring numbers, are strangers: their correlation is
 # below so many standard errors, or below this share of the correlation within groups.
 _UNRELATED_Z = 2.5
@@ -100,44 +105,40 @@ class SplitChoice:
                 return found
         return ValidationSplits(rows, self.splitter.random(), revise=self.revised)
 
-    def revised(
-        self, first: TrainingProblem, fitted: Estimator, samples: Samples, valid: Index
-    ) -> ValidationSplits | None:
-        """Return ordered or grouped splits, if the rows of a random split depend on each other.
+    def revised(self, trials: Iterator[Trial], samples: Samples) -> ValidationSplits | None:
+        """Return ordered or grouped splits, if the rows of random splits depend on each other.
 
         Parameters
         ----------
-        first : TrainingProblem
-            The problem of the first random split, with the module as fitted.
-        fitted : estimator
-            The pipeline behind that module.
+        trials : iterator of Trial
+            The first random splits, with modules as fitted. The next one is taken only while few
+            rows leave it open whether they depend on each other.
         samples : Samples
             All samples of the user.
-        valid : array of int64
-            Row numbers of the validation set of that split, in increasing order.
 
         Returns
         -------
         ValidationSplits, optional
             Other splits, or None if random ones suit the rows, or no others are possible.
         """
-        classes = self._classes(valid)
-        values = [comparable(part, classes) for part in row_signals(first)]
-        order = Correlation()
-        if not sorted_by_target(_numbers(samples.y, valid)):
-            order = max(map(correlation_of_neighbours, values), key=_z)
-        held = samples.take(valid)
-        column = _group_column(values[:2], held, fitted, order.significant, self.splitter.seed)
+        seen = _Signals([], [])
+        order, column = Correlation(), None
+        for problem, fitted, valid in trials:
+            seen = seen.joined(problem, self._classes(valid), valid)
+            order = seen.order(samples.y)
+            column = _group_column(seen, samples, fitted, order.significant, self.splitter.seed)
+            if column is not None or order.significant or not seen.inconclusive(order):
+                break
         if column is not None:
             why = (
-                f"Rows with the same value of column {column[0].name!r} have similar residuals "
-                f"where they were not fitted ({_evidence(column[1])}); {_OVERRULE}"
+                f"On rows that were not fitted, those with the same value of column "
+                f"{column[0].name!r} have similar residuals ({_evidence(column[1])}); {_OVERRULE}"
             )
             return self._grouped(column[0].of(samples.X), why)
         if not order.significant:
             return None
         return self._ordered(
-            "Neighbouring rows have similar residuals where they were not fitted "
+            "On rows that were not fitted, losses or residuals depend on the order of the rows "
             f"({_evidence(order)}); {_OVERRULE}"
         )
 
@@ -173,12 +174,49 @@ def _evidence(found: Correlation) -> str:
     return f"correlation {found.mean:.2g}, {found.z:.1f} standard errors"
 
 
-def _numbers(y: Targets, valid: Index) -> NDArray[Any]:
-    return np.empty((0, 0)) if y is None else np.asarray(y)[valid]
+@dataclass(frozen=True)
+class _Signals:
+    """Comparable signals of validation rows of several splits.
+
+    ``parts`` has the signals of each split and ``rows`` its row numbers.
+    """
+
+    parts: list[list[FloatArray]]
+    rows: list[Index]
+
+    def joined(self, problem: TrainingProblem, classes: Index | None, valid: Index) -> _Signals:
+        """Return the signals with those of another split."""
+        new = [comparable(signal, classes) for signal in row_signals(problem)]
+        return _Signals([*self.parts, new], [*self.rows, valid])
+
+    @property
+    def numbers(self) -> Index:
+        """The row numbers in increasing order."""
+        return np.sort(np.concatenate(self.rows))
+
+    def values(self) -> list[FloatArray]:
+        """Return each signal of all rows, in the order of the rows."""
+        order = np.argsort(np.concatenate(self.rows), kind="stable")
+        joined = []
+        for same in zip(*self.parts, strict=True):
+            width = min(part.shape[1] for part in same)  # A split may lack a class.
+            joined.append(np.concatenate([part[:, :width] for part in same])[order])
+        return joined
+
+    def order(self, y: Targets) -> Correlation:
+        """Return how much the signals depend on the order of the rows, unless ``y`` sorts them."""
+        if y is not None and sorted_by_target(np.asarray(y)[self.numbers]):
+            return Correlation()
+        tests = (correlation_of_neighbours, correlation_with_time)
+        return max((test(part) for part in self.values() for test in tests), key=_z)
+
+    def inconclusive(self, order: Correlation) -> bool:
+        """Whether further rows may show a dependence that these rows leave open."""
+        return len(self.numbers) < LARGE_SAMPLE and order.z > _SUSPICIOUS_Z
 
 
 def _group_column(
-    values: list[FloatArray], samples: Samples, fitted: Estimator, ordered: bool, seed: int
+    seen: _Signals, samples: Samples, fitted: Estimator, ordered: bool, seed: int
 ) -> tuple[GroupColumn, Correlation] | None:
     """Return the column whose values explain best that residuals are alike, if there is one.
 
@@ -187,6 +225,7 @@ def _group_column(
     of new rows; numbers may be one, but neighbouring numbers must not be alike.
     """
     best: tuple[GroupColumn, Correlation] | None = None
+    samples, values = samples.take(seen.numbers), seen.values()[:2]
     for column in group_columns(samples.X):
         within = max((correlation_within(part, column.codes) for part in values), key=_z)
         if not within.significant or (best is not None and within.mean <= best[1].mean):

@@ -25,9 +25,9 @@ Split = tuple[Index, Index]
 
 # "given": those of ``cv``.
 Rule = Literal["random", "ordered", "grouped", "given"]
-Revise: TypeAlias = (
-    "Callable[[TrainingProblem, Estimator, Samples, Index], ValidationSplits | None]"
-)
+# The training problem of a split, the pipeline fitted there, and the validation rows.
+Trial: TypeAlias = "tuple[TrainingProblem, Estimator, Index]"
+Revise: TypeAlias = "Callable[[Iterator[Trial], Samples], ValidationSplits | None]"
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class ValidationSplits:
     groups : array of int64, optional
         The group of each sample, by row number, if whole groups are held out.
     revise : callable, optional
-        Takes the training problem of the first split, the pipeline fitted there, all samples and
-        the validation rows of the split; returns other splits, or None to keep these.
+        Takes trials of the first splits, created lazily, and all samples; returns other splits, or
+        None to keep these.
     """
 
     rows: Index
