@@ -316,6 +316,7 @@ def test_evidence_prefers_the_calmer_of_equals():
     losses[2] -= 0.101
     evidence.update(losses)
     assert evidence.best_conservative() == 1
+    assert evidence.best_conservative(eager=True) == 2
     gap, error = evidence.gap_to(0)
     pooled = np.concatenate([losses[1] - losses[0] + 0.1, losses[1] - losses[0]])
     weights = np.repeat([0.5**0.5, 1.0], 500)
