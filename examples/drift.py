@@ -5,7 +5,7 @@ python examples/drift.py --data electricity.parquet    the electricity market of
                                                        chronological order, labels in column "class"
 python examples/drift.py --data bike.parquet --label cnt   any numeric table
 python examples/drift.py --picture drift.svg           draws the running loss as well
-python examples/drift.py --trees                       LightGBM, with continued boosting (init_model)
+python examples/drift.py --trees                       LightGBM, with continued boosting
 
 Prequential evaluation (test, then train): rows arrive in batches; each batch is predicted before
 its labels become available.
