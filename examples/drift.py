@@ -5,6 +5,7 @@ python examples/drift.py --data electricity.parquet    the electricity market of
                                                        chronological order, labels in column "class"
 python examples/drift.py --data bike.parquet --label cnt   any numeric table
 python examples/drift.py --picture drift.svg           draws the running loss as well
+python examples/drift.py --trees                       LightGBM, with continued boosting
 
 Prequential evaluation (test, then train): rows arrive in batches; each batch is predicted before
 its labels become available.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem
@@ -60,6 +61,14 @@ def pipelines(classes: bool) -> dict[str, Any]:
     }
 
 
+def boosted(classes: bool) -> dict[str, Any]:
+    """LightGBM, by name."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    settings = {"n_estimators": 50, "num_leaves": 15, "verbose": -1, "n_jobs": 1}
+    return {"LightGBM": (LGBMClassifier if classes else LGBMRegressor)(**settings)}
+
+
 # The arms: each yields a fitted pipeline before every batch.
 
 
@@ -95,9 +104,19 @@ def sgd(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[
         last.partial_fit(before.transform(X[start:stop]), y[start:stop])
 
 
+def continued(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
+    """LightGBM's own `init_model`: each batch adds as many trees as the model had at first."""
+    model = clone(pipe).fit(X[: starts[0]], y[: starts[0]])
+    for start, stop in zip(starts, [*starts[1:], None], strict=True):
+        yield model
+        if len(np.unique(y[start:stop])) > 1:
+            model = clone(pipe).fit(X[start:stop], y[start:stop], init_model=model)
+
+
 def learn_on(pipe: Any, X: np.ndarray, y: np.ndarray, starts: list[int]) -> Iterator[Any]:
-    """pipegrad: the whole pipeline is updated."""
-    tuner = pg.FineTuner(pipe, random_state=0).partial_fit(X[: starts[0]], y[: starts[0]])
+    """pipegrad: the whole pipeline is updated, and boosted trees may forget the old rows."""
+    tuner = pg.FineTuner(pipe, forget=True, random_state=0)
+    tuner.partial_fit(X[: starts[0]], y[: starts[0]])
     for start, stop in zip(starts, [*starts[1:], None], strict=True):
         yield tuner.estimator_
         tuner.partial_fit(X[start:stop], y[start:stop])
@@ -112,7 +131,17 @@ ARMS = {
 }
 
 
+TREE_ARMS = {
+    "nothing": nothing,
+    "refit on all rows": refit_all,
+    "refit on a window": refit_window,
+    "continued boosting": continued,
+    "pipegrad": learn_on,
+}
+
+
 COLORS = dict(zip(ARMS, ("C0", "C1", "C2", "C4", "C3"), strict=True))
+COLORS["continued boosting"] = COLORS["SGD on the last step"]
 
 
 def losses(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,16 +169,16 @@ def play(
 
 
 def compare(
-    X: np.ndarray, y: np.ndarray, batch: int, first: float, skip: float
+    X: np.ndarray, y: np.ndarray, batch: int, first: float, skip: float, trees: bool = False
 ) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
     """All arms on all pipelines; the first ``skip`` of the rows is left out of the results."""
     classes = len(np.unique(y)) < 20
     starts = list(range(int(first * len(X)), len(X), batch))
     counted = slice(max(0, int(skip * len(X)) - starts[0]), None)
     rows, curves = [], {}
-    for name, pipe in pipelines(classes).items():
+    for name, pipe in (boosted(classes) if trees else pipelines(classes)).items():
         curves[name] = {}
-        for arm, play_arm in ARMS.items():
+        for arm, play_arm in (TREE_ARMS if trees else ARMS).items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 loss, error, seconds = play(play_arm, pipe, X, y, starts)
@@ -206,6 +235,7 @@ def main() -> None:
     parser.add_argument(
         "--skip", type=float, default=0.0, help="share of rows left out of the results"
     )
+    parser.add_argument("--trees", action="store_true", help="LightGBM instead of the pipelines")
     parser.add_argument("--picture", help="file for the figure")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -214,7 +244,7 @@ def main() -> None:
     else:
         table = pd.read_parquet(options.data)
         X, y = table.drop(columns=options.label).to_numpy(float), table[options.label].to_numpy()
-    found, curves = compare(X, y, options.batch, options.first, options.skip)
+    found, curves = compare(X, y, options.batch, options.first, options.skip, options.trees)
     print(found.to_string(index=False, float_format="{:.4g}".format))
     if options.picture:
         draw(curves, options.batch, options.picture)

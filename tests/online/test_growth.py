@@ -312,7 +312,7 @@ def test_other_pipelines_are_bounded_on_request():
 
 
 def test_when_a_stream_does_not_grow():
-    assert len(growing(tuned())) == 2
+    assert len(growing(tuned())) == 3
     for settings in ({"loss": "log_loss"}, {"lr": 0.01}, {"recipe": None}):
         assert not growing(tuned(**settings))
     pipe = make_pipeline(StandardScaler(), LGBMClassifier(**TREES))
@@ -336,7 +336,7 @@ def test_a_long_stream_does_not_grow_without_limit():
     for _ in range(14):
         tuner.partial_fit(NEW[0][:100], NEW[1][:100])
     rounds = [boosting_rounds(one.net.source) for one in tuner._stream.learners]
-    assert max(rounds) == 20
+    assert max(rounds) == 40
 
 
 def test_growth_after_fit():

@@ -323,6 +323,16 @@ def test_evidence_prefers_the_calmer_of_equals():
     assert error[1] == pytest.approx(np.sqrt(np.cov(pooled, aweights=weights) / 970), rel=0.02)
 
 
+def test_eager_evidence_takes_the_best():
+    noise = np.random.default_rng(0).normal(size=400)
+    noise -= noise.mean()
+    evidence = FadingLosses(3)
+    # Half a standard error apart, and the baseline 1.5 standard errors behind.
+    evidence.update(np.stack([0.125 + noise, 0.075 + noise[::-1], np.full(400, 0.05)]))
+    assert evidence.best_conservative() == 0
+    assert evidence.best_conservative(eager=True) == 2
+
+
 def test_evidence_forgets():
     evidence = FadingLosses(2)
     good, bad = np.zeros(1000), np.ones(1000) + 1e-3 * np.arange(1000)

@@ -338,7 +338,7 @@ class FineTuner(DelegatingEstimator):
         only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
         them: each learner is tested on the new rows before it trains on them. The baseline is one
         of the learners, and another learner replaces it only if it is better by more than noise.
-        For a pipeline that ends in boosted trees, two learners also add trees that fit the new
+        For a pipeline that ends in boosted trees, three learners also add trees that fit the new
         rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
         that the pipeline was fitted on where ``forget`` bounds the loss on them.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The fewest rows of a call on which trees grow.
 FEWEST_ROWS = 70
 # The most rounds, as a multiple of those of the pipeline as fitted.
-_MOST_ROUNDS = 10
+_MOST_ROUNDS = 20
 
 
 class Translator(Protocol):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _HALF_LIFE = 1000
 # Critical values, in standard errors, for replacing the baseline and a more conservative learner.
 _WANTED, _AHEAD = 2.0, 1.0
+# The same where a change is expected.
+_WANTED_EAGERLY, _AHEAD_EAGERLY = 1.0, 0.0
 
 
 class FadingLosses:
@@ -64,12 +66,14 @@ class FadingLosses:
         rows = max(self.weight**2 / self.squares - 1, 1e-9)
         return gap, np.sqrt(variance / rows)
 
-    def best_conservative(self) -> int:
+    def best_conservative(self, eager: bool = False) -> int:
         """Return the most conservative learner whose loss is within noise of the best.
 
-        Noise is two standard errors for the baseline, and one for the other learners.
+        Noise is two standard errors for the baseline, and one for the other learners; with
+        ``eager``, one for the baseline and none for the others.
         """
         best = int(np.argmin(self.sums))
         gap, error = self.gap_to(best)
-        wanted = np.where(np.arange(len(gap)) == 0, _WANTED, _AHEAD)
-        return int(np.argmax(gap <= wanted * error))
+        wanted, ahead = (_WANTED_EAGERLY, _AHEAD_EAGERLY) if eager else (_WANTED, _AHEAD)
+        critical = np.where(np.arange(len(gap)) == 0, wanted, ahead)
+        return int(np.argmax(gap <= critical * error))

@@ -41,7 +41,7 @@ RATES = (
     (6.4e-2, False),
 )
 # Relative learning rates of the leaves and added rounds as a share of those of the pipeline.
-GROWTH = ((4e-3, 0.25), (4e-3, 1.0))
+GROWTH = ((4e-3, 0.25), (4e-3, 1.0), (4e-3, 2.0))
 BASELINE = "baseline"
 # Share of the rows of a call on which trees grow first, to be tested on the others.
 _GROWN_SHARE = 0.7
@@ -190,7 +190,7 @@ class Stream(Generic[Network]):
             if self.grows and len(arrival) >= FEWEST_ROWS:
                 self._learn_in_two_parts(arrival)
             else:
-                self._compare(losses)
+                self._restart(self._select(losses))
                 self._let_learn(self.learners, arrival)
             self._record(losses, served)
         self.arrivals.learned(arrival.rows(self.arrivals.net)[1])
@@ -203,17 +203,17 @@ class Stream(Generic[Network]):
         """
         cut = round(_GROWN_SHARE * len(arrival))
         first, last = arrival.part(0, cut), arrival.part(cut, len(arrival))
-        self._compare(self._test(first))
+        self._restart(self._select(self._test(first)))
         starts = [(one.net, one.copied()) for one in self.learners]
         self._let_learn(self.learners, first, grow=True)
-        restarted = self._compare(self._test(last))
-        again: list[GrowingLearner] = []
+        lost = self._select(self._test(last))
         for learner, start in zip(self.learners, starts, strict=True):
-            if isinstance(learner, GrowingLearner) and learner not in restarted:
+            if isinstance(learner, GrowingLearner):
                 learner.adopt(*start)
-                again.append(learner)
-        self._let_learn([one for one in self.learners if one not in again], last)
-        self._let_learn(again, arrival, grow=True)
+                self._let_learn([learner], arrival, grow=True)
+            else:
+                self._let_learn([learner], last)
+        self._restart(lost)
 
     def _test(self, arrival: Arrival) -> Losses | None:
         """Test the learners, where the selected one has finite losses."""
@@ -235,23 +235,26 @@ class Stream(Generic[Network]):
         shift = 0.0 if offsets is None else float(offsets.cpu().numpy()[finite].mean())
         return Losses(losses, each, criterion.metric, shift)
 
-    def _compare(self, found: Losses | None) -> list[Learner]:
-        """Select a learner, and restart those that diverged or fell far behind it."""
+    def _select(self, found: Losses | None) -> list[int]:
+        """Select a learner; return those that diverged or fell far behind it."""
         if found is None:
             return []
         finite = np.isfinite(found.rows)
         worst = 1.0 + 10.0 * float(np.abs(found.rows[finite]).max())
         self.evidence.update(np.where(finite, found.rows, worst), found.each)
-        self.chosen = self.evidence.best_conservative()
+        # Whoever lets boosted trees forget expects a change.
+        self.chosen = self.evidence.best_conservative(self.grows and self.old is None)
         gap, error = self.evidence.gap_to(self.chosen)
         lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite.all(axis=1)
-        selected, restarted = self.learners[self.chosen], []
-        for place, learner in enumerate(self.learners):
-            if lost[place] and learner.make is not None:
-                learner.adopt(selected.net, selected.values)
+        return [int(place) for place in np.flatnonzero(lost)]
+
+    def _restart(self, lost: Sequence[int]) -> None:
+        """Restart learners from the selected one."""
+        selected = self.learners[self.chosen]
+        for place in lost:
+            if self.learners[place].make is not None:
+                self.learners[place].adopt(selected.net, selected.values)
                 self.evidence.inherit(place, self.chosen)
-                restarted.append(learner)
-        return restarted
 
     def _record(self, found: Losses | None, served: int) -> None:
         if found is None:
