@@ -16,6 +16,10 @@ from sklearn.tree import DecisionTreeRegressor
 import pipegrad as pg
 from clocks import clock
 from pipegrad.finetune import portfolio
+from pipegrad.finetune.problem import TrainingProblem
+from pipegrad.training.deadline import Deadline
+from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 
 __all__ = ["clock"]
 
@@ -91,6 +95,8 @@ def test_more_time_leaves_out_less(rows, slow):
         splits.append(report.splits)
         trained.append(sum(tried.rows > 0 for tried in report.tried))
         improved.append(report.chosen is not None)
+        assert f"{seconds} seconds, which left out" in str(report)
+        assert not report.curves or f"{seconds} seconds, which left out" in report.to_html()
     assert splits == sorted(splits)
     assert trained == sorted(trained)
     assert improved[-1]
@@ -140,10 +146,10 @@ def test_time_for_training_on_all_rows_is_kept(rows, slow, clock):
 
 def test_a_split_is_not_started_without_time_for_all_of_it(rows, slow):
     X, y = rows
-    noise = np.random.default_rng(1).normal(size=len(y))
-    whole = fitted(slow(None, loss=0.1), X, noise).report_
-    some = fitted(slow(20, loss=0.1), X, noise).report_
-    assert whole.splits > some.splits >= 1
+    # Splits of one's own are all used.
+    whole = fitted(slow(None, loss=0.1, cv=5), X, y).report_
+    some = fitted(slow(30, loss=0.1, cv=5), X, y).report_
+    assert whole.splits == 5 > some.splits >= 1
     assert any(left.startswith("splits after") for left in some.left_out)
 
 
@@ -196,7 +202,6 @@ def test_real_time():
     # The bound is generous, as other work may run at the same time.
     assert time.perf_counter() - began < 6
     assert report.left_out
-    assert f"which left out {report.left_out[0]}" in report.to_html()
     spent = report.times.fitting + report.times.comparing + report.times.training
     assert spent == pytest.approx(report.seconds, rel=0.1)
 
@@ -240,3 +245,23 @@ def test_the_time_left_is_right_within_a_factor_of_two(slow, clock, monkeypatch,
         assert end - now <= 2 * max(clock.now - now, 1e-9)
     assert display.stages[0] == "fitting the pipeline on all rows"
     assert "split 1 of at most 5: L-BFGS, scaled" in display.stages
+
+
+def test_a_cycle_without_time_for_its_steps_ends_at_rest(rows, slow, clock):
+    X, y = rows
+    net = pg.to_torch(make_pipeline(StandardScaler(), Ridge()).fit(X, y))
+
+    def loss(score, target):
+        clock.advance(1.0)
+        return (score - target).square() / 2
+
+    options = Options(loss=loss)
+    task = TrainingProblem.of(net, Samples(X, y), Samples(X, y), options)
+    adam = next(one for one in task.portfolio() if one.kind == "adam")
+    shares = {}
+    for seconds in (None, 1e6, 40):
+        run = task.run(adam, deadline=Deadline.after(seconds))
+        shares[seconds] = run.optimizer.param_groups[0]["lr"] / run._rates[0]
+        assert run.out_of_time_ is (seconds == 40)
+    assert shares[None] == shares[1e6] < 0.01
+    assert shares[40] < 0.1

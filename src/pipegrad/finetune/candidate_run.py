@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..modules import Linear, unwrap_head
 from ..training.dataset import Batch, EncodedDataset, Loader
+from ..training.deadline import Deadline
 from ..training.scaled_lbfgs import ScaledLBFGS, fisher_scales
 from ..training.schedules import RISE, one_cycle
 from ..training.trainer import StepResult, Trainer, per_sample_loader
@@ -81,6 +82,7 @@ class CandidateRun(Trainer):
 
     def _measure_start(self) -> None:
         super()._measure_start()
+        self._began = Deadline.clock()
         self.reference_loss_ = self.minimized_[0]["train_loss"]
         if self.candidate.reset_head:
             self._reset_head()
@@ -144,11 +146,18 @@ class CandidateRun(Trainer):
 
     def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         if not self.candidate.full:
-            share = self._peak * one_cycle(self.steps_ / self._total)
+            share = self._peak * one_cycle(max(self.steps_ / self._total, self._time_share()))
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * share
         self.steps_ += 1
         return super().train_step(batch, **fit_params)
+
+    def _time_share(self) -> float:
+        """Share of the time that has passed: a cycle that has to end early still ends at rest."""
+        if not self.deadline.limited:
+            return 0.0
+        whole = self.deadline.end - self._step_pace.reserve - self._began
+        return min((Deadline.clock() - self._began) / whole, 1.0) if whole > 0 else 1.0
 
     def _measure(self) -> None:
         if self.candidate.full and self.steps_:

@@ -359,6 +359,9 @@ def _reached_reference_loss(
     number, checkpoint = choice.best
     (candidate,) = for_rows([found.candidates[number]], len(task.training))
     done = [run for run in runs if run is not None]
+    if any(run.out_of_time_ for run in done):
+        # The cycle of the learning rate was as short as this.
+        candidate = replace(candidate, epochs=max(len(run.history) - 1 for run in done))
     # No rows are held out now, so only the training loss can be compared.
     level = float(np.mean([_level(run, checkpoint) for run in done]))
     loss_target = float(np.mean([run.reference_loss_ for run in done])) - level
