@@ -6,19 +6,21 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DivergedError
+from ..errors import ArgumentError, DivergedError
 from ..report.results import Tried
 from ..training.options import Options
-from ..typing import Array
+from ..typing import Array, ScoreArray
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .predictions import HeldOut
 from .problem import TrainingProblem
-from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
+from .scoring import Scorer
+from .selection import MIN_RELATIVE_GAIN, Place, Selection, select_candidate, successive_parts
 
 # With one fifth of the rows per split, every row is in one validation set.
 SPLITS = 5
@@ -39,21 +41,71 @@ class Fold:
     runs: list[CandidateRun | None]
     seconds: list[float]
     held_out: HeldOut | None = None
+    scorer: Scorer | None = None
+
+    @classmethod
+    def of_scores(cls, fold: Fold, scorer: Scorer) -> Fold:
+        """The same results, of which scores decide: each loss becomes a score, with a minus."""
+        held, first = fold.held_out, fold.scored.scores_[0]
+        assert held is not None
+        scorer = scorer.for_rows(held, first)
+        start = -scorer.terms(held, first)
+        if not np.isfinite(start).all():
+            raise ArgumentError(
+                f"scoring={scorer.name!r} is not defined on the validation rows of a split.\n"
+                "Hint: use larger splits, or more rows of each class."
+            )
+        return cls(fold.target, start, fold.runs, fold.seconds, held, scorer)
+
+    def _measured(self, run: CandidateRun) -> NDArray[np.float64]:
+        """What decides (checkpoints, rows): losses, or scores with a minus."""
+        if self.scorer is None:
+            return np.stack(run.losses_[1:])
+        assert self.held_out is not None
+        if run not in self._terms:
+            terms = [-self.scorer.terms(self.held_out, score) for score in run.scores_[1:]]
+            self._terms[run] = np.stack(terms)
+        return self._terms[run]
+
+    @cached_property
+    def _terms(self) -> dict[CandidateRun, NDArray[np.float64]]:
+        return {}
 
     @property
     def scored(self) -> CandidateRun:
         """A run on this split; the scores of all runs begin with those of the baseline."""
         return next(run for run in self.runs if run is not None)
 
+    @property
+    def rows(self) -> int:
+        """Number of validation rows, or of parts of them with losses of their own."""
+        return len(self.start if self.scorer is None else self.scored.losses_[0])
+
     def parts(self) -> NDArray[np.int64]:
         """The entry of ``start`` that each validation row belongs to.
 
-        Each row has its own, except for losses without per-sample values, which are measured on
-        successive parts of the rows.
+        Each row has its own, except for losses without per-sample values and for scores that are
+        no means over rows, which are measured on successive parts of the rows.
         """
-        count, parts = len(self.scored.scores_[0]), len(self.start)
-        ends = [count * part // parts for part in range(parts + 1)]
-        return np.repeat(np.arange(parts), np.diff(ends))
+        return successive_parts(len(self.scored.scores_[0]), len(self.start))
+
+    def run_of(self, place: Place | None) -> tuple[CandidateRun, int]:
+        """The run and the index of its checkpoint for a selection, or for the baseline."""
+        if place is None:
+            return self.scored, 0
+        run = self.runs[place[0]]
+        assert run is not None  # Without all of its runs, a candidate is not selected.
+        return run, min(place[1] + 1, len(run.losses_) - 1)
+
+    def loss_at(self, place: Place | None) -> NDArray[np.float64]:
+        """Losses of the validation rows at a checkpoint, or of the baseline."""
+        run, checkpoint = self.run_of(place)
+        return run.losses_[checkpoint]
+
+    def score_at(self, place: Place | None) -> ScoreArray:
+        """Raw scores of the validation rows at a checkpoint, or of the baseline."""
+        run, checkpoint = self.run_of(place)
+        return run.scores_[checkpoint]
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
@@ -61,7 +113,7 @@ class Fold:
         for place, trained in enumerate(self.runs):
             if trained is None:
                 continue
-            found = np.stack(trained.losses_[1:])
+            found = self._measured(trained)
             out[place, : len(found)] = found
             if not trained.diverged_:
                 out[place, len(found) : epochs[place]] = found[-1]
@@ -93,17 +145,27 @@ class Comparison:
     @property
     def rows(self) -> int:
         """Number of validation rows over all splits."""
-        return sum(len(fold.start) for fold in self.folds)
+        return sum(fold.rows for fold in self.folds)
 
     @property
     def shift(self) -> float:
         """The mean offset of the validation rows between the loss and its metric."""
         shifts = [fold.scored.shift("valid") for fold in self.folds]
-        return float(np.average(shifts, weights=[len(fold.start) for fold in self.folds]))
+        return float(np.average(shifts, weights=[fold.rows for fold in self.folds]))
+
+    def loss_gain(self, choice: Selection) -> float:
+        """The reduction of the validation loss that a selection brings, whatever decided."""
+        if choice.best is None or all(fold.scorer is None for fold in self.folds):
+            return choice.gain
+        gains = [fold.loss_at(None) - fold.loss_at(choice.best) for fold in self.folds]
+        return float(np.mean(np.concatenate(gains)))
 
 
 def compare_candidates(
-    tasks: Iterator[TrainingProblem], options: Options, own: bool = False
+    tasks: Iterator[TrainingProblem],
+    options: Options,
+    own: bool = False,
+    scorer: Scorer | None = None,
 ) -> Comparison:
     """Compare the candidates on one split after the other until the result is conclusive.
 
@@ -116,6 +178,8 @@ def compare_candidates(
     own : bool
         Whether the splits come from the user. Validation rows of such a split may be correlated, so
         all splits are used, and the standard error is computed over splits.
+    scorer : Scorer, optional
+        The score that selects; by default the loss does.
 
     Returns
     -------
@@ -129,7 +193,8 @@ def compare_candidates(
         racing = _active_mask(folds, candidates)
         if folds and not any(racing):
             break
-        folds.append(_try_all(task, for_rows(candidates, len(task.training)), racing))
+        fold = _try_all(task, for_rows(candidates, len(task.training)), racing)
+        folds.append(fold if scorer is None else Fold.of_scores(fold, scorer))
         choice = _select(candidates, folds, options.seed or 0, own)
         compared = Comparison(candidates, folds, choice, task)
         if len(folds) == SPLITS or (not own and is_conclusive(choice, compared.rows)):
@@ -146,7 +211,8 @@ def _select(
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    return select_candidate(starts, losses, seed, _size(folds[0].target), split)
+    size = _size(folds[0].target) if folds[0].scorer is None else 1.0
+    return select_candidate(starts, losses, seed, size, split)
 
 
 def rank_significant(found: Comparison, options: Options, own: bool = False) -> Iterator[Selection]:
@@ -243,7 +309,7 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], facto
     name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
     seconds = sum(fold.seconds[place] for fold in folds)
     ran = [fold for fold in folds if fold.runs[place] is not None]
-    rows = sum(len(fold.start) for fold in ran)
+    rows = sum(fold.rows for fold in ran)
     without = Tried(name, 0, math.nan, math.nan, rows, seconds)
     if not ran:
         return without
@@ -253,5 +319,5 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], facto
     if not np.isfinite(losses[checkpoint]).all():
         return without
     gains = factor * (start - losses[checkpoint])
-    error = float(np.std(gains, ddof=1) / math.sqrt(rows))
+    error = float(np.std(gains, ddof=1) / math.sqrt(len(gains)))
     return Tried(name, checkpoint + 1, float(gains.mean()), error, rows, seconds)

@@ -24,6 +24,7 @@ from ..training.tree_splits import soft_ensembles
 from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
 from .portfolio import Candidate, default_candidates
 from .predictions import HeldOut
+from .scoring import Scoring
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -43,13 +44,21 @@ class TrainingProblem:
 
     @classmethod
     def of(
-        cls, net: PipelineModule, train: Samples, valid: Samples | None, options: Options
+        cls,
+        net: PipelineModule,
+        train: Samples,
+        valid: Samples | None,
+        options: Options,
+        scoring: Scoring | None = None,
     ) -> TrainingProblem:
         """Encode the samples once for all candidates."""
         generator = np.random.default_rng(options.seed)
         data = build_training_data(net, train, valid, options, generator)
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
-        held = None if valid is None else HeldOut(net, valid.y, valid.weight)
+        held = None
+        if valid is not None:
+            looks = scoring is not None and scoring.needs_input
+            held = HeldOut(net, valid.y, valid.weight, valid.X if looks else None)
         return cls(net, data.criterion, data.training, data.validation, options, start, held)
 
     def loss(self) -> float:

@@ -18,10 +18,11 @@ from ..training.options import Options
 from ..training.samples import Samples
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
-from .measured import measured_metrics
+from .measured import Shown, measured_metrics
 from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
+from .scoring import Scoring
 from .selection import Selection
 from .validation_splits import ValidationSplits
 
@@ -47,6 +48,7 @@ def tune(
     samples: Samples,
     splits: ValidationSplits,
     options: Options,
+    scoring: Scoring | None = None,
 ) -> TuningResult:
     """Fit, compare the candidates on validation splits, and train on all samples with the best.
 
@@ -60,12 +62,15 @@ def tune(
         The usable rows, and their training and validation sets.
     options : Options
         The loss, batch size, seed, anchor and callbacks.
+    scoring : Scoring, optional
+        The score that selects instead of the loss, and scores for the report.
 
     Returns
     -------
     TuningResult
         The estimator to keep, with the history and the report.
     """
+    scoring = scoring or Scoring()
     clock = Stopwatch()
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
@@ -80,15 +85,15 @@ def tune(
         for train, valid in splits.pairs:
             training, validation = samples.take(train), samples.take(valid)
             net = pipeline.translate(fit(training))
-            yield TrainingProblem.of(net, training, validation, options)
+            yield TrainingProblem.of(net, training, validation, options, scoring)
 
-    found = compare_candidates(problems(), options, splits.own)
-    kept = _Refit(None, _why_not(found.choice))
+    found = compare_candidates(problems(), options, splits.own, scoring.decides)
+    kept = _Refit(None, _why_not(found.choice, scoring))
     if found.choice.significant:
         refit = clock.wrap("training", _refit_on_all_rows)
-        kept = refit(pipeline, whole, usable, found, splits, options)
+        kept = refit(pipeline, whole, usable, found, splits, options, scoring)
     improved = kept.estimator is not None
-    report = _report(found, kept, clock, splits.own)
+    report = _report(found, kept, clock, splits.own, scoring)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
@@ -114,43 +119,47 @@ def _history(found: Comparison, choice: Selection) -> Any:
     return next((done.history for done in runs if done is not None), None)
 
 
-def _report(found: Comparison, kept: _Refit, clock: Stopwatch, own: bool) -> Report:
+def _report(
+    found: Comparison, kept: _Refit, clock: Stopwatch, own: bool, scoring: Scoring
+) -> Report:
     choice, improved = kept.choice or found.choice, kept.estimator is not None
     criterion, head = found.task.criterion, found.task.net.head
-    metric = criterion.metric
-    tried = summary(found.candidates, found.folds, metric.factor)
+    shown = Shown.of(found, scoring)
+    tried = summary(found.candidates, found.folds, shown.factor)
     names = [candidate.name for candidate in found.candidates]
     checkpoints = [t.epochs for t in tried]
     if choice.best is not None:
         checkpoints[choice.best[0]] = choice.best[1] + 1
-    shown = choice.best if improved else None
+    best = choice.best if improved else None
     return Report(
-        None if shown is None else names[shown[0]],
+        None if best is None else names[best[0]],
         kept.why,
-        before=metric.value(choice.before, found.shift),
-        gain=metric.factor * choice.gain,
-        error=metric.factor * choice.error,
+        before=shown.value(choice.before),
+        gain=shown.factor * choice.gain,
+        error=shown.factor * choice.error,
         wanted=choice.critical_z,
         rows=found.rows,
         splits=len(found.folds),
         tried=tried,
         seconds=clock.seconds,
         loss=criterion.name,
-        metric=metric.name,
-        metrics=measured_metrics(found.folds, choice, metric.name, own),
+        metric=shown.name,
+        higher_is_better=shown.higher_is_better,
+        metrics=measured_metrics(found, choice, scoring, own),
         steps=kept.steps,
         curves=curves(found.folds, names, checkpoints),
-        calibration=calibrations(found.folds, shown, head, criterion.name),
+        calibration=calibrations(found.folds, best, head, criterion.name),
         times=clock.times(),
         recalibrated=kept.recalibrated,
     )
 
 
-def _why_not(choice: Selection) -> str:
+def _why_not(choice: Selection, scoring: Scoring) -> str:
     if choice.best is None:
         return "no candidate reached a finite loss"
     if choice.gain <= 0:
-        return "no candidate lowered the loss on rows that were not used to select it"
+        better = "lowered the loss" if scoring.decides is None else "raised the score"
+        return f"no candidate {better} on rows that were not used to select it"
     return "the improvement is within noise, and ties go to the baseline"
 
 
@@ -161,6 +170,7 @@ def _refit_on_all_rows(
     found: Comparison,
     splits: ValidationSplits,
     options: Options,
+    scoring: Scoring,
 ) -> _Refit:
     """Train on all rows with the best candidate that reproduces its cross-validated loss.
 
@@ -176,7 +186,9 @@ def _refit_on_all_rows(
         runs = _best_runs(found, choice)
         if _reached_reference_loss(task, found, choice, runs):
             assert choice.best is not None
-            again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+            again = ""
+            if not scoring.counts_decisions:
+                again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
             return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
     return _Refit(None, _UNSTABLE)
 
@@ -204,7 +216,7 @@ def _reached_reference_loss(
     scale = expected
     if candidate.reset_head and expected <= 0:
         # This candidate generalizes better because it fits the training rows less closely.
-        scale = max(-expected, choice.gain)
+        scale = max(-expected, found.loss_gain(choice))
     short = _start(trained) - now < expected - 0.5 * scale
     # The pipeline fitted on all rows may start closer to the target.
     short = short and now > level + 0.5 * scale

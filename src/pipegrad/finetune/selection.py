@@ -197,6 +197,12 @@ def cross_fitted_mean(
     return mean, error
 
 
+def successive_parts(count: int, parts: int) -> NDArray[np.int64]:
+    """Return the part of each row, for parts of successive rows that differ by one at most."""
+    ends = [count * part // parts for part in range(parts + 1)]
+    return np.repeat(np.arange(parts), np.diff(ends))
+
+
 def _between(credit: NDArray[np.float64], split: NDArray[np.int64]) -> float:
     """Standard error over the means of splits, widened for few splits (Student's t)."""
     means = np.array([credit[split == one].mean() for one in np.unique(split)])

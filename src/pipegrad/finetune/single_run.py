@@ -16,6 +16,7 @@ from .measured import single_run_metrics
 from .pipeline import TunablePipeline
 from .predictions import HeldOut
 from .recipe import TuningResult
+from .scoring import Scoring
 from .validation_splits import Split
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _NAME = "the settings given"
 
 
 def tune_once(
-    pipeline: TunablePipeline, samples: Samples, split: Split, options: Options
+    pipeline: TunablePipeline,
+    samples: Samples,
+    split: Split,
+    options: Options,
+    scoring: Scoring | None = None,
 ) -> TuningResult:
     """Fit on the training set of one split, and train there with the user's settings.
 
@@ -40,6 +45,8 @@ def tune_once(
         Row numbers of the training and the validation set.
     options : Options
         The training options.
+    scoring : Scoring, optional
+        Scores for the report; the loss selects the epoch.
 
     Returns
     -------
@@ -54,13 +61,19 @@ def tune_once(
     net = pipeline.translate(fitted)
     trainer = clock.wrap("training", train)(net, training, options, validation=validation)
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
-    held = HeldOut(net, validation.y, validation.weight)
-    report = report_single_run(trainer, pipeline.translate(fitted), clock, held)
+    held = HeldOut(net, validation.y, validation.weight, validation.X)
+    report = report_single_run(
+        trainer, pipeline.translate(fitted), clock, held, scoring or Scoring()
+    )
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
 
 def report_single_run(
-    trainer: Trainer, fitted: PipelineModule, clock: Stopwatch, held: HeldOut
+    trainer: Trainer,
+    fitted: PipelineModule,
+    clock: Stopwatch,
+    held: HeldOut,
+    scoring: Scoring,
 ) -> Report:
     """Report a run.
 
@@ -74,6 +87,8 @@ def report_single_run(
         The stopwatch of the whole fit.
     held : HeldOut
         The validation rows as the user gave them.
+    scoring : Scoring
+        Scores for the report.
 
     Returns
     -------
@@ -94,7 +109,7 @@ def report_single_run(
         seconds=clock.seconds,
         loss=trainer.criterion.name,
         metric=metric.name,
-        metrics=() if told is None else single_run_metrics(held, *told, metric.name),
+        metrics=() if told is None else single_run_metrics(held, *told, metric.name, scoring),
         steps=moved_steps(trainer.module) if better else (),
         curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
         calibration=_calibration(trainer, fitted, told),

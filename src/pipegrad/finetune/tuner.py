@@ -12,7 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
@@ -27,6 +28,7 @@ from .pipeline import (
     checked_weight,
     usable_rows,
 )
+from .scoring import check_scoring, is_single
 from .validation_splits import (
     Index,
     ValidationSplits,
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
     from ..training.options import Options
+
+
+def _has_score(tuner: FineTuner) -> bool:
+    fitted = getattr(tuner, "estimator_", tuner.estimator)
+    return is_single(tuner.scoring) or hasattr(fitted, "score")
 
 
 class FineTuner(DelegatingEstimator):
@@ -102,6 +109,13 @@ class FineTuner(DelegatingEstimator):
         is fitted on all rows and trained with that strategy; otherwise the result is the pipeline
         fitted on all rows. With None, there is a single run with the settings above on the training
         rows.
+    scoring : str, callable, list or dict, optional
+        A score of scikit-learn ("roc_auc", "neg_mean_absolute_error", "r2", "f1"), or a function
+        ``(estimator, X, y)`` that returns a number. Training minimizes the loss; the score then
+        selects the candidate and its checkpoint, and the improvement of the score has to be
+        significant. `score` returns it too. With a list of names, or a dict of names and scores,
+        the report shows them all, and the loss selects. In a single run (``epochs=``, ``lr=`` or
+        ``optim=``) and in `partial_fit`, the loss selects, too.
     random_state : int, RandomState or None
         Seed for the validation split and for shuffling.
     verbose : int, default=0
@@ -173,6 +187,7 @@ class FineTuner(DelegatingEstimator):
         callbacks: Sequence[Any] | None = None,
         trees: SplitMode = "leaves",
         recipe: Literal["auto"] | None = "auto",
+        scoring: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -191,6 +206,7 @@ class FineTuner(DelegatingEstimator):
         self.callbacks = callbacks
         self.trees = trees
         self.recipe = recipe
+        self.scoring = scoring
         self.random_state = random_state
         self.verbose = verbose
 
@@ -227,15 +243,16 @@ class FineTuner(DelegatingEstimator):
         if self.cv is not None and not isinstance(self.loss, GroupPenalty):
             groups = None  # They only served the splitter.
         check_loss(self.loss, y, None if groups is None else groups[rows])
+        scoring = check_scoring(self.scoring, self.estimator, X, y)
         samples, pipeline = Samples(X, y, weight, groups), self._pipeline()
         if self._by_recipe:
             from .recipe import tune
 
-            result = tune(pipeline, samples, splits, options)
+            result = tune(pipeline, samples, splits, options, scoring)
         else:
             from .single_run import tune_once
 
-            result = tune_once(pipeline, samples, next(splits.pairs), options)
+            result = tune_once(pipeline, samples, next(splits.pairs), options, scoring)
         self.estimator_, self.improved_ = result.estimator, result.improved
         self.history_, self.report_, self.frozen_ = result.history, result.report, pipeline.frozen
         if self._by_recipe and not result.improved:
@@ -251,6 +268,33 @@ class FineTuner(DelegatingEstimator):
             self.__dict__.pop(name, None)
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
+
+    @available_if(_has_score)
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the score of ``estimator_``: that of ``scoring`` if it names a single one.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            Input of the pipeline, with n rows.
+        y : array of shape (n,) or (n, k), optional
+            Targets.
+        sample_weight : array of shape (n,), optional
+            Weight of each sample.
+
+        Returns
+        -------
+        float
+            The score; larger is better.
+        """
+        if not is_single(self.scoring):
+            return super().score(X, y, sample_weight)
+        from sklearn.metrics import check_scoring as scorer_of
+
+        check_is_fitted(self)
+        scorer = scorer_of(self.estimator_, scoring=self.scoring)
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(scorer(self.estimator_, X, y, **weight))
 
     def partial_fit(
         self,
