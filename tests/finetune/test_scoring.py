@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer, make_scorer, median_absolute_error, roc_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio, scoring
@@ -107,7 +108,7 @@ def test_the_report_has_the_score_before_and_after(name, weight):
     if tuner.improved_:
         assert report.verdict == f"Improved: {name} is {report.gain:.3g} higher"
         assert f"Validation {name}: " in str(report)
-    assert tuner.report_.to_html()
+    assert f"increase of {name}" in tuner.report_.to_html()
 
 
 def test_labels_of_any_kind_are_the_users_own():
@@ -306,6 +307,18 @@ def test_clusterings_take_a_function():
     fitted = clone(pipe).fit(X[TRAIN])
     assert report.metric == "tight"
     assert report.before == pytest.approx(tight(fitted, X[VALID]))
+
+
+def test_several_classifications_with_names_take_a_function():
+    y = np.c_[NAMES, np.where(X[:, 0] > 0, "up", "down")]
+    tree = DecisionTreeClassifier(max_depth=2, random_state=0)
+
+    def right(model, X, y):
+        return float(np.mean(model.predict(X) == y))
+
+    report = tuned(tree, X, y, scoring=right, cv=ONE_SPLIT).report_
+    fitted = clone(tree).fit(X[TRAIN], y[TRAIN])
+    assert report.before == pytest.approx(right(fitted, X[VALID], y[VALID]))
 
 
 def test_it_clones_and_searches():

@@ -250,6 +250,8 @@ class _Simple:
         if self.y.ndim == 2 and self.y.shape[1] == 1:
             answers["predict"] = self.y[:, 0]
         if self.y.ndim > 1 and self.y.shape[1] > 1:
+            if self.y.dtype.kind not in "biuf":
+                return _Classifier(answers, None)
             shares, classes = self.y.astype(float), np.arange(2)
             decision = shares
         else:
