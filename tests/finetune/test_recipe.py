@@ -259,7 +259,7 @@ def test_losses_of_ones_own_and_weights(numbers, short):
     mean = lambda score, target: (score - target).abs().mean()  # noqa: E731
     tuner = tuned(bottleneck(), X, y, loss=mean)
     assert 0 < tuner.report_.before < 10
-    assert [one.name for one in tuner.report_.metrics][0] == "R2"
+    assert tuner.report_.metrics[0].name == "R2"
     weight = np.where(X[:, 0] > 0, 1.0, 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..errors import DivergedError
+from ..errors import ArgumentError, DivergedError
 from ..report.results import Tried
 from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
-from ..typing import Array
+from ..typing import Array, ScoreArray
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .predictions import HeldOut
 from .problem import TrainingProblem
+from .scoring import Scorer
 from .selection import (
     MIN_DRIFTING_GAIN,
     MIN_RELATIVE_GAIN,
+    Place,
     Selection,
     critical_value,
     select_candidate,
+    successive_parts,
 )
 from .time_plan import TimePlan
 
@@ -53,21 +57,71 @@ class Fold:
     seconds: list[float]
     groups: NDArray[np.int64] | None = None
     held_out: HeldOut | None = None
+    scorer: Scorer | None = None
+
+    @classmethod
+    def of_scores(cls, fold: Fold, scorer: Scorer) -> Fold:
+        """The same results, of which scores decide: each loss becomes a score, with a minus."""
+        held, first = fold.held_out, fold.scored.scores_[0]
+        assert held is not None
+        scorer = scorer.for_rows(held, first)
+        start = -scorer.terms(held, first)
+        if not np.isfinite(start).all():
+            raise ArgumentError(
+                f"scoring={scorer.name!r} is not defined on the validation rows of a split.\n"
+                "Hint: use larger splits, or more rows of each class."
+            )
+        return replace(fold, start=start, scorer=scorer)
+
+    def _measured(self, run: CandidateRun) -> NDArray[np.float64]:
+        """What decides (checkpoints, rows): losses, or scores with a minus."""
+        if self.scorer is None:
+            return np.stack(run.losses_[1:])
+        assert self.held_out is not None
+        if run not in self._terms:
+            terms = [-self.scorer.terms(self.held_out, score) for score in run.scores_[1:]]
+            self._terms[run] = np.stack(terms)
+        return self._terms[run]
+
+    @cached_property
+    def _terms(self) -> dict[CandidateRun, NDArray[np.float64]]:
+        return {}
 
     @property
     def scored(self) -> CandidateRun:
         """A run on this split; the scores of all runs begin with those of the baseline."""
         return next(run for run in self.runs if run is not None)
 
+    @property
+    def rows(self) -> int:
+        """Number of validation rows, or of parts of them with losses of their own."""
+        return len(self.start if self.scorer is None else self.scored.losses_[0])
+
     def parts(self) -> NDArray[np.int64]:
         """The entry of ``start`` that each validation row belongs to.
 
-        Each row has its own, except for losses without per-sample values, which are measured on
-        successive parts of the rows.
+        Each row has its own, except for losses without per-sample values and for scores that are
+        no means over rows, which are measured on successive parts of the rows.
         """
-        count, parts = len(self.scored.scores_[0]), len(self.start)
-        ends = [count * part // parts for part in range(parts + 1)]
-        return np.repeat(np.arange(parts), np.diff(ends))
+        return successive_parts(len(self.scored.scores_[0]), len(self.start))
+
+    def run_of(self, place: Place | None) -> tuple[CandidateRun, int]:
+        """The run and the index of its checkpoint for a selection, or for the baseline."""
+        if place is None:
+            return self.scored, 0
+        run = self.runs[place[0]]
+        assert run is not None  # Without all of its runs, a candidate is not selected.
+        return run, min(place[1] + 1, len(run.losses_) - 1)
+
+    def loss_at(self, place: Place | None) -> NDArray[np.float64]:
+        """Losses of the validation rows at a checkpoint, or of the baseline."""
+        run, checkpoint = self.run_of(place)
+        return run.losses_[checkpoint]
+
+    def score_at(self, place: Place | None) -> ScoreArray:
+        """Raw scores of the validation rows at a checkpoint, or of the baseline."""
+        run, checkpoint = self.run_of(place)
+        return run.scores_[checkpoint]
 
     def losses(self, epochs: Sequence[int]) -> NDArray[np.float64]:
         """Losses (candidates, checkpoints, rows); stopped runs repeat their last checkpoint."""
@@ -75,7 +129,7 @@ class Fold:
         for place, trained in enumerate(self.runs):
             if trained is None:
                 continue
-            found = np.stack(trained.losses_[1:])
+            found = self._measured(trained)
             out[place, : len(found)] = found
             if not trained.diverged_:
                 out[place, len(found) : epochs[place]] = found[-1]
@@ -107,13 +161,20 @@ class Comparison:
     @property
     def rows(self) -> int:
         """Number of validation rows over all splits."""
-        return sum(len(fold.start) for fold in self.folds)
+        return sum(fold.rows for fold in self.folds)
 
     @property
     def shift(self) -> float:
         """The mean offset of the validation rows between the loss and its metric."""
         shifts = [fold.scored.shift("valid") for fold in self.folds]
-        return float(np.average(shifts, weights=[len(fold.start) for fold in self.folds]))
+        return float(np.average(shifts, weights=[fold.rows for fold in self.folds]))
+
+    def loss_gain(self, choice: Selection) -> float:
+        """The reduction of the validation loss that a selection brings, whatever decided."""
+        if choice.best is None or all(fold.scorer is None for fold in self.folds):
+            return choice.gain
+        gains = [fold.loss_at(None) - fold.loss_at(choice.best) for fold in self.folds]
+        return float(np.mean(np.concatenate(gains)))
 
 
 def compare_candidates(
@@ -122,6 +183,7 @@ def compare_candidates(
     own: bool = False,
     plan: TimePlan | None = None,
     unusable: list[Exception] | None = None,
+    scorer: Scorer | None = None,
 ) -> Comparison | None:
     """Compare the candidates on one split after the other until the result is conclusive.
 
@@ -138,6 +200,8 @@ def compare_candidates(
         Says what there is time for, and is told what was left out; by default, there is no limit.
     unusable : list of Exception, optional
         Receives the reason for each split on which the fitted pipeline has no finite loss.
+    scorer : Scorer, optional
+        The score that selects; by default the loss does.
 
     Returns
     -------
@@ -153,7 +217,7 @@ def compare_candidates(
     compared: Comparison | None = None
     while compared is None or not _is_over(compared, own):
         try:
-            found = _next_split(tasks, compared, options, own, plan)
+            found = _next_split(tasks, compared, options, own, plan, scorer)
         except TimeLimitReached:
             if compared is None:
                 raise
@@ -185,6 +249,7 @@ def _next_split(
     options: Options,
     own: bool,
     plan: TimePlan,
+    scorer: Scorer | None,
 ) -> Comparison | None:
     """Compare the candidates on one more split; return None if there is none."""
     folds = [] if before is None else before.folds
@@ -197,7 +262,8 @@ def _next_split(
         return None
     candidates = task.portfolio() if before is None else before.candidates
     racing = _active_mask(folds, candidates)
-    folds = [*folds, _try_all(task, for_rows(candidates, len(task.training)), racing, plan, number)]
+    fold = _try_all(task, for_rows(candidates, len(task.training)), racing, plan, number)
+    folds = [*folds, fold if scorer is None else Fold.of_scores(fold, scorer)]
     began = Deadline.clock()
     choice = _select(candidates, folds, options.seed or 0, own)
     plan.select_seconds = Deadline.clock() - began
@@ -242,7 +308,8 @@ def _select(
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
     least = MIN_DRIFTING_GAIN if own else MIN_RELATIVE_GAIN
-    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, least)
+    size = _size(folds[0].target) if folds[0].scorer is None else 1.0
+    return select_candidate(starts, losses, seed, size, cluster, least)
 
 
 def _clusters(folds: list[Fold], own: bool) -> NDArray[np.int64] | None:
@@ -400,7 +467,7 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], facto
     name, epochs = candidates[place].name, [candidate.epochs for candidate in candidates]
     seconds = sum(fold.seconds[place] for fold in folds)
     ran = [fold for fold in folds if fold.runs[place] is not None]
-    rows = sum(len(fold.start) for fold in ran)
+    rows = sum(fold.rows for fold in ran)
     without = Tried(name, 0, math.nan, math.nan, rows, seconds)
     if not ran:
         return without
@@ -410,5 +477,5 @@ def _summarize(place: int, candidates: list[Candidate], folds: list[Fold], facto
     if not np.isfinite(losses[checkpoint]).all():
         return without
     gains = factor * (start - losses[checkpoint])
-    error = float(np.std(gains, ddof=1) / math.sqrt(rows))
+    error = float(np.std(gains, ddof=1) / math.sqrt(len(gains)))
     return Tried(name, checkpoint + 1, float(gains.mean()), error, rows, seconds)

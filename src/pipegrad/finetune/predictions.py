@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from ..glue import InverseTarget
 from ..losses.table import find_loss
 from ..modules import Head, OutlierHead
 from ..report.metrics import Predictions
+from ..training.samples import Samples
 from ..typing import Array, FloatArray, ScoreArray
 
 if TYPE_CHECKING:
@@ -33,11 +35,19 @@ class HeldOut:
         The user's targets.
     weight : array of shape (n,), optional
         The user's weight of each row.
+    X : array, DataFrame, sparse matrix or list, optional
+        The user's input, for scores that look at it.
     """
 
     net: PipelineModule
     y: Any
     weight: FloatArray | None
+    X: Any = None
+
+    def take(self, rows: NDArray[np.int64]) -> HeldOut:
+        """Some of the rows."""
+        part = Samples(self.X, self.y, self.weight).take(rows)
+        return HeldOut(self.net, part.y, part.weight, part.X)
 
     @property
     def task(self) -> str:
@@ -66,14 +76,8 @@ class HeldOut:
 
     def predictions(self, score: ScoreArray) -> Predictions:
         """Targets and predictions for the raw scores of a checkpoint."""
-        head, values = self.net.head, torch.from_numpy(np.asarray(score, dtype=np.float64))
-        assert head is not None
-        predicted = head.predict(values).numpy()
-        owner = self.net.graph.target
-        if owner is not None:
-            inverse = InverseTarget(owner.transformer_, owner._training_dim == 1)
-            predicted = inverse.run(predicted)
-        shares = None
+        head, values = self._head, torch.from_numpy(np.asarray(score, dtype=np.float64))
+        predicted, shares = self._predicted(values), None
         if "predict_proba" in head.responses and head.task != "several":
             shares = head.predict_proba(values).numpy()
         return Predictions(
@@ -84,6 +88,43 @@ class HeldOut:
             _ranking(head, values, shares),
             self.weights,
         )
+
+    @property
+    def classes(self) -> Any:
+        """The labels of the classes, of each target, or of labels; None for numbers."""
+        if self.task in ("classification", "several"):
+            return self.net.classes_
+        return np.arange(2) if self.task == "multilabel" else None
+
+    def answers(self, score: ScoreArray) -> dict[str, Any]:
+        """What the methods of an estimator give for the raw scores of a checkpoint."""
+        values = torch.from_numpy(np.asarray(score, dtype=np.float64))
+        predicted = self._predicted(values)
+        if self.task == "classification":
+            predicted = self.net.classes_[predicted]
+        elif self.task == "several":
+            columns = zip(self.net.classes_, predicted.T, strict=True)
+            predicted = np.column_stack([labels[place] for labels, place in columns])
+        found: dict[str, Any] = {"predict": predicted}
+        for method in ("predict_proba", "decision_function"):
+            if method in self._head.responses:
+                answer = self._head.respond(values, method)
+                several = isinstance(answer, list)
+                found[method] = [a.numpy() for a in answer] if several else answer.numpy()
+        return found
+
+    @property
+    def _head(self) -> Head:
+        assert self.net.head is not None
+        return self.net.head
+
+    def _predicted(self, values: Tensor) -> Array:
+        """Predictions for raw scores: class indices, labels, or numbers in the user's unit."""
+        predicted = self._head.predict(values).numpy()
+        owner = self.net.graph.target
+        if owner is None:
+            return predicted
+        return InverseTarget(owner.transformer_, owner._training_dim == 1).run(predicted)
 
 
 def _ranking(head: Head, values: Tensor, shares: Array | None) -> Array | None:

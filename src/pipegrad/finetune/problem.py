@@ -26,6 +26,7 @@ from ..training.tree_splits import soft_ensembles
 from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
 from .portfolio import Candidate, default_candidates
 from .predictions import HeldOut
+from .scoring import Scoring
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -57,6 +58,7 @@ class TrainingProblem:
         options: Options,
         deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
         fit_seconds: float = 0.0,
+        scoring: Scoring | None = None,
     ) -> TrainingProblem:
         """Encode the samples once for all candidates.
 
@@ -68,7 +70,10 @@ class TrainingProblem:
             net, train, valid, options, generator, deadline=deadline, fit_seconds=fit_seconds
         )
         start = [p.detach().clone() for p in net.trainable_parameters().values()]
-        held = None if valid is None else HeldOut(net, valid.y, valid.weight)
+        held = None
+        if valid is not None:
+            looks = scoring is not None and scoring.needs_input
+            held = HeldOut(net, valid.y, valid.weight, valid.X if looks else None)
         return cls(
             net,
             data.criterion,

@@ -21,10 +21,11 @@ from ..training.samples import Samples
 from ..typing import Targets
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
-from .measured import measured_metrics
+from .measured import Shown, measured_metrics
 from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
+from .scoring import Scoring
 from .selection import Selection
 from .time_plan import TimePlan
 from .validation_splits import Index, Split, Trial, ValidationSplits
@@ -56,6 +57,7 @@ def tune(
     splits: ValidationSplits,
     options: Options,
     deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+    scoring: Scoring | None = None,
 ) -> TuningResult:
     """Fit, compare the candidates on validation splits, and train on all samples with the best.
 
@@ -72,6 +74,8 @@ def tune(
     deadline : Deadline
         When all has to end. The pipeline's own fit on all rows always takes place, and what has no
         time after it is left out.
+    scoring : Scoring, optional
+        The score that selects instead of the loss, and scores for the report.
 
     Returns
     -------
@@ -79,12 +83,13 @@ def tune(
         The estimator to keep, with the history and the report.
     """
     plan = TimePlan(deadline, len(splits.rows))
+    scoring = scoring or Scoring()
     if not options.verbose:
-        return _tune(pipeline, samples, splits, options, plan)
+        return _tune(pipeline, samples, splits, options, plan, scoring)
     from ..training.progress_bar import ShowStages  # loads rich, which waits until it is needed
 
     with ShowStages() as plan.show:
-        return _tune(pipeline, samples, splits, options, plan)
+        return _tune(pipeline, samples, splits, options, plan, scoring)
 
 
 def _tune(
@@ -93,6 +98,7 @@ def _tune(
     splits: ValidationSplits,
     options: Options,
     plan: TimePlan,
+    scoring: Scoring,
 ) -> TuningResult:
     clock = Stopwatch()
     plan.tell("fitting the pipeline on all rows")
@@ -107,10 +113,23 @@ def _tune(
             pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
         return kept_as_fitted(whole, why, clock)
     unusable: list[Exception] = []
+
+    def problem_of(fitted: Any, training: Samples, validation: Samples) -> TrainingProblem:
+        began, limit = Deadline.clock(), plan.preparing()
+        net = pipeline.translate(fitted)
+        problem = TrainingProblem.of(
+            net, training, validation, options, limit, plan.fit_seconds, scoring
+        )
+        plan.encode_seconds = max(plan.encode_seconds, Deadline.clock() - began)
+        return problem
+
     try:
         plan.check_split()
-        splits, problems = _problems(pipeline, samples, splits, options, fit, unusable, plan)
-        found = compare_candidates(problems, options, splits.dependent, plan, unusable)
+        source = SplitProblems(pipeline, samples, fit, problem_of, unusable)
+        splits, problems = source.of(splits)
+        found = compare_candidates(
+            problems, options, splits.dependent, plan, unusable, scoring.decides
+        )
     except TimeLimitReached:
         why = "after the pipeline's own fit, the time limit left no time to compare candidates"
         return TuningResult(whole, False, None, report_no_time(why, clock, options))
@@ -120,13 +139,13 @@ def _tune(
     if found is None:
         why = f"no validation split could be used: {first_line(unusable[0])}"
         return kept_as_fitted(whole, why, clock)
-    kept = _Refit(None, _why_not(found.choice))
+    kept = _Refit(None, _why_not(found.choice, scoring))
     if found.choice.significant:
         plan.tell("training on all rows")
         refit = clock.wrap("training", _refit_on_all_rows)
-        kept = refit(pipeline, whole, usable, found, splits, options, plan)
+        kept = refit(pipeline, whole, usable, found, splits, options, plan, scoring)
     improved = kept.estimator is not None
-    report = _report(found, kept, clock, splits.dependent)
+    report = _report(found, kept, clock, splits.dependent, scoring)
     report = replace(
         report,
         validation=_validation(found, kept, splits),
@@ -174,60 +193,67 @@ def first_line(error: Exception) -> str:
     return str(error).split("\n")[0].rstrip(".")[:_LONGEST_REASON] or type(error).__name__
 
 
-def _problems(
-    pipeline: TunablePipeline,
-    samples: Samples,
-    splits: ValidationSplits,
-    options: Options,
-    fit: Callable[[Samples], Any],
-    unusable: list[Exception],
-    plan: TimePlan,
-) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
-    """Return the splits that suit the rows, and the training problem of each, created lazily.
+@dataclass(frozen=True)
+class SplitProblems:
+    """Creates the training problem of each validation split.
 
-    ``unusable`` receives an error for each split that the pipeline does not take.
+    Parameters
+    ----------
+    pipeline : TunablePipeline
+        The user's pipeline.
+    samples : Samples
+        All samples of the user.
+    fit : callable
+        Fits a clone of the pipeline on samples.
+    problem_of : callable
+        Takes the fitted pipeline, its training and its validation samples.
+    unusable : list of Exception
+        Receives an error for each split that the pipeline does not take.
     """
 
-    def create(pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any] | None:
-        training, validation = (samples.take(rows) for rows in pair)
+    pipeline: TunablePipeline
+    samples: Samples
+    fit: Callable[[Samples], Any]
+    problem_of: Callable[[Any, Samples, Samples], TrainingProblem]
+    unusable: list[Exception]
+
+    def of(self, splits: ValidationSplits) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
+        """Return the splits that suit the rows, and the problem of each, created lazily."""
+        if splits.revise is None:
+            return splits, self._problems(splits)
+        created: list[TrainingProblem] = []
+
+        def trials() -> Iterator[Trial]:
+            for pair in splits.pairs:
+                made = self._create(pair, None)
+                if made is not None:
+                    created.append(made[0])
+                    yield *made, pair[1]
+
+        others = splits.revise(trials(), self.samples)
+        if others is None:
+            return splits, chain(created, self._problems(splits))
+        return others, self._problems(others)
+
+    def _problems(self, splits: ValidationSplits) -> Iterator[TrainingProblem]:
+        created = (self._create(pair, splits.groups) for pair in splits.pairs)
+        return (found[0] for found in created if found is not None)
+
+    def _create(self, pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any] | None:
+        training, validation = (self.samples.take(rows) for rows in pair)
         fitted = None
         try:
-            fitted = fit(training)
-            began, limit = Deadline.clock(), plan.preparing()
-            net = pipeline.translate(fitted)
-            problem = TrainingProblem.of(
-                net, training, validation, options, limit, plan.fit_seconds
-            )
-            plan.encode_seconds = max(plan.encode_seconds, Deadline.clock() - began)
+            fitted = self.fit(training)
+            problem = self.problem_of(fitted, training, validation)
         except TimeLimitReached:
             raise
         except Exception as error:
-            if not pipeline.rejects(fitted, validation.X, error):
+            if not self.pipeline.rejects(fitted, validation.X, error):
                 raise
-            unusable.append(error)
+            self.unusable.append(error)
             return None
         problem.groups = None if groups is None else groups[pair[1]]
         return problem, fitted
-
-    def rest(splits: ValidationSplits) -> Iterator[TrainingProblem]:
-        created = (create(pair, splits.groups) for pair in splits.pairs)
-        return (found[0] for found in created if found is not None)
-
-    if splits.revise is None:
-        return splits, rest(splits)
-    created: list[TrainingProblem] = []
-
-    def trials() -> Iterator[Trial]:
-        for pair in splits.pairs:
-            made = create(pair, None)
-            if made is not None:
-                created.append(made[0])
-                yield *made, pair[1]
-
-    others = splits.revise(trials(), samples)
-    if others is None:
-        return splits, chain(created, rest(splits))
-    return others, rest(others)
 
 
 def report_no_time(why: str, clock: Stopwatch, options: Options, compared: bool = True) -> Report:
@@ -263,33 +289,36 @@ def _history(found: Comparison, choice: Selection) -> Any:
     return next((done.history for done in runs if done is not None), None)
 
 
-def _report(found: Comparison, kept: _Refit, clock: Stopwatch, own: bool) -> Report:
+def _report(
+    found: Comparison, kept: _Refit, clock: Stopwatch, own: bool, scoring: Scoring
+) -> Report:
     choice, improved = kept.choice or found.choice, kept.estimator is not None
     criterion, head = found.task.criterion, found.task.net.head
-    metric = criterion.metric
-    tried = summary(found.candidates, found.folds, metric.factor)
+    shown = Shown.of(found, scoring)
+    tried = summary(found.candidates, found.folds, shown.factor)
     names = [candidate.name for candidate in found.candidates]
     checkpoints = [t.epochs for t in tried]
     if choice.best is not None:
         checkpoints[choice.best[0]] = choice.best[1] + 1
-    shown = choice.best if improved else None
+    best = choice.best if improved else None
     return Report(
-        None if shown is None else names[shown[0]],
+        None if best is None else names[best[0]],
         kept.why,
-        before=metric.value(choice.before, found.shift),
-        gain=metric.factor * choice.gain,
-        error=metric.factor * choice.error,
+        before=shown.value(choice.before),
+        gain=shown.factor * choice.gain,
+        error=shown.factor * choice.error,
         wanted=choice.critical_z,
         rows=found.rows,
         splits=len(found.folds),
         tried=tried,
         seconds=clock.seconds,
         loss=criterion.name,
-        metric=metric.name,
-        metrics=measured_metrics(found.folds, choice, metric.name, own),
+        metric=shown.name,
+        higher_is_better=shown.higher_is_better,
+        metrics=measured_metrics(found, choice, scoring, own),
         steps=kept.steps,
         curves=curves(found.folds, names, checkpoints),
-        calibration=calibrations(found.folds, shown, head, criterion.name),
+        calibration=calibrations(found.folds, best, head, criterion.name),
         times=clock.times(),
         recalibrated=kept.recalibrated,
     )
@@ -303,11 +332,12 @@ def _validation(found: Comparison, kept: _Refit, splits: ValidationSplits) -> st
     return f"{splits.why} Training gained in each of {len(found.folds)} splits.".strip()
 
 
-def _why_not(choice: Selection) -> str:
+def _why_not(choice: Selection, scoring: Scoring) -> str:
     if choice.best is None:
         return "no candidate reached a finite loss"
     if choice.gain <= 0:
-        return "no candidate lowered the loss on rows that were not used to select it"
+        better = "lowered the loss" if scoring.decides is None else "raised the score"
+        return f"no candidate {better} on rows that were not used to select it"
     return "the improvement is within noise, and ties go to the baseline"
 
 
@@ -319,6 +349,7 @@ def _refit_on_all_rows(
     splits: ValidationSplits,
     options: Options,
     plan: TimePlan,
+    scoring: Scoring,
 ) -> _Refit:
     """Train on all rows with the best candidate that reproduces its cross-validated loss.
 
@@ -336,7 +367,9 @@ def _refit_on_all_rows(
             runs = _best_runs(found, choice)
             if _reached_reference_loss(task, found, choice, runs):
                 assert choice.best is not None
-                again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
+                again = ""
+                if not scoring.counts_decisions:
+                    again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
                 return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
     except TimeLimitReached:
         plan.left_out.append("the training on all rows")
@@ -377,7 +410,7 @@ def _reached_reference_loss(
     scale = expected
     if candidate.reset_head and expected <= 0:
         # This candidate generalizes better because it fits the training rows less closely.
-        scale = max(-expected, choice.gain)
+        scale = max(-expected, found.loss_gain(choice))
     short = _start(trained) - now < expected - 0.5 * scale
     # The pipeline fitted on all rows may start closer to the target.
     short = short and now > level + 0.5 * scale

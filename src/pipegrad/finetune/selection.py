@@ -233,6 +233,12 @@ def _with_clusters(
     return max(row_error, _between(on_rows[counts], cluster[counts]))
 
 
+def successive_parts(count: int, parts: int) -> NDArray[np.int64]:
+    """Return the part of each row, for parts of successive rows that differ by one at most."""
+    ends = [count * part // parts for part in range(parts + 1)]
+    return np.repeat(np.arange(parts), np.diff(ends))
+
+
 def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
     """Standard error of the mean over clusters, widened for few clusters (Student's t)."""
     labels, place = np.unique(cluster, return_inverse=True)

@@ -18,6 +18,7 @@ from .measured import single_run_metrics
 from .pipeline import TunablePipeline
 from .predictions import HeldOut
 from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant, report_no_time
+from .scoring import Scoring
 from .validation_splits import Index, ValidationSplits
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def tune_once(
     splits: ValidationSplits,
     options: Options,
     deadline: Deadline = Deadline(),  # noqa: B008 (immutable)
+    scoring: Scoring | None = None,
 ) -> TuningResult:
     """Fit on the training set of one split, and train there with the user's settings.
 
@@ -49,6 +51,8 @@ def tune_once(
         The training options.
     deadline : Deadline
         When training has to end; the pipeline is fitted in any case.
+    scoring : Scoring, optional
+        Scores for the report; the loss selects the epoch.
 
     Returns
     -------
@@ -87,8 +91,10 @@ def tune_once(
             fit(everything), f"the split could not be used: {first_line(error)}", clock
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
-    held = HeldOut(net, validation.y, validation.weight)
-    report = report_single_run(trainer, pipeline.translate(fitted), clock, held, options)
+    held = HeldOut(net, validation.y, validation.weight, validation.X)
+    report = report_single_run(
+        trainer, pipeline.translate(fitted), clock, held, options, scoring or Scoring()
+    )
     report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 
@@ -119,6 +125,7 @@ def report_single_run(
     clock: Stopwatch,
     held: HeldOut,
     options: Options,
+    scoring: Scoring,
 ) -> Report:
     """Report a run.
 
@@ -134,6 +141,8 @@ def report_single_run(
         The validation rows as the user gave them.
     options : Options
         The training options.
+    scoring : Scoring
+        Scores for the report.
 
     Returns
     -------
@@ -156,7 +165,7 @@ def report_single_run(
         seconds=clock.seconds,
         loss=trainer.criterion.name,
         metric=metric.name,
-        metrics=() if told is None else single_run_metrics(held, *told, metric.name),
+        metrics=() if told is None else single_run_metrics(held, *told, metric.name, scoring),
         steps=moved_steps(trainer.module) if better else (),
         curves=(curve(_NAME, 0, trainer.history, trainer.best_epoch_),),
         calibration=_calibration(trainer, fitted, told),

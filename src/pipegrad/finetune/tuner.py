@@ -12,7 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
@@ -37,6 +38,7 @@ from .pipeline import (
     checked_weight,
     usable_rows,
 )
+from .scoring import check_scoring, is_single
 from .validation_rule import SplitChoice, check_rule
 from .validation_splits import Index, RowSplitter, ValidationSplits, given_splits
 
@@ -48,6 +50,11 @@ if TYPE_CHECKING:
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
     from ..training.options import Options
+
+
+def _has_score(tuner: FineTuner) -> bool:
+    fitted = getattr(tuner, "estimator_", tuner.estimator)
+    return is_single(tuner.scoring) or hasattr(fitted, "score")
 
 
 class FineTuner(DelegatingEstimator):
@@ -122,6 +129,13 @@ class FineTuner(DelegatingEstimator):
         Whether `partial_fit` may make the pipeline worse on rows like those that it was fitted on.
         With False, its loss on such rows rises by at most 1%. By default, this bound applies to
         pipelines that end in boosted trees to which trees can be added, and to no others.
+    scoring : str, callable, list or dict, optional
+        A score of scikit-learn ("roc_auc", "neg_mean_absolute_error", "r2", "f1"), or a function
+        ``(estimator, X, y)`` that returns a number. Training minimizes the loss; the score then
+        selects the candidate and its checkpoint, and the improvement of the score has to be
+        significant. `score` returns it too. With a list of names, or a dict of names and scores,
+        the report shows them all, and the loss selects. In a single run (``epochs=``, ``lr=`` or
+        ``optim=``) and in `partial_fit`, the loss selects, too.
     random_state : int, RandomState or None
         Seed for the validation split and for shuffling.
     max_seconds : float, optional
@@ -207,6 +221,7 @@ class FineTuner(DelegatingEstimator):
         train_zeros: bool = False,
         recipe: Literal["auto"] | None = "auto",
         forget: bool | None = None,
+        scoring: Any = None,
         random_state: Any = None,
         verbose: int = 0,
         max_seconds: float | None = None,
@@ -229,6 +244,7 @@ class FineTuner(DelegatingEstimator):
         self.train_zeros = train_zeros
         self.recipe = recipe
         self.forget = forget
+        self.scoring = scoring
         self.random_state = random_state
         self.verbose = verbose
         self.max_seconds = max_seconds
@@ -282,15 +298,16 @@ class FineTuner(DelegatingEstimator):
         if (by_groups or "groups" in metadata) and not isinstance(self.loss, GroupPenalty):
             groups = None  # They only served the splitters.
         check_loss(self.loss, y, None if groups is None else groups[rows])
+        scoring = check_scoring(self.scoring, self.estimator, X, y)
         samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
         if self._by_recipe:
             from .recipe import tune
 
-            result = tune(pipeline, samples, splits, options, deadline)
+            result = tune(pipeline, samples, splits, options, deadline, scoring)
         else:
             from .single_run import tune_once
 
-            result = tune_once(pipeline, samples, splits, options, deadline)
+            result = tune_once(pipeline, samples, splits, options, deadline, scoring)
         # Another fit of the pipeline has no place in a time limit.
         old = None if deadline.limited else self._old_rows(result.estimator, samples, 1)
         self._keep(
@@ -322,6 +339,38 @@ class FineTuner(DelegatingEstimator):
         kept = {k: v for k, v in vars(self).items() if k not in (*names, "stream_")}
         own = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
         self.__dict__ = {**kept, **own, **found, "estimator_": estimator}
+
+    @available_if(_has_score)
+    def score(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **options: Any
+    ) -> float:
+        """Return the score of ``estimator_``: that of ``scoring`` if it names a single one.
+
+        Parameters
+        ----------
+        X : array, DataFrame, sparse matrix or list
+            Input of the pipeline, with n rows.
+        y : array of shape (n,) or (n, k), optional
+            Targets.
+        sample_weight : array of shape (n,), optional
+            Weight of each sample.
+        **options
+            Further arguments of the estimator's own ``score``.
+
+        Returns
+        -------
+        float
+            The score; larger is better.
+        """
+        if not is_single(self.scoring):
+            return super().score(X, y, sample_weight, **options)
+        from sklearn.metrics import check_scoring as scorer_of
+
+        check_is_fitted(self)
+        scorer = scorer_of(self.estimator_, scoring=self.scoring)
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        X, y = without_tensors(X), without_tensors(y)
+        return float(scorer(self.estimator_, X, y, **weight))
 
     @standard_settings
     def partial_fit(

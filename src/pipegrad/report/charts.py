@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .formatting import number, percent, short
+from .formatting import gain_label, number, percent, short
 from .relative_curves import Relative, extent
 from .svg import Axis, Point, box, dot, label, line, path, picture, spread, window, words
 
@@ -32,7 +32,7 @@ def gains(report: Report) -> str:
     low, high = extent([g - e for _, g, e, _ in rows], [g + e for _, g, e, _ in rows])
     x = Axis(low, high, left, WIDTH - 16)
     bottom = 12 + _ROW * len(rows)
-    parts = list(_below(x, bottom, "reduction of the validation loss"))
+    parts = list(_below(x, bottom, gain_label(report)))
     parts.append(line("zero", (x(0.0), 6), (x(0.0), bottom)))
     for place, (name, gain, error, style) in enumerate(rows):
         y = 12 + _ROW * (place + 0.5)

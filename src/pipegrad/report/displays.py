@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .charts import AXES
-from .formatting import percent, short
+from .formatting import gain_label, percent, short
 from .relative_curves import Relative, extent
 
 if TYPE_CHECKING:
@@ -319,6 +319,8 @@ class GainDisplay(_Display):
         Gain of each entry and its standard error; NaN if it was not measured.
     choice : int, optional
         Index of the entry for model selection.
+    label : str
+        What a gain is, for the axis.
 
     Attributes
     ----------
@@ -348,9 +350,10 @@ class GainDisplay(_Display):
         errors: Sequence[float],
         *,
         choice: int | None = None,
+        label: str = "reduction of the validation loss",
     ) -> None:
         self.names, self.gains, self.errors = tuple(names), tuple(gains), tuple(errors)
-        self.choice = choice
+        self.choice, self.label = choice, label
 
     @classmethod
     def _of(cls, report: Any) -> Self:
@@ -362,7 +365,7 @@ class GainDisplay(_Display):
         names = [tried.name for tried in report.tried] + ["model selection"]
         gains = [tried.gain for tried in report.tried] + [report.gain]
         errors = [tried.error for tried in report.tried] + [report.error]
-        return cls(names, gains, errors, choice=len(names) - 1)
+        return cls(names, gains, errors, choice=len(names) - 1, label=gain_label(report))
 
     def _size(self) -> tuple[float, float]:
         return 6.0, 1.1 + _ROW * len(self.names)
@@ -382,7 +385,7 @@ class GainDisplay(_Display):
         ax.set_ylim(len(self.names) - 0.5, -0.5)
         both = list(zip(self.gains, self.errors, strict=True))
         ax.set_xlim(extent([g - 2 * e for g, e in both], [g + 2 * e for g, e in both]))
-        ax.set_xlabel("reduction of the validation loss")
+        ax.set_xlabel(self.label)
 
 
 def _report(source: Any) -> Any:

@@ -48,6 +48,13 @@ def loss_name(report: Report) -> str:
     return report.metric or "loss"
 
 
+def gain_label(report: Report) -> str:
+    """What a gain is: a reduction of the metric of the loss, or an increase of a score."""
+    if report.higher_is_better:
+        return f"increase of {report.metric}"
+    return f"reduction of the validation {loss_name(report)}"
+
+
 METRICS_HEAD = ("metric", "before", "after", "change", "95% interval of the change")
 
 

@@ -165,6 +165,30 @@ def auc_rows(ranking: Array, positive: NDArray[np.bool_], weight: Rows) -> Rows 
     return np.asarray(area + len(weight) * weight * (placement - area) / share)
 
 
+def _balanced_accuracy(p: Predictions) -> Rows | None:
+    """The mean over classes of the share that is recognized."""
+    if p.task != "classification":
+        return None
+    right = p.weight * (p.target == p.predicted)
+    classes = np.unique(p.target)
+    found = [_ratio(right * (p.target == k), p.weight * (p.target == k)) for k in classes]
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _f1(p: Predictions) -> Rows | None:
+    """Of the second of two classes."""
+    if p.task != "classification" or p.target.max() > 1 or not p.target.any():
+        return None
+    both = p.weight * p.target * p.predicted
+    return _ratio(2 * both, p.weight * (p.target + p.predicted))
+
+
+def _ratio(above: Rows, below: Rows) -> Rows:
+    """A ratio of two means over rows, plus the influence of each row."""
+    ratio, mean = above.sum() / below.sum(), below.mean()
+    return np.asarray(ratio + (above - ratio * below) / mean)
+
+
 def _columns(values: Array) -> Rows:
     return np.asarray(values, dtype=np.float64).reshape(len(values), -1)
 
@@ -190,6 +214,10 @@ def _rmse(p: Predictions) -> Rows:
     return np.asarray((root + influence).mean(axis=1))
 
 
+def _mse(p: Predictions) -> Rows:
+    return np.asarray(_squares(p).mean(axis=1))
+
+
 def _mae(p: Predictions) -> Rows:
     errors = np.abs(_columns(p.target) - _columns(p.predicted)).mean(axis=1)
     return np.asarray(p.weight * errors)
@@ -198,7 +226,10 @@ def _mae(p: Predictions) -> Rows:
 ACCURACY = RowMetric("accuracy", _accuracy)
 ROC_AUC = RowMetric("ROC AUC", _roc_auc)
 LOG_LOSS = RowMetric("log loss", _log_loss, higher_is_better=False)
+BALANCED_ACCURACY = RowMetric("balanced accuracy", _balanced_accuracy)
+F1 = RowMetric("F1", _f1)
 R2 = RowMetric("R2", _r2)
+MSE = RowMetric("mean squared error", _mse, higher_is_better=False)
 RMSE = RowMetric("root mean squared error", _rmse, higher_is_better=False)
 MAE = RowMetric("mean absolute error", _mae, higher_is_better=False)
 
@@ -210,6 +241,6 @@ _BY_TASK = {
 }
 
 
-def metrics_for(task: str, loss: str) -> tuple[RowMetric, ...]:
-    """The metrics that a report shows for a task, without the metric of the loss itself."""
-    return tuple(metric for metric in _BY_TASK.get(task, ()) if metric.name != loss)
+def metrics_for(task: str) -> tuple[RowMetric, ...]:
+    """The metrics that a report shows for a task."""
+    return _BY_TASK.get(task, ())

@@ -13,6 +13,7 @@ from .formatting import (
     MEANINGS,
     METRICS_HEAD,
     calibration_rows,
+    gain_label,
     gain_sentence,
     loss_name,
     metric_rows,
@@ -222,8 +223,9 @@ def _gains(report: Report) -> str:
     ]
     head = ("candidate", "epochs", "gain", "std. error", "rows", "seconds")
     marked = [t.name == report.chosen for t in report.tried]
+    label = gain_label(report)
     note = (
-        "Reduction of the validation loss with 95% confidence intervals. The best of many "
+        f"{label[0].upper()}{label[1:]} with 95% confidence intervals. The best of many "
         "candidates is optimistically biased; model selection is evaluated on rows that took no "
         "part in it."
     )

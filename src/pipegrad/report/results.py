@@ -77,7 +77,10 @@ class Report:
         Name of the loss that training minimizes.
     metric : str
         Name of the metric that this loss amounts to: "mean squared error" for half of it,
-        "mean Poisson deviance" and so on, as in scikit-learn.
+        "mean Poisson deviance" and so on, as in scikit-learn. If a score decided (``scoring=``),
+        the name of that score, whose values ``before``, ``gain`` and ``error`` then are.
+    higher_is_better : bool
+        Whether larger values of ``metric`` are better, and ``gain`` is an increase.
     metrics : tuple of MetricResult
         Metrics beside the loss (accuracy, ROC AUC, log loss; R2, root mean squared error, mean
         absolute error) on the same validation rows and for the same selections as ``gain``; empty
@@ -132,6 +135,7 @@ class Report:
     seconds: float = 0.0
     loss: str = ""
     metric: str = ""
+    higher_is_better: bool = False
     metrics: tuple[MetricResult, ...] = ()
     steps: tuple[MovedStep, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -144,8 +148,8 @@ class Report:
 
     @property
     def after(self) -> float:
-        """The validation loss after training."""
-        return self.before - self.gain
+        """The validation loss, or the score that decided, after training."""
+        return self.before + (self.gain if self.higher_is_better else -self.gain)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -157,6 +161,8 @@ class Report:
         """Whether training helped, in one line without a full stop."""
         if self.chosen is None:
             return f"Unchanged: {self.why}"
+        if self.higher_is_better:
+            return f"Improved: {self.metric} is {self.gain:.3g} higher"
         if not self.before > 0:
             return f"Improved: the validation loss is {self.gain:.3g} lower"
         share = self.gain / self.before
