@@ -39,7 +39,6 @@ from .pipeline import (
     usable_rows,
 )
 from .scoring import check_scoring, is_single
-from .validation_rule import SplitChoice, check_rule
 from .validation_splits import Index, RowSplitter, ValidationSplits, given_splits
 
 if TYPE_CHECKING:
@@ -280,6 +279,8 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
+        from .validation_rule import check_rule  # loads skorch, which waits until it is needed
+
         began = Deadline.clock()
         X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -557,6 +558,8 @@ class FineTuner(DelegatingEstimator):
         if self.cv is not None:
             found = given_splits(self.cv, self.estimator, samples, rows, classes)
             return ValidationSplits(rows, iter(found), "given")
+        from .validation_rule import SplitChoice
+
         share, single = float(self.validation_fraction), not self._by_recipe
         splitter = RowSplitter(rows, classes, share, seed, single)
         return SplitChoice(splitter, self.validation_split or "auto").initial(samples)

@@ -28,7 +28,7 @@ def without_tensors(values: Any) -> Any:
 
     Lists, tuples and dicts may contain tensors. NumPy has no bfloat16, which becomes float32.
     """
-    if isinstance(values, dict):
+    if type(values) is dict:  # A sparse matrix may be a dict, too.
         return {name: without_tensors(value) for name, value in values.items()}
     if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
         return [without_tensors(value) for value in values]
