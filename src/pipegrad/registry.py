@@ -213,6 +213,10 @@ class Translation:
         """The expansion of an operator that, unlike others of its class, unfolds into its parts."""
         return None
 
+    def caution(self, operator: Any) -> str | None:
+        """What training will not keep of this configuration although it looks so, or None."""
+        return None
+
     def quantiles(self, operator: Any) -> tuple[float, ...] | None:
         """The level of each output of an operator that predicts quantiles; None for others."""
         return None

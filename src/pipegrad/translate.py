@@ -127,6 +127,9 @@ def to_torch(
 
 def _warn_about_broken_constraints(net: PipelineModule) -> None:
     for step in net.neural_steps():
+        caution = required_translation(step).caution(step.operator)
+        if caution is not None:
+            warn(f"{step.name}: {caution}.")
         for part in net.step_module(step.name).modules():
             if isinstance(part, TreeEnsemble) and part.free_pairs:
                 warn(

@@ -208,6 +208,15 @@ def test_constraints_that_the_source_violates_are_named():
     assert np.array_equal(pg.from_torch(net).predict(X), model.predict(X))
 
 
+def test_linear_models_in_leaves_are_not_constrained():
+    model = lightgbm(linear_tree=True).fit(X, Y)
+    assert violations(model, 50_000)[0] > 0
+    with pytest.warns(PipegradWarning, match="does not apply monotone_constraints"):
+        net = pg.to_torch(model)
+    net.fit(X, LATER, epochs=2, lr=0.01, validation=None)
+    assert np.allclose(pg.from_torch(net).predict(X), net.predict(X))
+
+
 class TestFiles:
     """Model files: LightGBM and CatBoost store the constraints, XGBoost does not."""
 

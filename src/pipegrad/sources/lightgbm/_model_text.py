@@ -44,6 +44,12 @@ class Header:
         self.parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", parameters, re.MULTILINE))
 
     @property
+    def constraints(self) -> NDArray[np.int64]:
+        """The monotone constraint of each column; empty if there are none."""
+        given = self.parameters.get("monotone_constraints", "")
+        return np.array(given.split(",") if given else [], dtype=np.int64)
+
+    @property
     def objective(self) -> tuple[str, dict[str, str]]:
         """Name and options of the objective; the name of a custom objective is ""."""
         name, *options = self.values.get("objective", "").split() or [""]
@@ -186,10 +192,9 @@ class Model:
 
     def _monotone(self) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        given = self.header.parameters.get("monotone_constraints", "")
-        if not given:
+        constraints = self.header.constraints
+        if self.linear is not None or not constraints.any():
             return None
-        constraints = np.array(given.split(","), dtype=np.int64)
         return torch.from_numpy(constraints[self._integers("split_feature")])
 
     def _count(self, key: str) -> NDArray[np.int64]:

@@ -22,6 +22,10 @@ class Boosted(Translation):
     differentiable = False
     has_splits = True
     file_suffixes = (".txt",)
+    not_kept = (
+        "monotone constraints with `linear_tree`, where LightGBM itself breaks them "
+        "(`to_torch` warns)"
+    )
     kept: ClassVar[tuple[str, ...]] = ("monotone", "features", "probabilities", "positive")
 
     def booster(self, operator: Any) -> Any:
@@ -40,6 +44,15 @@ class Boosted(Translation):
 
     def trainable(self, operator: Any) -> bool:
         return True
+
+    def caution(self, operator: Any) -> str | None:
+        found = header(self.booster(operator))
+        if not found.constraints.any() or found.parameters.get("linear_tree") != "1":
+            return None
+        return (
+            "LightGBM does not apply monotone_constraints to the linear models in the leaves "
+            "(linear_tree), and training does not either"
+        )
 
     def to_torch(self, operator: Any) -> nn.Module:
         return self.model(operator).module()
