@@ -340,14 +340,15 @@ class FineTuner(DelegatingEstimator):
     def _fit_first(self, samples: Samples, classes: Any) -> None:
         """Fit the pipeline on all samples of the first call."""
         check_first_labels(self.estimator, samples.y, classes)
-        fitted, known = self._pipeline().fit(samples), self._counts(samples)
-        stream, frozen = self._open_stream(fitted, known)
+        pipeline = self._pipeline()
+        fitted, known = pipeline.fit(samples), self._counts(samples)
+        stream = self._open_stream(fitted, known, pipeline)
         self._keep(
             fitted,
             improved_=False,
             history_=None,
             report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
-            frozen_=frozen,
+            frozen_=pipeline.frozen,
             stream_=[],
             _stream=stream,
             _known=known,
@@ -357,19 +358,20 @@ class FineTuner(DelegatingEstimator):
         """Test all learners on new samples, then train them on these samples."""
         if classes is not None:
             check_same_labels(classes, self.classes_)
-        stream, frozen = self._stream, self.frozen_
+        stream, frozen, pipeline = self._stream, self.frozen_, self._pipeline()
         if stream is None:
-            stream, frozen = self._open_stream(self.estimator_, self._known)
+            stream = self._open_stream(self.estimator_, self._known, pipeline)
+            frozen = pipeline.frozen
         stream.learn(samples.X, samples.y, samples.weight)
         moved = stream.moved
-        estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
+        estimator = pipeline.write_back(stream.write()) if moved else stream.origin
         found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
         self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
 
     def _open_stream(
-        self, fitted: Any, known: ClassCounts
-    ) -> tuple[Stream[PipelineModule], list[str]]:
-        """A stream that starts from a fitted pipeline, and the steps that it cannot train."""
+        self, fitted: Any, known: ClassCounts, pipeline: TunablePipeline | None = None
+    ) -> Stream[PipelineModule]:
+        """A stream that starts from a fitted pipeline, which ``pipeline`` translates."""
         from ..online.stream import Stream
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -377,9 +379,8 @@ class FineTuner(DelegatingEstimator):
         rate = None if self.lr == "auto" else self.lr
         own = any(setting is not None for setting in (self.optim, rate, self.epochs))
         options = replace(self._options(seed), epochs=self.epochs or 1)
-        pipeline = self._pipeline()
-        net = pipeline.translate(fitted)
-        return Stream(fitted, net, known, options, own), pipeline.frozen
+        net = (pipeline or self._pipeline()).translate(fitted)
+        return Stream(fitted, net, known, options, own)
 
     def _counts(self, samples: Samples) -> ClassCounts:
         from ..online.batches import count_classes
