@@ -17,7 +17,7 @@ from ..typing import Array
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
 from .problem import TrainingProblem
-from .selection import MIN_DRIFTING_GAIN, MIN_RELATIVE_GAIN, Selection, select_candidate
+from .selection import MIN_RELATIVE_GAIN, Selection, select_candidate
 
 # With one fifth of the rows per split, every row is in one validation set.
 SPLITS = 5
@@ -124,8 +124,7 @@ def _select(
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    least = MIN_DRIFTING_GAIN if own else MIN_RELATIVE_GAIN
-    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, least)
+    return select_candidate(starts, losses, seed, _size(folds[0].target), cluster, own)
 
 
 def _clusters(folds: list[Fold], own: bool) -> NDArray[np.int64] | None:

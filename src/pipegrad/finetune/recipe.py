@@ -83,7 +83,7 @@ def tune(
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options)
     improved = kept.estimator is not None
-    report = replace(_report(found, kept, clock), validation=_validation(found, kept, splits))
+    report = replace(_report(found, kept, clock), validation=splits.why)
     estimator = kept.estimator if improved else whole
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
@@ -171,14 +171,6 @@ def _report(found: Comparison, kept: _Refit, clock: Stopwatch) -> Report:
         times=clock.times(),
         recalibrated=kept.recalibrated,
     )
-
-
-def _validation(found: Comparison, kept: _Refit, splits: ValidationSplits) -> str:
-    """How the validation rows were chosen, and whether the signs of the gains decided."""
-    choice = kept.choice
-    if choice is None or not choice.everywhere or found.folds[0].groups is not None:
-        return splits.why
-    return f"{splits.why} Training gained in each of {len(found.folds)} splits.".strip()
 
 
 def _why_not(choice: Selection) -> str:

@@ -18,8 +18,6 @@ SMALL_SAMPLE = 1000
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
-# Number of clusters that are significant by their signs alone: a sign test at 1 in 32.
-_SIGNS = 5
 # Critical value at which the standard error over few splits is corrected (Student's t).
 _LOOK = 2.0
 
@@ -44,10 +42,6 @@ class Selection:
         Largest gain that rounding errors may produce.
     least : float
         Smallest relative loss reduction that counts as a gain.
-    row_error : float
-        Standard error of ``gain`` if all rows were independent.
-    everywhere : bool
-        Whether each of at least five clusters of dependent rows gained.
     """
 
     best: tuple[int, int] | None
@@ -57,30 +51,27 @@ class Selection:
     before: float
     floor: float = _FLOOR
     least: float = MIN_RELATIVE_GAIN
-    row_error: float = 0.0
-    everywhere: bool = False
 
     @property
     def significant(self) -> bool:
-        """Whether the gain exceeds noise and the smallest relevant loss reduction.
-
-        Clusters may gain by very different amounts. That each of five gained has a probability of
-        one in 32 if losses were as likely, so that noise between rows remains to be exceeded.
-        """
+        """Whether the gain exceeds noise and the smallest relevant loss reduction."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        noise = self.critical_z * (self.row_error if self.everywhere else self.error)
-        return bool(self.gain > max(noise, self.least * abs(self.before), self.floor))
+        return bool(
+            self.gain > max(self.critical_z * self.error, self.least * abs(self.before), self.floor)
+        )
 
 
-def critical_value(count: int) -> float:
+def critical_value(count: int, once: bool = False) -> float:
     """Return the critical value, in standard errors, for a gain on ``count`` rows.
 
-    A single test would use about 2. There are up to five interim looks, one after each split; the
-    constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the overall
-    false-positive rate about the same. Small samples use 3.
+    A single test, ``once``, uses 2. Otherwise there are up to five interim looks, one after each
+    split; the constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the
+    overall false-positive rate about the same. Small samples use 3.
     """
-    return 2.4 if count >= SMALL_SAMPLE else 3.0
+    if count < SMALL_SAMPLE:
+        return 3.0
+    return 2.0 if once else 2.4
 
 
 def select_candidate(
@@ -89,7 +80,7 @@ def select_candidate(
     seed: int,
     size: float = 1.0,
     cluster: NDArray[np.int64] | None = None,
-    least: float = MIN_RELATIVE_GAIN,
+    drifting: bool = False,
 ) -> Selection:
     """Select a checkpoint, and estimate the gain of this selection on other rows.
 
@@ -110,8 +101,9 @@ def select_candidate(
     cluster : array of shape (n,), optional
         The split or the group of each row, if rows of one split (in time) or of one group are
         correlated. The standard error is then computed over clusters instead of rows.
-    least : float
-        Smallest relative loss reduction that counts as a gain.
+    drifting : bool
+        Whether splits differ because the rows are in time, or may be. A gain is then accepted after
+        the last split only, rather than after any of them, and it has to be larger.
 
     Returns
     -------
@@ -119,7 +111,8 @@ def select_candidate(
         The best checkpoint on all rows, with the gain on rows that were not used to select it.
     """
     count = len(start)
-    wanted, before = critical_value(count), float(start.mean())
+    least = MIN_DRIFTING_GAIN if drifting else MIN_RELATIVE_GAIN
+    wanted, before = critical_value(count, drifting), float(start.mean())
     floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
@@ -145,13 +138,11 @@ def select_candidate(
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
-    error = row_error = float(np.sqrt(variance / count))
-    everywhere = False
+    error = float(np.sqrt(variance / count))
     if cluster is not None:
         error = max(error, _between(on_rows, cluster))
-        everywhere = _gains_everywhere(on_rows, cluster)
     best = (int(place[0]), int(place[1]))
-    return Selection(best, mean, error, wanted, before, floor, least, row_error, everywhere)
+    return Selection(best, mean, error, wanted, before, floor, least)
 
 
 def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
@@ -163,13 +154,6 @@ def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
     sums = np.bincount(place, credit - credit.mean(), minlength=count)
     wider = stats.t.ppf(stats.norm.cdf(_LOOK), count - 1) / _LOOK
     return float(wider * np.sqrt(count / (count - 1) * (sums**2).sum()) / len(credit))
-
-
-def _gains_everywhere(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> bool:
-    """Whether each cluster gained, of at least five."""
-    place = np.unique(cluster, return_inverse=True)[1]
-    sums = np.bincount(place, credit)
-    return len(sums) >= _SIGNS and bool((sums > 0).all())
 
 
 def _lower(
