@@ -76,7 +76,7 @@ def tune(
         report = Report(None, why, seconds=clock.seconds, times=clock.times())
         return TuningResult(whole, False, None, report)
 
-    splits, problems = _problems(pipeline, samples, splits, options, fit)
+    splits, problems = training_problems(pipeline, samples, splits, options, fit)
     found = compare_candidates(problems, options, splits.dependent)
     kept = _Refit(None, _why_not(found.choice))
     if found.choice.significant:
@@ -88,14 +88,35 @@ def tune(
     return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
 
 
-def _problems(
+def training_problems(
     pipeline: TunablePipeline,
     samples: Samples,
     splits: ValidationSplits,
     options: Options,
     fit: Callable[[Samples], Any],
 ) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
-    """Return the splits that suit the rows, and the training problem of each, created lazily."""
+    """Return the splits that suit the rows, and the training problem of each, created lazily.
+
+    Parameters
+    ----------
+    pipeline : TunablePipeline
+        Translates the fitted pipelines.
+    samples : Samples
+        All samples of the user.
+    splits : ValidationSplits
+        The splits, which the signals of their first rows may revise.
+    options : Options
+        The loss and the seed.
+    fit : callable
+        Fits the pipeline on samples.
+
+    Returns
+    -------
+    splits : ValidationSplits
+        The splits given, or revised ones.
+    problems : iterator of TrainingProblem
+        The training problem of each of these splits.
+    """
 
     def create(pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any]:
         training, validation = (samples.take(rows) for rows in pair)
