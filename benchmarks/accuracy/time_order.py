@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 from sklearn.model_selection import TimeSeriesSplit
 from templates import TEMPLATES
@@ -28,6 +29,13 @@ from time_order_data import SERIES
 
 import pipegrad as pg
 from data import DATASETS, DataSet, load
+from pipegrad.finetune.pipeline import TunablePipeline
+from pipegrad.finetune.problem import TrainingProblem
+from pipegrad.finetune.split_problems import SplitProblems
+from pipegrad.finetune.validation_rule import SplitChoice
+from pipegrad.finetune.validation_splits import RowSplitter
+from pipegrad.training.options import Options
+from pipegrad.training.samples import Samples
 
 TEST_SHARE = 0.2
 ROWS = 3_000
@@ -84,9 +92,18 @@ def rule_of_shuffled(data: DataSet, folder: Path, seed: int, rows: int) -> dict[
     X, y = load(data, folder, rows)
     mixed = np.random.default_rng(seed).permutation(len(y))
     X, y = X.iloc[mixed].reset_index(drop=True), prepared(data, y, len(y))[mixed]
-    pipe = TEMPLATES["tfidf" if data.text else "linear"](data, X)
-    tuner = pg.FineTuner(pipe, lr=1e-3, epochs=1, random_state=seed).fit(X, y)
-    return {"validation": tuner.report_.validation}
+    pipe = TunablePipeline(TEMPLATES["tfidf" if data.text else "linear"](data, X))
+    classes = None if data.task in ("count", "regression") else y
+    samples = Samples(X, y)
+    splitter = RowSplitter(np.arange(len(y)), classes, 0.2, seed)
+    splits = SplitChoice(splitter, "auto").initial(samples)
+    options = Options(optim=torch.optim.Adam, seed=seed)
+
+    def problem_of(fitted: Any, training: Samples, validation: Samples) -> TrainingProblem:
+        return TrainingProblem.of(pipe.translate(fitted), training, validation, options)
+
+    found, _ = SplitProblems(pipe, samples, pipe.fit, problem_of, []).of(splits)
+    return {"validation": found.why}
 
 
 def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:

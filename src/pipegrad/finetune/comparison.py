@@ -22,7 +22,6 @@ from .predictions import HeldOut
 from .problem import TrainingProblem
 from .scoring import Scorer
 from .selection import (
-    MIN_DRIFTING_GAIN,
     MIN_RELATIVE_GAIN,
     Place,
     Selection,
@@ -281,7 +280,7 @@ def _to_come(compared: Comparison, own: bool) -> tuple[int, bool]:
     for splits in range(done, SPLITS + 1):
         rows = compared.rows * splits // done
         error = choice.error * math.sqrt(done / splits)
-        trend = replace(choice, error=error, critical_z=critical_value(rows))
+        trend = replace(choice, error=error, critical_z=critical_value(rows, own))
         if splits == SPLITS or (not own and is_conclusive(trend, rows, splits)):
             break
     return splits - done, trend.significant
@@ -307,9 +306,8 @@ def _select(
     losses = _losses(candidates, folds)
     if alone is not None:
         losses[np.arange(len(losses)) != alone] = np.inf
-    least = MIN_DRIFTING_GAIN if own else MIN_RELATIVE_GAIN
     size = _size(folds[0].target) if folds[0].scorer is None else 1.0
-    return select_candidate(starts, losses, seed, size, cluster, least)
+    return select_candidate(starts, losses, seed, size, cluster, own)
 
 
 def _clusters(folds: list[Fold], own: bool) -> NDArray[np.int64] | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +26,9 @@ from .problem import TrainingProblem
 from .recalibration import recalibrate
 from .scoring import Scoring
 from .selection import Selection
+from .split_problems import SplitProblems
 from .time_plan import TimePlan
-from .validation_splits import Index, Split, Trial, ValidationSplits
+from .validation_splits import ValidationSplits
 
 if TYPE_CHECKING:
     pass
@@ -148,7 +148,7 @@ def _tune(
     report = _report(found, kept, clock, splits.dependent, scoring)
     report = replace(
         report,
-        validation=_validation(found, kept, splits),
+        validation=splits.why,
         max_seconds=options.max_seconds,
         left_out=tuple(plan.left_out),
     )
@@ -191,69 +191,6 @@ def _deviating_rows(y: Targets) -> int:
 def first_line(error: Exception) -> str:
     """Return the beginning of the message, or the name of an error without one."""
     return str(error).split("\n")[0].rstrip(".")[:_LONGEST_REASON] or type(error).__name__
-
-
-@dataclass(frozen=True)
-class SplitProblems:
-    """Creates the training problem of each validation split.
-
-    Parameters
-    ----------
-    pipeline : TunablePipeline
-        The user's pipeline.
-    samples : Samples
-        All samples of the user.
-    fit : callable
-        Fits a clone of the pipeline on samples.
-    problem_of : callable
-        Takes the fitted pipeline, its training and its validation samples.
-    unusable : list of Exception
-        Receives an error for each split that the pipeline does not take.
-    """
-
-    pipeline: TunablePipeline
-    samples: Samples
-    fit: Callable[[Samples], Any]
-    problem_of: Callable[[Any, Samples, Samples], TrainingProblem]
-    unusable: list[Exception]
-
-    def of(self, splits: ValidationSplits) -> tuple[ValidationSplits, Iterator[TrainingProblem]]:
-        """Return the splits that suit the rows, and the problem of each, created lazily."""
-        if splits.revise is None:
-            return splits, self._problems(splits)
-        created: list[TrainingProblem] = []
-
-        def trials() -> Iterator[Trial]:
-            for pair in splits.pairs:
-                made = self._create(pair, None)
-                if made is not None:
-                    created.append(made[0])
-                    yield *made, pair[1]
-
-        others = splits.revise(trials(), self.samples)
-        if others is None:
-            return splits, chain(created, self._problems(splits))
-        return others, self._problems(others)
-
-    def _problems(self, splits: ValidationSplits) -> Iterator[TrainingProblem]:
-        created = (self._create(pair, splits.groups) for pair in splits.pairs)
-        return (found[0] for found in created if found is not None)
-
-    def _create(self, pair: Split, groups: Index | None) -> tuple[TrainingProblem, Any] | None:
-        training, validation = (self.samples.take(rows) for rows in pair)
-        fitted = None
-        try:
-            fitted = self.fit(training)
-            problem = self.problem_of(fitted, training, validation)
-        except TimeLimitReached:
-            raise
-        except Exception as error:
-            if not self.pipeline.rejects(fitted, validation.X, error):
-                raise
-            self.unusable.append(error)
-            return None
-        problem.groups = None if groups is None else groups[pair[1]]
-        return problem, fitted
 
 
 def report_no_time(why: str, clock: Stopwatch, options: Options, compared: bool = True) -> Report:
@@ -322,14 +259,6 @@ def _report(
         times=clock.times(),
         recalibrated=kept.recalibrated,
     )
-
-
-def _validation(found: Comparison, kept: _Refit, splits: ValidationSplits) -> str:
-    """How the validation rows were chosen, and whether the signs of the gains decided."""
-    choice = kept.choice
-    if choice is None or not choice.everywhere or found.folds[0].groups is not None:
-        return splits.why
-    return f"{splits.why} Training gained in each of {len(found.folds)} splits.".strip()
 
 
 def _why_not(choice: Selection, scoring: Scoring) -> str:

@@ -19,8 +19,6 @@ SMALL_SAMPLE = 1000
 _GROUPS = 2
 _REPEATS = 8
 _FLOOR = 1e-12
-# Number of clusters that are significant by their signs alone: a sign test at 1 in 32.
-_SIGNS = 5
 # Critical value at which the standard error over few splits is corrected (Student's t).
 _LOOK = 2.0
 
@@ -65,10 +63,6 @@ class Selection:
         Largest gain that rounding errors may produce.
     least : float
         Smallest relative loss reduction that counts as a gain.
-    row_error : float
-        Standard error of ``gain`` if all rows were independent.
-    everywhere : bool
-        Whether each of at least five clusters of dependent rows gained.
     halves : tuple of Halves
         The selections that ``gain`` is measured on, for other measures of the same selection.
     """
@@ -80,31 +74,28 @@ class Selection:
     before: float
     floor: float = _FLOOR
     least: float = MIN_RELATIVE_GAIN
-    row_error: float = 0.0
-    everywhere: bool = False
     halves: tuple[Halves, ...] = ()
 
     @property
     def significant(self) -> bool:
-        """Whether the gain exceeds noise and the smallest relevant loss reduction.
-
-        Clusters may gain by very different amounts. That each of five gained has a probability of
-        one in 32 if losses were as likely, so that noise between rows remains to be exceeded.
-        """
+        """Whether the gain exceeds noise and the smallest relevant loss reduction."""
         if self.best is None or not np.isfinite(self.gain):
             return False
-        noise = self.critical_z * (self.row_error if self.everywhere else self.error)
-        return bool(self.gain > max(noise, self.least * abs(self.before), self.floor))
+        return bool(
+            self.gain > max(self.critical_z * self.error, self.least * abs(self.before), self.floor)
+        )
 
 
-def critical_value(count: int) -> float:
+def critical_value(count: int, once: bool = False) -> float:
     """Return the critical value, in standard errors, for a gain on ``count`` rows.
 
-    A single test would use about 2. There are up to five interim looks, one after each split; the
-    constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the overall
-    false-positive rate about the same. Small samples use 3.
+    A single test, ``once``, uses 2. Otherwise there are up to five interim looks, one after each
+    split; the constant group-sequential boundary of Pocock (1977) for five looks, 2.4, keeps the
+    overall false-positive rate about the same. Small samples use 3.
     """
-    return 2.4 if count >= SMALL_SAMPLE else 3.0
+    if count < SMALL_SAMPLE:
+        return 3.0
+    return 2.0 if once else 2.4
 
 
 def select_candidate(
@@ -113,7 +104,7 @@ def select_candidate(
     seed: int,
     size: float = 1.0,
     cluster: NDArray[np.int64] | None = None,
-    least: float = MIN_RELATIVE_GAIN,
+    drifting: bool = False,
 ) -> Selection:
     """Select a checkpoint, and estimate the gain of this selection on other rows.
 
@@ -134,8 +125,9 @@ def select_candidate(
     cluster : array of shape (n,), optional
         The split or the group of each row, if rows of one split (in time) or of one group are
         correlated. The standard error is then computed over clusters instead of rows.
-    least : float
-        Smallest relative loss reduction that counts as a gain.
+    drifting : bool
+        Whether splits differ because the rows are in time, or may be. A gain is then accepted after
+        the last split only, rather than after any of them, and it has to be larger.
 
     Returns
     -------
@@ -143,7 +135,8 @@ def select_candidate(
         The best checkpoint on all rows, with the gain on rows that were not used to select it.
     """
     count = len(start)
-    wanted, before = critical_value(count), float(start.mean())
+    least = MIN_DRIFTING_GAIN if drifting else MIN_RELATIVE_GAIN
+    wanted, before = critical_value(count, drifting), float(start.mean())
     floor = _FLOOR * min(size, 1.0) ** 2
     flat = losses.reshape(-1, count)
     usable = np.asarray(np.isfinite(flat).all(axis=1))
@@ -166,16 +159,12 @@ def select_candidate(
         halves.append(Halves(group, tuple(picked)))
     table = gains.reshape(losses.shape)
     none = np.zeros(count)
-    mean, row_error, on_rows = _cross_fitted(halves, lambda p: none if p is None else table[p])
-    error = _with_clusters(row_error, on_rows, cluster)
+    mean, error = cross_fitted_mean(halves, lambda p: none if p is None else table[p], cluster)
     bounds = _lower(gains.sum(axis=1), squares.sum(axis=1), np.array(float(count)))
     bounds[~usable] = -np.inf
     place = np.unravel_index(int(bounds.argmax()), losses.shape[:2])
     best = (int(place[0]), int(place[1]))
-    everywhere = cluster is not None and _gains_everywhere(on_rows, cluster)
-    return Selection(
-        best, mean, error, wanted, before, floor, least, row_error, everywhere, tuple(halves)
-    )
+    return Selection(best, mean, error, wanted, before, floor, least, tuple(halves))
 
 
 def cross_fitted_mean(
@@ -200,14 +189,6 @@ def cross_fitted_mean(
     mean, error : float
         The mean gain, and its standard error.
     """
-    mean, row_error, on_rows = _cross_fitted(halves, gains)
-    return mean, _with_clusters(row_error, on_rows, cluster)
-
-
-def _cross_fitted(
-    halves: Sequence[Halves], gains: Callable[[Place | None], NDArray[np.float64]]
-) -> tuple[float, float, NDArray[np.float64]]:
-    """The mean gain, its error if rows are independent, and the mean gain of each row (n,)."""
     count = len(halves[0].part)
     mean, variance, on_rows = 0.0, 0.0, np.zeros(count)
     for one in halves:
@@ -220,17 +201,11 @@ def _cross_fitted(
         # Repeats use the same rows, so their errors do not average out.
         variance += float(known.var(ddof=1)) / len(halves)
         on_rows += credit / len(halves)
-    return mean, float(np.sqrt(variance / len(known))), on_rows
-
-
-def _with_clusters(
-    row_error: float, on_rows: NDArray[np.float64], cluster: NDArray[np.int64] | None
-) -> float:
-    """The larger one of the errors for independent rows and for independent clusters."""
-    if cluster is None:
-        return row_error
-    counts = ~np.isnan(on_rows)
-    return max(row_error, _between(on_rows[counts], cluster[counts]))
+    error = float(np.sqrt(variance / len(known)))
+    if cluster is not None:
+        counts = ~np.isnan(on_rows)
+        error = max(error, _between(on_rows[counts], cluster[counts]))
+    return mean, error
 
 
 def successive_parts(count: int, parts: int) -> NDArray[np.int64]:
@@ -248,13 +223,6 @@ def _between(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> float:
     sums = np.bincount(place, credit - credit.mean(), minlength=count)
     wider = stats.t.ppf(stats.norm.cdf(_LOOK), count - 1) / _LOOK
     return float(wider * np.sqrt(count / (count - 1) * (sums**2).sum()) / len(credit))
-
-
-def _gains_everywhere(credit: NDArray[np.float64], cluster: NDArray[np.int64]) -> bool:
-    """Whether each cluster gained, of at least five."""
-    place = np.unique(cluster, return_inverse=True)[1]
-    sums = np.bincount(place, credit)
-    return len(sums) >= _SIGNS and bool((sums > 0).all())
 
 
 def _lower(

@@ -457,7 +457,7 @@ class FineTuner(DelegatingEstimator):
             improved_=False,
             history_=None,
             report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
-            frozen_=pipeline.frozen,
+            frozen_=frozen,
             stream_=[],
             _stream=stream,
             _known=known,
