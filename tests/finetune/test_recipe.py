@@ -435,6 +435,7 @@ def test_a_last_step_anew_has_to_come_farther_than_where_the_pipeline_was_fitted
         def __init__(self, losses, fallen_from):
             self.minimized_ = [{"train_loss": loss} for loss in losses]
             self.reference_loss_, self.diverged_ = fallen_from, False
+            self.out_of_time_ = False
 
     def alike(fold, whole, gain=0.01, reset_head=True):
         candidate = portfolio.Candidate("way", "scaled", 1, 3, reset_head=reset_head)
