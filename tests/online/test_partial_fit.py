@@ -323,14 +323,16 @@ def test_evidence_prefers_the_calmer_of_equals():
     assert error[1] == pytest.approx(np.sqrt(np.cov(pooled, aweights=weights) / 970), rel=0.02)
 
 
-def test_eager_evidence_takes_the_best():
+def test_where_a_change_is_expected_the_usual_learner_comes_first():
     noise = np.random.default_rng(0).normal(size=400)
     noise -= noise.mean()
-    evidence = FadingLosses(3)
-    # Half a standard error apart, and the baseline 1.5 standard errors behind.
-    evidence.update(np.stack([0.125 + noise, 0.075 + noise[::-1], np.full(400, 0.05)]))
+    evidence = FadingLosses(4)
+    # The baseline is 1.5 standard errors behind, the second half of one, and the third two.
+    start = [0.125 + noise, 0.075 + noise[::-1], 0.15 + noise, np.full(400, 0.05)]
+    evidence.update(np.stack(start))
     assert evidence.best_conservative() == 0
-    assert evidence.best_conservative(eager=True) == 2
+    assert evidence.best_unless_within_noise(1) == 1
+    assert evidence.best_unless_within_noise(2) == 3
 
 
 def test_evidence_forgets():

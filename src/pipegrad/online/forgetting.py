@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The largest relative increase of the loss on old rows.
 BOUND = 0.01
 # Standard errors that are added to the measured increase.
-_CAUTION = 2.0
+_CAUTION = 3.0
 # Shares of a learner's step to try where the whole step forgets too much.
 _SHARES = (0.5, 0.25, 0.125)
 
@@ -63,7 +63,7 @@ class OldRows:
             return criterion.compared(score + self.shift, batch[1], batch.weight).double()
 
     def increase(self, net: PipelineNetwork, values: Values) -> float:
-        """Return the relative increase of the loss, plus two standard errors."""
+        """Return the relative increase of the loss, plus three standard errors."""
         gap = self._losses(self.score(net, values)) - self.before
         error = gap.std() / len(gap) ** 0.5 if len(gap) > 1 else torch.zeros(())
         scale = self.before.mean().abs().clamp(min=1e-12)

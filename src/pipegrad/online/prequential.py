@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 _HALF_LIFE = 1000
 # Critical values, in standard errors, for replacing the baseline and a more conservative learner.
 _WANTED, _AHEAD = 2.0, 1.0
-# The same where a change is expected.
-_WANTED_EAGERLY, _AHEAD_EAGERLY = 1.0, 0.0
+# The critical value for replacing the baseline where a change is expected.
+_WANTED_EAGERLY = 1.0
 
 
 class FadingLosses:
@@ -66,14 +66,22 @@ class FadingLosses:
         rows = max(self.weight**2 / self.squares - 1, 1e-9)
         return gap, np.sqrt(variance / rows)
 
-    def best_conservative(self, eager: bool = False) -> int:
+    def best_conservative(self) -> int:
         """Return the most conservative learner whose loss is within noise of the best.
 
-        Noise is two standard errors for the baseline, and one for the other learners; with
-        ``eager``, one for the baseline and none for the others.
+        Noise is two standard errors for the baseline, and one for the other learners.
+        """
+        gap, error = self.gap_to(int(np.argmin(self.sums)))
+        wanted = np.where(np.arange(len(gap)) == 0, _WANTED, _AHEAD)
+        return int(np.argmax(gap <= wanted * error))
+
+    def best_unless_within_noise(self, usual: int) -> int:
+        """Return the best learner, or the baseline or the usual one within a standard error of it.
+
+        For streams that are expected to change; the baseline comes first.
         """
         best = int(np.argmin(self.sums))
         gap, error = self.gap_to(best)
-        wanted, ahead = (_WANTED_EAGERLY, _AHEAD_EAGERLY) if eager else (_WANTED, _AHEAD)
-        critical = np.where(np.arange(len(gap)) == 0, wanted, ahead)
-        return int(np.argmax(gap <= critical * error))
+        if gap[0] <= _WANTED_EAGERLY * error[0]:
+            return 0
+        return usual if gap[usual] <= _AHEAD * error[usual] else best

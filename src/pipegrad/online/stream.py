@@ -41,7 +41,9 @@ RATES = (
     (6.4e-2, False),
 )
 # Relative learning rates of the leaves and added rounds as a share of those of the pipeline.
-GROWTH = ((4e-3, 0.25), (4e-3, 1.0), (4e-3, 2.0))
+# The second does what users of a library do themselves.
+GROWTH = ((4e-3, 0.25), (0.0, 1.0), (4e-3, 2.0))
+_USUAL_GROWTH = 1
 BASELINE = "baseline"
 # Share of the rows of a call on which trees grow first, to be tested on the others.
 _GROWN_SHARE = 0.7
@@ -242,8 +244,12 @@ class Stream(Generic[Network]):
         finite = np.isfinite(found.rows)
         worst = 1.0 + 10.0 * float(np.abs(found.rows[finite]).max())
         self.evidence.update(np.where(finite, found.rows, worst), found.each)
-        # Whoever lets boosted trees forget expects a change.
-        self.chosen = self.evidence.best_conservative(self.grows and self.old is None)
+        if self.grows and self.old is None:
+            # Whoever lets boosted trees forget expects a change.
+            usual = len(self.learners) - len(GROWTH) + _USUAL_GROWTH
+            self.chosen = self.evidence.best_unless_within_noise(usual)
+        else:
+            self.chosen = self.evidence.best_conservative()
         gap, error = self.evidence.gap_to(self.chosen)
         lost = (gap > 0) & (gap > _RESTART_Z * error) | ~finite.all(axis=1)
         return [int(place) for place in np.flatnonzero(lost)]
