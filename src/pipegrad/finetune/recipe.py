@@ -103,7 +103,9 @@ def _tune(
     def problems() -> Iterator[TrainingProblem]:
         for train, valid in splits.pairs:
             training, validation = samples.take(train), samples.take(valid)
+            began = Deadline.clock()
             fitted = fit(training)
+            plan.fit_seconds = Deadline.clock() - began
             began, limit = Deadline.clock(), plan.preparing()
             net = pipeline.translate(fitted)
             task = TrainingProblem.of(net, training, validation, options, limit, plan.fit_seconds)
