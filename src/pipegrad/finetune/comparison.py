@@ -271,19 +271,21 @@ def _next_split(
     return found
 
 
-def _to_come(compared: Comparison, own: bool) -> tuple[int, bool]:
+def _to_come(compared: Comparison, own: bool) -> tuple[float, bool]:
     """Expect the number of further splits, and whether training on all rows follows them.
 
-    The gain in standard errors is expected to grow with the root of the number of rows.
+    If any follow, there is at least one and at most the rest; the geometric mean of the two is
+    wrong by no more than a factor of two. The gain in standard errors is expected to grow with the
+    root of the number of rows.
     """
     done, choice = len(compared.folds), compared.choice
-    for splits in range(done, SPLITS + 1):
-        rows = compared.rows * splits // done
-        error = choice.error * math.sqrt(done / splits)
-        trend = replace(choice, error=error, critical_z=critical_value(rows, own))
-        if splits == SPLITS or (not own and is_conclusive(trend, rows, splits)):
-            break
-    return splits - done, trend.significant
+    if _is_over(compared, own):
+        return 0.0, choice.significant
+    left = SPLITS - done
+    rows = compared.rows * SPLITS // done
+    error = choice.error * math.sqrt(done / SPLITS)
+    trend = replace(choice, error=error, critical_z=critical_value(rows, own))
+    return float(left if own else math.sqrt(left)), trend.significant
 
 
 def _seconds(compared: Comparison, plan: TimePlan) -> tuple[float, float]:

@@ -114,6 +114,12 @@ def _tune(
         return kept_as_fitted(whole, why, clock)
     unusable: list[Exception] = []
 
+    def fit_split(training: Samples) -> Any:
+        began = Deadline.clock()
+        fitted = fit(training)
+        plan.fit_seconds = Deadline.clock() - began
+        return fitted
+
     def problem_of(fitted: Any, training: Samples, validation: Samples) -> TrainingProblem:
         began, limit = Deadline.clock(), plan.preparing()
         net = pipeline.translate(fitted)
@@ -125,7 +131,7 @@ def _tune(
 
     try:
         plan.check_split()
-        source = SplitProblems(pipeline, samples, fit, problem_of, unusable)
+        source = SplitProblems(pipeline, samples, fit_split, problem_of, unusable)
         splits, problems = source.of(splits)
         found = compare_candidates(
             problems, options, splits.dependent, plan, unusable, scoring.decides

@@ -38,7 +38,7 @@ class TimePlan:
     Attributes
     ----------
     fit_seconds : float
-        Seconds of the pipeline's own fit on all rows.
+        Seconds of the pipeline's own fit: on all rows until it was fitted on a split.
     encode_seconds : float
         Seconds of translating the fitted pipeline and encoding the rows, of the slowest split.
     select_seconds : float
@@ -91,15 +91,17 @@ class TimePlan:
         if self.show is not None:
             self.show.tell(stage)
 
-    def expect(self, train_seconds: float, refit_seconds: float, splits: int, refit: bool) -> None:
+    def expect(
+        self, train_seconds: float, refit_seconds: float, splits: float, refit: bool
+    ) -> None:
         """Show how long it will take from now on, after a split.
 
         Parameters
         ----------
         train_seconds, refit_seconds : float
             Seconds that the candidates take on a split, and the training on all rows.
-        splits : int
-            Number of splits to come.
+        splits : float
+            Expected number of splits to come.
         refit : bool
             Whether training on all rows follows.
         """
