@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sklearn import get_config
-from sklearn.pipeline import Pipeline
 
 from ..errors import ArgumentError
 from ..typing import Estimator, SampleWeight
@@ -84,7 +83,7 @@ def takes_groups(estimator: Estimator) -> bool:
 
 
 def _unrouted(estimator: Estimator, asked: Estimator) -> str:
-    if isinstance(estimator, Pipeline):
+    if _is_pipeline(estimator):
         name, last = [step for step in estimator.steps if step[1] not in (None, "passthrough")][-1]
         return f"{name}__{_unrouted(last, asked)}"
     named, further = _signature(estimator)
@@ -123,6 +122,12 @@ def _requests(consumer: Any, method: str, argument: str) -> bool:
     return argument in consumer.get_metadata_routing().consumes(method, [argument])
 
 
+def _is_pipeline(estimator: Estimator) -> bool:
+    from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
+
+    return isinstance(estimator, Pipeline)
+
+
 def _takes(estimator: Estimator, argument: str) -> bool:
     named, further = _signature(estimator)
     return argument in named or further
@@ -139,7 +144,7 @@ def _no_weights(estimator: Estimator, asked: Estimator) -> ArgumentError:
     kind, whole = type(estimator).__name__, type(asked).__name__
     within = "" if kind == whole else f", to which {whole} passes it on,"
     way = "fit does not take it"
-    if isinstance(estimator, Pipeline):
+    if _is_pipeline(estimator):
         way = "fit takes it only under the name of a step, which needs metadata routing"
     return ArgumentError(
         f"sample_weight was given, but {kind}{within} has no use for it: {kind}.{way}.\n"
