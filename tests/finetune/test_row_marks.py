@@ -9,7 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from pipegrad.finetune.row_marks import group_columns, is_used, time_order
+from pipegrad.finetune.row_marks import GroupColumn, group_columns, is_used, time_order
 from pipegrad.training.samples import Samples
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="D")
@@ -70,6 +70,13 @@ def test_rows_of_weight_zero_do_not_disturb_the_order():
     X.loc[7, "day"] = DAYS[0] - datetime.timedelta(days=3)
     assert time_order(X, None, ROWS) is None
     assert time_order(X, None, np.delete(ROWS, 7)) is not None
+
+
+@pytest.mark.parametrize("name", ["id", "patient_id", "userId", "customerID", "uuid", "shop id"])
+def test_names_of_identifiers(name):
+    assert GroupColumn(name, 0, ROWS, True).is_identifier
+    for other in (name + "le", "paid", "grid", "humid", "0", "identity"):
+        assert not GroupColumn(other, 0, ROWS, True).is_identifier
 
 
 def test_columns_of_many_values_that_repeat_may_name_groups():

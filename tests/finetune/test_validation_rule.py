@@ -104,8 +104,9 @@ def panel(request):
 
 def test_a_column_of_persons_is_noticed(panel):
     person, y = panel
-    assert rule(np.column_stack([X, person]), y) == "grouped"
-    table = pd.DataFrame(X, columns=list("abc")).assign(person=[f"p{i}" for i in person])
+    table = pd.DataFrame(X, columns=list("abc"))
+    assert rule(table.assign(person_id=person), y) == "grouped"
+    table["person"] = [f"p{i}" for i in person]
     numbers = make_column_transformer((StandardScaler(), list("abc")))
     assert rule(table, y, make_pipeline(numbers, Ridge())) == "grouped"
 
@@ -115,6 +116,13 @@ def test_an_ordinary_category_is_no_group():
     hour = np.random.default_rng(0).integers(24, size=1200)
     y = X[:, 0] + 2 * np.sin(hour / 24 * 2 * np.pi)
     assert rule(np.column_stack([X, hour]), y) == ""
+
+
+def test_a_numeric_feature_is_no_group():
+    """Residuals differ between values without any pattern, but new rows have the same values."""
+    amount = np.random.default_rng(0).integers(60, size=1200)
+    y = X[:, 0] + np.random.default_rng(1).normal(size=60)[amount]
+    assert rule(pd.DataFrame(X, columns=list("abc")).assign(amount=amount), y) == ""
 
 
 def test_groups_are_kept_together_and_do_not_reach_the_loss(panel):

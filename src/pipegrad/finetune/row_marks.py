@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ _FEWEST_DATES = 5
 # A column may name groups if it has at least so many values, each in so many rows on average.
 _FEWEST_GROUPS = 20
 _FEWEST_ROWS = 2.0
+_IDENTIFIER = re.compile(r"(?:^|[\W_])(?:u?id|ID|[ug]uid)$|[a-z](?:Id|ID)$", re.ASCII)
 # Wider tables (pixels, spectra) are not searched for such a column.
 _MOST_COLUMNS = 100
 # Rows on which predictions are compared to see whether a pipeline uses a column.
@@ -60,6 +62,11 @@ class GroupColumn:
     place: int
     codes: Index
     numeric: bool
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether the name is one of an identifier, as ``patient_id`` or ``userId`` are."""
+        return _IDENTIFIER.search(self.name) is not None
 
     def of(self, X: Features) -> NDArray[Any]:
         """Return the number of the value in each row of a whole table."""

@@ -221,8 +221,8 @@ def _group_column(
     """Return the column whose values explain best that residuals are alike, if there is one.
 
     In rows with an order, each group is one run of rows, and neighbouring groups are not alike. In
-    other rows, a column of labels must not be an input of the pipeline, which would know the values
-    of new rows; numbers may be one, but neighbouring numbers must not be alike.
+    other rows, the column must be no input of the pipeline, which else knows the values of new rows
+    as it knows any feature, or hold numbers under the name of an identifier.
     """
     best: tuple[GroupColumn, Correlation] | None = None
     samples, values = samples.take(seen.numbers), seen.values()[:2]
@@ -237,7 +237,8 @@ def _group_column(
         codes = runs if ordered else column.codes
         if (ordered or column.numeric) and not _strangers(values, codes, within):
             continue
-        if ordered or column.numeric or not is_used(fitted, samples, column, seed):
+        named = column.numeric and column.is_identifier
+        if ordered or named or not is_used(fitted, samples, column, seed):
             best = column, within
     return best
 
