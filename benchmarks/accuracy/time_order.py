@@ -31,9 +31,9 @@ import pipegrad as pg
 from data import DATASETS, DataSet, load
 from pipegrad.finetune.pipeline import TunablePipeline
 from pipegrad.finetune.problem import TrainingProblem
-from pipegrad.finetune.split_problems import SplitProblems
-from pipegrad.finetune.validation_rule import SplitChoice
-from pipegrad.finetune.validation_splits import RowSplitter
+from pipegrad.finetune.validation.problems import SplitProblems
+from pipegrad.finetune.validation.rule import SplitChoice
+from pipegrad.finetune.validation.splits import RowSplitter
 from pipegrad.training.options import Options
 from pipegrad.training.samples import Samples
 

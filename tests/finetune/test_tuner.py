@@ -25,7 +25,7 @@ import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
 from pipegrad.finetune.tuner import FineTuner
-from pipegrad.finetune.validation_splits import RowSplitter
+from pipegrad.finetune.validation.splits import RowSplitter
 
 NEW = parse_version(sklearn.__version__) >= parse_version("1.6")
 

@@ -18,9 +18,9 @@ from ..training.options import Options
 from ..typing import Array, ScoreArray
 from .candidate_run import CandidateRun
 from .portfolio import LARGE_SAMPLE, Candidate
-from .predictions import HeldOut
 from .problem import TrainingProblem
-from .scoring import Scorer
+from .scores.predictions import HeldOut
+from .scores.scoring import Scorer
 from .selection import (
     MIN_RELATIVE_GAIN,
     Place,

@@ -18,7 +18,7 @@ from ..errors import ArgumentError
 from ..training.samples import Samples
 from ..typing import IntArray
 from .pipeline import TunablePipeline, checked_weight, usable_rows
-from .validation_splits import RowSplitter
+from .validation.splits import RowSplitter
 
 # The most rows on which forgetting is measured, and the largest share that is held out of one fit.
 _MOST_OLD, _HELD_SHARE = 1000, 0.2

@@ -25,8 +25,8 @@ from ..training.trainer import loss_scale
 from ..training.tree_splits import soft_ensembles
 from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
 from .portfolio import Candidate, default_candidates
-from .predictions import HeldOut
-from .scoring import Scoring
+from .scores.predictions import HeldOut
+from .scores.scoring import Scoring
 
 if TYPE_CHECKING:
     from ..module import PipelineModule

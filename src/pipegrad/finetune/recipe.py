@@ -20,15 +20,15 @@ from ..training.samples import Samples
 from ..typing import Targets
 from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
-from .measured import Shown, measured_metrics
 from .pipeline import TunablePipeline
 from .problem import TrainingProblem
 from .recalibration import recalibrate
-from .scoring import Scoring
+from .scores.metrics import Shown, measured_metrics
+from .scores.scoring import Scoring
 from .selection import Selection
-from .split_problems import SplitProblems
 from .time_plan import TimePlan
-from .validation_splits import ValidationSplits
+from .validation.problems import SplitProblems
+from .validation.splits import ValidationSplits
 
 if TYPE_CHECKING:
     pass

@@ -14,12 +14,12 @@ from ..training.deadline import Deadline, TimeLimitReached
 from ..training.options import Options
 from ..training.samples import Samples
 from ..typing import ScoreArray
-from .measured import single_run_metrics
 from .pipeline import TunablePipeline
-from .predictions import HeldOut
 from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant, report_no_time
-from .scoring import Scoring
-from .validation_splits import Index, ValidationSplits
+from .scores.metrics import single_run_metrics
+from .scores.predictions import HeldOut
+from .scores.scoring import Scoring
+from .validation.splits import Index, ValidationSplits
 
 if TYPE_CHECKING:
     from ..module import PipelineModule

@@ -38,8 +38,8 @@ from .pipeline import (
     checked_weight,
     usable_rows,
 )
-from .scoring import check_scoring, is_single
-from .validation_splits import Index, RowSplitter, ValidationSplits, given_splits
+from .scores.scoring import check_scoring, is_single
+from .validation.splits import Index, RowSplitter, ValidationSplits, given_splits
 
 if TYPE_CHECKING:
     from ..module import PipelineModule
@@ -279,7 +279,7 @@ class FineTuner(DelegatingEstimator):
         FineTuner
             The fitted estimator itself.
         """
-        from .validation_rule import check_rule  # loads skorch, which waits until it is needed
+        from .validation.rule import check_rule  # loads skorch, which waits until it is needed
 
         began = Deadline.clock()
         X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
@@ -558,7 +558,7 @@ class FineTuner(DelegatingEstimator):
         if self.cv is not None:
             found = given_splits(self.cv, self.estimator, samples, rows, classes)
             return ValidationSplits(rows, iter(found), "given")
-        from .validation_rule import SplitChoice
+        from .validation.rule import SplitChoice
 
         share, single = float(self.validation_fraction), not self._by_recipe
         splitter = RowSplitter(rows, classes, share, seed, single)

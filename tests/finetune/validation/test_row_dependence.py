@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipegrad.finetune.row_dependence import (
+from pipegrad.finetune.validation.row_dependence import (
     CRITICAL_Z,
     comparable,
     correlation_between_adjacent,

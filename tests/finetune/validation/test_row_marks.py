@@ -9,7 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from pipegrad.finetune.row_marks import GroupColumn, group_columns, is_used, time_order
+from pipegrad.finetune.validation.row_marks import GroupColumn, group_columns, is_used, time_order
 from pipegrad.training.samples import Samples
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="D")

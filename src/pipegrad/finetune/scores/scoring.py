@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier, is_regressor
 from sklearn.utils.metaestimators import available_if
 
-from ..errors import ArgumentError
-from ..report.metrics import (
+from ...errors import ArgumentError
+from ...report.metrics import (
     ACCURACY,
     BALANCED_ACCURACY,
     F1,
@@ -27,9 +27,9 @@ from ..report.metrics import (
     ROC_AUC,
     RowMetric,
 )
-from ..typing import Array, ScoreArray
+from ...typing import Array, ScoreArray
+from ..selection import successive_parts
 from .predictions import HeldOut
-from .selection import successive_parts
 
 # Scores that are means over rows, or have an influence function; others need a jackknife.
 _BY_ROWS = {

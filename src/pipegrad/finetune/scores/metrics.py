@@ -9,12 +9,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..report.metrics import MetricResult, Predictions, RowMetric, metrics_for
-from ..typing import ScoreArray
-from .comparison import Comparison, Fold
+from ...report.metrics import MetricResult, Predictions, RowMetric, metrics_for
+from ...typing import ScoreArray
+from ..comparison import Comparison, Fold
+from ..selection import Halves, Place, Selection, cross_fitted_mean
 from .predictions import HeldOut
 from .scoring import Scorer, Scoring
-from .selection import Halves, Place, Selection, cross_fitted_mean
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _num_samples
 
-from ..errors import ArgumentError
-from ..training.samples import Samples
-from ..training.splitting import folds, split
-from ..typing import CrossValidation, Estimator
+from ...errors import ArgumentError
+from ...training.samples import Samples
+from ...training.splitting import folds, split
+from ...typing import CrossValidation, Estimator
 
 if TYPE_CHECKING:
-    from .problem import TrainingProblem
+    from ..problem import TrainingProblem
 
 Index = NDArray[np.int64]
 Split = tuple[Index, Index]

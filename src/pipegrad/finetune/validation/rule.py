@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArgumentError
-from ..training.samples import Samples
-from ..typing import Estimator, FloatArray, Targets
-from .portfolio import LARGE_SAMPLE
-from .problem import TrainingProblem
+from ...errors import ArgumentError
+from ...training.samples import Samples
+from ...typing import Estimator, FloatArray, Targets
+from ..portfolio import LARGE_SAMPLE
+from ..problem import TrainingProblem
 from .row_dependence import (
     Correlation,
     comparable,
@@ -26,7 +26,7 @@ from .row_dependence import (
 )
 from .row_marks import GroupColumn, group_columns, is_used, time_order
 from .row_signals import row_signals
-from .validation_splits import Index, RowSplitter, Trial, ValidationSplits
+from .splits import Index, RowSplitter, Trial, ValidationSplits
 
 RULES = ("auto", "random", "ordered", "grouped")
 _OVERRULE = "validation_split='random' overrules this."

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from ..training.deadline import TimeLimitReached
-from ..training.samples import Samples
-from .pipeline import TunablePipeline
-from .problem import TrainingProblem
-from .validation_splits import Index, Split, Trial, ValidationSplits
+from ...training.deadline import TimeLimitReached
+from ...training.samples import Samples
+from ..pipeline import TunablePipeline
+from ..problem import TrainingProblem
+from .splits import Index, Split, Trial, ValidationSplits
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 
-from ..training.samples import Samples
-from ..typing import Estimator, Features, Targets
+from ...training.samples import Samples
+from ...typing import Estimator, Features, Targets
 
 Index = NDArray[np.int64]
 

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
-from ..glue import InverseTarget
-from ..losses.table import find_loss
-from ..modules import Head, OutlierHead
-from ..report.metrics import Predictions
-from ..training.samples import Samples
-from ..typing import Array, FloatArray, ScoreArray
+from ...glue import InverseTarget
+from ...losses.table import find_loss
+from ...modules import Head, OutlierHead
+from ...report.metrics import Predictions
+from ...training.samples import Samples
+from ...typing import Array, FloatArray, ScoreArray
 
 if TYPE_CHECKING:
-    from ..module import PipelineModule
+    from ...module import PipelineModule
 
 
 @dataclass

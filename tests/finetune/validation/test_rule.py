@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.errors import ArgumentError
-from pipegrad.finetune.validation_splits import RowSplitter
+from pipegrad.finetune.validation.splits import RowSplitter
 
 QUICK = {"lr": 0.01, "epochs": 2, "random_state": 0}
 pytestmark = [

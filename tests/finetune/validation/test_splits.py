@@ -19,7 +19,7 @@ import pipegrad as pg
 from pipegrad.errors import ArgumentError
 from pipegrad.finetune import losses
 from pipegrad.finetune.selection import select_candidate
-from pipegrad.finetune.validation_splits import given_splits
+from pipegrad.finetune.validation.splits import given_splits
 from pipegrad.training.samples import Samples
 
 

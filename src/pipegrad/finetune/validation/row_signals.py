@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..training.dataset import EncodedDataset, Loader
-from ..typing import FloatArray
-from .problem import TrainingProblem
+from ...training.dataset import EncodedDataset, Loader
+from ...typing import FloatArray
+from ..problem import TrainingProblem
 
 # More residuals of a row, as those of many classes, are projected at random to so many columns.
 _MOST_SCORES = 5
