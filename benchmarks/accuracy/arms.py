@@ -24,7 +24,6 @@ from sklearn.model_selection import TimeSeriesSplit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
 from templates import FREEZE, REFERENCE, TEMPLATES, prepared, width
 from variants import by_hand
 
@@ -261,7 +260,7 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
     for name, optim in (("L-BFGS", torch.optim.LBFGS), ("Adam", _adam)):
         try:
             net = _from_random(fitted, frozen, seed)
-            settings = {"epochs": _EPOCHS, "seed": seed, "callbacks": [_Until(seconds / 2)]}
+            settings = {"epochs": _EPOCHS, "seed": seed, "max_seconds": seconds / 2}
             net.fit(X, y, optim=optim, validation=valid, **settings)
             model = pg.from_torch(net)
         except pg.PipegradError as error:
@@ -303,17 +302,6 @@ def _from_random(fitted: Any, frozen: list[str] | None, seed: int) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return pg.to_torch(fitted, freeze=frozen, init="random")
-
-
-class _Until(Callback):
-    """Stops training after the given number of seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self.end = clock() + seconds
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        if clock() > self.end:
-            raise KeyboardInterrupt  # skorch ends the run and keeps its state.
 
 
 def _context(bench: Bench) -> None:
