@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Hashable
 from functools import wraps
@@ -107,7 +108,8 @@ def _asked(source: Any, method: str, X: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return types_of(getattr(source, method)(rows[:1]))
+            # A copy, since some operators work in place (``copy=False``).
+            return types_of(getattr(source, method)(copy.deepcopy(rows[:1])))
     except Exception:
         return None  # The module answered, and keeps its own types.
 
