@@ -44,6 +44,8 @@ _FINALISTS = 2
 # Probability of a significant result after all splits, at a drift one standard error above the
 # estimate, below which further splits are not worth their time.
 _LEAST_POWER = 0.05
+# Standard errors by which the true gain may exceed the measured one.
+_OPTIMISM = 2.0
 
 
 @dataclass
@@ -373,7 +375,7 @@ def is_futile(choice: Selection, count: int, splits: int) -> bool:
     if share >= 1 or choice.significant:
         return False
     z = choice.gain / choice.error if choice.error > 0 else 0.0
-    drift = (z + 1) / math.sqrt(share)
+    drift = (z + _OPTIMISM) / math.sqrt(share)
     at_end = math.sqrt(share) * z + (1 - share) * drift
     needed = critical_value(round(count / share))
     return bool(stats.norm.sf((needed - at_end) / math.sqrt(1 - share)) < _LEAST_POWER)
