@@ -58,8 +58,9 @@ class Variant(Candidate):
 
 
 def own(task: TrainingProblem) -> dict[str, Candidate]:
-    """The candidates that the recipe would compare, by name."""
-    return {c.name: c for c in task.portfolio()}
+    """The recipe's candidates by name, with relative rates also where it does without them."""
+    known = {c.name: c for c in task.portfolio()}
+    return {**known, RELATIVE: replace(known[ADAM], name=RELATIVE, kind="relative")}
 
 
 def _like(candidate: Candidate, name: str, make: Any, **changes: Any) -> Variant:

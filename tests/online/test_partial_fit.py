@@ -433,7 +433,9 @@ def test_a_loss_that_is_one_number_is_as_noisy_as_its_rows():
     pipe = LinearRegression().fit(X[:200], NUMBERS[:200])
     evidence = {}
     for loss in ("squared_error", lambda s, t: 0.5 * mean_square(s, t)):
-        stream = pg.FineTuner(pipe, loss=loss, random_state=0)._open_stream(pipe, ClassCounts(200))
+        stream = pg.FineTuner(pipe, loss=loss, random_state=0)._open_stream(pipe, ClassCounts(200))[
+            0
+        ]
         for start in range(200, 600, 100):
             stream.learn(X[start : start + 100], NUMBERS[start : start + 100])
         assert stream.history[-1]["rows"] == 100

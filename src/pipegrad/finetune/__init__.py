@@ -1,5 +1,6 @@
 """Fine-tuning: the losses, the training functions and the reports of `FineTuner`."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..report.results import Report, Tried
@@ -25,8 +26,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "partial_fit":  # Imported lazily because it loads skorch.
+    # Imported lazily, as it loads skorch.
+    if name == "partial_fit":
         from ..online.partial_fit import partial_fit
 
         return partial_fit
+    if name == "losses":
+        return import_module(f"{__name__}.losses")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,13 +45,12 @@ class Samples:
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with these row numbers."""
-        count = _num_samples(self.X)
 
         def taken(part: Any) -> Any:
             return None if part is None else _safe_indexing(part, rows)
 
         metadata = {
-            name: taken(value) if _has_rows(value, count) else value
+            name: taken(value) if _has_rows(value, self.X) else value
             for name, value in self.metadata.items()
         }
         own = (self.X, self.y, self.weight, self.groups)
@@ -59,10 +58,10 @@ class Samples:
         return Samples(X, y, weight, groups, metadata)
 
 
-def _has_rows(value: Any, count: int) -> bool:
+def _has_rows(value: Any, X: Any) -> bool:
     """Whether an argument is a sequence with an entry for each sample."""
     sized = hasattr(value, "shape") or isinstance(value, list | tuple)
-    return sized and not np.isscalar(value) and np.ndim(value) > 0 and len(value) == count
+    return sized and np.ndim(value) > 0 and len(value) == _num_samples(X)
 
 
 # The share of samples to hold out, held-out samples, or None.

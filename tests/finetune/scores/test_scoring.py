@@ -16,7 +16,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import pipegrad as pg
-from pipegrad.finetune import portfolio, scoring
+from pipegrad.finetune import portfolio
+from pipegrad.finetune.scores import scoring
 
 RNG = np.random.default_rng(0)
 N = 600
