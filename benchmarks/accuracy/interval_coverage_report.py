@@ -102,7 +102,7 @@ def _shares(ax: Any, table: pd.DataFrame) -> None:
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(0, 101)
-    ax.set_xlabel("runs whose interval holds the gain on new rows, in percent")
+    ax.set_xlabel("coverage in percent")
 
 
 def _errors(ax: Any, table: pd.DataFrame) -> None:
@@ -111,7 +111,7 @@ def _errors(ax: Any, table: pd.DataFrame) -> None:
     ax.hist(parts, edges, stacked=True, color=list(COLORS.values()), label=REGIMES)
     x = np.linspace(-5, 5, 201)
     ax.plot(x, 0.5 * len(table) * stats.norm.pdf(x), color="0.2", linewidth=1, label="normal")
-    ax.set_xlabel("(gain on new rows - gain of the report) / standard error")
+    ax.set_xlabel("standardised error of the reported gain")
     ax.set_ylabel("runs")
     ax.legend(frameon=False, fontsize="small")
 
