@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 import pipegrad as pg
+from pipegrad.finetune import portfolio
 from pipegrad.testing import DATASETS, assert_close, identical, perturb
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function")
@@ -19,6 +20,15 @@ PREDICTIONS = ("predict", "predict_proba", "decision_function")
 
 def dense(values: Any) -> Any:
     return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
+def shorten_candidates(monkeypatch: Any) -> None:
+    """Let the candidates of the recipe train for a few steps only."""
+    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
+    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
+    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
+    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
 
 
 def fitted(estimator: Any, X: Any, y: Any = None) -> Any:

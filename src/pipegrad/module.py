@@ -67,16 +67,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._runs_in_torch("predict"):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
-        answer = self.head.predict(self.raw_score(X)).cpu().numpy()
-        if self.head.task == "classification":
-            return self.classes_[answer]
-        if self.head.task == "several":
-            columns = zip(self.classes_, answer.T, strict=True)
-            first = self.classes_[0].dtype
-            return np.column_stack([labels[place].astype(first) for labels, place in columns])
-        if self.head.task == "clustering":
-            return answer.astype(np.int32)
-        return self._decode_target(answer)
+        return self.decoded(self.head.predict(self.raw_score(X)).cpu().numpy())
 
     @available_if(source_has("predict_proba"))
     @in_types_of_source
@@ -197,7 +188,21 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         around = [c.operator for c in self.graph.composites if c.value == last.name]
         return next((o for o in around if hasattr(o, "_sklearn_auto_wrap_output_keys")), None)
 
-    def _decode_target(self, prediction: NDArray[Any]) -> NDArray[Any]:
+    def decoded(self, answer: NDArray[Any]) -> NDArray[Any]:
+        """Predictions of the head as the source gives them: labels, or numbers in its unit."""
+        assert self.head is not None
+        if self.head.task == "classification":
+            return self.classes_[answer]
+        if self.head.task == "several":
+            columns = zip(self.classes_, answer.T, strict=True)
+            first = self.classes_[0].dtype
+            return np.column_stack([labels[place].astype(first) for labels, place in columns])
+        if self.head.task == "clustering":
+            return answer.astype(np.int32)
+        return self.decode_target(answer)
+
+    def decode_target(self, prediction: NDArray[Any]) -> NDArray[Any]:
+        """Numbers in the user's unit, for predictions on the scale of the last operator."""
         if self.graph.target is None:
             return prediction
         from .glue import InverseTarget

@@ -26,7 +26,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import pipegrad as pg
-from pipegrad.finetune import portfolio
+from helpers import shorten_candidates
 from pipegrad.report.metrics import (
     ACCURACY,
     LOG_LOSS,
@@ -46,11 +46,7 @@ TRAIN, VALID = np.arange(300), np.arange(300, N)
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
-    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
-    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
-    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
-    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
+    shorten_candidates(monkeypatch)
 
 
 def report_of(pipe, X, y, weight=None, **options):

@@ -104,21 +104,20 @@ def _tune(
     plan.tell("fitting the pipeline on all rows")
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
-    began = Deadline.clock()
-    whole = fit(usable)
-    plan.fit_seconds = Deadline.clock() - began
+
+    def timed_fit(training: Samples) -> Any:
+        began = Deadline.clock()
+        fitted = fit(training)
+        plan.fit_seconds = Deadline.clock() - began
+        return fitted
+
+    whole = timed_fit(usable)
     why = too_little_to_learn(usable.y, len(splits.rows))
     if why:
         if len(splits.rows) < _FEWEST:
             pipeline.translate(whole)  # Raises an error if the pipeline cannot be trained.
         return kept_as_fitted(whole, why, clock)
     unusable: list[Exception] = []
-
-    def fit_split(training: Samples) -> Any:
-        began = Deadline.clock()
-        fitted = fit(training)
-        plan.fit_seconds = Deadline.clock() - began
-        return fitted
 
     def problem_of(fitted: Any, training: Samples, validation: Samples) -> TrainingProblem:
         began, limit = Deadline.clock(), plan.preparing()
@@ -131,7 +130,7 @@ def _tune(
 
     try:
         plan.check_split()
-        source = SplitProblems(pipeline, samples, fit_split, problem_of, unusable)
+        source = SplitProblems(pipeline, samples, timed_fit, problem_of, unusable)
         splits, problems = source.of(splits)
         found = compare_candidates(
             problems, options, splits.dependent, plan, unusable, scoring.decides

@@ -99,8 +99,13 @@ def to_csr(rows: SparseRows) -> sparse.csr_matrix:
 
 def stores_entries_twice(matrix: Any) -> bool:
     """Whether a CSR matrix stores several values for one entry; the matrix is not changed."""
-    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    place = row * matrix.shape[1] + matrix.indices
+    place = entry_places(matrix)
     if (np.diff(place) > 0).all():
         return False
     return len(np.unique(place)) < len(place)
+
+
+def entry_places(matrix: Any) -> NDArray[np.int64]:
+    """The place of each stored value of a CSR matrix, counted row by row."""
+    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return row * matrix.shape[1] + matrix.indices

@@ -40,11 +40,7 @@ def crossing_rows(net: PipelineNetwork, rows: EncodedDataset) -> Tensor | None:
         return None
     stride = max(1, len(rows) // _MEASURED)
     encoded, _ = rows.batch(rows.index[::stride][:_MEASURED])
-    training = net.training
-    net.eval()
-    with torch.no_grad():
-        score = net(encoded)
-    net.train(training)
+    score = net.raw_score(encoded, check=False)
     return (score[:, torch.tensor(levels).argsort()].diff(dim=1) < 0).any(1)
 
 

@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import pipegrad as pg
-from pipegrad.finetune import portfolio
+from helpers import shorten_candidates
 from pipegrad.finetune.scores import scoring
 
 RNG = np.random.default_rng(0)
@@ -32,11 +32,7 @@ WEIGHT = RNG.uniform(0.2, 3.0, size=N)
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(portfolio, "_MIN_STEPS", 60)
-    monkeypatch.setattr(portfolio, "_MAX_STEPS", 60)
-    monkeypatch.setattr(portfolio, "_MIN_EPOCHS", 2)
-    monkeypatch.setattr(portfolio, "_MAX_EPOCHS", 4)
-    monkeypatch.setattr(portfolio, "_MAX_ITERATIONS", 12)
+    shorten_candidates(monkeypatch)
 
 
 def tuned(pipe, X, y, weight=None, **options):

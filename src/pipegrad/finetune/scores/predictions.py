@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
-from ...glue import InverseTarget
 from ...losses.table import find_loss
 from ...modules import Head, OutlierHead
 from ...report.metrics import Predictions
@@ -99,13 +98,7 @@ class HeldOut:
     def answers(self, score: ScoreArray) -> dict[str, Any]:
         """What the methods of an estimator give for the raw scores of a checkpoint."""
         values = torch.from_numpy(np.asarray(score, dtype=np.float64))
-        predicted = self._predicted(values)
-        if self.task == "classification":
-            predicted = self.net.classes_[predicted]
-        elif self.task == "several":
-            columns = zip(self.net.classes_, predicted.T, strict=True)
-            predicted = np.column_stack([labels[place] for labels, place in columns])
-        found: dict[str, Any] = {"predict": predicted}
+        found: dict[str, Any] = {"predict": self.net.decoded(self._head.predict(values).numpy())}
         for method in ("predict_proba", "decision_function"):
             if method in self._head.responses:
                 answer = self._head.respond(values, method)
@@ -120,11 +113,7 @@ class HeldOut:
 
     def _predicted(self, values: Tensor) -> Array:
         """Predictions for raw scores: class indices, labels, or numbers in the user's unit."""
-        predicted = self._head.predict(values).numpy()
-        owner = self.net.graph.target
-        if owner is None:
-            return predicted
-        return InverseTarget(owner.transformer_, owner._training_dim == 1).run(predicted)
+        return self.net.decode_target(self._head.predict(values).numpy())
 
 
 def _ranking(head: Head, values: Tensor, shares: Array | None) -> Array | None:

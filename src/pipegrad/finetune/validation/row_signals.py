@@ -47,21 +47,16 @@ def _losses_and_slopes(
     problem: TrainingProblem, rows: EncodedDataset
 ) -> tuple[FloatArray, FloatArray]:
     net, criterion = problem.net, problem.criterion
-    training = net.training
-    net.eval()
     losses, slopes = [], []
     for batch in Loader(rows, 4096):
         encoded, target = batch
-        with torch.no_grad():
-            score = net(encoded)
-        score.requires_grad_()
+        score = net.raw_score(encoded, check=False).requires_grad_()
         with torch.enable_grad():
             # A copy, because a loss may work in place.
             loss = criterion.rows(score.clone(), target)
             (slope,) = torch.autograd.grad(loss.sum(), score)
         losses.append(loss.detach() if loss.ndim else slope.new_zeros(len(slope)))
         slopes.append(slope.reshape(len(slope), -1))
-    net.train(training)
     return _array(losses).reshape(-1, 1), _array(slopes)
 
 

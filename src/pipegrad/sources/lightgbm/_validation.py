@@ -9,7 +9,7 @@ from lightgbm import basic
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..arrays import stores_entries_twice
+from ..arrays import entry_places, stores_entries_twice
 
 
 def numbers(booster: Any, X: Any) -> Any:
@@ -69,8 +69,8 @@ def _sparse(X: Any) -> sparse.csr_matrix:
 
 def _last_entries(X: sparse.csr_matrix) -> sparse.csr_matrix:
     """The rows with the last one of entries that are stored twice, which LightGBM reads."""
-    row = np.repeat(np.arange(X.shape[0], dtype=np.int64), np.diff(X.indptr))
-    place = row * X.shape[1] + X.indices
+    place = entry_places(X)
     _, from_the_end = np.unique(place[::-1], return_index=True)
     kept = len(place) - 1 - from_the_end
-    return sparse.csr_matrix((X.data[kept], (row[kept], X.indices[kept])), shape=X.shape)
+    cells = np.divmod(place[kept], X.shape[1])
+    return sparse.csr_matrix((X.data[kept], cells), shape=X.shape)
