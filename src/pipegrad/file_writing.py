@@ -78,7 +78,7 @@ def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Pat
     return target
 
 
-def write_file(path: Any, content: bytes) -> None:
+def write_file(path: Any, content: bytes, private: bool = False) -> None:
     """Write a file completely or not at all.
 
     The file keeps its permissions, and a symbolic link its target.
@@ -89,13 +89,15 @@ def write_file(path: Any, content: bytes) -> None:
         File to write; its folder exists.
     content : bytes
         The whole content.
+    private : bool
+        Whether a new file is for its owner alone.
 
     Raises
     ------
     OSError
         If the content was not written, or cannot be read back; the old file is unchanged then.
     """
-    with replacement(path) as partial:
+    with replacement(path, private) as partial:
         write_checked(partial, content)
 
 
@@ -120,13 +122,15 @@ def incomplete(path: Any) -> OSError:
 
 
 @contextmanager
-def replacement(path: Any) -> Iterator[Path]:
+def replacement(path: Any, private: bool = False) -> Iterator[Path]:
     """An unfinished file that takes the place of ``path`` if the block ends without an error.
 
     Parameters
     ----------
     path : str or path
         File to replace or to create.
+    private : bool
+        Whether a new file is for its owner alone.
 
     Yields
     ------
@@ -136,7 +140,7 @@ def replacement(path: Any) -> Iterator[Path]:
     target = _real(Path(path))
     _remove_leftovers(target)
     before = os.stat(target) if target.exists() else None
-    partial, lock = _unfinished(target, 0o666 if before is None else 0o600)
+    partial, lock = _unfinished(target, 0o666 if before is None and not private else 0o600)
     try:
         yield partial
         _finish(partial, before)
