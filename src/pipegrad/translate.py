@@ -188,9 +188,9 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
 
 
 def _check_target(source: Any, path: Any) -> None:
-    row = translation(source)
-    suffixes = () if row is None else row.file_suffixes
-    if not suffixes and not hasattr(source, "save"):
+    writer = source if hasattr(source, "save") else translation(source)
+    suffixes = getattr(writer, "file_suffixes", ())
+    if not suffixes and writer is not source:
         raise ArgumentError(
             f"A {type(source).__name__} has no model file format: from_torch(net) returns it, and "
             "joblib or skops saves it."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class Model:
     answer : ModelOutput or None
         What the model predicts.
     """
+
+    file_suffixes: ClassVar[tuple[str, ...]] = (".zip", ".mlnet")
 
     def __init__(self, archive: Archive, builder: Builder) -> None:
         self.archive = archive
@@ -155,7 +157,7 @@ class Model:
         Unchanged numbers are preserved byte for byte. The text files next to changed numbers,
         which ML.NET writes for people and never reads, are omitted.
         """
-        check_target(path, "an ML.NET model", (".zip", ".mlnet"))
+        check_target(path, "an ML.NET model", self.file_suffixes)
         content = self.to_bytes()
         read_model(Archive(content, str(path)))  # Verify that the result can be read.
         write_file(path, content)
