@@ -54,6 +54,8 @@ PARTS = {
     "source_catalog": ("Graph, sources, losses", "the libraries by name", ()),
     "featurizer": ("Ground", "a predictor as a transformer", ()),
     "glue": ("Ground", "steps between operators", ()),
+    "array_cache": ("Ground", "arrays cached on disk", ()),
+    "file_writing": ("Ground", "files replaced as a whole", ()),
     "errors": ("Ground", "errors and warnings", ()),
     "source_methods": ("Ground", "an estimator's methods", ()),
     "typing": ("Ground", "names for types", ()),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+import json
+import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
@@ -234,32 +237,33 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
     return table
 
 
-def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
-    """The output of the host part, cached on disk in ``folder`` by a hash of the input."""
+def cached(host: HostPart, X: Any, folder: Any) -> Mapping[str, Any]:
+    """The output of the host part, cached on disk in ``folder`` by input, pipeline and versions."""
+    check_cache(folder)
+    rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    return cached_arrays(folder, _cache_key(host, X), rows, lambda: host.run(X))
+
+
+def _cache_key(host: HostPart, X: Any) -> str:
+    """A digest of everything that the output of the host part depends on."""
     from pickle import PicklingError
 
-    from joblib import Memory
     from joblib import hash as hash_of
 
     # Operators at the ports take part too: they encode their input.
     runs = host.host | {step for step, _ in host.ports}
     operators = [step.operator for step in host.graph if step.name in runs]
+    used = {"numpy", "scipy", "pandas", "pipegrad"}
+    used |= {type(operator).__module__.partition(".")[0] for operator in operators}
+    versions = {name: getattr(sys.modules.get(name), "__version__", "") for name in sorted(used)}
     try:
-        key = hash_of([operators, host.graph.to_json()])
+        parts = (hash_of(operators), host.graph.to_json(), hash_of(X), versions)
     except (PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(
             "cache= requires steps that can be pickled; use a top-level function of a module "
             f"instead of a lambda or a local function. {str(error).splitlines()[0]:.120}"
         ) from error
-    memory = Memory(folder, mmap_mode="r", verbose=0)
-    with warnings.catch_warnings():
-        # joblib warns about large arguments, although it stores only a short description of them.
-        warnings.filterwarnings("ignore", "Persisting input arguments")
-        return memory.cache(_run, ignore=["host"])(host, X, key)
-
-
-def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:
-    return host.run(X)
+    return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def rows_of(blocks: Mapping[str, Any]) -> int:

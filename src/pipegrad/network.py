@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .array_cache import check_cache
 from .errors import ArgumentError
 from .graph import INPUT, Graph, Step, copy_source
 from .host import Encoded, HostPart, cached
@@ -113,13 +114,15 @@ class PipelineNetwork(nn.Module):
         X : array, DataFrame, sparse matrix, list or Tensor
             Data in the format of the source; a tensor means the array of its numbers.
         cache : str or path, optional
-            Folder that caches the result; the same input is not encoded again.
+            Folder that caches the result, as arrays: the same input of the same pipeline is not
+            encoded again. It grows by the size of the result for each input; delete it to clear it.
 
         Returns
         -------
         Encoded
             Input blocks with the dtype and on the device of the module.
         """
+        check_cache(cache)
         X = without_tensors(X)
         arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
         like = self.reference_tensor()

@@ -206,7 +206,14 @@ class Translation:
         return None
 
     def save(self, operator: Any, path: Path) -> None:
-        """Write the operator to a file in its library's format; see `file_suffixes`."""
+        """Write the operator to an empty file in its library's format; see `file_suffixes`.
+
+        Raises
+        ------
+        OSError
+            If the file does not hold all of it. Some libraries do not notice that a disk is full,
+            so that the file must be read back; see `pipegrad.file_writing`.
+        """
         raise NotImplementedError
 
     def expansion(self, operator: Any) -> Expansion | None:
@@ -398,13 +405,15 @@ def lookup(kind: type) -> Row | None:
     return _FOUND[kind]
 
 
-def load_file(path: Any) -> Any:
+def load_file(path: Any, trusted: bool = False) -> Any:
     """Load the source object in a model file with the loader for its suffix.
 
     Parameters
     ----------
     path : str or path
         The model file.
+    trusted : bool
+        Whether the library of the source may read the file at once.
 
     Returns
     -------
@@ -435,7 +444,7 @@ def load_file(path: Any) -> Any:
         raise ArgumentError(
             f"{path!s} requires {error.name}: pip install 'pipegrad[{lacking.extra}]'."
         ) from error
-    return source.load(path)
+    return source.load(path, trusted)
 
 
 def refuse(reasons: Mapping[str, str]) -> None:

@@ -6,8 +6,6 @@ import math
 import numbers
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from torch import nn
 
 from .errors import ArgumentError, warn
+from .file_writing import check_target, replacement
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
 from .modules import (
@@ -48,6 +47,7 @@ def to_torch(
     trees: SplitMode = "leaves",
     temperature: float = 0.005,
     train_zeros: bool = False,
+    trusted: bool = False,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
@@ -85,6 +85,10 @@ def to_torch(
     train_zeros : bool
         Whether coefficients that an L1 penalty or another selection of features set to zero train.
         By default they stay zero, so that the model keeps its features.
+    trusted : bool
+        Whether the library that wrote a model file may read it at once. By default, pipegrad checks
+        the structure of the file, and the library then reads it in a child process first, since
+        malformed files crash these libraries. No file is ever unpickled.
 
     Returns
     -------
@@ -112,7 +116,9 @@ def to_torch(
     True
     """
     check_arguments(translate, init, data, trees, temperature, train_zeros)
-    fitted = own_copy(open_source(source), data)
+    if not isinstance(trusted, bool):
+        raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
+    fitted = own_copy(open_source(source, trusted), data)
     splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
@@ -174,42 +180,33 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     if not isinstance(net, PipelineModule):
         raise ArgumentError(f"from_torch takes the result of to_torch, not a {type(net).__name__}.")
     if path is not None:
-        _check_path(net.source, path)
+        _check_target(net.source, path)
     result = written_back(net)
     if path is not None:
         _save(result, path)
     return result
 
 
-def _check_path(source: Any, path: Any) -> None:
-    if hasattr(source, "save"):
-        return
+def _check_target(source: Any, path: Any) -> None:
     row = translation(source)
     suffixes = () if row is None else row.file_suffixes
-    if not suffixes:
+    if not suffixes and not hasattr(source, "save"):
         raise ArgumentError(
             f"A {type(source).__name__} has no model file format: from_torch(net) returns it, and "
             "joblib or skops saves it."
         )
-    if Path(path).suffix.lower() not in suffixes:
-        raise ArgumentError(
-            f"{path!s}: the file of a {type(source).__name__} must end in {' or '.join(suffixes)}."
-        )
-    if not Path(path).parent.is_dir():
-        raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")
+    check_target(path, f"a {type(source).__name__}", suffixes)
 
 
 def _save(source: Any, path: Any) -> None:
-    """Write the model file of a source atomically."""
+    """Write the model file of a source; the old file stays if the new one is incomplete."""
     if hasattr(source, "save"):
         source.save(path)
         return
     row = translation(source)
     assert row is not None
-    with TemporaryDirectory(dir=Path(path).parent) as folder:
-        partial = Path(folder, Path(path).name)
+    with replacement(path) as partial:
         row.save(source, partial)
-        partial.replace(path)
 
 
 def check_arguments(
@@ -235,12 +232,12 @@ def check_arguments(
         raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
 
 
-def open_source(source: Any) -> Any:
+def open_source(source: Any, trusted: bool = False) -> Any:
     """The source object itself, or the one in the model file that a path or an object refers to."""
     attribute = file_attribute(type(source))
     if attribute is not None:
         source = getattr(source, attribute)
-    return load_file(source) if isinstance(source, str | os.PathLike) else source
+    return load_file(source, trusted) if isinstance(source, str | os.PathLike) else source
 
 
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import catboost
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...file_writing import incomplete, scratch_folder
 from ...modules import TreeEnsemble
 from ..arrays import to_array, to_tensor
 from ..sklearn._flat_trees import monotone_values
@@ -247,18 +246,13 @@ def _kept(operator: Any) -> Iterator[None]:
 
 def _reload(operator: Any) -> None:
     """Reload the model, since CatBoost cannot modify a copied or unpickled model."""
-    with _kept(operator), TemporaryDirectory() as folder:
-        path = str(Path(folder, "model.cbm"))
-        operator.save_model(path)
-        operator.load_model(path)
+    with _kept(operator):
+        load_content(saved(operator, "cbm"), "cbm", operator)
 
 
 def _fresh(operator: Any) -> Any:
     """The bare model, in a form that can be modified."""
-    with TemporaryDirectory() as folder:
-        path = str(Path(folder, "model.cbm"))
-        operator.save_model(path)
-        return catboost.CatBoost().load_model(path)
+    return load_content(saved(operator, "cbm"), "cbm", catboost.CatBoost())
 
 
 def _nested(
@@ -305,15 +299,41 @@ def _splits(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [tree["split"], *_splits(tree["left"]), *_splits(tree["right"])]
 
 
-def _to_json(operator: Any) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "model.json")
+def saved(operator: Any, form: str) -> bytes:
+    """The content of a model file in the format "cbm" or "json".
+
+    Raises
+    ------
+    OSError
+        If the folder of temporary files is full, of which CatBoost itself says nothing.
+    """
+    if form == "cbm":
+        return bytes(operator._serialize_model())
+    with scratch_folder() as folder:
+        path = folder / "model.json"
         operator.save_model(str(path), format="json")
-        return json.loads(path.read_text())
+        content = path.read_bytes()
+        try:
+            json.loads(content)
+        except ValueError:
+            raise incomplete(path) from None
+    return content
+
+
+def _to_json(operator: Any) -> dict[str, Any]:
+    return json.loads(saved(operator, "json"))
 
 
 def _from_json(model: dict[str, Any], into: Any) -> Any:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "model.json")
-        path.write_text(json.dumps(model))
-        return into.load_model(str(path), format="json")
+    return load_content(json.dumps(model).encode(), "json", into)
+
+
+def load_content(content: bytes, form: str, into: Any) -> Any:
+    """Load the content of a file into a model.
+
+    CatBoost reads JSON from files alone, and cannot modify a model that it read from memory.
+    """
+    with scratch_folder() as folder:
+        path = folder / f"model.{form}"
+        path.write_bytes(content)
+        return into.load_model(str(path), format=form)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
 from . import _model_json, _objectives, _validation
@@ -83,7 +84,7 @@ class Boosted(Translation):
         vars(operator).update(vars(new))
 
     def save(self, operator: Any, path: Path) -> None:
-        operator.save_model(str(path), format=path.suffix[1:].lower())
+        write_checked(path, _model_json.saved(operator, path.suffix[1:].lower()))
 
     def quantiles(self, operator: Any) -> tuple[float, ...] | None:
         name, options = _objectives.loss(operator)

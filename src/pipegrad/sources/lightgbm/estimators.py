@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
 from . import _objectives, _validation
@@ -65,7 +66,7 @@ class Boosted(Translation):
         booster.pandas_categorical = categories
 
     def save(self, operator: Any, path: Path) -> None:
-        self.booster(operator).save_model(str(path))
+        write_checked(path, self.booster(operator).model_to_string().encode())
 
     def head(self, operator: Any) -> Head:
         return _objectives.mean_head(header(self.booster(operator)))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelFileError
+from ..files import LARGEST_FILE, open_regular
 
-LARGEST_FILE = 1 << 30
-"""Maximal size of a file in bytes; larger files are rejected unread."""
 SMALLEST_LIMIT = 32 << 20
 """Number of bytes that the entries of any file, however small, may unpack to."""
 RATIO = 4
@@ -91,7 +90,7 @@ class Archive:
             If it is not a valid and consistent zip file.
         """
         place = Path(path)
-        with place.open("rb") as file:
+        with open_regular(place) as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
                 raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
@@ -314,21 +313,6 @@ class Archive:
         count = self._count - sum(data is None for data in changes.values())
         struct.pack_into("<2H2I", end, 8, count, count, size, start)
         return bytes(end)
-
-
-def write_atomically(path: Any, content: bytes) -> None:
-    """Write a file completely or not at all."""
-    place = Path(path)
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(place)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _deflate(data: bytes) -> bytes:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
+from ...file_writing import check_target, write_file
 from ..protocol import NamedSource
-from .archive import Archive, write_atomically
+from .archive import Archive
 from .binary import Block
 from .builder import Builder
 from .idv import Table
@@ -154,22 +155,25 @@ class Model:
         Unchanged numbers are preserved byte for byte. The text files next to changed numbers,
         which ML.NET writes for people and never reads, are omitted.
         """
+        check_target(path, "an ML.NET model", (".zip", ".mlnet"))
         content = self.to_bytes()
         read_model(Archive(content, str(path)))  # Verify that the result can be read.
-        write_atomically(path, content)
+        write_file(path, content)
 
 
 if TYPE_CHECKING:
     _offers: type[NamedSource] = Model
 
 
-def load(path: Any) -> Model:
+def load(path: Any, trusted: bool = False) -> Model:
     """Load the model in a ``.zip`` or ``.mlnet`` file.
 
     Parameters
     ----------
     path : str or path
         A file written by ``MLContext.Model.Save`` or NimbusML.
+    trusted : bool
+        Without effect, since no other library reads the file.
 
     Returns
     -------

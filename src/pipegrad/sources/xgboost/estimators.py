@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, Translation, register
 from . import _model_json, _objectives, _validation
@@ -88,7 +89,11 @@ class Boosted(Translation):
             operator.set_params(**before)
 
     def save(self, operator: Any, path: Path) -> None:
-        operator.save_model(path)
+        booster = _booster(operator)
+        if booster is not operator:  # An estimator adds its type, as in its own save_model.
+            booster = booster.copy()
+            booster.set_attr(scikit_learn=json.dumps({"_estimator_type": operator._get_type()}))
+        write_checked(path, bytes(booster.save_raw(path.suffix[1:].lower())))
 
     def encode(self, operator: Any, X: Any) -> Any:
         _validation.ask(operator.predict, X)
