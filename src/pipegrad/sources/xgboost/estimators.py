@@ -66,9 +66,10 @@ class Boosted(Translation):
         return _kind(operator) == "gblinear"
 
     def refuse(self, operator: Any) -> str | None:
-        if _kind(operator) != "gblinear" and not _booster(operator).num_boosted_rounds():
-            return "it holds no trees"
-        return None
+        if _kind(operator) == "gblinear":
+            trained = Content(_booster(operator)).inner["weights"]
+            return None if trained else "it holds no weights"
+        return None if _booster(operator).num_boosted_rounds() else "it holds no trees"
 
     def rounds(self, operator: Any) -> int | None:
         booster = _booster(operator)
