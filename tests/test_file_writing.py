@@ -116,7 +116,9 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Write
 
 def in_child(work: Callable[[], None], until: float | None = None) -> int:
     """Run in a fork and return its exit status; killed after ``until`` seconds if given."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Threads that wait do no harm.
+        child = os.fork()
     if child == 0:
         try:
             work()
