@@ -129,12 +129,15 @@ class Graph:
         """The steps that take the output of ``name``."""
         return [step for step in self.steps if name in step.inputs]
 
-    def ancestors(self, name: str) -> set[str]:
-        """Names of a step and of all steps that it depends on."""
-        found = {name}
-        for step in reversed(self.steps):
-            if step.name in found:
-                found.update(step.inputs)
+    def ancestors(self, *names: str) -> set[str]:
+        """Names of some steps and of all steps that they depend on."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self._named[name].inputs if name in self._named else ())
         return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:

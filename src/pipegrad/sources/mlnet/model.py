@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .operators._base import Input
 from .operators.scoring import read_last
 from .plan import BuiltStep, ModelOutput
 from .readers import read_transform
-from .schema import Schema
+from .schema import Column, Schema
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
 # Text files that ML.NET writes for people and never reads; outdated once the parameters change.
@@ -88,7 +89,7 @@ class Model:
         """The column that each method of a predictor returns."""
         if self.answer is None:
             return {}
-        names = {column.value: name for name, column in self.schema.named().items()}
+        names = {column.value: name for name, column in self._named.items()}
         found = {"predict": names.get(self.answer.predict.value)}
         if self.answer.proba is not None:
             found["predict_proba"] = names.get(self.answer.proba.value)
@@ -115,7 +116,11 @@ class Model:
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """Convert the values of a column to its ML.NET type."""
-        return self.schema.named()[name].type.array(values)
+        return self._named[name].type.array(values)
+
+    @cached_property
+    def _named(self) -> dict[str, Column]:
+        return self.schema.named()
 
     def reads(self, operator: Any, table: Any) -> bool:
         """Whether a table has the column that a step reads from it."""
