@@ -225,21 +225,15 @@ class Graph:
         Raises
         ------
         ArgumentError
-            When the text is not such a graph.
+            When the text is not such a graph, or a step takes what no step before it gives.
         """
-        try:
-            content = json.loads(text)
-            if "nodes" in content:
-                graph: Graph = _foreign_format("mlnet").from_json(text)
-                return graph
-            steps = tuple(
-                Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
-            )
-            composites = tuple(Composite(**c) for c in content["composites"])
-            named = dict(content.get("columns", {}))
-            return cls(steps, content["output"], composites, columns=named)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ArgumentError(f"This text is not a graph that to_json wrote: {error}") from error
+        from .json_text import parsed, read_graph
+
+        content = parsed(text)
+        if "nodes" in content:
+            graph: Graph = _foreign_format("mlnet").from_json(content)
+            return graph
+        return read_graph(content)
 
     def __str__(self) -> str:
         from .display.text import text_tree

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
 from ...file_writing import check_target, write_file
+from ...printable import printable
 from ..protocol import NamedSource
 from .archive import Archive
 from .binary import Block
@@ -57,7 +58,7 @@ class Model:
 
     def __repr__(self) -> str:
         raw = sum(column.raw for column in self.schema.columns)
-        return f"<ML.NET model {self.archive.name}: {len(self.steps) - raw} steps>"
+        return f"<ML.NET model {printable(self.archive.name)}: {len(self.steps) - raw} steps>"
 
     @property
     def output(self) -> str:
