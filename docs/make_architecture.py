@@ -60,6 +60,7 @@ PARTS = {
     "source_methods": ("Ground", "an estimator's methods", ()),
     "typing": ("Ground", "names for types", ()),
     "modules": ("Ground", "the mathematics", (3, 4)),
+    "printable": ("Ground", "names of others, made fit to print", ()),
 }
 
 _WIDTH, _LEFT, _RIGHT = 940, 60, 14
