@@ -470,11 +470,14 @@ class FineTuner(DelegatingEstimator):
         stream, frozen = self._stream, self.frozen_
         if stream is None:
             stream, frozen = self._open_stream(self.estimator_, self._known, self._old)
-        stream.learn(samples.X, samples.y, samples.weight)
-        moved = stream.moved
-        estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
-        found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
-        self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
+
+        def keep() -> None:
+            moved = stream.moved
+            estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
+            found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
+            self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
+
+        stream.learn(samples.X, samples.y, samples.weight, keep)
 
     def _open_stream(
         self, fitted: Any, known: ClassCounts, old: OldSample | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeAlias, TypedDict
 
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.history import History
 from torch import Tensor, nn
 
 from ..typing import Array, ClassLabels, Features, Targets
@@ -116,8 +118,10 @@ class Trainer(NeuralNet):
         self.deadline = deadline
         self.reason_ = "the last epoch"
         self.stopped_ = False
-        self.interrupt_: KeyboardInterrupt | None = None
-        self._best: list[Tensor] = []
+        # The best parameters so far, replaced as a whole, so that an interrupt finds either these
+        # or the ones before.
+        self._best: dict[nn.Parameter, Tensor] = {}
+        self._successor: Trainer | None = None
         self.diverged_ = False
         self.out_of_time_ = False
         self.best_epoch_ = 0
@@ -184,12 +188,23 @@ class Trainer(NeuralNet):
         KeyboardInterrupt
             If the user interrupts training; `restore` then gives the best parameters so far.
         """
+        self.fit(None)
+
+    def partial_fit(
+        self, X: Features, y: Targets = None, classes: object = None, **fit_params: object
+    ) -> Trainer:
+        """Train as skorch does, which drops an interrupt by the user."""
+        self.notify("on_train_begin", X=X, y=y)
         try:
-            self.fit(None)
-        finally:
+            self.fit_loop(X, y)
+        except KeyboardInterrupt:
             self._drop_unfinished_epoch()
-        if self.interrupt_ is not None:
-            raise self.interrupt_
+            with suppress(Exception):  # The interrupt comes first.
+                self.notify("on_train_end", X=X, y=y)
+            raise
+        self._drop_unfinished_epoch()
+        self.notify("on_train_end", X=X, y=y)
+        return self
 
     def fit_loop(
         self, X: Features, y: Targets = None, epochs: int | None = None, **kwargs: object
@@ -202,9 +217,6 @@ class Trainer(NeuralNet):
             pass
         except TimeLimitReached:
             self._end_at_limit()
-        except KeyboardInterrupt as interrupt:
-            self.interrupt_ = interrupt
-            raise  # `fit` of skorch drops it.
         return self
 
     def notify(self, method_name: str, **cb_kwargs: object) -> None:
@@ -365,7 +377,7 @@ class Trainer(NeuralNet):
 
     def _measure_start(self) -> None:
         self._listening = any(_has_batch_hooks(callback) for _, callback in self.callbacks_)
-        self._best = [p.detach().clone() for p in self._parameters()]
+        self._best = self._numbers()
         self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self.deadline.check(projected_seconds(self._try_rows, len(self.train), self.deadline))
@@ -430,8 +442,7 @@ class Trainer(NeuralNet):
         best = finite and not loss >= self.best_loss_
         self.history.record(self.monitor + "_best", best)
         if best:
-            # Replaced as a whole, so that an interrupt finds either these or the ones before.
-            self._best = [p.detach().clone() for p in self._parameters()]
+            self._best = self._numbers()
             self.best_loss_, self.best_epoch_ = loss, self.history[-1, "epoch"]
         if not finite:
             self.diverged_ = True
@@ -448,27 +459,36 @@ class Trainer(NeuralNet):
 
     def restore(self) -> None:
         """Restore the best parameters; nothing changes if no loss was measured yet."""
-        if not self._best:
-            return
         with torch.no_grad():
-            for kept, parameter in zip(self._best, self._parameters(), strict=True):
+            for parameter, kept in self._best.items():
                 parameter.copy_(kept)
-        self.optimizer_.zero_grad()
+                parameter.grad = None
 
-    def append_history(self, other: Trainer) -> bool:
-        """Append the history of a subsequent trainer; return whether it lowered the loss."""
-        epochs = len(self.history) - 1
-        helped = bool(other.best_loss_ < self.best_loss_)
-        rows = zip((other.history or [])[1:], other.minimized_[1:], strict=True)
-        for row, losses in rows:
-            best = losses[self.monitor] < self.best_loss_
-            self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
-            self.minimized_.append(losses)
-            if best:
-                self.best_loss_ = losses[self.monitor]
-        if helped:
+    def keep_best(self) -> None:
+        """Give the module the best parameters and the history, after any interrupt."""
+        self._drop_unfinished_epoch()
+        self.restore()
+        self.module.history = getattr(self, "history", None) or self.module.history
+
+    def continue_with(self, other: Trainer) -> None:
+        """Append the run of a subsequent trainer; its parameters count if it lowered the loss."""
+        if other is self._successor:
+            return
+        other._drop_unfinished_epoch()
+        history, minimized, least = list(self.history), list(self.minimized_), self.best_loss_
+        for row, losses in zip((getattr(other, "history", None) or [])[1:], other.minimized_[1:], strict=True):
+            best = losses[self.monitor] < least
+            history.append({**row, "epoch": len(history), f"{self.monitor}_best": best})
+            minimized.append(losses)
+            least = min(least, losses[self.monitor]) if best else least
+        epochs, self.history = len(self.history) - 1, History(history)
+        self.minimized_, self._successor = minimized, other
+        if other.best_loss_ < self.best_loss_:
+            self._best = {**self._best, **other._best}
             self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
-        return helped
+
+    def _numbers(self) -> dict[nn.Parameter, Tensor]:
+        return {parameter: parameter.detach().clone() for parameter in self._parameters()}
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
