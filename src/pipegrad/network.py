@@ -24,6 +24,7 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     evaluation_view,
+    settle_after_fork,
     standard_settings,
     tensors_on_cpu,
     unwrap_head,
@@ -96,6 +97,7 @@ class PipelineNetwork(nn.Module):
         """
         if torch.compiler.is_compiling():
             return self._forward(X)
+        settle_after_fork()
         with tensors_on_cpu():
             return self._forward(X)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeAlias, TypedDict
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -118,14 +119,10 @@ class Trainer(NeuralNet):
         self.deadline = deadline
         self.reason_ = "the last epoch"
         self.stopped_ = False
-        # The best parameters so far, replaced as a whole, so that an interrupt finds either these
-        # or the ones before.
-        self._best: dict[nn.Parameter, Tensor] = {}
+        self._best = _Best()
         self._successor: Trainer | None = None
         self.diverged_ = False
         self.out_of_time_ = False
-        self.best_epoch_ = 0
-        self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
         # What training minimizes, by epoch; the history shows the metric of this loss.
         self.minimized_: list[dict[str, float]] = []
@@ -174,6 +171,16 @@ class Trainer(NeuralNet):
         self.history.record("epoch", len(self.history) - 1)
 
     # The loop
+
+    @property
+    def best_epoch_(self) -> int:
+        """The epoch with the lowest loss; 0 is the baseline."""
+        return self._best.epoch
+
+    @property
+    def best_loss_(self) -> float:
+        """The lowest loss."""
+        return self._best.loss
 
     @property
     def improved_(self) -> bool:
@@ -232,6 +239,9 @@ class Trainer(NeuralNet):
     def _drop_unfinished_epoch(self) -> None:
         history = getattr(self, "history", None)
         if history and f"{self.monitor}_best" not in history[-1]:
+            if 0 < self.best_epoch_ == history[-1].get("epoch"):
+                history.record(f"{self.monitor}_best", True)
+                return
             del history[-1]
             del self.minimized_[len(history) :]
 
@@ -377,7 +387,7 @@ class Trainer(NeuralNet):
 
     def _measure_start(self) -> None:
         self._listening = any(_has_batch_hooks(callback) for _, callback in self.callbacks_)
-        self._best = self._numbers()
+        self._best = _Best(numbers=self._numbers())
         self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self.deadline.check(projected_seconds(self._try_rows, len(self.train), self.deadline))
@@ -392,7 +402,8 @@ class Trainer(NeuralNet):
         # An epoch that ends early is evaluated as any other one.
         self._step_pace.reserve = Deadline.clock() - began
         self._check_input()
-        self.start_loss_ = self.best_loss_ = self.minimized_[-1][self.monitor]
+        self.start_loss_ = self.minimized_[-1][self.monitor]
+        self._best = self._best._replace(loss=self.start_loss_)
         self.history.record(self.monitor + "_best", True)
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
@@ -440,10 +451,9 @@ class Trainer(NeuralNet):
         loss = row[self.monitor]
         finite = bool(np.isfinite(loss)) and bool(np.isfinite(row["train_loss"]))
         best = finite and not loss >= self.best_loss_
-        self.history.record(self.monitor + "_best", best)
         if best:
-            self._best = self._numbers()
-            self.best_loss_, self.best_epoch_ = loss, self.history[-1, "epoch"]
+            self._best = _Best(self.history[-1, "epoch"], loss, self._numbers())
+        self.history.record(self.monitor + "_best", best)
         if not finite:
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
@@ -460,7 +470,7 @@ class Trainer(NeuralNet):
     def restore(self) -> None:
         """Restore the best parameters; nothing changes if no loss was measured yet."""
         with torch.no_grad():
-            for parameter, kept in self._best.items():
+            for parameter, kept in self._best.numbers.items():
                 parameter.copy_(kept)
                 parameter.grad = None
 
@@ -476,22 +486,35 @@ class Trainer(NeuralNet):
             return
         other._drop_unfinished_epoch()
         history, minimized, least = list(self.history), list(self.minimized_), self.best_loss_
-        for row, losses in zip((getattr(other, "history", None) or [])[1:], other.minimized_[1:], strict=True):
+        rows = zip((getattr(other, "history", None) or [])[1:], other.minimized_[1:], strict=True)
+        for row, losses in rows:
             best = losses[self.monitor] < least
             history.append({**row, "epoch": len(history), f"{self.monitor}_best": best})
             minimized.append(losses)
             least = min(least, losses[self.monitor]) if best else least
-        epochs, self.history = len(self.history) - 1, History(history)
-        self.minimized_, self._successor = minimized, other
+        best_now = self._best
         if other.best_loss_ < self.best_loss_:
-            self._best = {**self._best, **other._best}
-            self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
+            numbers = {**self._best.numbers, **other._best.numbers}
+            epoch = len(self.history) - 1 + other.best_epoch_
+            best_now = _Best(epoch, other.best_loss_, numbers)
+        # All at once, so that an interrupt finds one run or the whole of both.
+        vars(self).update(
+            history_=History(history), minimized_=minimized, _best=best_now, _successor=other
+        )
 
     def _numbers(self) -> dict[nn.Parameter, Tensor]:
         return {parameter: parameter.detach().clone() for parameter in self._parameters()}
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+class _Best(NamedTuple):
+    """The best epoch so far; replaced as a whole, so that an interrupt finds one or the other."""
+
+    epoch: int = 0
+    loss: float = math.nan
+    numbers: Mapping[nn.Parameter, Tensor] = MappingProxyType({})
 
 
 class _Lowest:
