@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
 from .modules import Block, LeafIndices, take
+from .warning_filters import ignored_warnings
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
@@ -252,9 +252,8 @@ def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
             f"instead of a lambda or a local function. {str(error).splitlines()[0]:.120}"
         ) from error
     memory = Memory(folder, mmap_mode="r", verbose=0)
-    with warnings.catch_warnings():
-        # joblib warns about large arguments, although it stores only a short description of them.
-        warnings.filterwarnings("ignore", "Persisting input arguments")
+    # joblib warns about large arguments, although it stores only a short description of them.
+    with ignored_warnings("Persisting input arguments"):
         return memory.cache(_run, ignore=["host"])(host, X, key)
 
 

@@ -114,9 +114,7 @@ def _tune_once(
     if trainer.improved_:
         progress.trained(estimator, trainer.history, _brief_report(trainer.history))
     held = HeldOut(net, validation.y, validation.weight, validation.X)
-    report = report_single_run(
-        trainer, pipeline.translate(fitted), clock, held, options, scoring
-    )
+    report = report_single_run(trainer, pipeline.translate(fitted), clock, held, options, scoring)
     report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
 

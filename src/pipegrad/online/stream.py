@@ -347,15 +347,18 @@ class Stream(Generic[Network]):
     @contextmanager
     def _undone_by_errors(self) -> Iterator[None]:
         learners = [SavedLearner(one) for one in self.learners]
-        nets = [ModuleState(net) for net in {id(one.net): one.net for one in self.learners}.values()]
+        distinct = {id(one.net): one.net for one in self.learners}
+        nets = [ModuleState(one) for one in distinct.values()]
         known, rows, shuffling = self.arrivals.known.copied(), self.arrivals.rows, self.generator
         drawn, evidence, chosen = shuffling.bit_generator.state, self.evidence.copied(), self.chosen
         history = list(self.history)
         try:
             yield
         except BaseException:
-            for saved in [*learners, *nets]:
-                saved.restore()
+            for learner in learners:
+                learner.restore()
+            for net in nets:
+                net.restore()
             self.arrivals.known, self.arrivals.rows = known, rows
             shuffling.bit_generator.state = drawn
             self.evidence, self.chosen = evidence, chosen

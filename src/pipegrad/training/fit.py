@@ -18,12 +18,12 @@ from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
 from .data import check_trainable
 from .deadline import Deadline, TimeLimitReached
-from .saved_state import ModuleState
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
 from .prepare import TrainingData, build_training_data
 from .quantiles import crossing_rows, warn_about_crossing
 from .samples import Samples, Validation, ValidationArgument
+from .saved_state import ModuleState
 from .seeding import isolated_rng
 from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
 

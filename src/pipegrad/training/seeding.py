@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ..losses.composition import Composed
 from ..losses.table import Loss
 from ..registry import Objective
+from ..typing import Estimator
 
 if TYPE_CHECKING:
     from ..losses.composition import LossLike
@@ -44,10 +46,53 @@ _DRAW_FROM_THE_GLOBAL_ONE = {
     functional.scaled_dot_product_attention,
     *(getattr(nn.init, name) for name in ("kaiming_uniform_", "normal_", "uniform_")),
 }
-_lock = threading.Lock()
-# The runs that draw random numbers at present, in any thread.
-_running: WeakSet[_OwnGenerator] = WeakSet()
-_before: Tensor | None = None
+_WIDEST_SEED = 2**32
+
+
+class _GlobalState:
+    """A random state of the process, which the last of several runs at once gives back.
+
+    Parameters
+    ----------
+    get, put : callable
+        Return and set the state.
+    """
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
+        self.get, self.put = get, put
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the runs of the parent, whose threads a forked process does not have."""
+        self.lock = threading.Lock()
+        # Runs are weak references: an interrupt may keep one from ending as it should.
+        self._running: WeakSet[_Run] = WeakSet()
+        self._before: Any = None
+
+    @contextmanager
+    def preserved(self) -> Iterator[bool]:
+        """Context of a run; tells whether it is the only one at its beginning."""
+        run = _Run()
+        with self.lock:
+            alone = not self._running
+            if alone:
+                self._before = self.get()
+            self._running.add(run)
+        try:
+            yield alone
+        finally:
+            with self.lock:
+                self._running.discard(run)
+                if not self._running:
+                    self.put(self._before)
+
+
+class _Run:
+    """Stands for a run."""
+
+
+_TORCH = _GlobalState(torch.get_rng_state, torch.set_rng_state)
+_NUMPY = _GlobalState(np.random.get_state, np.random.set_state)
 
 
 @contextmanager
@@ -89,21 +134,38 @@ def own_generator(seed: int | None = None) -> Iterator[None]:
     seed : int, optional
         The seed; with None, the generator is a copy of the global one.
     """
-    global _before
-    numbers = _OwnGenerator(seed)
-    with _lock:
-        if not _running:
-            _before = torch.get_rng_state()
-        _running.add(numbers)
-    try:
-        with numbers:
-            yield
-    finally:
-        with _lock:
-            _running.discard(numbers)
-            # Only `torch.manual_seed` and the like can have changed it.
-            if not _running and _before is not None:
-                torch.set_rng_state(_before)
+    # Only `torch.manual_seed` and the like can change the global state.
+    with _TORCH.preserved(), _OwnGenerator(seed):
+        yield
+
+
+@contextmanager
+def isolated_numpy_rng(seed: int | None) -> Iterator[None]:
+    """Context in which the global generator of NumPy depends on the seed, and then is as before.
+
+    Threads share this generator. Where several of them use the context, the first one seeds it.
+    """
+    with _NUMPY.preserved() as alone:
+        if alone:
+            np.random.seed(None if seed is None else seed % _WIDEST_SEED)  # noqa: NPY002
+        yield
+
+
+def seeded(estimator: Estimator, generator: np.random.RandomState | None) -> Estimator:
+    """Give an estimator seeds where it would draw from the global generator, and return it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It is changed in place, and so are the estimators that it contains.
+    generator : RandomState, optional
+        Draws the seeds; without it, nothing changes.
+    """
+    if generator is not None:
+        for name, value in sorted(estimator.get_params(deep=True).items()):
+            if value is None and name.split("__")[-1] == "random_state":
+                estimator.set_params(**{name: generator.randint(np.iinfo(np.int32).max)})
+    return estimator
 
 
 class _OwnGenerator(TorchFunctionMode):
@@ -136,7 +198,7 @@ class _OwnGenerator(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]
     ) -> Any:
         # Without modes of this kind around this one, which the function would ask again.
-        with _lock, torch._C.DisableTorchFunction():
+        with _TORCH.lock, torch._C.DisableTorchFunction():
             kept = torch.get_rng_state()
             try:
                 torch.set_rng_state(self.generator.get_state())
@@ -195,12 +257,6 @@ def _is_foreign(part: nn.Module) -> bool:
     return not known or any(hooks) or any(p._backward_hooks for p in part.parameters(False))
 
 
-def _forget() -> None:
-    """Forget the runs of the parent, whose threads a child process does not have."""
-    global _lock
-    _lock = threading.Lock()
-    _running.clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    for _state in (_TORCH, _NUMPY):
+        os.register_at_fork(after_in_child=_state.forget)

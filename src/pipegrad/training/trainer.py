@@ -498,7 +498,7 @@ class Trainer(NeuralNet):
             epoch = len(self.history) - 1 + other.best_epoch_
             best_now = _Best(epoch, other.best_loss_, numbers)
         # All at once, so that an interrupt finds one run or the whole of both.
-        vars(self).update(
+        self.__dict__.update(
             history_=History(history), minimized_=minimized, _best=best_now, _successor=other
         )
 

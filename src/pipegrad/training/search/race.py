@@ -19,10 +19,10 @@ from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
 from ..fit import _SEEN_ROWS_WARNING
-from ..saved_state import ModuleState
 from ..options import Options, batch_rows, checked_validation
 from ..prepare import build_training_data
 from ..samples import Samples, ValidationArgument
+from ..saved_state import ModuleState
 from ..seeding import isolated_rng
 from .configuration import Configuration
 
