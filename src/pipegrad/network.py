@@ -25,6 +25,7 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     evaluation_view,
+    settle_after_fork,
     standard_settings,
     tensors_on_cpu,
     unwrap_head,
@@ -97,6 +98,7 @@ class PipelineNetwork(nn.Module):
         """
         if torch.compiler.is_compiling():
             return self._forward(X)
+        settle_after_fork()
         with tensors_on_cpu():
             return self._forward(X)
 

@@ -31,6 +31,7 @@ from .partition import Translate, check, partition
 from .registry import load_file, lookup, translation
 from .source_catalog import file_attribute
 from .sources.arrays import without_tensors
+from .training.seeding import own_generator
 from .write_back import written_back
 
 
@@ -67,7 +68,9 @@ def to_torch(
         "trainable": trainable steps and their successors become modules, and the rest runs in its
         own library (the paper's rule). "all": every step that can become a module does.
     init : {"fitted", "random"}
-        "random" keeps the structure and re-initializes the parameters of the trainable steps.
+        "random" keeps the structure and re-initializes the parameters of the trainable steps. The
+        numbers follow from the state of torch's random generator (`torch.manual_seed`), which does
+        not change.
     data : (X, y), optional
         Data that determine the shapes of an unfitted pipeline, with ``init="random"``.
     dtype : torch.dtype, optional
@@ -126,7 +129,8 @@ def to_torch(
     net = made(fitted, graph, _modules(graph, splits, train_zeros))
     _warn_about_broken_constraints(net)
     if init == "random":
-        _randomise(net)
+        with own_generator():
+            _randomise(net)
         net.init = init
     return net.to(_widest_type(net) if dtype is None else dtype)
 

@@ -101,9 +101,9 @@ def timing_rows(times: Timings) -> list[tuple[str, float]]:
 
 
 def time_limit(report: Report) -> str:
-    """The time limit, and what it left out; empty if there was none."""
+    """What a time limit or an interrupt left out; empty if there was neither."""
     if report.max_seconds is None:
-        return ""
+        return f"Interrupted, which left out {', '.join(report.left_out)}." * bool(report.left_out)
     left = ", ".join(report.left_out) or "nothing"
     return f"Time limit: {report.max_seconds:g} seconds, which left out {left}."
 
