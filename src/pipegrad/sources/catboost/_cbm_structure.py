@@ -6,7 +6,7 @@ CatBoost verifies the bounds of the main part alone, and follows whatever indice
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +92,13 @@ def _refuse_private(features: _Features, parts: list[str]) -> None:
         if kind in features.private or any(part.startswith(beginning) for part in parts)
     ]
     if kinds:
-        reason = f"{kinds[0]}: the saved model does not store how to convert them"
-        raise UntranslatableError([("catboost", "catboost.CatBoost", reason)], 1)
+        _refuse(f"{kinds[0]}: the saved model does not store how to convert them")
+    if features.statistics and _STATISTICS not in parts:
+        _refuse("final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model")
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise UntranslatableError([("catboost", "catboost.CatBoost", reason)], 1)
 
 
 # -- the features -------------------------------------------------------------------------------
@@ -159,10 +164,10 @@ class _Features:
                 fail(feature.named("NanValueTreatment"), "it must be 0, 1 or 2")
             if feature.number(0, "HasNans", "b", 0) not in (0, 1):
                 fail(feature.named("HasNans"), "it must be 0 or 1")
-            feature.text(4, "FeatureId")
+            _check_name(feature, 4)
             count += len(borders)
         for feature in self.trees.tables(4, "CatFeatures"):
-            feature.text(2, "FeatureId")
+            _check_name(feature, 2)
         return count
 
     def _check_private(self, size: int) -> list[str]:
@@ -221,6 +226,11 @@ class _Features:
         for index, value in values:
             if (index, value) not in self.one_hot:
                 fail(place, f"categorical feature {index} has no value {value}")
+
+
+def _check_name(feature: Table, field: int) -> None:
+    if "\0" in (feature.text(field, "FeatureId") or ""):
+        fail(feature.named("FeatureId"), "a zero in the name of a feature")
 
 
 def rising(feature: Table, field: int) -> NDArray[np.float32]:
@@ -337,19 +347,24 @@ def _check_information(root: Table) -> None:
         key, value = pair.text(0, "Key"), pair.text(1, "Value")
         if key is None or value is None:
             fail(pair.place, "it has no key or no value")
-        if key in ("params", "class_params", "multiclass_params", "output_options", "training"):
+        # CatBoost itself writes these as JSON again.
+        if key in ("output_options", "training") or (key.endswith("params") and value):
             _check_json(f"InfoMap, {key}", value)
 
 
 def _check_json(place: str, text: str) -> None:
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         fail(place, f"no JSON ({error!s:.80})")
     if not isinstance(found, dict):
         fail(place, "no object in JSON")
     if place.endswith(", params"):
         _check_constraints(place, found.get("tree_learner_options", {}))
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def _check_constraints(place: str, options: Any) -> None:

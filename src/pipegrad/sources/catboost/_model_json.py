@@ -44,6 +44,16 @@ class Content:
         """The numeric columns of the input."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
+    def misses_columns(self) -> bool:
+        """Whether columns before the last one are no longer known."""
+        categories = self.model["features_info"].get("categorical_features") or []
+        known = [f["flat_feature_index"] for f in [*self.floats, *categories]]
+        return sorted(known) != list(range(len(known)))
+
+    def has_statistics(self) -> bool:
+        """Whether the statistics of categories that the splits compare are there, if any."""
+        return not self.ctr_types() or bool(self.model.get("ctr_data"))
+
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
@@ -113,7 +123,7 @@ class Content:
             number = int(split["float_feature_index"])
             feature = self.floats[number]
             column = number if self.has_categories else int(feature["flat_feature_index"])
-            left = feature["nan_value_treatment"] != "AsTrue"
+            left = not feature["has_nans"] or feature["nan_value_treatment"] != "AsTrue"
             return split, (column, float(split["border"]), left, False)
         known = self._columns.get(split["split_index"])
         if known is None:

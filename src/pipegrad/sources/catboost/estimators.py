@@ -63,7 +63,12 @@ class Boosted(Translation):
             return "text_features: the saved model does not store how to convert texts"
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not store how to convert them"
-        unread = Content(operator).ctr_types() - _READABLE
+        content = Content(operator)
+        if content.misses_columns():
+            return "drop_unused_features: the model no longer knows all columns before the last one"
+        if not content.has_statistics():
+            return "final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model"
+        unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
         return None
