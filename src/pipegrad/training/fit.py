@@ -17,7 +17,7 @@ from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
-from .data import check_trainable
+from .data import check_fit_targets, check_trainable
 from .deadline import Deadline, TimeLimitReached
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
@@ -214,6 +214,7 @@ def train(
     if not isinstance(validation, Samples):
         validation = checked_validation(validation)
     check_trainable(net)
+    check_fit_targets(net, samples.y)
     state = ModuleState(net)
     trainers: list[Trainer] = []
     try:
