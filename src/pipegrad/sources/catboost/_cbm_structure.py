@@ -67,7 +67,7 @@ def _check(content: bytes) -> None:
     if len(set(parts)) < len(parts):
         fail("ModelPartIds", "a part is there twice")
     _refuse_private(features, parts)
-    tables = {}
+    tables: dict[Any, tuple[int, int]] = {}
     if parts:
         tables, at = read_statistics(content, at)
     if at != len(content):
@@ -133,7 +133,7 @@ class _Features:
     def _positions(
         self, field: int, name: str, numbers: tuple[int, int], size: int
     ) -> list[tuple[int, int]]:
-        found = []
+        found: list[tuple[int, int]] = []
         for feature in self.trees.tables(field, name):
             pair = [
                 int(feature.number(number, key, "i", -1))
@@ -151,6 +151,10 @@ class _Features:
         flat = [pair[1] for pair in self.floats + self.categories]
         if len(set(flat)) < len(flat):
             fail(self.trees.place, "two features have the same FlatIndex")
+        complete = not self.private and sorted(flat) == list(range(len(flat)))
+        for name, pairs in (("FloatFeatures", self.floats), ("CatFeatures", self.categories)):
+            if complete and [pair[0] for pair in pairs] != list(range(len(pairs))):
+                fail(self.trees.named(name), "Index must count them")
 
     def _count_borders(self) -> int:
         self.borders: dict[int, set[float]] = {}
@@ -274,24 +278,24 @@ def _check_trees(features: _Features) -> None:
 
 def _check_leaves(trees: Table, leaves: int, symmetric: bool, end: NDArray[np.int64]) -> None:
     width = int(trees.number(0, "ApproxDimension", "i", 0))
-    values = len(trees.array(8, "LeafValues", "<f8"))
-    weights = len(trees.array(9, "LeafWeights", "<f8"))
+    value, weight = (
+        trees.array(field, name, "<f8") for field, name in ((8, "LeafValues"), (9, "LeafWeights"))
+    )
     bias = trees.array(16, "MultiBias", "<f8")
+    values = len(value)
     if not 0 < width <= max(values, len(bias), 1):
         fail(trees.named("ApproxDimension"), f"{width}, with {values} values in leaves")
     if values != leaves * width:
         fail(trees.named("LeafValues"), f"{values}, but {leaves} leaves need {leaves * width}")
-    if weights != leaves and (weights or not symmetric):
-        fail(trees.named("LeafWeights"), f"{weights}, but there are {leaves} leaves")
+    if len(weight) != leaves and (len(weight) or not symmetric):
+        fail(trees.named("LeafWeights"), f"{len(weight)}, but there are {leaves} leaves")
     if len(bias) not in (0, width):
         fail(trees.named("MultiBias"), f"{len(bias)} numbers, but ApproxDimension={width}")
-    single = [trees.number(field, name, "d", 1.0) for field, name in ((14, "Scale"), (15, "Bias"))]
-    if not np.isfinite([*single, *bias]).all():
-        fail(trees.place, "Scale or Bias is not finite")
-    if not np.isfinite(trees.array(8, "LeafValues", "<f8")).all():
-        fail(trees.named("LeafValues"), "they must be finite")
-    if not np.isfinite(trees.array(9, "LeafWeights", "<f8")).all():
-        fail(trees.named("LeafWeights"), "they must be finite")
+    scale, shift = trees.number(14, "Scale", "d", 1.0), trees.number(15, "Bias", "d", 0.0)
+    finite = {"Scale": scale, "Bias": shift, "MultiBias": bias}
+    for name, numbers in {**finite, "LeafValues": value, "LeafWeights": weight}.items():
+        if not np.isfinite(numbers).all():
+            fail(trees.named(name), "it is not finite")
     last = end[end != _UNUSED]
     if (last % width).any() or (last >= max(1, values)).any():
         fail(trees.named("NonSymmetricNodeIdToLeafId"), f"there are {values} values in leaves")
