@@ -72,7 +72,7 @@ def _check_seed(seed: Any) -> None:
         return
     if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):
         raise ArgumentError(f"seed must be an integer or None, got {seed!r}.")
-    if not 0 <= seed < _SEEDS:
+    if not 0 <= int(seed) < _SEEDS:
         raise ArgumentError(f"seed must be from 0 to 2**64 - 1, got {seed}.")
 
 
