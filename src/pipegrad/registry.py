@@ -59,12 +59,15 @@ class Objective:
         Class weights as in scikit-learn; the keys are labels.
     zeros : bool
         Whether the operator accepts targets of zero where the loss is defined above zero only.
+    any_target : bool
+        Whether the operator accepts any number, also outside of the range of the loss.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     class_weight: Any = None
     zeros: bool = field(default=False, repr=False)
+    any_target: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)

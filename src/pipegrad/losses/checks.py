@@ -107,7 +107,7 @@ def check_targets(
         return
     known = find_loss(objective.name)
     where = None if known is None else known.range_with(**objective.options)
-    if known is None or where is None:
+    if known is None or where is None or objective.any_target:
         return
     outside = where.outside(target)
     if objective.zeros:

@@ -14,7 +14,8 @@ from ..errors import ArgumentError
 
 def check_rows(X: Any) -> None:
     """Reject what can be no rows: nothing, a number, a text, a type or a function."""
-    if X is None or isinstance(X, Number | str | bytes | type) or _is_no_sequence(X):
+    single = X is None or isinstance(X, Number | str | bytes | type)
+    if single or getattr(X, "shape", None) == () or _is_no_sequence(X):
         raise ArgumentError(
             f"X must be an array, a DataFrame, a sparse matrix or a list of rows, got {X!r:.60}."
         )
