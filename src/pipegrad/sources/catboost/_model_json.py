@@ -44,15 +44,26 @@ class Content:
         """The numeric columns of the input."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
+    def unusual(self) -> str | None:
+        """Why the columns or the outputs are not those that the trees count; None if they are."""
+        info = self.model["features_info"]
+        features = [*self.floats, *(info.get("categorical_features") or [])]
+        if sorted(int(f["flat_feature_index"]) for f in features) != list(range(len(features))):
+            return "drop_unused_features: the model no longer knows the columns of its input"
+        classes = _parsed(self.model.get("model_info", {}).get("class_params"))
+        stated = max(int(classes.get("classes_count", 0)), len(classes.get("class_names", [])))
+        outputs = len(self.bias)
+        if outputs > 1 and stated and classes["class_to_label"] != list(range(stated)):
+            return f"{stated} classes were named, but the training data had {outputs} of them"
+        return None
+
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = self.model.get("model_info", {}).get("params", {})
-        if isinstance(parameters, str):
-            parameters = json.loads(parameters)
+        parameters = _parsed(self.model.get("model_info", {}).get("params"))
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
         if not given:
             return None
@@ -130,6 +141,11 @@ class Content:
         model["oblivious_trees"] = [{**leaves, "splits": [split]} for split in self.questions]
         model["scale_and_bias"] = [1, [0.0]]
         return _from_json(model, catboost.CatBoost())
+
+
+def _parsed(options: Any) -> dict[str, Any]:
+    """Options of the fit, which can stand in a text."""
+    return json.loads(options) if isinstance(options, str) and options else options or {}
 
 
 class Flat:

@@ -63,10 +63,11 @@ class Boosted(Translation):
             return "text_features: the saved model does not store how to convert texts"
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not store how to convert them"
-        unread = Content(operator).ctr_types() - _READABLE
+        content = Content(operator)
+        unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
-        return None
+        return content.unusual()
 
     def rounds(self, operator: Any) -> int | None:
         return None if operator.get_cat_feature_indices() else int(operator.tree_count_)
