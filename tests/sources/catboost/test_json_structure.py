@@ -171,7 +171,7 @@ CASES: list[tuple[str, Callable[[Model], None], str]] = [
         lambda m: setting("cat_feature_index", 9)(m["features_info"]["ctrs"][0]["elements"][0]),
         "there is no categorical feature 9",
     ),
-    ("ctrs", setting("ctr_data", None), "ctr_data has no table for it"),
+    ("ctrs", setting("ctr_data", {}), "ctr_data has no table for it"),
     ("ctrs", in_table("hash_stride", 0), "hash_stride: 0 lies outside"),
     ("ctrs", in_table("hash_stride", 10**6), "no whole number of entries"),
     ("ctrs", in_table("hash_map", ["1", 2]), "no whole number of entries"),

@@ -134,13 +134,14 @@ def _check_tables(
 ) -> None:
     """The tables from hashes of categories to their statistics."""
     tables = document.get("ctr_data")
+    if tables is None or tables.value is None:
+        return  # The fit was told not to keep them (final_ctr_computation_mode="Skip").
     strides: dict[str, int] = {}
-    if tables is not None and tables.value is not None:
-        for key, table in tables.members():
-            base = table.parsed(key)
-            kind = base["type"].one_of(_CTR_TYPES)
-            _check_elements(base["identifier"], borders, categorical)
-            strides[_name(kind, base["identifier"])] = _check_table(table, kind)
+    for key, table in tables.members():
+        base = table.parsed(key)
+        kind = base["type"].one_of(_CTR_TYPES)
+        _check_elements(base["identifier"], borders, categorical)
+        strides[_name(kind, base["identifier"])] = _check_table(table, kind)
     for ctr in ctrs:
         kind = ctr["ctr_type"].text()
         stride = strides.get(_name(kind, ctr["elements"]))

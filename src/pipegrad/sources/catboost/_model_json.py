@@ -44,18 +44,23 @@ class Content:
         """The numeric columns of the input."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
-    def unusual(self) -> str | None:
-        """Why the columns or the outputs are not those that the trees count; None if they are."""
-        info = self.model["features_info"]
-        features = [*self.floats, *(info.get("categorical_features") or [])]
-        if sorted(int(f["flat_feature_index"]) for f in features) != list(range(len(features))):
-            return "drop_unused_features: the model no longer knows the columns of its input"
+    def misses_columns(self) -> bool:
+        """Whether columns before the last one are no longer known."""
+        categories = self.model["features_info"].get("categorical_features") or []
+        known = [f["flat_feature_index"] for f in [*self.floats, *categories]]
+        return sorted(known) != list(range(len(known)))
+
+    def has_statistics(self) -> bool:
+        """Whether the statistics of categories that the splits compare are there, if any."""
+        return not self.ctr_types() or bool(self.model.get("ctr_data"))
+
+    def named_classes(self) -> int:
+        """How many classes the options name, if they are not the outputs in order; else 0."""
         classes = _parsed(self.model.get("model_info", {}).get("class_params"))
         stated = max(int(classes.get("classes_count", 0)), len(classes.get("class_names", [])))
-        outputs = len(self.bias)
-        if outputs > 1 and stated and classes["class_to_label"] != list(range(stated)):
-            return f"{stated} classes were named, but the training data had {outputs} of them"
-        return None
+        if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
+            return 0
+        return stated
 
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
@@ -124,7 +129,7 @@ class Content:
             number = int(split["float_feature_index"])
             feature = self.floats[number]
             column = number if self.has_categories else int(feature["flat_feature_index"])
-            left = feature["nan_value_treatment"] != "AsTrue"
+            left = not feature["has_nans"] or feature["nan_value_treatment"] != "AsTrue"
             return split, (column, float(split["border"]), left, False)
         known = self._columns.get(split["split_index"])
         if known is None:
@@ -327,12 +332,12 @@ def saved(operator: Any, form: str) -> bytes:
         return bytes(operator._serialize_model())
     with scratch_folder() as folder:
         path = folder / "model.json"
-        operator.save_model(str(path), format="json")
-        content = path.read_bytes()
         try:
+            operator.save_model(str(path), format="json")
+            content = path.read_bytes()
             json.loads(content)
-        except ValueError:
-            raise incomplete(path) from None
+        except (catboost.CatBoostError, ValueError) as error:
+            raise incomplete(path) from error
     return content
 
 

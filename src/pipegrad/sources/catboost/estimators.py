@@ -11,6 +11,7 @@ from torch import nn
 from ...file_writing import write_checked
 from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import constant, one_class
 from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
@@ -64,10 +65,19 @@ class Boosted(Translation):
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not store how to convert them"
         content = Content(operator)
+        if content.misses_columns():
+            return "drop_unused_features: the model no longer knows all columns before the last one"
+        if not content.has_statistics():
+            return "final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model"
         unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
-        return content.unusual()
+        if content.named_classes():
+            outputs = len(content.bias)
+            return (
+                f"{content.named_classes()} classes were named, but the training data had {outputs}"
+            )
+        return None
 
     def rounds(self, operator: Any) -> int | None:
         return None if operator.get_cat_feature_indices() else int(operator.tree_count_)
@@ -152,6 +162,9 @@ class Regressor(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.mean_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
+
 
 @register("catboost.CatBoostClassifier")
 class Classifier(Boosted):
@@ -182,6 +195,9 @@ class Classifier(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.class_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
+
 
 @register("catboost.CatBoost")
 class Native(Boosted):
@@ -194,6 +210,9 @@ class Native(Boosted):
         Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
         Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
     )
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
 
 
 @register("catboost.CatBoostRanker")

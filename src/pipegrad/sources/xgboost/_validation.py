@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import xgboost
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ...warning_filters import ignored_warnings
 from ._model_json import Content
 
 
@@ -25,8 +25,7 @@ def first_row(X: Any) -> Any:
 
 def ask(answer: Any, X: Any) -> None:
     """Let XGBoost check its input."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "[\\s\\S]*Empty dataset")
+    with ignored_warnings("[\\s\\S]*Empty dataset"):
         answer(first_row(X))
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from ...file_writing import write_checked
 from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import one_class
 from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
@@ -268,6 +269,9 @@ class Classifier(Boosted):
 
     def head(self, operator: Any) -> Head:
         return _objectives.class_head(_objective(operator), _outputs(operator))
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 @register("xgboost.XGBRFClassifier")
