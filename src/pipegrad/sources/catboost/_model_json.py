@@ -54,15 +54,21 @@ class Content:
         """Whether the statistics of categories that the splits compare are there, if any."""
         return not self.ctr_types() or bool(self.model.get("ctr_data"))
 
+    def named_classes(self) -> int:
+        """How many classes the options name, if they are not the outputs in order; else 0."""
+        classes = _parsed(self.model.get("model_info", {}).get("class_params"))
+        stated = max(int(classes.get("classes_count", 0)), len(classes.get("class_names", [])))
+        if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
+            return 0
+        return stated
+
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = self.model.get("model_info", {}).get("params", {})
-        if isinstance(parameters, str):
-            parameters = json.loads(parameters)
+        parameters = _parsed(self.model.get("model_info", {}).get("params"))
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
         if not given:
             return None
@@ -140,6 +146,11 @@ class Content:
         model["oblivious_trees"] = [{**leaves, "splits": [split]} for split in self.questions]
         model["scale_and_bias"] = [1, [0.0]]
         return _from_json(model, catboost.CatBoost())
+
+
+def _parsed(options: Any) -> dict[str, Any]:
+    """Options of the fit, which can stand in a text."""
+    return json.loads(options) if isinstance(options, str) and options else options or {}
 
 
 class Flat:

@@ -72,6 +72,11 @@ class Boosted(Translation):
         unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
+        if content.named_classes():
+            outputs = len(content.bias)
+            return (
+                f"{content.named_classes()} classes were named, but the training data had {outputs}"
+            )
         return None
 
     def rounds(self, operator: Any) -> int | None:
