@@ -60,7 +60,7 @@ class Content:
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = self.model.get("model_info", {}).get("params", {})
+        parameters = (self.model.get("model_info") or {}).get("params", {})
         if isinstance(parameters, str):
             parameters = json.loads(parameters)
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}

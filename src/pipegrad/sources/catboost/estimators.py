@@ -12,7 +12,9 @@ from ...file_writing import write_checked
 from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
 from . import _model_json, _objectives, _validation
-from ._model_json import Content
+from ._cbm_categories import confused_in_json
+from ._cbm_structure import model_trees
+from ._model_json import Content, saved
 
 _READABLE = {"Borders", "Buckets", "Counter"}
 # Names of the number of boosting rounds and of the learning rate.
@@ -71,6 +73,8 @@ class Boosted(Translation):
         unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
+        if content.ctr_types() and confused_in_json(model_trees(saved(operator, "cbm"))):
+            return "TargetBorderCount: CatBoost itself confuses statistics that differ in it alone"
         return None
 
     def rounds(self, operator: Any) -> int | None:
