@@ -59,7 +59,9 @@ PARTS = {
     "errors": ("Ground", "errors and warnings", ()),
     "source_methods": ("Ground", "an estimator's methods", ()),
     "typing": ("Ground", "names for types", ()),
+    "warning_filters": ("Ground", "warnings to ignore", ()),
     "modules": ("Ground", "the mathematics", (3, 4)),
+    "printable": ("Ground", "names of others, made fit to print", ()),
 }
 
 _WIDTH, _LEFT, _RIGHT = 940, 60, 14

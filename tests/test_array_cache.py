@@ -111,12 +111,13 @@ def test_a_strange_entry_is_dropped_and_made_again(tmp_path, spoil, monkeypatch)
     path = entry(folder)
     good = path.read_bytes()
     spoil(path)
-    runs = []
-    monkeypatch.setattr(
-        type(net.host_part),
-        "run",
-        lambda *a, run=type(net.host_part).run: runs.append(1) or run(*a),
-    )
+    runs, run = [], type(net.host_part).run
+
+    def counted(*arguments: Any) -> Any:
+        runs.append(1)
+        return run(*arguments)
+
+    monkeypatch.setattr(type(net.host_part), "run", counted)
     for _ in range(2):
         for one, two in zip(wanted, dense(net.encode(X, cache=folder)), strict=True):
             assert np.array_equal(one, two)

@@ -33,7 +33,7 @@ _STORABLE = "biuf"
 _warned: set[str] = set()
 
 
-class UnusableEntry(Exception):
+class UnusableEntryError(Exception):
     """An entry of the cache is not what was written for its key."""
 
 
@@ -72,7 +72,7 @@ def cached_arrays(folder: Any, key: str, rows: int | None, compute: Callable[[],
         return _read(path, key, rows)
     except FileNotFoundError:
         pass
-    except (UnusableEntry, OSError):
+    except (UnusableEntryError, OSError):
         with suppress(OSError):
             path.unlink()
     arrays = compute()
@@ -120,7 +120,7 @@ def _read(path: Path, key: str, rows: int | None) -> Arrays:
 
     Raises
     ------
-    UnusableEntry
+    UnusableEntryError
         If the entry does not hold what was written for this key.
     """
     from safetensors.numpy import load
@@ -130,15 +130,15 @@ def _read(path: Path, key: str, rows: int | None) -> Arrays:
         tensors = load(content)
         about = json.loads(tensors.pop(_ABOUT).tobytes())
         if about["key"] != key or about["checksum"] != _checksum(tensors):
-            raise UnusableEntry
+            raise UnusableEntryError
         arrays = {
             block["name"]: _array(tensors, number, block)
             for number, block in enumerate(about["blocks"])
         }
     except Exception as error:  # Whatever a damaged file leads to, the arrays are computed anew.
-        raise UnusableEntry(str(error)) from error
+        raise UnusableEntryError(str(error)) from error
     if rows is not None and any(array.shape[0] != rows for array in arrays.values()):
-        raise UnusableEntry
+        raise UnusableEntryError
     return arrays
 
 
@@ -148,9 +148,9 @@ def _own_bytes(path: Path) -> bytes:
     with os.fdopen(place, "rb") as file:
         status = os.fstat(place)
         if not stat.S_ISREG(status.st_mode):
-            raise UnusableEntry
+            raise UnusableEntryError
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-            raise UnusableEntry
+            raise UnusableEntryError
         return file.read()
 
 
@@ -168,5 +168,5 @@ def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
     for name in sorted(tensors):
         array = tensors[name]
         digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

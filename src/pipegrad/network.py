@@ -25,11 +25,13 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     evaluation_view,
+    settle_after_fork,
     standard_settings,
     tensors_on_cpu,
     unwrap_head,
 )
 from .registry import Objective, Translation
+from .sources.array_arguments import check_targets_form, number_targets
 from .sources.arrays import to_block, without_tensors
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
@@ -97,6 +99,7 @@ class PipelineNetwork(nn.Module):
         """
         if torch.compiler.is_compiling():
             return self._forward(X)
+        settle_after_fork()
         with tensors_on_cpu():
             return self._forward(X)
 
@@ -299,15 +302,22 @@ class PipelineNetwork(nn.Module):
         """
         like, y = self.reference_tensor(), without_tensors(y)
         if self.head is not None and self.head.task == "classification":
+            check_targets_form(y, dimensions=1)
             return torch.as_tensor(_places(y, self.classes_), device=like.device)
         if self.head is not None and self.head.task == "several":
+            check_targets_form(y)
             return torch.as_tensor(self._several_places(y), device=like.device)
-        if self.graph.target is None:
-            values = np.array(y, dtype=np.float64)
-        else:
+        values = number_targets(y)
+        if self.graph.target is not None:
             values = self._transformed_target(np.asarray(y))
         if not np.isfinite(values).all():
             raise ArgumentError("y contains NaN or infinity.")
+        largest = torch.finfo(like.dtype).max
+        if (np.abs(values) > largest).any():
+            raise ArgumentError(
+                f"y must be between -{largest:.3g} and {largest:.3g}, the range of {like.dtype}, "
+                f"got {values[np.abs(values) > largest][0]:g}."
+            )
         if self.head is not None and self.head.task == "multilabel":
             beyond = values[(values < 0) | (values > 1)]
             if beyond.size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from .errors import UntranslatableError
+from .errors import ArgumentError, UntranslatableError
 from .glue import Columns
 from .graph import Graph, Step, with_updates
 from .modules import SplitRelaxation
@@ -128,10 +128,23 @@ def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | N
         kept |= {step.name for step in graph if step.frozen}
     else:
         chosen = graph.select(_patterns(train), "train")
+        for pattern in _patterns(train):
+            _check_apart(graph, pattern, kept)
     # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
     operators = {id(graph[name].operator) for name in chosen}
     operators -= {id(graph[name].operator) for name in kept}
     return {step.name for step in graph if id(step.operator) in operators}
+
+
+def _check_apart(graph: Graph, pattern: str, kept: set[str]) -> None:
+    """Reject a pattern of steps to train of which nothing is left; freeze may take some of them."""
+    named = [step.name for step in graph if step.matches(pattern)]
+    if kept.issuperset(named):
+        raise ArgumentError(
+            f"train and freeze must not name the same steps, but freeze names all of "
+            f"train={pattern!r}: {', '.join(map(repr, named))}.\n"
+            "Hint: train=[...] alone freezes all others, and freeze=[...] alone trains all others."
+        )
 
 
 def _patterns(patterns: Iterable[str]) -> list[str]:

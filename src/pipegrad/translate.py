@@ -28,9 +28,10 @@ from .modules import (
 from .named import NamedPipeline
 from .network import required_translation
 from .partition import Translate, check, partition
-from .registry import load_file, lookup, translation
+from .registry import dotted_name, load_file, lookup, translation
 from .source_catalog import file_attribute
 from .sources.arrays import without_tensors
+from .training.seeding import own_generator
 from .write_back import written_back
 
 
@@ -67,7 +68,9 @@ def to_torch(
         "trainable": trainable steps and their successors become modules, and the rest runs in its
         own library (the paper's rule). "all": every step that can become a module does.
     init : {"fitted", "random"}
-        "random" keeps the structure and re-initializes the parameters of the trainable steps.
+        "random" keeps the structure and re-initializes the parameters of the trainable steps. The
+        numbers follow from the state of torch's random generator (`torch.manual_seed`), which does
+        not change.
     data : (X, y), optional
         Data that determine the shapes of an unfitted pipeline, with ``init="random"``.
     dtype : torch.dtype, optional
@@ -115,7 +118,7 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data, trees, temperature, train_zeros)
+    check_arguments(translate, init, data, trees, temperature, train_zeros, dtype)
     if not isinstance(trusted, bool):
         raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
     fitted = own_copy(open_source(source, trusted), data)
@@ -126,7 +129,8 @@ def to_torch(
     net = made(fitted, graph, _modules(graph, splits, train_zeros))
     _warn_about_broken_constraints(net)
     if init == "random":
-        _randomise(net)
+        with own_generator():
+            _randomise(net)
         net.init = init
     return net.to(_widest_type(net) if dtype is None else dtype)
 
@@ -178,7 +182,10 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     ('Ridge', True)
     """
     if not isinstance(net, PipelineModule):
-        raise ArgumentError(f"from_torch takes the result of to_torch, not a {type(net).__name__}.")
+        raise ArgumentError(
+            f"from_torch takes the result of to_torch, not a {type(net).__name__}.\n"
+            "Hint: net = to_torch(pipeline), net.fit(X, y), from_torch(net)."
+        )
     if path is not None:
         _check_target(net.source, path)
     result = written_back(net)
@@ -188,9 +195,9 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
 
 
 def _check_target(source: Any, path: Any) -> None:
-    row = translation(source)
-    suffixes = () if row is None else row.file_suffixes
-    if not suffixes and not hasattr(source, "save"):
+    writer = source if hasattr(source, "save") else translation(source)
+    suffixes = getattr(writer, "file_suffixes", ())
+    if not suffixes and writer is not source:
         raise ArgumentError(
             f"A {type(source).__name__} has no model file format: from_torch(net) returns it, and "
             "joblib or skops saves it."
@@ -216,6 +223,7 @@ def check_arguments(
     trees: Any = "leaves",
     temperature: Any = 0.005,
     train_zeros: Any = False,
+    dtype: Any = None,
 ) -> None:
     """Reject invalid arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
@@ -228,8 +236,24 @@ def check_arguments(
         raise ArgumentError(f"temperature must be a positive number, got {temperature!r}.")
     if not isinstance(train_zeros, bool):
         raise ArgumentError(f"train_zeros must be True or False, got {train_zeros!r}.")
+    _check_dtype(dtype)
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
+
+
+_DTYPES = (torch.float16, torch.float32, torch.float64)
+
+
+def _check_dtype(dtype: Any) -> None:
+    # torch takes Python's own float for float64.
+    if dtype is None or dtype is float or any(dtype is one for one in _DTYPES):
+        return
+    hint = "Hint: by default, a module has the precision of its source."
+    if dtype is torch.bfloat16:
+        hint = "Hint: predictions are NumPy arrays, which have no bfloat16; for net(X) alone, "
+        hint += "net.to(torch.bfloat16)."
+    known = ", ".join(map(str, _DTYPES))
+    raise ArgumentError(f"dtype must be one of {known}, or None, got {dtype!r:.60}.\n{hint}")
 
 
 def open_source(source: Any, trusted: bool = False) -> Any:
@@ -245,6 +269,17 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     from sklearn.exceptions import NotFittedError
 
     known = hasattr(source, "get_params") or lookup(type(source)) is not None
+    if isinstance(source, PipelineModule):
+        raise ArgumentError(
+            "to_torch takes a fitted pipeline or operator, not a module that it made.\n"
+            "Hint: copy.deepcopy(net) copies the module, and to_torch(from_torch(net)) translates "
+            "what it has learned."
+        )
+    if dotted_name(type(source)) == "pipegrad.FineTuner":
+        raise ArgumentError(
+            "to_torch takes a fitted pipeline or operator, not a FineTuner.\n"
+            "Hint: to_torch(tuner.estimator_) translates the pipeline that it has fitted."
+        )
     if isinstance(source, type) or not known:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."

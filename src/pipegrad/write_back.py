@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -71,6 +72,16 @@ def latest_source(net: PipelineNetwork) -> Any:
         if known is None or known[0] != digest:
             known = _LATEST[net] = digest, written_back(net)
         return known[1]
+
+
+def _forget_lock() -> None:
+    """Make a new lock in a forked process: a thread of the parent may have held the old one."""
+    global _LOCK
+    _LOCK = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _digest(net: PipelineNetwork) -> bytes:

@@ -22,6 +22,7 @@ from .candidate_run import CandidateRun
 from .comparison import Comparison, compare_candidates, for_rows, rank_significant, summary
 from .pipeline import TunablePipeline
 from .problem import TrainingProblem
+from .progress import Progress, TuningResult
 from .recalibration import recalibrate
 from .scores.metrics import Shown, measured_metrics
 from .scores.scoring import Scoring
@@ -37,18 +38,10 @@ if TYPE_CHECKING:
 _FEWEST = 50
 # With fewer rows that deviate from the most common target, most validation sets have none.
 _FEWEST_DEVIATING = 5
+# What follows the fit of the pipeline.
+_STAGES = ("the comparison of training strategies", "the training on all rows", "the report")
 # Number of characters of an error that the report repeats.
 _LONGEST_REASON = 160
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """The estimator to keep, with the history and the report."""
-
-    estimator: Any
-    improved: bool
-    history: Any
-    report: Report
 
 
 def tune(
@@ -80,16 +73,21 @@ def tune(
     Returns
     -------
     TuningResult
-        The estimator to keep, with the history and the report.
+        The estimator to keep, with the history and the report. After an interrupt by the user, it
+        is the best so far.
     """
     plan = TimePlan(deadline, len(splits.rows))
-    scoring = scoring or Scoring()
-    if not options.verbose:
-        return _tune(pipeline, samples, splits, options, plan, scoring)
-    from ..training.progress_bar import ShowStages  # loads rich, which waits until it is needed
+    progress = Progress(_STAGES)
+    arguments = (pipeline, samples, splits, options, plan, scoring or Scoring(), progress)
+    try:
+        if not options.verbose:
+            return _tune(*arguments)
+        from ..training.progress_bar import ShowStages  # loads rich, which waits until needed
 
-    with ShowStages() as plan.show:
-        return _tune(pipeline, samples, splits, options, plan, scoring)
+        with ShowStages() as plan.show:
+            return _tune(*arguments)
+    except KeyboardInterrupt as interrupt:
+        return progress.interrupted(interrupt, tuple(plan.left_out))
 
 
 def _tune(
@@ -99,8 +97,9 @@ def _tune(
     options: Options,
     plan: TimePlan,
     scoring: Scoring,
+    progress: Progress,
 ) -> TuningResult:
-    clock = Stopwatch()
+    clock = progress.clock
     plan.tell("fitting the pipeline on all rows")
     fit = clock.wrap("fitting", pipeline.fit)
     usable = samples.take(splits.rows)
@@ -112,6 +111,7 @@ def _tune(
         return fitted
 
     whole = timed_fit(usable)
+    progress.fitted(whole)
     why = too_little_to_learn(usable.y, len(splits.rows))
     if why:
         if len(splits.rows) < _FEWEST:
@@ -145,11 +145,15 @@ def _tune(
         why = f"no validation split could be used: {first_line(unusable[0])}"
         return kept_as_fitted(whole, why, clock)
     kept = _Refit(None, _why_not(found.choice, scoring))
+    progress.left = _STAGES[1 if found.choice.significant else 2 :]
     if found.choice.significant:
         plan.tell("training on all rows")
         refit = clock.wrap("training", _refit_on_all_rows)
         kept = refit(pipeline, whole, usable, found, splits, options, plan, scoring)
     improved = kept.estimator is not None
+    history = _history(found, kept.choice or found.choice)
+    if improved:
+        progress.trained(kept.estimator, history, _brief_report(found, kept, scoring))
     report = _report(found, kept, clock, splits.dependent, scoring)
     report = replace(
         report,
@@ -158,7 +162,7 @@ def _tune(
         left_out=tuple(plan.left_out),
     )
     estimator = kept.estimator if improved else whole
-    return TuningResult(estimator, improved, _history(found, kept.choice or found.choice), report)
+    return TuningResult(estimator, improved, history, report)
 
 
 def kept_as_fitted(fitted: Any, why: str, clock: Stopwatch) -> TuningResult:
@@ -263,6 +267,22 @@ def _report(
         calibration=calibrations(found.folds, best, head, criterion.name),
         times=clock.times(),
         recalibrated=kept.recalibrated,
+    )
+
+
+def _brief_report(found: Comparison, kept: _Refit, scoring: Scoring) -> Report:
+    """Report the selection alone, for a fit that is interrupted before the rest is measured."""
+    choice, shown = kept.choice or found.choice, Shown.of(found, scoring)
+    assert choice.best is not None
+    return Report(
+        found.candidates[choice.best[0]].name,
+        "",
+        before=shown.value(choice.before),
+        gain=shown.factor * choice.gain,
+        error=shown.factor * choice.error,
+        wanted=choice.critical_z,
+        metric=shown.name,
+        higher_is_better=shown.higher_is_better,
     )
 
 

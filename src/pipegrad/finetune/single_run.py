@@ -15,13 +15,16 @@ from ..training.options import Options
 from ..training.samples import Samples
 from ..typing import ScoreArray
 from .pipeline import TunablePipeline
-from .recipe import TuningResult, first_line, kept_as_fitted, nearly_constant, report_no_time
+from .progress import Progress, TuningResult
+from .recipe import first_line, kept_as_fitted, nearly_constant, report_no_time
 from .scores.metrics import single_run_metrics
 from .scores.predictions import HeldOut
 from .scores.scoring import Scoring
 from .validation.splits import Index, ValidationSplits
 
 if TYPE_CHECKING:
+    from skorch.history import History
+
     from ..module import PipelineModule
     from ..training.trainer import Trainer
 
@@ -59,9 +62,25 @@ def tune_once(
     TuningResult
         The estimator to keep, with the history and the report.
     """
-    from ..training.fit import train
+    progress = Progress(("the training", "the report"), compares=False)
+    try:
+        return _tune_once(
+            pipeline, samples, splits, options, deadline, scoring or Scoring(), progress
+        )
+    except KeyboardInterrupt as interrupt:
+        return progress.interrupted(interrupt)
 
-    clock = Stopwatch()
+
+def _tune_once(
+    pipeline: TunablePipeline,
+    samples: Samples,
+    splits: ValidationSplits,
+    options: Options,
+    deadline: Deadline,
+    scoring: Scoring,
+    progress: Progress,
+) -> TuningResult:
+    clock = progress.clock
     fit = clock.wrap("fitting", pipeline.fit)
     everything = samples.take(splits.rows)
     why = nearly_constant(everything.y, fewest=2)
@@ -77,9 +96,10 @@ def tune_once(
             splits, fitted = others, None
             training, validation = (samples.take(rows) for rows in next(splits.pairs))
             fitted = fit(training)
+        progress.fitted(fitted)
         net = pipeline.translate(fitted)
-        trainer = clock.wrap("training", train)(
-            net, training, options, validation=validation, deadline=deadline
+        trainer = clock.wrap("training", _train)(
+            pipeline, net, training, options, validation, deadline, progress
         )
     except TimeLimitReached:
         return TuningResult(fitted, False, None, report_no_time(_NO_TIME, clock, options, False))
@@ -91,12 +111,41 @@ def tune_once(
             fit(everything), f"the split could not be used: {first_line(error)}", clock
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
+    if trainer.improved_:
+        progress.trained(estimator, trainer.history, _brief_report(trainer.history))
     held = HeldOut(net, validation.y, validation.weight, validation.X)
-    report = report_single_run(
-        trainer, pipeline.translate(fitted), clock, held, options, scoring or Scoring()
-    )
+    report = report_single_run(trainer, pipeline.translate(fitted), clock, held, options, scoring)
     report = replace(report, validation=splits.why)
     return TuningResult(estimator, trainer.improved_, trainer.history, report)
+
+
+def _train(
+    pipeline: TunablePipeline,
+    net: PipelineModule,
+    training: Samples,
+    options: Options,
+    validation: Samples,
+    deadline: Deadline,
+    progress: Progress,
+) -> Trainer:
+    """Train; an interrupt by the user leaves the best epoch so far."""
+    from ..training.fit import train
+
+    try:
+        return train(net, training, options, validation=validation, deadline=deadline)
+    except KeyboardInterrupt:
+        history = net.history or []
+        if any(row.get("valid_loss_best") for row in history[1:]):
+            left = progress.left
+            progress.trained(pipeline.write_back(net), history, _brief_report(history))
+            progress.left = left
+        raise
+
+
+def _brief_report(history: History) -> Report:
+    """Report the losses alone, for a fit that is interrupted."""
+    before, *others = history[:, "valid_loss"]
+    return Report(_NAME, "", before=before, gain=before - min(others), splits=1)
 
 
 def _revised(

@@ -34,10 +34,12 @@ from .incremental import (
 from .pipeline import (
     DelegatingEstimator,
     TunablePipeline,
+    check_data,
     check_last_step,
     checked_weight,
     usable_rows,
 )
+from .progress import without_old_rows
 from .scores.scoring import check_scoring, is_single
 from .validation.splits import Index, RowSplitter, ValidationSplits, given_splits
 
@@ -278,6 +280,13 @@ class FineTuner(DelegatingEstimator):
         -------
         FineTuner
             The fitted estimator itself.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user interrupts the fit (Ctrl-C). Once the pipeline itself is fitted, the tuner
+            is fitted: ``estimator_`` is the best known so far, usually the pipeline as fitted, and
+            ``report_.left_out`` says what is missing. Before that, the tuner is as it was.
         """
         from .validation.rule import check_rule  # loads skorch, which waits until it is needed
 
@@ -287,6 +296,7 @@ class FineTuner(DelegatingEstimator):
         options = self._options(seed)
         deadline = Deadline.after(self.max_seconds, began)
         check_last_step(self.estimator, self.loss is None)
+        check_data(self.estimator, self.loss, X, y)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
         metadata = self._metadata(weight, groups, fit_params)
@@ -301,6 +311,7 @@ class FineTuner(DelegatingEstimator):
         check_loss(self.loss, y, None if groups is None else groups[rows])
         scoring = check_scoring(self.scoring, self.estimator, X, y)
         samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
+        known = self._counts(samples)
         if self._by_recipe:
             from .recipe import tune
 
@@ -309,8 +320,13 @@ class FineTuner(DelegatingEstimator):
             from .single_run import tune_once
 
             result = tune_once(pipeline, samples, splits, options, deadline, scoring)
+        old = None
         # Another fit of the pipeline has no place in a time limit.
-        old = None if deadline.limited else self._old_rows(result.estimator, samples, 1)
+        if not deadline.limited and result.interrupt is None:
+            try:
+                old = self._old_rows(result.estimator, samples, 1)
+            except KeyboardInterrupt as interrupt:
+                result = without_old_rows(result, interrupt)
         self._keep(
             result.estimator,
             improved_=result.improved,
@@ -318,9 +334,11 @@ class FineTuner(DelegatingEstimator):
             report_=result.report,
             frozen_=pipeline.frozen,
             _stream=None,
-            _known=self._counts(samples),
+            _known=known,
             _old=old,
         )
+        if result.interrupt is not None:
+            raise result.interrupt
         if self._by_recipe and not result.improved:
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
         return self
@@ -436,7 +454,10 @@ class FineTuner(DelegatingEstimator):
         X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_last_step(self.estimator, self.loss is None)
         check_loss(self.loss, y)
+        check_data(self.estimator, self.loss, X, y)
         fitted = hasattr(self, "estimator_")
+        if not fitted:
+            self._options(0)
         if fitted and sample_weight is not None and not np.any(sample_weight):
             return self
         samples = weighted_samples(self.estimator, X, y, classes, sample_weight)
@@ -470,11 +491,14 @@ class FineTuner(DelegatingEstimator):
         stream, frozen = self._stream, self.frozen_
         if stream is None:
             stream, frozen = self._open_stream(self.estimator_, self._known, self._old)
-        stream.learn(samples.X, samples.y, samples.weight)
-        moved = stream.moved
-        estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
-        found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
-        self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
+
+        def keep() -> None:
+            moved = stream.moved
+            estimator = self._pipeline().write_back(stream.write()) if moved else stream.origin
+            found = {"estimator_": estimator, "stream_": stream.history, "frozen_": frozen}
+            self.__dict__.update(found, _stream=stream)  # all at once, as in `_keep`
+
+        stream.learn(samples.X, samples.y, samples.weight, keep)
 
     def _open_stream(
         self, fitted: Any, known: ClassCounts, old: OldSample | None = None
@@ -523,6 +547,7 @@ class FineTuner(DelegatingEstimator):
         )
 
     def _options(self, seed: int) -> Options:
+        from ..training.optimizers import try_optim
         from ..training.options import Options
         from ..translate import check_arguments
 
@@ -544,6 +569,7 @@ class FineTuner(DelegatingEstimator):
         if self.forget not in (True, False, None):
             raise ArgumentError(f"forget must be True, False or None, got {self.forget!r}.")
         options.check()
+        try_optim(options.optim, options.rate, alone=True)
         check_arguments("trainable", trees=self.trees, train_zeros=self.train_zeros)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:

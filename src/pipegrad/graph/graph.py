@@ -129,12 +129,15 @@ class Graph:
         """The steps that take the output of ``name``."""
         return [step for step in self.steps if name in step.inputs]
 
-    def ancestors(self, name: str) -> set[str]:
-        """Names of a step and of all steps that it depends on."""
-        found = {name}
-        for step in reversed(self.steps):
-            if step.name in found:
-                found.update(step.inputs)
+    def ancestors(self, *names: str) -> set[str]:
+        """Names of some steps and of all steps that they depend on."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self._named[name].inputs if name in self._named else ())
         return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:
@@ -222,21 +225,15 @@ class Graph:
         Raises
         ------
         ArgumentError
-            When the text is not such a graph.
+            When the text is not such a graph, or a step takes what no step before it gives.
         """
-        try:
-            content = json.loads(text)
-            if "nodes" in content:
-                graph: Graph = _foreign_format("mlnet").from_json(text)
-                return graph
-            steps = tuple(
-                Step(**{**step, "inputs": tuple(step["inputs"])}) for step in content["steps"]
-            )
-            composites = tuple(Composite(**c) for c in content["composites"])
-            named = dict(content.get("columns", {}))
-            return cls(steps, content["output"], composites, columns=named)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ArgumentError(f"This text is not a graph that to_json wrote: {error}") from error
+        from .json_text import parsed, read_graph
+
+        content = parsed(text)
+        if "nodes" in content:
+            graph: Graph = _foreign_format("mlnet").from_json(content)
+            return graph
+        return read_graph(content)
 
     def __str__(self) -> str:
         from .display.text import text_tree

@@ -38,7 +38,7 @@ from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
-from ._settings import standard_settings, tensors_on_cpu
+from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -141,6 +141,7 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "settle_after_fork",
     "standard_settings",
     "take",
     "tensors_on_cpu",

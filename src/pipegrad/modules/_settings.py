@@ -1,7 +1,8 @@
-"""torch's settings of a thread, which a caller may have changed."""
+"""torch's settings of a thread, which a caller may have changed, and those of a forked process."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -12,6 +13,7 @@ import torch
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+_forked = False
 
 
 def standard_settings(function: F) -> F:
@@ -24,6 +26,7 @@ def standard_settings(function: F) -> F:
 
     @wraps(function)
     def with_standard_settings(*arguments: Any, **options: Any) -> Any:
+        settle_after_fork()
         cast = [kind for kind in _AUTOCAST if torch.is_autocast_enabled(kind)]
         recorded = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         if recorded and not cast and _makes_tensors_on_cpu():
@@ -47,6 +50,26 @@ def tensors_on_cpu() -> Iterator[None]:
     else:
         with torch.device("cpu"):
             yield
+
+
+def settle_after_fork() -> None:
+    """Let torch use a single thread in a process that was forked, as its own data loaders do.
+
+    A fork has none of the threads of its parent, and OpenMP would wait for them forever.
+    """
+    global _forked
+    if _forked:
+        torch.set_num_threads(1)
+        _forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def _makes_tensors_on_cpu() -> bool:

@@ -113,7 +113,7 @@ class BatchPreparer:
             precompute_leaves(net, data.blocks[0]), target, None, index, data.raw[0]
         )
         rows.weight = weighed  # Not normalized by the mean, which changes with each call.
-        check_loss_on_batch(net, criterion, rows)
+        check_loss_on_batch(net, criterion, rows, self.loss)
         return criterion, rows
 
     def learned(self, rows: EncodedDataset) -> None:

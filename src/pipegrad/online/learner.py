@@ -15,6 +15,7 @@ from ..training.anchor import Anchor
 from ..training.criterion import Criterion
 from ..training.dataset import Batch, EncodedDataset, Loader
 from ..training.optimizers import LEARNING_RATE, make_optimizer
+from ..training.saved_state import OptimizerState
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -94,35 +95,30 @@ class Learner:
         per_sample = criterion.rows(self.score(encoded), target).ndim > 0
         return _MEASURED_ROWS if per_sample else BATCH_ROWS
 
-    def learn(self, criterion: Criterion, batches: Loader, strength: float) -> bool:
-        """Train on the rows; after an error, or if parameters become non-finite, restart.
+    def learn(self, criterion: Criterion, batches: Loader, strength: float) -> None:
+        """Train on the rows; if parameters become non-finite, restart from those before.
 
-        A restart restores the parameters and begins with a new optimizer.
-
-        Returns
-        -------
-        bool
-            Whether the parameters stayed finite.
+        A restart begins with a new optimizer.
         """
         if self.optimizer is None:
-            return True
+            return
         before = self.copied()
         if isinstance(self.make, RelativeAdam):
             # Smaller batches make noisier steps, and more of them.
             share = math.sqrt(min(1.0, len(batches.rows) / len(batches) / BATCH_ROWS))
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * share
-        finite = False
-        try:
-            for _ in range(self.passes):
-                for batch in batches:
-                    self._step(criterion, batch, strength)
-            finite = all(bool(value.isfinite().all()) for value in self.values.values())
-        finally:
-            self.optimizer.zero_grad()
-            if not finite:
-                self.load(before)
-        return finite
+        if not self.take_steps(criterion, batches, strength):
+            self.load(before)
+
+    def take_steps(self, criterion: Criterion, batches: Loader, strength: float) -> bool:
+        """Train on the rows; return whether the parameters stayed finite."""
+        assert self.optimizer is not None
+        for _ in range(self.passes):
+            for batch in batches:
+                self._step(criterion, batch, strength)
+        self.optimizer.zero_grad()
+        return all(bool(value.isfinite().all()) for value in self.values.values())
 
     def _step(self, criterion: Criterion, batch: Batch, strength: float) -> None:
         assert self.optimizer is not None
@@ -176,6 +172,30 @@ class Learner:
             for name, value in own.items()
         }
         self._begin()
+
+
+class SavedLearner:
+    """The parameters, the optimizer and all else that a learner had at some time.
+
+    Parameters
+    ----------
+    learner : Learner
+        The learner; it does not change.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.values = learner.copied()
+        self._attributes = dict(vars(learner))
+        self._optimizer = None if learner.optimizer is None else OptimizerState(learner.optimizer)
+
+    def restore(self) -> None:
+        """Return to that time."""
+        vars(self.learner).clear()
+        vars(self.learner).update(self._attributes)
+        self.learner.set(self.values)
+        if self._optimizer is not None:
+            self._optimizer.restore()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +12,9 @@ from ..errors import ArgumentError, DivergedError
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from ..training.data import check_trainable
+from ..training.optimizers import check_own_parameters
 from ..training.options import Options
+from ..training.saved_state import ModuleState, OptimizerState, restored_on_error
 from ..training.seeding import isolated_rng
 
 if TYPE_CHECKING:
@@ -116,44 +117,36 @@ def partial_fit(
         raise ArgumentError(
             "lr= was given, but the optimizer has its own learning rate.\nHint: omit lr."
         )
-    criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
+    if known is not None:
+        trained = list(net.trainable_parameters().values())
+        check_own_parameters("optim", known, trained)
     make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
-    learner = Learner("", net, make, epochs, copies=False)
-    if batch_size == "auto":
-        whole = isinstance(learner.optimizer, torch.optim.LBFGS)
-        batch_size = len(rows) if whole else BATCH_ROWS
-    loader = Loader(rows, batch_size, np.random.default_rng(seed))
-    if not _learn(learner, criterion, loader, options):
-        raise DivergedError(
-            "The parameters became non-finite on these rows and were restored.\n"
-            "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
-        )
+    with restored_on_error(ModuleState(net)):
+        criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)
+        learner = Learner("", net, make, epochs, copies=False)
+        optimizer = learner.optimizer
+        assert optimizer is not None
+        if batch_size == "auto":
+            batch_size = len(rows) if isinstance(optimizer, torch.optim.LBFGS) else BATCH_ROWS
+        loader = Loader(rows, batch_size, np.random.default_rng(seed))
+        with restored_on_error(OptimizerState(optimizer)):
+            _learn(learner, criterion, loader, options)
     return net
 
 
-def _learn(
-    learner: Learner,
-    criterion: Criterion,
-    loader: Loader,
-    options: Options,
-) -> bool:
-    """Train in training mode with random numbers of its own; whether parameters stayed finite.
-
-    If they did not, or after an error, the optimizer gets its state back as well.
-    """
-    net, optimizer, finite = learner.net, learner.optimizer, False
-    assert optimizer is not None
-    state = copy.deepcopy(optimizer.state_dict())
+def _learn(learner: Learner, criterion: Criterion, loader: Loader, options: Options) -> None:
+    """Train in training mode with random numbers of its own."""
+    net = learner.net
     with (
         preserved_modes(net),
-        isolated_rng(options.seed, optimizer),
+        isolated_rng(options.seed, net, options.loss, learner.optimizer),
         torch.enable_grad(),
         net.fused_linear_maps(),
     ):
         net.train()
-        try:
-            finite = learner.learn(criterion, loader, options.anchor)
-        finally:
-            if not finite:
-                optimizer.load_state_dict(state)
-    return finite
+        finite = learner.take_steps(criterion, loader, options.anchor)
+    if not finite:
+        raise DivergedError(
+            "The parameters became non-finite on these rows and were restored.\n"
+            "Hint: a smaller learning rate (lr=1e-4), or clipped targets."
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict
 
@@ -17,12 +17,20 @@ from ..network import Network
 from ..training.data import check_trainable
 from ..training.dataset import Loader
 from ..training.samples import Samples
+from ..training.saved_state import ModuleState
 from ..training.seeding import isolated_rng
 from ..typing import Estimator, Features, SampleWeight, Targets
 from .batches import Arrival, BatchPreparer, ClassCounts
 from .forgetting import OldRows, Values
 from .growth import FEWEST_ROWS, GrowingLearner, Translator
-from .learner import _MOST_STEPS, BATCH_ROWS, Learner, RelativeAdam, UserOptimizer
+from .learner import (
+    _MOST_STEPS,
+    BATCH_ROWS,
+    Learner,
+    RelativeAdam,
+    SavedLearner,
+    UserOptimizer,
+)
 from .prequential import FadingLosses
 
 if TYPE_CHECKING:
@@ -156,7 +164,8 @@ class Stream(Generic[Network]):
     def remember(self, samples: Samples, score: Tensor) -> None:
         """Bound the forgetting of old rows, of which these are a sample; see `OldRows`."""
         preparer = BatchPreparer(self.arrivals.net, self.arrivals.loss, ClassCounts())
-        self.old = OldRows(preparer, samples, score)
+        with self._own_random_numbers():
+            self.old = OldRows(preparer, samples, score)
 
     @property
     def net(self) -> Network:
@@ -172,13 +181,21 @@ class Stream(Generic[Network]):
         """Return the module with the parameters of the selected learner."""
         return self.learners[self.chosen].written()  # type: ignore[return-value]
 
-    def learn(self, X: Features, y: Targets = None, weight: SampleWeight = None) -> None:
+    def learn(
+        self,
+        X: Features,
+        y: Targets = None,
+        weight: SampleWeight = None,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
         """Test the learners on new rows, choose among them, and let them learn.
 
         Parameters
         ----------
         X, y, weight
             As `pipegrad.finetune.fit` takes them; of one row at least.
+        then : callable
+            Called at the end. An error of it undoes everything, as any other error and interrupt.
 
         Raises
         ------
@@ -186,17 +203,17 @@ class Stream(Generic[Network]):
             When something is wrong with the rows; no learner changed.
         """
         arrival = Arrival(self.arrivals, Samples(X, y, weight))
-        losses = self._test(arrival)
-        with self._undone_by_errors(), torch.enable_grad():
-            served = self.chosen
+        with self._undone_by_errors(), self._own_random_numbers(), torch.enable_grad():
+            losses, served = self._test(arrival), self.chosen
             if self.grows and len(arrival) >= FEWEST_ROWS:
                 self._learn_in_two_parts(arrival)
             else:
                 self._restart(self._select(losses))
                 self._let_learn(self.learners, arrival)
             self._record(losses, served)
-        self.arrivals.learned(arrival.rows(self.arrivals.net)[1])
-        self._drop_encodings()
+            self.arrivals.learned(arrival.rows(self.arrivals.net)[1])
+            self._drop_encodings()
+            then()
 
     def _learn_in_two_parts(self, arrival: Arrival) -> None:
         """Test on the last rows of a call what the first ones taught, then grow on all of them.
@@ -289,9 +306,11 @@ class Stream(Generic[Network]):
             before = learner.net, learner.copied()
             criterion, rows = arrival.rows(learner.net)
             batches = Loader(rows, int(size), self.generator)
-            randomness = isolated_rng(self.seed + self.arrivals.rows, learner.optimizer)
             learner.net.train()
-            with randomness, learner.net.fused_linear_maps():
+            with (
+                self._own_random_numbers(learner.optimizer),
+                learner.net.fused_linear_maps(),
+            ):
                 learner.learn(criterion, batches, strength)
             learner.net.eval()
             if grow and isinstance(learner, GrowingLearner):
@@ -319,15 +338,29 @@ class Stream(Generic[Network]):
         if self.old is not None:
             self.old.arrival.keep([one.net for one in self.learners])
 
+    def _own_random_numbers(
+        self, optimizer: torch.optim.Optimizer | None = None
+    ) -> AbstractContextManager[None]:
+        seed = self.seed + self.arrivals.rows
+        return isolated_rng(seed, self.net, self.arrivals.loss, optimizer)
+
     @contextmanager
     def _undone_by_errors(self) -> Iterator[None]:
-        before = [(one.net, one.copied()) for one in self.learners]
-        evidence, chosen, count = self.evidence.copied(), self.chosen, len(self.history)
+        learners = [SavedLearner(one) for one in self.learners]
+        distinct = {id(one.net): one.net for one in self.learners}
+        nets = [ModuleState(one) for one in distinct.values()]
+        known, rows, shuffling = self.arrivals.known.copied(), self.arrivals.rows, self.generator
+        drawn, evidence, chosen = shuffling.bit_generator.state, self.evidence.copied(), self.chosen
+        history = list(self.history)
         try:
             yield
         except BaseException:
+            for learner in learners:
+                learner.restore()
+            for net in nets:
+                net.restore()
+            self.arrivals.known, self.arrivals.rows = known, rows
+            shuffling.bit_generator.state = drawn
             self.evidence, self.chosen = evidence, chosen
-            del self.history[count:]
-            for learner, (net, values) in zip(self.learners, before, strict=True):
-                learner.restore(net, values)
+            self.history[:] = history
             raise

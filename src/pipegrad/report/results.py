@@ -101,7 +101,7 @@ class Report:
     max_seconds : float, optional
         The time limit, if there was one.
     left_out : tuple of str
-        What the time limit left out or cut short.
+        What the time limit, or an interrupt by the user (Ctrl-C), left out or cut short.
 
     Examples
     --------

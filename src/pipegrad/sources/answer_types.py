@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from scipy import sparse
 
 from ..modules import standard_settings
 from ..source_catalog import SOURCES
+from ..warning_filters import ignored_warnings
 from .arrays import without_tensors
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,8 +106,7 @@ def _asked(source: Any, method: str, X: Any) -> Any:
     if sparse.issparse(rows):
         rows = rows.tocsr()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with ignored_warnings():
             # A copy, since some operators work in place (``copy=False``).
             return types_of(getattr(source, method)(copy.deepcopy(rows[:1])))
     except Exception:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 from typing import Any
 
 from ..errors import ModelFileError
 from ..source_catalog import json_keys
+from .document import read_json
 from .files import ModelFile
 
 
@@ -27,11 +27,8 @@ def load(path: Any, trusted: bool = False) -> Any:
         If the file is malformed, or comes from neither library.
     """
     file = ModelFile.read(path)
-    try:
-        content = json.loads(file.content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{file.name} is not JSON: {error}") from error
+    known = read_json(file.content, file.name).object()
     for key, module in json_keys():
-        if isinstance(content, dict) and key in content:
+        if key in known:
             return importlib.import_module(module).load(file, trusted)
     raise ModelFileError(f"{file.name} contains no model of XGBoost or CatBoost.")

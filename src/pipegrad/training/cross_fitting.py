@@ -8,9 +8,7 @@ cross-fitting and stores the difference to the fitted step as an offset.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -46,8 +44,10 @@ from ..typing import (
     Splitter,
     Targets,
 )
+from ..warning_filters import ignored_warnings
 from .deadline import Deadline, Pace, TimeLimitReached
 from .metadata import takes_weight
+from .seeding import isolated_numpy_rng, own_generator, seeded
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 _STACKS = (StackingRegressor, StackingClassifier)
 # These composites fit their members on the rows and targets that they receive.
 _PASS_ON = (Pipeline, FeatureUnion, ColumnTransformer, VotingRegressor, BaseSearchCV)
-_WIDEST_SEED = 2**32
 
 Copy = Callable[[dict[str, HostValue]], HostValue]
 
@@ -103,11 +102,12 @@ def cross_fitted(
     """
     if y is None or net.head is None or net.head.task == "clustering":
         return data
-    walk = CrossFit(net, np.asarray(y), weight, pace)
+    walk = CrossFit(net, np.asarray(y), weight, pace, seed)
     if not walk.copies:
         return data
     try:
-        with _isolated_numpy_rng(seed):
+        # The first fit gave the same warnings.
+        with isolated_numpy_rng(seed), own_generator(seed), ignored_warnings():
             blocks = walk.blocks(X)
     except TimeLimitReached:
         raise
@@ -135,16 +135,24 @@ class CrossFit(HostPart):
         Weight of each row.
     pace : Pace, optional
         Stops before a step that would take too long.
+    seed : int, optional
+        Seed for estimators that draw random numbers.
     """
 
     def __init__(
-        self, net: PipelineNetwork, y: Array, weight: SampleWeight, pace: Pace | None = None
+        self,
+        net: PipelineNetwork,
+        y: Array,
+        weight: SampleWeight,
+        pace: Pace | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__(net.graph)
         self.pace = Pace(Deadline()) if pace is None else pace
         self.y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
         self.random = net.init == "random"
+        self.seeds = None if seed is None else np.random.RandomState(seed % 2**32)
         self.offsets: dict[str, FloatArray] = {}
         self.copies: dict[str, Copy] = {}
         for place, composite in enumerate(self.graph.composites):
@@ -201,7 +209,7 @@ class CrossFit(HostPart):
         y = _target_reaching(self.y, step.name, self.graph.composites)
         if y is not None:
             (source,) = step.inputs
-            encoder = step.operator
+            encoder = seeded(clone(step.operator), self.seeds)
             self.copies[step.name] = lambda values: clone(encoder).fit_transform(
                 self.value(source, values), y
             )
@@ -217,6 +225,8 @@ class CrossFit(HostPart):
         weight = self.weight if composite.value == self.graph.output else None
         # The copy of a random splitter keeps its state, so that all members share the splits.
         cv = deepcopy(check_cv(stack.cv, y=y, classifier=is_classifier(stack)))
+        if self.seeds is not None and getattr(cv, "random_state", 0) is None:
+            cv.random_state = self.seeds.randint(np.iinfo(np.int32).max)
         for name, member, method in zip(
             layer.inputs, stack.estimators_, stack.stack_method_, strict=False
         ):
@@ -233,6 +243,8 @@ class CrossFit(HostPart):
         cv: Splitter,
         params: dict[str, FloatArray] | None,
     ) -> Copy:
+        member = seeded(clone(member), self.seeds)
+
         def copy(values: dict[str, HostValue]) -> HostValue:
             out_of_fold = cross_val_predict(
                 clone(member),
@@ -304,16 +316,3 @@ def _weights(member: Estimator, weight: FloatArray | None) -> dict[str, FloatArr
     if weight is None:
         return None
     return {"sample_weight": weight} if takes_weight(member) else None
-
-
-@contextmanager
-def _isolated_numpy_rng(seed: int | None) -> Iterator[None]:
-    """Preserve the global state of NumPy, and silence warnings that the first fit gave already."""
-    state = np.random.get_state()  # noqa: NPY002 (scikit-learn draws from it)
-    try:
-        np.random.seed(None if seed is None else seed % _WIDEST_SEED)  # noqa: NPY002
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

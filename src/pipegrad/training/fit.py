@@ -17,13 +17,14 @@ from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
-from .data import check_trainable
+from .data import check_fit_targets, check_trainable
 from .deadline import Deadline, TimeLimitReached
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
 from .prepare import TrainingData, build_training_data
 from .quantiles import crossing_rows, warn_about_crossing
 from .samples import Samples, Validation, ValidationArgument
+from .saved_state import ModuleState
 from .seeding import isolated_rng
 from .tree_splits import HardSplits, precompute_leaves, soft_ensembles
 
@@ -213,6 +214,28 @@ def train(
     if not isinstance(validation, Samples):
         validation = checked_validation(validation)
     check_trainable(net)
+    check_fit_targets(net, samples.y)
+    state = ModuleState(net)
+    trainers: list[Trainer] = []
+    try:
+        return _train(net, samples, options, validation, cache, deadline, trainers)
+    except BaseException as error:
+        state.restore()
+        if isinstance(error, KeyboardInterrupt) and trainers:
+            _keep_best(*trainers)
+        raise
+
+
+def _train(
+    net: PipelineNetwork,
+    samples: Samples,
+    options: Options,
+    validation: Validation,
+    cache: str | PathLike[str] | None,
+    deadline: Deadline,
+    trainers: list[Trainer],
+) -> Trainer:
+    """Train; ``trainers`` receives the trainers as they begin, for `_keep_best`."""
     parameters = list(net.trainable_parameters().values())
     optimizer = make_optimizer(options.optim, parameters, options.rate)
     generator = np.random.default_rng(options.seed)
@@ -228,17 +251,25 @@ def train(
     crossing = crossing_rows(net, trainer.train)
     with preserved_modes(net):
         rate = _search_rate(net, trainer, options, optimizer)
+        trainers.append(trainer)
         run_safely(trainer, net, options, optimizer)
         if not trainer.history:
             raise TimeLimitReached
         if rate is not None:
             trainer.history[0]["lr"] = rate
         if trainer.improved_ and fitted and deadline.left > 0:
-            _refit(net, trainer, options, fitted, deadline)
+            _refit(net, trainers, options, fitted, deadline)
     _warn_outcome(trainer, options)
     if crossing is not None:
         warn_about_crossing(crossing, crossing_rows(net, trainer.train))
     return trainer
+
+
+def _keep_best(trainer: Trainer, again: Trainer | None = None) -> None:
+    """Give the module the best parameters so far, and the history of the completed epochs."""
+    if again is not None:
+        trainer.continue_with(again)
+    trainer.keep_best()
 
 
 def _search_rate(
@@ -249,7 +280,7 @@ def _search_rate(
         return None
     from .search.lr_finder import find_lr
 
-    with isolated_rng(options.seed, optimizer):
+    with isolated_rng(options.seed, net, options.loss):
         rate = find_lr(net, trainer, options, trainer.deadline)
     set_rate(optimizer, rate)
     return rate
@@ -261,51 +292,34 @@ def _numbers(parameters: Iterable[nn.Parameter]) -> dict[nn.Parameter, Tensor]:
 
 def _refit(
     net: PipelineNetwork,
-    trainer: Trainer,
+    trainers: list[Trainer],
     options: Options,
     fitted: dict[nn.Parameter, Tensor],
     deadline: Deadline,
 ) -> None:
     """Train the leaves and the steps after them again, now with hard splits."""
-    from .trainer import Trainer
-
-    chosen, again = _numbers(fitted), None
+    (trainer,) = trainers
     hardened = HardSplits(net)
-    try:
-        hardened.harden(trainer.train, fitted)
-        parameters = list(net.trainable_parameters().values())
-        optimizer = make_optimizer(options.optim, parameters, options.rate)
-        if options.lr == "auto":
-            set_rate(optimizer, trainer.history[0]["lr"])
-        training = trainer.train.with_inputs(precompute_leaves(net, trainer.train.encoded))
-        valid = trainer.valid
-        if valid is not None:
-            shared = valid.encoded is trainer.train.encoded
-            valid = valid.with_inputs(
-                training.encoded if shared else precompute_leaves(net, valid.encoded)
-            )
-        again = Trainer(
-            net,
-            trainer.criterion,
-            optimizer,
-            training,
-            valid,
-            batch_size=trainer.batch_size,
-            max_epochs=options.epochs,
-            patience=options.patience,
-            generator=trainer.generator,
-            callbacks=callbacks_of(options, options.epochs),
-            anchor=options.anchor,
-            deadline=deadline,
+    hardened.harden(trainer.train, fitted)
+    optimizer = make_optimizer(
+        options.optim, list(net.trainable_parameters().values()), options.rate
+    )
+    if options.lr == "auto":
+        set_rate(optimizer, trainer.history[0]["lr"])
+    training = trainer.train.with_inputs(precompute_leaves(net, trainer.train.encoded))
+    valid = trainer.valid
+    if valid is not None:
+        shared = valid.encoded is trainer.train.encoded
+        valid = valid.with_inputs(
+            training.encoded if shared else precompute_leaves(net, valid.encoded)
         )
-        run_safely(again, net, options, optimizer)
-    finally:  # also where the user interrupts
-        hardened.soften()
-        if again is None or not trainer.append_history(again):
-            with torch.no_grad():
-                for parameter, kept in chosen.items():
-                    parameter.copy_(kept)
-        net.history = trainer.history
+    data = TrainingData(trainer.criterion, training, valid)
+    again = _make_trainer(net, data, optimizer, options, trainer.generator, deadline)
+    trainers.append(again)
+    run_safely(again, net, options, optimizer)
+    hardened.soften()
+    trainer.continue_with(again)
+    trainer.keep_best()
 
 
 _SEEN_ROWS_WARNING = (
@@ -345,31 +359,21 @@ def _make_trainer(
 def run_safely(
     trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Run the trainer; after an error, restore the parameters.
+    """Run the trainer, and restore the best parameters.
 
-    After an interrupt by the user, the parameters are the best ones so far.
+    After an error, the parameters are those of the last step.
     """
-    before = [p.detach().clone() for p in net.trainable_parameters().values()]
     try:
         with (
             preserved_modes(net),
-            isolated_rng(options.seed, optimizer),
+            isolated_rng(options.seed, net, options.loss, optimizer, options.callbacks),
             torch.enable_grad(),
             net.fused_linear_maps(),
         ):
             trainer.run()
         trainer.restore()
-    except KeyboardInterrupt:
-        trainer.restore()
-        raise
-    except BaseException as error:
-        with torch.no_grad():
-            for parameter, kept in zip(net.trainable_parameters().values(), before, strict=True):
-                parameter.copy_(kept)
-                parameter.grad = None
-        if isinstance(error, torch.linalg.LinAlgError):
-            raise DivergedError(f"{error}\n{_LOWER_LR_HINT}") from error
-        raise
+    except torch.linalg.LinAlgError as error:
+        raise DivergedError(f"{error}\n{_LOWER_LR_HINT}") from error
     finally:
         for _, callback in getattr(trainer, "callbacks_", ()):
             if hasattr(callback, "close"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ArgumentError
-from ..losses.composition import LossFunction
+from ..losses.composition import LossFunction, LossLike
 from ..losses.group_penalty import Groups
 from ..losses.table import find_loss
 from ..registry import Objective
@@ -27,6 +27,7 @@ from .data import (
 from .deadline import Deadline, Pace, projected_seconds
 from .options import Options
 from .samples import Samples, Validation
+from .seeding import isolated_rng
 from .tree_splits import measure_spreads, precompute_leaves
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def build_training_data(
 
         pace = Pace(deadline, fit_seconds)
         data = cross_fitted(net, data, samples.X, samples.y, samples.weight, options.seed, pace)
-    return _prepare(net, data, objective, function, validation, generator)
+    return _prepare(net, data, objective, function, validation, generator, options.loss)
 
 
 def _encoding_seconds(
@@ -122,6 +123,7 @@ def _prepare(
     function: LossFunction,
     validation: Validation,
     generator: np.random.Generator,
+    loss: LossLike | None = None,
 ) -> TrainingData:
     """Split and weight encoded samples, and test the loss on a few of them."""
     from .dataset import EncodedDataset
@@ -161,7 +163,7 @@ def _prepare(
     training = rows[0].subset(index)
     validating = rows[1] if len(rows) > 1 else None if held is None else rows[0].subset(held)
     measure_spreads(net, training)
-    check_loss_on_batch(net, criterion, training)
+    check_loss_on_batch(net, criterion, training, loss)
     return TrainingData(criterion, training, validating)
 
 
@@ -191,10 +193,15 @@ def build_criterion(
     return Criterion(function, None if table is None else table.to(like), name, metric), weights
 
 
-def check_loss_on_batch(net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset) -> None:
-    """Test the loss on a few rows, so that errors surface before training."""
+def check_loss_on_batch(
+    net: PipelineNetwork, criterion: Criterion, rows: EncodedDataset, loss: LossLike | None = None
+) -> None:
+    """Test the loss on a few rows, so that errors surface before training.
+
+    ``loss`` is the loss that the user gave, if any; it may draw random numbers.
+    """
     positions = rows.index[:_PROBED_ROWS]
     batch = rows.batch(positions)
     encoded, target = batch
-    with torch.enable_grad():
+    with torch.enable_grad(), isolated_rng(None, net, loss):
         criterion.check(net(encoded), target, batch.weight)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias, TypedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.history import History
 from torch import Tensor, nn
 
 from ..typing import Array, ClassLabels, Features, Targets
@@ -116,12 +119,10 @@ class Trainer(NeuralNet):
         self.deadline = deadline
         self.reason_ = "the last epoch"
         self.stopped_ = False
-        self.interrupt_: KeyboardInterrupt | None = None
-        self._best: list[Tensor] = []
+        self._best = _Best()
+        self._successor: Trainer | None = None
         self.diverged_ = False
         self.out_of_time_ = False
-        self.best_epoch_ = 0
-        self.best_loss_ = float("nan")
         self.start_loss_ = float("nan")
         # What training minimizes, by epoch; the history shows the metric of this loss.
         self.minimized_: list[dict[str, float]] = []
@@ -172,6 +173,16 @@ class Trainer(NeuralNet):
     # The loop
 
     @property
+    def best_epoch_(self) -> int:
+        """The epoch with the lowest loss; 0 is the baseline."""
+        return self._best.epoch
+
+    @property
+    def best_loss_(self) -> float:
+        """The lowest loss."""
+        return self._best.loss
+
+    @property
     def improved_(self) -> bool:
         """Whether any epoch improved on the initial parameters."""
         return self.best_epoch_ > 0
@@ -184,12 +195,23 @@ class Trainer(NeuralNet):
         KeyboardInterrupt
             If the user interrupts training; `restore` then gives the best parameters so far.
         """
+        self.fit(None)
+
+    def partial_fit(
+        self, X: Features, y: Targets = None, classes: object = None, **fit_params: object
+    ) -> Trainer:
+        """Train as skorch does, which drops an interrupt by the user."""
+        self.notify("on_train_begin", X=X, y=y)
         try:
-            self.fit(None)
-        finally:
+            self.fit_loop(X, y)
+        except KeyboardInterrupt:
             self._drop_unfinished_epoch()
-        if self.interrupt_ is not None:
-            raise self.interrupt_
+            with suppress(Exception):  # The interrupt comes first.
+                self.notify("on_train_end", X=X, y=y)
+            raise
+        self._drop_unfinished_epoch()
+        self.notify("on_train_end", X=X, y=y)
+        return self
 
     def fit_loop(
         self, X: Features, y: Targets = None, epochs: int | None = None, **kwargs: object
@@ -202,9 +224,6 @@ class Trainer(NeuralNet):
             pass
         except TimeLimitReached:
             self._end_at_limit()
-        except KeyboardInterrupt as interrupt:
-            self.interrupt_ = interrupt
-            raise  # `fit` of skorch drops it.
         return self
 
     def notify(self, method_name: str, **cb_kwargs: object) -> None:
@@ -220,6 +239,9 @@ class Trainer(NeuralNet):
     def _drop_unfinished_epoch(self) -> None:
         history = getattr(self, "history", None)
         if history and f"{self.monitor}_best" not in history[-1]:
+            if 0 < self.best_epoch_ == history[-1].get("epoch"):
+                history.record(f"{self.monitor}_best", True)
+                return
             del history[-1]
             del self.minimized_[len(history) :]
 
@@ -365,7 +387,7 @@ class Trainer(NeuralNet):
 
     def _measure_start(self) -> None:
         self._listening = any(_has_batch_hooks(callback) for _, callback in self.callbacks_)
-        self._best = [p.detach().clone() for p in self._parameters()]
+        self._best = _Best(numbers=self._numbers())
         self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
         self.deadline.check(projected_seconds(self._try_rows, len(self.train), self.deadline))
@@ -380,7 +402,8 @@ class Trainer(NeuralNet):
         # An epoch that ends early is evaluated as any other one.
         self._step_pace.reserve = Deadline.clock() - began
         self._check_input()
-        self.start_loss_ = self.best_loss_ = self.minimized_[-1][self.monitor]
+        self.start_loss_ = self.minimized_[-1][self.monitor]
+        self._best = self._best._replace(loss=self.start_loss_)
         self.history.record(self.monitor + "_best", True)
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
@@ -428,11 +451,9 @@ class Trainer(NeuralNet):
         loss = row[self.monitor]
         finite = bool(np.isfinite(loss)) and bool(np.isfinite(row["train_loss"]))
         best = finite and not loss >= self.best_loss_
-        self.history.record(self.monitor + "_best", best)
         if best:
-            # Replaced as a whole, so that an interrupt finds either these or the ones before.
-            self._best = [p.detach().clone() for p in self._parameters()]
-            self.best_loss_, self.best_epoch_ = loss, self.history[-1, "epoch"]
+            self._best = _Best(self.history[-1, "epoch"], loss, self._numbers())
+        self.history.record(self.monitor + "_best", best)
         if not finite:
             self.diverged_ = True
             self.reason_ = f"the loss became {loss if not np.isfinite(loss) else row['train_loss']}"
@@ -448,30 +469,52 @@ class Trainer(NeuralNet):
 
     def restore(self) -> None:
         """Restore the best parameters; nothing changes if no loss was measured yet."""
-        if not self._best:
-            return
         with torch.no_grad():
-            for kept, parameter in zip(self._best, self._parameters(), strict=True):
+            for parameter, kept in self._best.numbers.items():
                 parameter.copy_(kept)
-        self.optimizer_.zero_grad()
+                parameter.grad = None
 
-    def append_history(self, other: Trainer) -> bool:
-        """Append the history of a subsequent trainer; return whether it lowered the loss."""
-        epochs = len(self.history) - 1
-        helped = bool(other.best_loss_ < self.best_loss_)
-        rows = zip((other.history or [])[1:], other.minimized_[1:], strict=True)
+    def keep_best(self) -> None:
+        """Give the module the best parameters and the history, after any interrupt."""
+        self._drop_unfinished_epoch()
+        self.restore()
+        self.module.history = getattr(self, "history", None) or self.module.history
+
+    def continue_with(self, other: Trainer) -> None:
+        """Append the run of a subsequent trainer; its parameters count if it lowered the loss."""
+        if other is self._successor:
+            return
+        other._drop_unfinished_epoch()
+        history, minimized, least = list(self.history), list(self.minimized_), self.best_loss_
+        rows = zip((getattr(other, "history", None) or [])[1:], other.minimized_[1:], strict=True)
         for row, losses in rows:
-            best = losses[self.monitor] < self.best_loss_
-            self.history.append({**row, "epoch": len(self.history), f"{self.monitor}_best": best})
-            self.minimized_.append(losses)
-            if best:
-                self.best_loss_ = losses[self.monitor]
-        if helped:
-            self.best_loss_, self.best_epoch_ = other.best_loss_, epochs + other.best_epoch_
-        return helped
+            best = losses[self.monitor] < least
+            history.append({**row, "epoch": len(history), f"{self.monitor}_best": best})
+            minimized.append(losses)
+            least = min(least, losses[self.monitor]) if best else least
+        best_now = self._best
+        if other.best_loss_ < self.best_loss_:
+            numbers = {**self._best.numbers, **other._best.numbers}
+            epoch = len(self.history) - 1 + other.best_epoch_
+            best_now = _Best(epoch, other.best_loss_, numbers)
+        # All at once, so that an interrupt finds one run or the whole of both.
+        self.__dict__.update(
+            history_=History(history), minimized_=minimized, _best=best_now, _successor=other
+        )
+
+    def _numbers(self) -> dict[nn.Parameter, Tensor]:
+        return {parameter: parameter.detach().clone() for parameter in self._parameters()}
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
+
+
+class _Best(NamedTuple):
+    """The best epoch so far; replaced as a whole, so that an interrupt finds one or the other."""
+
+    epoch: int = 0
+    loss: float = math.nan
+    numbers: Mapping[nn.Parameter, Tensor] = MappingProxyType({})
 
 
 class _Lowest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from ...report.metrics import (
     RowMetric,
 )
 from ...typing import Array, ScoreArray
+from ...warning_filters import ignored_warnings
 from ..selection import successive_parts
 from .predictions import HeldOut
 
@@ -217,8 +217,7 @@ def _try(scorer: Scorer, estimator: Any, X: Any, y: Any) -> None:
     if y is None or not (is_classifier(estimator) or is_regressor(estimator)):
         return
     simple = _Simple(estimator, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignored_warnings():
         try:
             value = scorer.function(simple.estimator(), X, y)
         except Exception as error:

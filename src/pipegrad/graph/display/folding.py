@@ -8,6 +8,8 @@ from ..graph import INPUT, Graph, Step
 
 MANY = 8
 """Up to this number, equivalent steps are drawn individually."""
+# A chain takes a round for each of its steps; nothing of longer ones is merged.
+_ROUNDS = 100
 
 
 def fold(graph: Graph, many: int = MANY) -> Graph:
@@ -54,7 +56,9 @@ def _classes(graph: Graph) -> dict[str, int]:
             consumers.setdefault(name, []).append(step.name)
     number = {INPUT: 0} | {step.name: 1 for step in graph}
     seen = 0
-    while len(set(number.values())) != seen:
+    for _ in range(_ROUNDS):
+        if len(set(number.values())) == seen:
+            return number
         seen = len(set(number.values()))
         marks = {
             step.name: (
@@ -67,7 +71,7 @@ def _classes(graph: Graph) -> dict[str, int]:
         }
         order = {mark: i + 1 for i, mark in enumerate(dict.fromkeys(marks.values()))}
         number = {INPUT: 0} | {name: order[mark] for name, mark in marks.items()}
-    return number
+    return {INPUT: 0} | {step.name: i + 1 for i, step in enumerate(graph)}
 
 
 def _merged(members: list[Step]) -> Step:

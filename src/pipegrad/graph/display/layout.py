@@ -102,8 +102,12 @@ def place(inputs: Mapping[str, Sequence[str]], widths: Mapping[str, float], gap:
 
 def _pull_down(inputs: Mapping[str, Sequence[str]], depth: dict[str, int]) -> None:
     """Move boxes with a single predecessor down to the layer before their first successor."""
+    consumers: dict[str, list[str]] = {}
+    for name, sources in inputs.items():
+        for source in sources:
+            consumers.setdefault(source, []).append(name)
     for name in reversed(list(inputs)):
-        fed = [depth[other] for other, sources in inputs.items() if name in sources]
+        fed = [depth[other] for other in consumers.get(name, ())]
         one_source = len(set(inputs[name])) == 1
         if fed and one_source:
             depth[name] = max(depth[name], min(fed) - 1)
@@ -125,10 +129,12 @@ def _route(source: Node, target: Node, layers: list[list[Node]]) -> list[Node]:
 def _order(layers: list[list[Node]]) -> None:
     """Order each layer by barycenters, in alternating sweeps, and keep the best order."""
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
+    rank = _ranks(layers)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
         for layer in layers if down else reversed(layers):
-            _sort(layer, _ranks(layers), down)
+            _sort(layer, rank, down)
+            rank.update(_ranks([layer]))
         crossings = _crossings(layers)
         if crossings < fewest:
             best, fewest = [list(layer) for layer in layers], crossings

@@ -321,12 +321,12 @@ def saved(operator: Any, form: str) -> bytes:
         return bytes(operator._serialize_model())
     with scratch_folder() as folder:
         path = folder / "model.json"
-        operator.save_model(str(path), format="json")
-        content = path.read_bytes()
         try:
+            operator.save_model(str(path), format="json")
+            content = path.read_bytes()
             json.loads(content)
-        except ValueError:
-            raise incomplete(path) from None
+        except (catboost.CatBoostError, ValueError) as error:
+            raise incomplete(path) from error
     return content
 
 

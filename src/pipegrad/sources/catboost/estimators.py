@@ -11,6 +11,7 @@ from torch import nn
 from ...file_writing import write_checked
 from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import constant, one_class
 from . import _model_json, _objectives, _validation
 from ._cbm_categories import confused_in_json
 from ._cbm_structure import model_trees
@@ -160,6 +161,9 @@ class Regressor(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.mean_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
+
 
 @register("catboost.CatBoostClassifier")
 class Classifier(Boosted):
@@ -190,6 +194,9 @@ class Classifier(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.class_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
+
 
 @register("catboost.CatBoost")
 class Native(Boosted):
@@ -202,6 +209,9 @@ class Native(Boosted):
         Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
         Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
     )
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
 
 
 @register("catboost.CatBoostRanker")

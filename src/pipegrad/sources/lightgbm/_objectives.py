@@ -76,7 +76,9 @@ def objective(header: Header) -> Objective | None:
         found[option] = float(value)
     if "sigmoid" in options:
         found["scale"] = float(options["sigmoid"])
-    return Objective(loss, found, zeros=name == "gamma")
+    # The metric of the same name, by default measured in training, refuses zeros as well.
+    measured = header.parameters.get("metric", "").split(",")
+    return Objective(loss, found, zeros=name == "gamma" and "gamma" not in measured)
 
 
 def class_objective(header: Header, operator: Any) -> Objective | None:

@@ -11,6 +11,7 @@ from torch import nn
 from ...file_writing import write_checked
 from ...modules import Head, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import all_zero
 from . import _objectives, _validation
 from ._model_text import Model, header, whole_text
 
@@ -82,6 +83,10 @@ class Boosted(Translation):
 
     def encode(self, operator: Any, X: Any) -> Any:
         return _validation.numbers(self.booster(operator), X)
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        name, _ = header(self.booster(operator)).objective
+        return all_zero(y) if name in ("poisson", "tweedie") else None
 
 
 @register("lightgbm.Booster")

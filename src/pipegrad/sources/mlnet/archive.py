@@ -23,6 +23,10 @@ RATIO = 4
 """Entries of a large file may unpack to this many times its size."""
 MOST_OBJECTS = 1_000_000
 """Maximal number of strings, columns, nodes and other objects that a file may define."""
+MOST_NUMBERS = 1 << 26
+"""Numbers that reading any file, however small, may fill in where it states only how many."""
+NUMBERS_PER_BYTE = 16
+"""Reading a large file may fill in this many times its size."""
 
 _END = struct.Struct("<4s4H2IH")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -75,6 +79,7 @@ class Archive:
         self.name = name
         self.limit = max(SMALLEST_LIMIT, RATIO * len(content))
         self.objects = MOST_OBJECTS
+        self.numbers = max(MOST_NUMBERS, NUMBERS_PER_BYTE * len(content))
         self._unpacked: dict[str, bytes] = {}
         self._directory, self._count = self._find_directory()
         self.entries = self._read_directory()
@@ -113,6 +118,15 @@ class Archive:
         self.objects -= objects
         if self.objects < 0:
             raise self.fail(f"it defines more than {MOST_OBJECTS} strings, columns or nodes.")
+
+    def fill(self, count: int, what: str) -> None:
+        """Count numbers that the file states without storing them; reject too many."""
+        self.numbers -= count
+        if self.numbers < 0:
+            raise self.fail(
+                f"{what} needs {4 * count / 1e9:.2g} GB for numbers that the file does not store, "
+                "which is more than allowed for a file of this size."
+            )
 
     # -- reading -------------------------------------------------------------------------------
 

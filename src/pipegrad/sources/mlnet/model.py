@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
 from ...file_writing import check_target, write_file
+from ...printable import printable
 from ..protocol import NamedSource
 from .archive import Archive
 from .binary import Block
@@ -21,7 +23,7 @@ from .operators._base import Input
 from .operators.scoring import read_last
 from .plan import BuiltStep, ModelOutput
 from .readers import read_transform
-from .schema import Schema
+from .schema import Column, Schema
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
 # Text files that ML.NET writes for people and never reads; outdated once the parameters change.
@@ -48,6 +50,8 @@ class Model:
         What the model predicts.
     """
 
+    file_suffixes: ClassVar[tuple[str, ...]] = (".zip", ".mlnet")
+
     def __init__(self, archive: Archive, builder: Builder) -> None:
         self.archive = archive
         self.schema: Schema = builder.schema
@@ -56,7 +60,7 @@ class Model:
 
     def __repr__(self) -> str:
         raw = sum(column.raw for column in self.schema.columns)
-        return f"<ML.NET model {self.archive.name}: {len(self.steps) - raw} steps>"
+        return f"<ML.NET model {printable(self.archive.name)}: {len(self.steps) - raw} steps>"
 
     @property
     def output(self) -> str:
@@ -88,7 +92,7 @@ class Model:
         """The column that each method of a predictor returns."""
         if self.answer is None:
             return {}
-        names = {column.value: name for name, column in self.schema.named().items()}
+        names = {column.value: name for name, column in self._named.items()}
         found = {"predict": names.get(self.answer.predict.value)}
         if self.answer.proba is not None:
             found["predict_proba"] = names.get(self.answer.proba.value)
@@ -115,7 +119,11 @@ class Model:
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """Convert the values of a column to its ML.NET type."""
-        return self.schema.named()[name].type.array(values)
+        return self._named[name].type.array(values)
+
+    @cached_property
+    def _named(self) -> dict[str, Column]:
+        return self.schema.named()
 
     def reads(self, operator: Any, table: Any) -> bool:
         """Whether a table has the column that a step reads from it."""
@@ -155,7 +163,7 @@ class Model:
         Unchanged numbers are preserved byte for byte. The text files next to changed numbers,
         which ML.NET writes for people and never reads, are omitted.
         """
-        check_target(path, "an ML.NET model", (".zip", ".mlnet"))
+        check_target(path, "an ML.NET model", self.file_suffixes)
         content = self.to_bytes()
         read_model(Archive(content, str(path)))  # Verify that the result can be read.
         write_file(path, content)

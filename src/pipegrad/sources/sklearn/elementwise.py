@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from torch import nn
 
 from ...modules import Elementwise, Monomials, Threshold
 from ...registry import Example, register
+from ...warning_filters import ignored_warnings
 from ..arrays import to_tensor
 from ..numpy_calls import ELEMENTWISE, NumpyCall, clip, rounded
 from ._base import (
@@ -211,8 +211,7 @@ def _try_out(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with np.errstate(all="ignore"), ignored_warnings():
         yield
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from ...file_writing import write_checked
 from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import one_class
 from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
@@ -66,9 +67,10 @@ class Boosted(Translation):
         return _kind(operator) == "gblinear"
 
     def refuse(self, operator: Any) -> str | None:
-        if _kind(operator) != "gblinear" and not _booster(operator).num_boosted_rounds():
-            return "it holds no trees"
-        return None
+        if _kind(operator) == "gblinear":
+            trained = Content(_booster(operator)).inner["weights"]
+            return None if trained else "it holds no weights"
+        return None if _booster(operator).num_boosted_rounds() else "it holds no trees"
 
     def rounds(self, operator: Any) -> int | None:
         booster = _booster(operator)
@@ -267,6 +269,9 @@ class Classifier(Boosted):
 
     def head(self, operator: Any) -> Head:
         return _objectives.class_head(_objective(operator), _outputs(operator))
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 @register("xgboost.XGBRFClassifier")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from ...modules import preserved_modes
+from ...warning_filters import ignored_warnings
 from ..criterion import Criterion
 from ..dataset import Batch, EncodedDataset, Loader
 from ..trainer import per_sample_loader
@@ -230,9 +230,8 @@ def preserve_state(net: PipelineNetwork) -> Iterator[None]:
     parameters = list(net.trainable_parameters().values())
     before = [(p.detach().clone(), p.grad) for p in parameters]
     try:
-        with preserved_modes(net), warnings.catch_warnings():
-            # Torch loops over candidates for operations that have no batched form.
-            warnings.filterwarnings("ignore", "There is a performance drop")
+        # Torch loops over candidates for operations that have no batched form.
+        with preserved_modes(net), ignored_warnings("There is a performance drop"):
             yield
     finally:
         with torch.no_grad():

@@ -22,6 +22,7 @@ from ..fit import _SEEN_ROWS_WARNING
 from ..options import Options, batch_rows, checked_validation
 from ..prepare import build_training_data
 from ..samples import Samples, ValidationArgument
+from ..saved_state import ModuleState
 from ..seeding import isolated_rng
 from .configuration import Configuration
 
@@ -153,6 +154,8 @@ def race(
         If an argument is invalid; nothing was trained.
     DivergedError
         If the initial loss is not finite.
+    KeyboardInterrupt
+        If the user interrupts the race (Ctrl-C); the module has the best parameters so far.
 
     Examples
     --------
@@ -184,21 +187,28 @@ def race(
     if isinstance(validation, float) and net.init != "random":
         warn(_SEEN_ROWS_WARNING)
     like = torch.optim.Adam(net.trainable_parameters().values())
-    with preserve_state(net), isolated_rng(seed, like):
-        samples = Samples(X, y, sample_weight)
-        data = build_training_data(net, samples, held_out, options, generator)
-        field = SuccessiveHalving(net, data.criterion, data.training, data.validation)
-        field.run(
-            configurations,
-            epochs,
-            batch_rows(batch_size, like, len(data.training)),
-            generator,
-            one_cycle if cycle else None,
-            halving,
-        )
-    winner = field.best_index()
-    if winner is not None:
-        field.copies.load_flat(field.best[winner])
+    samples = Samples(X, y, sample_weight)
+    state = ModuleState(net)
+    fields: list[SuccessiveHalving] = []
+    try:
+        with preserve_state(net), isolated_rng(seed, net, loss):
+            data = build_training_data(net, samples, held_out, options, generator)
+            field = SuccessiveHalving(net, data.criterion, data.training, data.validation)
+            fields.append(field)
+            field.run(
+                configurations,
+                epochs,
+                batch_rows(batch_size, like, len(data.training)),
+                generator,
+                one_cycle if cycle else None,
+                halving,
+            )
+        field.load_best()
+    except BaseException as error:
+        state.restore()
+        if isinstance(error, KeyboardInterrupt) and fields:
+            fields[0].load_best()
+        raise
     metric = data.criterion.metric
     shift = (data.validation or data.training).mean_offset(metric)
     results = _results(field, configurations, metric, shift)

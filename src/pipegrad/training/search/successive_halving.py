@@ -68,6 +68,7 @@ class SuccessiveHalving:
     ) -> None:
         self.training, self.validating = training, validating or training
         self.copies = BatchedModule(net, criterion)
+        self.loss = np.full(0, math.nan)
         self.why = ""
         try:
             self.copies.try_batched(training)
@@ -127,10 +128,17 @@ class SuccessiveHalving:
         better = finite & ~(losses >= self.loss[alive])
         self.epochs[alive] = epoch
         chosen = alive[better]
+        # First the parameters: an interrupt must not find the loss of others.
+        self.best[torch.as_tensor(chosen)] = ensemble.values[torch.as_tensor(better)]
         self.loss[chosen], self.best_epoch[chosen] = losses[better], epoch
         self.rows[chosen] = rows[better]
-        self.best[torch.as_tensor(chosen)] = ensemble.values[torch.as_tensor(better)]
         return finite
+
+    def load_best(self) -> None:
+        """Give the module the best parameters; nothing changes if none are better than its own."""
+        winner = self.best_index()
+        if winner is not None:
+            self.copies.load_flat(self.best[winner])
 
     def best_index(self) -> int | None:
         """Index of the candidate with the lowest loss, if that is below the loss at the start."""
