@@ -157,6 +157,12 @@ def statistic(field: int, number: int, form: str, value):
     return put(form, value, find)
 
 
+def pointed(content: bytes, index: int) -> bytes:
+    """An empty entry of the first table of statistics that leads somewhere."""
+    at = content.index(b"\xff" * 8, statistics(content))
+    return content[: at + 8] + struct.pack("<I", index) + content[at + 12 :]
+
+
 def full(content: bytes) -> bytes:
     """No empty entry in the first table of statistics: a search for another would not end."""
     at = statistics(content) + 8
@@ -217,6 +223,7 @@ DAMAGE = [
     ("categories", put("I", 0, statistics), r"byte \d+: bytes after the last part"),
     ("categories", statistic(1, -4, "I", 12), "IndexHashRaw: no entry is empty"),
     ("categories", full, "IndexHashRaw: no entry is empty, so that a search would not end"),
+    ("categories", lambda c: pointed(c, 7), "IndexHashRaw: an index beyond the"),
     ("categories", statistic(1, -4, "I", 25), "IndexHashRaw: 25 bytes are no power of two"),
     ("categories", statistic(2, -4, "I", 4), "IndexHashRaw: an index beyond the"),
     (
@@ -292,6 +299,21 @@ def test_models_that_have_no_module(tmp_path) -> None:
             check(saved(model, tmp_path), ".cbm", "model.cbm")
         with pytest.raises(UntranslatableError, match=reason):
             pg.to_torch(model)
+
+
+def test_statistics_that_differ_in_the_borders_of_the_target_alone() -> None:
+    """CatBoost's JSON has one table for all of them, with which other predictions come out."""
+    table, y = rows()
+    counts = ["Borders:TargetBorderCount=1", "Borders:TargetBorderCount=4"]
+    params = {**FEW, "one_hot_max_size": 2, "iterations": 10, "combinations_ctr": counts}
+    for kinds, refused in ((counts, True), (counts[:1], False)):
+        model = cb.CatBoostRegressor(**{**params, "combinations_ctr": kinds}, simple_ctr=kinds)
+        model.fit(table, y, cat_features=["a", "b"])
+        if refused:
+            with pytest.raises(UntranslatableError, match="TargetBorderCount"):
+                pg.to_torch(model)
+        else:
+            np.testing.assert_allclose(pg.to_torch(model).predict(table), model.predict(table))
 
 
 def test_columns_that_were_dropped(tmp_path) -> None:

@@ -76,6 +76,13 @@ def _check(content: bytes) -> None:
         check_statistics(features.statistics, tables)
 
 
+def model_trees(content: bytes) -> Table:
+    """The table of features and trees in a file."""
+    return (
+        Buffer(sized_part(content, 4, "model core")[0], "model core").root().table(1, "ModelTrees")
+    )
+
+
 def sized_part(content: bytes, at: int, place: str) -> tuple[bytes, int]:
     """A part of the file that begins with its size, and the place behind it."""
     size = int(Buffer(content, place).number(at, "I", place))

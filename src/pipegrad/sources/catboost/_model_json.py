@@ -68,7 +68,7 @@ class Content:
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = _parsed(self.model.get("model_info", {}).get("params"))
+        parameters = _parsed((self.model.get("model_info") or {}).get("params"))
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
         if not given:
             return None
