@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import sympy  # noqa: F401  (torch loads it late, and it adds a filter of warnings)
 import torch
-from helpers import shorten_candidates
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingRegressor
@@ -24,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 import pipegrad as pg
+from helpers import shorten_candidates
 
 SEEDS, CALLS = 40, 25
 generator = np.random.default_rng(0)
@@ -47,7 +47,7 @@ for _pipeline, _y, _ in SOURCES.values():
     _pipeline.fit(X[TRAIN], None if _y is None else _y[TRAIN])
 
 
-class Injected(RuntimeError):
+class InjectedError(RuntimeError):
     """The fault."""
 
 
@@ -122,7 +122,7 @@ def faulty_loss(fault):
 
 
 def drawn_fault(dice):
-    error = dice.choice([Injected, KeyboardInterrupt])
+    error = dice.choice([InjectedError, KeyboardInterrupt])
     place = dice.choice([*EVENTS, "loss", "loss", "optimizer", "optimizer", "optimizer"])
     return Fault(error, place, dice.choice([1, 1, 2, 2, 3, 4, 6]))
 
@@ -312,7 +312,7 @@ class Programme:
         before = global_state()
         try:
             call(self)
-        except (Injected, KeyboardInterrupt):
+        except (InjectedError, KeyboardInterrupt):
             return True
         except (pg.PipegradError, ValueError):
             return False  # NaN and the like
