@@ -51,7 +51,7 @@ def _losses_and_slopes(
     for batch in Loader(rows, 4096):
         encoded, target = batch
         score = net.raw_score(encoded, check=False).requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), problem.own_random_numbers():
             # A copy, because a loss may work in place.
             loss = criterion.rows(score.clone(), target)
             (slope,) = torch.autograd.grad(loss.sum(), score)
