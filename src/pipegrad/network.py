@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from .array_cache import check_cache
 from .errors import ArgumentError
-from .graph import INPUT, Graph, Step, copy_source
 from .glue import Glue
+from .graph import INPUT, Graph, Step, copy_source
 from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
     Block,
