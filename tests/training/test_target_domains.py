@@ -175,3 +175,15 @@ def test_losses_given_by_name_or_object(loss: Any, inside: float, outside: float
             pg.to_torch(source).partial_fit(X, y, loss=given)
         y[3] = inside
         pg.to_torch(source).partial_fit(X, y, loss=given)
+
+
+def test_lightgbm_takes_any_number_above_zero_for_the_second_class() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    model = lightgbm.LGBMRegressor(objective="binary", n_estimators=3, verbose=-1, n_jobs=1)
+    labels = (COUNTS > 1).astype(float)
+    net = pg.to_torch(model.fit(X, labels))
+    shares, numbers = net(X), np.where(labels > 0, 3.5, -2.0)
+    one, other = (pg.to_torch(model.fit(X, labels)).partial_fit(X, y) for y in (labels, numbers))
+    assert not torch.equal(one(X), shares)
+    assert torch.equal(one(X), other(X))
+    assert np.array_equal(clone(model).fit(X, numbers).predict(X), model.predict(X))
