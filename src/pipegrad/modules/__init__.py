@@ -35,6 +35,7 @@ from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
+from ._processes import sent_as_copy
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
@@ -141,6 +142,7 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "sent_as_copy",
     "settle_after_fork",
     "standard_settings",
     "take",
