@@ -18,7 +18,7 @@ from pipegrad.testing import DATASETS
 
 catboost = pytest.importorskip("catboost")
 
-from pipegrad.sources.catboost import _json_structure  # noqa: E402
+from pipegrad.sources.catboost import _cbm_structure, _json_structure  # noqa: E402
 from pipegrad.sources.catboost._json_structure import check  # noqa: E402
 
 Model = dict[str, Any]
@@ -262,3 +262,26 @@ def test_what_passes_is_predicted_as_catboost_does(
         np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
         passed += 1
     assert passed
+
+
+def test_a_binary_file_of_a_model_from_json_passes(files: dict[str, bytes], tmp_path: Path) -> None:
+    """CatBoost fills its tables of hashes differently when it reads JSON."""
+    source, path = tmp_path / "model.json", tmp_path / "model.cbm"
+    source.write_bytes(files["ctrs"])
+    model = catboost.CatBoost().load_model(str(source), format="json")
+    model.save_model(str(path))
+    X = table()[0]
+    found = pg.to_torch(path, trusted=True).predict(X)
+    np.testing.assert_allclose(found, model.predict(X, thread_count=1), rtol=1e-9)
+
+
+def test_classes_of_binary_files_are_checked(files: dict[str, bytes], tmp_path: Path) -> None:
+    source, path = tmp_path / "model.json", tmp_path / "model.cbm"
+    source.write_bytes(files["classes"])
+    catboost.CatBoost().load_model(str(source), format="json").save_model(str(path))
+    content = path.read_bytes()
+    labels = re.search(rb'"class_to_label":\[0,1,2\]', content)
+    assert labels is not None
+    wrong = content.replace(labels[0], labels[0].replace(b"2", b"9"))
+    with pytest.raises(pg.ModelFileError, match="class_to_label: must hold the numbers of classes"):
+        _cbm_structure.check(wrong, ".cbm", "model")

@@ -76,8 +76,8 @@ def _check_table(table: Table, kind: int) -> tuple[int, int]:
         if not 0 <= classes <= len(blob):
             fail(table.named("TargetClassesCount"), f"{classes} for a table of {len(blob)} bytes")
         each *= max(classes, 2) if kind == _BORDERS else max(classes, 1)
-    # CatBoost exports what the empty entries lead to as well.
-    if entries["index"].max() >= max(1, len(blob) // each) or entries["index"][~used].any():
+    # CatBoost exports what the empty entries lead to as well; those of JSON lead anywhere.
+    if entries["index"].max() >= max(1, len(blob) // each):
         fail(table.named("IndexHashRaw"), f"an index beyond the {len(blob) // each} categories")
     if kind in _MEANS and not np.isfinite(np.frombuffer(blob.tobytes(), "<f4")[::2]).all():
         fail(table.named("CTRBlob"), "it is not finite")

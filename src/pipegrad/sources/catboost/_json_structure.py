@@ -152,15 +152,25 @@ def _check_information(document: Place, outputs: int, length: int) -> None:
     for key in ("class_params", "multiclass_params"):
         classes = information.get(key)
         if outputs > 1 and classes is not None:
-            _check_classes(_object(classes), outputs, max(MOST_CLASSES, length))
+            check_classes(_object(classes), outputs, max(MOST_CLASSES, length))
             break
     params = information.get("params")
     if params is not None and params.value != "":
         _check_constraints(_object(params))
 
 
-def _check_classes(known: Place, outputs: int, most: int) -> None:
-    """The class that each output belongs to."""
+def check_classes(known: Place, outputs: int, most: int) -> None:
+    """Check the class that each output belongs to.
+
+    Parameters
+    ----------
+    known : Place
+        The options of the classes.
+    outputs : int
+        Number of outputs of the model, more than one.
+    most : int
+        How many classes there may be.
+    """
     names, count = known.get("class_names"), known.get("classes_count")
     classes = max(
         0 if names is None else len(names.array()), 0 if count is None else count.integer(0, most)

@@ -56,8 +56,8 @@ class Content:
 
     def named_classes(self) -> int:
         """How many classes the options name, if they are not the outputs in order; else 0."""
-        classes = _parsed(self.model.get("model_info", {}).get("class_params"))
-        stated = max(int(classes.get("classes_count", 0)), len(classes.get("class_names", [])))
+        classes = _parsed((self.model.get("model_info") or {}).get("class_params"))
+        stated = max(int(classes.get("classes_count") or 0), len(classes.get("class_names") or []))
         if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
             return 0
         return stated
