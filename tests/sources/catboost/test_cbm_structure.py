@@ -225,6 +225,7 @@ DAMAGE = [
     ("categories", full, "IndexHashRaw: no entry is empty, so that a search would not end"),
     ("categories", lambda c: pointed(c, 7), "IndexHashRaw: an index beyond the"),
     ("categories", statistic(1, -4, "I", 25), "IndexHashRaw: 25 bytes are no power of two"),
+    ("categories", statistic(2, -4, "I", 5), "CTRBlob: 5 bytes are no multiple of 4"),
     ("categories", statistic(2, -4, "I", 4), "IndexHashRaw: an index beyond the"),
     (
         "categories",
@@ -328,6 +329,19 @@ def test_columns_that_were_dropped(tmp_path) -> None:
                 pg.to_torch(model)
         else:
             np.testing.assert_allclose(pg.to_torch(model).predict(X), model.predict(X), rtol=1e-6)
+
+
+def test_model_without_features(files) -> None:
+    """CatBoost's JSON has null in the place of an empty list."""
+    content = length(5, 0)(length(1, 0)(files["plain"]))
+    new = bytearray(content)
+    for field in (2, 3):
+        struct.pack_into("<3i", new, entry(trees(content), field), 0, 0, 0)
+    content = length(9, 3)(length(8, 3)(bytes(new)))
+    check(content, ".cbm", "model.cbm")
+    source = load_content(content, "cbm", cb.CatBoost())
+    with pytest.raises(UntranslatableError, match="no longer knows all columns"):
+        pg.to_torch(source)
 
 
 def test_nan_in_a_feature_that_had_none(tmp_path) -> None:

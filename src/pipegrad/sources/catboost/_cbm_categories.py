@@ -72,6 +72,8 @@ def _check_table(table: Table, kind: int) -> tuple[int, int]:
     if used.all():
         fail(table.named("IndexHashRaw"), "no entry is empty, so that a search would not end")
     each = 8 if kind in _MEANS else 4
+    if len(blob) % each:
+        fail(table.named("CTRBlob"), f"{len(blob)} bytes are no multiple of {each}")
     if kind in (_BORDERS, _BUCKETS):
         if not 0 <= classes <= len(blob):
             fail(table.named("TargetClassesCount"), f"{classes} for a table of {len(blob)} bytes")

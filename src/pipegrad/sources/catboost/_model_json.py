@@ -34,9 +34,9 @@ class Content:
         self.model = _to_json(operator)
         scale, bias = self.model["scale_and_bias"]
         self.scale, self.bias = float(scale), np.array(bias, dtype=np.float64)
-        info = self.model["features_info"]
-        self.floats = info.get("float_features", [])
-        self.has_categories = bool(info.get("categorical_features"))
+        self.features = self.model["features_info"] or {}
+        self.floats = self.features.get("float_features", [])
+        self.has_categories = bool(self.features.get("categorical_features"))
         self.questions: list[dict[str, Any]] = []
         self._columns: dict[int, tuple[int, dict[str, Any]]] = {}
 
@@ -45,10 +45,10 @@ class Content:
         return [int(f["flat_feature_index"]) for f in self.floats]
 
     def misses_columns(self) -> bool:
-        """Whether columns before the last one are no longer known."""
-        categories = self.model["features_info"].get("categorical_features") or []
+        """Whether columns before the last one, or all of them, are no longer known."""
+        categories = self.features.get("categorical_features") or []
         known = [f["flat_feature_index"] for f in [*self.floats, *categories]]
-        return sorted(known) != list(range(len(known)))
+        return not known or sorted(known) != list(range(len(known)))
 
     def has_statistics(self) -> bool:
         """Whether the statistics of categories that the splits compare are there, if any."""
@@ -64,7 +64,7 @@ class Content:
 
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
-        return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
+        return {ctr["ctr_type"] for ctr in self.features.get("ctrs") or []}
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""

@@ -68,7 +68,7 @@ class Boosted(Translation):
             return "embedding_features: the saved model does not store how to convert them"
         content = Content(operator)
         if content.misses_columns():
-            return "drop_unused_features: the model no longer knows all columns before the last one"
+            return "drop_unused_features: the model no longer knows all columns of its data"
         if not content.has_statistics():
             return "final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model"
         unread = content.ctr_types() - _READABLE
