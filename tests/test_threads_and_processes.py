@@ -103,7 +103,7 @@ RUNS = {
         pg.to_torch(PIPE).partial_fit(X, y, seed=seed, loss=random_loss, optim=noisy_sgd)
     ),
     "random weights": lambda seed: numbers(pg.to_torch(PIPE, init="random")),
-    "recipe": lambda seed: tuned(random_state=seed, loss=random_loss),
+    "recipe": lambda seed: tuned(random_state=seed),
     "single run": lambda seed: tuned(
         random_state=np.random.RandomState(seed), epochs=2, callbacks=[Noise()]
     ),
