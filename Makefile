@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-mlnet check format docs benchmarks study study-small clean
+.PHONY: help demo test test-oldest test-mlnet fuzz check format docs benchmarks study study-small clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -32,6 +32,11 @@ test-oldest:  ## Run the tests with the oldest supported scikit-learn
 test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrote (Linux on x86-64; 850 MB of packages)
 	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
 	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/mlnet/check_mlnet.py
+
+# SECONDS for all formats together; ARGS="xgboost.ubj --count 100000 --seed 3" for one of them.
+SECONDS ?= 600
+fuzz: $(VENV)/.installed-test  ## Read mutants of model files for SECONDS; each must be read right or refused clearly
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Run every check: style, types, import layers, tests
 	$(BIN)/ruff check .

@@ -54,11 +54,14 @@ PARTS = {
     "source_catalog": ("Graph, sources, losses", "the libraries by name", ()),
     "featurizer": ("Ground", "a predictor as a transformer", ()),
     "glue": ("Ground", "steps between operators", ()),
+    "array_cache": ("Ground", "arrays cached on disk", ()),
+    "file_writing": ("Ground", "files replaced as a whole", ()),
     "errors": ("Ground", "errors and warnings", ()),
     "source_methods": ("Ground", "an estimator's methods", ()),
     "typing": ("Ground", "names for types", ()),
     "warning_filters": ("Ground", "warnings to ignore", ()),
     "modules": ("Ground", "the mathematics", (3, 4)),
+    "printable": ("Ground", "names of others, made fit to print", ()),
 }
 
 _WIDTH, _LEFT, _RIGHT = 940, 60, 14

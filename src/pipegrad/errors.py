@@ -20,9 +20,15 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
+from .printable import printable
+
 
 class PipegradError(Exception):
     """Base class of every error that pipegrad raises."""
+
+    def __str__(self) -> str:
+        # Messages quote names of others, such as those in a file.
+        return printable(super().__str__(), keep="\n")
 
 
 class UntranslatableError(PipegradError, TypeError):
@@ -61,7 +67,10 @@ class UntranslatableError(PipegradError, TypeError):
         of = f" of {self.steps}" if self.steps else ""
         plural = "step" if (self.steps or len(self.problems)) == 1 else "steps"
         lines = [f"{len(self.problems)}{of} {plural} cannot be translated."]
-        lines += [f"  {path!r} ({kind}): {reason}" for path, kind, reason in self.problems]
+        lines += [
+            f"  {path!r} ({printable(kind)}): {printable(reason)}"
+            for path, kind, reason in self.problems
+        ]
         if self.hint:
             lines.append(f"Hint: {self.hint}")
         return "\n".join(lines)
@@ -98,4 +107,4 @@ def warn(message: str) -> None:
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, PipegradWarning, stacklevel=level)
+    warnings.warn(printable(message, keep="\n"), PipegradWarning, stacklevel=level)

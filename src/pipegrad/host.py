@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
 from .modules import Block, LeafIndices, take
-from .warning_filters import ignored_warnings
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
+# Nesting from which composites run step by step: each composite of scikit-learn asks the ones
+# inside whether they are fitted, which takes twice the time for each further level.
+DEEP = 6
 
 
 class Encoded:
@@ -103,7 +109,8 @@ class HostPart:
 
     def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
         """Outputs of the first modules where their operators would compute in another type."""
-        typed = [step for step in self.graph if step.name in self._typed & wanted]
+        places = self._typed & wanted
+        typed = [step for step in self.graph if step.name in places]
         raw = {name for step in typed for name in step.inputs} - self._typed
         if all(_is_floating_point(self.value(name, values)) for name in raw):
             return {}
@@ -111,9 +118,24 @@ class HostPart:
 
     def value(self, name: str, values: dict[str, Any]) -> Any:
         """The output of a host step; ``values`` caches known outputs and receives new ones."""
-        if name not in values:
-            values[name] = self._compute(name, values)
+        # Without recursion, whose depth would grow with the number of steps.
+        waiting = [name]
+        while waiting:
+            next_ = waiting[-1]
+            missing = [] if next_ in values else self._missing(next_, values)
+            if missing:
+                waiting += reversed(missing)
+                continue
+            if next_ not in values:
+                values[next_] = self._compute(next_, values)
+            waiting.pop()
         return values[name]
+
+    def _missing(self, name: str, values: dict[str, Any]) -> list[str]:
+        """The inputs of a host step that have to be computed before it."""
+        composite = self._whole.get(name)
+        inputs = self.graph[name].inputs if composite is None else (composite.source,)
+        return [source for source in inputs if source not in values]
 
     def _compute(self, name: str, values: dict[str, Any]) -> Any:
         composite = self._whole.get(name)
@@ -177,10 +199,24 @@ def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
     Calling the composite's own method is faster and reproduces the source exactly.
     """
     found = {}
-    for composite in graph.composites:
-        inner = steps_between(graph, composite.source, composite.value)
-        if inner and inner <= host:
-            found[composite.value] = composite
+    complete = _with_all_before(graph, host)
+    for composite, depth in zip(graph.composites, graph.nesting, strict=True):
+        value, source = composite.value, composite.source
+        if value in (source, INPUT) or value not in host:
+            continue
+        if depth > DEEP and composite.method == "transform":
+            continue
+        if value in complete or steps_between(graph, source, value) <= host:
+            found[value] = composite
+    return found
+
+
+def _with_all_before(graph: Graph, host: set[str]) -> set[str]:
+    """The host steps that only host steps precede."""
+    found: set[str] = set()
+    for step in graph:
+        if step.name in host and found.issuperset(name for name in step.inputs if name != INPUT):
+            found.add(step.name)
     return found
 
 
@@ -234,31 +270,33 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
     return table
 
 
-def cached(host: HostPart, X: Any, folder: Any) -> dict[str, Any]:
-    """The output of the host part, cached on disk in ``folder`` by a hash of the input."""
+def cached(host: HostPart, X: Any, folder: Any) -> Mapping[str, Any]:
+    """The output of the host part, cached on disk in ``folder`` by input, pipeline and versions."""
+    check_cache(folder)
+    rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    return cached_arrays(folder, _cache_key(host, X), rows, lambda: host.run(X))
+
+
+def _cache_key(host: HostPart, X: Any) -> str:
+    """A digest of everything that the output of the host part depends on."""
     from pickle import PicklingError
 
-    from joblib import Memory
     from joblib import hash as hash_of
 
     # Operators at the ports take part too: they encode their input.
     runs = host.host | {step for step, _ in host.ports}
     operators = [step.operator for step in host.graph if step.name in runs]
+    used = {"numpy", "scipy", "pandas", "pipegrad"}
+    used |= {type(operator).__module__.partition(".")[0] for operator in operators}
+    versions = {name: getattr(sys.modules.get(name), "__version__", "") for name in sorted(used)}
     try:
-        key = hash_of([operators, host.graph.to_json()])
+        parts = (hash_of(operators), host.graph.to_json(), hash_of(X), versions)
     except (PicklingError, AttributeError, TypeError) as error:
         raise ArgumentError(
             "cache= requires steps that can be pickled; use a top-level function of a module "
             f"instead of a lambda or a local function. {str(error).splitlines()[0]:.120}"
         ) from error
-    memory = Memory(folder, mmap_mode="r", verbose=0)
-    # joblib warns about large arguments, although it stores only a short description of them.
-    with ignored_warnings("Persisting input arguments"):
-        return memory.cache(_run, ignore=["host"])(host, X, key)
-
-
-def _run(host: HostPart, X: Any, key: str) -> dict[str, Any]:
-    return host.run(X)
+    return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def rows_of(blocks: Mapping[str, Any]) -> int:

@@ -16,8 +16,11 @@ from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows, sent_as_copy, standard_settings
 from .source_methods import source_has
-from .sources.arrays import to_block, without_tensors
+from .sources.arrays import to_block, to_csr, without_tensors
 from .sources.protocol import NamedSource
+
+# Sparse columns of more numbers stay sparse.
+_MOST_DENSE = 4096
 
 
 @sent_as_copy
@@ -30,7 +33,7 @@ class NamedPipeline(PipelineModule):
     source: NamedSource
 
     @standard_settings
-    def columns(self, X: Any) -> dict[str, NDArray[Any]]:
+    def columns(self, X: Any) -> dict[str, Any]:
         """All named columns that the model computes.
 
         Parameters
@@ -42,12 +45,12 @@ class NamedPipeline(PipelineModule):
         -------
         dict of str to array
             Arrays (n,) or (n, k) by name; ``NAME@INDEX`` is a column that a later one of the same
-            name hides. Columns that depend on raw columns missing in ``X`` are omitted.
+            name hides. Indicators of more than 4,096 categories are CSR matrices. Columns that
+            depend on raw columns missing in ``X`` are omitted.
         """
         table = read_table(X)
-        wanted = {
-            name: step for name, step in self.graph.columns.items() if self._can_make(step, table)
-        }
+        known = self._computable(table)
+        wanted = {name: step for name, step in self.graph.columns.items() if step in known}
         if not wanted:
             self._require([self.graph.output], table)
         return self._columns(table, wanted)
@@ -97,12 +100,9 @@ class NamedPipeline(PipelineModule):
         columns = self._columns(table, {name: self.graph.columns[name]})
         return self.source.answer_of(method, columns[name])
 
-    def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, NDArray[Any]]:
+    def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, Any]:
         exact = self._exact_steps()
-        steps: set[str] = set()
-        for step in wanted.values():
-            if step not in exact:
-                steps |= self.graph.ancestors(step)
+        steps = self.graph.ancestors(*(step for step in wanted.values() if step not in exact))
         host: dict[str, Any] = {}
         arrays = self.host_part.run(table, steps, host)
         like = self.reference_tensor()
@@ -124,23 +124,29 @@ class NamedPipeline(PipelineModule):
                 found.add(step.name)
         return found
 
-    def _can_make(self, step: str, table: Any) -> bool:
-        return all(self.source.reads(op, table) for op in self._readers([step]))
+    def _computable(self, table: Any) -> set[str]:
+        """The steps whose columns the table has."""
+        found = {INPUT}
+        for step in self.graph:
+            reads = INPUT not in step.inputs or self.source.reads(step.operator, table)
+            if reads and found.issuperset(step.inputs):
+                found.add(step.name)
+        return found
 
     def _require(self, steps: list[str], table: Any) -> None:
         self.source.require(self._readers(steps), table)
 
     def _readers(self, steps: list[str]) -> list[Any]:
         """The operators among the ancestors of some steps that read the table."""
-        needed = set().union(*(self.graph.ancestors(step) for step in steps))
+        needed = self.graph.ancestors(*steps)
         return [s.operator for s in self.graph if s.name in needed and INPUT in s.inputs]
 
 
-def _array(value: Any) -> NDArray[Any]:
-    if isinstance(value, SparseRows):
-        value = value.to_dense()
-    if sparse.issparse(value):
-        return np.asarray(value.toarray())
+def _array(value: Any) -> Any:
+    if isinstance(value, SparseRows) or sparse.issparse(value):
+        if value.shape[1] > _MOST_DENSE:
+            return to_csr(value) if isinstance(value, SparseRows) else value.tocsr()
+        value = value.to_dense() if isinstance(value, SparseRows) else value.toarray()
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 

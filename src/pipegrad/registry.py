@@ -59,12 +59,15 @@ class Objective:
         Class weights as in scikit-learn; the keys are labels.
     zeros : bool
         Whether the operator accepts targets of zero where the loss is defined above zero only.
+    any_target : bool
+        Whether the operator accepts any number, also outside of the range of the loss.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     class_weight: Any = None
     zeros: bool = field(default=False, repr=False)
+    any_target: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,14 @@ class Translation:
         return None
 
     def save(self, operator: Any, path: Path) -> None:
-        """Write the operator to a file in its library's format; see `file_suffixes`."""
+        """Write the operator to an empty file in its library's format; see `file_suffixes`.
+
+        Raises
+        ------
+        OSError
+            If the file does not hold all of it. Some libraries do not notice that a disk is full,
+            so that the file must be read back; see `pipegrad.file_writing`.
+        """
         raise NotImplementedError
 
     def expansion(self, operator: Any) -> Expansion | None:
@@ -215,6 +225,14 @@ class Translation:
 
     def caution(self, operator: Any) -> str | None:
         """What training will not keep of this configuration although it looks so, or None."""
+        return None
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        """What is wrong with targets that the operator's own fit refuses, or None.
+
+        ``y`` holds indices of classes (n,) for a classifier, and numbers otherwise; each is in the
+        range of the loss. The reason follows "The targets": "are of one class only".
+        """
         return None
 
     def quantiles(self, operator: Any) -> tuple[float, ...] | None:
@@ -398,13 +416,15 @@ def lookup(kind: type) -> Row | None:
     return _FOUND[kind]
 
 
-def load_file(path: Any) -> Any:
+def load_file(path: Any, trusted: bool = False) -> Any:
     """Load the source object in a model file with the loader for its suffix.
 
     Parameters
     ----------
     path : str or path
         The model file.
+    trusted : bool
+        Whether the library of the source may read the file at once.
 
     Returns
     -------
@@ -422,9 +442,9 @@ def load_file(path: Any) -> Any:
         known = ", ".join(source_catalog.file_suffixes())
         raise ArgumentError(
             f"to_torch takes a fitted pipeline, or the path of a file that ends in {known}; got "
-            f"{str(path)!r}."
+            f"{str(path)!r}.{_how_to_open(suffix)}"
         )
-    if served[0].library and not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"{path!s}: there is no such file.")
     try:
         source = importlib.import_module(served[0].loaders[suffix])
@@ -435,7 +455,16 @@ def load_file(path: Any) -> Any:
         raise ArgumentError(
             f"{path!s} requires {error.name}: pip install 'pipegrad[{lacking.extra}]'."
         ) from error
-    return source.load(path)
+    return source.load(path, trusted)
+
+
+def _how_to_open(suffix: str) -> str:
+    """A hint for files of other kinds."""
+    if suffix in (".pkl", ".pickle", ".joblib"):
+        return "\nHint: to_torch(joblib.load(path)), if you trust the file: it can run any code."
+    if suffix in (".skops", ".onnx", ".pt", ".pth", ".npz", ".npy", ".h5"):
+        return "\nHint: load the fitted pipeline with the library that saved it, and pass it."
+    return ""
 
 
 def refuse(reasons: Mapping[str, str]) -> None:

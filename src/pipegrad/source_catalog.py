@@ -27,7 +27,7 @@ class Source:
     extra : str
         Extra of pipegrad that installs ``library``.
     loaders : dict of str to str
-        By file suffix, the module whose ``load(path)`` returns the source object in the file.
+        By file suffix, the module whose ``load(path, trusted)`` returns the source object.
     json_key : str
         Top-level key that identifies the library's own JSON model files.
     graph_format : str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import sys
 from collections.abc import Iterable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from .errors import ArgumentError, warn
+from .file_writing import check_target, replacement
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
 from .modules import (
@@ -29,7 +29,7 @@ from .modules import (
 from .named import NamedPipeline
 from .network import required_translation
 from .partition import Translate, check, partition
-from .registry import load_file, lookup, translation
+from .registry import dotted_name, load_file, lookup, translation
 from .source_catalog import file_attribute
 from .sources.arrays import without_tensors
 from .training.seeding import own_generator
@@ -49,6 +49,7 @@ def to_torch(
     trees: SplitMode = "leaves",
     temperature: float = 0.005,
     train_zeros: bool = False,
+    trusted: bool = False,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
 
@@ -88,6 +89,10 @@ def to_torch(
     train_zeros : bool
         Whether coefficients that an L1 penalty or another selection of features set to zero train.
         By default they stay zero, so that the model keeps its features.
+    trusted : bool
+        Whether the library that wrote a model file may read it at once. By default, pipegrad checks
+        the structure of the file, and the library then reads it in a child process first, since
+        malformed files crash these libraries. No file is ever unpickled.
 
     Returns
     -------
@@ -114,8 +119,10 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data, trees, temperature, train_zeros)
-    fitted = own_copy(open_source(source), data)
+    check_arguments(translate, init, data, trees, temperature, train_zeros, dtype)
+    if not isinstance(trusted, bool):
+        raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
+    fitted = own_copy(open_source(source, trusted), data)
     splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits)
     check(graph)
@@ -176,44 +183,38 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     ('Ridge', True)
     """
     if not isinstance(net, PipelineModule):
-        raise ArgumentError(f"from_torch takes the result of to_torch, not a {type(net).__name__}.")
+        raise ArgumentError(
+            f"from_torch takes the result of to_torch, not a {type(net).__name__}.\n"
+            "Hint: net = to_torch(pipeline), net.fit(X, y), from_torch(net)."
+        )
     if path is not None:
-        _check_path(net.source, path)
+        _check_target(net.source, path)
     result = written_back(net)
     if path is not None:
         _save(result, path)
     return result
 
 
-def _check_path(source: Any, path: Any) -> None:
-    if hasattr(source, "save"):
-        return
-    row = translation(source)
-    suffixes = () if row is None else row.file_suffixes
-    if not suffixes:
+def _check_target(source: Any, path: Any) -> None:
+    writer = source if hasattr(source, "save") else translation(source)
+    suffixes = getattr(writer, "file_suffixes", ())
+    if not suffixes and writer is not source:
         raise ArgumentError(
             f"A {type(source).__name__} has no model file format: from_torch(net) returns it, and "
             "joblib or skops saves it."
         )
-    if Path(path).suffix.lower() not in suffixes:
-        raise ArgumentError(
-            f"{path!s}: the file of a {type(source).__name__} must end in {' or '.join(suffixes)}."
-        )
-    if not Path(path).parent.is_dir():
-        raise ArgumentError(f"{path!s}: there is no folder {str(Path(path).parent)!r}.")
+    check_target(path, f"a {type(source).__name__}", suffixes)
 
 
 def _save(source: Any, path: Any) -> None:
-    """Write the model file of a source atomically."""
+    """Write the model file of a source; the old file stays if the new one is incomplete."""
     if hasattr(source, "save"):
         source.save(path)
         return
     row = translation(source)
     assert row is not None
-    with TemporaryDirectory(dir=Path(path).parent) as folder:
-        partial = Path(folder, Path(path).name)
+    with replacement(path) as partial:
         row.save(source, partial)
-        partial.replace(path)
 
 
 def check_arguments(
@@ -223,6 +224,7 @@ def check_arguments(
     trees: Any = "leaves",
     temperature: Any = 0.005,
     train_zeros: Any = False,
+    dtype: Any = None,
 ) -> None:
     """Reject invalid arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
@@ -235,16 +237,32 @@ def check_arguments(
         raise ArgumentError(f"temperature must be a positive number, got {temperature!r}.")
     if not isinstance(train_zeros, bool):
         raise ArgumentError(f"train_zeros must be True or False, got {train_zeros!r}.")
+    _check_dtype(dtype)
     if data is not None and init != "random":
         raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
 
 
-def open_source(source: Any) -> Any:
+_DTYPES = (torch.float16, torch.float32, torch.float64)
+
+
+def _check_dtype(dtype: Any) -> None:
+    # torch takes Python's own float for float64.
+    if dtype is None or dtype is float or any(dtype is one for one in _DTYPES):
+        return
+    hint = "Hint: by default, a module has the precision of its source."
+    if dtype is torch.bfloat16:
+        hint = "Hint: predictions are NumPy arrays, which have no bfloat16; for net(X) alone, "
+        hint += "net.to(torch.bfloat16)."
+    known = ", ".join(map(str, _DTYPES))
+    raise ArgumentError(f"dtype must be one of {known}, or None, got {dtype!r:.60}.\n{hint}")
+
+
+def open_source(source: Any, trusted: bool = False) -> Any:
     """The source object itself, or the one in the model file that a path or an object refers to."""
     attribute = file_attribute(type(source))
     if attribute is not None:
         source = getattr(source, attribute)
-    return load_file(source) if isinstance(source, str | os.PathLike) else source
+    return load_file(source, trusted) if isinstance(source, str | os.PathLike) else source
 
 
 def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
@@ -252,13 +270,31 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
     from sklearn.exceptions import NotFittedError
 
     known = hasattr(source, "get_params") or lookup(type(source)) is not None
+    if isinstance(source, PipelineModule):
+        raise ArgumentError(
+            "to_torch takes a fitted pipeline or operator, not a module that it made.\n"
+            "Hint: copy.deepcopy(net) copies the module, and to_torch(from_torch(net)) translates "
+            "what it has learned."
+        )
+    if dotted_name(type(source)) == "pipegrad.FineTuner":
+        raise ArgumentError(
+            "to_torch takes a fitted pipeline or operator, not a FineTuner.\n"
+            "Hint: to_torch(tuner.estimator_) translates the pipeline that it has fitted."
+        )
     if isinstance(source, type) or not known:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    own = copy_source(source)
     try:
+        own = copy_source(source)
         unfold(own)
+    except RecursionError:
+        raise ArgumentError(
+            f"The {type(source).__name__} must not be nested more deeply than Python's recursion "
+            f"limit allows, which is {sys.getrecursionlimit()}.\n"
+            "Hint: put the steps of inner pipelines into the outer one, or raise the limit with "
+            "sys.setrecursionlimit."
+        ) from None
     except NotFittedError as error:
         if data is not None:
             return own.fit(*map(without_tensors, data))

@@ -6,6 +6,7 @@ concatenation, Poisson regression: fitted, translated, fine-tuned as a whole, tr
 
 from __future__ import annotations
 
+import io
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from ..featurizer import Featurizer
+from ..file_writing import write_file
 from ..graph.display.text import text_tree
 from ..translate import from_torch, to_torch
 
@@ -288,9 +290,7 @@ def save(result: Run, folder: Path) -> Path:
     import skops.io
 
     path = folder / "figure1.skops"
-    partial = path.with_suffix(".partial")
-    skops.io.dump(result.tuned, partial)
-    partial.replace(path)
+    write_file(path, skops.io.dumps(result.tuned))
     return path
 
 
@@ -318,6 +318,8 @@ def draw(runs: list[Run], folder: Path) -> Path:
     )
     axes.legend(frameon=False)
     path = folder / "learning_curves.png"
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    write_file(path, picture.getvalue())
     plt.close(figure)
     return path

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+import torch
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -16,13 +17,16 @@ from sklearn.utils.validation import (
 )
 
 from ..errors import ArgumentError, DivergedError, PipegradError, UntranslatableError
+from ..losses.checks import check_targets
+from ..losses.composition import LossLike
 from ..module import PipelineModule
 from ..modules import SplitMode
 from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
 from ..source_methods import SourceMethods
+from ..sources.array_arguments import as_numbers, check_rows, check_targets_form, number_targets
 from ..sources.arrays import without_tensors
 from ..training.metadata import fit_arguments
-from ..training.samples import Samples
+from ..training.samples import WEIGHT_HINT, Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
 
 
@@ -30,6 +34,7 @@ def checked_weight(weight: SampleWeight, X: Features) -> FloatArray | None:
     """Validate the sample weights of ``X``, shape (n,); negative weights raise an error."""
     if weight is None:
         return None
+    as_numbers("sample_weight", weight, WEIGHT_HINT)
     checked = np.asarray(_check_sample_weight(weight, X, dtype=np.float64))
     if (checked < 0).any():
         raise ArgumentError(
@@ -61,6 +66,28 @@ def usable_rows(
     return rows, classes
 
 
+def check_data(estimator: Estimator, loss: LossLike | None, X: Features, y: Targets) -> None:
+    """Reject rows and targets of the wrong form, and targets outside of the range of a loss."""
+    check_rows(X)
+    check_targets_form(y)
+    if y is None or not is_regressor(estimator):
+        return
+    numbers = number_targets(y)
+    if np.asarray(y).dtype == object and not np.isfinite(numbers).all():
+        raise ArgumentError("Input y contains NaN, infinity or missing values.")
+    if not _transforms_target(estimator):
+        check_targets(loss, None, torch.from_numpy(numbers))
+
+
+def _transforms_target(estimator: Estimator) -> bool:
+    """Whether the loss sees other targets than those of the user."""
+    while estimator is not None and not isinstance(estimator, str):
+        if hasattr(estimator, "regressor"):
+            return True
+        estimator = _last_part(estimator)[1]
+    return False
+
+
 def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
     """Reject a pipeline that cannot be trained because of its last step, before it is fitted.
 
@@ -78,8 +105,17 @@ def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
     ArgumentError
         If ``estimator`` is no estimator, or its last step has no objective.
     """
+    if isinstance(estimator, PipelineModule):
+        raise ArgumentError(
+            "estimator must be a pipeline, not the module that to_torch made of one.\n"
+            "Hint: FineTuner(pipeline) fits and trains a clone of the pipeline; net.fit(X, y) "
+            "trains the module."
+        )
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise ArgumentError(f"estimator must be an estimator instance, got {estimator!r:.60}.")
+        hint = "an estimator is an object with fit and predict, such as make_pipeline(...)."
+        raise ArgumentError(
+            f"estimator must be an estimator instance, got {estimator!r:.60}.\nHint: {hint}"
+        )
     path, operator, steps = "", estimator, 1
     while True:
         row = lookup(type(operator))

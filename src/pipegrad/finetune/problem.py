@@ -20,6 +20,7 @@ from ..training.deadline import Deadline, Pace
 from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
 from ..training.prepare import build_training_data
+from ..training.row_blocks import score_of
 from ..training.samples import Samples
 from ..training.scaled_lbfgs import fisher_scales
 from ..training.seeding import isolated_rng
@@ -87,6 +88,11 @@ class TrainingProblem:
             deadline=deadline,
         )
 
+    def release(self) -> None:
+        """Free the encoded inputs, when no further candidate trains on them."""
+        self.training = self.training.without_inputs()
+        self.validating = None if self.validating is None else self.validating.without_inputs()
+
     def loss(self) -> float:
         """Mean loss of the training rows at the initial parameters."""
         self.net.eval()
@@ -94,7 +100,7 @@ class TrainingProblem:
         with torch.no_grad(), self.own_random_numbers():
             for batch in Loader(self.training, 4096):
                 with pace:
-                    score = self.net(batch[0])
+                    score = score_of(self.net, batch[0])
                     mean = self.criterion(score, batch[1], batch.weight, batch.groups)
                     sums.append(mean * len(batch[0]))
         return float(sum(sums)) / len(self.training)
@@ -175,4 +181,5 @@ class TrainingProblem:
             deadline=self.deadline if deadline is None else deadline,
         )
         run_safely(trainer, self.net, self.options, optimizer)
+        trainer.release()
         return trainer

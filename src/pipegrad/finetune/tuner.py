@@ -34,6 +34,7 @@ from .incremental import (
 from .pipeline import (
     DelegatingEstimator,
     TunablePipeline,
+    check_data,
     check_last_step,
     checked_weight,
     usable_rows,
@@ -296,6 +297,7 @@ class FineTuner(DelegatingEstimator):
         options = self._options(seed)
         deadline = Deadline.after(self.max_seconds, began)
         check_last_step(self.estimator, self.loss is None)
+        check_data(self.estimator, self.loss, X, y)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
         metadata = self._metadata(weight, groups, fit_params)
@@ -453,7 +455,10 @@ class FineTuner(DelegatingEstimator):
         X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_last_step(self.estimator, self.loss is None)
         check_loss(self.loss, y)
+        check_data(self.estimator, self.loss, X, y)
         fitted = hasattr(self, "estimator_")
+        if not fitted:
+            self._options(0)
         if fitted and sample_weight is not None and not np.any(sample_weight):
             return self
         samples = weighted_samples(self.estimator, X, y, classes, sample_weight)
@@ -543,6 +548,7 @@ class FineTuner(DelegatingEstimator):
         )
 
     def _options(self, seed: int) -> Options:
+        from ..training.optimizers import try_optim
         from ..training.options import Options
         from ..translate import check_arguments
 
@@ -564,6 +570,7 @@ class FineTuner(DelegatingEstimator):
         if self.forget not in (True, False, None):
             raise ArgumentError(f"forget must be True, False or None, got {self.forget!r}.")
         options.check()
+        try_optim(options.optim, options.rate, alone=True)
         check_arguments("trainable", trees=self.trees, train_zeros=self.train_zeros)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:

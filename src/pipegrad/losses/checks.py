@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import inspect
+
+from torch import Tensor, nn
 
 from ..errors import ArgumentError
 from ..registry import Objective
@@ -19,6 +21,7 @@ def check_loss(
 
     if isinstance(loss, str):
         get_loss(loss)
+    _check_function(loss)
     penalised = isinstance(loss, GroupPenalty)
     if penalised and inside:
         raise ArgumentError(
@@ -45,6 +48,31 @@ def check_loss(
         raise ArgumentError(
             "groups must contain at least two groups, but all rows are in one group."
         )
+
+
+def _check_function(loss: object) -> None:
+    """Reject what is neither a loss of the package nor a function of score and y."""
+    if loss is None or isinstance(loss, str | Objective | Composed):
+        return
+    if isinstance(loss, type):
+        raise ArgumentError(f"loss={loss.__name__} is a class.\nHint: give an instance of it.")
+    if not callable(loss):
+        raise ArgumentError(
+            f"loss={loss!r:.60} is neither a name nor a callable (score, y) -> tensor."
+        )
+    try:
+        # The call of a torch module itself takes anything.
+        signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+    except (TypeError, ValueError):
+        return  # Functions written in C do not tell.
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise ArgumentError(
+            f"loss={name} must take the two arguments (score, y), but its arguments are "
+            f"{signature}.\nHint: loss=lambda score, y: ... (a tensor)."
+        ) from None
 
 
 def check_targets(
@@ -79,7 +107,7 @@ def check_targets(
         return
     known = find_loss(objective.name)
     where = None if known is None else known.range_with(**objective.options)
-    if known is None or where is None:
+    if known is None or where is None or objective.any_target:
         return
     outside = where.outside(target)
     if objective.zeros:

@@ -54,7 +54,9 @@ def tweedie_deviance(power: float = 1.5, **_: object) -> LossMetric:
 
 
 def _poisson_offset(target: Tensor) -> Tensor:
-    return torch.xlogy(target, target) - target
+    # The deviance is undefined for a negative target: its loss stays as it is.
+    above = target.clamp(min=0)
+    return torch.xlogy(above, above) - above
 
 
 def _gamma_offset(target: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
-"""Formulas of columns as expression trees, in nested tuples."""
+"""Formulas of columns as programs: operations in order, each on the results of earlier ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._base import Module
+from ._sparse import Block, dense
 
 
 def _truth(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -70,36 +71,62 @@ _OPERATIONS: dict[str, Callable[..., Tensor]] = {
 class ExpressionProgram(Module):
     """A formula of one or more columns.
 
+    Every operation is evaluated once, however many others take its result.
+
     Parameters
     ----------
-    formula : tuple
-        Expression tree, such as ``("add", ("input", 0), ("number", 2.0))``. Operations are those of
-        torch; comparisons return ones and zeros; ``("where", c, a, b)`` is a conditional.
+    program : sequence of tuple
+        Operations in order, such as ``("input", 0), ("number", 2.0), ("add", 0, 1)``, where the
+        arguments of an operation are the places of earlier ones; the last is the result.
+        Operations are those of torch; comparisons return ones and zeros; ``("where", c, a, b)`` is
+        a conditional.
     """
 
-    def __init__(self, formula: tuple[Any, ...]) -> None:
+    def __init__(self, program: Sequence[tuple[Any, ...]]) -> None:
         super().__init__()
-        self.formula = formula
+        self.program = tuple(program)
+        self._ended = _ended(self.program)
 
-    def forward(self, *columns: Tensor) -> Tensor:
+    def forward(self, *blocks: Block) -> Tensor:
         """Columns (n,) or (n, k) to the same shape."""
+        columns = tuple(dense(block) for block in blocks)
         wide = next((c for c in columns if c.ndim > 1), columns[0])
         if wide.ndim > 1:
             columns = tuple(c[:, None] if c.ndim == 1 else c for c in columns)
-        out = self._value(self.formula, columns)
-        return out.expand_as(wide)
+        values: list[Any] = []
+        for (name, *arguments), ended in zip(self.program, self._ended, strict=True):
+            if name in _LEAVES:
+                values.append(_leaf(name, arguments, columns))
+            elif name == "where":
+                condition, first, second = (values[i] for i in arguments)
+                values.append(torch.where(condition != 0, first, second))
+            else:
+                values.append(_OPERATIONS[name](*(values[i] for i in arguments)))
+            for place in ended:
+                values[place] = None
+        return values[-1].expand_as(wide)
 
-    def _value(self, formula: tuple[Any, ...], columns: tuple[Tensor, ...]) -> Tensor:
-        name, *rest = formula
-        if name == "input":
-            return columns[rest[0]]
-        if name in ("number", "truth"):
-            return columns[0].new_tensor(rest[0])
-        if name == "na":
-            return columns[0].new_tensor(math.nan)
-        if name == "default":
-            return columns[0].new_tensor(0.0)
-        values = [self._value(inner, columns) for inner in rest]
-        if name == "where":
-            return torch.where(values[0] != 0, values[1], values[2])
-        return _OPERATIONS[name](*values)
+
+_LEAVES = ("input", "number", "truth", "na", "default")
+
+
+def _ended(program: Sequence[tuple[Any, ...]]) -> list[list[int]]:
+    """For each operation, the results that it is the last to take."""
+    last = {
+        place: i
+        for i, (name, *arguments) in enumerate(program)
+        if name not in _LEAVES
+        for place in arguments
+    }
+    ended: list[list[int]] = [[] for _ in program]
+    for place, i in last.items():
+        ended[i].append(place)
+    return ended
+
+
+def _leaf(name: str, arguments: list[Any], columns: tuple[Tensor, ...]) -> Tensor:
+    if name == "input":
+        return columns[arguments[0]]
+    if name == "na":
+        return columns[0].new_tensor(math.nan)
+    return columns[0].new_tensor(0.0 if name == "default" else arguments[0])

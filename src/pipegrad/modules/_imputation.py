@@ -111,7 +111,7 @@ class Impute(Module):
     def _sparse(self, x: SparseRows) -> SparseRows:
         if self.keep is not None:
             x = x.select(self.keep)
-        fill = self.fill[x.columns]
+        fill = self.fill if self.fill.numel() == 1 else self.fill[x.columns]
         return x.with_values(torch.where(self.absent.mask(x.values), fill, x.values))
 
     def reset_parameters(self) -> None:

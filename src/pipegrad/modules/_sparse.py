@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _FEW_OUTPUTS = 4
+# Rows of more columns are made dense only as long as they have no more numbers than this.
+_MOST_COLUMNS, _MOST_NUMBERS = 1 << 20, 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,20 @@ class SparseRows:
         )
 
     def to_dense(self, fill: float = 0.0) -> Tensor:
-        """The block as a dense tensor (n_rows, width), with ``fill`` for entries not stored."""
+        """The block as a dense tensor (n_rows, width), with ``fill`` for entries not stored.
+
+        Raises
+        ------
+        MemoryError
+            If rows of millions of columns, such as hashes of many bits, would take too much memory.
+        """
+        if self.width > _MOST_COLUMNS and self.shape[0] * self.width > _MOST_NUMBERS:
+            size = self.shape[0] * self.width * self.values.itemsize / 1e9
+            raise MemoryError(
+                f"{self.shape[0]:,} rows of {self.width:,} sparse columns would need {size:.3g} GB "
+                "for a step that takes dense rows only.\nHint: pass fewer rows at a time, or use "
+                "fewer columns (fewer hash bits)."
+            )
         dense = self.values.new_full(self.shape, fill)
         place = self.rows(), self.columns
         return dense.index_put(place, self.values, accumulate=fill == 0)

@@ -12,6 +12,7 @@ from ..errors import ArgumentError, DivergedError
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from ..training.data import check_trainable
+from ..training.optimizers import check_own_parameters
 from ..training.options import Options
 from ..training.saved_state import ModuleState, OptimizerState, restored_on_error
 from ..training.seeding import isolated_rng
@@ -116,6 +117,9 @@ def partial_fit(
         raise ArgumentError(
             "lr= was given, but the optimizer has its own learning rate.\nHint: omit lr."
         )
+    if known is not None:
+        trained = list(net.trainable_parameters().values())
+        check_own_parameters("optim", known, trained)
     make = (lambda _: known) if known is not None else UserOptimizer(optim, lr)
     with restored_on_error(ModuleState(net)):
         criterion, rows = BatchPreparer(net, loss, ClassCounts()).take(X, y, sample_weight)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .charts import AXES
-from .formatting import gain_label, percent, short
+from .formatting import gain_label, percent, plot_label
 from .relative_curves import Relative, extent
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class MovedStepsDisplay(_Display):
         self.bars_ = ax.barh(range(len(shares)), shares, height=0.6, color=_KEPT)
         labels = [percent(step.share) for step in self.steps]
         ax.bar_label(self.bars_, labels, padding=4, fontsize="small")
-        ax.set_yticks(range(len(shares)), [short(step.name) for step in self.steps])
+        ax.set_yticks(range(len(shares)), [plot_label(step.name) for step in self.steps])
         ax.invert_yaxis()
         ax.margins(x=0.14)
         ax.set_xlim(left=0)
@@ -381,11 +381,11 @@ class GainDisplay(_Display):
             }
             drawn = ax.errorbar([gain], [row], xerr=[2 * error], fmt="o", **look)
             self.containers_.append(drawn)
-        ax.set_yticks(range(len(self.names)), [short(name) for name in self.names])
+        ax.set_yticks(range(len(self.names)), [plot_label(name) for name in self.names])
         ax.set_ylim(len(self.names) - 0.5, -0.5)
         both = list(zip(self.gains, self.errors, strict=True))
         ax.set_xlim(extent([g - 2 * e for g, e in both], [g + 2 * e for g, e in both]))
-        ax.set_xlabel(self.label)
+        ax.set_xlabel(plot_label(self.label, 200))
 
 
 def _report(source: Any) -> Any:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..printable import printable
+
 if TYPE_CHECKING:
     from .calibration import Calibration
     from .parameter_changes import MovedStep
@@ -157,7 +159,13 @@ def bar(value: float, most: float) -> str:
 
 def short(name: str, longest: int = _LONGEST) -> str:
     """The name, cut to its end after an ellipsis if it is too long."""
+    name = printable(name)
     return name if len(name) <= longest else "…" + name[1 - longest :]
+
+
+def plot_label(name: str, longest: int = _LONGEST) -> str:
+    """The short name for matplotlib, which reads text between dollar signs as a formula."""
+    return short(name, longest).replace("$", r"\$")
 
 
 def largest_share(steps: Sequence[MovedStep]) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
+from ..graph.display.markup import escape
 from ..graph.display.statuses import FONT
 from . import charts
 from .formatting import (

@@ -6,9 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ..errors import ArgumentError
+from ..file_writing import check_target, write_file
 from .calibration import Calibration
 from .learning_curves import Curve
 from .metrics import MetricResult
@@ -194,10 +193,11 @@ class Report:
         """
         from .page import page
 
-        target = None if path is None else _checked(path)
+        if path is not None:
+            check_target(path, "a report", (".html", ".htm"))
         text = page(self)
-        if target is not None:
-            _write(text, target)
+        if path is not None:
+            write_file(path, text.encode())
         return text
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -225,20 +225,3 @@ class Report:
         from .text import text
 
         return text(self)
-
-
-def _checked(path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ArgumentError(f"{target}: the file of a report must end in .html.")
-    if not target.parent.is_dir():
-        raise ArgumentError(f"{target}: there is no folder {str(target.parent)!r}.")
-    return target
-
-
-def _write(text: str, path: Path) -> None:
-    """Write the file atomically."""
-    with TemporaryDirectory(dir=path.parent) as folder:
-        partial = Path(folder, path.name)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)

@@ -14,6 +14,8 @@ from ..graph import Step
 from ..graph.display.table import as_text
 from ..modules import TreeEnsemble, unwrap_head
 from ..network import PipelineNetwork, fresh_module
+from ..printable import printable
+from .formatting import plot_label
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -112,7 +114,9 @@ class MovedSplits:
             side = 1 if end >= start else -1
             _label(ax, split.after, end, row, side)
             _label(ax, split.before, start, row, -side)
-        ax.set_yticks(range(len(self)), [f"{s.column}  (tree {s.tree})" for s in self.splits])
+        ax.set_yticks(
+            range(len(self)), [f"{plot_label(s.column)}  (tree {s.tree})" for s in self.splits]
+        )
         ax.invert_yaxis()
         ax.margins(x=0.15)
         ax.set_xlabel("position in units of the column's spread (hollow: before, filled: after)")
@@ -228,6 +232,7 @@ def _names(step: Step) -> list[str] | None:
 def _table(moved: MovedSplits) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     caption = f"{moved.moved:,} of {moved.total:,} splits moved"
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
@@ -238,9 +243,9 @@ def _table(moved: MovedSplits) -> Table:
         table.add_column(name, justify="right")
     for split in moved:
         table.add_row(
-            split.step,
+            Text(printable(split.step)),
             str(split.tree),
-            split.column,
+            Text(printable(split.column)),
             f"{split.before:.6g}",
             f"{split.after:.6g}",
             f"{split.distance:.3f}",

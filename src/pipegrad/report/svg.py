@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from ..graph.display.markup import escape
 
 Point = tuple[float, float]
 # Lines that leave a chart continue for this multiple of its size.
@@ -72,7 +73,7 @@ def spread(low: float, high: float, margin: float = 0.05) -> tuple[float, float]
 
 def picture(title: str, width: float, height: float, parts: Iterable[str]) -> str:
     """An SVG image with a title, which screen readers read."""
-    label = escape(title, quote=True)
+    label = escape(title)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import importlib
-import json
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelFileError
 from ..source_catalog import json_keys
+from .document import read_json
+from .files import ModelFile
 
 
-def load(path: Any) -> Any:
+def load(path: Any, trusted: bool = False) -> Any:
     """Read a model from a file written by ``save_model`` of XGBoost or CatBoost.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    trusted : bool
+        Whether the library reads the file at once, without a trial in a child process.
 
     Raises
     ------
     ModelFileError
-        If the file comes from neither library.
+        If the file is malformed, or comes from neither library.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path!s} is not JSON: {error}") from error
+    file = ModelFile.read(path)
+    known = read_json(file.content, file.name, constants=True).object()
     for key, module in json_keys():
-        if isinstance(content, dict) and key in content:
-            return importlib.import_module(module).load(path)
-    raise ModelFileError(f"{path!s} contains no model of XGBoost or CatBoost.")
+        if key in known:
+            return importlib.import_module(module).load(file, trusted)
+    raise ModelFileError(f"{file.name} contains no model of XGBoost or CatBoost.")

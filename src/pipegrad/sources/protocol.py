@@ -14,10 +14,11 @@ class NamedSource(Protocol):
     Its `Expansion` sets ``builder.columns``, the step behind each column; that alone makes
     `pipegrad.to_torch` give a `NamedPipeline`.
 
-    Beyond this, a classifier has ``classes_``, and a source that its library keeps in a file has
-    ``save(path)``, which writes the file as a whole or not at all. An operator whose attribute
-    ``exact`` is true keeps more digits than its module does: ``NamedPipeline.columns`` asks the
-    operator itself where nothing before it is a module.
+    Beyond this, a classifier has ``classes_``. A source that its library keeps in a file has
+    ``save(path)``, which writes the file as a whole or not at all, and ``file_suffixes``, the
+    endings that the name of the file may have. An operator whose attribute ``exact`` is true keeps
+    more digits than its module does: ``NamedPipeline.columns`` asks the operator itself where
+    nothing before it is a module.
     """
 
     @property

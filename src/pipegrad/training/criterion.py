@@ -116,6 +116,11 @@ class Criterion:
                 f"loss={self.name} gave {type(out).__name__}, not a tensor.\n"
                 "Hint: loss= takes a name or a function (score, y) -> tensor."
             )
+        if out.is_complex():
+            raise ArgumentError(
+                f"loss={self.name} must give real numbers, got {out.dtype}.\n"
+                "Hint: take the absolute value."
+            )
         if out.ndim and out.shape[0] != score.shape[0]:
             raise ArgumentError(
                 f"loss={self.name} gave shape {tuple(out.shape)} for {score.shape[0]} rows.\n"

@@ -14,7 +14,8 @@ from ..errors import ArgumentError
 from ..losses.checks import check_targets
 from ..losses.composition import LossLike
 from ..losses.group_penalty import group_codes
-from .samples import Samples, Validation
+from ..sources.array_arguments import as_numbers, check_rows, check_targets_form
+from .samples import WEIGHT_HINT, Samples, Validation
 
 if TYPE_CHECKING:
     from ..network import PipelineNetwork
@@ -32,6 +33,23 @@ def check_trainable(net: PipelineNetwork) -> None:
         raise ArgumentError(
             "Nothing to train: every parameter is frozen.\nHint: pipegrad.inspect shows why."
         )
+
+
+def check_fit_targets(net: PipelineNetwork, y: Any) -> None:
+    """Reject targets that are in range, but on which the source itself would not be fitted."""
+    task = None if net.head is None else net.head.task
+    if y is None or task not in ("classification", "regression"):
+        return
+    target = net.encode_target(y).cpu().numpy()
+    steps = net.graph if task == "classification" else [net.graph[net.graph.output]]
+    for step in steps:
+        row = step.translation
+        reason = None if row is None else row.refuse_targets(step.operator, target)
+        if reason is not None:
+            raise ArgumentError(
+                f"The targets {reason}, which the fit of {type(step.operator).__name__} refuses.\n"
+                "Hint: train on more rows, or use partial_fit, which takes rows as they come."
+            )
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ def encode_samples(
     # Targets first: they are cheap, and the host part may not be.
     targets, weights, codes = [], [], []
     for one, name in zip(sets, names, strict=False):
+        check_rows(one.X)
         count = _count(one.X)
         targets.append(_target(net, one.y, count, name))
         check_targets(loss, net.objective, targets[-1], name)
@@ -118,6 +137,7 @@ def _target(net: PipelineNetwork, y: Any, count: int | None, name: str) -> Tenso
         if net.head is not None:
             raise ArgumentError(f"{name}y is missing, but the loss requires targets.")
         return None
+    check_targets_form(y)
     given = _count(y)
     if count is not None and given is not None and count != given:
         raise ArgumentError(f"{name}X has {count} rows, but y has {given}.")
@@ -129,7 +149,7 @@ def _weights(
 ) -> Tensor | None:
     if weight is None:
         return None
-    values = np.asarray(weight, dtype=np.float64)
+    values = as_numbers("sample_weight", weight, WEIGHT_HINT)
     if count is None and target is not None:
         count = target.shape[0]
     if values.ndim != 1 or (count is not None and len(values) != count):

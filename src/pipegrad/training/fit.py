@@ -12,11 +12,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from ..array_cache import check_cache
 from ..errors import DivergedError, warn
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
-from .data import check_trainable
+from .data import check_fit_targets, check_trainable
 from .deadline import Deadline, TimeLimitReached
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
@@ -113,7 +114,9 @@ def fit(
     verbose : int
         With 1, training shows the epoch, the losses and the remaining time.
     cache : str or path, optional
-        Directory that caches the output of the host part.
+        Folder that keeps the output of the host part, for the next fit on the same data. It holds
+        arrays alone, readable by their owner, and grows by their size for each input; entries that
+        are damaged or of other versions are computed anew. Delete the folder to clear it.
     cross_fit : bool
         Whether to train on out-of-fold features for steps that cross-fit during their fit (the
         first layer of a stack, a `TargetEncoder`), at the cost of fitting these steps again. Use
@@ -205,11 +208,13 @@ def train(
         If there was no time to train; the parameters are unchanged.
     """
     options.check()
+    check_cache(cache)
     deadline = Deadline.after(options.max_seconds) if deadline is None else deadline
     check_loss(options.loss, samples.y, samples.groups)
     if not isinstance(validation, Samples):
         validation = checked_validation(validation)
     check_trainable(net)
+    check_fit_targets(net, samples.y)
     state = ModuleState(net)
     trainers: list[Trainer] = []
     try:

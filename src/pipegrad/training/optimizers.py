@@ -64,34 +64,64 @@ def make_optimizer(
         raise ArgumentError(
             f"optim={_name(optim)} failed: {type(error).__name__}: {error}\n{_HINT}"
         ) from error
+    _check_returned(optim, optimizer)
+    given = [p for one in parameters for p in (one["params"] if isinstance(one, dict) else [one])]
+    check_own_parameters(f"optim={_name(optim)}", optimizer, given)
+    return optimizer
+
+
+def _check_returned(optim: object, optimizer: object) -> None:
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(
             f"optim={_name(optim)} must return an optimizer, got {type(optimizer).__name__}.\n"
             f"{_HINT}"
         )
-    return optimizer
+
+
+def check_own_parameters(
+    name: str, optimizer: Optimizer, parameters: Sequence[nn.Parameter]
+) -> None:
+    """Reject an optimizer of parameters that would not train, or of those of another module."""
+    own = {id(parameter) for parameter in parameters}
+    found = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    foreign = [p for p in found if id(p) not in own]
+    if foreign or not found:
+        what = f"{len(foreign)} that belong to no trainable step of this module"
+        raise ArgumentError(
+            f"{name} must be over the parameters that are trained, but it has "
+            f"{what if foreign else 'none of them'}.\nHint: use the parameters that it is given "
+            "(lambda p: torch.optim.Adam(p, lr=1e-3)); net.parameters() are those of a module."
+        )
 
 
 def check_optim(optim: object) -> None:
     """Reject what is not callable, or is a class but not an optimizer class."""
+    if isinstance(optim, Optimizer):
+        kind = type(optim).__name__
+        raise ArgumentError(
+            f"optim must be callable, got an optimizer ({kind}), which is over parameters of its "
+            f"own.\n{_HINT}"
+        )
     if not callable(optim):
-        raise ArgumentError(f"optim must be callable, got {optim!r}.\n{_HINT}")
+        raise ArgumentError(f"optim must be callable, got {optim!r:.60}.\n{_HINT}")
     if isinstance(optim, type) and not issubclass(optim, Optimizer):
         raise ArgumentError(f"optim must be an optimizer class, got {_name(optim)}.\n{_HINT}")
 
 
-def try_optim(optim: Optim, lr: float | None = None) -> None:
-    """Reject early what does not return an optimizer for a test parameter."""
+def try_optim(optim: Optim, lr: float | None = None, alone: bool = False) -> None:
+    """Reject early what does not return an optimizer for a test parameter.
+
+    With ``alone``, the parameters do not exist yet, and it has to be over those that it is given.
+    """
     check_optim(optim)
+    parameters = [nn.Parameter(torch.zeros(2, 2))]
     try:
-        optimizer = _call(optim, [nn.Parameter(torch.zeros(2, 2))], lr)
+        optimizer = _call(optim, parameters, lr)
     except Exception:
         return  # It may need the real parameters, which come later.
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(
-            f"optim={_name(optim)} must return an optimizer, got {type(optimizer).__name__}.\n"
-            f"{_HINT}"
-        )
+    _check_returned(optim, optimizer)
+    if alone:
+        check_own_parameters(f"optim={_name(optim)}", optimizer, parameters)
 
 
 def check_normalized_steps(optim: object) -> None:
@@ -114,7 +144,14 @@ def is_loss_scale_invariant(optimizer: Optimizer) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite real number."""
-    return isinstance(value, numbers.Real) and math.isfinite(float(value))
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and _finite(value)
+
+
+def _finite(value: numbers.Real) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from ..errors import ArgumentError
@@ -18,6 +19,8 @@ from .samples import Samples, Validation
 # Maximum batch size with ``batch_size="auto"`` on small and on large data sets.
 _BATCH_ROWS = 256
 _LARGEST_BATCH = 1024
+# The seeds that torch takes.
+_SEEDS = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Options:
             check_normalized_steps(self.optim)
         elif self.lr is not None and not (is_number(self.lr) and self.lr > 0):
             raise ArgumentError(f"lr must be a positive number, 'auto' or None, got {self.lr!r}.")
-        if self.seed is not None and not isinstance(self.seed, numbers.Integral):
-            raise ArgumentError(f"seed must be an integer or None, got {self.seed!r}.")
+        _check_seed(self.seed)
+        _check_verbose(self.verbose)
+        check_callbacks(self.callbacks)
         if not (is_number(self.anchor) and self.anchor >= 0):
             raise ArgumentError(f"anchor must be a non-negative number, got {self.anchor!r}.")
         if not isinstance(self.cross_fit, bool):
@@ -61,6 +65,43 @@ class Options:
     def rate(self) -> float | None:
         """The learning rate; None if it is unset or to be searched for."""
         return None if isinstance(self.lr, str) else self.lr
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is None:
+        return
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):
+        raise ArgumentError(f"seed must be an integer or None, got {seed!r}.")
+    if not 0 <= int(seed) < _SEEDS:
+        raise ArgumentError(f"seed must be from 0 to 2**64 - 1, got {seed}.")
+
+
+def _check_verbose(verbose: Any) -> None:
+    known = isinstance(verbose, bool | np.bool_ | numbers.Integral)
+    if not known or verbose < 0:
+        raise ArgumentError(f"verbose must be True, False or a number from 0, got {verbose!r:.60}.")
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Reject what is no list of skorch callbacks, with or without names."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, list | tuple):
+        raise ArgumentError(f"callbacks must be a list, got {callbacks!r:.60}.\n{_CALLBACKS}")
+    for given in callbacks:
+        named = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
+        one = given[1] if named else given
+        if one is not None and not all(hasattr(one, name) for name in _CALLBACK_METHODS):
+            raise ArgumentError(
+                f"callbacks must hold skorch callbacks, got {given!r:.60}.\n{_CALLBACKS}"
+            )
+
+
+_CALLBACK_METHODS = ("on_train_begin", "on_epoch_end", "set_params")
+_CALLBACKS = (
+    "Hint: a callback is an object of a subclass of skorch.callbacks.Callback, such as "
+    "callbacks=[skorch.callbacks.LRScheduler()]; a function goes into its method on_epoch_end."
+)
 
 
 def callbacks_of(options: Options, epochs: int) -> list[Any]:

@@ -13,6 +13,11 @@ from sklearn.utils.validation import _num_samples
 
 from ..sources.arrays import without_tensors
 
+WEIGHT_HINT = (
+    "Hint: give a number for each row. To balance classes, use class_weight='balanced' of the "
+    "classifier, or sklearn.utils.class_weight.compute_sample_weight."
+)
+
 
 @dataclass(frozen=True)
 class Samples:

@@ -9,18 +9,32 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_mlnet import DATA, NAMES, NOTHING_TRAINS, expected_of, path_of, perturb, table_of
+from test_mlnet import (
+    DATA,
+    MODEST,
+    NAMES,
+    NOTHING_TRAINS,
+    expected_of,
+    path_of,
+    perturb,
+    table_of,
+)
 
 import mlnet_runtime
 import pipegrad as pg
 from pipegrad.modules import TreeEnsemble
+
+sys.path.append(str(Path(__file__).parents[2] / "fuzz"))
+from formats import change_entry
 
 # Of the largest value in a column: what float32 and the order of a sum leave open.
 TOLERANCE = 2e-6
@@ -198,3 +212,55 @@ def test_mlnet_runs_the_graphs_that_are_written(runtime, tmp_path, source):
     assert_same(net, table, columns_of(tmp_path / "new.npz"), ["Score", "norm", "prob1"])
     kinds = [step.kind for step in pg.to_torch(path_of("figure1_nimbus")).graph]
     assert [step.kind for step in net.graph] == kinds
+
+
+# -- files of others ---------------------------------------------------------------------------
+
+
+def mutants(folder, count):
+    """Damaged files that pipegrad reads nevertheless, as jobs for ML.NET."""
+    names = [name for name in NAMES if name not in GIVEN]
+    jobs = {}
+    for number in range(count):
+        rng = random.Random(f"mlnet/{number}")
+        name = rng.choice(names)
+        model = folder / f"{number}.zip"
+        model.write_bytes(change_entry(path_of(name).read_bytes(), rng, [b"0"]))
+        try:
+            pg.to_torch(model)
+        except (pg.ModelFileError, pg.UntranslatableError):
+            continue
+        jobs[name, number] = (model, DATA / f"{name}.input.parquet", folder / f"{number}.npz")
+    return jobs
+
+
+def run_each(runtime, jobs):
+    """Let ML.NET score as many as it survives."""
+    for start in range(0, len(jobs), 20):
+        waiting = jobs[start : start + 20]
+        while waiting:
+            try:
+                run(runtime, waiting)
+            except subprocess.CalledProcessError:
+                pass
+            else:
+                break
+            results = [job[-1].exists() or Path(f"{job[-1]}.error").exists() for job in waiting]
+            waiting = waiting[results.index(False) + 1 :]
+
+
+@MODEST
+def test_what_mlnet_accepts_of_damaged_files_gets_its_answers(runtime, tmp_path):
+    """MUTANTS=10000 tries more of them."""
+    jobs = mutants(tmp_path, int(os.environ.get("MUTANTS", "150")))
+    run_each(runtime, list(jobs.values()))
+    accepted = 0
+    for (name, number), (model, _, result) in jobs.items():
+        if result.exists():
+            accepted += 1
+            net, real = pg.to_torch(model), columns_of(result)
+            try:
+                assert_same(net, table_of(name), real, [], 1e-4)
+            except AssertionError as error:
+                raise AssertionError(f"mutant {number} of {name}: {error}") from error
+    assert accepted > len(jobs) / 2

@@ -521,3 +521,51 @@ def test_fine_tuning_trains_the_leaves() -> None:
     assert losses[-1] < 0.9 * losses[0]
     tuned = pg.from_torch(net)
     assert_alike(net, tuned, X, CLOSE)
+
+
+def test_pruned_nodes_are_no_part_of_a_tree() -> None:
+    """The exact method grows trees in full, then marks nodes as deleted."""
+    X, y = DATASETS["regression"]()
+    model = xgboost.XGBRegressor(
+        **{**FEW, "max_depth": 6}, tree_method="exact", gamma=2 * float(y.var())
+    ).fit(X, y)
+    trees = content(model.get_booster())["learner"]["gradient_booster"]["model"]["trees"]
+    assert any(tree["tree_param"]["num_deleted"] != "0" for tree in trees)
+    net = pg.to_torch(model)
+    assert_close(net.predict(X), model.predict(X), CLOSE)
+    perturb(net)
+    assert_close(pg.from_torch(net).predict(X), net.predict(X), CLOSE)
+
+
+def test_pruned_categorical_splits() -> None:
+    """A leaf that was a categorical split keeps the categories."""
+    X, y = DATASETS["regression"]()
+    X[:, 2] = np.arange(len(X)) % 11
+    types = {"feature_types": ["q", "q", "c"], "enable_categorical": True}
+    table = xgboost.DMatrix(X[:, :3], y, **types)
+    options = {"nthread": 1, "max_depth": 6, "max_cat_to_onehot": 1, "verbosity": 0}
+    grown = xgboost.train(options, table, 2)
+    options |= {"process_type": "update", "updater": "prune", "gamma": 2 * float(y.var())}
+    booster = xgboost.train(options, table, 2, xgb_model=grown)
+    trees = content(booster)["learner"]["gradient_booster"]["model"]["trees"]
+    nodes = [(tree["left_children"][i], tree) for tree in trees for i in tree["categories_nodes"]]
+    assert any(left < 0 for left, _ in nodes)
+    assert any(left >= 0 for left, _ in nodes)
+    assert_close(pg.to_torch(booster).predict(table), booster.predict(table), CLOSE)
+
+
+def test_names_of_categories_need_not_be_ascii() -> None:
+    """XGBoost counts characters where it stores bytes; the same names are found nevertheless."""
+    colors = pd.Categorical(["rot", "grün", "weiß"] * 20)
+    table = pd.DataFrame({"color": colors, "size": np.linspace(0, 1, 60)})
+    y = colors.codes + table["size"]
+    model = xgboost.XGBRegressor(**FEW, enable_categorical=True).fit(table, y)
+    assert_close(pg.to_torch(model).predict(table), model.predict(table), CLOSE)
+
+
+def test_a_linear_model_without_weights_is_refused() -> None:
+    X, y = DATASETS["regression"]()
+    options = {"booster": "gblinear", "verbosity": 0, "nthread": 1}
+    booster = xgboost.train(options, xgboost.DMatrix(X, y), 0)
+    with pytest.raises(pg.UntranslatableError, match="holds no weights"):
+        pg.to_torch(booster)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from itertools import pairwise
 
+from ...printable import printable
 from ..graph import INPUT, Graph, Step
 from .folding import fold
 from .layout import Layout, Node, place
+from .markup import escape
 from .statuses import FONT, STYLES, count, present, short_kind
 
 _HEIGHT, _INPUT_HEIGHT = 42.0, 26.0
@@ -78,7 +80,7 @@ def graph_svg(graph: Graph) -> str:
     str
         An ``svg`` element.
     """
-    label = escape(f"Graph of {count(graph)}", quote=True)
+    label = escape(f"Graph of {count(graph)}")
     graph = fold(graph)
     layout = _place(graph)
     legend = _legend(present(step.status for step in graph))
@@ -133,7 +135,7 @@ def _place(graph: Graph) -> Layout:
 
 def _lines(step: Step) -> tuple[str, str]:
     """The class on the first line, path and number of parameters on the second."""
-    path = step.name
+    path = printable(step.name)
     if len(path) > _LONGEST:
         path = "…" + path[1 - _LONGEST :]
     numbers = f"{step.parameters:,} parameter" + ("" if step.parameters == 1 else "s")
@@ -158,10 +160,10 @@ def _edge(chain: Sequence[Node]) -> str:
     start, end = chain[0], chain[-1]
     y = _y(start.layer) + _half(start)
     path = [f"M{start.x:.1f} {y:.1f}"]
-    for node in chain[1:]:
+    for before, node in pairwise(chain):
         x, top = node.x, _y(node.layer) - _half(node) - (5.0 if node is end else 0.0)
         middle = (y + top) / 2
-        previous = chain[chain.index(node) - 1].x
+        previous = before.x
         path.append(f"C{previous:.1f} {middle:.1f} {x:.1f} {middle:.1f} {x:.1f} {top:.1f}")
         y = top + 2 * _half(node)
         if node is not end:
@@ -176,7 +178,7 @@ def _edge(chain: Sequence[Node]) -> str:
 def _box(step: Step, node: Node) -> str:
     kind, path = _lines(step)
     lines = [f"{step.name}: {step.kind}", ": ".join(filter(None, (step.status, step.reason)))]
-    title = escape("\n".join(filter(None, lines)))
+    title = "\n".join(escape(line) for line in lines if line)
     y = _y(node.layer)
     return (
         f'<g class="pg-{STYLES[step.status].label}"><title>{title}</title>'

@@ -7,6 +7,7 @@ dummy nodes on long edges, ordering of each layer by barycentres, and assignment
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -102,8 +103,12 @@ def place(inputs: Mapping[str, Sequence[str]], widths: Mapping[str, float], gap:
 
 def _pull_down(inputs: Mapping[str, Sequence[str]], depth: dict[str, int]) -> None:
     """Move boxes with a single predecessor down to the layer before their first successor."""
+    consumers: dict[str, list[str]] = {}
+    for name, sources in inputs.items():
+        for source in sources:
+            consumers.setdefault(source, []).append(name)
     for name in reversed(list(inputs)):
-        fed = [depth[other] for other, sources in inputs.items() if name in sources]
+        fed = [depth[other] for other in consumers.get(name, ())]
         one_source = len(set(inputs[name])) == 1
         if fed and one_source:
             depth[name] = max(depth[name], min(fed) - 1)
@@ -125,10 +130,12 @@ def _route(source: Node, target: Node, layers: list[list[Node]]) -> list[Node]:
 def _order(layers: list[list[Node]]) -> None:
     """Order each layer by barycenters, in alternating sweeps, and keep the best order."""
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
+    rank = _ranks(layers)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
         for layer in layers if down else reversed(layers):
-            _sort(layer, _ranks(layers), down)
+            _sort(layer, rank, down)
+            rank.update(_ranks([layer]))
         crossings = _crossings(layers)
         if crossings < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
@@ -151,8 +158,11 @@ def _ranks(layers: list[list[Node]]) -> dict[int, int]:
 def _crossings(layers: list[list[Node]]) -> int:
     rank, total = _ranks(layers), 0
     for layer in layers:
-        ends = [end for node in layer for end in sorted(rank[id(n)] for n in node.below)]
-        total += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
+        before: list[int] = []
+        for end in (end for node in layer for end in sorted(rank[id(n)] for n in node.below)):
+            place = bisect_right(before, end)
+            total += len(before) - place
+            before.insert(place, end)
     return total
 
 
@@ -160,9 +170,14 @@ def _spread(layers: list[list[Node]], gap: float) -> float:
     """Center each node between its neighbors, subject to the order and distances in its layer."""
     for layer in layers:
         _set(layer, [0.0] * len(layer), gap)
+    still = 0
     for sweep in range(_SETTLE):
+        before = [node.x for layer in layers for node in layer]
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             _set(layer, [_wish(node) for node in layer], gap)
+        still = still + 1 if before == [node.x for layer in layers for node in layer] else 0
+        if still == 2:  # A sweep in neither direction moves a node.
+            break
     left = min(n.x - n.width / 2 for layer in layers for n in layer)
     for layer in layers:
         for node in layer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...printable import printable
 from ..graph import Graph, Step
 
 
@@ -44,7 +45,7 @@ def short_kind(step: Step) -> str:
     """The class name without its package, and the method unless it is the default."""
     name, times, many = step.kind.rpartition(".")[2].partition(" ×")
     method = "" if step.method in {"transform", "score", ""} else f".{step.method}"
-    return f"{name}{method}{times}{many}"
+    return printable(f"{name}{method}{times}{many}")
 
 
 def count(graph: Graph) -> str:

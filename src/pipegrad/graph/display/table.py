@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ...printable import printable
 from ..graph import Graph, Step
 from .statuses import STYLES, count, short_kind
 
@@ -87,12 +88,15 @@ def step_table(graph: Graph, narrow: bool = False) -> Table:
     table.add_column("reason", overflow="fold", min_width=20)
     for step in graph:
         kind = _broken(short_kind(step), ".", _COLUMN)
-        first = [Text(_broken(step.name, "/", _COLUMN)), Text(kind, "dim" if narrow else "none")]
+        first = [
+            Text(_broken(printable(step.name), "/", _COLUMN)),
+            Text(kind, "dim" if narrow else "none"),
+        ]
         table.add_row(
             *([Text("\n").join(first)] if narrow else first),
             Text(step.status, style=STYLES[step.status].style),
             Text(_numbers(step)),
-            Text(step.reason),
+            Text(printable(step.reason)),
         )
     return table
 

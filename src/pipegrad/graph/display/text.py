@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...printable import printable
 from ..graph import INPUT, Graph, Step
 from .folding import fold
 from .statuses import STYLES, short_kind
@@ -182,7 +183,7 @@ def _rows(graph: Graph, why: bool) -> list[list[tuple[str, str]]]:
                 (f"{kind:<{widths[2]}}  ", "bold"),
                 (f"{status:<{widths[3]}}  ", style),
                 (f"{numbers:>{widths[4]}}", "none"),
-                (f"  {line.step.reason}" if why and line.step else "", "dim"),
+                (f"  {printable(line.step.reason)}" if why and line.step else "", "dim"),
             ]
         )
     return rows
@@ -193,4 +194,4 @@ def _cells(line: Line) -> tuple[str, str, str, str, str]:
     if step is None:
         return line.drawing, (INPUT if line.is_input else ""), "", "", ""
     numbers = f"{step.parameters:,}" if step.parameters else ""
-    return line.drawing, step.name, short_kind(step), step.status, numbers
+    return line.drawing, printable(step.name), short_kind(step), step.status, numbers

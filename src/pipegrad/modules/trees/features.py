@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .._base import Module
 from .._sparse import Block, dense
@@ -88,7 +87,7 @@ class TreeFeatures(Module):
         if self.what == "values":
             return self.ensemble.leaf_table().squeeze(1)[ends]
         table = self.ensemble.leaf_table()
-        leaves = functional.one_hot(ends, table.shape[0]).sum(1).to(table.dtype)
+        leaves = table.new_zeros(ends.shape[0], table.shape[0]).scatter(1, ends, 1.0)
         return leaves if self.what == "leaves" else leaves @ self.passed.to(table.dtype)
 
     @property

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import catboost
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...file_writing import incomplete, scratch_folder
 from ...modules import TreeEnsemble
 from ..arrays import to_array, to_tensor
 from ..sklearn._flat_trees import monotone_values
@@ -45,15 +44,31 @@ class Content:
         """The numeric columns of the input."""
         return [int(f["flat_feature_index"]) for f in self.floats]
 
+    def misses_columns(self) -> bool:
+        """Whether columns before the last one are no longer known."""
+        categories = self.model["features_info"].get("categorical_features") or []
+        known = [f["flat_feature_index"] for f in [*self.floats, *categories]]
+        return sorted(known) != list(range(len(known)))
+
+    def has_statistics(self) -> bool:
+        """Whether the statistics of categories that the splits compare are there, if any."""
+        return not self.ctr_types() or bool(self.model.get("ctr_data"))
+
+    def named_classes(self) -> int:
+        """How many classes the options name, if they are not the outputs in order; else 0."""
+        classes = _parsed(self.model.get("model_info", {}).get("class_params"))
+        stated = max(int(classes.get("classes_count", 0)), len(classes.get("class_names", [])))
+        if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
+            return 0
+        return stated
+
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
         return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = self.model.get("model_info", {}).get("params", {})
-        if isinstance(parameters, str):
-            parameters = json.loads(parameters)
+        parameters = _parsed((self.model.get("model_info") or {}).get("params"))
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
         if not given:
             return None
@@ -114,7 +129,7 @@ class Content:
             number = int(split["float_feature_index"])
             feature = self.floats[number]
             column = number if self.has_categories else int(feature["flat_feature_index"])
-            left = feature["nan_value_treatment"] != "AsTrue"
+            left = not feature["has_nans"] or feature["nan_value_treatment"] != "AsTrue"
             return split, (column, float(split["border"]), left, False)
         known = self._columns.get(split["split_index"])
         if known is None:
@@ -131,6 +146,11 @@ class Content:
         model["oblivious_trees"] = [{**leaves, "splits": [split]} for split in self.questions]
         model["scale_and_bias"] = [1, [0.0]]
         return _from_json(model, catboost.CatBoost())
+
+
+def _parsed(options: Any) -> dict[str, Any]:
+    """Options of the fit, which can stand in a text."""
+    return json.loads(options) if isinstance(options, str) and options else options or {}
 
 
 class Flat:
@@ -247,18 +267,13 @@ def _kept(operator: Any) -> Iterator[None]:
 
 def _reload(operator: Any) -> None:
     """Reload the model, since CatBoost cannot modify a copied or unpickled model."""
-    with _kept(operator), TemporaryDirectory() as folder:
-        path = str(Path(folder, "model.cbm"))
-        operator.save_model(path)
-        operator.load_model(path)
+    with _kept(operator):
+        load_content(saved(operator, "cbm"), "cbm", operator)
 
 
 def _fresh(operator: Any) -> Any:
     """The bare model, in a form that can be modified."""
-    with TemporaryDirectory() as folder:
-        path = str(Path(folder, "model.cbm"))
-        operator.save_model(path)
-        return catboost.CatBoost().load_model(path)
+    return load_content(saved(operator, "cbm"), "cbm", catboost.CatBoost())
 
 
 def _nested(
@@ -305,15 +320,41 @@ def _splits(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [tree["split"], *_splits(tree["left"]), *_splits(tree["right"])]
 
 
+def saved(operator: Any, form: str) -> bytes:
+    """The content of a model file in the format "cbm" or "json".
+
+    Raises
+    ------
+    OSError
+        If the folder of temporary files is full, of which CatBoost itself says nothing.
+    """
+    if form == "cbm":
+        return bytes(operator._serialize_model())
+    with scratch_folder() as folder:
+        path = folder / "model.json"
+        try:
+            operator.save_model(str(path), format="json")
+            content = path.read_bytes()
+            json.loads(content)
+        except (catboost.CatBoostError, ValueError) as error:
+            raise incomplete(path) from error
+    return content
+
+
 def _to_json(operator: Any) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "model.json")
-        operator.save_model(str(path), format="json")
-        return json.loads(path.read_text())
+    return json.loads(saved(operator, "json"))
 
 
 def _from_json(model: dict[str, Any], into: Any) -> Any:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "model.json")
-        path.write_text(json.dumps(model))
-        return into.load_model(str(path), format="json")
+    return load_content(json.dumps(model).encode(), "json", into)
+
+
+def load_content(content: bytes, form: str, into: Any) -> Any:
+    """Load the content of a file into a model.
+
+    CatBoost reads JSON from files alone, and cannot modify a model that it read from memory.
+    """
+    with scratch_folder() as folder:
+        path = folder / f"model.{form}"
+        path.write_bytes(content)
+        return into.load_model(str(path), format=form)

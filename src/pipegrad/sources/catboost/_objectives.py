@@ -80,10 +80,12 @@ def _numeric(name: str, options: dict[str, str]) -> Objective | None:
     if name == "Quantile":
         return Objective("pinball", {"quantile": float(options.get("alpha", 0.5))})
     if name == "Tweedie":
-        return Objective("tweedie", {"power": float(options["variance_power"])})
+        power = float(options["variance_power"])
+        return Objective("tweedie", {"power": power}, any_target=True)
     if name == "Huber":
         return Objective("huber", {"delta": float(options["delta"])})
-    return Objective(_LOSSES[name]) if name in _LOSSES else None
+    # CatBoost checks no counts.
+    return Objective(_LOSSES[name], any_target=name == "Poisson") if name in _LOSSES else None
 
 
 def _boundary(operator: Any) -> float:

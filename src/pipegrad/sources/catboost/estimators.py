@@ -8,10 +8,14 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import constant, one_class
 from . import _model_json, _objectives, _validation
-from ._model_json import Content
+from ._cbm_categories import confused_in_json
+from ._cbm_structure import model_trees
+from ._model_json import Content, saved
 
 _READABLE = {"Borders", "Buckets", "Counter"}
 # Names of the number of boosting rounds and of the learning rate.
@@ -62,9 +66,21 @@ class Boosted(Translation):
             return "text_features: the saved model does not store how to convert texts"
         if operator.get_embedding_feature_indices():
             return "embedding_features: the saved model does not store how to convert them"
-        unread = Content(operator).ctr_types() - _READABLE
+        content = Content(operator)
+        if content.misses_columns():
+            return "drop_unused_features: the model no longer knows all columns before the last one"
+        if not content.has_statistics():
+            return "final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model"
+        unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
+        if content.named_classes():
+            outputs = len(content.bias)
+            return (
+                f"{content.named_classes()} classes were named, but the training data had {outputs}"
+            )
+        if content.ctr_types() and confused_in_json(model_trees(saved(operator, "cbm"))):
+            return "TargetBorderCount: CatBoost itself confuses statistics that differ in it alone"
         return None
 
     def rounds(self, operator: Any) -> int | None:
@@ -83,7 +99,7 @@ class Boosted(Translation):
         vars(operator).update(vars(new))
 
     def save(self, operator: Any, path: Path) -> None:
-        operator.save_model(str(path), format=path.suffix[1:].lower())
+        write_checked(path, _model_json.saved(operator, path.suffix[1:].lower()))
 
     def quantiles(self, operator: Any) -> tuple[float, ...] | None:
         name, options = _objectives.loss(operator)
@@ -150,6 +166,9 @@ class Regressor(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.mean_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
+
 
 @register("catboost.CatBoostClassifier")
 class Classifier(Boosted):
@@ -180,6 +199,9 @@ class Classifier(Boosted):
     def objective(self, operator: Any) -> Objective | None:
         return _objectives.class_objective(operator)
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
+
 
 @register("catboost.CatBoost")
 class Native(Boosted):
@@ -192,6 +214,9 @@ class Native(Boosted):
         Example({"params": {**_FEW, "loss_function": "MultiRMSE"}}, data="multioutput"),
         Example({"params": {**_FEW, "loss_function": "RMSEWithUncertainty"}}),
     )
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return constant(y)
 
 
 @register("catboost.CatBoostRanker")

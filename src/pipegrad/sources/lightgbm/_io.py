@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightgbm
 
-from ..files import reading
+from ..files import ModelFile, load_checked
+from ._structure import check
 
 
-def load(path: Any) -> Any:
+def load(path: Any, trusted: bool = False) -> Any:
     """Load a booster.
 
     Parameters
     ----------
     path : str or path
         A file written by ``save_model``.
+    trusted : bool
+        Whether LightGBM reads the file at once, without a trial in a child process.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is malformed.
     """
-    with reading(path, "LightGBM", lightgbm.basic.LightGBMError):
-        return lightgbm.Booster(model_file=str(path))
+    trial = Path(__file__).with_name("_trial_load.py")
+    return load_checked(ModelFile.read(path), "LightGBM", check, _booster, trial, trusted)
+
+
+def _booster(file: ModelFile) -> Any:
+    return lightgbm.Booster(model_str=file.content.decode("utf-8"))

@@ -299,7 +299,10 @@ def _mean_below(tree: dict[str, str], change: list[float]) -> list[float]:
         weight = [1.0] * len(change)
     left, right = ([int(c) for c in tree[f"{side}_child"].split()] for side in ("left", "right"))
     sums, weights = [0.0] * len(left), [0.0] * len(left)
-    for node in range(len(left) - 1, -1, -1):  # Children have larger indices than their parents.
+    order = [0]
+    for node in order:
+        order += [child for child in (left[node], right[node]) if child >= 0]
+    for node in reversed(order):
         for child in (left[node], right[node]):
             inner = child >= 0
             sums[node] += sums[child] if inner else change[~child] * weight[~child]

@@ -74,9 +74,13 @@ def objective(header: Header) -> Objective | None:
         if value is None:  # The model was saved without its parameters.
             return None
         found[option] = float(value)
+    if name == "binary":  # Any number above zero means the second class.
+        found["above"] = 0.0
     if "sigmoid" in options:
         found["scale"] = float(options["sigmoid"])
-    return Objective(loss, found, zeros=name == "gamma")
+    # The metric of the same name, by default measured in training, refuses zeros as well.
+    measured = header.parameters.get("metric", "").split(",")
+    return Objective(loss, found, zeros=name == "gamma" and "gamma" not in measured)
 
 
 def class_objective(header: Header, operator: Any) -> Objective | None:
@@ -97,8 +101,8 @@ def class_objective(header: Header, operator: Any) -> Objective | None:
         weights = _scaled(given, operator.classes_.tolist(), ratio)
     if weights is None and given is not None:
         return None
-    loss = "log_loss" if name == "binary" else base.name
-    return Objective(loss, base.options, weights)
+    options = {option: value for option, value in base.options.items() if option != "above"}
+    return Objective("log_loss" if name == "binary" else base.name, options, weights)
 
 
 def _scaled(given: Any, classes: list[Any], ratio: float) -> dict[Any, float] | None:

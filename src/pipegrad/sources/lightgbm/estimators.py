@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import all_zero
 from . import _objectives, _validation
 from ._model_text import Model, header, whole_text
 
@@ -65,7 +67,7 @@ class Boosted(Translation):
         booster.pandas_categorical = categories
 
     def save(self, operator: Any, path: Path) -> None:
-        self.booster(operator).save_model(str(path))
+        write_checked(path, self.booster(operator).model_to_string().encode())
 
     def head(self, operator: Any) -> Head:
         return _objectives.mean_head(header(self.booster(operator)))
@@ -81,6 +83,10 @@ class Boosted(Translation):
 
     def encode(self, operator: Any, X: Any) -> Any:
         return _validation.numbers(self.booster(operator), X)
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        name, _ = header(self.booster(operator)).objective
+        return all_zero(y) if name in ("poisson", "tweedie") else None
 
 
 @register("lightgbm.Booster")

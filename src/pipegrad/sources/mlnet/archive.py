@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelFileError
+from ..files import LARGEST_FILE, open_regular
 
-LARGEST_FILE = 1 << 30
-"""Maximal size of a file in bytes; larger files are rejected unread."""
 SMALLEST_LIMIT = 32 << 20
 """Number of bytes that the entries of any file, however small, may unpack to."""
 RATIO = 4
 """Entries of a large file may unpack to this many times its size."""
 MOST_OBJECTS = 1_000_000
 """Maximal number of strings, columns, nodes and other objects that a file may define."""
+MOST_NUMBERS = 1 << 26
+"""Numbers that reading any file, however small, may fill in where it states only how many."""
+NUMBERS_PER_BYTE = 16
+"""Reading a large file may fill in this many times its size."""
 
 _END = struct.Struct("<4s4H2IH")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -76,6 +79,7 @@ class Archive:
         self.name = name
         self.limit = max(SMALLEST_LIMIT, RATIO * len(content))
         self.objects = MOST_OBJECTS
+        self.numbers = max(MOST_NUMBERS, NUMBERS_PER_BYTE * len(content))
         self._unpacked: dict[str, bytes] = {}
         self._directory, self._count = self._find_directory()
         self.entries = self._read_directory()
@@ -91,7 +95,7 @@ class Archive:
             If it is not a valid and consistent zip file.
         """
         place = Path(path)
-        with place.open("rb") as file:
+        with open_regular(place) as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
                 raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
@@ -114,6 +118,15 @@ class Archive:
         self.objects -= objects
         if self.objects < 0:
             raise self.fail(f"it defines more than {MOST_OBJECTS} strings, columns or nodes.")
+
+    def fill(self, count: int, what: str) -> None:
+        """Count numbers that the file states without storing them; reject too many."""
+        self.numbers -= count
+        if self.numbers < 0:
+            raise self.fail(
+                f"{what} needs {4 * count / 1e9:.2g} GB for numbers that the file does not store, "
+                "which is more than allowed for a file of this size."
+            )
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -314,21 +327,6 @@ class Archive:
         count = self._count - sum(data is None for data in changes.values())
         struct.pack_into("<2H2I", end, 8, count, count, size, start)
         return bytes(end)
-
-
-def write_atomically(path: Any, content: bytes) -> None:
-    """Write a file completely or not at all."""
-    place = Path(path)
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(place)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _deflate(data: bytes) -> bytes:

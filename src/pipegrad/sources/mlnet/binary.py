@@ -17,6 +17,8 @@ from .types import split_text
 _MAGIC, _TAIL = b"ML\0MODEL", b"LEDOM\0LM"
 _HEADER = 0x100
 _NEWEST_HEADER = 0x00010002
+# This much of a string counts as another object.
+_CHARGED_BYTES = 128
 # Header offsets of the parts after the model block, all of which move with its length.
 _LENGTH, _MOVES = 0x18, (0x20, 0x30, 0x80, 0x88, 0x90)
 _ONE = {"<i4": "<i", "<u4": "<I", "<i8": "<q", "<f4": "<f", "<f8": "<d", "u1": "B"}
@@ -187,7 +189,10 @@ class Block:
             raise self.fail(f"refers to string {index} of {len(self._ends)}")
         start = struct.unpack_from("<q", self.data, 0x30)[0]
         first = int(self._ends[index - 1]) if index else 0
-        raw = self.data[start + first : start + int(self._ends[index])]
+        last = int(self._ends[index])
+        # Any number of places may refer to one string.
+        self.archive.charge((last - first) // _CHARGED_BYTES)
+        raw = self.data[start + first : start + last]
         return raw.decode("utf-16-le", "surrogatepass")
 
     def strings(self, indices: NDArray[np.int32]) -> list[str]:
@@ -195,6 +200,8 @@ class Block:
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self._ends)):
             raise self.fail(f"refers to strings outside its table of {len(self._ends)}")
         start, size = struct.unpack_from("<2q", self.data, 0x30)
+        lengths = np.diff(self._ends, prepend=0)[indices]
+        self.archive.charge(max(0, int(lengths.sum()) - size) // _CHARGED_BYTES)
         text = self.data[start : start + size].decode("utf-16-le", "surrogatepass")
         if 2 * len(text) != size:  # Characters outside the basic plane take two code units.
             return [self.string(int(i)) or "" for i in indices]

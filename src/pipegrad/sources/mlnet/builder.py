@@ -11,6 +11,8 @@ from .types import SINGLE, ColumnType
 
 _MOST_COLUMNS = 20_000
 _WIDEST = 1 << 24
+# Numbers of each row in the columns that a model computes, as far as they are not sparse.
+_MOST_NUMBERS = 1 << 22
 TABLE = "input"
 
 
@@ -24,6 +26,8 @@ class Builder:
         self.answer: ModelOutput | None = None
         self.unserved: list[str] = []
         self._named: set[str] = set()
+        self._sparse: set[str] = set()
+        self._numbers = 0
 
     # -- columns -------------------------------------------------------------------------------
 
@@ -55,13 +59,28 @@ class Builder:
             )
         return column
 
+    def replace_schema(self, columns: list[Column]) -> None:
+        """Go on with these columns alone."""
+        self._check_number(len(columns))
+        self.schema = Schema(columns)
+
+    def _check_number(self, columns: int) -> None:
+        if columns > _MOST_COLUMNS:
+            raise self.archive.fail(f"it has more than {_MOST_COLUMNS} columns.")
+
     def add(self, columns: list[Column]) -> None:
         """Add all output columns of a step at once."""
-        if len(self.schema.columns) + len(columns) > _MOST_COLUMNS:
-            raise self.archive.fail(f"it has more than {_MOST_COLUMNS} columns.")
+        self._check_number(len(self.schema.columns) + len(columns))
         for column in columns:
             if column.type.width > _WIDEST:
                 raise self.archive.fail(f"column {column.name!r:.80} is wider than {_WIDEST}.")
+            if not column.raw and column.value not in self._sparse:
+                self._numbers += column.type.width
+            if self._numbers > _MOST_NUMBERS:
+                raise self.archive.fail(
+                    f"its columns that are not sparse, such as {column.name!r:.80}, have more than "
+                    f"{_MOST_NUMBERS:,} numbers in each row."
+                )
             if column.name in self._named:
                 self.archive.charge(len(self.schema.columns) // 8)
             self._named.add(column.name)
@@ -110,6 +129,8 @@ class Builder:
         self.archive.charge(1 + copies)
         if node is not None and not operator.loader:
             operator.loader = node.block.loader
+        if operator.gives_sparse(not self._sparse.isdisjoint(inputs)):
+            self._sparse.add(unique)
         self.steps[unique] = BuiltStep(unique, operator, inputs, method)
         return unique
 

@@ -20,7 +20,7 @@ def to_json(graph: Graph, indent: int | None = 2) -> str:
     return json.dumps(_content(points or entry_points(graph)), indent=indent)
 
 
-def from_json(text: str) -> Graph:
+def from_json(content: dict[str, Any]) -> Graph:
     """Read a graph from such JSON: one step per trainer or transform, without operators.
 
     Raises
@@ -28,10 +28,44 @@ def from_json(text: str) -> Graph:
     ArgumentError
         If the text is not an entry-point graph, or a node is neither trainer nor transform.
     """
-    try:
-        return _graph(_points(json.loads(text)))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ArgumentError(f"This text is not an entry-point graph: {error!r}.") from error
+    nodes = content["nodes"]
+    if not isinstance(nodes, list):
+        raise _fault(f"'nodes' must be a list, got {nodes!r:.80}")
+    for place, node in enumerate(nodes):
+        _check_node(node, f"node {place}")
+    return _graph(_points(content))
+
+
+def _fault(what: str) -> ArgumentError:
+    return ArgumentError(f"This text is not an entry-point graph: {what}.")
+
+
+def _variable(fields: dict[str, Any], name: str, where: str) -> str:
+    """The variable of a graph that an input or an output of a node is."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise _fault(f"{name!r} of {where} must be a text, got {value!r:.80}")
+    return value
+
+
+def _check_node(node: Any, where: str) -> None:
+    """Check the fields of a node and their types."""
+    if not isinstance(node, dict):
+        raise _fault(f"{where} must be an object, got {node!r:.80}")
+    for name, kind in (("Name", str), ("Inputs", dict), ("Outputs", dict)):
+        if name not in node:
+            raise _fault(f"{where} lacks the field {name!r}")
+        if not isinstance(node[name], kind):
+            what = "a text" if kind is str else "an object"
+            raise _fault(f"{name!r} of {where} must be {what}, got {node[name]!r:.80}")
+    where = f"{where} ({node['Name']!r:.80})"
+    columns = node["Inputs"].get("Column", [])
+    for column in columns if isinstance(columns, list) else [columns]:
+        named = column if isinstance(column, dict) else {"Name": column}
+        if not isinstance(named.get("Name"), str):
+            raise _fault(f"a column of {where} must have a name, got {column!r:.80}")
+    if not isinstance(node["Inputs"].get(SUFFIX), str | None):
+        raise _fault(f"{SUFFIX!r} of {where} must be a text, got {node['Inputs'][SUFFIX]!r:.80}")
 
 
 def _point(step: Step) -> EntryPoint:
@@ -76,22 +110,28 @@ def _node(name: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[st
 def _points(content: dict[str, Any]) -> list[EntryPoint]:
     points: list[EntryPoint] = []
     trained: dict[str, int] = {}
-    for node in content["nodes"]:
-        name, inputs, outputs = str(node["Name"]), dict(node["Inputs"]), dict(node["Outputs"])
+    for place, node in enumerate(content["nodes"]):
+        name, inputs, outputs = node["Name"], dict(node["Inputs"]), dict(node["Outputs"])
+        where = f"node {place} ({name!r:.80})"
         if name in _COMBINERS:
             continue
         if name == _SCORER:
-            place = trained[inputs["PredictorModel"]]
-            options = dict(points[place].options)
+            model = _variable(inputs, "PredictorModel", where)
+            if model not in trained:
+                raise _fault(f"{where} scores {model!r:.80}, which no node before it trains")
+            scored = points[trained[model]]
+            options = dict(scored.options)
             if inputs.get(SUFFIX):
-                options[SUFFIX] = str(inputs[SUFFIX])
-            points[place] = EntryPoint(points[place].name, options, scored=True)
+                options[SUFFIX] = inputs[SUFFIX]
+            points[trained[model]] = EntryPoint(scored.name, options, scored=True)
             continue
         if name.startswith("Trainers."):
-            inputs.pop("TrainingData")
-            trained[outputs["PredictorModel"]] = len(points)
+            _variable(inputs, "TrainingData", where)
+            del inputs["TrainingData"]
+            trained[_variable(outputs, "PredictorModel", where)] = len(points)
         elif name.startswith("Transforms.") and {"OutputData", "Model"} <= set(outputs):
-            inputs.pop("Data")
+            _variable(inputs, "Data", where)
+            del inputs["Data"]
         else:
             raise ArgumentError(f"The entry point {name!r} is neither a trainer nor a transform.")
         points.append(EntryPoint(name, inputs))
@@ -107,7 +147,7 @@ def _points(content: dict[str, Any]) -> list[EntryPoint]:
 def _graph(points: list[EntryPoint]) -> Graph:
     steps: list[Step] = []
     columns: dict[str, str] = {}
-    names: set[str] = set()
+    names = {INPUT}
     for point in points:
         kind, copies = point.name.partition(".")[2], 1
         name = kind

@@ -54,6 +54,7 @@ class Table:
             raise self.fail(f"cannot hold {count} columns")
         archive.charge(count)
         self._place, self._end = contents, tail
+        self._stored = len(self.data)
         self.columns = [self._column() for _ in range(count)]
 
     def fail(self, what: str) -> Exception:
@@ -128,6 +129,7 @@ class Table:
         if self.rows > _MOST_BLOCKS * column.rows_per_block:
             raise self.fail("has more blocks than are served")
         parts: list[NDArray[Any]] = []
+        self._stored = len(self.data)
         for block in range(-(-self.rows // column.rows_per_block)):
             rows = min(column.rows_per_block, self.rows - block * column.rows_per_block)
             parts.append(self._block(column, block, rows))
@@ -140,8 +142,9 @@ class Table:
         start, packed, size = struct.unpack_from("<qii", self.data, place)
         if start < _HEADER or packed < 0 or not 0 <= size <= 64 * _MOST_VALUES:
             raise self.fail("has a block outside it")
-        if start + packed > len(self.data):
-            raise self.fail("has a block outside it")
+        self._stored -= packed
+        if start + packed > len(self.data) or self._stored < 0:
+            raise self.fail("has blocks that overlap, or a block outside it")
         data = self.data[start : start + packed]
         if column.packed:
             data = self._unpack(data, size)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
+from ...file_writing import check_target, write_file
+from ...printable import printable
 from ..protocol import NamedSource
-from .archive import Archive, write_atomically
+from .archive import Archive
 from .binary import Block
 from .builder import Builder
 from .idv import Table
@@ -20,7 +23,7 @@ from .operators._base import Input
 from .operators.scoring import read_last
 from .plan import BuiltStep, ModelOutput
 from .readers import read_transform
-from .schema import Schema
+from .schema import Column, Schema
 
 _CHAIN, _LOADER = "TransformerChain", "DataLoaderModel"
 # Text files that ML.NET writes for people and never reads; outdated once the parameters change.
@@ -47,6 +50,8 @@ class Model:
         What the model predicts.
     """
 
+    file_suffixes: ClassVar[tuple[str, ...]] = (".zip", ".mlnet")
+
     def __init__(self, archive: Archive, builder: Builder) -> None:
         self.archive = archive
         self.schema: Schema = builder.schema
@@ -55,7 +60,7 @@ class Model:
 
     def __repr__(self) -> str:
         raw = sum(column.raw for column in self.schema.columns)
-        return f"<ML.NET model {self.archive.name}: {len(self.steps) - raw} steps>"
+        return f"<ML.NET model {printable(self.archive.name)}: {len(self.steps) - raw} steps>"
 
     @property
     def output(self) -> str:
@@ -87,7 +92,7 @@ class Model:
         """The column that each method of a predictor returns."""
         if self.answer is None:
             return {}
-        names = {column.value: name for name, column in self.schema.named().items()}
+        names = {column.value: name for name, column in self._named.items()}
         found = {"predict": names.get(self.answer.predict.value)}
         if self.answer.proba is not None:
             found["predict_proba"] = names.get(self.answer.proba.value)
@@ -114,7 +119,11 @@ class Model:
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """Convert the values of a column to its ML.NET type."""
-        return self.schema.named()[name].type.array(values)
+        return self._named[name].type.array(values)
+
+    @cached_property
+    def _named(self) -> dict[str, Column]:
+        return self.schema.named()
 
     def reads(self, operator: Any, table: Any) -> bool:
         """Whether a table has the column that a step reads from it."""
@@ -154,22 +163,25 @@ class Model:
         Unchanged numbers are preserved byte for byte. The text files next to changed numbers,
         which ML.NET writes for people and never reads, are omitted.
         """
+        check_target(path, "an ML.NET model", self.file_suffixes)
         content = self.to_bytes()
         read_model(Archive(content, str(path)))  # Verify that the result can be read.
-        write_atomically(path, content)
+        write_file(path, content)
 
 
 if TYPE_CHECKING:
     _offers: type[NamedSource] = Model
 
 
-def load(path: Any) -> Model:
+def load(path: Any, trusted: bool = False) -> Model:
     """Load the model in a ``.zip`` or ``.mlnet`` file.
 
     Parameters
     ----------
     path : str or path
         A file written by ``MLContext.Model.Save`` or NimbusML.
+    trusted : bool
+        Without effect, since no other library reads the file.
 
     Returns
     -------

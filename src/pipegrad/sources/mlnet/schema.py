@@ -34,16 +34,20 @@ class Schema:
 
     def __init__(self, columns: list[Column] | None = None) -> None:
         self.columns = list(columns or [])
+        self._visible = {column.name: column for column in self.columns}
 
     def find(self, name: str) -> Column | None:
         """The visible column with this name."""
-        return next((c for c in reversed(self.columns) if c.name == name), None)
+        return self._visible.get(name)
 
     def add(self, added: list[Column]) -> None:
         """Add the columns of a step, each after the column that it hides, or at the end."""
         for column in added:
-            hidden = [i for i, c in enumerate(self.columns) if c.name == column.name]
-            self.columns.insert(hidden[-1] + 1 if hidden else len(self.columns), column)
+            place, hidden = len(self.columns), self.find(column.name)
+            if hidden is not None:
+                place = max(i for i, c in enumerate(self.columns) if c is hidden) + 1
+            self.columns.insert(place, column)
+            self._visible[column.name] = column
 
     def visible(self) -> list[Column]:
         """The columns that no other column hides."""

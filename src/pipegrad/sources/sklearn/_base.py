@@ -67,7 +67,10 @@ def as_float(X: Any) -> Any:
     if sparse.issparse(X):
         X = X.tocsr()
     if X.dtype.kind in "mM":
-        raise TypeError(f"X must hold numbers, got {X.dtype}.")
+        raise TypeError(
+            f"X must hold numbers, got {X.dtype}.\nHint: make numbers of dates and durations "
+            "first, such as days: (dates - dates.min()) / np.timedelta64(1, 'D')."
+        )
     return X if X.dtype.kind == "f" else X.astype(np.float64)
 
 

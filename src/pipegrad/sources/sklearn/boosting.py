@@ -31,6 +31,7 @@ from ...modules import (
 )
 from ...registry import Example, Objective, Translation, lookup, register
 from ..arrays import to_array, to_tensor
+from ..target_refusals import all_zero, one_class
 from ._base import SklearnTranslation, validate
 from ._flat_trees import flatten, flatten_trees, leaf_values, monotone_values, write_trees
 from .trees import Trees
@@ -251,6 +252,9 @@ class BoostedClassifier(GradientBoosting):
         _from_constant("sparse_multiclass"),
     )
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
+
 
 class HistTrees(SklearnTranslation):
     """Leaf values and the baseline prediction are trainable."""
@@ -429,6 +433,9 @@ class HistRegressor(HistTrees):
         if operator.loss == "quantile":
             return Objective("pinball", {"quantile": operator.quantile})
         return Objective(operator.loss)
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return all_zero(y) if operator.loss == "poisson" else None
 
 
 @register("sklearn.ensemble.HistGradientBoostingClassifier")

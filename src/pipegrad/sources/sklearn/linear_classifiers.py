@@ -11,6 +11,7 @@ from sklearn.linear_model._base import LinearClassifierMixin
 
 from ...modules import BernoulliHead, Head, MulticlassHead, MultilabelHead
 from ...registry import Example, Objective, register
+from ..target_refusals import one_class
 from ._base import SKLEARN, parse_version
 from .linear import SEARCH, LinearPredictor, no_intercept
 
@@ -76,6 +77,9 @@ class Logistic(LinearClassifier):
 
     def _weigh(self, operator: Any) -> dict[str, str]:
         return {}
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 def _one_by_one(operator: Any) -> bool:
@@ -240,3 +244,6 @@ class LinearSVC(LinearClassifier):
             # With two classes, the joint (Crammer-Singer) margin is the ordinary margin.
             return Objective("hinge" if pair else "crammer_singer", {}, weight)
         return Objective(operator.loss, {} if pair else {"weigh": "positives"}, weight)
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)

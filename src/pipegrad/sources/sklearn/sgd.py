@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...modules import BernoulliHead, Head, Linear, MulticlassHead
 from ...registry import Example, Objective, register
+from ..target_refusals import one_class
 from .linear import LinearPredictor, LinearRegressor, dense_coef, no_intercept
 from .linear_classifiers import LinearClassifier, one_vs_rest, two_classes
 
@@ -107,6 +108,9 @@ class StochasticClassifier(Stochastic, LinearClassifier):
             name = f"{name}_on_signs"
         weigh = {} if pair else {"weigh": "positives"}
         return Objective(name, {**options, **weigh}, operator.class_weight)
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 @register("sklearn.linear_model.SGDClassifier")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...modules import Head, MultioutputHead, ProbabilityHead, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
+from ..target_refusals import all_zero
 from ._base import SklearnTranslation, validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
 
@@ -216,6 +217,9 @@ class TreeRegressor(OneTree):
         Example(_DEPTH, data="missing"),
     )
 
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return all_zero(y) if self.criterion(operator) == "poisson" else None
+
 
 @register("sklearn.tree.ExtraTreeRegressor")
 class ExtraTreeRegressor(TreeRegressor):
@@ -266,6 +270,9 @@ class ForestRegressor(Averaged):
         Example(_FEW, data="sparse"),
         Example(_FEW, data="missing"),
     )
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return all_zero(y) if self.criterion(operator) == "poisson" else None
 
 
 @register("sklearn.ensemble.ExtraTreesRegressor")

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 import xgboost
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ...modules import Impute, Linear, Sequential, TreeEnsemble
 from ..arrays import to_array, to_tensor
 from ..sklearn._flat_trees import flatten, monotone_values
 
 _CATEGORICAL = 1
+_DELETED = 2**31 - 1
 
 
 class Content:
@@ -61,11 +63,15 @@ class Content:
         empty["feature_names"], empty["feature_types"] = [], []
         booster = load({**self.model, "learner": empty})
         width = int(self.learner["learner_model_param"]["num_feature"])
-        row = xgboost.DMatrix(np.zeros((1, width), dtype=np.float32))
+        row = xgboost.DMatrix(sparse.csr_matrix((1, width), dtype=np.float32))
         return np.asarray(booster.predict(row, output_margin=True))[0]
 
     def categories(self) -> list[list[Any] | None]:
-        """The categories of each column in the table that the model was fitted on."""
+        """The categories of each column in the table that the model was fitted on.
+
+        Names are bytes: XGBoost cuts the UTF-8 text of all names at positions that count
+        characters, so that the pieces need not be valid UTF-8.
+        """
         known = self.inner.get("cats", {}).get("enc", [])
         return [_categories(column) for column in known]
 
@@ -111,7 +117,7 @@ def _categories(column: dict[str, Any]) -> list[Any] | None:
     if not ends:
         return None
     octets = np.array(column["values"], dtype=np.int64).astype(np.uint8).tobytes()
-    return [octets[a:b].decode() for a, b in itertools.pairwise(ends)]
+    return [octets[a:b] for a, b in itertools.pairwise(ends)]
 
 
 # -- trees ---------------------------------------------------------------------------------------
@@ -125,14 +131,10 @@ def tree_module(
 ) -> TreeEnsemble:
     """The trees of the first rounds as one module, with the monotone constraints of the columns."""
     trees = content.trees(rounds)
-    left = [np.array(tree["left_children"]) for tree in trees]
-    # The right child of a leaf can be its index in a table of vectors.
+    children = [_children(tree) for tree in trees]
     flat = flatten(
-        left,
-        [
-            np.where(l < 0, -1, np.array(tree["right_children"]))
-            for l, tree in zip(left, trees, strict=True)
-        ],
+        [left for left, _ in children],
+        [right for _, right in children],
         _joined(trees, "split_indices", np.int64),
         _joined(trees, "split_conditions", np.float32),
     )
@@ -180,20 +182,20 @@ def write_trees(module: TreeEnsemble, content: Content, rounds: int | None) -> N
     values = monotone_values(module, values, moved)
     leaf = node = 0
     for tree in trees:
-        is_leaf = np.array(tree["left_children"]) < 0
-        count, inner = int(is_leaf.sum()), int((~is_leaf).sum())
+        is_leaf, is_inner = _leaves(tree), np.array(tree["left_children"]) >= 0
+        count, inner = int(is_leaf.sum()), int(is_inner.sum())
         _write_leaves(tree, is_leaf, values[leaf : leaf + count])
         span = slice(node, node + inner)
         if not np.array_equal(before[span], moved[span]):
             thresholds = np.array(tree["split_conditions"], dtype=np.float32)
-            thresholds[~is_leaf] = moved[span]
+            thresholds[is_inner] = moved[span]
             tree["split_conditions"] = _numbers(thresholds)
         leaf, node = leaf + count, node + inner
 
 
 def leaf_values(tree: dict[str, Any]) -> NDArray[np.float32]:
     """Values of the leaves of a tree, shape (leaves, k)."""
-    is_leaf = np.array(tree["left_children"]) < 0
+    is_leaf = _leaves(tree)
     width = int(tree["tree_param"]["size_leaf_vector"])
     if width <= 1:
         return np.array(tree["split_conditions"], dtype=np.float32)[is_leaf, None]
@@ -210,12 +212,12 @@ def _write_leaves(
     if np.array_equal(before, values):
         return
     width = values.shape[1]
-    statistics = np.array(tree["base_weights"], dtype=np.float32).reshape(-1, width)
     if "leaf_weights" in tree:
         table = np.empty_like(values)
         table[np.array(tree["right_children"])[is_leaf]] = values
         tree["leaf_weights"] = _numbers(table)
         return
+    statistics = np.array(tree["base_weights"], dtype=np.float32).reshape(-1, width)
     if width == 1:
         conditions = np.array(tree["split_conditions"], dtype=np.float32)
         conditions[is_leaf] = values[:, 0]
@@ -230,8 +232,31 @@ def _vectors(trees: list[dict[str, Any]]) -> bool:
     return int(trees[0]["tree_param"]["size_leaf_vector"]) > 1
 
 
+def _kept(tree: dict[str, Any]) -> NDArray[np.bool_]:
+    """Which nodes are left: pruning marks those that it deletes, and they stay in the arrays."""
+    kept = np.ones(len(tree["left_children"]), dtype=bool)
+    if tree["tree_param"]["num_deleted"] != "0":
+        asked, default = np.array(tree["split_indices"]), np.array(tree["default_left"])
+        kept[1:] = (asked[1:] != _DELETED) | (default[1:] == 0)
+    return kept
+
+
+def _leaves(tree: dict[str, Any]) -> NDArray[np.bool_]:
+    return (np.array(tree["left_children"]) < 0) & _kept(tree)
+
+
+def _children(tree: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The left and the right child of each node that is left; -1 for leaves."""
+    kept = _kept(tree)
+    number = np.cumsum(kept) - 1
+    left, right = (np.array(tree[side])[kept] for side in ("left_children", "right_children"))
+    # The right child of a leaf can be its index in a table of vectors.
+    return np.where(left < 0, -1, number[left]), np.where(left < 0, -1, number[right * (left >= 0)])
+
+
 def _joined(trees: list[dict[str, Any]], name: str, dtype: Any) -> NDArray[Any]:
-    return np.concatenate([np.array(tree[name]).astype(dtype) for tree in trees])
+    """An array of all trees, for the nodes that are left."""
+    return np.concatenate([np.array(tree[name]).astype(dtype)[_kept(tree)] for tree in trees])
 
 
 def _category_sets(trees: list[dict[str, Any]], inner: NDArray[np.bool_]) -> dict[str, Any]:
@@ -244,13 +269,17 @@ def _category_sets(trees: list[dict[str, Any]], inner: NDArray[np.bool_]) -> dic
     for tree in trees:
         members = np.array(tree["categories"], dtype=np.int64)
         begins, sizes = tree["categories_segments"], tree["categories_sizes"]
+        kept = _kept(tree)
+        number = np.cumsum(kept) - 1
         for node, begin, size in zip(tree["categories_nodes"], begins, sizes, strict=True):
+            if tree["left_children"][node] < 0:
+                continue  # A leaf keeps the categories of the split that it was before pruning.
             named = members[begin : begin + size]
             ways = np.ones(int(named.max(initial=0)) + 1, dtype=bool)
             ways[named] = False
             sets.append(ways)
-            width[start + node] = len(ways)
-        start += len(tree["left_children"])
+            width[start + number[node]] = len(ways)
+        start += int(kept.sum())
     return {
         "category_width": torch.from_numpy(width[inner]),
         "category_left": torch.from_numpy(np.concatenate(sets)),

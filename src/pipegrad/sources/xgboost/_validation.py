@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,16 @@ def _codes(column: Any, categories: list[Any] | None) -> NDArray[np.float64]:
     codes = column.cat.codes.to_numpy()
     if categories is None:
         return np.where(codes < 0, np.nan, codes)
-    place = {category: i for i, category in enumerate(categories)}
-    own = [float(place.get(category, np.nan)) for category in column.cat.categories]
+    place = {category: i for i, category in reversed(list(enumerate(categories)))}
+    names = list(column.cat.categories)
+    keys = _cut(names) if categories and isinstance(categories[0], bytes) else names
+    own = [float(place.get(key, np.nan)) for key in keys]
     return np.array([*own, np.nan])[codes]
+
+
+def _cut(names: list[Any]) -> list[bytes]:
+    """The pieces of UTF-8 text by which XGBoost knows the categories of these names."""
+    texts = [str(name) for name in names]
+    octets = "".join(texts).encode()
+    ends = np.cumsum([0, *map(len, texts)])
+    return [octets[a:b] for a, b in itertools.pairwise(ends)]

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
+from ...file_writing import write_checked
 from ...modules import Head, RegressionHead
 from ...registry import Example, Objective, Translation, register
+from ..target_refusals import one_class
 from . import _model_json, _objectives, _validation
 from ._model_json import Content
 
@@ -65,9 +67,10 @@ class Boosted(Translation):
         return _kind(operator) == "gblinear"
 
     def refuse(self, operator: Any) -> str | None:
-        if _kind(operator) != "gblinear" and not _booster(operator).num_boosted_rounds():
-            return "it holds no trees"
-        return None
+        if _kind(operator) == "gblinear":
+            trained = Content(_booster(operator)).inner["weights"]
+            return None if trained else "it holds no weights"
+        return None if _booster(operator).num_boosted_rounds() else "it holds no trees"
 
     def rounds(self, operator: Any) -> int | None:
         booster = _booster(operator)
@@ -87,7 +90,11 @@ class Boosted(Translation):
             operator.set_params(**before)
 
     def save(self, operator: Any, path: Path) -> None:
-        operator.save_model(path)
+        booster = _booster(operator)
+        if booster is not operator:  # An estimator adds its type, as in its own save_model.
+            booster = booster.copy()
+            booster.set_attr(scikit_learn=json.dumps({"_estimator_type": operator._get_type()}))
+        write_checked(path, bytes(booster.save_raw(path.suffix[1:].lower())))
 
     def encode(self, operator: Any, X: Any) -> Any:
         _validation.ask(operator.predict, X)
@@ -262,6 +269,9 @@ class Classifier(Boosted):
 
     def head(self, operator: Any) -> Head:
         return _objectives.class_head(_objective(operator), _outputs(operator))
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 @register("xgboost.XGBRFClassifier")

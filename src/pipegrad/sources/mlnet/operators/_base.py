@@ -51,6 +51,10 @@ class Operator(Glue):
     # Whether `run` keeps more digits than single precision.
     exact: ClassVar[bool] = False
 
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether its module gives sparse rows, for sparse rows among its inputs or dense ones."""
+        return False
+
     def run(self, *values: Any) -> Any:
         """Compute the output for arrays with equal numbers of rows, using the module."""
         from ..translations._base import evaluate

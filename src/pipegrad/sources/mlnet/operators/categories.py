@@ -18,6 +18,9 @@ from ..types import NUMBERS, SINGLE, TEXT, ColumnType, key_type
 from ._base import Host, Operator
 from .hashing import HASHES, hash_keys
 
+# Indicators wider than this are sparse.
+_WIDE = 256
+
 
 @dataclass(eq=False, kw_only=True)
 class Vocabulary(Host):
@@ -58,6 +61,15 @@ class Indicator(Operator):
     count: int
     size: int | None
     bag: bool
+
+    @property
+    def keys(self) -> int:
+        """Number of keys in each row."""
+        return 1 if self.size is None else self.size
+
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether there are many columns."""
+        return self.count * self.keys > _WIDE
 
 
 @dataclass(eq=False, kw_only=True)
@@ -174,6 +186,7 @@ def read_indicator(node: Node, builder: Builder) -> None:
     for (out, source), bag in zip(pairs, bags, strict=True):
         column = _keys(node, builder, source)
         count, size = column.type.count, column.type.size
+        builder.archive.charge(size or 0)
         operator = Indicator(count=count, size=size, bag=bag)
         width = count if bag or size is None else count * size
         added.append(builder.add_step(node, out, SINGLE.sized(width), operator, column))

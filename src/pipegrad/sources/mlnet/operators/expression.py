@@ -1,4 +1,8 @@
-"""The Expression transform: parses its small language into trees of operations."""
+"""The Expression transform: parses its small language into a list of operations.
+
+A definition that occurs several times is one operation: the number of operations is bounded by the
+length of the text, which as a tree could be exponential in it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,15 @@ from ..schema import Column
 from ..types import SINGLE, ColumnType
 from ._base import Operator
 
-Formula: TypeAlias = tuple[Any, ...]
-"""An operation and its arguments; the leaves are ("number", v) and ("input", i)."""
+Operation: TypeAlias = tuple[Any, ...]
+"""A name and the places of its arguments; the leaves are ("number", v, kind) and ("input", i)."""
+Program: TypeAlias = tuple[Operation, ...]
+"""Operations in order, each on the results of earlier ones; the last is the result."""
 
 _LONGEST = 10_000
 _DEEPEST = 64
+# Each character counts as this many objects, since it takes as long to read.
+_CHARGE = 4
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[fFdDlL]?)"
     r"|(?P<name>[A-Za-z_]\w*)|(?P<sign>=>|\?\?|==|!=|<>|<=|>=|&&|\|\||[-+*/%^<>=!?:(),;]))"
@@ -52,14 +60,47 @@ class Expression(Operator):
 
     Parameters
     ----------
-    formula : tuple
+    program : tuple of tuple
         The operations.
     source : str
         The program text in ML.NET.
     """
 
-    formula: Formula
+    program: Program
     source: str
+
+
+def operands(operation: Operation) -> tuple[int, ...]:
+    """The places of the arguments of an operation."""
+    return () if operation[0] in ("number", "truth", "input") else operation[1:]
+
+
+class _Operations:
+    """A program under construction, in which equal operations are one."""
+
+    def __init__(self) -> None:
+        self.places: dict[Operation, int] = {}
+
+    def add(self, *operation: Any) -> int:
+        """The place of an operation."""
+        return self.places.setdefault(operation, len(self.places))
+
+    def program(self, result: int) -> Program:
+        """The operations that a result needs, which is the last of them."""
+        operations = list(self.places)[: result + 1]
+        needed = [False] * result + [True]
+        for place in range(result, -1, -1):
+            if needed[place]:
+                for operand in operands(operations[place]):
+                    needed[operand] = True
+        moved: dict[int, int] = {}
+        kept: list[Operation] = []
+        for place, operation in enumerate(operations):
+            if needed[place]:
+                moved[place] = len(kept)
+                arguments = [moved[operand] for operand in operands(operation)]
+                kept.append((operation[0], *arguments) if arguments else operation)
+        return tuple(kept)
 
 
 class _Parser:
@@ -67,12 +108,14 @@ class _Parser:
         if len(source) > _LONGEST:
             raise NotServedError(f"is longer than {_LONGEST} characters")
         self.tokens = _tokens(source)
+        self.operations = _Operations()
+        self.add = self.operations.add
         self.place = 0
         self.depth = 0
         self.inputs: list[str] = []
-        self.known: dict[str, Formula] = {}
+        self.known: dict[str, int] = {}
 
-    def program(self) -> Formula:
+    def program(self) -> Program:
         """``x => ...`` or ``(x, y) => ...``."""
         if self.accept("("):
             self.inputs.append(self.name())
@@ -82,12 +125,10 @@ class _Parser:
         else:
             self.inputs.append(self.name())
         self.expect("=>")
-        formula = self.choice()
-        if _depth(formula) > _DEEPEST:
-            raise NotServedError("is nested too deeply")
+        result = self.choice()
         if self.place != len(self.tokens):
             raise NotServedError(f"has {self.tokens[self.place]!r} where it should end")
-        return formula
+        return self.operations.program(result)
 
     # -- tokens
 
@@ -118,79 +159,79 @@ class _Parser:
             raise NotServedError(f"has {token!r} where a name is expected")
         return token
 
-    # -- grammar
+    # -- grammar: each rule adds operations and returns the place of the last one
 
-    def choice(self) -> Formula:
+    def choice(self) -> int:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise NotServedError("is nested too deeply")
-        formula = self.binary(0)
+        place = self.binary(0)
         if self.accept("??"):
-            formula = ("where", ("isna", formula), self.choice(), formula)
+            place = self.add("where", self.add("isna", place), self.choice(), place)
         if self.accept("?"):
             first = self.choice()
             self.expect(":")
             second = self.choice()
-            formula = ("where", formula, first, second)
+            place = self.add("where", place, first, second)
         self.depth -= 1
-        return formula
+        return place
 
-    def binary(self, level: int) -> Formula:
+    def binary(self, level: int) -> int:
         if level == len(_BINARY):
             return self.unary()
-        formula = last = self.binary(level + 1)
-        chained: Formula | None = None
+        place = last = self.binary(level + 1)
+        chained: int | None = None
         while self.peek() in _BINARY[level]:
             name, right = _BINARY[level][self.next()], self.binary(level + 1)
             if name not in _COMPARISONS:
-                formula = (name, formula, right)
+                place = self.add(name, place, right)
                 continue
             # a < b < c requires both comparisons.
-            link = (name, last, right)
-            formula = chained = link if chained is None else ("and", chained, link)
+            link = self.add(name, last, right)
+            place = chained = link if chained is None else self.add("and", chained, link)
             last = right
-        return formula
+        return place
 
-    def unary(self) -> Formula:
+    def unary(self) -> int:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise NotServedError("is nested too deeply")
         if self.accept("-"):
-            formula: Formula = ("neg", self.unary())
+            place = self.add("neg", self.unary())
         elif self.accept("!") or self.accept("not"):
-            formula = ("not", self.unary())
+            place = self.add("not", self.unary())
         elif self.accept("+"):
-            formula = self.unary()
+            place = self.unary()
         else:
-            formula = self.power()
+            place = self.power()
         self.depth -= 1
-        return formula
+        return place
 
-    def power(self) -> Formula:
-        formula = self.primary()
-        return ("pow", formula, self.unary()) if self.accept("^") else formula
+    def power(self) -> int:
+        place = self.primary()
+        return self.add("pow", place, self.unary()) if self.accept("^") else place
 
-    def primary(self) -> Formula:
+    def primary(self) -> int:
         token = self.next()
         if isinstance(token, tuple):
-            return token
+            return self.add(*token)
         if token == "(":
-            formula = self.choice()
+            place = self.choice()
             self.expect(")")
-            return formula
+            return place
         if token in ("true", "false"):
-            return ("truth", float(token == "true"))
+            return self.add("truth", float(token == "true"))
         if token in self.known:
             return self.known[token]
         if token in self.inputs:
-            return ("input", self.inputs.index(token))
+            return self.add("input", self.inputs.index(token))
         if token == "with":
             return self.definitions()
         if self.accept("("):
             return self.call(token)
         raise NotServedError(f"has {token!r}, which is unknown")
 
-    def definitions(self) -> Formula:
+    def definitions(self) -> int:
         """``with(y = ..., z = ...; formula)``."""
         self.expect("(")
         outer = dict(self.known)
@@ -201,25 +242,25 @@ class _Parser:
             if not self.accept(","):
                 break
         self.expect(";")
-        formula = self.choice()
+        place = self.choice()
         self.expect(")")
         self.known = outer
-        return formula
+        return place
 
-    def call(self, name: str) -> Formula:
+    def call(self, name: str) -> int:
         arguments = [] if self.peek() == ")" else [self.choice()]
         while self.accept(","):
             arguments.append(self.choice())
         self.expect(")")
         if name == "log" and len(arguments) == 2:
-            return ("div", *(("log", argument) for argument in arguments))
+            return self.add("div", *(self.add("log", argument) for argument in arguments))
         if name in ("sind", "cosd", "tand") and len(arguments) == 1:
-            return (name[:3], ("rad", *arguments))
+            return self.add(name[:3], self.add("rad", *arguments))
         if _FUNCTIONS.get(name) != len(arguments):
             raise NotServedError(f"calls {name} with {len(arguments)} arguments")
         if name == "pi":
-            return ("number", math.pi, "Double")
-        return (_ALIASES.get(name, name), *arguments)
+            return self.add("number", math.pi, "Double")
+        return self.add(_ALIASES.get(name, name), *arguments)
 
 
 _ALIASES = {
@@ -253,17 +294,8 @@ def _tokens(source: str) -> list[Any]:
     return found
 
 
-def _depth(formula: Formula) -> int:
-    """Nesting depth of the operations, computed without recursion."""
-    level, depth = [formula], 0
-    while level:
-        depth += 1
-        level = [inner for f in level for inner in f[1:] if isinstance(inner, tuple)]
-    return depth
-
-
-def parse(source: str) -> tuple[Formula, int]:
-    """Parse a program into its formula and the number of inputs.
+def parse(source: str) -> tuple[Program, int]:
+    """Parse a text into its operations and the number of inputs.
 
     Raises
     ------
@@ -278,53 +310,64 @@ _RANKS = ("Int32", "Int64", "Single", "Double")
 _SAME = {"add", "sub", "mul", "div", "mod", "pow", "neg", "abs", "sign", "min", "max"}
 
 
-def typed(formula: Formula, kinds: list[str]) -> tuple[Formula, str]:
-    """Add the rounding that types require to a formula, and infer the type of its result.
+def typed(program: Program, kinds: list[str]) -> tuple[Program, str]:
+    """Add the rounding that types require to a program, and infer the type of its result.
 
     Raises
     ------
     NotServedError
         If types do not match.
     """
-    name, *rest = formula
+    rounded = _Operations()
+    found: list[tuple[int, str]] = []
+    for operation in program:
+        found.append(_typed(operation, [found[i] for i in operands(operation)], kinds, rounded))
+    result, kind = found[-1]
+    return rounded.program(result), kind
+
+
+def _typed(
+    operation: Operation, inner: list[tuple[int, str]], kinds: list[str], rounded: _Operations
+) -> tuple[int, str]:
+    """The place and the type of an operation, given those of its arguments."""
+    name, *rest = operation
     if name == "number":
-        return formula, rest[1]
+        return rounded.add(*operation), rest[1]
     if name == "truth":
-        return formula, "Boolean"
+        return rounded.add(*operation), "Boolean"
     if name == "input":
-        return formula, kinds[rest[0]]
-    inner = [typed(argument, kinds) for argument in rest]
-    arguments, given = [f for f, _ in inner], [kind for _, kind in inner]
+        return rounded.add(*operation), kinds[rest[0]]
+    arguments, given = [place for place, _ in inner], [kind for _, kind in inner]
     if name in ("and", "or", "not"):
         if set(given) != {"Boolean"}:
             raise NotServedError(f"calls {name} for {', '.join(given)}")
-        return (name, *arguments), "Boolean"
+        return rounded.add(name, *arguments), "Boolean"
     if name == "where":
         if given[0] != "Boolean":
             raise NotServedError(f"chooses by {given[0]}")
         same = given[1] == given[2]
-        return (name, *arguments), given[1] if same else _promoted(given[1:])
+        return rounded.add(name, *arguments), given[1] if same else _promoted(given[1:])
     if name in ("eq", "ne") and set(given) == {"Boolean"}:
-        return (name, *arguments), "Boolean"
-    return _numeric(name, arguments, _promoted(given))
+        return rounded.add(name, *arguments), "Boolean"
+    return _numeric(name, arguments, _promoted(given), rounded)
 
 
-def _numeric(name: str, arguments: list[Formula], kind: str) -> tuple[Formula, str]:
+def _numeric(name: str, arguments: list[int], kind: str, rounded: _Operations) -> tuple[int, str]:
     whole = kind in ("Int32", "Int64")
     if name in _COMPARISONS or name == "isna":
-        return (name, *arguments), "Boolean"
+        return rounded.add(name, *arguments), "Boolean"
     if name in ("Single", "Double"):
         return arguments[0], name
     if name == "Int32":
-        return ("round", arguments[0]), name
+        return rounded.add("round", arguments[0]), name
     if name in ("na", "default"):
         if name == "na" and whole:
             raise NotServedError("asks for a missing integer")
-        return (name, *arguments), kind
+        return rounded.add(name), kind
+    place = rounded.add(name, *arguments)
     if name in _SAME:
-        formula = (name, *arguments)
-        return ("trunc", formula) if whole and name in ("div", "pow") else formula, kind
-    return (name, *arguments), {"Int32": "Single", "Int64": "Double"}.get(kind, kind)
+        return rounded.add("trunc", place) if whole and name in ("div", "pow") else place, kind
+    return place, {"Int32": "Single", "Int64": "Double"}.get(kind, kind)
 
 
 def _promoted(kinds: list[str]) -> str:
@@ -357,17 +400,19 @@ def _expression(
     out: str,
     vector: int,
 ) -> Column:
+    # Any number of columns may refer to one text.
+    builder.archive.charge(_CHARGE * len(source))
     columns = [builder.require_column(name, where=node.path) for name in names]
     taken = [column.type.kind for column in columns]
     try:
-        formula, count = parse(source)
+        program, count = parse(source)
         plain = set(taken) <= {*_RANKS, "Boolean"}
         if count != len(columns) or not plain or vector not in range(-1, len(columns)):
             raise NotServedError(f"takes columns that are not supported ({', '.join(taken)})")
-        formula, kind = typed(formula, taken)
+        program, kind = typed(program, taken)
     except NotServedError as error:
         why = f"runs {source!r:.60}, which {error}"
         return builder.input_column(out, SINGLE, why, node)
     size = columns[vector].type.size if vector >= 0 else None
-    operator = Expression(formula=formula, source=source)
+    operator = Expression(program=program, source=source)
     return builder.add_step(node, out, ColumnType(kind, size), operator, *columns)

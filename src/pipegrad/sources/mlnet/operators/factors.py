@@ -115,8 +115,9 @@ def read_naive_bayes(node: Node, features: int) -> Predictor:
     if width_mismatch(width, features) or not len(labels) or (labels < 0).any():
         raise reader.fail(f"expects {width} features, but gets {features}")
     present = int((labels > 0).sum())
-    if present * width * 4 > reader.left or len(labels) * width > 1 << 24:
+    if width < 0 or present * width * 4 > reader.left:
         raise reader.fail("has counts for other classes")
+    node.archive.fill(len(labels) * width, f"{node.path!r}")
     counts = np.zeros((len(labels), width), dtype=np.int32)
     for label in np.flatnonzero(labels):
         counts[label] = reader.array(width)
@@ -158,6 +159,8 @@ def _additive(node: Node, features: int) -> Additive:
     for one in bounds:
         if not len(one) or not (one[1:] > one[:-1]).all():
             raise reader.fail("has bounds that are not increasing")
+    # The module keeps bounds as one table.
+    node.archive.fill(shapes * max(map(len, bounds), default=0), f"{node.path!r}")
     if (of < 0).any():
         raise reader.fail("has no shapes")
     return Additive(

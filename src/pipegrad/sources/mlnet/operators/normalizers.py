@@ -22,10 +22,18 @@ class ReplaceMissing(Operator):
 
     fill: Numbers
 
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether the column is sparse."""
+        return sparse
+
 
 @dataclass(eq=False, kw_only=True)
 class IsMissing(Operator):
     """Whether each number is NaN."""
+
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether the column is sparse."""
+        return sparse
 
 
 @dataclass(eq=False, kw_only=True)
@@ -35,6 +43,10 @@ class Affine(Operator):
     scale: Numbers
     offset: Numbers | None
     slots: NDArray[np.int64] | None
+
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether zeros stay zeros."""
+        return sparse and self.offset is None and self.slots is None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -203,6 +215,8 @@ def _binning(node: Node, width: int) -> tuple[Operator, int]:
     for one in bounds:
         if not len(one) or not (one[1:] > one[:-1]).all() or one[-1] != np.inf:
             raise reader.fail("has bounds that do not increase to infinity")
+    # The module keeps bounds as one table.
+    node.archive.fill(len(bounds) * max(map(len, bounds), default=0), f"{node.path!r}")
     return Binning(bounds=bounds, fix_zero=fix_zero), len(bounds)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..binary import Reader
 from ..builder import Builder
 from ..node import Node
 from ..readers import OPAQUE, read_transform, transform
-from ..schema import Column, Schema
+from ..schema import Column
 from ..types import NUMBERS, SINGLE, TEXT, ColumnType
 from ._base import Host, Operator
 
@@ -54,6 +55,10 @@ DATA_KINDS = {
 class Concatenate(Operator):
     """Concatenates numeric columns."""
 
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether any column is sparse."""
+        return sparse
+
 
 @dataclass(eq=False, kw_only=True)
 class ConcatenateTexts(Host):
@@ -70,6 +75,10 @@ class Convert(Operator):
 
     kind: str = "Single"
     exact = True
+
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether the column is sparse."""
+        return sparse
 
     def run(self, *values: Any) -> Any:
         """Convert the numbers and keep all their digits."""
@@ -102,6 +111,10 @@ class SelectSlots(Operator):
     """Selects slots of a vector."""
 
     keep: NDArray[np.int64]
+
+    def gives_sparse(self, sparse: bool) -> bool:
+        """Whether the vector is sparse."""
+        return sparse
 
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -206,11 +219,14 @@ def read_select(node: Node, builder: Builder) -> None:
     if missing and keep and not ignore and not builder.unserved:
         raise node.block.fail(f"keeps column {missing[0]!r}, which is missing")
     if keep:
-        kept = [c for name in names for c in found if c.name == name]
+        by_name: dict[str, list[Column]] = {}
+        for column in found:
+            by_name.setdefault(column.name, []).append(column)
+        kept = [c for name in names for c in by_name.get(name, ())]
     else:
         dropped = set(names)
         kept = [c for c in found if c.name not in dropped]
-    builder.schema = Schema(builder.with_required_inputs(kept))
+    builder.replace_schema(builder.with_required_inputs(kept))
 
 
 @transform("CHSCOLIF")
@@ -224,7 +240,7 @@ def read_choice(node: Node, builder: Builder) -> None:
         raise node.block.fail("selects missing columns")
     if drop:
         places = sorted(set(range(len(found))) - set(places))
-    builder.schema = Schema([found[place] for place in places])
+    builder.replace_schema([found[place] for place in places])
 
 
 @transform("CONVERTF", versions=(0x00010003, 0x00010004))
@@ -262,6 +278,18 @@ def _converted(node: Node, builder: Builder, out: str, column: Column, kind: str
     raise node.block.fail(f"converts {column.type.kind} to {kind}, which is not supported")
 
 
+def _outside(
+    reader: Reader, first: NDArray[Any], last: NDArray[Any], width: int
+) -> NDArray[np.int64]:
+    """The slots that are in none of the ranges, whose ends belong to them."""
+    if (first < 0).any() or (last < first).any():
+        raise reader.fail("drops slots in the wrong order")
+    reader.block.archive.fill(2 * width, f"{reader.block.entry!r}")
+    begins = np.bincount(first[first < width], minlength=width)
+    ends = np.bincount(last[last < width - 1] + 1, minlength=width)
+    return np.flatnonzero(np.cumsum(begins - ends) == 0)
+
+
 @transform("DROPSLOT")
 def read_drop_slots(node: Node, builder: Builder) -> None:
     """Read ranges of slots to drop."""
@@ -271,12 +299,7 @@ def read_drop_slots(node: Node, builder: Builder) -> None:
         first = reader.counted()
         last = reader.array(len(first))
         column = builder.require_column(source, where=node.path)
-        inside = np.ones(column.type.width, dtype=bool)
-        for a, b in zip(first.tolist(), last.tolist(), strict=True):
-            if not 0 <= a <= b:
-                raise reader.fail("drops slots in the wrong order")
-            inside[a : b + 1] = False
-        keep = np.flatnonzero(inside)
+        keep = _outside(reader, first, last, column.type.width)
         kind = column.type.sized(len(keep))
         added.append(builder.add_step(node, out, kind, SelectSlots(keep=keep), column))
     reader.done()

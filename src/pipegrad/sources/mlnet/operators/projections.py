@@ -17,6 +17,9 @@ from ..readers import predictor, transform
 from ._base import Operator, Predictor, width_mismatch
 from .vectors import Weights, read_point
 
+# To draw a number takes as long as to fill in this many.
+_DRAWING = 8
+
 
 @dataclass(eq=False, kw_only=True)
 class Projection(Operator):
@@ -146,6 +149,7 @@ def read_fourier(node: Node, builder: Builder) -> None:
         column = builder.require_column(source, features, node.path)
         if outputs <= 0 or features <= 0 or outputs * features > 1 << 22:
             raise reader.fail(f"draws {outputs} times {features} numbers")
+        builder.archive.fill(_DRAWING * outputs * features, f"{node.path!r}")
         kernel, scale = _kernel(node.child(f"MatrixGenerator{i}"))
         operator = FourierFeatures(
             state=state,

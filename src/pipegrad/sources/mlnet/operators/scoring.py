@@ -193,6 +193,7 @@ def read_fields(node: Node, builder: Builder) -> None:
     reader = node.block.reader()
     texts = []
     while reader.left > 8:
+        builder.archive.charge(10)
         texts.append(reader.name())
     threshold, by = reader.number(finite=False), reader.name()
     fields = tuple(builder.require_column(name, where=node.path) for name in texts)

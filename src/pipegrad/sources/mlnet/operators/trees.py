@@ -108,6 +108,8 @@ def read_trees(node: Node, features: int) -> Trees:
     if not features:
         for tree in trees:
             _check(reader, tree, width)
+    # The module tells in a table which slots each categorical node asks for.
+    node.archive.fill(width * sum(len(tree.slots) for tree in trees), f"{node.path!r}")
     return Trees(
         trees=trees,
         features=width,
@@ -209,6 +211,8 @@ def read_tree_features(node: Node, builder: Builder) -> None:
     added = []
     for out, width, kind in zip(outputs, widths, kinds, strict=True):
         if out:
+            if kind is TreePaths:  # A table tells which nodes are above each leaf.
+                node.archive.fill(2 * leaves * width, f"{node.path!r}")
             operator = kind(**{**vars(trees), "entry": Entry()})
             added.append(builder.add_step(node, out, SINGLE.sized(width), operator, column))
     builder.add(added)

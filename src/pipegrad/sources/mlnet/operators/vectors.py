@@ -93,6 +93,7 @@ def read_vector(reader: Reader, features: int) -> Weights:
         if len(stored.values) != len(indices):
             raise reader.fail("has as many weights as it has no indices")
         places = increasing(reader, indices, size)
+        reader.block.archive.fill(size, f"{reader.block.entry!r}")
     span = Place(reader.block.entry, start, reader.place)
     return Weights(stored=stored, places=places, shape=(size,), span=span, counts=(0, size))
 
@@ -102,7 +103,10 @@ def read_point(reader: Reader, width: int) -> Weights:
     start, count = reader.place, reader.i4()
     if not 0 <= count <= width:
         raise reader.fail("has a point with more entries than slots")
-    places = None if count == width else increasing(reader, reader.array(count), width)
+    places = None
+    if count < width:
+        places = increasing(reader, reader.array(count), width)
+        reader.block.archive.fill(width, f"{reader.block.entry!r}")
     stored = reader.numbers(count)
     span = Place(reader.block.entry, start, reader.place)
     return Weights(stored=stored, places=places, shape=(width,), span=span, counts=(width,))
@@ -123,8 +127,7 @@ def read_matrix(reader: Reader, rows: int, width: int) -> Weights:
             raise reader.fail("has rows of weights that are not contiguous")
         if len(columns) != count or not ((columns >= 0) & (columns < width)).all():
             raise reader.fail("has indices out of range")
-        if rows * width > 1 << 24:
-            raise reader.fail(f"has a matrix of {rows} times {width}")
+        reader.block.archive.fill(rows * width, f"{reader.block.entry!r}")
         flat = np.repeat(np.arange(rows), steps) * width + columns
         places = increasing(reader, flat, rows * width)
     counts = (0, 0, rows * width)

@@ -26,8 +26,6 @@ from ..operators._base import Host, Input
 from ._base import MLNetTranslation, index, single, write_numbers
 
 _AT = "pipegrad.sources.mlnet.operators"
-# Indicators wider than this are sparse.
-_WIDE = 256
 
 
 @register(f"{_AT}._base.Input")
@@ -99,7 +97,7 @@ class Truth(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: plumbing.Truth) -> nn.Module:
-        return ExpressionProgram(("ne", ("input", 0), ("number", 0.0)))
+        return ExpressionProgram([("input", 0), ("number", 0.0), ("ne", 0, 1)])
 
 
 @register(f"{_AT}.plumbing.SelectSlots")
@@ -117,9 +115,8 @@ class Indicator(MLNetTranslation):
     differentiable = False
 
     def to_torch(self, operator: categories.Indicator) -> nn.Module:
-        keys = 1 if operator.size is None else operator.size
-        wide = operator.count * keys > _WIDE
-        return KeyIndicator(operator.count, keys, operator.bag, sparse=wide)
+        wide = operator.gives_sparse(False)
+        return KeyIndicator(operator.count, operator.keys, operator.bag, sparse=wide)
 
 
 @register(f"{_AT}.categories.Bits")
@@ -147,7 +144,7 @@ class Expression(MLNetTranslation):
     """A formula; no gradient passes through formulas with Boolean results."""
 
     def to_torch(self, operator: expression.Expression) -> nn.Module:
-        return ExpressionProgram(operator.formula)
+        return ExpressionProgram(operator.program)
 
 
 @register(f"{_AT}.normalizers.ReplaceMissing")

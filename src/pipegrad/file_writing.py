@@ -1,0 +1,301 @@
+"""Files that are replaced as a whole: a reader finds the old content or the new, never a part.
+
+`write_file` and `replacement` write beside the target and rename at the end. A full disk, a killed
+process or a second writer of the same path leaves the target as it was, and the next write removes
+what a killed one left behind. Writers hold a lock on their unfinished file, which is how others
+know that it is not a leftover.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .errors import ArgumentError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_SCRATCH = "pipegrad-"
+# Age in seconds from which an unfinished file is a leftover where files cannot be locked.
+_ABANDONED = 24 * 3600
+
+
+def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Path:
+    """The path of a file that can be written.
+
+    Parameters
+    ----------
+    path : str or path
+        Path given by the user.
+    content : str
+        What the file will hold, for the errors ("a report").
+    suffixes : tuple of str
+        Allowed endings of the name, in lower case; any if empty.
+
+    Raises
+    ------
+    ArgumentError
+        If the path is none, ends differently, lies in no folder, or is that of a folder, a device
+        or a file that must not be changed.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ArgumentError(f"path must be the name of a file, got {path!r:.80}.")
+    target = Path(path)
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise ArgumentError(f"{target}: the file of {content} must end in {' or '.join(suffixes)}.")
+    try:
+        real = _real(target)
+        folder = real.parent.is_dir()
+        mode = os.stat(real).st_mode if real.exists() else None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{str(target)!r:.120} is not the name of a file: {why}.") from error
+    if not folder:
+        raise ArgumentError(f"{target}: there is no folder {str(real.parent)!r}.")
+    if mode is None:
+        if not os.access(real.parent, os.W_OK):
+            raise ArgumentError(f"{target}: no file can be made in {str(real.parent)!r}.")
+        return target
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise ArgumentError(f"{target} is {kind}.\nHint: give the path of a file.")
+    if not os.access(real, os.W_OK):
+        raise ArgumentError(f"{target} is write-protected.")
+    return target
+
+
+def write_file(path: Any, content: bytes, private: bool = False) -> None:
+    """Write a file completely or not at all.
+
+    The file keeps its permissions, and a symbolic link its target.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write; its folder exists.
+    content : bytes
+        The whole content.
+    private : bool
+        Whether a new file is for its owner alone.
+
+    Raises
+    ------
+    OSError
+        If the content was not written, or cannot be read back; the old file is unchanged then.
+    """
+    with replacement(path, private) as partial:
+        write_checked(partial, content)
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Write into an unfinished file, and read it back."""
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    if path.read_bytes() != content:
+        raise incomplete(path)
+
+
+def incomplete(path: Any) -> OSError:
+    """The error for a file whose content is not what was written into it."""
+    code = errno.EIO
+    with suppress(OSError):
+        if shutil.disk_usage(Path(path).parent).free < 1 << 20:
+            code = errno.ENOSPC
+    return OSError(code, f"{os.strerror(code)}: the new file is incomplete, the old one unchanged")
+
+
+@contextmanager
+def replacement(path: Any, private: bool = False) -> Iterator[Path]:
+    """An unfinished file that takes the place of ``path`` if the block ends without an error.
+
+    Parameters
+    ----------
+    path : str or path
+        File to replace or to create.
+    private : bool
+        Whether a new file is for its owner alone.
+
+    Yields
+    ------
+    Path
+        An empty file in the same folder, with the same suffix.
+    """
+    target = _real(Path(path))
+    _remove_leftovers(target)
+    before = os.stat(target) if target.exists() else None
+    partial, lock = _unfinished(target, 0o666 if before is None and not private else 0o600)
+    try:
+        yield partial
+        _finish(partial, before)
+        os.replace(partial, target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+    _sync(target.parent)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A private folder for intermediate files; those of killed processes are removed."""
+    _remove_scratch()
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+        claimed, lock = _claimed(folder)
+        if claimed:
+            break
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _real(path: Path) -> Path:
+    """The file that a symbolic link stands for; OSError if links form a circle."""
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return real
+
+
+def _unfinished(target: Path, mode: int) -> tuple[Path, int | None]:
+    """A new file beside the target, and the lock that marks it as being written."""
+    while True:
+        name = f"{_stem(target)}{secrets.token_hex(8)}.part{target.suffix[:20]}"
+        partial = target.with_name(name)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        claimed, lock = _claimed(partial)
+        if claimed:
+            return partial, lock
+
+
+def _stem(target: Path) -> str:
+    """What the unfinished files of a target begin with; short even if its name is long."""
+    return f".{sha256(os.fsencode(target.name)).hexdigest()[:12]}."
+
+
+def _finish(partial: Path, before: os.stat_result | None) -> None:
+    """Flush the file to the disk, and give it the owner and the permissions of the old one."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    if before is None:
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):
+            os.chown(partial, before.st_uid, before.st_gid)
+    os.chmod(partial, stat.S_IMODE(before.st_mode))
+
+
+def _sync(folder: Path) -> None:
+    """Flush the new name to the disk, where folders can be flushed."""
+    with suppress(OSError):
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock of a file or folder; None where nothing can be locked.
+
+    Raises
+    ------
+    BlockingIOError
+        If another one holds the lock.
+    """
+    if fcntl is None:
+        return None
+    place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise
+    except OSError:  # Some network file systems have no locks.
+        os.close(place)
+        return None
+    return place
+
+
+def _claimed(path: Path) -> tuple[bool, int | None]:
+    """Whether a new file is its maker's, and its lock.
+
+    Another writer can take it for a leftover, and remove it, before it is locked.
+    """
+    try:
+        lock = _locked(path)
+    except OSError:
+        return False, None
+    if lock is None:
+        return True, None
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(lock), os.lstat(path)):
+            return True, lock
+    os.close(lock)
+    return False, None
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the unfinished files of writers of the target that no longer run."""
+    own = rf"{re.escape(_stem(target))}[0-9a-f]{{16}}\.part.*"
+    earlier = rf"\.{re.escape(target.name)}\.\d+\.part"
+    pattern = re.compile(f"(?:{own})|(?:{earlier})")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_dead(Path(entry.path))
+
+
+def _remove_scratch() -> None:
+    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            known = re.fullmatch(rf"{_SCRATCH}[a-z0-9_]{{8}}", entry.name)
+            if known and entry.is_dir(follow_symlinks=False) and _is_own(entry):
+                _remove_dead(Path(entry.path))
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    return not hasattr(os, "getuid") or entry.stat(follow_symlinks=False).st_uid == os.getuid()
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove a file or folder that nobody holds."""
+    try:
+        lock = _locked(path)
+    except OSError:
+        return  # It is being written, or another writer removed it.
+    try:
+        if lock is None and time.time() - path.stat().st_mtime < _ABANDONED:
+            return
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    except OSError:
+        return
+    finally:
+        if lock is not None:
+            os.close(lock)
