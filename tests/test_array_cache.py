@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import pipegrad as pg
+from pipegrad import array_cache
 from pipegrad.array_cache import cached_arrays
 
 pd = pytest.importorskip("pandas")
@@ -133,27 +134,22 @@ def test_a_strange_entry_is_dropped_and_made_again(tmp_path, spoil, monkeypatch)
 
 def test_no_changed_byte_goes_unnoticed(tmp_path):
     arrays = {"x": np.arange(6.0).reshape(2, 3), "y": sparse.csr_matrix([[0, 1], [2, 0]])}
-
-    def computed() -> dict[str, Any]:
-        cached_arrays(tmp_path, "c0ffee", 2, lambda: arrays)
-        path.write_bytes(good)
-        return arrays
-
     cached_arrays(tmp_path, "c0ffee", 2, lambda: arrays)
     path = entry(tmp_path)
-    good = path.read_bytes()
-    unchanged = 0
+    good, noticed = path.read_bytes(), 0
     for place in range(len(good)):
-        for other in (0x21, 0x01):
-            spoiled = bytearray(good)
-            spoiled[place] ^= other
-            path.write_bytes(spoiled)
-            found = cached_arrays(tmp_path, "c0ffee", 2, computed)
-            assert list(found) == ["x", "y"], place
-            assert np.array_equal(found["x"], arrays["x"]), place
-            assert (found["y"] != arrays["y"]).nnz == 0, place
-            unchanged += found is not arrays
-    assert unchanged < len(good) / 10  # Spaces that fill up the header mean nothing.
+        spoiled = bytearray(good)
+        spoiled[place] ^= 1
+        path.write_bytes(spoiled)
+        try:
+            found = array_cache._read(path, "c0ffee", 2)
+        except array_cache.UnusableEntryError:
+            noticed += 1
+            continue
+        assert list(found) == ["x", "y"], place
+        assert np.array_equal(found["x"], arrays["x"]), place
+        assert (found["y"] != arrays["y"]).nnz == 0, place
+    assert noticed > 0.9 * len(good)  # Spaces that fill up the header mean nothing.
 
 
 def test_an_entry_depends_on_the_versions(tmp_path, monkeypatch):

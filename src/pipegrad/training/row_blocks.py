@@ -6,7 +6,7 @@ arrays that come and go between small ones leave holes in the heap that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
