@@ -163,6 +163,7 @@ CASES: list[tuple[str, Callable[[Model], None], str]] = [
     ("number", in_tree("parents", 0, 5), "parents/0: the root cannot have the parent 5"),
     ("number", in_tree("split_conditions", [0.5]), "split_conditions: has 1 elements"),
     ("number", in_tree("split_conditions", 0, None), "split_conditions/0: must be a number"),
+    ("number", in_tree("split_conditions", 0, float("nan")), "/0: the threshold is no number"),
     ("number", in_tree("base_weights", 0, "x"), "base_weights/0: must be a number, not a text"),
     ("number", in_tree("split_indices", 0, 2**40), "split_indices/0: 1099511627776 lies"),
     ("number", in_tree("default_left", 0, 2), "default_left/0: 2 lies outside of 0 to 1"),

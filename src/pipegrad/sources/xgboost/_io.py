@@ -35,4 +35,5 @@ def _booster(file: ModelFile) -> Any:
     # XGBoost configures a model, and finds what does not fit together, when somebody uses it.
     booster.save_config()
     booster.save_raw("json")
+    booster.copy()
     return booster
