@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .errors import ArgumentError
-from .graph import INPUT, Graph, Step, copy_source
 from .glue import Glue
+from .graph import INPUT, Graph, Step, copy_source
 from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
     Block,

@@ -45,7 +45,9 @@ def _duplicate_parts(source: Any, memo: dict[int, Any]) -> list[Any]:
             continue
         seen.add(id(value))
         if not isinstance(value, dict | list | tuple):
-            if not hasattr(value, "__dict__") or isinstance(value, type | ModuleType | FunctionType):
+            if not hasattr(value, "__dict__") or isinstance(
+                value, type | ModuleType | FunctionType
+            ):
                 continue
             row = lookup(type(value))
             if isinstance(row, Expansion):
