@@ -36,7 +36,7 @@ def answer(task: dict[str, Any], content: bytes) -> str:
     try:
         script = runpy.run_path(task["script"])
         # An import of what sys.modules maps to None fails, as if it were not installed.
-        sys.modules.update(dict.fromkeys(script.get("LEFT_OUT", ())))  # type: ignore[arg-type]
+        sys.modules.update(dict.fromkeys(script.get("LEFT_OUT", ())))
         script["load"](content, task["suffix"])
     except MemoryError:
         return "out of memory"
