@@ -34,6 +34,7 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
+from ._perceptron import MultilayerPerceptron
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
@@ -97,6 +98,7 @@ __all__ = [
     "Monomials",
     "MulticlassHead",
     "MultilabelHead",
+    "MultilayerPerceptron",
     "MultioutputHead",
     "NearestHead",
     "NonNegative",

@@ -13,7 +13,6 @@ _BAYES = "naive Bayes; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
-_NETWORK = "a neural network; no module yet"
 _PLS = "partial least squares; no module yet"
 _ELEMENT = "a transformer without a module yet"
 _BASELINE = "learns nothing from the input"
@@ -120,11 +119,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "multioutput.MultiOutputRegressor",
         "multioutput.RegressorChain",
         "semi_supervised.SelfTrainingClassifier",
-    ),
-    _NETWORK: (
-        "neural_network.BernoulliRBM",
-        "neural_network.MLPClassifier",
-        "neural_network.MLPRegressor",
     ),
     _PLS: (
         "cross_decomposition.CCA",
