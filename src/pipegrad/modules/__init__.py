@@ -6,8 +6,10 @@ from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
+from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
+from ._gaussians import DiagonalGaussians, FullGaussians
 from ._heads import (
     BernoulliHead,
     Head,
@@ -32,6 +34,7 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
+from ._likelihood import JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._perceptron import MultilayerPerceptron
@@ -59,17 +62,22 @@ __all__ = [
     "Affine",
     "AnyPositive",
     "Average",
+    "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
     "BinPosition",
     "Bins",
     "Block",
     "BoxCox",
+    "CategoryEvents",
+    "ComplementEvents",
     "Concatenate",
+    "DiagonalGaussians",
     "Distances",
     "Elementwise",
     "ExpressionProgram",
     "FieldFactorization",
+    "FullGaussians",
     "Head",
     "IdentityHead",
     "Impute",
@@ -78,6 +86,7 @@ __all__ = [
     "InverseBoxCox",
     "InverseYeoJohnson",
     "Isolation",
+    "JointLogLikelihood",
     "Kernel",
     "KernelFeatures",
     "KeyAbove",
@@ -88,10 +97,12 @@ __all__ = [
     "LeafIndicators",
     "LeafIndices",
     "LeafOrder",
+    "LikelihoodHead",
     "Linear",
     "LinkHead",
     "LocalDeepSVM",
     "LogOdds",
+    "LogProbabilities",
     "Lookup",
     "Missing",
     "Module",
@@ -99,6 +110,7 @@ __all__ = [
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",
+    "MultinomialEvents",
     "MultioutputHead",
     "NearestHead",
     "NonNegative",
