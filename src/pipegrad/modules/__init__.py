@@ -34,7 +34,7 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
-from ._likelihood import JointLogLikelihood, LikelihoodHead, LogProbabilities
+from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._perceptron import MultilayerPerceptron
@@ -73,6 +73,7 @@ __all__ = [
     "ComplementEvents",
     "Concatenate",
     "DiagonalGaussians",
+    "DiscriminantHead",
     "Distances",
     "Elementwise",
     "ExpressionProgram",

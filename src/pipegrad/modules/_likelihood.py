@@ -55,6 +55,40 @@ class LikelihoodHead(Head):
         return score - torch.logsumexp(score, 1, keepdim=True)
 
 
+class DiscriminantHead(Head):
+    """Classification by discriminant functions, whose log-probabilities are always finite.
+
+    Parameters
+    ----------
+    pair : bool
+        Whether there are two classes and one score, which is positive for the second class.
+    """
+
+    task: Task = "classification"
+    responses = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+    def __init__(self, pair: bool) -> None:
+        super().__init__()
+        self.pair = pair
+
+    def predict(self, score: Tensor) -> Tensor:
+        """Class indices (n,)."""
+        return (score > 0).long() if self.pair else score.argmax(1)
+
+    def predict_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, classes)."""
+        if not self.pair:
+            return torch.softmax(score, 1)
+        second = torch.sigmoid(score)
+        return torch.stack([1 - second, second], 1)
+
+    def predict_log_proba(self, score: Tensor) -> Tensor:
+        """Logarithms of the probabilities; zero counts as the smallest number above it."""
+        shares = self.predict_proba(score)
+        least = torch.finfo(shares.dtype).tiny
+        return torch.log(torch.where(shares == 0, least, shares))
+
+
 class LogProbabilities(Module):
     """Logarithms of probabilities, of which each group keeps its sum while they train.
 

@@ -12,6 +12,10 @@ from pipegrad.testing import Case, cases, perturb
 
 # The examples of each class with a loss of its own that differ in what is trained.
 EXAMPLES = {
+    "BayesianGaussianMixture": (0, 1, 2),
+    "GaussianMixture": (0, 1, 2, 3),
+    "LinearDiscriminantAnalysis": (1, 3),
+    "QuadraticDiscriminantAnalysis": (0, 2),
     "BernoulliNB": (0,),
     "CategoricalNB": (1,),
     "ComplementNB": (1, 3),

@@ -67,7 +67,7 @@ class GaussianNB(NaiveBayes):
         return JointLogLikelihood(densities, prior, fixed=operator.priors is not None)
 
     def write_back(self, module: Any, operator: Any) -> None:
-        operator.theta_ = to_array(module.likelihood.mean, operator.theta_)
+        operator.theta_ = to_array(module.likelihood.mean(), operator.theta_)
         operator.var_ = to_array(module.likelihood.variance(), operator.var_)
         if operator.priors is None:
             before = operator.class_prior_

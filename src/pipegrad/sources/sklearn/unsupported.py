@@ -9,7 +9,6 @@ _NEIGHBORS = "predicts from stored neighbors; no module yet"
 _TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
 _DENSITY = "estimates a density, covariance or outliers; no module yet"
-_DISCRIMINANT = "discriminant analysis; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
@@ -61,15 +60,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.OAS",
         "covariance.ShrunkCovariance",
         "linear_model.SGDOneClassSVM",
-        "mixture.BayesianGaussianMixture",
-        "mixture.GaussianMixture",
         "neighbors.KernelDensity",
         "neighbors.LocalOutlierFactor",
         "svm.OneClassSVM",
-    ),
-    _DISCRIMINANT: (
-        "discriminant_analysis.LinearDiscriminantAnalysis",
-        "discriminant_analysis.QuadraticDiscriminantAnalysis",
     ),
     _KERNEL_MACHINE: (
         "gaussian_process.GaussianProcessClassifier",
