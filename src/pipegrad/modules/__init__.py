@@ -2,6 +2,7 @@
 
 from ._base import Module, NonNegative, Positive, parameter
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
@@ -26,6 +27,7 @@ from ._heads import (
     VotesHead,
 )
 from ._imputation import Impute, Missing
+from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
     Kernel,
@@ -72,6 +74,8 @@ __all__ = [
     "CategoryEvents",
     "ComplementEvents",
     "Concatenate",
+    "Constant",
+    "ConstantProbabilities",
     "DiagonalGaussians",
     "DiscriminantHead",
     "Distances",
@@ -108,6 +112,7 @@ __all__ = [
     "Missing",
     "Module",
     "Monomials",
+    "MonotoneInterpolation",
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",

@@ -178,6 +178,11 @@ def _word_counts_binary() -> tuple[Any, Any]:
     return X, (y == "bee").astype(int)
 
 
+def _one_column() -> tuple[Any, Any]:
+    X, y = _regression()
+    return X[:, 0], y
+
+
 def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
@@ -207,6 +212,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "one_column": _one_column,
     "word_counts": _word_counts,
     "word_counts_binary": _word_counts_binary,
 }

@@ -14,7 +14,6 @@ _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
 _PLS = "partial least squares; no module yet"
 _ELEMENT = "a transformer without a module yet"
-_BASELINE = "learns nothing from the input"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
@@ -116,14 +115,12 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     _ELEMENT: (
         "feature_extraction.text.TfidfTransformer",
-        "isotonic.IsotonicRegression",
         "preprocessing.KernelCenterer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
         "preprocessing.QuantileTransformer",
         "preprocessing.SplineTransformer",
     ),
-    _BASELINE: ("dummy.DummyClassifier", "dummy.DummyRegressor"),
 }
 
 REFUSED: dict[str, str] = {
