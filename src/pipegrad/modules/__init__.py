@@ -42,10 +42,12 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._perceptron import MultilayerPerceptron
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
+from ._quantiles import QuantileRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
+from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
@@ -133,6 +135,7 @@ __all__ = [
     "Predictor",
     "ProbabilityHead",
     "Projection",
+    "QuantileRanks",
     "RandomFourierFeatures",
     "ReconstructionError",
     "RegressionHead",
@@ -145,6 +148,7 @@ __all__ = [
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
+    "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
     "Standardize",

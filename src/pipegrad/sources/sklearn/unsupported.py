@@ -118,8 +118,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "preprocessing.KernelCenterer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
-        "preprocessing.QuantileTransformer",
-        "preprocessing.SplineTransformer",
     ),
 }
 
