@@ -40,8 +40,15 @@ from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, L
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._perceptron import MultilayerPerceptron
+from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
-from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
+from ._projection import (
+    FactorScores,
+    Projection,
+    ReconstructionError,
+    SparseParameter,
+    SparseProjection,
+)
 from ._quantiles import QuantileRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
@@ -83,6 +90,7 @@ __all__ = [
     "Distances",
     "Elementwise",
     "ExpressionProgram",
+    "FactorScores",
     "FieldFactorization",
     "FullGaussians",
     "Head",
@@ -131,6 +139,7 @@ __all__ = [
     "PairwiseCoupling",
     "PiecewiseLinear",
     "PolynomialSketch",
+    "PooledColumns",
     "Positive",
     "Predictor",
     "ProbabilityHead",

@@ -441,10 +441,27 @@ class OutlierHead(Head):
 
 
 class NearestHead(Head):
-    """Clustering: the scores are distances to the centers, and the nearest center wins."""
+    """Clustering: the scores are distances to the centers, and the nearest center wins.
+
+    Parameters
+    ----------
+    labels : Tensor of int64, shape (centers,), optional
+        Cluster of each center; by default, each center has its own.
+    responses : tuple of str
+        Methods that the distances answer.
+    """
 
     task: Task = "clustering"
+    labels: Tensor | None
+
+    def __init__(
+        self, labels: Tensor | None = None, responses: tuple[str, ...] = ("predict",)
+    ) -> None:
+        super().__init__()
+        self.responses = responses
+        self.register_buffer("labels", labels)
 
     def predict(self, score: Tensor) -> Tensor:
         """Cluster indices (n,)."""
-        return score.argmin(1)
+        nearest = score.argmin(1)
+        return nearest if self.labels is None else self.labels[nearest]

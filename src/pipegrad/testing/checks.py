@@ -186,6 +186,10 @@ def check_perturbed_round_trip(case: Case) -> None:
     assert type(changed) is type(operator)
     assert_same_answers(net, changed, X, case.tolerance)
     after = answers(changed, X)
+    head = case.row.head(operator)
+    if list(before) == ["predict"] and head is not None and head.task == "clustering":
+        # Clusters of the rows may stay the same, although the centers moved.
+        before, after = learned(operator), learned(changed)
     assert not all(identical(before[m], after[m]) for m in before), "nothing changed"
 
 

@@ -74,10 +74,25 @@ def identical(a: Any, b: Any) -> bool:
     try:
         if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
             # Without an own comparison, the pickled content is compared.
-            return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
+            return _identical_content(a, b)
         return bool(a == b) or a is b
     except (TypeError, ValueError):
         return repr(a) == repr(b)
+
+
+# Pairs of objects that are being compared; objects may refer to each other in a circle.
+_OPEN: set[tuple[int, int]] = set()
+
+
+def _identical_content(a: Any, b: Any) -> bool:
+    pair = id(a), id(b)
+    if pair in _OPEN:
+        return True
+    _OPEN.add(pair)
+    try:
+        return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
+    finally:
+        _OPEN.discard(pair)
 
 
 def _keeps_state(kind: type) -> bool:

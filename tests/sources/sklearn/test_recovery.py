@@ -12,6 +12,9 @@ from pipegrad.testing import Case, cases, perturb
 
 # The examples of each class with a loss of its own that differ in what is trained.
 EXAMPLES = {
+    "Birch": (0,),
+    "BisectingKMeans": (0, 2),
+    "MeanShift": (0,),
     "BayesianGaussianMixture": (0, 1, 2),
     "DummyClassifier": (0, 3),
     "DummyRegressor": (0, 2),
