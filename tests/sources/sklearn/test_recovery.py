@@ -12,6 +12,8 @@ from pipegrad.testing import Case, cases, perturb
 
 # The examples of each class with a loss of its own that differ in what is trained.
 EXAMPLES = {
+    "PLSRegression": (0, 2),
+    "CCA": (0,),
     "Birch": (0,),
     "BisectingKMeans": (0, 2),
     "MeanShift": (0,),

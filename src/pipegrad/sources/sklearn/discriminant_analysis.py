@@ -17,6 +17,7 @@ from ...modules import (
     JointLogLikelihood,
     LikelihoodHead,
     Linear,
+    Projection,
 )
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
@@ -24,7 +25,7 @@ from ..target_refusals import one_class
 from ._base import SKLEARN, SklearnTranslation, parse_version
 
 _OF_THE_DATA = "describes the source's training data; predictions do not use it"
-_DIRECTIONS = "transform keeps the directions of the source's fit; predictions do not use them"
+_DIRECTIONS = "belongs to transform; predictions do not use it"
 
 
 class Discriminant(SklearnTranslation):
@@ -42,7 +43,11 @@ class Discriminant(SklearnTranslation):
 
 @register("sklearn.discriminant_analysis.LinearDiscriminantAnalysis")
 class LinearDiscriminantAnalysis(Discriminant):
-    """coef_ and intercept_ are trainable: one logit for two classes, one per class otherwise."""
+    """coef_ and intercept_ are trainable: one logit for two classes, one per class otherwise.
+
+    Before other steps, scalings_ and xbar_ are trainable instead. Predictions and `transform` are
+    functions of their own: each keeps the numbers of the source's fit when the other trains.
+    """
 
     sparse = True  # Predictions take sparse rows, although the source's fit does not.
     examples: ClassVar[Any] = (
@@ -68,7 +73,20 @@ class LinearDiscriminantAnalysis(Discriminant):
         weight, bias = to_tensor(operator.coef_.T), to_tensor(operator.intercept_)
         return Linear(weight, bias, squeeze=len(operator.classes_) == 2)
 
+    def projection(self, operator: Any) -> nn.Module | None:
+        if operator.solver == "lsqr":
+            return None
+        shift = to_tensor(operator.xbar_) if operator.solver == "svd" else None
+        return Projection(to_tensor(operator.scalings_[:, : operator._max_components]), shift)
+
     def write_back(self, module: Linear, operator: Any) -> None:
+        if isinstance(module, Projection):
+            scalings, kept = operator.scalings_.copy(), operator._max_components
+            scalings[:, :kept] = to_array(module.weight)
+            operator.scalings_ = scalings
+            if module.shift is not None:
+                operator.xbar_ = to_array(module.shift, operator.xbar_)
+            return
         assert module.bias is not None
         operator.coef_ = to_array(module.weight.T, operator.coef_)
         operator.intercept_ = to_array(module.bias, operator.intercept_)

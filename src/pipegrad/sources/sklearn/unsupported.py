@@ -12,7 +12,6 @@ _DENSITY = "estimates a density, covariance or outliers; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
-_PLS = "partial least squares; no module yet"
 _ELEMENT = "a transformer without a module yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
@@ -99,12 +98,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "multioutput.MultiOutputRegressor",
         "multioutput.RegressorChain",
         "semi_supervised.SelfTrainingClassifier",
-    ),
-    _PLS: (
-        "cross_decomposition.CCA",
-        "cross_decomposition.PLSCanonical",
-        "cross_decomposition.PLSRegression",
-        "cross_decomposition.PLSSVD",
     ),
     _ELEMENT: (
         "feature_extraction.text.TfidfTransformer",
