@@ -131,7 +131,8 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {m: _answer(operator, m, X) for m in METHODS if hasattr(operator, m)}
+        methods = [m for m in METHODS if hasattr(operator, m)] or ["score_samples"]
+        found = {m: _answer(operator, m, X) for m in methods}
     told = {m: v for m, v in found.items() if v is not None}
     return {m: np.hstack(v) if isinstance(v, list) else v for m, v in told.items()}
 

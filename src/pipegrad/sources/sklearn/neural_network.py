@@ -148,7 +148,9 @@ class MLPRegressor(Perceptron):
         return RegressionHead("log" if operator.out_activation_ == "exp" else "identity")
 
     def objective(self, operator: Any) -> Objective:
-        return Objective("poisson" if operator.out_activation_ == "exp" else "squared_error")
+        if operator.out_activation_ == "exp":
+            return Objective("poisson", any_target=True)  # It does not check its targets.
+        return Objective("squared_error")
 
 
 @register("sklearn.neural_network.BernoulliRBM")
