@@ -42,6 +42,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
+from ._processes import sent_as_copy
 from ._projection import (
     FactorScores,
     Projection,
@@ -174,6 +175,7 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "sent_as_copy",
     "settle_after_fork",
     "standard_settings",
     "take",

@@ -17,6 +17,7 @@ def load(content: bytes, suffix: str) -> None:
         path.write_bytes(content)
         model = catboost.CatBoost().load_model(str(path), format=form)
         model.save_model(str(path), format="json")
+    model.get_all_params()
     rows = np.zeros((3, len(model.feature_names_)), dtype=object)
     rows[1], rows[2] = np.nan, 1e30
     rows[:, model.get_cat_feature_indices()] = "1"
