@@ -50,7 +50,7 @@ from ._projection import (
     SparseParameter,
     SparseProjection,
 )
-from ._quantiles import QuantileRanks
+from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
@@ -146,6 +146,7 @@ __all__ = [
     "ProbabilityHead",
     "Projection",
     "QuantileRanks",
+    "QuantilesOfRanks",
     "RandomFourierFeatures",
     "ReconstructionError",
     "RegressionHead",

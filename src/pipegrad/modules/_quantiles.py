@@ -22,6 +22,8 @@ class QuantileRanks(Module):
     ----------
     quantiles : Tensor, shape (quantiles, features)
         Non-decreasing quantiles of each column, which do not train.
+    ranks : Tensor, shape (quantiles,)
+        Rank of each quantile, increasing from 0 to 1.
     normal : bool
         Whether to return quantiles of the standard normal distribution instead of ranks.
     """
@@ -74,6 +76,52 @@ class QuantileRanks(Module):
         # Beyond the outermost quantiles there is nothing to interpolate.
         inside = ~flat & ((step >= 0) == right) | (step == 0)
         return ranks[base] + torch.where(inside, slope * step, 0.0)
+
+
+class QuantilesOfRanks(Module):
+    """The inverse of `QuantileRanks`: the quantile of each rank, or of each normal score.
+
+    Parameters
+    ----------
+    quantiles : Tensor, shape (quantiles, features)
+        Non-decreasing quantiles of each column, which do not train.
+    ranks : Tensor, shape (quantiles,)
+        Rank of each quantile, increasing from 0 to 1.
+    normal : bool
+        Whether the entries are quantiles of the standard normal distribution instead of ranks.
+    """
+
+    quantiles: Tensor
+    ranks: Tensor
+
+    def __init__(self, quantiles: Tensor, ranks: Tensor, normal: bool) -> None:
+        super().__init__()
+        self.register_buffer("quantiles", quantiles.T.contiguous())
+        self.register_buffer("ranks", ranks.clone())
+        self.normal = normal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out as in."""
+        ranks = torch.special.ndtr(x) if self.normal else x
+        if self.normal:
+            ranks = torch.where(ranks - _NEAR < 0, 0.0, ranks)
+            ranks = torch.where(ranks + _NEAR > 1, 1.0, ranks)
+        last = self.ranks.shape[0] - 1
+        ranks = ranks.clamp(0, 1)
+        if not last:
+            return self.quantiles[:, 0].expand(x.shape)
+        left = torch.searchsorted(self.ranks, ranks.detach().contiguous(), right=True) - 1
+        left = left.clamp(0, last - 1)
+        start, width = self.ranks[left], self.ranks[left + 1] - self.ranks[left]
+        low = self.quantiles.T.gather(0, left)
+        high = self.quantiles.T.gather(0, left + 1)
+        slope = (high - low) / width
+        # At the upper end its own quantile, without rounding.
+        return torch.where(
+            ranks == start + width,
+            high + (ranks - ranks.detach()) * slope,
+            slope * (ranks - start) + low,
+        )
 
 
 def _place(x: Tensor, quantiles: Tensor, columns: Tensor, right: bool) -> Tensor:

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import StackingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, SplineTransformer, StandardScaler
 
 import pipegrad as pg
+from pipegrad.registry import lookup
 from pipegrad.testing import DATASETS, assert_close, perturb
 from pipegrad.testing.promises import shake
 
@@ -48,6 +51,13 @@ def test_splines_with_jumps_are_refused(params):
     pipe = make_pipeline(StandardScaler(), SplineTransformer(**params), Ridge()).fit(X, y)
     with pytest.raises(pg.UntranslatableError, match=f"degree={params['degree']}"):
         pg.to_torch(pipe)
+
+
+def test_a_single_column_of_degree_one_goes_on_linearly():
+    operator = SplineTransformer(degree=1, extrapolation="linear").fit(X[:, :1])
+    assert_close(
+        pg.to_torch(operator).transform(BEYOND[:, :1]), operator.transform(BEYOND[:, :1]), 1e-9
+    )
 
 
 def test_rows_beyond_the_knots_are_refused_where_the_source_refuses_them():
@@ -111,3 +121,28 @@ def test_gradients_pass_through_ranks():
     step = 1e-6
     slope = (operator.transform(X[:5] + step) - operator.transform(X[:5] - step)) / (2 * step)
     np.testing.assert_allclose(x.grad, slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["uniform", "normal"])
+def test_targets_come_back_from_ranks(output):
+    for count in (2, 20):
+        ranks = QuantileTransformer(n_quantiles=count, output_distribution=output)
+        member = TransformedTargetRegressor(
+            make_pipeline(StandardScaler(), Ridge()), transformer=ranks, check_inverse=False
+        )
+        stack = StackingRegressor([("member", member), ("plain", Ridge())], Ridge(), cv=2)
+        net = pg.to_torch(stack.fit(X, y))
+        assert_close(net.predict(BEYOND), stack.predict(BEYOND), 1e-9)
+        perturb(net)
+        assert_close(net.predict(BEYOND), pg.from_torch(net).predict(BEYOND), 1e-9)
+
+
+def test_ranks_of_quantiles_are_those_of_the_source():
+    operator = QuantileTransformer(n_quantiles=9).fit(X)
+    grid = np.concatenate([operator.references_, np.linspace(-0.2, 1.2, 50)])
+    ranks = np.repeat(grid[:, None], X.shape[1], 1)
+    for output in ("uniform", "normal"):
+        operator.set_params(output_distribution=output)
+        inverse = lookup(QuantileTransformer).inverse(operator)
+        ours = inverse(torch.tensor(ranks)).numpy()
+        assert_close(ours, operator.inverse_transform(ranks.copy()), 1e-9)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 from scipy.interpolate import BSpline
-from torch import nn
+from torch import Tensor, nn
 
-from ...modules import QuantileRanks, SplineBasis
+from ...modules import QuantileRanks, QuantilesOfRanks, SplineBasis
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
@@ -21,7 +21,7 @@ _KNOTS = np.linspace([-5.0, -40.0, -1.0, -15.0, -400.0, -5.0], [5.0, 50, 1.0, 9,
 class SplineTransformer(SklearnTranslation):
     """Knots are trainable and keep their order, except where `extrapolation="error"` bounds them.
 
-    Splines of degree 0, and linear continuations of splines of degree 1, are refused.
+    Splines of degree 0, and linear continuations of several ones of degree 1, are refused.
     """
 
     missing = True
@@ -42,7 +42,8 @@ class SplineTransformer(SklearnTranslation):
     def refuse(self, operator: Any) -> str | None:
         if operator.degree == 0:
             return "degree=0 makes steps, which have no gradient, and no values beyond the knots"
-        if operator.degree == 1 and operator.extrapolation == "linear":
+        several = operator.n_features_in_ > 1
+        if several and operator.degree == 1 and operator.extrapolation == "linear":
             return (
                 "degree=1 with extrapolation='linear' makes a jump at the second knot, from the "
                 "second column on; extrapolation='continue' is linear, too"
@@ -113,11 +114,15 @@ class QuantileTransformer(SklearnTranslation):
         return rows
 
     def to_torch(self, operator: Any) -> nn.Module:
-        return QuantileRanks(
-            to_tensor(operator.quantiles_),
-            to_tensor(operator.references_).to(to_tensor(operator.quantiles_).dtype),
-            normal=operator.output_distribution == "normal",
-        )
+        return QuantileRanks(*self._parts(operator))
+
+    def inverse(self, operator: Any) -> nn.Module:
+        return QuantilesOfRanks(*self._parts(operator))
+
+    def _parts(self, operator: Any) -> tuple[Tensor, Tensor, bool]:
+        quantiles = to_tensor(operator.quantiles_)
+        ranks = to_tensor(operator.references_).to(quantiles.dtype)
+        return quantiles, ranks, operator.output_distribution == "normal"
 
     def write_back(self, module: nn.Module, operator: Any) -> None:
         pass

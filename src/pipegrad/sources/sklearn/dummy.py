@@ -80,7 +80,7 @@ class DummyClassifier(Dummy):
         else:
             head = MultioutputHead(tuple(int(n) for n in operator.n_classes_))
         labels = _listed(operator, operator.classes_)
-        if operator.sparse_output_ or any(np.asarray(c).dtype.kind in "US" for c in labels):
+        if operator.sparse_output_ or any(np.asarray(c).dtype.kind in "USO" for c in labels):
             # It predicts a sparse matrix, or text of the length of what it predicts.
             head.responses = ("predict_proba", "predict_log_proba")
         return head
