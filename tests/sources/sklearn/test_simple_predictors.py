@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
+from pipegrad.modules import MonotoneInterpolation
 from pipegrad.testing import DATASETS, perturb
 from pipegrad.testing.promises import shake
 
@@ -97,6 +98,16 @@ def test_values_stay_monotone_and_in_their_range(increasing):
         assert ((steps >= 0) if increasing else (steps <= 0)).all()
         assert tuned.y_thresholds_.min() >= 4
         assert tuned.y_thresholds_.max() <= 6
+
+
+def test_steps_below_zero_count_as_zero_and_can_rise_again():
+    module = MonotoneInterpolation(torch.arange(3.0), torch.arange(3.0))
+    module.steps.data[0] = -5.0
+    values = module.values()
+    assert values.tolist() == [0.0, 0.0, 1.0]
+    (-values.sum()).backward()
+    assert module.steps.grad is not None
+    assert (module.steps.grad < 0).all()
 
 
 def test_a_single_knot():
