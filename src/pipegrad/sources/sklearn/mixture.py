@@ -109,7 +109,7 @@ def _small(**params: Any) -> dict[str, Any]:
 
 @register("sklearn.mixture.GaussianMixture")
 class GaussianMixture(Mixture):
-    """weights_ are trainable as well, and add to one."""
+    """means_, precisions_cholesky_ and weights_ are trainable; covariances_ and precisions_ follow."""
 
     examples: ClassVar[Any] = (
         _small(),
@@ -139,7 +139,10 @@ class GaussianMixture(Mixture):
 
 @register("sklearn.mixture.BayesianGaussianMixture")
 class BayesianGaussianMixture(Mixture):
-    """The weights of the components follow from the source's posterior and do not train."""
+    """means_ and precisions_cholesky_ are trainable; covariances_ and precisions_ follow.
+
+    The weights of the components follow from the source's posterior and do not train.
+    """
 
     examples: ClassVar[Any] = (
         _small(weight_concentration_prior=0.1),

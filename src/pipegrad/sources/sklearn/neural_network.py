@@ -98,7 +98,10 @@ _ADAM = _network(
 
 @register("sklearn.neural_network.MLPClassifier")
 class MLPClassifier(Perceptron):
-    """One logit for two classes and for each label; one for each class otherwise."""
+    """coefs_ and intercepts_ are trainable.
+
+    The score is one logit for two classes and for each label, and one for each class otherwise.
+    """
 
     data = "multiclass"
     kept: ClassVar[tuple[str, ...]] = ("probabilities",)
@@ -131,7 +134,7 @@ class MLPClassifier(Perceptron):
 
 @register("sklearn.neural_network.MLPRegressor")
 class MLPRegressor(Perceptron):
-    """The score is the predicted mean, or its logarithm with a Poisson loss."""
+    """coefs_ and intercepts_ are trainable; with a Poisson loss the score is a logarithm."""
 
     data = "regression"
     kept: ClassVar[tuple[str, ...]] = ("positive",)
