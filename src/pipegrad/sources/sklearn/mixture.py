@@ -31,7 +31,8 @@ def _rounds_down() -> bool:
     """Return whether whole numbers lose the digits of their distances (newer scikit-learn)."""
     mixture = Source(covariance_type="tied")
     mixture.means_, mixture.precisions_cholesky_ = np.zeros((1, 1)), np.full((1, 1), 0.5)
-    found = [mixture._estimate_log_prob(np.ones((1, 1), dtype=kind)) for kind in (int, float)]
+    mixture.weights_, mixture.n_features_in_ = np.ones(1), 1
+    found = [mixture.score_samples(np.ones((1, 1), dtype=kind)) for kind in (int, float)]
     return bool(found[0] != found[1])
 
 
@@ -109,7 +110,7 @@ def _small(**params: Any) -> dict[str, Any]:
 
 @register("sklearn.mixture.GaussianMixture")
 class GaussianMixture(Mixture):
-    """means_, precisions_cholesky_ and weights_ are trainable; covariances_ and precisions_ follow."""
+    """means_, weights_ and precisions_cholesky_ are trainable; covariances_ follow."""
 
     examples: ClassVar[Any] = (
         _small(),
@@ -139,7 +140,7 @@ class GaussianMixture(Mixture):
 
 @register("sklearn.mixture.BayesianGaussianMixture")
 class BayesianGaussianMixture(Mixture):
-    """means_ and precisions_cholesky_ are trainable; covariances_ and precisions_ follow.
+    """means_ and precisions_cholesky_ are trainable; covariances_ follow.
 
     The weights of the components follow from the source's posterior and do not train.
     """
