@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import catboost
 import numpy as np
 
 
 def load(content: bytes, suffix: str) -> None:
     """Load the model, predict and write it."""
+    import catboost
+
     form = suffix[1:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"model{suffix}")
