@@ -36,7 +36,8 @@ X = RNG.normal(size=(90, 4))
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
 TARGET = X @ [1.0, -2.0, 0.5, 0.0] + 0.1 * RNG.normal(size=90)
 
-# Methods of the sources that fit or change a model, describe its structure, store it or draw it.
+# Methods of the sources that fit or change a model, describe its structure, store it, draw it or
+# draw from it.
 NOT_INFERENCE = {
     *("fit", "fit_transform", "fit_predict", "partial_fit", "refit", "update", "boost"),
     *("get_params", "set_params", "set_output", "get_metadata_routing", "set_callbacks"),
@@ -48,6 +49,7 @@ NOT_INFERENCE = {
     *("grid_search", "randomized_search", "save_borders", "set_feature_names", "set_leaf_values"),
     *("set_scale_and_bias", "set_probability_threshold", "get_probability_threshold"),
     *("plot_partial_dependence", "plot_predictions", "plot_tree"),
+    *("gibbs", "sample"),
 }
 # Objects whose other methods are not those of estimators.
 NOT_ESTIMATORS = ("pipegrad.glue.", "pipegrad.sources.", "lightgbm.Booster", "xgboost.Booster")

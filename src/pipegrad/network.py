@@ -439,7 +439,7 @@ def required_translation(step: Step) -> Translation:
 
 def fresh_module(net: PipelineNetwork, step: Step) -> nn.Module:
     """A new module of a step with its fitted parameters, without its head."""
-    fresh = required_translation(step).to_torch(step.operator)
+    fresh = required_translation(step).body(step.operator, step.method)
     present = unwrap_head(net.step_module(step.name))
     for new, old in zip(fresh.modules(), present.modules(), strict=True):
         if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):

@@ -110,7 +110,7 @@ def _refused_method(step: Step) -> str | None:
         return f"its expansion does not support {step.method!r}"
     head = row.head(step.operator)
     if step.method == "transform":
-        smooth = head is None or head.task == "clustering"
+        smooth = head is None or head.task == "clustering" or step.projects
         return None if smooth else "its translation returns predictions and has no 'transform'"
     if step.method == "score":
         return None
@@ -192,15 +192,16 @@ def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
     row = step.translation
     if row is None or not (row.trainable(step.operator) or (row.has_splits and splits.soft)):
         return 0
-    return sum(p.numel() for p in row.module(step.operator, splits).parameters())
+    module = row.module(step.operator, splits, step.method)
+    return sum(p.numel() for p in module.parameters())
 
 
 def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
     """Further occurrences of trainable operators, with the occurrence that gradients reach."""
-    first: dict[int, str] = {}
+    first: dict[tuple[int, bool], str] = {}
     for name in trainable:
-        first.setdefault(id(graph[name].operator), name)
-    places = {step.name: first.get(id(step.operator)) for step in graph}
+        first.setdefault((id(graph[name].operator), graph[name].projects), name)
+    places = {step.name: first.get((id(step.operator), step.projects)) for step in graph}
     return {name: place for name, place in places.items() if place not in (None, name)}
 
 

@@ -250,9 +250,21 @@ class Translation:
         """Whether gradients pass through to the preceding steps."""
         return self.differentiable
 
-    def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
-        """The module of `to_torch`, with its tree splits relaxed as ``splits`` specifies."""
-        module = self.to_torch(operator)
+    def projection(self, operator: Any) -> nn.Module | None:
+        """The module of ``transform`` of a predictor that also transforms; None for others.
+
+        `write_back` gets this module where the predictor is a transformer of later steps.
+        """
+        return None
+
+    def body(self, operator: Any, method: str) -> nn.Module:
+        """The module that a step needs for a method: of scores, or of ``transform``."""
+        module = self.projection(operator) if method == "transform" else None
+        return self.to_torch(operator) if module is None else module
+
+    def module(self, operator: Any, splits: SplitRelaxation, method: str = "score") -> nn.Module:
+        """The module of `body`, with its tree splits relaxed as ``splits`` specifies."""
+        module = self.body(operator, method)
         if self.has_splits and splits.soft:
             for part in module.modules():
                 if isinstance(part, TreeEnsemble):

@@ -125,6 +125,16 @@ class SourceMethods:
         """Scores (n,) of the rows, such as log-likelihoods or the degree of normality."""
         return self._ask("score_samples", X, *arguments, **options)
 
+    @available_if(source_has("aic"))
+    def aic(self, X: Any) -> float:
+        """Akaike's information criterion of the estimator on X; lower is better."""
+        return self._ask("aic", X)
+
+    @available_if(source_has("bic"))
+    def bic(self, X: Any) -> float:
+        """The Bayesian information criterion of the estimator on X; lower is better."""
+        return self._ask("bic", X)
+
     # -- columns -------------------------------------------------------------------------------
 
     @available_if(source_has("transform"))

@@ -306,21 +306,22 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
 
 
 def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[str, nn.Module]:
-    bodies: dict[int, nn.Module] = {}
+    bodies: dict[tuple[int, bool], nn.Module] = {}
     modules = {}
     for step in graph:
         if step.status == "host":
             continue
         row = required_translation(step)
         # An operator that occurs several times in the graph has one shared module.
-        body = bodies.setdefault(id(step.operator), row.module(step.operator, splits))
+        body = row.module(step.operator, splits, step.method)
+        body = bodies.setdefault((id(step.operator), step.projects), body)
         if not train_zeros and row.keeps_zeros(step.operator):
             for part in body.modules():
                 if isinstance(part, Linear):
                     part.fix_zeros()
         if step.status != "trainable":
             body.requires_grad_(False)
-        head = row.head(step.operator)
+        head = None if step.projects else row.head(step.operator)
         modules[step.name] = body if head is None else _predictor(step, body, head)
     return modules
 

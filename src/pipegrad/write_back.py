@@ -96,12 +96,12 @@ def _digest(net: PipelineNetwork) -> bytes:
 
 
 def _changes(net: PipelineNetwork) -> Iterator[tuple[Step, nn.Module]]:
-    """The steps whose parameters differ from those of their operators, each operator once."""
-    seen: set[int] = set()
+    """The steps whose parameters differ from those of their operators, each module once."""
+    seen: set[tuple[int, bool]] = set()
     for step in net.neural_steps():
-        if id(step.operator) in seen:
+        if (id(step.operator), step.projects) in seen:
             continue
-        seen.add(id(step.operator))
+        seen.add((id(step.operator), step.projects))
         module = unwrap_head(net.step_module(step.name))
         then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}

@@ -67,6 +67,14 @@ class Step:
         """The translation that serves the operator's exact class, or None."""
         return translation(self.operator)
 
+    @property
+    def projects(self) -> bool:
+        """Whether a predictor serves as a transformer, with a module of its own for that."""
+        row = self.translation
+        if self.method != "transform" or row is None:
+            return False
+        return row.projection(self.operator) is not None
+
     def matches(self, pattern: str) -> bool:
         """Whether a pattern matches the path of this step or of a composite around it, or its name.
 

@@ -519,3 +519,9 @@ def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) 
     """The score holds distances to centers, or their squares; the nearest counts, squared."""
     nearest = score.amin(1)
     return nearest if squared else nearest.square()
+
+
+@_loss("none", {"shown": LossMetric("negative log-likelihood")})
+def mixture_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
+    """The score holds the log-density of each component, with the logarithm of its weight."""
+    return -torch.logsumexp(score, 1)

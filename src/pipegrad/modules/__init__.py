@@ -2,12 +2,15 @@
 
 from ._base import Module, NonNegative, Positive, parameter
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
+from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
+from ._gaussians import DiagonalGaussians, FullGaussians
 from ._heads import (
     BernoulliHead,
     Head,
@@ -24,6 +27,7 @@ from ._heads import (
     VotesHead,
 )
 from ._imputation import Impute, Missing
+from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
     Kernel,
@@ -32,15 +36,26 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
+from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
+from ._perceptron import MultilayerPerceptron
+from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._processes import sent_as_copy
-from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
+from ._projection import (
+    FactorScores,
+    Projection,
+    ReconstructionError,
+    SparseParameter,
+    SparseProjection,
+)
+from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
+from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
@@ -59,17 +74,26 @@ __all__ = [
     "Affine",
     "AnyPositive",
     "Average",
+    "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
     "BinPosition",
     "Bins",
     "Block",
     "BoxCox",
+    "CategoryEvents",
+    "ComplementEvents",
     "Concatenate",
+    "Constant",
+    "ConstantProbabilities",
+    "DiagonalGaussians",
+    "DiscriminantHead",
     "Distances",
     "Elementwise",
     "ExpressionProgram",
+    "FactorScores",
     "FieldFactorization",
+    "FullGaussians",
     "Head",
     "IdentityHead",
     "Impute",
@@ -78,6 +102,7 @@ __all__ = [
     "InverseBoxCox",
     "InverseYeoJohnson",
     "Isolation",
+    "JointLogLikelihood",
     "Kernel",
     "KernelFeatures",
     "KeyAbove",
@@ -88,16 +113,21 @@ __all__ = [
     "LeafIndicators",
     "LeafIndices",
     "LeafOrder",
+    "LikelihoodHead",
     "Linear",
     "LinkHead",
     "LocalDeepSVM",
     "LogOdds",
+    "LogProbabilities",
     "Lookup",
     "Missing",
     "Module",
     "Monomials",
+    "MonotoneInterpolation",
     "MulticlassHead",
     "MultilabelHead",
+    "MultilayerPerceptron",
+    "MultinomialEvents",
     "MultioutputHead",
     "NearestHead",
     "NonNegative",
@@ -110,10 +140,13 @@ __all__ = [
     "PairwiseCoupling",
     "PiecewiseLinear",
     "PolynomialSketch",
+    "PooledColumns",
     "Positive",
     "Predictor",
     "ProbabilityHead",
     "Projection",
+    "QuantileRanks",
+    "QuantilesOfRanks",
     "RandomFourierFeatures",
     "ReconstructionError",
     "RegressionHead",
@@ -126,6 +159,7 @@ __all__ = [
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
+    "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
     "Standardize",

@@ -232,18 +232,27 @@ class ShareHead(Head):
         Link function from probability to score; see `inverse_link`.
     labels : bool
         Whether there are several labels with a score each, instead of two classes.
+    responses : tuple of str
+        Methods that the source has.
+    first : bool
+        Whether the first class is always predicted, for a source that knows only one.
     """
 
-    responses = ("predict", "predict_proba")
-
-    def __init__(self, link: Link = "logistic", labels: bool = False) -> None:
+    def __init__(
+        self,
+        link: Link = "logistic",
+        labels: bool = False,
+        responses: tuple[str, ...] = ("predict", "predict_proba"),
+        first: bool = False,
+    ) -> None:
         super().__init__()
-        self.link = link
+        self.link, self.responses, self.first = link, responses, first
         self.task = "multilabel" if labels else "classification"
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,), or zeros and ones (n, k)."""
-        return (inverse_link(score, self.link) > 0.5).long()
+        chosen = (inverse_link(score, self.link) > 0.5).long()
+        return torch.zeros_like(chosen) if self.first else chosen
 
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, 2), or of each label (n, k)."""
@@ -438,10 +447,27 @@ class OutlierHead(Head):
 
 
 class NearestHead(Head):
-    """Clustering: the scores are distances to the centers, and the nearest center wins."""
+    """Clustering: the scores are distances to the centers, and the nearest center wins.
+
+    Parameters
+    ----------
+    labels : Tensor of int64, shape (centers,), optional
+        Cluster of each center; by default, each center has its own.
+    responses : tuple of str
+        Methods that the distances answer.
+    """
 
     task: Task = "clustering"
+    labels: Tensor | None
+
+    def __init__(
+        self, labels: Tensor | None = None, responses: tuple[str, ...] = ("predict",)
+    ) -> None:
+        super().__init__()
+        self.responses = responses
+        self.register_buffer("labels", labels)
 
     def predict(self, score: Tensor) -> Tensor:
         """Cluster indices (n,)."""
-        return score.argmin(1)
+        nearest = score.argmin(1)
+        return nearest if self.labels is None else self.labels[nearest]

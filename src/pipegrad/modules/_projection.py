@@ -57,6 +57,38 @@ class Projection(Linear):
             self.variance.reset_parameters()
 
 
+class FactorScores(Module):
+    """Posterior means of the factors of a factor analysis.
+
+    Parameters
+    ----------
+    loadings : Tensor, shape (factors, features)
+        Loadings of the factors.
+    noise : Tensor, shape (features,)
+        Positive variance of the noise of each column.
+    mean : Tensor, shape (features,)
+        Mean, which is subtracted from each row.
+    """
+
+    def __init__(self, loadings: Tensor, noise: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        self.loadings, self.mean = parameter(loadings), parameter(mean)
+        self.noise = Positive(noise)
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, factors)."""
+        weighted = self.loadings / self.noise()
+        identity = torch.eye(len(self.loadings), dtype=weighted.dtype, device=weighted.device)
+        precision = identity + weighted @ self.loadings.T
+        return torch.linalg.solve(precision, ((dense(x) - self.mean) @ weighted.T).T).T
+
+    def reset_parameters(self) -> None:
+        """Draw random loadings; set zero mean and unit variances."""
+        torch.nn.init.normal_(self.loadings)
+        torch.nn.init.zeros_(self.mean)
+        self.noise.reset_parameters()
+
+
 class SparseParameter(Module):
     """A matrix with a fixed sparsity pattern; only its stored entries train.
 

@@ -108,9 +108,10 @@ def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
     """
     found, seen = [], set()
     for step in net.neural_steps():
-        if step.status != "trainable" or id(step.operator) in seen:
+        place = id(step.operator), step.projects
+        if step.status != "trainable" or place in seen:
             continue
-        seen.add(id(step.operator))
+        seen.add(place)
         pairs = _pairs(fresh_module(net, step), unwrap_head(net.step_module(step.name)))
         parameters = _without_rounding([_moved(*pair) for pair in pairs])
         if parameters:

@@ -186,6 +186,10 @@ def check_perturbed_round_trip(case: Case) -> None:
     assert type(changed) is type(operator)
     assert_same_answers(net, changed, X, case.tolerance)
     after = answers(changed, X)
+    head = case.row.head(operator)
+    if list(before) == ["predict"] and head is not None and head.task == "clustering":
+        # Clusters of the rows may stay the same, although the centers moved.
+        before, after = learned(operator), learned(changed)
     assert not all(identical(before[m], after[m]) for m in before), "nothing changed"
 
 
@@ -275,7 +279,7 @@ def check_inputs(case: Case) -> None:
                 continue
             assert isinstance(ours, Exception), f"{name}: accepted, but the operator rejects it"
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
-        elif name == "strings":
+        elif name == "strings" and case.row.raw_numbers:
             # Operators that only move columns accept strings; modules accept numbers only.
             assert isinstance(ours, ValueError | TypeError), f"{name}: {ours!r}"
         else:

@@ -74,10 +74,25 @@ def identical(a: Any, b: Any) -> bool:
     try:
         if type(a) is type(b) and type(a).__eq__ is object.__eq__ and a is not b:
             # Without an own comparison, the pickled content is compared.
-            return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
+            return _identical_content(a, b)
         return bool(a == b) or a is b
     except (TypeError, ValueError):
         return repr(a) == repr(b)
+
+
+# Pairs of objects that are being compared; objects may refer to each other in a circle.
+_OPEN: set[tuple[int, int]] = set()
+
+
+def _identical_content(a: Any, b: Any) -> bool:
+    pair = id(a), id(b)
+    if pair in _OPEN:
+        return True
+    _OPEN.add(pair)
+    try:
+        return identical(a.__reduce_ex__(2), b.__reduce_ex__(2))
+    finally:
+        _OPEN.discard(pair)
 
 
 def _keeps_state(kind: type) -> bool:
@@ -116,8 +131,17 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
-    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
+        methods = [m for m in METHODS if hasattr(operator, m)] or ["score_samples"]
+        found = {m: _answer(operator, m, X) for m in methods}
+    told = {m: v for m, v in found.items() if v is not None}
+    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in told.items()}
+
+
+def _answer(operator: Any, method: str, X: Any) -> Any:
+    try:
+        return getattr(operator, method)(X)
+    except NotImplementedError:  # Some options leave a method out.
+        return None
 
 
 def assert_same_answers(net: PipelineModule, operator: Any, X: Any, tolerance: float) -> None:

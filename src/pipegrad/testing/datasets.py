@@ -165,6 +165,24 @@ def _ranked() -> tuple[Any, Any]:
     return table, np.digitize(_signal(X), [-0.6, 0.6])
 
 
+def _word_counts() -> tuple[Any, Any]:
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 3, ROWS)
+    means = np.array([[3.0, 1, 0.5, 1, 2, 1], [1, 3, 0.5, 1, 1, 2], [1, 1, 2, 0.5, 1, 1]])
+    X = np.minimum(rng.poisson(means[y]), 5).astype(float)
+    return X, np.array(["ant", "bee", "cat"])[y]
+
+
+def _word_counts_binary() -> tuple[Any, Any]:
+    X, y = _word_counts()
+    return X, (y == "bee").astype(int)
+
+
+def _one_column() -> tuple[Any, Any]:
+    X, y = _regression()
+    return X[:, 0], y
+
+
 def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
@@ -194,5 +212,8 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "one_column": _one_column,
+    "word_counts": _word_counts,
+    "word_counts_binary": _word_counts_binary,
 }
 """Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

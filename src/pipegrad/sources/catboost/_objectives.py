@@ -31,7 +31,7 @@ def class_head(operator: Any) -> Head:
     name, _ = loss(operator)
     if name in _LABELS:
         labels = ShareHead("logistic", labels=True)
-        labels.responses = _ANSWERS  # type: ignore[assignment]
+        labels.responses = _ANSWERS
         return labels
     if name.startswith("MultiClass"):
         return LinkHead(

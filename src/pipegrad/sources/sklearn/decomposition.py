@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 from torch import nn
 
-from ...modules import Linear, Projection, SparseProjection
+from ...modules import FactorScores, Linear, Projection, SparseProjection
 from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
 from ._base import SklearnTranslation
@@ -130,6 +130,71 @@ class TruncatedSVD(SklearnTranslation):
 
     def inverse(self, operator: Any) -> nn.Module:
         return Linear(to_tensor(operator.components_))
+
+
+@register("sklearn.decomposition.FactorAnalysis")
+class FactorAnalysis(SklearnTranslation):
+    """components_, noise_variance_ and mean_ are trainable."""
+
+    kept: ClassVar[tuple[str, ...]] = ("scale",)
+    examples: ClassVar[Any] = (
+        {"n_components": 2, "max_iter": 20},
+        {"n_components": 3, "svd_method": "lapack", "rotation": "varimax", "max_iter": 20},
+        {"n_components": 2, "rotation": "quartimax", "iterated_power": 2, "tol": 0.1},
+        {"n_components": 2, "noise_variance_init": np.ones(6), "max_iter": 20},
+    )
+    unchanged_attributes: ClassVar[Any] = {"loglike_": "records how the source was fitted"}
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        parts = (operator.components_, operator.noise_variance_, operator.mean_)
+        return FactorScores(*map(to_tensor, parts))
+
+    def write_back(self, module: FactorScores, operator: Any) -> None:
+        operator.components_ = to_array(module.loadings, operator.components_)
+        operator.noise_variance_ = to_array(module.noise(), operator.noise_variance_)
+        operator.mean_ = to_array(module.mean, operator.mean_)
+
+
+@register("sklearn.decomposition.FastICA")
+class FastICA(SklearnTranslation):
+    """components_ and mean_ are trainable; mixing_ follows them."""
+
+    examples: ClassVar[Any] = (
+        {"n_components": 3, "random_state": 0, "max_iter": 500},
+        {
+            "algorithm": "deflation",
+            "whiten": "arbitrary-variance",
+            "fun": "exp",
+            "random_state": 0,
+        },
+        {"whiten": False, "fun": "cube", "random_state": 0, "max_iter": 5, "w_init": np.eye(6)},
+        {
+            "n_components": 2,
+            "whiten_solver": "eigh",
+            "fun_args": {"alpha": 1.5},
+            "tol": 1e-2,
+            "random_state": 0,
+        },
+    )
+    unchanged_attributes: ClassVar[Any] = {
+        "whitening_": "the whitening of the source's fit, of which components_ are rotations"
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        shift = to_tensor(operator.mean_) if operator.whiten else None
+        return Linear(to_tensor(operator.components_.T), shift=shift)
+
+    def write_back(self, module: Linear, operator: Any) -> None:
+        before = operator.components_
+        operator.components_ = to_array(module.weight.T, before)
+        if not np.array_equal(before, operator.components_):
+            operator.mixing_ = linalg.pinv(operator.components_, check_finite=False)
+        if module.shift is not None:
+            operator.mean_ = to_array(module.shift, operator.mean_)
+
+    def inverse(self, operator: Any) -> nn.Module:
+        bias = to_tensor(operator.mean_) if operator.whiten else None
+        return Linear(to_tensor(operator.mixing_.T), bias)
 
 
 class RandomProjection(SklearnTranslation):

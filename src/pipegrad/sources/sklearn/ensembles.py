@@ -182,7 +182,7 @@ class AdaBoostClassifier(Trees):
             monotone=self.monotone(operator) if two else None,
         )
 
-    def module(self, operator: Any, splits: SplitRelaxation) -> nn.Module:
+    def module(self, operator: Any, splits: SplitRelaxation, method: str = "score") -> nn.Module:
         if splits.soft and operator.n_classes_ == 2 and self.monotone(operator) is not None:
             raise ArgumentError(
                 f"trees must be 'leaves' for an AdaBoostClassifier with monotonic_cst, got "

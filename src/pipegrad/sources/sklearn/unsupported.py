@@ -9,14 +9,10 @@ _NEIGHBORS = "predicts from stored neighbors; no module yet"
 _TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
 _DENSITY = "estimates a density, covariance or outliers; no module yet"
-_BAYES = "naive Bayes; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
-_NETWORK = "a neural network; no module yet"
-_PLS = "partial least squares; no module yet"
 _ELEMENT = "a transformer without a module yet"
-_BASELINE = "learns nothing from the input"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
@@ -62,20 +58,9 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.OAS",
         "covariance.ShrunkCovariance",
         "linear_model.SGDOneClassSVM",
-        "mixture.BayesianGaussianMixture",
-        "mixture.GaussianMixture",
         "neighbors.KernelDensity",
         "neighbors.LocalOutlierFactor",
         "svm.OneClassSVM",
-    ),
-    _BAYES: (
-        "naive_bayes.BernoulliNB",
-        "naive_bayes.CategoricalNB",
-        "naive_bayes.ComplementNB",
-        "naive_bayes.GaussianNB",
-        "naive_bayes.MultinomialNB",
-        "discriminant_analysis.LinearDiscriminantAnalysis",
-        "discriminant_analysis.QuadraticDiscriminantAnalysis",
     ),
     _KERNEL_MACHINE: (
         "gaussian_process.GaussianProcessClassifier",
@@ -89,14 +74,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "svm.SVR",
     ),
     _DECOMPOSITION: (
-        "cluster.AffinityPropagation",
-        "cluster.Birch",
-        "cluster.BisectingKMeans",
-        "cluster.FeatureAgglomeration",
-        "cluster.MeanShift",
         "decomposition.DictionaryLearning",
-        "decomposition.FactorAnalysis",
-        "decomposition.FastICA",
         "decomposition.KernelPCA",
         "decomposition.LatentDirichletAllocation",
         "decomposition.MiniBatchDictionaryLearning",
@@ -121,27 +99,12 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "multioutput.RegressorChain",
         "semi_supervised.SelfTrainingClassifier",
     ),
-    _NETWORK: (
-        "neural_network.BernoulliRBM",
-        "neural_network.MLPClassifier",
-        "neural_network.MLPRegressor",
-    ),
-    _PLS: (
-        "cross_decomposition.CCA",
-        "cross_decomposition.PLSCanonical",
-        "cross_decomposition.PLSRegression",
-        "cross_decomposition.PLSSVD",
-    ),
     _ELEMENT: (
         "feature_extraction.text.TfidfTransformer",
-        "isotonic.IsotonicRegression",
         "preprocessing.KernelCenterer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
-        "preprocessing.QuantileTransformer",
-        "preprocessing.SplineTransformer",
     ),
-    _BASELINE: ("dummy.DummyClassifier", "dummy.DummyRegressor"),
 }
 
 REFUSED: dict[str, str] = {

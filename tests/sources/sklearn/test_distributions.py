@@ -1,0 +1,148 @@
+"""Splines and quantiles, where the contract's examples do not reach."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import StackingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer, SplineTransformer, StandardScaler
+
+import pipegrad as pg
+from pipegrad.registry import lookup
+from pipegrad.testing import DATASETS, assert_close, perturb
+from pipegrad.testing.promises import shake
+
+X, y = DATASETS["regression"]()
+BEYOND = np.vstack([X, 3 * X - 2 * X.mean(0), X.min(0), X.max(0), X.min(0) - 1e-9])
+
+
+def knots_of(operator):
+    return np.array([spline.t for spline in operator.bsplines_])
+
+
+@pytest.mark.parametrize("beyond", ["constant", "linear", "continue", "periodic"])
+@pytest.mark.parametrize("degree", [1, 2, 3, 5])
+@pytest.mark.parametrize("knots", ["uniform", "quantile"])
+def test_values_at_and_beyond_the_knots(beyond, degree, knots):
+    if degree == 1 and beyond == "linear":
+        pytest.skip("refused")
+    operator = SplineTransformer(7, degree=degree, knots=knots, extrapolation=beyond).fit(X)
+    net = pg.to_torch(operator)
+    for rows in (BEYOND, knots_of(operator).T):
+        assert_close(net.transform(rows), operator.transform(rows), 1e-9)
+    perturb(net)
+    assert_close(net.transform(BEYOND), pg.from_torch(net).transform(BEYOND), 1e-9)
+
+
+def test_repeated_knots():
+    rows = np.column_stack([np.repeat([0.0, 1, 2, 5], 20), np.repeat([0.0, 0, 0, 1], 20)])
+    for beyond in ("constant", "continue"):
+        operator = SplineTransformer(5, knots="quantile", extrapolation=beyond).fit(rows)
+        net = pg.to_torch(operator)
+        between = np.linspace(-0.5, 1.5, 80)[:, None] + rows
+        assert_close(net.transform(between), operator.transform(between), 1e-9)
+
+
+@pytest.mark.parametrize("params", [{"degree": 0}, {"degree": 1, "extrapolation": "linear"}])
+def test_splines_with_jumps_are_refused(params):
+    pipe = make_pipeline(StandardScaler(), SplineTransformer(**params), Ridge()).fit(X, y)
+    with pytest.raises(pg.UntranslatableError, match=f"degree={params['degree']}"):
+        pg.to_torch(pipe)
+
+
+def test_a_single_column_of_degree_one_goes_on_linearly():
+    operator = SplineTransformer(degree=1, extrapolation="linear").fit(X[:, :1])
+    assert_close(
+        pg.to_torch(operator).transform(BEYOND[:, :1]), operator.transform(BEYOND[:, :1]), 1e-9
+    )
+
+
+def test_rows_beyond_the_knots_are_refused_where_the_source_refuses_them():
+    net = pg.to_torch(SplineTransformer(extrapolation="error").fit(X))
+    assert not net.trainable_parameters()
+    with pytest.raises(ValueError, match=r"limits of the knots(.|\n)*linear"):
+        net.transform(BEYOND)
+
+
+def test_knots_keep_their_order_and_those_that_do_not_change_stay():
+    operator = SplineTransformer(6).fit(X)
+    for seed in range(3):
+        net = pg.to_torch(operator)
+        shake(net, seed)
+        assert (np.diff(knots_of(pg.from_torch(net)), axis=1) > 0).all()
+    net = pg.to_torch(operator)
+    next(p for name, p in net.named_parameters() if name.endswith("shift")).data[2] += 0.1
+    same = knots_of(pg.from_torch(net)) == knots_of(operator)
+    assert same.all(1).tolist() == [True, True, False, True, True, True]
+
+
+def test_knots_train_with_the_steps_around_them():
+    pipe = make_pipeline(StandardScaler(), SplineTransformer(4, degree=2), Ridge(1e-3)).fit(X, y)
+    net = pg.to_torch(pipe)
+    before = ((net.predict(X) - y) ** 2).mean()
+    net.fit(X, y, optim=torch.optim.LBFGS, validation=None, epochs=4)
+    tuned = pg.from_torch(net)
+    assert ((tuned.predict(X) - y) ** 2).mean() < 0.97 * before
+    assert not np.array_equal(knots_of(tuned[1]), knots_of(pipe[1]))
+
+
+@pytest.mark.parametrize("output", ["uniform", "normal"])
+def test_repeated_quantiles_and_their_ends(output):
+    rows = DATASETS["word_counts"]()[0]
+    operator = QuantileTransformer(n_quantiles=40, output_distribution=output).fit(rows)
+    net = pg.to_torch(operator)
+    near = [rows, rows + 0.5, rows - 1e-8, rows + 1e-8, rows + 1e-6, rows * 2 - 3]
+    for given in near:
+        assert_close(net.transform(given), operator.transform(given.copy()), 1e-9)
+
+
+@pytest.mark.parametrize("kind", [sparse.csc_array, sparse.coo_matrix, sparse.csr_array])
+def test_sparse_columns(kind):
+    rows = DATASETS["sparse"]()[0]
+    operator = QuantileTransformer(n_quantiles=30, output_distribution="normal").fit(rows)
+    ours = pg.to_torch(operator).transform(kind(rows))
+    np.testing.assert_allclose(ours.toarray(), operator.transform(rows).toarray(), atol=1e-9)
+    with pytest.raises(ValueError, match="non-negative"):
+        pg.to_torch(operator).transform(-kind(rows))
+
+
+def test_gradients_pass_through_ranks():
+    operator = QuantileTransformer(n_quantiles=10, output_distribution="normal").fit(X)
+    pipe = make_pipeline(StandardScaler(), operator, Ridge()).fit(X, y)
+    net = pg.to_torch(pipe)
+    net(X).square().sum().backward()
+    gradients = [p.grad for p in net.trainable_parameters().values()]
+    assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in gradients)
+    x = torch.tensor(X[:5], requires_grad=True)
+    pg.to_torch(operator)(x).sum().backward()
+    step = 1e-6
+    slope = (operator.transform(X[:5] + step) - operator.transform(X[:5] - step)) / (2 * step)
+    np.testing.assert_allclose(x.grad, slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["uniform", "normal"])
+def test_targets_come_back_from_ranks(output):
+    for count in (2, 20):
+        ranks = QuantileTransformer(n_quantiles=count, output_distribution=output)
+        member = TransformedTargetRegressor(
+            make_pipeline(StandardScaler(), Ridge()), transformer=ranks, check_inverse=False
+        )
+        stack = StackingRegressor([("member", member), ("plain", Ridge())], Ridge(), cv=2)
+        net = pg.to_torch(stack.fit(X, y))
+        assert_close(net.predict(BEYOND), stack.predict(BEYOND), 1e-9)
+        perturb(net)
+        assert_close(net.predict(BEYOND), pg.from_torch(net).predict(BEYOND), 1e-9)
+
+
+def test_ranks_of_quantiles_are_those_of_the_source():
+    operator = QuantileTransformer(n_quantiles=9).fit(X)
+    grid = np.concatenate([operator.references_, np.linspace(-0.2, 1.2, 50)])
+    ranks = np.repeat(grid[:, None], X.shape[1], 1)
+    for output in ("uniform", "normal"):
+        operator.set_params(output_distribution=output)
+        inverse = lookup(QuantileTransformer).inverse(operator)
+        ours = inverse(torch.tensor(ranks)).numpy()
+        assert_close(ours, operator.inverse_transform(ranks.copy()), 1e-9)
