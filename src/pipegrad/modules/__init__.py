@@ -34,6 +34,7 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
+from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
@@ -41,6 +42,7 @@ from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from ._support_vectors import SupportVectorMachine
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -104,10 +106,12 @@ __all__ = [
     "NormalizeRows",
     "OneHot",
     "OneVersusRest",
+    "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
     "PairwiseCoupling",
     "PiecewiseLinear",
+    "PlattScaling",
     "PolynomialSketch",
     "Positive",
     "Predictor",
@@ -130,6 +134,7 @@ __all__ = [
     "Standardize",
     "StepFunction",
     "StepFunctions",
+    "SupportVectorMachine",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",
@@ -137,6 +142,7 @@ __all__ = [
     "VotesHead",
     "WeightedMedian",
     "YeoJohnson",
+    "coupled_probabilities",
     "dense",
     "evaluation_view",
     "parameter",

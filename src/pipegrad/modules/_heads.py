@@ -60,6 +60,8 @@ class Head(Module):
 
     task: Task = "regression"
     responses: tuple[str, ...] = ("predict",)
+    pairwise: bool = False
+    """Whether the columns of the score are pairs of classes, not classes."""
 
     def predict(self, score: Tensor) -> Tensor:
         """Predicted values (n,) or (n, k), or class indices (n,) of int64."""
@@ -422,13 +424,23 @@ class VotesHead(Head):
 
 
 class OutlierHead(Head):
-    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise."""
+    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise.
+
+    Parameters
+    ----------
+    inclusive : bool
+        Whether a score of zero is an outlier, too.
+    """
 
     responses = ("predict", "decision_function")
 
+    def __init__(self, inclusive: bool = False) -> None:
+        super().__init__()
+        self.inclusive = inclusive
+
     def predict(self, score: Tensor) -> Tensor:
         """-1 or 1 (n,)."""
-        return torch.where(score < 0, -1, 1)
+        return torch.where(score <= 0 if self.inclusive else score < 0, -1, 1)
 
 
 class NearestHead(Head):

@@ -26,11 +26,11 @@ class Kernel:
         One of "linear", "polynomial", "sigmoid", "rbf", "laplacian", "cosine", "chi2" and
         "additive_chi2".
     gamma, coef0, degree : float
-        Parameters of the kernels that have them.
+        Parameters of the kernels that have them; ``gamma`` may be a tensor that trains.
     """
 
     name: str = "rbf"
-    gamma: float = 1.0
+    gamma: float | Tensor = 1.0
     coef0: float = 1.0
     degree: float = 3.0
 
@@ -39,9 +39,22 @@ class Kernel:
         """Whether the kernel requires non-negative rows and points."""
         return self.name in ("chi2", "additive_chi2")
 
+    @property
+    def has_gamma(self) -> bool:
+        """Whether the kernel depends on ``gamma``."""
+        return self.name in ("polynomial", "sigmoid", "rbf", "laplacian", "chi2")
+
     def __call__(self, x: Block, points: Tensor) -> Tensor:
         """Kernel values (n, points)."""
         return _KERNELS[self.name](self, x, points)
+
+    def of_products(self, products: Tensor) -> Tensor:
+        """Kernel values for inner products, of the kernels that are a function of these."""
+        if self.name == "polynomial":
+            return (products * self.gamma + self.coef0) ** self.degree
+        if self.name == "sigmoid":
+            return torch.tanh(products * self.gamma + self.coef0)
+        return products
 
 
 class KernelFeatures(Module):
@@ -228,11 +241,11 @@ def _linear(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
 
 
 def _polynomial(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
-    return (product(x, points) * kernel.gamma + kernel.coef0) ** kernel.degree
+    return kernel.of_products(product(x, points))
 
 
 def _sigmoid(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
-    return torch.tanh(product(x, points) * kernel.gamma + kernel.coef0)
+    return kernel.of_products(product(x, points))
 
 
 def _rbf(kernel: Kernel, x: Block, points: Tensor) -> Tensor:

@@ -169,6 +169,17 @@ def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
 
+def _similarities() -> tuple[Any, Any]:
+    X, y = _regression()
+    Z = (X - X.mean(0)) / X.std(0)
+    gaps = ((Z[:, None] - Z[None]) ** 2).sum(2)
+    return np.exp(-0.2 * gaps), y
+
+
+def _similarities_multiclass() -> tuple[Any, Any]:
+    return _similarities()[0], _multiclass()[1]
+
+
 DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "features": _regression,
     "regression": _regression,
@@ -194,5 +205,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "similarities": _similarities,
+    "similarities_multiclass": _similarities_multiclass,
 }
 """Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

@@ -20,6 +20,7 @@ from . import (
     scaling,
     selection,
     sgd,
+    svm,
     trees,
 )
 from ._base import SklearnTranslation
@@ -47,5 +48,6 @@ __all__ = [
     "selection",
     "sgd",
     "structural",
+    "svm",
     "trees",
 ]

@@ -66,7 +66,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "mixture.GaussianMixture",
         "neighbors.KernelDensity",
         "neighbors.LocalOutlierFactor",
-        "svm.OneClassSVM",
     ),
     _BAYES: (
         "naive_bayes.BernoulliNB",
@@ -83,10 +82,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "kernel_ridge.KernelRidge",
         "semi_supervised.LabelPropagation",
         "semi_supervised.LabelSpreading",
-        "svm.NuSVC",
-        "svm.NuSVR",
-        "svm.SVC",
-        "svm.SVR",
     ),
     _DECOMPOSITION: (
         "cluster.AffinityPropagation",
