@@ -61,7 +61,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.MinCovDet",
         "covariance.OAS",
         "covariance.ShrunkCovariance",
-        "linear_model.SGDOneClassSVM",
         "mixture.BayesianGaussianMixture",
         "mixture.GaussianMixture",
         "neighbors.KernelDensity",
