@@ -474,6 +474,18 @@ def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ..
     return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
 
 
+@_loss("class", {"shown": LossMetric("Brier score")}, counts=())
+def brier_score(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
+    """The squared error of the table of probabilities; unlike its logarithm, zeros have a slope.
+
+    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    """
+    if counts:
+        parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
+        return torch.stack([brier_score(p, t) for p, t in parts], 1)
+    return (score - functional.one_hot(target, score.shape[1])).square().sum(1)
+
+
 # What sources do not minimise themselves
 
 

@@ -33,6 +33,15 @@ from ._kernels import (
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
+from ._neighbors import (
+    CentroidScores,
+    KernelDensity,
+    LocalOutlierFactor,
+    Metric,
+    NeighborMean,
+    RadiusMean,
+    WithGradientOf,
+)
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -66,6 +75,7 @@ __all__ = [
     "Bins",
     "Block",
     "BoxCox",
+    "CentroidScores",
     "Concatenate",
     "Distances",
     "Elementwise",
@@ -80,6 +90,7 @@ __all__ = [
     "InverseYeoJohnson",
     "Isolation",
     "Kernel",
+    "KernelDensity",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
@@ -92,8 +103,10 @@ __all__ = [
     "Linear",
     "LinkHead",
     "LocalDeepSVM",
+    "LocalOutlierFactor",
     "LogOdds",
     "Lookup",
+    "Metric",
     "Missing",
     "Module",
     "Monomials",
@@ -101,6 +114,7 @@ __all__ = [
     "MultilabelHead",
     "MultioutputHead",
     "NearestHead",
+    "NeighborMean",
     "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
@@ -117,6 +131,7 @@ __all__ = [
     "Predictor",
     "ProbabilityHead",
     "Projection",
+    "RadiusMean",
     "RandomFourierFeatures",
     "ReconstructionError",
     "RegressionHead",
@@ -141,6 +156,7 @@ __all__ = [
     "Vote",
     "VotesHead",
     "WeightedMedian",
+    "WithGradientOf",
     "YeoJohnson",
     "coupled_probabilities",
     "dense",

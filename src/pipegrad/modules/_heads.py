@@ -79,6 +79,10 @@ class Head(Module):
         """Logarithms of the class probabilities."""
         return torch.log(self.predict_proba(score))
 
+    def score_samples(self, score: Tensor) -> Tensor:
+        """Scores of the rows, such as log-likelihoods (n,)."""
+        return score
+
     def rest_proba(self, score: Tensor) -> Tensor:
         """Probabilities without the first class, which is redundant."""
         return self.predict_proba(score)[:, 1:]

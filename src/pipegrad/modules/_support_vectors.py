@@ -131,8 +131,11 @@ class SupportVectorMachine(Module):
             return out
         size = values.abs().amax(1)[:, None] * self.weight().abs().sum(0) + self.bias.abs()
         near = (out.abs() <= _TIE * size).any(1)
-        near |= self._loses_digits(x)
-        for some in near.nonzero()[:, 0].split(self._rows_at_once()):
+        try:
+            which = (near | self._loses_digits(x)).nonzero()[:, 0]
+        except RuntimeError:  # Under torch.func.vmap, which cannot branch on data.
+            return out
+        for some in which.split(self._rows_at_once()):
             out[some] = self._terms_in_order(self._exact_similarities(_picked(x, some)))
         return out
 

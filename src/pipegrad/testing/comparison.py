@@ -116,7 +116,8 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {m: getattr(operator, m)(X) for m in METHODS if hasattr(operator, m)}
+        methods = [m for m in METHODS if hasattr(operator, m)] or ["score_samples"]
+        found = {m: getattr(operator, m)(X) for m in methods}
     return {m: np.hstack(v) if isinstance(v, list) else v for m, v in found.items()}
 
 

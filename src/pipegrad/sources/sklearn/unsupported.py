@@ -21,14 +21,9 @@ _BASELINE = "learns nothing from the input"
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
         "impute.KNNImputer",
-        "neighbors.KNeighborsClassifier",
-        "neighbors.KNeighborsRegressor",
         "neighbors.KNeighborsTransformer",
-        "neighbors.NearestCentroid",
         "neighbors.NearestNeighbors",
         "neighbors.NeighborhoodComponentsAnalysis",
-        "neighbors.RadiusNeighborsClassifier",
-        "neighbors.RadiusNeighborsRegressor",
         "neighbors.RadiusNeighborsTransformer",
     ),
     _TEXT: (
@@ -63,8 +58,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.ShrunkCovariance",
         "mixture.BayesianGaussianMixture",
         "mixture.GaussianMixture",
-        "neighbors.KernelDensity",
-        "neighbors.LocalOutlierFactor",
     ),
     _BAYES: (
         "naive_bayes.BernoulliNB",
