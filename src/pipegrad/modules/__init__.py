@@ -27,6 +27,7 @@ from ._imputation import Impute, Missing
 from ._kernels import (
     AdditiveChi2Features,
     Kernel,
+    KernelCentering,
     KernelFeatures,
     PolynomialSketch,
     RandomFourierFeatures,
@@ -90,6 +91,7 @@ __all__ = [
     "InverseYeoJohnson",
     "Isolation",
     "Kernel",
+    "KernelCentering",
     "KernelDensity",
     "KernelFeatures",
     "KeyAbove",

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, Positive, parameter
+from ._base import Module, parameter
 from ._distances import squares
-from ._kernels import Kernel
+from ._kernels import Kernel, trained_gamma
 from ._projection import SparseParameter
 from ._sparse import Block, SparseRows, dense
 
@@ -75,9 +75,7 @@ class SupportVectorMachine(Module):
             self.places = points.clone()
         self.coef = parameter(coef)
         self.bias = parameter(bias)
-        trains = kernel.has_gamma and self.points is not None and kernel.gamma > 0
-        start = torch.as_tensor(kernel.gamma, dtype=coef.dtype)
-        self.gamma = Positive(start) if trains else None
+        self.gamma = None if self.points is None else trained_gamma(kernel, coef)
         rows, used = _rows_of_pairs(counts)
         self.register_buffer("rows", rows)
         self.register_buffer("used", used)

@@ -71,7 +71,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     _KERNEL_MACHINE: (
         "gaussian_process.GaussianProcessClassifier",
         "gaussian_process.GaussianProcessRegressor",
-        "kernel_ridge.KernelRidge",
         "semi_supervised.LabelPropagation",
         "semi_supervised.LabelSpreading",
     ),
@@ -84,7 +83,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "decomposition.DictionaryLearning",
         "decomposition.FactorAnalysis",
         "decomposition.FastICA",
-        "decomposition.KernelPCA",
         "decomposition.LatentDirichletAllocation",
         "decomposition.MiniBatchDictionaryLearning",
         "decomposition.MiniBatchNMF",
@@ -122,7 +120,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     _ELEMENT: (
         "feature_extraction.text.TfidfTransformer",
         "isotonic.IsotonicRegression",
-        "preprocessing.KernelCenterer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
         "preprocessing.QuantileTransformer",
