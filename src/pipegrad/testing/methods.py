@@ -66,6 +66,8 @@ def _result(owner: Any, name: str, operator: Any, X: Any, y: Any) -> Any:
 def _arguments(operator: Any, name: str, X: Any, y: Any) -> tuple[Any, ...]:
     if name.startswith("get_"):
         return ()
+    if name == "sample":
+        return 3, 0
     if name in ("score", "staged_score"):
         return X, y
     if name == "inverse_transform" and hasattr(operator, "transform"):

@@ -278,7 +278,7 @@ class RadiusNeighborsClassifier(Radius, NeighborClassifier):
 
     examples = (
         {"radius": 150.0, "outlier_label": "most_frequent"},
-        {"radius": 150.0, "weights": "distance", "p": 1, "outlier_label": "bee"},
+        {"radius": 150.0, "weights": "distance", "p": 1, "outlier_label": "most_frequent"},
         Example({"radius": 3.0, "algorithm": "brute"}, data="sparse_multiclass"),
         Example({"radius": 500.0}, data="several"),
     )
