@@ -8,6 +8,18 @@ from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
+from ._gaussian_process import (
+    ClassShares,
+    CombinedCovariance,
+    ConstantCovariance,
+    Covariance,
+    DotProductCovariance,
+    GaussianProcess,
+    LaplaceClassifier,
+    NamedCovariance,
+    StationaryCovariance,
+    WhiteNoise,
+)
 from ._heads import (
     BernoulliHead,
     Head,
@@ -36,11 +48,13 @@ from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._linear import Linear
 from ._neighbors import (
     CentroidScores,
+    DiscriminantHead,
     KernelDensity,
     LocalOutlierFactor,
     Metric,
     NeighborMean,
     RadiusMean,
+    VotesOfScores,
     WithGradientOf,
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
@@ -77,11 +91,18 @@ __all__ = [
     "Block",
     "BoxCox",
     "CentroidScores",
+    "ClassShares",
+    "CombinedCovariance",
     "Concatenate",
+    "ConstantCovariance",
+    "Covariance",
+    "DiscriminantHead",
     "Distances",
+    "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FieldFactorization",
+    "GaussianProcess",
     "Head",
     "IdentityHead",
     "Impute",
@@ -99,6 +120,7 @@ __all__ = [
     "KeyIndicator",
     "KeyNumber",
     "Labels",
+    "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
     "LeafOrder",
@@ -115,6 +137,7 @@ __all__ = [
     "MulticlassHead",
     "MultilabelHead",
     "MultioutputHead",
+    "NamedCovariance",
     "NearestHead",
     "NeighborMean",
     "NonNegative",
@@ -149,6 +172,7 @@ __all__ = [
     "SplitMode",
     "SplitRelaxation",
     "Standardize",
+    "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
     "SupportVectorMachine",
@@ -157,7 +181,9 @@ __all__ = [
     "TreeFeatures",
     "Vote",
     "VotesHead",
+    "VotesOfScores",
     "WeightedMedian",
+    "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
     "coupled_probabilities",

@@ -364,18 +364,23 @@ class ProbabilityHead(Head):
     ----------
     log : bool
         Whether the source has log-probabilities as well.
+    last : bool
+        Whether the last of several classes of the same probability is predicted.
     """
 
     task: Task = "classification"
 
-    def __init__(self, log: bool = False) -> None:
+    def __init__(self, log: bool = False, last: bool = False) -> None:
         super().__init__()
+        self.last = last
         self.responses = ("predict", "predict_proba")
         if log:
             self.responses += ("predict_log_proba",)
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
+        if self.last:
+            return score.shape[1] - 1 - score.flip(1).argmax(1)
         return score.argmax(1)
 
     def predict_proba(self, score: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, distances
+from ._heads import MulticlassHead
 from ._kernels import Kernel
 from ._sparse import Block, SparseRows, dense
 
@@ -342,3 +343,26 @@ class CentroidScores(Module):
     def reset_parameters(self) -> None:
         """Draw standard normal centroids."""
         nn.init.normal_(self.centroids)
+
+
+class VotesOfScores(MulticlassHead):
+    """The largest score wins; the source has no other answer of these scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.responses = ("predict",)
+
+
+class DiscriminantHead(MulticlassHead):
+    """A score for each class; with two classes, the decision function is their difference."""
+
+    def __init__(self) -> None:
+        super().__init__("softmax")
+
+    def decision_function(self, score: Tensor) -> Tensor:
+        """Scores (n, classes), or their difference (n,)."""
+        return score[:, 1] - score[:, 0] if score.shape[1] == 2 else score
+
+    def predict_log_proba(self, score: Tensor) -> Tensor:
+        """Logarithms of the class probabilities."""
+        return torch.log_softmax(score, 1)

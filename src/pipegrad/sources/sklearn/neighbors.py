@@ -20,12 +20,12 @@ from ...graph import copy_source
 from ...modules import (
     Block,
     CentroidScores,
+    DiscriminantHead,
     Head,
     IdentityHead,
     KernelDensity,
     LocalOutlierFactor,
     Metric,
-    MulticlassHead,
     MultioutputHead,
     NeighborMean,
     OutlierHead,
@@ -33,6 +33,7 @@ from ...modules import (
     RadiusMean,
     RegressionHead,
     SparseRows,
+    VotesOfScores,
     WithGradientOf,
 )
 from ...registry import Example, Objective, register
@@ -400,29 +401,6 @@ def _has_equal_priors(operator: Any) -> bool:
     if not _HAS_PRIORS:
         return True
     return bool(np.isclose(operator.class_prior_, 1 / len(operator.classes_)).all())
-
-
-class VotesOfScores(MulticlassHead):
-    """The largest score wins; the source has no other answer of these scores."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.responses = ("predict",)
-
-
-class DiscriminantHead(MulticlassHead):
-    """A score for each class; with two classes, the decision function is their difference."""
-
-    def __init__(self) -> None:
-        super().__init__("softmax")
-
-    def decision_function(self, score: Tensor) -> Tensor:
-        """Scores (n, classes), or their difference (n,)."""
-        return score[:, 1] - score[:, 0] if score.shape[1] == 2 else score
-
-    def predict_log_proba(self, score: Tensor) -> Tensor:
-        """Logarithms of the class probabilities."""
-        return torch.log_softmax(score, 1)
 
 
 @register("sklearn.neighbors.KernelDensity")

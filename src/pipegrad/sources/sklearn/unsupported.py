@@ -69,8 +69,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "discriminant_analysis.QuadraticDiscriminantAnalysis",
     ),
     _KERNEL_MACHINE: (
-        "gaussian_process.GaussianProcessClassifier",
-        "gaussian_process.GaussianProcessRegressor",
         "semi_supervised.LabelPropagation",
         "semi_supervised.LabelSpreading",
     ),
