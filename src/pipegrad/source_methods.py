@@ -184,6 +184,21 @@ class SourceMethods:
         """Random rows from the estimator's model of the data."""
         return self._ask("sample", *arguments, **options)
 
+    @available_if(source_has("sample_y"))
+    def sample_y(self, X: Any, *arguments: Any, **options: Any) -> NDArray[Any]:
+        """Random targets of the rows from the estimator's posterior, (n, samples)."""
+        return self._ask("sample_y", X, *arguments, **options)
+
+    @available_if(source_has("latent_mean_and_variance"))
+    def latent_mean_and_variance(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Mean (n,) and variance (n,) of the latent function of a Gaussian process."""
+        return self._ask("latent_mean_and_variance", X, *arguments, **options)
+
+    @available_if(source_has("log_marginal_likelihood"))
+    def log_marginal_likelihood(self, *arguments: Any, **options: Any) -> Any:
+        """Logarithm of the marginal likelihood of the estimator's own data."""
+        return self._ask("log_marginal_likelihood", *arguments, **options)
+
     # -- trees ---------------------------------------------------------------------------------
 
     @available_if(source_has("apply"))

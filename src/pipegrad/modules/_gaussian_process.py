@@ -281,13 +281,21 @@ class GaussianProcess(Module):
         """The weights of the stored rows, which follow the kernel."""
         exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
         trains = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if not exported and not trains and not bool(self.moved()):
+        if not exported and not trains and not _is_set(self.moved()):
             return self.weights
         columns = self.targets.reshape(len(self.targets), -1)
         solved = torch.cholesky_solve(columns, self.factor()).reshape(self.targets.shape)
         # The given weights are more exact than can be told after another decomposition.
         exact = self.weights + (solved - solved.detach())
         return torch.where(self.moved(), solved, exact)
+
+
+def _is_set(flag: Tensor) -> bool:
+    """Whether a flag is set; True under `torch.func.vmap`, which cannot branch on data."""
+    try:
+        return bool(flag)
+    except RuntimeError:
+        return True
 
 
 class LaplaceClassifier(Module):

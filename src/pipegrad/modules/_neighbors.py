@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,14 +75,38 @@ class WithGradientOf(Module):
             out: Tensor = self.smooth(x, soft=False)
             return out
         values = x.values if isinstance(x, SparseRows) else x
-        if not (torch.is_grad_enabled() and values.requires_grad):
-            return self.answer(x)
+        exact: Tensor = _Answer.apply(values.detach(), x, self.answer)
+        if not torch.is_grad_enabled():
+            return exact
         near = self.smooth(x)
-        with torch.no_grad():
-            exact = self.answer(x)
         # Rows without an answer, such as those without neighbors, train with the smooth one.
         exact = torch.where(exact.isfinite(), exact.to(near.dtype), near.detach())
         return exact + (near - near.detach())
+
+
+class _Answer(torch.autograd.Function):
+    """Calls a Python function, once for each candidate under `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(values: Tensor, x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
+        return answer(x.with_values(values) if isinstance(x, SparseRows) else values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
+        return None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], values: Tensor, x: Block, answer: Any
+    ) -> tuple[Tensor, int]:
+        """Candidates one after the other."""
+        assert in_dims[0] is not None
+        found = [_Answer.apply(one, x, answer) for one in values.unbind(in_dims[0])]
+        return torch.stack(found), 0
 
 
 class NeighborMean(Module):
@@ -182,7 +207,8 @@ def inverse_weights(gaps: Tensor) -> Tensor:
 
 def weighted_mean(weights: Tensor, values: Tensor) -> Tensor:
     """The mean over the second dimension of values (n, m) or (n, m, k)."""
-    share = weights / weights.sum(1, keepdim=True)
+    total = weights.sum(1, keepdim=True)
+    share = weights / torch.where(total > 0, total, 1.0)
     return (share * values).sum(1) if values.ndim == 2 else (share[:, :, None] * values).sum(1)
 
 

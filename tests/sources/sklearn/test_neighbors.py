@@ -177,6 +177,10 @@ def test_rows_without_neighbors():
     net = pg.to_torch(RadiusNeighborsRegressor(radius=1e4).fit(X, np.arange(len(X)) / 2))
     with pytest.warns(UserWarning, match="no neighbors"):
         assert np.isnan(net.predict(far)).all()
+    rows = torch.tensor(far, requires_grad=True)
+    with pytest.warns(UserWarning, match="no neighbors"):
+        net(rows).sum().backward()
+    assert torch.isfinite(rows.grad).all()
 
 
 def test_python_code_and_other_metrics_are_refused():

@@ -28,6 +28,7 @@ from ...modules import (
 )
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
+from ..target_refusals import one_class
 from ._base import SklearnTranslation
 from .kernels import NAMES
 
@@ -243,6 +244,9 @@ class GaussianProcessClassifier(KernelProcess):
 
     def objective(self, operator: Any) -> Objective:
         return Objective("negative_log_likelihood")
+
+    def refuse_targets(self, operator: Any, y: Any) -> str | None:
+        return one_class(y)
 
 
 def _binary_parts(operator: Any) -> list[Any]:
