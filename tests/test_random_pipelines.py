@@ -87,7 +87,7 @@ def pool(task: str) -> list[Any]:
             continue
         # With some options LassoLars answers (n, 1) to a target (n,), of which ensembles make
         # nonsense.
-        if head is None or fitted.predict(X).ndim == 1:
+        if head is None or (hasattr(fitted, "predict") and fitted.predict(X).ndim == 1):
             found.append(fresh)
     return found
 
