@@ -64,7 +64,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         array
             Predictions; other types as the arguments ask for.
         """
-        if arguments or options or not self._runs_in_torch("predict"):
+        if X is None or arguments or options or not self._runs_in_torch("predict"):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
         return self.decoded(self.head.predict(self.raw_score(X)).cpu().numpy())
@@ -73,7 +73,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def predict_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
-        if arguments or options or not self._runs_in_torch("predict_proba"):
+        if X is None or arguments or options or not self._runs_in_torch("predict_proba"):
             return self._ask("predict_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_proba(self.raw_score(X)))

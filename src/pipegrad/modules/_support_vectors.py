@@ -100,13 +100,19 @@ class SupportVectorMachine(Module):
     def _similarities(self, x: Block) -> Tensor:
         if self.places is not None:
             return dense(x).index_select(1, self.places)
+        rows, points = self._near_origin(x)
+        return self._present_kernel()(rows, points).to(self.coef.dtype)
+
+    def _near_origin(self, x: Block) -> tuple[Block, Tensor]:
+        """Rows and support vectors, where distances alone count with another origin.
+
+        Distances do not depend on the origin, and lose no digits near it.
+        """
         points = self._vectors()
-        kernel = self._present_kernel()
-        if kernel.name == "rbf" and isinstance(x, Tensor) and len(points):
-            # Distances do not depend on the origin, and lose no digits near it.
-            origin = points.detach().mean(0)
-            x, points = x - origin, points - origin
-        return kernel(x, points).to(self.coef.dtype)
+        if self.kernel.name != "rbf" or isinstance(x, SparseRows) or not len(points):
+            return x, points
+        origin = points.detach().mean(0)
+        return x - origin, points - origin
 
     def _vectors(self) -> Tensor:
         assert self.points is not None
@@ -141,8 +147,8 @@ class SupportVectorMachine(Module):
         """Rows (n,) whose distances are too small beside their lengths for an expanded square."""
         if self.term_by_term or self.points is None or self.kernel.name != "rbf":
             return torch.full((x.shape[0],), self.term_by_term, device=x.device)
-        points = self._vectors()
-        longest = squares(x) + squares(points).amax()
+        rows, points = self._near_origin(x)
+        longest = squares(rows) + squares(points).amax()
         return self._present_kernel().gamma * longest * torch.finfo(x.dtype).eps > _LOST
 
     def _rows_at_once(self) -> int:

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.errors import UntranslatableError
+from pipegrad.registry import lookup
 from pipegrad.sources.sklearn.gaussian_process import covariance
 from pipegrad.testing import DATASETS, assert_same_answers, perturb
 
@@ -121,7 +122,11 @@ def test_an_interpolating_process_keeps_its_own_weights():
     X, y = scaled("regression")
     operator = GaussianProcessRegressor(sk.RBF(3.0), optimizer=None).fit(X, y)
     assert np.linalg.cond(operator.L_) > 100
-    assert_same_answers(pg.to_torch(operator), operator, X, 1e-9)
+    net = pg.to_torch(operator)
+    assert_same_answers(net, operator, X, 1e-9)
+    # Gradients, too, start from these weights, and not from those of another decomposition.
+    module = lookup(type(operator)).to_torch(operator)
+    np.testing.assert_array_equal(module.present_weights().detach(), operator.alpha_)
 
 
 def test_parameters_with_fixed_bounds_stay():

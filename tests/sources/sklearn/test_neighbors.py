@@ -141,6 +141,24 @@ def test_copies_and_pickles_answer_alike_and_queries_leave_no_trace():
     np.testing.assert_array_equal(pickle.loads(before).predict(X), expected)
 
 
+def test_no_rows_mean_the_stored_ones_without_themselves():
+    pytest.importorskip("sklearn", minversion="1.6")
+    X, y = DATASETS["binary_strings"]()
+    for weights in ("uniform", "distance"):
+        operator = KNeighborsClassifier(weights=weights).fit(X, y)
+        net = pg.to_torch(operator)
+        np.testing.assert_array_equal(net.predict(None), operator.predict(None))
+        np.testing.assert_array_equal(net.predict_proba(None), operator.predict_proba(None))
+        assert net.score(None, y) == operator.score(None, y)
+
+
+def test_several_labels():
+    X, y = DATASETS["multilabel"]()
+    for weights in ("uniform", "distance"):
+        operator = KNeighborsClassifier(weights=weights).fit(X, y)
+        assert_same_answers(pg.to_torch(operator), operator, X, 1e-9)
+
+
 def test_sparse_rows_after_a_trained_step():
     X, y = DATASETS["sparse_multiclass"]()
     pipeline = make_pipeline(StandardScaler(with_mean=False), KNeighborsClassifier()).fit(X, y)
@@ -151,11 +169,13 @@ def test_sparse_rows_after_a_trained_step():
         np.testing.assert_array_equal(net.predict(rows), pg.from_torch(net).predict(rows))
 
 
-def test_float32_rows_break_ties_in_float32():
-    X = grid(6).astype(np.float32)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_float32_rows_break_ties_in_float32(count):
+    X = grid(6).astype(np.float32) * np.float32(0.1)
     y = np.random.default_rng(0).integers(0, 4, len(X))
-    operator = KNeighborsClassifier(4, algorithm="brute").fit(X, y)
-    np.testing.assert_array_equal(pg.to_torch(operator).predict(X + 0.5), operator.predict(X + 0.5))
+    operator = KNeighborsClassifier(count, algorithm="brute").fit(X, y)
+    rows = X + np.float32(0.05)
+    np.testing.assert_array_equal(pg.to_torch(operator).predict(rows), operator.predict(rows))
 
 
 def test_rows_without_neighbors():

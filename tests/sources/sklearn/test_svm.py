@@ -1,5 +1,6 @@
 """Support vector machines with kernels, where the contract's examples do not reach."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -10,11 +11,12 @@ from sklearn.datasets import make_blobs
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+from sklearn.utils.multiclass import _ovr_decision_function
 
 import pipegrad as pg
 from pipegrad.errors import ArgumentError, UntranslatableError
 from pipegrad.finetune.losses import get_loss
-from pipegrad.modules import coupled_probabilities
+from pipegrad.modules import OneVsOneHead, coupled_probabilities
 from pipegrad.testing import DATASETS, assert_same_answers, perturb
 
 
@@ -48,6 +50,15 @@ def test_rows_on_a_boundary_fall_where_libsvm_puts_them(classes, params):
             np.testing.assert_array_equal(net.predict(kind(rows)), operator.predict(kind(rows)))
 
 
+@pytest.mark.parametrize(("C", "classes"), [(1e3, 2), (0.7, 2), (0.7, 3)])
+def test_sums_that_are_zero_in_one_order_only(C, classes):
+    X, rows = grid(3, 3), np.vstack([grid(3, 3), grid(3, 5)])
+    signal = np.abs(X).sum(1) + X[:, 0] if classes == 2 else X.sum(1)
+    cuts = np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1])
+    operator = SVC(kernel="linear", C=C).fit(X, np.digitize(signal, np.unique(cuts)))
+    np.testing.assert_array_equal(pg.to_torch(operator).predict(rows), operator.predict(rows))
+
+
 def test_a_score_of_zero_is_the_second_class_and_an_outlier():
     pair = np.array([[-1.0], [1.0]])
     operator = SVC(kernel="linear").fit(pair, [0, 1])
@@ -56,6 +67,26 @@ def test_a_score_of_zero_is_the_second_class_and_an_outlier():
     lonely = OneClassSVM(kernel="linear", nu=0.5).fit([[0.0]])
     assert lonely.decision_function([[3.0]]) == 0
     assert lonely.predict([[3.0]]) == pg.to_torch(lonely).predict([[3.0]]) == -1
+
+
+def test_every_combination_of_scores_of_pairs():
+    score = np.array(list(itertools.product([-2.0, -1.0, 0.0, 1.0, 2.0], repeat=3)))
+    head = OneVsOneHead(3)
+    values = head.decision_function(torch.tensor(score))
+    np.testing.assert_array_equal(values, _ovr_decision_function(score < 0, -score, 3))
+    # LIBSVM counts a score of zero for the second class of a pair, and takes the first of the best.
+    first = score > 0
+    votes = [first[:, 0] + first[:, 1] * 1, ~first[:, 0] + first[:, 2] * 1]
+    votes.append(~first[:, 1] + ~first[:, 2] * 1)
+    np.testing.assert_array_equal(head.predict(torch.tensor(score)), np.argmax(votes, 0))
+
+
+def test_the_origin_alone_keeps_digits(monkeypatch):
+    monkeypatch.setattr("pipegrad.modules._support_vectors._LOST", np.inf)
+    X, y = DATASETS["regression"]()
+    X = StandardScaler().fit_transform(X) + 1e5
+    operator = SVR().fit(X, y)
+    assert_same_answers(pg.to_torch(operator), operator, X, 1e-9)
 
 
 @pytest.mark.parametrize("operator", [SVC(), SVR(), OneClassSVM()], ids=str)
@@ -196,6 +227,33 @@ def test_unsorted_rows_of_the_user_stay_unsorted():
     before = turned.indices.copy()
     net.predict(turned)
     np.testing.assert_array_equal(turned.indices, before)
+
+
+@pytest.mark.parametrize("form", ["csc", "coo", "lil", "dok", "bsr"])
+def test_sparse_rows_of_every_form(form):
+    X, y = DATASETS["sparse_multiclass"]()
+    for operator in (SVC().fit(X, y), SVC(kernel="linear").fit(X, y)):
+        assert_same_answers(pg.to_torch(operator), operator, X.asformat(form), 1e-9)
+
+
+def test_wide_indices_are_refused_as_by_the_source():
+    X, y = DATASETS["sparse_multiclass"]()
+    operator = SVC().fit(X, y)
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    for owner in (operator, pg.to_torch(operator)):
+        with pytest.raises(ValueError, match="32-bit integer indices"):
+            owner.predict(X)
+
+
+def test_sparse_arrays_stay_sparse_arrays():
+    X, y = DATASETS["sparse_multiclass"]()
+    X = sparse.csr_array(X)
+    operator = SVC().fit(X, y)
+    net = pg.to_torch(operator)
+    perturb(net)
+    again = pg.from_torch(net)
+    assert type(again.dual_coef_) is type(operator.dual_coef_)
+    assert_same_answers(net, again, X, 1e-9)
 
 
 def test_rows_are_evaluated_some_at_a_time(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,7 +56,7 @@ class LibSVM(SklearnTranslation):
 
     def encode(self, operator: Any, X: Any) -> Any:
         # A copy, since the source sorts the entries of the matrix that it is given.
-        out = operator._validate_for_predict(X.copy() if sparse.issparse(X) else X)
+        out = operator._validate_for_predict(copy.deepcopy(X) if sparse.issparse(X) else X)
         if sparse.issparse(out) and stores_entries_twice(out):
             raise ValueError(
                 f"X stores some entries twice, which {type(operator).__name__} does not add up.\n"
