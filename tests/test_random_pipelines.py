@@ -83,7 +83,9 @@ def pool(task: str) -> list[Any]:
         X, y = data("regression" if head is None else task)
         try:
             fitted = quietly(copy.deepcopy(fresh).fit, X, y)
-            one_number = head is None or quietly(fitted.predict, X).ndim == 1
+            one_number = head is None or (
+                hasattr(fitted, "predict") and quietly(fitted.predict, X).ndim == 1
+            )
         except (ValueError, TypeError):
             continue
         # With some options LassoLars answers (n, 1) to a target (n,), of which ensembles make

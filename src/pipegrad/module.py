@@ -31,10 +31,10 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     The module has the inference methods of its source and no others; they take and return what
     those of the source do, with the present parameters of the module. ``predict``,
-    ``predict_proba``, ``predict_log_proba``, ``decision_function`` and ``transform`` run in torch
-    where the translation of the last step has them. All others, such as ``inverse_transform``,
-    ``score``, ``apply`` and ``decision_path``, and calls with further arguments
-    (``predict(X, return_std=True)``), run in the source's own library, on the object that
+    ``predict_proba``, ``predict_log_proba``, ``decision_function``, ``score_samples`` and
+    ``transform`` run in torch where the translation of the last step has them. All others, such as
+    ``inverse_transform``, ``score``, ``apply`` and ``decision_path``, and calls with further
+    arguments (``predict(X, return_std=True)``), run in the source's own library, on the object that
     `pipegrad.from_torch` would give; it is kept until parameters change.
 
     Parameters
@@ -65,7 +65,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         array
             Predictions; other types as the arguments ask for.
         """
-        if arguments or options or not self._runs_in_torch("predict"):
+        if X is None or arguments or options or not self._runs_in_torch("predict"):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
         return self.decoded(self.head.predict(self.raw_score(X)).cpu().numpy())
@@ -74,7 +74,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def predict_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
-        if arguments or options or not self._runs_in_torch("predict_proba"):
+        if X is None or arguments or options or not self._runs_in_torch("predict_proba"):
             return self._ask("predict_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_proba(self.raw_score(X)))
@@ -96,6 +96,15 @@ class PipelineModule(SourceMethods, PipelineNetwork):
             return self._ask("decision_function", X, *arguments, **options)
         assert self.head is not None
         return self.head.decision_function(self.raw_score(X)).cpu().numpy()
+
+    @available_if(source_has("score_samples"))
+    @in_types_of_source
+    def score_samples(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Scores (n,) of the rows, such as log-likelihoods."""
+        if arguments or options or not self._runs_in_torch("score_samples"):
+            return self._ask("score_samples", X, *arguments, **options)
+        assert self.head is not None
+        return self.head.score_samples(self.raw_score(X)).cpu().numpy()
 
     @available_if(source_has("transform"))
     @in_types_of_source

@@ -167,6 +167,48 @@ class SourceMethods:
         """Inverse (d, d) of the covariance matrix of the estimator's model of the data."""
         return self._ask("get_precision")
 
+    # -- neighbors and densities ---------------------------------------------------------------
+
+    @available_if(source_has("kneighbors"))
+    def kneighbors(self, X: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Distances (n, k) and indices (n, k) of the nearest rows of the estimator's own data."""
+        return self._ask("kneighbors", X, *arguments, **options)
+
+    @available_if(source_has("kneighbors_graph"))
+    def kneighbors_graph(self, X: Any = None, *arguments: Any, **options: Any) -> Any:
+        """The nearest rows of the estimator's own data as CSR indicators or distances."""
+        return self._ask("kneighbors_graph", X, *arguments, **options)
+
+    @available_if(source_has("radius_neighbors"))
+    def radius_neighbors(self, X: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Distances and indices of the rows of the estimator's own data within a radius."""
+        return self._ask("radius_neighbors", X, *arguments, **options)
+
+    @available_if(source_has("radius_neighbors_graph"))
+    def radius_neighbors_graph(self, X: Any = None, *arguments: Any, **options: Any) -> Any:
+        """The rows of the estimator's own data within a radius as CSR indicators or distances."""
+        return self._ask("radius_neighbors_graph", X, *arguments, **options)
+
+    @available_if(source_has("sample"))
+    def sample(self, *arguments: Any, **options: Any) -> Any:
+        """Random rows from the estimator's model of the data."""
+        return self._ask("sample", *arguments, **options)
+
+    @available_if(source_has("sample_y"))
+    def sample_y(self, X: Any, *arguments: Any, **options: Any) -> NDArray[Any]:
+        """Random targets of the rows from the estimator's posterior, (n, samples)."""
+        return self._ask("sample_y", X, *arguments, **options)
+
+    @available_if(source_has("latent_mean_and_variance"))
+    def latent_mean_and_variance(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Mean (n,) and variance (n,) of the latent function of a Gaussian process."""
+        return self._ask("latent_mean_and_variance", X, *arguments, **options)
+
+    @available_if(source_has("log_marginal_likelihood"))
+    def log_marginal_likelihood(self, *arguments: Any, **options: Any) -> Any:
+        """Logarithm of the marginal likelihood of the estimator's own data."""
+        return self._ask("log_marginal_likelihood", *arguments, **options)
+
     # -- trees ---------------------------------------------------------------------------------
 
     @available_if(source_has("apply"))

@@ -300,7 +300,7 @@ def test_what_cannot_be_translated_is_refused_before_the_fit(labels):
 
 def test_unknown_steps_at_the_end_are_refused(labels):
     with pytest.raises(pg.UntranslatableError):
-        FineTuner(make_pipeline(StandardScaler(), KNeighborsClassifier(algorithm="brute"))).fit(
+        FineTuner(make_pipeline(StandardScaler(), KNeighborsClassifier(weights=np.exp))).fit(
             *labels
         )
 

@@ -187,6 +187,8 @@ def test_every_loss_has_the_right_gradient(name):
         score = score.abs() + 0.1
     if name == "pairwise_auc":
         score, target["class"] = torch.as_tensor(F).clone(), torch.as_tensor(BINARY)
+    if loss.pairwise:
+        score = torch.as_tensor(RNG.normal(size=(N, K * (K - 1) // 2)))
     score.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: loss(s, target[loss.target]), (score,))
 

@@ -281,7 +281,7 @@ def test_errors_come_before_anything_changes():
     with pytest.raises(pg.ArgumentError, match="every parameter is frozen"):
         bottleneck(freeze=["*"]).partial_fit(X, y)
     with pytest.raises(pg.UntranslatableError):
-        pg.FineTuner(KNeighborsClassifier()).partial_fit(X, y)
+        pg.FineTuner(KNeighborsClassifier(weights=np.exp)).partial_fit(X, y)
 
 
 def test_an_error_in_the_middle_of_learning_is_undone(monkeypatch):

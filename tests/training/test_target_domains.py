@@ -58,6 +58,8 @@ def test_each_objective_has_the_domain_of_its_source(case: Case) -> None:
     operator, net = case.module()
     if not is_regressor(operator) or net.objective is None or net.head.task != "regression":
         pytest.skip("no regression with a loss")
+    if not net.trainable_parameters():
+        pytest.skip("nothing to train")
     X, y = case.data()
     for value in VALUES:
         changed = np.array(y, dtype=float)
@@ -79,6 +81,8 @@ def test_one_class_is_refused_where_the_source_refuses_it(case: Case) -> None:
     operator, net = case.module()
     if not is_classifier(operator) or net.head.task != "classification":
         pytest.skip("no classes")
+    if not net.trainable_parameters():
+        pytest.skip("nothing to train")
     X, y = case.data()
     one = np.full_like(np.asarray(y), np.asarray(y)[0])
     wanted = accepts(lambda: clone(operator).fit(X, one, **case.example.fit))

@@ -113,4 +113,7 @@ def _default_name(operator: Any) -> str:
 
 
 def _predicts(source: Any) -> bool:
-    return hasattr(source, "predict")
+    if hasattr(source, "predict"):
+        return True
+    # Density estimates have scores only.
+    return hasattr(source, "score_samples") and not hasattr(source, "transform")

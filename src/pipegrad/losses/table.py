@@ -36,6 +36,7 @@ _BOUNDS = {
     "delta": (_TINY, math.inf, "above 0"),
     "slope": (_TINY, math.inf, "above 0"),
     "c": (_TINY, math.inf, "above 0"),
+    "nu": (0.0, 1.0, "from 0 to 1"),
 }
 
 Target = Literal["value", "class", "none"]
@@ -101,6 +102,8 @@ class Loss:
         The scale on which scores of an operator with this objective can be recalibrated.
     distorts_scale : bool
         Whether it leaves probabilities too near to one half, or too far from it.
+    pairwise : bool
+        Whether the columns of the score are pairs of classes.
     shown : LossMetric or callable, optional
         The metric that histories and reports show, or a function of the options that gives it; by
         default the loss itself.
@@ -118,6 +121,7 @@ class Loss:
     ordinal: bool = False
     calibration: Literal["logit", "log", "mean"] | None = None
     distorts_scale: bool = False
+    pairwise: bool = False
     shown: LossMetric | Callable[..., LossMetric] | None = None
     range: Range | None = None
 
@@ -344,6 +348,17 @@ def gamma(score: Tensor, target: Tensor) -> Tensor:
     return score + target * torch.exp(-score)
 
 
+@_loss("value", {"shown": LossMetric("mean absolute error above the tube")}, nu=0.5)
+def nu_insensitive(score: Tensor, target: Tensor, nu: float) -> Tensor:
+    """The tube around the scores leaves out a share ``nu`` of the batch, and its width counts.
+
+    Schölkopf, Smola, Williams, Bartlett, *New support vector algorithms*, 2000.
+    """
+    gap = (target - score).abs()
+    width = torch.quantile(gap.flatten(), 1 - nu)
+    return nu * width + (gap - width).clamp(min=0)
+
+
 @_loss("value", c=1.0)
 def fair(score: Tensor, target: Tensor, c: float) -> Tensor:
     gap = (target - score).abs() / c
@@ -402,6 +417,15 @@ def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
 @_loss("class", {"shown": LossMetric("hinge loss")})
 def hinge(score: Tensor, target: Tensor) -> Tensor:
     return (1 - signs(score, target) * score).clamp(min=0)
+
+
+@_loss("class", {"pairwise": True, "shown": LossMetric("hinge loss of pairs")})
+def one_vs_one_hinge(score: Tensor, target: Tensor) -> Tensor:
+    """The score of each pair of classes; rows of other classes do not count."""
+    classes = math.isqrt(2 * score.shape[1]) + 1
+    first, second = torch.triu_indices(classes, classes, 1, device=score.device)
+    sign = (target[:, None] == first).to(score.dtype) - (target[:, None] == second).to(score.dtype)
+    return (1 - sign * score).clamp(min=0) * sign.abs()
 
 
 @_loss("class", {"shown": LossMetric("squared hinge loss")})
@@ -463,6 +487,18 @@ def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ..
         return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
     chosen = score.gather(1, target[:, None]).squeeze(1)
     return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
+
+
+@_loss("class", {"shown": LossMetric("Brier score")}, counts=())
+def brier_score(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
+    """The squared error of the table of probabilities; unlike its logarithm, zeros have a slope.
+
+    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    """
+    if counts:
+        parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
+        return torch.stack([brier_score(p, t) for p, t in parts], 1)
+    return (score - functional.one_hot(target, score.shape[1])).square().sum(1)
 
 
 # What sources do not minimise themselves

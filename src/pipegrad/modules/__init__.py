@@ -10,6 +10,18 @@ from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
+from ._gaussian_process import (
+    ClassShares,
+    CombinedCovariance,
+    ConstantCovariance,
+    Covariance,
+    DotProductCovariance,
+    GaussianProcess,
+    LaplaceClassifier,
+    NamedCovariance,
+    StationaryCovariance,
+    WhiteNoise,
+)
 from ._gaussians import DiagonalGaussians, FullGaussians
 from ._heads import (
     BernoulliHead,
@@ -31,6 +43,7 @@ from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
     Kernel,
+    KernelCentering,
     KernelFeatures,
     PolynomialSketch,
     RandomFourierFeatures,
@@ -38,7 +51,19 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._neighbors import (
+    CentroidHead,
+    CentroidScores,
+    KernelDensity,
+    LocalOutlierFactor,
+    Metric,
+    NeighborMean,
+    RadiusMean,
+    VotesOfScores,
+    WithGradientOf,
+)
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
+from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -57,6 +82,7 @@ from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from ._support_vectors import SupportVectorMachine
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -82,18 +108,26 @@ __all__ = [
     "Block",
     "BoxCox",
     "CategoryEvents",
+    "CentroidHead",
+    "CentroidScores",
+    "ClassShares",
+    "CombinedCovariance",
     "ComplementEvents",
     "Concatenate",
     "Constant",
+    "ConstantCovariance",
     "ConstantProbabilities",
+    "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
     "Distances",
+    "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
     "FieldFactorization",
     "FullGaussians",
+    "GaussianProcess",
     "Head",
     "IdentityHead",
     "Impute",
@@ -104,12 +138,15 @@ __all__ = [
     "Isolation",
     "JointLogLikelihood",
     "Kernel",
+    "KernelCentering",
+    "KernelDensity",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
     "KeyIndicator",
     "KeyNumber",
     "Labels",
+    "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
     "LeafOrder",
@@ -117,9 +154,11 @@ __all__ = [
     "Linear",
     "LinkHead",
     "LocalDeepSVM",
+    "LocalOutlierFactor",
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "Metric",
     "Missing",
     "Module",
     "Monomials",
@@ -129,16 +168,20 @@ __all__ = [
     "MultilayerPerceptron",
     "MultinomialEvents",
     "MultioutputHead",
+    "NamedCovariance",
     "NearestHead",
+    "NeighborMean",
     "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
     "OneHot",
     "OneVersusRest",
+    "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
     "PairwiseCoupling",
     "PiecewiseLinear",
+    "PlattScaling",
     "PolynomialSketch",
     "PooledColumns",
     "Positive",
@@ -147,6 +190,7 @@ __all__ = [
     "Projection",
     "QuantileRanks",
     "QuantilesOfRanks",
+    "RadiusMean",
     "RandomFourierFeatures",
     "ReconstructionError",
     "RegressionHead",
@@ -163,15 +207,21 @@ __all__ = [
     "SplitMode",
     "SplitRelaxation",
     "Standardize",
+    "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
+    "SupportVectorMachine",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",
     "Vote",
     "VotesHead",
+    "VotesOfScores",
     "WeightedMedian",
+    "WhiteNoise",
+    "WithGradientOf",
     "YeoJohnson",
+    "coupled_probabilities",
     "dense",
     "evaluation_view",
     "parameter",

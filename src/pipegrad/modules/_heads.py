@@ -66,6 +66,8 @@ class Head(Module):
 
     task: Task = "regression"
     responses: tuple[str, ...] = ("predict",)
+    pairwise: bool = False
+    """Whether the columns of the score are pairs of classes, not classes."""
 
     def predict(self, score: Tensor) -> Tensor:
         """Predicted values (n,) or (n, k), or class indices (n,) of int64."""
@@ -82,6 +84,10 @@ class Head(Module):
     def predict_log_proba(self, score: Tensor) -> Tensor:
         """Logarithms of the class probabilities."""
         return torch.log(self.predict_proba(score))
+
+    def score_samples(self, score: Tensor) -> Tensor:
+        """Scores of the rows, such as log-likelihoods (n,)."""
+        return score
 
     def rest_proba(self, score: Tensor) -> Tensor:
         """Probabilities without the first class, which is redundant."""
@@ -373,18 +379,23 @@ class ProbabilityHead(Head):
     ----------
     log : bool
         Whether the source has log-probabilities as well.
+    last : bool
+        Whether the last of several classes of the same probability is predicted.
     """
 
     task: Task = "classification"
 
-    def __init__(self, log: bool = False) -> None:
+    def __init__(self, log: bool = False, last: bool = False) -> None:
         super().__init__()
+        self.last = last
         self.responses = ("predict", "predict_proba")
         if log:
             self.responses += ("predict_log_proba",)
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
+        if self.last:
+            return score.shape[1] - 1 - score.flip(1).argmax(1)
         return score.argmax(1)
 
     def predict_proba(self, score: Tensor) -> Tensor:
@@ -437,13 +448,23 @@ class VotesHead(Head):
 
 
 class OutlierHead(Head):
-    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise."""
+    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise.
+
+    Parameters
+    ----------
+    inclusive : bool
+        Whether a score of zero is an outlier, too.
+    """
 
     responses = ("predict", "decision_function")
 
+    def __init__(self, inclusive: bool = False) -> None:
+        super().__init__()
+        self.inclusive = inclusive
+
     def predict(self, score: Tensor) -> Tensor:
         """-1 or 1 (n,)."""
-        return torch.where(score < 0, -1, 1)
+        return torch.where(score <= 0 if self.inclusive else score < 0, -1, 1)
 
 
 class NearestHead(Head):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, product, squared_distances, squares
 from ._linear import Deferred
 from ._projection import SparseParameter
-from ._sparse import Block, SparseRows
+from ._sparse import Block, SparseRows, dense
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Kernel:
         One of "linear", "polynomial", "sigmoid", "rbf", "laplacian", "cosine", "chi2" and
         "additive_chi2".
     gamma, coef0, degree : float
-        Parameters of the kernels that have them.
+        Parameters of the kernels that have them; ``gamma`` may be a tensor that trains.
     """
 
     name: str = "rbf"
-    gamma: float = 1.0
+    gamma: float | Tensor = 1.0
     coef0: float = 1.0
     degree: float = 3.0
 
@@ -39,47 +39,126 @@ class Kernel:
         """Whether the kernel requires non-negative rows and points."""
         return self.name in ("chi2", "additive_chi2")
 
+    @property
+    def has_gamma(self) -> bool:
+        """Whether the kernel depends on ``gamma``."""
+        return self.name in ("polynomial", "sigmoid", "rbf", "laplacian", "chi2")
+
     def __call__(self, x: Block, points: Tensor) -> Tensor:
         """Kernel values (n, points)."""
         return _KERNELS[self.name](self, x, points)
 
+    def of_products(self, products: Tensor) -> Tensor:
+        """Kernel values for inner products, of the kernels that are a function of these."""
+        if self.name == "polynomial":
+            return (products * self.gamma + self.coef0) ** self.degree
+        if self.name == "sigmoid":
+            return torch.tanh(products * self.gamma + self.coef0)
+        return products
 
-class KernelFeatures(Module):
-    """Kernel values at landmark points, followed by a linear map (the Nyström method).
 
-    See Williams and Seeger, *Using the Nyström method to speed up kernel machines*, NIPS 2000.
+class KernelCentering(Module):
+    """Kernel values as if the mean of all stored rows were the origin of the feature space.
 
     Parameters
     ----------
-    points : Tensor or SparseParameter, shape (points, features)
-        Landmarks, which stay positive if the kernel requires it.
+    means : Tensor, shape (points,)
+        Mean of the kernel values of each stored row.
+    mean : Tensor, shape ()
+        Mean of all kernel values.
+    """
+
+    def __init__(self, means: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        self.means = parameter(means)
+        self.mean = parameter(mean)
+
+    def forward(self, values: Block) -> Tensor:
+        """Map (n, points) to (n, points)."""
+        rows = dense(values)
+        own = rows.sum(1, keepdim=True) / self.means.shape[0]
+        return rows - self.means - own + self.mean
+
+    def reset_parameters(self) -> None:
+        """Subtract nothing but the mean of the row."""
+        nn.init.zeros_(self.means)
+        nn.init.zeros_(self.mean)
+
+
+class KernelFeatures(Module):
+    """Kernel values at landmark points, followed by a linear map.
+
+    This is the Nyström method (Williams and Seeger, *Using the Nyström method to speed up kernel
+    machines*, NIPS 2000), kernel principal components and kernel ridge regression.
+
+    Parameters
+    ----------
+    points : Tensor or SparseParameter, shape (points, features), optional
+        Landmarks, which stay positive if the kernel requires it. Without them, rows are kernel
+        values themselves.
     mixing : Tensor, shape (points, outputs)
         Linear map from kernel values to features.
     kernel : Kernel
         The kernel.
+    centering : KernelCentering, optional
+        Map of the kernel values before the linear map.
+    divisor : Tensor, shape (outputs,), optional
+        Numbers that divide the columns of ``mixing`` and do not train.
+    squeeze : bool
+        Whether to return (n,) instead of (n, 1).
+    train_gamma : bool
+        Whether ``gamma`` trains, if it is positive and the kernel has one.
     """
 
-    def __init__(self, points: Tensor | SparseParameter, mixing: Tensor, kernel: Kernel) -> None:
+    divisor: Tensor | None
+
+    def __init__(
+        self,
+        points: Tensor | SparseParameter | None,
+        mixing: Tensor,
+        kernel: Kernel,
+        centering: KernelCentering | None = None,
+        divisor: Tensor | None = None,
+        squeeze: bool = False,
+        train_gamma: bool = False,
+    ) -> None:
         super().__init__()
-        self.kernel = kernel
+        self.kernel, self.squeeze = kernel, squeeze
         self.mixing = parameter(mixing)
-        self.points: nn.Parameter | SparseParameter | Positive
-        if isinstance(points, SparseParameter):
+        self.centering = centering
+        self.points: nn.Parameter | SparseParameter | Positive | None
+        if points is None or isinstance(points, SparseParameter):
             self.points = points
         else:
             self.points = Positive(points) if kernel.non_negative else parameter(points)
+        self.gamma = trained_gamma(kernel, mixing) if train_gamma and points is not None else None
+        self.register_buffer("divisor", divisor)
 
     def forward(self, x: Block) -> Tensor:
-        """Map (n, features) to (n, outputs)."""
-        return self._similarities(x) @ self.mixing
+        """Map (n, features) to (n, outputs), or to (n,)."""
+        out = self._similarities(x) @ self._weight()
+        return out.squeeze(1) if self.squeeze else out
 
     def deferred(self, x: Block) -> Deferred:
         """The unevaluated output (n, outputs), for the next linear map."""
-        return Deferred(self._similarities(x), self.mixing)
+        return Deferred(self._similarities(x), self._weight())
+
+    def _weight(self) -> Tensor:
+        return self.mixing if self.divisor is None else self.mixing / self.divisor
 
     def _similarities(self, x: Block) -> Tensor:
-        points = self.points if isinstance(self.points, Tensor) else self.points()
-        return self.kernel(x, points).to(self.mixing.dtype)
+        values = dense(x) if self.points is None else self.present_kernel()(x, self.vectors())
+        values = values.to(self.mixing.dtype)
+        return values if self.centering is None else self.centering(values)
+
+    def present_kernel(self) -> Kernel:
+        """The kernel with the ``gamma`` that trains."""
+        return self.kernel if self.gamma is None else replace(self.kernel, gamma=self.gamma())
+
+    def vectors(self) -> Tensor:
+        """The landmarks, shape (points, features)."""
+        assert self.points is not None
+        return self.points if isinstance(self.points, Tensor) else self.points()
 
     def reset_parameters(self) -> None:
         """Draw random points, and a mixing uniformly from ±1/sqrt(points)."""
@@ -90,6 +169,13 @@ class KernelFeatures(Module):
             nn.init.uniform_(self.points.initial, 0.1, 1.0)
         bound = 1 / math.sqrt(max(1, self.mixing.shape[0]))
         nn.init.uniform_(self.mixing, -bound, bound)
+
+
+def trained_gamma(kernel: Kernel, like: Tensor) -> Positive | None:
+    """The ``gamma`` of a kernel as a number that trains; None if it has none above zero."""
+    if not kernel.has_gamma or not kernel.gamma > 0:
+        return None
+    return Positive(torch.as_tensor(kernel.gamma, dtype=like.dtype))
 
 
 class RandomFourierFeatures(Module):
@@ -228,11 +314,11 @@ def _linear(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
 
 
 def _polynomial(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
-    return (product(x, points) * kernel.gamma + kernel.coef0) ** kernel.degree
+    return kernel.of_products(product(x, points))
 
 
 def _sigmoid(kernel: Kernel, x: Block, points: Tensor) -> Tensor:
-    return torch.tanh(product(x, points) * kernel.gamma + kernel.coef0)
+    return kernel.of_products(product(x, points))
 
 
 def _rbf(kernel: Kernel, x: Block, points: Tensor) -> Tensor:

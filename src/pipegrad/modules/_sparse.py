@@ -70,7 +70,7 @@ class SparseRows:
 
     def matmul(self, weight: Tensor) -> Tensor:
         """Product with a dense matrix ``(width, outputs)``; shape (n_rows, outputs)."""
-        if not self.columns.numel():
+        if not (self.columns.numel() and weight.shape[1]):
             return weight.new_zeros(self.shape[0], weight.shape[1])
         if weight.shape[1] <= _FEW_OUTPUTS:
             # Column by column, because the gradient of embedding_bag sorts all entries.

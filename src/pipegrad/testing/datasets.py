@@ -187,6 +187,17 @@ def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
 
+def _similarities() -> tuple[Any, Any]:
+    X, y = _regression()
+    Z = (X - X.mean(0)) / X.std(0)
+    gaps = ((Z[:, None] - Z[None]) ** 2).sum(2)
+    return np.exp(-0.2 * gaps), y
+
+
+def _similarities_multiclass() -> tuple[Any, Any]:
+    return _similarities()[0], _multiclass()[1]
+
+
 DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "features": _regression,
     "regression": _regression,
@@ -215,5 +226,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "one_column": _one_column,
     "word_counts": _word_counts,
     "word_counts_binary": _word_counts_binary,
+    "similarities": _similarities,
+    "similarities_multiclass": _similarities_multiclass,
 }
 """Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

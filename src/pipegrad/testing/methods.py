@@ -64,8 +64,10 @@ def _result(owner: Any, name: str, operator: Any, X: Any, y: Any) -> Any:
 
 
 def _arguments(operator: Any, name: str, X: Any, y: Any) -> tuple[Any, ...]:
-    if name.startswith("get_"):
+    if name.startswith("get_") or name == "log_marginal_likelihood":
         return ()
+    if name == "sample":
+        return 3, 0
     if name in ("score", "staged_score"):
         return X, y
     if name == "inverse_transform" and hasattr(operator, "transform"):

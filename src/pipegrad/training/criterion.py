@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from ..losses.composition import Composed, LossLike
 from ..losses.group_penalty import Groups
 from ..losses.loss_metric import LossMetric
-from ..losses.table import find_loss, get_loss
+from ..losses.table import Loss, find_loss, get_loss
 from ..modules import Head
 from ..registry import Objective
 from ..typing import ClassLabels, ClassWeight, IntArray, Label, LossFunction
@@ -305,6 +305,7 @@ def _named(name: str, options: Mapping[str, object], head: Head | None, own: boo
             f"loss={name!r} is for {' or '.join(_TASKS[loss.target])}, and the pipeline ends in "
             f"{task or 'a transformer'}."
         )
+    _check_columns(loss, head)
     link = getattr(head, "link", "identity")
     if own or loss.target != "value":
         return _terms(Objective(name, options), head)
@@ -317,6 +318,24 @@ def _named(name: str, options: Mapping[str, object], head: Head | None, own: boo
         return terms
     # A loss on predictions, and the score is their logarithm.
     return lambda score, target: terms(head.predict(score), target)
+
+
+def _check_columns(loss: Loss, head: Head | None) -> None:
+    """Refuse a loss of classes for scores of pairs of classes, and the other way round."""
+    pairwise = head is not None and head.pairwise
+    if loss.pairwise == pairwise:
+        return
+    wanted, found = ("pair of classes", "class")[:: 1 if loss.pairwise else -1]
+    hint = (
+        "loss='one_vs_one_hinge' compares pairs; a callable (score, y) -> tensor may use "
+        "net.head.predict_proba(score) or net.head.decision_function(score)"
+        if pairwise
+        else "loss='hinge' compares classes"
+    )
+    raise ArgumentError(
+        f"loss={loss.name!r} needs a score for each {wanted}, and the pipeline has one for each "
+        f"{found}.\nHint: {hint}."
+    )
 
 
 def _terms(objective: Objective, head: Head | None) -> LossFunction:

@@ -119,6 +119,6 @@ def test_refusals_name_the_reason() -> None:
     with pytest.raises(pg.UntranslatableError, match="every class"):
         pg.to_torch(partial.fit(X, rare))
     X, y = DATASETS["regression"]()
-    near = BaggingRegressor(KNeighborsRegressor(), 3, random_state=0).fit(X, y)
+    near = BaggingRegressor(KNeighborsRegressor(weights=np.exp), 3, random_state=0).fit(X, y)
     with pytest.raises(pg.UntranslatableError, match="KNeighborsRegressor"):
         pg.to_torch(make_pipeline(StandardScaler(), near).fit(X, y))

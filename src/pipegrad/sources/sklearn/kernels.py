@@ -17,7 +17,6 @@ from ...modules import (
     Kernel,
     KernelFeatures,
     PolynomialSketch,
-    Positive,
     RandomFourierFeatures,
     SparseParameter,
 )
@@ -25,8 +24,8 @@ from ...registry import Example, register
 from ..arrays import sparse_to_pattern, to_array, to_tensor
 from ._base import SklearnTranslation, reject_entries_stored_twice, validate
 
-_DENSE_KERNELS = ("chi2", "additive_chi2")
-_NAMES = {"poly": "polynomial"}
+DENSE_KERNELS = ("chi2", "additive_chi2")
+NAMES = {"poly": "polynomial"}
 
 
 @register("sklearn.kernel_approximation.Nystroem")
@@ -78,10 +77,7 @@ class Nystroem(SklearnTranslation):
 
     def refuse(self, operator: Any) -> str | None:
         if callable(operator.kernel):
-            return (
-                f"kernel={getattr(operator.kernel, '__name__', operator.kernel)!r} is Python code "
-                "that torch cannot differentiate; the kernels that scikit-learn names have modules"
-            )
+            return callable_kernel(operator)
         if operator.kernel == "precomputed":
             return "kernel='precomputed' takes a kernel matrix, not a feature matrix"
         for name, value in _numbers(operator).items():
@@ -90,7 +86,7 @@ class Nystroem(SklearnTranslation):
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
-        dense_only = operator.kernel in _DENSE_KERNELS
+        dense_only = operator.kernel in DENSE_KERNELS
         out = validate(operator, X, sparse=not dense_only)
         if dense_only:
             check_non_negative(out, "Nystroem.transform")
@@ -98,24 +94,36 @@ class Nystroem(SklearnTranslation):
         return out
 
     def to_torch(self, operator: Any) -> nn.Module:
-        components = operator.components_
-        points = (
-            sparse_to_pattern(components) if sparse.issparse(components) else to_tensor(components)
-        )
-        name = _NAMES.get(operator.kernel, operator.kernel)
+        points = stored_points(operator.components_)
+        name = NAMES.get(operator.kernel, operator.kernel)
         numbers = {key: float(value) for key, value in _numbers(operator).items()}
         return KernelFeatures(points, to_tensor(operator.normalization_.T), Kernel(name, **numbers))
 
     def write_back(self, module: KernelFeatures, operator: Any) -> None:
         operator.normalization_ = to_array(module.mixing.T, operator.normalization_)
-        points = module.points
-        if isinstance(points, SparseParameter):
-            components = operator.components_.copy()
-            components.data = _floating(points.values, components.data)
-            operator.components_ = components
-        else:
-            values = points() if isinstance(points, Positive) else points
-            operator.components_ = _floating(values, operator.components_)
+        operator.components_ = written_points(module, operator.components_)
+
+
+def callable_kernel(operator: Any) -> str:
+    """Why a kernel that is a function has no module."""
+    return (
+        f"kernel={getattr(operator.kernel, '__name__', operator.kernel)!r} is Python code "
+        "that torch cannot differentiate; the kernels that scikit-learn names have modules"
+    )
+
+
+def stored_points(rows: Any) -> Any:
+    """Rows at which kernels are evaluated, as a module takes them."""
+    return sparse_to_pattern(rows) if sparse.issparse(rows) else to_tensor(rows)
+
+
+def written_points(module: KernelFeatures, rows: Any) -> Any:
+    """The points of a module in the form of the rows that they were."""
+    if isinstance(module.points, SparseParameter):
+        rows = rows.copy()
+        rows.data = _floating(module.points.values, rows.data)
+        return rows
+    return _floating(module.vectors(), rows)
 
 
 class FourierSampler(SklearnTranslation):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
+from torch import nn
 
-from ...modules import BernoulliHead, Head, Linear, MulticlassHead
+from ...modules import BernoulliHead, Head, Linear, MulticlassHead, OutlierHead
 from ...registry import Example, Objective, register
+from ..arrays import to_array, to_tensor
 from ..target_refusals import one_class
 from .linear import LinearPredictor, LinearRegressor, dense_coef, no_intercept
 from .linear_classifiers import LinearClassifier, one_vs_rest, two_classes
@@ -27,26 +29,38 @@ class Stochastic(LinearPredictor):
     kept: ClassVar[tuple[str, ...]] = ("zeros", "probabilities")
 
     def write_back(self, module: Linear, operator: Any) -> None:
-        coef, intercept = dense_coef(operator), operator.intercept_
-        super().write_back(module, operator)
+        coef, intercept = dense_coef(operator), _intercept(operator)
+        self.write_numbers(module, operator)
         if getattr(operator, "average", 0) and hasattr(operator, "_standard_coef"):
             _move_iterate(operator, coef, intercept)
+
+    def write_numbers(self, module: Linear, operator: Any) -> None:
+        """Write what predictions use: coefficients and intercept."""
+        super().write_back(module, operator)
+
+
+def _intercept(operator: Any) -> NDArray[Any]:
+    """Return the intercept that the steps move; outlier detection stores one minus it."""
+    constant: NDArray[Any] = (
+        operator.intercept_ if hasattr(operator, "intercept_") else 1 - operator.offset_
+    )
+    return constant
 
 
 def _move_iterate(operator: Any, coef: NDArray[Any], intercept: NDArray[Any]) -> None:
     """Keep the current iterate and its average consistent with the coefficients."""
-    new = dense_coef(operator)
+    new, constant = dense_coef(operator), _intercept(operator)
     if operator.average > operator.t_ - 1:
         # Averaging has not started yet: predictions use the iterate itself.
         operator._standard_coef = new.reshape(operator._standard_coef.shape)
-        operator._standard_intercept = operator.intercept_
+        operator._standard_intercept = constant
         return
     # Shift the iterate like its average; otherwise it would pull the average back.
     moved = (new - coef).reshape(operator._standard_coef.shape)
     operator._standard_coef = operator._standard_coef + moved
-    operator._standard_intercept = operator._standard_intercept + (operator.intercept_ - intercept)
+    operator._standard_intercept = operator._standard_intercept + (constant - intercept)
     operator._average_coef = new.reshape(operator._average_coef.shape)
-    operator._average_intercept = operator.intercept_
+    operator._average_intercept = constant
 
 
 def _options(operator: Any) -> dict[str, float]:
@@ -176,3 +190,33 @@ class PassiveAggressiveClassifier(StochasticClassifier):
         Example({"average": True, "random_state": 0}, data="binary"),
         Example({"random_state": 0}, data="sparse_multiclass"),
     )
+
+
+@register("sklearn.linear_model.SGDOneClassSVM")
+class SGDOneClassSVM(Stochastic):
+    """The score is the decision function. It has no loss of its own for single rows."""
+
+    kept: ClassVar[tuple[str, ...]] = ()
+    examples = (
+        {"random_state": 0},
+        {"nu": 0.1, "learning_rate": "constant", "eta0": 1e-4, "random_state": 0},
+        {"average": True, "random_state": 0},
+        {"average": 100000000, "random_state": 0},
+        Example({"fit_intercept": False, "random_state": 0}, unchanged_attributes=("offset_",)),
+        Example({"random_state": 0}, data="sparse"),
+    )
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        weight, bias = to_tensor(dense_coef(operator)[:, None]), to_tensor(-operator.offset_)
+        module = Linear(weight, bias, squeeze=True)
+        assert module.bias is not None
+        module.bias.requires_grad_(bool(operator.fit_intercept))
+        return module
+
+    def write_numbers(self, module: Linear, operator: Any) -> None:
+        operator.coef_ = to_array(module.weight[:, 0], operator.coef_)
+        assert module.bias is not None
+        operator.offset_ = to_array(-module.bias, operator.offset_)
+
+    def head(self, operator: Any) -> Head:
+        return OutlierHead()

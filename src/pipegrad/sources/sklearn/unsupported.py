@@ -17,14 +17,9 @@ _ELEMENT = "a transformer without a module yet"
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
         "impute.KNNImputer",
-        "neighbors.KNeighborsClassifier",
-        "neighbors.KNeighborsRegressor",
         "neighbors.KNeighborsTransformer",
-        "neighbors.NearestCentroid",
         "neighbors.NearestNeighbors",
         "neighbors.NeighborhoodComponentsAnalysis",
-        "neighbors.RadiusNeighborsClassifier",
-        "neighbors.RadiusNeighborsRegressor",
         "neighbors.RadiusNeighborsTransformer",
     ),
     _TEXT: (
@@ -57,25 +52,13 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.MinCovDet",
         "covariance.OAS",
         "covariance.ShrunkCovariance",
-        "linear_model.SGDOneClassSVM",
-        "neighbors.KernelDensity",
-        "neighbors.LocalOutlierFactor",
-        "svm.OneClassSVM",
     ),
     _KERNEL_MACHINE: (
-        "gaussian_process.GaussianProcessClassifier",
-        "gaussian_process.GaussianProcessRegressor",
-        "kernel_ridge.KernelRidge",
         "semi_supervised.LabelPropagation",
         "semi_supervised.LabelSpreading",
-        "svm.NuSVC",
-        "svm.NuSVR",
-        "svm.SVC",
-        "svm.SVR",
     ),
     _DECOMPOSITION: (
         "decomposition.DictionaryLearning",
-        "decomposition.KernelPCA",
         "decomposition.LatentDirichletAllocation",
         "decomposition.MiniBatchDictionaryLearning",
         "decomposition.MiniBatchNMF",
@@ -101,7 +84,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     _ELEMENT: (
         "feature_extraction.text.TfidfTransformer",
-        "preprocessing.KernelCenterer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
     ),

@@ -1,0 +1,394 @@
+"""Predictions from the nearest stored rows, with gradients for the rows that ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._base import Module, Positive, parameter
+from ._distances import city_block_distances, distances
+from ._heads import MulticlassHead
+from ._kernels import Kernel
+from ._sparse import Block, SparseRows, dense
+
+# Rows beside the nearest ones that take part in gradients, as a multiple of their number.
+_CANDIDATES = 4
+_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
+# Width of the soft edge of a radius, relative to the radius.
+_EDGE = 0.1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance by name.
+
+    Parameters
+    ----------
+    name : str
+        One of "minkowski", "chebyshev", "cosine" and "precomputed"; the rows of the latter are
+        distances to all stored rows.
+    power : float
+        Power of the Minkowski distance.
+    """
+
+    name: str = "minkowski"
+    power: float = 2.0
+
+    def __call__(self, x: Block, points: Tensor) -> Tensor:
+        """Distances (n, points)."""
+        if self.name == "precomputed":
+            return dense(x)
+        if self.name == "cosine":
+            return 1 - Kernel("cosine")(x, points)
+        power = float("inf") if self.name == "chebyshev" else self.power
+        if isinstance(x, SparseRows) and power in (1, 2):
+            find = distances if power == 2 else city_block_distances
+            return find(x, points).to(points.dtype)
+        # Not by an expanded square: the distance of a row to itself is zero.
+        return torch.cdist(dense(x), points, p=power, compute_mode=_BY_DIFFERENCES)
+
+
+class WithGradientOf(Module):
+    """The answers of a function that has no gradient, with the gradient of a module beside it.
+
+    Parameters
+    ----------
+    smooth : torch.nn.Module
+        Module whose answers are close to those of the function; ``smooth(x, soft=False)`` gives the
+        same up to rounding and ties. Exported programs have the latter, because they cannot call
+        Python functions.
+    answer : callable
+        ``answer(x)`` gives the answers as a Tensor, without a gradient.
+    """
+
+    def __init__(self, smooth: nn.Module, answer: Callable[[Block], Tensor]) -> None:
+        super().__init__()
+        self.smooth, self.answer = smooth, answer
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to what the function gives."""
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            out: Tensor = self.smooth(x, soft=False)
+            return out
+        values = x.values if isinstance(x, SparseRows) else x
+        exact: Tensor = _Answer.apply(values.detach(), x, self.answer)
+        if not torch.is_grad_enabled():
+            return exact
+        near = self.smooth(x)
+        # Rows without an answer, such as those without neighbors, train with the smooth one.
+        exact = torch.where(exact.isfinite(), exact.to(near.dtype), near.detach())
+        return exact + (near - near.detach())
+
+
+class _Answer(torch.autograd.Function):
+    """Calls a Python function, once for each candidate under `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(values: Tensor, x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
+        return answer(x.with_values(values) if isinstance(x, SparseRows) else values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
+        return None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], values: Tensor, x: Block, answer: Any
+    ) -> tuple[Tensor, int]:
+        """Candidates one after the other."""
+        assert in_dims[0] is not None
+        found = [_Answer.apply(one, x, answer) for one in values.unbind(in_dims[0])]
+        return torch.stack(found), 0
+
+
+class NeighborMean(Module):
+    """Mean of the values of the nearest stored rows.
+
+    Weights are soft, so that gradients move rows towards neighbors with better values: the softmax
+    of negative squared distances in units of the distance to the last neighbor, over a few times as
+    many rows (as in neighborhood components analysis; Goldberger and others, 2004). Weights of the
+    inverse distance are smooth themselves.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    values : Tensor, shape (stored,) or (stored, k)
+        Their values, such as targets or indicators of classes.
+    count : int
+        Number of neighbors.
+    metric : Metric
+        Distance between rows.
+    inverse : bool
+        Whether values weigh by the inverse distance.
+    """
+
+    points: Tensor
+    values: Tensor
+
+    def __init__(
+        self, points: Tensor, values: Tensor, count: int, metric: Metric, inverse: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.register_buffer("values", values)
+        self.count, self.metric, self.inverse = count, metric, inverse
+
+    def forward(self, x: Block, soft: bool = True) -> Tensor:
+        """Map (n, features) to (n,) or (n, k)."""
+        gaps = self.metric(x, self.points)
+        candidates = _CANDIDATES * self.count if soft and not self.inverse else self.count
+        near, index = gaps.topk(min(candidates, gaps.shape[1]), largest=False)
+        if self.inverse:
+            weights = inverse_weights(near)
+        elif not soft:
+            weights = torch.ones_like(near)
+        else:
+            last = near[:, self.count - 1 : self.count].detach()
+            unit = torch.where(last > 0, last, 1.0)
+            weights = torch.softmax(-(near / unit).square(), 1)
+        return weighted_mean(weights, self.values[index])
+
+
+class RadiusMean(Module):
+    """Mean of the values of the stored rows within a radius, whose edge is soft.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    values : Tensor, shape (stored,) or (stored, k)
+        Their values.
+    radius : float
+        Largest distance of a neighbor.
+    metric : Metric
+        Distance between rows.
+    inverse : bool
+        Whether values weigh by the inverse distance.
+    """
+
+    points: Tensor
+    values: Tensor
+
+    def __init__(
+        self, points: Tensor, values: Tensor, radius: float, metric: Metric, inverse: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.register_buffer("values", values)
+        self.radius, self.metric, self.inverse = radius, metric, inverse
+
+    def forward(self, x: Block, soft: bool = True) -> Tensor:
+        """Map (n, features) to (n,) or (n, k)."""
+        gaps = self.metric(x, self.points)
+        if soft:
+            weights = torch.sigmoid((self.radius - gaps) / max(_EDGE * self.radius, 1e-300))
+        else:
+            weights = (gaps <= self.radius).to(gaps.dtype)
+        if self.inverse:
+            weights = weights * inverse_weights(gaps)
+        return weighted_mean(weights, self.values.expand(len(gaps), *self.values.shape))
+
+
+def inverse_weights(gaps: Tensor) -> Tensor:
+    """Inverse distances; rows at distance zero share the weight alone."""
+    zero = gaps == 0
+    weights = 1 / torch.where(zero, 1.0, gaps)
+    return torch.where(zero.any(1, keepdim=True), zero.to(gaps.dtype), weights)
+
+
+def weighted_mean(weights: Tensor, values: Tensor) -> Tensor:
+    """The mean over the second dimension of values (n, m) or (n, m, k)."""
+    total = weights.sum(1, keepdim=True)
+    share = weights / torch.where(total > 0, total, 1.0)
+    return (share * values).sum(1) if values.ndim == 2 else (share[:, :, None] * values).sum(1)
+
+
+class LocalOutlierFactor(Module):
+    """How much denser the neighborhoods of a row's neighbors are than its own, negative.
+
+    See Breunig, Kriegel, Ng and Sander, *LOF: identifying density-based local outliers*, 2000.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    reach : Tensor, shape (stored,)
+        Distance of each stored row to its own last neighbor.
+    density : Tensor, shape (stored,)
+        Local reachability density of each stored row.
+    offset : float
+        Threshold, which is subtracted.
+    count : int
+        Number of neighbors.
+    metric : Metric
+        Distance between rows.
+    """
+
+    points: Tensor
+    reach: Tensor
+    density: Tensor
+
+    def __init__(
+        self,
+        points: Tensor,
+        reach: Tensor,
+        density: Tensor,
+        offset: float,
+        count: int,
+        metric: Metric,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.register_buffer("reach", reach)
+        self.register_buffer("density", density)
+        self.offset, self.count, self.metric = offset, count, metric
+
+    def forward(self, x: Block, soft: bool = True) -> Tensor:
+        """Map (n, features) to (n,)."""
+        near, index = self.metric(x, self.points).topk(self.count, largest=False)
+        reached = torch.maximum(near, self.reach[index])
+        own = 1 / (reached.mean(1) + 1e-10)
+        return -(self.density[index] / own[:, None]).mean(1) - self.offset
+
+
+class KernelDensity(Module):
+    """Logarithm of a kernel density estimate; the bandwidth trains.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    log_weights : Tensor, shape (stored,)
+        Logarithms of their weights, which add up to one.
+    bandwidth : Tensor, shape ()
+        Bandwidth of the kernel.
+    kernel : str
+        One of "gaussian", "tophat", "epanechnikov", "exponential", "linear" and "cosine".
+    log_norm : float
+        Logarithm of the kernel's integral for a bandwidth of one.
+    metric : Metric
+        Distance between rows.
+    """
+
+    points: Tensor
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        points: Tensor,
+        log_weights: Tensor,
+        bandwidth: Tensor,
+        kernel: str,
+        log_norm: float,
+        metric: Metric,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.register_buffer("log_weights", log_weights)
+        self.bandwidth = Positive(bandwidth)
+        self.kernel, self.log_norm, self.metric = kernel, log_norm, metric
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n,)."""
+        bandwidth = self.bandwidth()
+        unit = self.metric(x, self.points) / bandwidth
+        terms = _LOG_KERNELS[self.kernel](unit) + self.log_weights
+        scale = self.points.shape[1] * torch.log(bandwidth)
+        return torch.logsumexp(terms, 1) - self.log_norm - scale
+
+
+def _inside(unit: Tensor, height: Callable[[Tensor], Tensor]) -> Tensor:
+    """The logarithm of a height within one bandwidth, and of zero outside."""
+    within = unit < 1
+    return torch.where(within, torch.log(height(torch.where(within, unit, 0.0))), -torch.inf)
+
+
+_LOG_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gaussian": lambda unit: -unit.square() / 2,
+    "tophat": lambda unit: _inside(unit, torch.ones_like),
+    "epanechnikov": lambda unit: _inside(unit, lambda u: 1 - u.square()),
+    "exponential": lambda unit: -unit,
+    "linear": lambda unit: _inside(unit, lambda u: 1 - u),
+    "cosine": lambda unit: _inside(unit, lambda u: torch.cos(torch.pi / 2 * u)),
+}
+
+
+class CentroidScores(Module):
+    """Scores of classes: minus a power of the distance to each centroid, plus a constant.
+
+    Parameters
+    ----------
+    centroids : Tensor, shape (classes, features)
+        Centroids of the classes.
+    spread : Tensor, shape (features,), optional
+        Scale of the features, which does not train; one by default.
+    constant : Tensor, shape (classes,), optional
+        Constants, such as twice the logarithms of prior probabilities; zero by default.
+    power : int
+        Power of the distances.
+    city_block : bool
+        Whether distances are sums of absolute differences.
+    """
+
+    spread: Tensor | None
+    constant: Tensor | None
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        spread: Tensor | None = None,
+        constant: Tensor | None = None,
+        power: int = 2,
+        city_block: bool = False,
+    ) -> None:
+        super().__init__()
+        self.centroids = parameter(centroids)
+        self.register_buffer("spread", spread)
+        self.register_buffer("constant", constant)
+        self.power, self.city_block = power, city_block
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, classes)."""
+        centroids: Tensor = self.centroids
+        if self.spread is not None:
+            x = x.divide(self.spread) if isinstance(x, SparseRows) else x / self.spread
+            centroids = centroids / self.spread
+        find = city_block_distances if self.city_block else distances
+        out = -(find(x, centroids) ** self.power).to(centroids.dtype)
+        return out if self.constant is None else out + self.constant
+
+    def reset_parameters(self) -> None:
+        """Draw standard normal centroids."""
+        nn.init.normal_(self.centroids)
+
+
+class VotesOfScores(MulticlassHead):
+    """The largest score wins; the source has no other answer of these scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.responses = ("predict",)
+
+
+class CentroidHead(MulticlassHead):
+    """A score for each class; with two classes, the decision function is their difference."""
+
+    def __init__(self) -> None:
+        super().__init__("softmax")
+
+    def decision_function(self, score: Tensor) -> Tensor:
+        """Scores (n, classes), or their difference (n,)."""
+        return score[:, 1] - score[:, 0] if score.shape[1] == 2 else score
+
+    def predict_log_proba(self, score: Tensor) -> Tensor:
+        """Logarithms of the class probabilities."""
+        return torch.log_softmax(score, 1)

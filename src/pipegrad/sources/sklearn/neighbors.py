@@ -1,0 +1,462 @@
+"""Nearest neighbors, nearest centroids and kernel density estimates.
+
+Stored rows are data and do not train: a row that was moved would be one that nobody observed.
+Predictions are those of scikit-learn itself, ties included; steps before the neighbors train by
+soft weights of the neighbors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.neighbors._kd_tree import kernel_norm
+from torch import Tensor, nn
+
+from ...graph import copy_source
+from ...modules import (
+    Block,
+    CentroidHead,
+    CentroidScores,
+    Head,
+    IdentityHead,
+    KernelDensity,
+    LocalOutlierFactor,
+    Metric,
+    MultioutputHead,
+    NeighborMean,
+    OutlierHead,
+    ProbabilityHead,
+    RadiusMean,
+    RegressionHead,
+    SparseRows,
+    VotesOfScores,
+    WithGradientOf,
+)
+from ...registry import Example, Objective, register
+from ...warning_filters import ignored_warnings
+from ..arrays import to_array, to_csr, to_tensor
+from ._base import SKLEARN, SklearnTranslation, parse_version, validate
+
+_METRICS: dict[str, Metric] = {
+    "euclidean": Metric(),
+    "l2": Metric(),
+    "manhattan": Metric(power=1),
+    "cityblock": Metric(power=1),
+    "l1": Metric(power=1),
+    "chebyshev": Metric("chebyshev"),
+    "cosine": Metric("cosine"),
+    "precomputed": Metric("precomputed"),
+}
+
+
+class Answers:
+    """What a method of an operator gives for rows of a module, as tensors.
+
+    Trees count the queries that they answer, so that a copy of the operator is asked, which is no
+    part of pickles.
+
+    Parameters
+    ----------
+    operator : object
+        The fitted operator.
+    method : str
+        Name of the method.
+    """
+
+    def __init__(self, operator: Any, method: str) -> None:
+        self.operator, self.method = operator, method
+        self._asked_operator: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_asked_operator": None}
+
+    def __call__(self, x: Block) -> Tensor:
+        """Rows (n, features) to (n,) or (n, k)."""
+        out = self._asked(self._rows(x))
+        return torch.as_tensor(out, dtype=x.dtype, device=x.device)
+
+    def _rows(self, x: Block) -> Any:
+        rows: Any = to_csr(x) if isinstance(x, SparseRows) else x.detach().cpu().numpy()
+        if getattr(self.operator._fit_X, "dtype", None) == np.float32:
+            narrow = rows.astype(np.float32)
+            # In float32, the source breaks ties in another way.
+            if (narrow != rows).sum() == 0:
+                return narrow
+        return rows
+
+    def _ask(self, method: str, rows: Any) -> Any:
+        if self._asked_operator is None:
+            self._asked_operator = copy_source(self.operator)
+        with ignored_warnings("X does not have valid feature names"):
+            return getattr(self._asked_operator, method)(rows)
+
+    def _asked(self, rows: Any) -> NDArray[Any]:
+        out = self._ask(self.method, rows)
+        if isinstance(out, list):
+            return np.hstack(out)
+        if self.method != "predict_proba":
+            return np.asarray(out)
+        return self._as_predicted(rows, out)
+
+    def _as_predicted(self, rows: Any, shares: NDArray[Any]) -> NDArray[Any]:
+        """The probabilities, where the predicted class is ahead also of one that is equal to it.
+
+        The source adds up weights in another order where it predicts.
+        """
+        if getattr(self.operator, "weights", None) != "distance" or shares.shape[1] < 2:
+            return shares
+        second, first = np.partition(shares, -2, axis=1)[:, -2:].T
+        close = np.flatnonzero(first - second < 1e-12)
+        if close.size:
+            labels = self._ask("predict", rows[close])
+            place = np.searchsorted(self.operator.classes_, labels)
+            wrong = shares[close].argmax(1) != place
+            shares[close[wrong], place[wrong]] = np.nextafter(first[close[wrong]], 2.0)
+        return shares
+
+
+def metric_of(operator: Any) -> Metric | None:
+    """The distance of an operator; None if there is no module of it."""
+    name, options = operator.effective_metric_, dict(operator.effective_metric_params_ or {})
+    power = options.pop("p", 2)
+    options = {key: value for key, value in options.items() if value is not None}
+    if options or not isinstance(name, str):
+        return None
+    return Metric(power=float(power)) if name == "minkowski" else _METRICS.get(name)
+
+
+class Neighbors(SklearnTranslation):
+    """Checks and conversions that all estimators with stored rows share."""
+
+    sparse = True
+    adds_entries = False
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "distances to the sum of both use the norms of each"
+    }
+
+    def refuse(self, operator: Any) -> str | None:
+        if metric_of(operator) is None:
+            name, options = operator.metric, operator.metric_params
+            told = f"metric={getattr(name, '__name__', name)!r}"
+            return f"{told}{f' with {options}' if options else ''} has no gradient in torch"
+        if callable(getattr(operator, "weights", None)):
+            return "weights is Python code that torch cannot differentiate"
+        return None
+
+    def write_back(self, module: nn.Module, operator: Any) -> None:
+        """Do nothing: stored rows do not train."""
+
+
+def stored_rows(operator: Any) -> Tensor:
+    """The stored rows in double precision; none where distances are given."""
+    rows = operator._fit_X
+    if operator.effective_metric_ == "precomputed":
+        return torch.zeros(0, 0, dtype=torch.float64)
+    dense = rows.toarray() if sparse.issparse(rows) else rows
+    return to_tensor(np.asarray(dense, dtype=np.float64))
+
+
+def indicators(operator: Any) -> Tensor:
+    """The classes of the stored rows, a column for each class of each target."""
+    columns = operator._y.reshape(len(operator._y), -1).T
+    classes = operator.classes_ if operator.outputs_2d_ else [operator.classes_]
+    return to_tensor(
+        np.hstack([np.eye(len(c))[place] for c, place in zip(classes, columns, strict=True)])
+    )
+
+
+class NeighborClassifier(Neighbors):
+    """The score is the table of probabilities."""
+
+    data = "multiclass"
+    kept: ClassVar[tuple[str, ...]] = ()
+    unchanged_attributes: ClassVar[Any] = {}
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return WithGradientOf(
+            self.mean(operator, indicators(operator)), Answers(operator, "predict_proba")
+        )
+
+    def mean(self, operator: Any, values: Tensor) -> nn.Module:
+        """Return the module of the mean of values of stored rows."""
+        return neighbor_mean(operator, values)
+
+    def head(self, operator: Any) -> Head:
+        if operator.outputs_2d_:
+            return MultioutputHead(tuple(len(labels) for labels in operator.classes_))
+        return ProbabilityHead()
+
+    def objective(self, operator: Any) -> Objective:
+        counts = [len(labels) for labels in operator.classes_] if operator.outputs_2d_ else ()
+        return Objective("brier_score", {"counts": tuple(counts)} if counts else {})
+
+
+class NeighborRegressor(Neighbors):
+    """The score is the mean target of the neighbors."""
+
+    data = "regression"
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        values = to_tensor(np.asarray(operator._y, dtype=np.float64))
+        return WithGradientOf(self.mean(operator, values), Answers(operator, "predict"))
+
+    def mean(self, operator: Any, values: Tensor) -> nn.Module:
+        """Return the module of the mean of values of stored rows."""
+        return neighbor_mean(operator, values)
+
+    def head(self, operator: Any) -> Head:
+        return RegressionHead()
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("squared_error")
+
+
+def neighbor_mean(operator: Any, values: Tensor) -> nn.Module:
+    """The mean of values of a number of neighbors."""
+    metric = metric_of(operator)
+    assert metric is not None
+    inverse = operator.weights == "distance"
+    return NeighborMean(stored_rows(operator), values, operator.n_neighbors, metric, inverse)
+
+
+def radius_mean(operator: Any, values: Tensor) -> nn.Module:
+    """The mean of values of the stored rows within a radius."""
+    metric = metric_of(operator)
+    assert metric is not None
+    inverse = operator.weights == "distance"
+    return RadiusMean(stored_rows(operator), values, float(operator.radius), metric, inverse)
+
+
+_NEIGHBORS = (
+    {"n_neighbors": 3},
+    {"weights": "distance", "metric": "chebyshev"},
+    {"n_neighbors": 4, "algorithm": "brute", "metric": "cosine"},
+    {"algorithm": "ball_tree", "p": 3, "leaf_size": 5},
+    {"algorithm": "kd_tree", "p": 1, "weights": "distance"},
+)
+
+
+@register("sklearn.neighbors.KNeighborsClassifier")
+class KNeighborsClassifier(NeighborClassifier):
+    """The votes of the nearest rows. Nothing is trainable; steps before it train by soft votes."""
+
+    examples = (
+        *_NEIGHBORS,
+        Example({"metric": "precomputed"}, data="similarities_multiclass"),
+        Example({}, data="binary_strings"),
+        Example({"weights": "distance"}, data="several"),
+        Example({}, data="sparse_multiclass"),
+    )
+
+
+@register("sklearn.neighbors.KNeighborsRegressor")
+class KNeighborsRegressor(NeighborRegressor):
+    """The mean of the nearest rows. Nothing is trainable; steps before it train by soft weights."""
+
+    examples = (
+        *_NEIGHBORS,
+        Example({"metric": "precomputed"}, data="similarities"),
+        Example({"weights": "distance"}, data="multioutput"),
+        Example({}, data="sparse"),
+    )
+
+
+class Radius:
+    """Means over the rows within a radius."""
+
+    def mean(self, operator: Any, values: Tensor) -> nn.Module:
+        """Return the module of the mean of values of stored rows."""
+        return radius_mean(operator, values)
+
+
+@register("sklearn.neighbors.RadiusNeighborsClassifier")
+class RadiusNeighborsClassifier(Radius, NeighborClassifier):
+    """The votes of the rows within a radius. Nothing is trainable."""
+
+    examples = (
+        {"radius": 150.0, "outlier_label": "most_frequent"},
+        {"radius": 150.0, "weights": "distance", "p": 1, "outlier_label": "most_frequent"},
+        Example({"radius": 3.0, "algorithm": "brute"}, data="sparse_multiclass"),
+        Example({"radius": 500.0}, data="several"),
+    )
+
+    def refuse(self, operator: Any) -> str | None:
+        for label, classes in _outlier_labels(operator):
+            if label is not None and label not in classes:
+                return f"outlier_label={label!r} is not one of the classes, so it has no column"
+        return super().refuse(operator)
+
+
+def _outlier_labels(operator: Any) -> list[tuple[Any, Any]]:
+    labels = operator.outlier_label_
+    if not operator.outputs_2d_:
+        one = labels[0] if isinstance(labels, list | np.ndarray) else labels
+        return [(one, operator.classes_)]
+    several = labels if isinstance(labels, list | np.ndarray) else [labels] * len(operator.classes_)
+    return list(zip(several, operator.classes_, strict=True))
+
+
+@register("sklearn.neighbors.RadiusNeighborsRegressor")
+class RadiusNeighborsRegressor(Radius, NeighborRegressor):
+    """The mean of the rows within a radius; NaN where there is none. Nothing is trainable."""
+
+    examples = (
+        {"radius": 150.0},
+        {"radius": 150.0, "weights": "distance"},
+        Example({"radius": 500.0}, data="multioutput"),
+        Example({"radius": 3.0}, data="sparse"),
+    )
+
+
+@register("sklearn.neighbors.LocalOutlierFactor")
+class LocalOutlierFactorTranslation(Neighbors):
+    """The score is the decision function for new rows. Nothing is trainable."""
+
+    examples = (
+        {"novelty": True, "n_neighbors": 5},
+        {"novelty": True, "contamination": 0.2, "metric": "manhattan"},
+        Example({"novelty": True, "n_neighbors": 5}, data="sparse"),
+    )
+
+    def refuse(self, operator: Any) -> str | None:
+        if not operator.novelty:
+            return "novelty=False scores its own training rows only"
+        return super().refuse(operator)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        metric = metric_of(operator)
+        assert metric is not None
+        count = int(operator.n_neighbors_)
+        smooth = LocalOutlierFactor(
+            stored_rows(operator),
+            to_tensor(np.asarray(operator._distances_fit_X_[:, count - 1], dtype=np.float64)),
+            to_tensor(np.asarray(operator._lrd, dtype=np.float64)),
+            float(operator.offset_),
+            count,
+            metric,
+        )
+        return WithGradientOf(smooth, Answers(operator, "decision_function"))
+
+    def head(self, operator: Any) -> Head:
+        return OutlierHead()
+
+
+_HAS_PRIORS = parse_version("1.6") <= SKLEARN
+
+
+@register("sklearn.neighbors.NearestCentroid")
+class NearestCentroid(SklearnTranslation):
+    """centroids_ train; scores are negative squared distances, plus constants of the priors."""
+
+    data = "multiclass"
+    sparse = True
+    adds_entries = False
+    kept: ClassVar[tuple[str, ...]] = ("probabilities",)
+    examples = (
+        Example({}, data="similarities_multiclass"),
+        {"metric": "manhattan"},
+        Example({"shrink_threshold": 0.2}, data="similarities_multiclass"),
+        Example({"priors": [0.2, 0.5, 0.3]}, since="1.6"),
+        Example({"priors": "empirical", "metric": "manhattan"}, since="1.6"),
+    )
+    refused_inputs: ClassVar[Any] = {
+        "csr with entries stored twice": "distances to the sum of both use the norms of each"
+    }
+    unchanged_attributes: ClassVar[Any] = {
+        "class_prior_": "the priors do not change",
+        "within_class_std_dev_": "the spread of the training rows, which are not stored",
+        "deviations_": "records how the centroids were shrunk",
+    }
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        city_block = operator.metric == "manhattan"
+        centroids = to_tensor(operator.centroids_)
+        if _has_equal_priors(operator):
+            return CentroidScores(centroids, power=2 - city_block, city_block=city_block)
+        spread = np.where(operator.within_class_std_dev_ == 0, 1, operator.within_class_std_dev_)
+        with np.errstate(divide="ignore"):
+            constant = 2.0 * np.log(operator.class_prior_)
+        return CentroidScores(
+            centroids, to_tensor(spread), to_tensor(constant), city_block=city_block
+        )
+
+    def write_back(self, module: CentroidScores, operator: Any) -> None:
+        operator.centroids_ = to_array(module.centroids, operator.centroids_)
+
+    def head(self, operator: Any) -> Head:
+        if _has_equal_priors(operator) or operator.metric == "manhattan":
+            # Its probabilities are of other distances than its predictions.
+            return VotesOfScores()
+        return CentroidHead()
+
+    def objective(self, operator: Any) -> Objective:
+        return Objective("log_loss")
+
+
+def _has_equal_priors(operator: Any) -> bool:
+    if not _HAS_PRIORS:
+        return True
+    return bool(np.isclose(operator.class_prior_, 1 / len(operator.classes_)).all())
+
+
+@register("sklearn.neighbors.KernelDensity")
+class KernelDensityTranslation(SklearnTranslation):
+    """The score is the logarithm of the density; bandwidth_ trains, and stored rows do not."""
+
+    unchanged_attributes: ClassVar[Any] = {"tree_": "stored rows do not train"}
+    tolerance = 1e-6  # The source stops adding terms at a relative error of rtol=1e-8.
+    examples = (
+        {"bandwidth": 20.0},
+        {"bandwidth": 200.0, "kernel": "epanechnikov"},
+        {"bandwidth": 200.0, "kernel": "exponential", "algorithm": "ball_tree"},
+        {"bandwidth": 400.0, "kernel": "linear", "leaf_size": 5},
+        {"bandwidth": 400.0, "kernel": "cosine", "metric": "manhattan"},
+        {"bandwidth": 400.0, "kernel": "tophat", "breadth_first": False},
+        {"bandwidth": "scott"},
+        {"bandwidth": "silverman"},
+        Example({"bandwidth": 20.0}, fit={"sample_weight": np.arange(80) + 1.0}),
+    )
+
+    def refuse(self, operator: Any) -> str | None:
+        if self._metric(operator) is None:
+            return f"metric={operator.metric!r} has no gradient in torch"
+        if operator.atol > 0 or operator.rtol > 1e-6:
+            return "atol and rtol let the source round its answers; the module gives exact ones"
+        return None
+
+    def _metric(self, operator: Any) -> Metric | None:
+        options = dict(operator.metric_params or {})
+        power = options.pop("p", 2)
+        if options:
+            return None
+        minkowski = operator.metric in ("minkowski", "p")
+        return Metric(power=float(power)) if minkowski else _METRICS.get(operator.metric)
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        return validate(operator, X, dtype=np.float64)
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        rows, weights = np.asarray(operator.tree_.data), operator.tree_.sample_weight
+        shares = np.ones(len(rows)) if weights is None else np.asarray(weights)
+        metric, width = self._metric(operator), rows.shape[1]
+        assert metric is not None
+        with np.errstate(divide="ignore"):
+            logs = np.log(shares / shares.sum())
+        return KernelDensity(
+            to_tensor(rows),
+            to_tensor(logs),
+            to_tensor(np.float64(operator.bandwidth_)),
+            operator.kernel,
+            -float(kernel_norm(1.0, width, operator.kernel, return_log=True)),
+            metric,
+        )
+
+    def write_back(self, module: KernelDensity, operator: Any) -> None:
+        operator.bandwidth_ = float(to_array(module.bandwidth()))
+
+    def head(self, operator: Any) -> Head:
+        return IdentityHead(responses=("score_samples",))
