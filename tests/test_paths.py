@@ -57,13 +57,13 @@ def test_files_of_other_kinds(tmp_path, name, save, hint):
 def test_folders_missing_files_and_empty_ones(tmp_path, suffix):
     folder = tmp_path / f"folder{suffix}"
     folder.mkdir()
-    with pytest.raises(pg.ModelFileError, match="is a folder.\nHint: give the path of a model"):
+    with pytest.raises(pg.ModelFileError, match=r"is a folder.\nHint: give the path of a model"):
         pg.to_torch(folder)
     with pytest.raises(FileNotFoundError, match=rf"missing\{suffix}: there is no such file"):
         pg.to_torch(tmp_path / f"missing{suffix}")
     empty = tmp_path / f"empty{suffix}"
     empty.touch()
-    with pytest.raises(pg.ModelFileError, match=": (the file is empty|not a zip file)"):
+    with pytest.raises(pg.ModelFileError, match=r": (the file is empty|not a zip file)"):
         pg.to_torch(empty)
 
 
@@ -89,7 +89,7 @@ def test_targets_that_cannot_be_written(request, tmp_path, source, suffix):
             pg.from_torch(net, f"{tmp_path}/{name}")
     for wrong in (3, "", None, ["m.zip"], b"m.zip"):
         if wrong is not None:
-            with pytest.raises(pg.ArgumentError, match="path|name"):
+            with pytest.raises(pg.ArgumentError, match=r"path|name"):
                 pg.from_torch(net, wrong)
     assert [path.name for path in tmp_path.iterdir()] == [f"taken{suffix}"]
 

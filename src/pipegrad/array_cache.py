@@ -110,7 +110,7 @@ def _content(arrays: Arrays, key: str) -> bytes | None:
                 return None
             native = values.astype(values.dtype.newbyteorder("="), copy=False)
             tensors[f"{number}.{part}"] = np.ascontiguousarray(native)
-    about = {"key": key, "blocks": blocks, "checksum": _checksum(tensors)}
+    about = {"key": key, "blocks": blocks, "checksum": _checksum(key, blocks, tensors)}
     tensors[_ABOUT] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     return save(tensors)
 
@@ -129,7 +129,7 @@ def _read(path: Path, key: str, rows: int | None) -> Arrays:
     try:
         tensors = load(content)
         about = json.loads(tensors.pop(_ABOUT).tobytes())
-        if about["key"] != key or about["checksum"] != _checksum(tensors):
+        if about["checksum"] != _checksum(key, about["blocks"], tensors):
             raise UnusableEntryError
         arrays = {
             block["name"]: _array(tensors, number, block)
@@ -163,8 +163,8 @@ def _array(tensors: Mapping[str, NDArray[Any]], number: int, block: Mapping[str,
     return rows
 
 
-def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
-    digest = sha256()
+def _checksum(key: str, blocks: Any, tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = sha256(json.dumps([key, blocks]).encode())
     for name in sorted(tensors):
         array = tensors[name]
         digest.update(f"{name} {array.dtype.str} {array.shape};".encode())

@@ -20,6 +20,9 @@ from .modules import Block, LeafIndices, take
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
+# Nesting from which composites run step by step: each composite of scikit-learn asks the ones
+# inside whether they are fitted, which takes twice the time for each further level.
+DEEP = 6
 
 
 class Encoded:
@@ -106,7 +109,8 @@ class HostPart:
 
     def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
         """Outputs of the first modules where their operators would compute in another type."""
-        typed = [step for step in self.graph if step.name in self._typed & wanted]
+        places = self._typed & wanted
+        typed = [step for step in self.graph if step.name in places]
         raw = {name for step in typed for name in step.inputs} - self._typed
         if all(_is_floating_point(self.value(name, values)) for name in raw):
             return {}
@@ -114,9 +118,24 @@ class HostPart:
 
     def value(self, name: str, values: dict[str, Any]) -> Any:
         """The output of a host step; ``values`` caches known outputs and receives new ones."""
-        if name not in values:
-            values[name] = self._compute(name, values)
+        # Without recursion, whose depth would grow with the number of steps.
+        waiting = [name]
+        while waiting:
+            next_ = waiting[-1]
+            missing = [] if next_ in values else self._missing(next_, values)
+            if missing:
+                waiting += reversed(missing)
+                continue
+            if next_ not in values:
+                values[next_] = self._compute(next_, values)
+            waiting.pop()
         return values[name]
+
+    def _missing(self, name: str, values: dict[str, Any]) -> list[str]:
+        """The inputs of a host step that have to be computed before it."""
+        composite = self._whole.get(name)
+        inputs = self.graph[name].inputs if composite is None else (composite.source,)
+        return [source for source in inputs if source not in values]
 
     def _compute(self, name: str, values: dict[str, Any]) -> Any:
         composite = self._whole.get(name)
@@ -180,10 +199,24 @@ def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
     Calling the composite's own method is faster and reproduces the source exactly.
     """
     found = {}
-    for composite in graph.composites:
-        inner = steps_between(graph, composite.source, composite.value)
-        if inner and inner <= host:
-            found[composite.value] = composite
+    complete = _with_all_before(graph, host)
+    for composite, depth in zip(graph.composites, graph.nesting, strict=True):
+        value, source = composite.value, composite.source
+        if value in (source, INPUT) or value not in host:
+            continue
+        if depth > DEEP and composite.method == "transform":
+            continue
+        if value in complete or steps_between(graph, source, value) <= host:
+            found[value] = composite
+    return found
+
+
+def _with_all_before(graph: Graph, host: set[str]) -> set[str]:
+    """The host steps that only host steps precede."""
+    found: set[str] = set()
+    for step in graph:
+        if step.name in host and found.issuperset(name for name in step.inputs if name != INPUT):
+            found.add(step.name)
     return found
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .errors import ArgumentError
 from .glue import Glue
 from .host import Encoded, in_container
-from .modules import SparseRows
+from .modules import SparseRows, sent_as_copy
 from .network import Optim, PipelineNetwork
 from .registry import translation
 from .source_methods import SourceMethods, source_has
@@ -22,6 +22,7 @@ from .sources.arrays import to_csr, without_tensors
 from .write_back import latest_source
 
 
+@sent_as_copy
 class PipelineModule(SourceMethods, PipelineNetwork):
     """A fitted pipeline as one differentiable module; made by `pipegrad.to_torch`.
 

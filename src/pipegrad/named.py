@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
-from .modules import SparseRows, standard_settings
+from .modules import SparseRows, sent_as_copy, standard_settings
 from .source_methods import source_has
 from .sources.arrays import to_block, to_csr, without_tensors
 from .sources.protocol import NamedSource
@@ -23,6 +23,7 @@ from .sources.protocol import NamedSource
 _MOST_DENSE = 4096
 
 
+@sent_as_copy
 class NamedPipeline(PipelineModule):
     """A pipeline of named columns, such as an ML.NET model; made by `pipegrad.to_torch`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from .array_cache import check_cache
 from .errors import ArgumentError
+from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
-from .host import Encoded, HostPart, cached
+from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
     Block,
     Head,
@@ -248,10 +250,7 @@ class PipelineNetwork(nn.Module):
 
     def reference_tensor(self) -> Tensor:
         """A tensor with the dtype and on the device of the module."""
-        for tensor in [*self.parameters(), *self.buffers()]:
-            if tensor.is_floating_point():
-                return tensor.detach()
-        return torch.zeros((), dtype=torch.float64)
+        return _first_number(self)
 
     @property
     def classes_(self) -> Any:
@@ -280,6 +279,17 @@ class PipelineNetwork(nn.Module):
         with torch.no_grad():
             values = self.evaluate_steps(self._blocks(X), self._needed, check, evaluating=True)
         return values[self.graph.output]
+
+    def ask_source(self, method: str, X: Any) -> Any:
+        """The answer of the fitted source, which is not changed.
+
+        Deeply nested composites run step by step, as in the host part.
+        """
+        last = self.graph[self.graph.output]
+        nested = max(self.graph.nesting, default=0) > DEEP
+        if not nested or isinstance(last.operator, Glue) or len(last.inputs) != 1:
+            return getattr(self.source, method)(X)
+        return getattr(last.operator, method)(self.host_part.value(last.inputs[0], {INPUT: X}))
 
     def encode_target(self, y: Any) -> Tensor:
         """Encode targets for the loss.
@@ -351,6 +361,11 @@ class PipelineNetwork(nn.Module):
         """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The graph first: a pickle then refers to its composites wherever they are nested, so that
+        # its recursion does not grow with their nesting.
+        return {"graph": self.graph, **self.__dict__}
+
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
         copy_source(self.source, memo)
         new = type(self).__new__(type(self))
@@ -359,11 +374,23 @@ class PipelineNetwork(nn.Module):
         return new
 
 
+def _first_number(module: nn.Module) -> Tensor:
+    """The first floating-point tensor of a module; a float64 number if it has none."""
+    # Not from a list of all tensors: every step asks for it.
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.detach()
+    return torch.zeros((), dtype=torch.float64)
+
+
+_EMPTY = nn.ModuleDict()
+
+
 def _key(name: str) -> str:
     # ModuleDict accepts neither dots nor the names of its own attributes; a trailing "%" marks the
     # latter.
     key = name.replace("%", "%25").replace(".", "%2E")
-    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
+    return f"{key}%" if hasattr(_EMPTY, key) else key
 
 
 def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
@@ -417,4 +444,4 @@ def fresh_module(net: PipelineNetwork, step: Step) -> nn.Module:
     for new, old in zip(fresh.modules(), present.modules(), strict=True):
         if isinstance(new, TreeEnsemble) and isinstance(old, TreeEnsemble):
             new.soften(old.way, old.temperature)
-    return fresh.to(net.reference_tensor().dtype)
+    return fresh.to(_first_number(present).dtype)

@@ -57,7 +57,7 @@ def partition(
         and (count := _count_parameters(step, splits))
     }
     shares = _other_places(graph, trainable)
-    neural = _downstream(graph, {*trainable, *shares, graph.output})
+    neural = graph.descendants({*trainable, *shares, graph.output})
     if translate == "all":
         neural |= _translatable_tail(graph, refusals, neural)
     changes: dict[str, dict[str, Any]] = {}
@@ -90,7 +90,8 @@ def check(graph: Graph) -> None:
     """
     refused = [step for step in graph if step.status == "refused"]
     if refused:
-        problems = [(s.name, s.kind, _with_place(s, graph)) for s in refused]
+        trained = _first_trained_before(graph)
+        problems = [(s.name, s.kind, _with_place(s, trained[s.name])) for s in refused]
         freeze = _in_the_way(refused, graph)
         raise UntranslatableError(problems, len(graph), _hint(refused, graph), freeze)
 
@@ -203,14 +204,6 @@ def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
     return {name: place for name, place in places.items() if place not in (None, name)}
 
 
-def _downstream(graph: Graph, start: set[str]) -> set[str]:
-    found = set(start)
-    for step in graph:
-        if found.intersection(step.inputs):
-            found.add(step.name)
-    return found
-
-
 def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: set[str]) -> set[str]:
     """Steps that have a module, if all their successors have one too."""
     tail: set[str] = set()
@@ -270,16 +263,22 @@ def _why_translated(
     return where if step.name in chosen else f"{where}; frozen"
 
 
-def _with_place(step: Step, graph: Graph) -> str:
-    before = _trained_before(step, graph)
+def _with_place(step: Step, before: str | None) -> str:
     if before is None or isinstance(lookup(type(step.operator)), Expansion):
         return step.reason
     return f"{step.reason}, and it follows the trainable step {before!r}"
 
 
-def _trained_before(step: Step, graph: Graph) -> str | None:
-    before = _upstream(graph, {step.name})
-    return next((s.name for s in graph if s.name in before and s.status == "trainable"), None)
+def _first_trained_before(graph: Graph) -> dict[str, str | None]:
+    """For each step, the first trainable step that it depends on."""
+    place = {step.name: number for number, step in enumerate(graph)}
+    found: dict[str, str | None] = {}
+    for step in graph:
+        inputs = [name for name in step.inputs if name in place]
+        names = [name for name in inputs if graph[name].status == "trainable"]
+        names += [before for name in inputs if (before := found[name]) is not None]
+        found[step.name] = min(names, key=place.__getitem__, default=None)
+    return found
 
 
 def _in_the_way(refused: list[Step], graph: Graph) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -284,9 +285,16 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
         raise ArgumentError(
             f"to_torch takes a fitted pipeline or operator, not {source!r:.60}. Fit one first."
         )
-    own = copy_source(source)
     try:
+        own = copy_source(source)
         unfold(own)
+    except RecursionError:
+        raise ArgumentError(
+            f"The {type(source).__name__} must not be nested more deeply than Python's recursion "
+            f"limit allows, which is {sys.getrecursionlimit()}.\n"
+            "Hint: put the steps of inner pipelines into the outer one, or raise the limit with "
+            "sys.setrecursionlimit."
+        ) from None
     except NotFittedError as error:
         if data is not None:
             return own.fit(*map(without_tensors, data))

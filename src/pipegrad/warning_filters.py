@@ -45,13 +45,11 @@ def ignored_warnings(message: str = "") -> Iterator[None]:
 
 
 def _remove(entry: tuple[Any, ...], added: list[Any], before: Any) -> None:
-    now: Any = warnings.filters
-    if now is not added:
-        with suppress(ValueError):  # Whoever saved the list may bring it back.
-            added.remove(entry)
-    rest = [one for one in now if one is not entry]
+    rest = [one for one in warnings.filters if one is not entry]
     same = len(rest) == len(before) and all(a is b for a, b in zip(rest, before, strict=True))
     warnings.filters = before if same else rest
+    with suppress(ValueError):  # Whoever saved the list may bring it back.
+        added.remove(entry)
 
 
 class _MessageOfThisThread:

@@ -183,7 +183,6 @@ def test_targets_that_are_no_array(y):
         (np.array([1.0, "b"] * 30, dtype=object), "'b'"),
         (pd.Series(["c"] * 60), "'c'"),
         (np.array([None, {}] * 30, dtype=object), "None|{}"),
-        (Y + 1j, r"\(.*j\)"),
         (pd.period_range("2020", periods=60), "Period"),
     ],
 )
@@ -191,6 +190,13 @@ def test_targets_of_a_regression_that_are_no_numbers(y, got):
     both(f"y must hold numbers, got (np.str_\\()?{got}", y=y)
     both("Hint: the pipeline predicts numbers; to predict classes", y=y)
     tuner(f"y must hold numbers, got (np.str_\\()?{got}", y=y)
+
+
+def test_complex_numbers():
+    both("Complex data not supported: y must hold real numbers", y=Y + 1j)
+    tuner("Complex data not supported: y must hold real numbers", y=Y + 1j)
+    both("Complex data not supported: sample_weight must", sample_weight=Y + 1j)
+    tuner("Complex data not supported: sample_weight must", weight=Y + 1j)
 
 
 def test_targets_of_a_transformed_regression():
@@ -244,9 +250,7 @@ def test_rows_that_are_no_array(rows):
     tuner("X must be an array", X=rows)
 
 
-@pytest.mark.parametrize(
-    "weight", ["balanced", np.array(["a"] * 60), {"a": 1}, np.ones(60) * 1j, [object()] * 60]
-)
+@pytest.mark.parametrize("weight", ["balanced", np.array(["a"] * 60), {"a": 1}, [object()] * 60])
 def test_weights_that_are_no_numbers(weight):
     both("sample_weight must hold numbers, got ", sample_weight=weight)
     both("To balance classes, use class_weight='balanced'", sample_weight=weight)

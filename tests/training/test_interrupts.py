@@ -1,6 +1,7 @@
 """Ctrl-C, callbacks that end training, and errors midway."""
 
 import _thread
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
 
 import pipegrad as pg
-from pipegrad.finetune import StopTraining
+from pipegrad.finetune import Configuration, StopTraining, race
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(400, 5))
@@ -158,25 +159,6 @@ def test_a_real_interrupt():
     assert now == pytest.approx(min(losses))
 
 
-ATTRIBUTES = ("estimator_", "improved_", "history_", "report_", "frozen_", "classes_")
-
-
-@pytest.mark.parametrize("settings", [{}, {"epochs": 3}], ids=["recipe", "single run"])
-def test_interrupted_tuners_are_as_before(settings):
-    tuner = pg.FineTuner(Ridge(100.0), random_state=0, batch_size=50, **settings)
-    tuner.set_params(callbacks=[Raises(KeyboardInterrupt, "epoch end", 2)])
-    with pytest.raises(KeyboardInterrupt):
-        tuner.fit(X, y)
-    assert not any(hasattr(tuner, name) for name in ATTRIBUTES)
-    tuner.set_params(callbacks=None).fit(X, y)
-    before = dict(vars(tuner))
-    tuner.set_params(callbacks=[Raises(KeyboardInterrupt, "epoch end", 2)])
-    with pytest.raises(KeyboardInterrupt):
-        tuner.fit(X, y)
-    for name, value in before.items():
-        assert name == "callbacks" or vars(tuner)[name] is value, name
-
-
 def test_callbacks_end_the_runs_of_a_tuner():
     callback = Raises(StopTraining, "epoch end", 2)
     tuner = pg.FineTuner(Ridge(100.0), random_state=0, callbacks=[callback]).fit(X, y)
@@ -229,3 +211,136 @@ def test_partial_fit_restores_a_diverged_optimizer():
     assert same([s["momentum_buffer"] for s in sgd.state.values()], before[1])
     net.partial_fit(X, y, optim=sgd)
     assert not same(numbers(net), before[0])
+
+
+def test_partial_fit_goes_on_as_if_the_failed_call_had_not_been_made():
+    nets, optimizers = [fresh(), fresh()], []
+    for net in nets:
+        optimizers.append(torch.optim.LBFGS(net.parameters(), lr=0.01))
+        net.partial_fit(X[:100], y[:100], optim=optimizers[-1], batch_size=50)
+    state = str(optimizers[0].state_dict())
+
+    def loss(score, target):
+        loss.count += 1
+        if loss.count == 5:
+            raise ZeroDivisionError
+        return (score - target).square()
+
+    loss.count = 0
+    with pytest.raises(ZeroDivisionError):
+        nets[0].partial_fit(X, y, optim=optimizers[0], loss=loss, batch_size=50)
+    assert str(optimizers[0].state_dict()) == state
+    for net, optimizer in zip(nets, optimizers, strict=True):
+        net.partial_fit(X[100:200], y[100:200], optim=optimizer, batch_size=50)
+    assert same(numbers(nets[0]), numbers(nets[1]))
+
+
+def test_errors_restore_buffers_and_gradients_and_hooks():
+    trees = GradientBoostingRegressor(n_estimators=3, random_state=0).fit(X[:300], y[:300])
+    net = pg.to_torch(trees, trees="soft")
+    next(net.parameters()).grad = torch.ones_like(next(net.parameters()))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.eval()
+    with pytest.raises(ZeroDivisionError):
+        fitted_with(net, Raises(ZeroDivisionError, "batch", 9))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not any(part.training for part in net.modules())
+    assert not any(part._forward_pre_hooks for part in net.modules())
+    assert torch.equal(next(net.parameters()).grad, torch.ones_like(next(net.parameters())))
+    assert net.history is None
+
+
+# Arbitrary moments
+
+
+class Interrupt:
+    """Raises `KeyboardInterrupt` at the n-th line of the package that runs."""
+
+    def __init__(self, number):
+        self.number, self.count = number, 0
+
+    def _called(self, frame, event, argument):
+        return self._line if "/pipegrad/" in frame.f_code.co_filename else None
+
+    def _line(self, frame, event, argument):
+        if event == "line":
+            self.count += 1
+            if self.count == self.number:
+                raise KeyboardInterrupt
+        return self._line
+
+    def __enter__(self):
+        self._before = sys.gettrace()
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *error):
+        sys.settrace(self._before)
+
+
+def moments(make, run, count):
+    """Some lines of a run, the last ones among them."""
+    run(make())  # What is loaded and kept only once is then there.
+    net = make()
+    with Interrupt(0) as interrupt:
+        run(net)
+    dice = np.random.default_rng(0)
+    return [*dice.integers(1, interrupt.count, count), *range(interrupt.count - 4, interrupt.count)]
+
+
+RUNS = {
+    "adam": (None, {}),
+    "L-BFGS": (None, {"optim": torch.optim.LBFGS}),
+    "rate": (None, {"lr": "auto", "epochs": 1}),
+    "soft": ("soft", {}),
+    "straight-through": ("straight-through", {}),
+    "leaves": ("leaves", {}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupts_at_any_line(name):
+    trees, options = RUNS[name]
+    options = {"epochs": 2, "batch_size": 100, "validation": HELD, **options}
+    if trees is None:
+        source = make_pipeline(StandardScaler(), Ridge(100.0)).fit(X[:300], y[:300])
+    else:
+        source = GradientBoostingRegressor(n_estimators=2, random_state=0).fit(X[:300], y[:300])
+    made = {} if trees is None else {"trees": trees}
+
+    def make():
+        return pg.to_torch(source, **made)
+
+    def run(net):
+        net.fit(X[:300], y[:300], **options)
+
+    for moment in moments(make, run, 8):
+        net = make()
+        with pytest.raises(KeyboardInterrupt), Interrupt(moment):
+            run(net)
+        losses = [row["valid_loss"] for row in net.history or []]
+        best = min(losses) if losses else np.square(source.predict(HELD[0]) - HELD[1]).mean()
+        now = float(np.square(net.predict(HELD[0]) - HELD[1]).mean())
+        assert now == pytest.approx(best, rel=1e-9), moment
+        assert not net._fusing
+        assert not any(part._forward_pre_hooks for part in net.modules())
+        assert all(part.training for part in net.modules())
+
+
+def test_an_interrupted_race_keeps_the_best_parameters():
+    rates = [Configuration(lr=10.0**power) for power in range(-3, 0)]
+
+    def run(net):
+        race(net, X[:300], y[:300], rates, validation=HELD, epochs=4, batch_size=100)
+
+    start = np.square(fresh().predict(HELD[0]) - HELD[1]).mean()
+    better = 0
+    for moment in moments(fresh, run, 12):
+        net = fresh()
+        with pytest.raises(KeyboardInterrupt), Interrupt(moment):
+            run(net)
+        now = np.square(net.predict(HELD[0]) - HELD[1]).mean()
+        assert now <= start * (1 + 1e-9)
+        better += now < start
+        assert not net._fusing
+    assert better > 3

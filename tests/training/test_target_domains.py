@@ -68,11 +68,11 @@ def test_each_objective_has_the_domain_of_its_source(case: Case) -> None:
         fresh = pg.to_torch(operator)
         before = [p.detach().clone() for p in fresh.parameters()]
         for method, options in (("fit", {"epochs": 1, "validation": None}), ("partial_fit", {})):
-            got = accepts(lambda m=method, o=options, y=changed: getattr(fresh, m)(X, y, **o))
+            got = accepts(lambda: getattr(fresh, method)(X, changed, **options))  # noqa: B023
             assert got == wanted, f"{method}: {value} is {'accepted' if got else 'refused'}"
         if not wanted:
             assert all(map(torch.equal, before, fresh.parameters()))
-            with pytest.raises(pg.ArgumentError, match="y (must be|contains)"):
+            with pytest.raises(pg.ArgumentError, match=r"y (must be|contains)"):
                 fresh.fit(X, changed, epochs=1)
 
 
@@ -175,7 +175,19 @@ def test_losses_given_by_name_or_object(loss: Any, inside: float, outside: float
     source = Ridge().fit(X, y)
     for given in (loss, losses.Sum((loss, 1.0), ("absolute_error", 1.0))):
         y[3] = outside
-        with pytest.raises(pg.ArgumentError, match="y (must be|contains)"):
+        with pytest.raises(pg.ArgumentError, match=r"y (must be|contains)"):
             pg.to_torch(source).partial_fit(X, y, loss=given)
         y[3] = inside
         pg.to_torch(source).partial_fit(X, y, loss=given)
+
+
+def test_lightgbm_takes_any_number_above_zero_for_the_second_class() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    model = lightgbm.LGBMRegressor(objective="binary", n_estimators=3, verbose=-1, n_jobs=1)
+    labels = (COUNTS > 1).astype(float)
+    net = pg.to_torch(model.fit(X, labels))
+    shares, numbers = net(X), np.where(labels > 0, 3.5, -2.0)
+    one, other = (pg.to_torch(model.fit(X, labels)).partial_fit(X, y) for y in (labels, numbers))
+    assert not torch.equal(one(X), shares)
+    assert torch.equal(one(X), other(X))
+    assert np.array_equal(clone(model).fit(X, numbers).predict(X), model.predict(X))

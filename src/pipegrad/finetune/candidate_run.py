@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..modules import Linear, unwrap_head
 from ..training.dataset import Batch, EncodedDataset, Loader
 from ..training.deadline import Deadline
+from ..training.row_blocks import score_of
 from ..training.scaled_lbfgs import ScaledLBFGS, fisher_scales
 from ..training.schedules import RISE, one_cycle
 from ..training.trainer import StepResult, Trainer, per_sample_loader
@@ -185,7 +186,7 @@ class CandidateRun(Trainer):
 
     def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         encoded, target = batch
-        score = self.module_(encoded)
+        score = score_of(self.module_, encoded)
         return self.criterion_.compared(score, target, batch.weight), score
 
     def _judge(self) -> bool:
@@ -235,6 +236,14 @@ class CandidateRun(Trainer):
         """Seconds of training until a checkpoint; by default, of all training."""
         stop = None if checkpoint is None else checkpoint + 2
         return float(sum(row["dur"] for row in self.history[1:stop]))
+
+    def release(self) -> None:
+        """Free what only training needs: the encoded rows and the state of the optimizer."""
+        self.train = self.train.without_inputs()
+        self.valid = None if self.valid is None else self.valid.without_inputs()
+        self.optimizer_.state.clear()
+        if isinstance(self.optimizer_, ScaledLBFGS):
+            self.optimizer_.forget()
 
     def restore(self) -> None:
         """Restore no parameters: the caller selects the checkpoint."""

@@ -264,6 +264,7 @@ def _next_split(
     candidates = task.portfolio() if before is None else before.candidates
     racing = _active_mask(folds, candidates)
     fold = _try_all(task, for_rows(candidates, len(task.training)), racing, plan, number)
+    task.release()
     folds = [*folds, fold if scorer is None else Fold.of_scores(fold, scorer)]
     began = Deadline.clock()
     choice = _select(candidates, folds, options.seed or 0, own)

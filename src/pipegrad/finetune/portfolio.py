@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from ..modules import Block, LeafIndices
 from ..training.dataset import EncodedDataset
 from ..training.optimizers import LEARNING_RATE, groups_with_scales, make_optimizer
 from ..training.options import Options, batch_rows
+from ..training.row_blocks import input_values
 from ..training.scaled_lbfgs import ScaledLBFGS
 
 if TYPE_CHECKING:
@@ -153,14 +153,7 @@ def default_candidates(
 
 def _input_values(rows: EncodedDataset) -> int:
     """Number of values that enter the neural part."""
-    sizes = [_entries(block) for block in rows.encoded.blocks.values()]
-    return sum(sizes) * len(rows) // max(1, len(rows.encoded))
-
-
-def _entries(block: Block | LeafIndices) -> int:
-    if isinstance(block, LeafIndices):
-        return block.leaves.numel()
-    return (block if isinstance(block, Tensor) else block.values).numel()
+    return input_values(rows.encoded) * len(rows) // max(1, len(rows.encoded))
 
 
 def _plan() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from ..training.deadline import Deadline, Pace
 from ..training.fit import run_safely
 from ..training.options import Options, callbacks_of
 from ..training.prepare import build_training_data
+from ..training.row_blocks import score_of
 from ..training.samples import Samples
 from ..training.scaled_lbfgs import fisher_scales
+from ..training.seeding import isolated_rng
 from ..training.trainer import loss_scale
 from ..training.tree_splits import soft_ensembles
 from .candidate_run import EXTRA_CHECKPOINTS, CandidateRun, last_linear
@@ -85,17 +88,26 @@ class TrainingProblem:
             deadline=deadline,
         )
 
+    def release(self) -> None:
+        """Free the encoded inputs, when no further candidate trains on them."""
+        self.training = self.training.without_inputs()
+        self.validating = None if self.validating is None else self.validating.without_inputs()
+
     def loss(self) -> float:
         """Mean loss of the training rows at the initial parameters."""
         self.net.eval()
         pace, sums = Pace(self.deadline), []
-        with torch.no_grad():
+        with torch.no_grad(), self.own_random_numbers():
             for batch in Loader(self.training, 4096):
                 with pace:
-                    score = self.net(batch[0])
+                    score = score_of(self.net, batch[0])
                     mean = self.criterion(score, batch[1], batch.weight, batch.groups)
                     sums.append(mean * len(batch[0]))
         return float(sum(sums)) / len(self.training)
+
+    def own_random_numbers(self) -> AbstractContextManager[None]:
+        """Context in which a loss of the user draws random numbers that no one else sees."""
+        return isolated_rng(self.options.seed, self.net, self.options.loss)
 
     def portfolio(self) -> list[Candidate]:
         """Return the candidates for this module and its number of training rows."""
@@ -125,7 +137,8 @@ class TrainingProblem:
         parameters = list(self.net.trainable_parameters().values())
         self.net.eval()
         seed = self.options.seed or 0
-        found = fisher_scales(self.net, self.criterion, self.training, parameters, seed)
+        with self.own_random_numbers():
+            found = fisher_scales(self.net, self.criterion, self.training, parameters, seed)
         enlarged = loss_scale(self.loss())
         return [length / enlarged for length in found]
 
@@ -168,4 +181,5 @@ class TrainingProblem:
             deadline=self.deadline if deadline is None else deadline,
         )
         run_safely(trainer, self.net, self.options, optimizer)
+        trainer.release()
         return trainer

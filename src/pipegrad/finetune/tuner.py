@@ -18,7 +18,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
-from ..modules import standard_settings
+from ..modules import sent_as_copy, standard_settings
 from ..report.results import Report
 from ..sources.arrays import without_tensors
 from ..training.deadline import Deadline
@@ -58,6 +58,7 @@ def _has_score(tuner: FineTuner) -> bool:
     return is_single(tuner.scoring) or hasattr(fitted, "score")
 
 
+@sent_as_copy
 class FineTuner(DelegatingEstimator):
     """Fit a pipeline, then fine-tune all of its steps end to end.
 

@@ -17,6 +17,7 @@ class GraphBuilder:
         self.frozen = False
         self.target: Any = None
         self.columns: dict[str, str] = {}
+        self._copies: dict[str, int] = {}
 
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
         """Unfold an operator that takes ``source``; return the name of its output value."""
@@ -40,10 +41,13 @@ class GraphBuilder:
         kind: str | None = None,
     ) -> str:
         """Add one step; return its name. ``kind`` replaces the dotted name of its class."""
-        name, copies = path, 1
+        # Counted for each path, so that many steps of one name do not count each other.
+        copies = self._copies.get(path, 1)
+        name = path if copies == 1 else f"{path}#{copies}"
         while name in self.steps or name == INPUT:
             copies += 1
             name = f"{path}#{copies}"
+        self._copies[path] = copies
         self.steps[name] = Step(
             name=name,
             kind=kind or dotted_name(type(operator)),

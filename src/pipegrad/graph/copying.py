@@ -6,7 +6,7 @@ import copy
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..registry import translation
+from ..registry import Expansion, lookup
 
 _PLAIN = {int, float, str, bool, bytes, type(None)}
 
@@ -27,27 +27,40 @@ def copy_source(source: Any, memo: dict[int, Any] | None = None) -> Any:
         The copy.
     """
     memo = {} if memo is None else memo
-    _duplicate_parts(source, memo, set())
+    # Innermost first: the copy of a composite finds those of its parts in the memo, and its
+    # recursion does not grow with their nesting.
+    for composite in _duplicate_parts(source, memo):
+        copy.deepcopy(composite, memo)
     return copy.deepcopy(source, memo)
 
 
-def _duplicate_parts(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
-    if id(value) in memo or id(value) in seen:
-        return
-    if isinstance(value, dict):
-        parts = list(value.values())
-    elif isinstance(value, list | tuple):
-        parts = list(value)
-    elif hasattr(value, "__dict__") and not isinstance(value, type | ModuleType | FunctionType):
-        row = translation(value)
-        duplicate = None if row is None else row.duplicate(value)
-        if duplicate is not None:
-            memo[id(value)] = duplicate
-            return
-        parts = list(vars(value).values())
-    else:
-        return
-    seen.add(id(value))
-    for part in parts:
-        if type(part) not in _PLAIN:
-            _duplicate_parts(part, memo, seen)
+def _duplicate_parts(source: Any, memo: dict[int, Any]) -> list[Any]:
+    """Copy the operators that define their own copy; return the composites, innermost first."""
+    composites = []
+    seen: set[int] = set()
+    waiting = [source]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in memo or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if not isinstance(value, dict | list | tuple):
+            if not hasattr(value, "__dict__") or isinstance(
+                value, type | ModuleType | FunctionType
+            ):
+                continue
+            row = lookup(type(value))
+            if isinstance(row, Expansion):
+                composites.append(value)
+            duplicate = None if row is None or isinstance(row, Expansion) else row.duplicate(value)
+            if duplicate is not None:
+                memo[id(value)] = duplicate
+                continue
+        waiting += reversed([part for part in _parts(value) if type(part) not in _PLAIN])
+    return composites[::-1]
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return list(value)
+    return list((value if isinstance(value, dict) else vars(value)).values())

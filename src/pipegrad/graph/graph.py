@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib import import_module
@@ -16,6 +16,8 @@ from ..source_catalog import graph_formats
 
 INPUT = "input"
 """Name of the raw input of a graph."""
+
+_WILDCARDS = frozenset("*?[")
 
 Status = Literal["", "trainable", "translated", "host", "refused"]
 
@@ -70,9 +72,12 @@ class Step:
 
         The name is the last part of the path.
         """
-        parts = self.name.split("/")
-        paths = ["/".join(parts[: i + 1]) for i in range(len(parts))]
-        return any(fnmatchcase(path, pattern) for path in [*paths, parts[-1]])
+        return any(fnmatchcase(path, pattern) for path in self.paths())
+
+    def paths(self) -> list[str]:
+        """The paths of this step and of the composites around it, and the name of the step."""
+        ends = [place for place, letter in enumerate(self.name) if letter == "/"]
+        return [*(self.name[:end] for end in ends), self.name, self.name.rpartition("/")[2]]
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,41 @@ class Graph:
             raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
         return self._named[name]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The composites first, which come innermost first: whatever holds them refers to them.
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {"composites": self.composites, **own}
+
+    @cached_property
+    def _by_path(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for step in self.steps:
+            for path in step.paths():
+                found.setdefault(path, set()).add(step.name)
+        return found
+
+    @cached_property
+    def _consumers(self) -> dict[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in dict.fromkeys(step.inputs):
+                found.setdefault(name, []).append(step)
+        return found
+
     def consumers(self, name: str) -> list[Step]:
         """The steps that take the output of ``name``."""
-        return [step for step in self.steps if name in step.inputs]
+        return list(self._consumers.get(name, ()))
+
+    @cached_property
+    def nesting(self) -> tuple[int, ...]:
+        """For each composite, the number of levels of composites in it, with its own."""
+        levels = {composite.name: 1 for composite in self.composites}
+        # The longest path first, so that the levels of a composite are known when it is counted.
+        for name in sorted(levels, key=len, reverse=True):
+            around = _enclosing(name, levels)
+            if around is not None:
+                levels[around] = max(levels[around], levels[name] + 1)
+        return tuple(levels[composite.name] for composite in self.composites)
 
     def ancestors(self, *names: str) -> set[str]:
         """Names of some steps and of all steps that they depend on."""
@@ -138,6 +175,14 @@ class Graph:
             if name not in found:
                 found.add(name)
                 waiting.extend(self._named[name].inputs if name in self._named else ())
+        return found
+
+    def descendants(self, names: Iterable[str]) -> set[str]:
+        """Names of some steps and of all steps that depend on them."""
+        found = set(names)
+        for step in self.steps:
+            if not found.isdisjoint(step.inputs):
+                found.add(step.name)
         return found
 
     def select(self, patterns: list[str], argument: str) -> set[str]:
@@ -162,7 +207,10 @@ class Graph:
         """
         found: set[str] = set()
         for pattern in patterns:
-            names = {step.name for step in self.steps if step.matches(pattern)}
+            if _WILDCARDS.isdisjoint(pattern):
+                names = self._by_path.get(pattern, set())
+            else:
+                names = {step.name for step in self.steps if step.matches(pattern)}
             if not names:
                 known = ", ".join(repr(step.name) for step in self.steps)
                 raise ArgumentError(f"{argument}={pattern!r} names no step. The steps are {known}.")
@@ -249,6 +297,16 @@ class Graph:
         from .display.html import graph_html
 
         return graph_html(self)
+
+
+def _enclosing(path: str, paths: Container[str]) -> str | None:
+    """The longest of some paths that lies around a path."""
+    around = path
+    while around:
+        around = around.rpartition("/")[0]
+        if around in paths:
+            return around
+    return None
 
 
 def _foreign_format(name: str) -> Any:

@@ -135,6 +135,8 @@ class Loss:
 
     def range_with(self, **options: Any) -> Range | None:
         """The range of targets with these options."""
+        if options.get("above") is not None:
+            return None
         if self.name != "tweedie":
             return self.range
         power = options.get("power", self.options["power"])
@@ -294,9 +296,22 @@ def squared_log_error(score: Tensor, target: Tensor) -> Tensor:
     return squared_error(torch.log1p(score), torch.log1p(target))
 
 
-@_loss("value", {"shown": LossMetric("log loss"), "range": _SHARES}, positive=1.0, scale=1.0)
-def cross_entropy(score: Tensor, target: Tensor, positive: float, scale: float) -> Tensor:
-    """Shares between zero and one, their logits, and a weight for shares of one."""
+@_loss(
+    "value",
+    {"shown": LossMetric("log loss"), "range": _SHARES},
+    positive=1.0,
+    scale=1.0,
+    above=None,
+)
+def cross_entropy(
+    score: Tensor, target: Tensor, positive: float, scale: float, above: float | None
+) -> Tensor:
+    """Shares between zero and one, their logits, and a weight for shares of one.
+
+    With ``above``, the shares are one for all targets above that number, and zero for all others.
+    """
+    if above is not None:
+        target = (target > above).to(score.dtype)
     weight = torch.where(target == 1, positive, 1.0)
     return weight * (functional.softplus(scale * score) - target * scale * score)
 

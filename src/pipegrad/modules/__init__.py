@@ -60,6 +60,7 @@ from ._neighbors import (
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
+from ._processes import sent_as_copy
 from ._projection import Projection, ReconstructionError, SparseParameter, SparseProjection
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
@@ -191,6 +192,7 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "sent_as_copy",
     "settle_after_fork",
     "standard_settings",
     "take",

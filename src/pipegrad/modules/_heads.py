@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any, Literal
 
 import torch
@@ -14,6 +16,8 @@ Task = Literal["regression", "classification", "multilabel", "several", "cluster
 Link = Literal[
     "identity", "log", "logistic", "softmax", "softplus", "signed_square", "sign", "largest"
 ]
+
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def inverse_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
@@ -37,7 +41,9 @@ def inverse_link(score: Tensor, link: Link, scale: float = 1.0) -> Tensor:
     """
     score = score if scale == 1 else scale * score
     if link == "softplus":
-        return torch.logaddexp(score, torch.zeros_like(score))
+        mean = torch.logaddexp(score, torch.zeros_like(score))
+        # Sources compute log(1 + exp(score)) in double precision, which overflows.
+        return torch.where(score > _LARGEST_EXPONENT, torch.inf, mean)
     if link == "signed_square":
         return score * score.abs()
     if link == "log":

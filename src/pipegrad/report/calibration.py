@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -211,6 +212,8 @@ def _binned(
 def scores(net: PipelineNetwork, rows: EncodedDataset) -> NDArray[np.float32]:
     """The raw score of each row."""
     from ..training.dataset import Loader
+    from ..training.row_blocks import score_in_blocks
 
-    parts = [net.raw_score(batch[0], check=False) for batch in Loader(rows, _MEASURED_ROWS)]
+    score = partial(net.raw_score, check=False)
+    parts = [score_in_blocks(score, batch[0]) for batch in Loader(rows, _MEASURED_ROWS)]
     return torch.cat(parts).cpu().float().numpy()

@@ -177,7 +177,10 @@ def _head(report: Report) -> str:
         sentence = f"Selected: {report.chosen}. {sentence}"
     if report.recalibrated:
         sentence += f" Recalibrated: {report.recalibrated}."
-    lines += [f"<p>{escape(part)}</p>" for part in (sentence, report.validation) if part]
+    # Without curves there is no section on the time.
+    missing = "" if report.curves else time_limit(report)
+    parts = (sentence, report.validation, missing)
+    lines += [f"<p>{escape(part)}</p>" for part in parts if part]
     return "".join(lines) + _tiles(report)
 
 

@@ -84,7 +84,7 @@ def _types(net: Any, method: str, X: Any) -> Any:
     known = _KNOWN.setdefault(net, {})
     if (method, kind) not in known:
         spared = _runs_own_code(net) and not _is_narrow(X)
-        known[method, kind] = None if spared else _asked(net.source, method, X)
+        known[method, kind] = None if spared else _asked(net, method, X)
     return known[method, kind]
 
 
@@ -100,7 +100,7 @@ def _is_narrow(X: Any) -> bool:
     return any(str(one).lower().endswith(("float32", "float16", "f4", "f2")) for one in types)
 
 
-def _asked(source: Any, method: str, X: Any) -> Any:
+def _asked(net: Any, method: str, X: Any) -> Any:
     """The types of the source's answer to the first row; None if it has none."""
     rows = without_tensors(X)
     if sparse.issparse(rows):
@@ -108,7 +108,7 @@ def _asked(source: Any, method: str, X: Any) -> Any:
     try:
         with ignored_warnings():
             # A copy, since some operators work in place (``copy=False``).
-            return types_of(getattr(source, method)(copy.deepcopy(rows[:1])))
+            return types_of(net.ask_source(method, copy.deepcopy(rows[:1])))
     except Exception:
         return None  # The module answered, and keeps its own types.
 

@@ -35,12 +35,19 @@ def check_targets_form(y: Any, dimensions: int = 2) -> None:
         return
     shapes = "(n,)" if dimensions == 1 else "(n,) or (n, k)"
     wrong = isinstance(y, Number | str | bytes | type | Mapping) or _is_no_sequence(y)
-    if wrong or not np.ndim(y):
+    shape = () if wrong else _shape(y)
+    if not shape:
         raise ArgumentError(f"y must be an array of shape {shapes}, got {y!r:.60}.")
-    shape = np.shape(y)
     # A column of labels stands for the labels themselves.
     if len(shape) > 2 or (len(shape) == 2 and dimensions == 1 and shape[1] != 1):
         raise ArgumentError(f"y must be an array of shape {shapes}, got shape {shape}.")
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    try:
+        return tuple(np.asarray(values).shape)
+    except ValueError:  # rows of different lengths, which later checks name
+        return (len(values),)
 
 
 def _is_no_sequence(values: Any) -> bool:
@@ -79,12 +86,12 @@ def as_numbers(name: str, values: Any, hint: str = "") -> NDArray[Any]:
     """
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "c":
-            raise TypeError
-        return array.astype(np.float64)
+        if array.dtype.kind != "c":
+            return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         got = _first_without_number(values)
         raise ArgumentError(f"{name} must hold numbers, got {got}.\n{hint}".rstrip()) from None
+    raise ArgumentError(f"Complex data not supported: {name} must hold real numbers.")
 
 
 def _first_without_number(values: Any) -> str:

@@ -27,7 +27,7 @@ def load(path: Any, trusted: bool = False) -> Any:
         If the file is malformed, or comes from neither library.
     """
     file = ModelFile.read(path)
-    known = read_json(file.content, file.name).object()
+    known = read_json(file.content, file.name, constants=True).object()
     for key, module in json_keys():
         if key in known:
             return importlib.import_module(module).load(file, trusted)

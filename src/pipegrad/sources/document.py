@@ -23,7 +23,7 @@ DEEPEST = 64
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?\d{1,19}")
 # Each pattern consumes whole texts, so that searching takes linear time.
-_TOKEN = re.compile(rb'[\[\]{}]|(?<!\d)\d{400}|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_TOKEN = re.compile(rb'[\[\]{}]|(?<!\d)\d{300}|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _TEXT = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a boolean", int: "a number"}
 
@@ -64,6 +64,15 @@ class Place:
         parts = [str(self), *([] if at is None else [shown(at)])]
         path = "/".join(part for part in parts if part) or "the document"
         raise ModelFileError(f"{self._file}: {path}: {fault}")
+
+    def replaced(self, value: Any) -> Place:
+        """Another value at this place, such as what a text contains."""
+        return Place(value, self._file, self._parent, self._key)
+
+    def parsed(self, text: str) -> Place:
+        """The document in a text that stands at this place."""
+        content = text.encode("utf-8", "replace")
+        return self.replaced(read_json(content, f"{self._file}: {self}").value)
 
     # -- objects --------------------------------------------------------------------------------
 
@@ -244,7 +253,13 @@ def shown(value: object, width: int = 60) -> str:
 # -- JSON ----------------------------------------------------------------------------------------
 
 
-def read_json(content: bytes, file: str, *, verbatim: frozenset[str] = frozenset()) -> Place:
+def read_json(
+    content: bytes,
+    file: str,
+    *,
+    constants: bool = False,
+    verbatim: frozenset[str] = frozenset(),
+) -> Place:
     """Parse JSON strictly.
 
     Parameters
@@ -253,6 +268,8 @@ def read_json(content: bytes, file: str, *, verbatim: frozenset[str] = frozenset
         The content of the file.
     file : str
         Its name, for errors.
+    constants : bool
+        Whether NaN and Infinity are numbers; if not, neither are numbers that are too large.
     verbatim : set of str
         Keys that the file must spell without escapes, since its library compares them undecoded.
 
@@ -268,17 +285,34 @@ def read_json(content: bytes, file: str, *, verbatim: frozenset[str] = frozenset
         root.fail(f"byte {error.start} is not UTF-8.")
     _check_tokens(content, root)
     try:
-        root.value = json.loads(text, object_pairs_hook=_unique)
+        root.value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=None if constants else _no_number,
+            parse_float=None if constants else _finite,
+        )
     except json.JSONDecodeError as error:
         root.fail(f"is not JSON: {error}.")
+    except _ConstantError as error:
+        root.fail(f"{shown(error.args[0])} is no finite number.")
     except _RepeatedKeyError as error:
         root.fail(f"the key {shown(error.args[0])} stands twice in one object.")
-    if verbatim and "\\" in text:
-        for match in _TEXT.finditer(text):
-            key = match[1]
-            if match[2] and "\\" in key and json.loads(f'"{key}"') in verbatim:
-                root.fail(f"the key {shown(key)} contains an escape sequence.")
+    if "\\" in text:
+        _check_escapes(text, root, verbatim)
     return root
+
+
+def _check_escapes(text: str, root: Place, verbatim: frozenset[str]) -> None:
+    """Reject keys with escape sequences, and halves of surrogate pairs."""
+    halves = "\\ud" in text.lower()
+    for match in _TEXT.finditer(text):
+        if "\\" not in match[1] or not (halves or match[2]):
+            continue
+        value = json.loads(f'"{match[1]}"')
+        if match[2] and value in verbatim:
+            root.fail(f"the key {shown(match[1])} contains an escape sequence.")
+        if halves:
+            root.replaced(value).text()
 
 
 def _check_tokens(content: bytes, root: Place) -> None:
@@ -298,6 +332,21 @@ def _check_tokens(content: bytes, root: Place) -> None:
 
 class _RepeatedKeyError(Exception):
     pass
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _no_number(name: str) -> NoReturn:
+    raise _ConstantError(name)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise _ConstantError(digits)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -43,8 +43,9 @@ def try_loading(content: bytes, suffix: str, name: str, library: str, script: Pa
     library : str
         Name of the library, for errors.
     script : Path
-        Python file with a function ``load(content, suffix)``, which loads the file with the library
-        and predicts.
+        Python file with a function ``load(content, suffix)``, which imports the library, loads the
+        file and predicts, and perhaps with ``LEFT_OUT``, names of packages that the library must
+        not import.
 
     Raises
     ------

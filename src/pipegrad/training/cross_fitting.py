@@ -175,13 +175,15 @@ class CrossFit(HostPart):
         for name in self.copies:
             if name in self.needed - self.host:
                 self.value(name, values)
-        behind = {
-            step
-            for step, source in self.ports
-            if self.host.intersection(self.copies, self.graph.ancestors(source))
-        }
+        after = self.graph.descendants(self.host.intersection(self.copies))
+        behind = {step for step, source in self.ports if source in after}
         found = self.run(X, behind & self.needed, values) if behind else {}
         return {**found, **{f"+{name}": offset for name, offset in self.offsets.items()}}
+
+    def _missing(self, name: str, values: dict[str, HostValue]) -> list[str]:
+        # A cross-fitted copy takes other rows than the steps before it, and draws its random
+        # numbers before they do.
+        return [] if name in self.copies else super()._missing(name, values)
 
     def _compute(self, name: str, values: dict[str, HostValue]) -> HostValue:
         copy = self.copies.get(name)

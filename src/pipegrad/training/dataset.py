@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..losses.group_penalty import Groups
 from ..losses.loss_metric import LossMetric
+from .row_blocks import select
 
 
 class EncodedDataset(Dataset):
@@ -85,6 +87,12 @@ class EncodedDataset(Dataset):
         index = self.index.cpu().numpy()
         return EncodedDataset(encoded, self.target, self.weight, index, self.raw, self.groups)
 
+    def without_inputs(self) -> EncodedDataset:
+        """Return the same rows without their encoded blocks, whose memory becomes free."""
+        same = copy(self)
+        same.encoded = None
+        return same
+
     def batch(self, index: Tensor) -> Batch:
         """Return a batch of the rows ``index`` (positions among all encoded rows)."""
         return next(self._cut(index, len(index)))
@@ -110,7 +118,7 @@ class EncodedDataset(Dataset):
         bounds = [len(index) * i // count for i in range(count + 1)]
         for start, stop in pairwise(bounds):
             parts = [None if column is None else column[start:stop] for column in small]
-            yield Batch(self.encoded[index[start:stop]], *parts)
+            yield Batch(select(self.encoded, index[start:stop]), *parts)
 
     def _picked(self, index: Tensor) -> tuple[Any, ...]:
         small = (self.target, self.weight, self.groups)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .optimizers import magnitudes
+from .row_blocks import score_of
 
 if TYPE_CHECKING:
     from .criterion import Criterion
@@ -58,7 +59,7 @@ def fisher_scales(
     batch = rows.batch(rows.index[::stride][:_ROWS])
     encoded, target = batch
     with torch.enable_grad():
-        losses = criterion.rows(net(encoded), target)
+        losses = criterion.rows(score_of(net, encoded), target)
     if losses.ndim == 0:
         return magnitudes(parameters)
     generator = torch.Generator().manual_seed(seed)
@@ -125,6 +126,10 @@ class ScaledLBFGS(Optimizer):
         loss = self._inner.step(scaled)
         self._place()
         return loss
+
+    def forget(self) -> None:
+        """Free the memory of earlier steps, after the last one."""
+        self._inner.state.clear()
 
     def _place(self) -> None:
         """Set the parameters from the scaled coordinates."""

@@ -21,6 +21,7 @@ from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
 from .deadline import Deadline, Pace, TimeLimitReached, projected_seconds
 from .optimizers import is_loss_scale_invariant
+from .row_blocks import score_of
 from .scaled_lbfgs import ScaledLBFGS
 from .stopping import StopTraining
 from .tree_splits import centre_splits, soft_ensembles
@@ -347,7 +348,7 @@ class Trainer(NeuralNet):
 
         def evaluate() -> Tensor:
             self.optimizer_.zero_grad()
-            score = self.module_(encoded)
+            score = score_of(self.module_, encoded)
             loss = self.criterion_(score, target, batch.weight, batch.groups)
             if not first:
                 first.extend((loss.detach(), score))
@@ -374,7 +375,7 @@ class Trainer(NeuralNet):
     def validation_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Compute the loss without an optimizer step."""
         encoded, target = batch
-        score = self.module_(encoded)
+        score = score_of(self.module_, encoded)
         loss = self.criterion_(score, target, batch.weight, batch.groups)
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
 
@@ -412,7 +413,7 @@ class Trainer(NeuralNet):
     def _try_rows(self, count: int) -> None:
         """Compute the scores of some training rows, to measure how long it takes."""
         with torch.no_grad():
-            self.module_(self.train.batch(self.train.index[:count])[0])
+            score_of(self.module_, self.train.batch(self.train.index[:count])[0])
 
     def _check_input(self) -> None:
         """If the initial loss is not finite, reject NaN between steps as the source does."""
@@ -443,7 +444,7 @@ class Trainer(NeuralNet):
 
     def _scores(self, loader: Loader) -> Tensor:
         """Scores of all rows, for a loss that is not a mean over samples."""
-        return torch.cat([self.module_(batch[0]) for batch in loader])
+        return torch.cat([score_of(self.module_, batch[0]) for batch in loader])
 
     def _judge(self) -> bool:
         """Keep the parameters if they are the best so far; return whether to continue."""

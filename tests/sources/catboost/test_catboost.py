@@ -539,3 +539,14 @@ def test_what_is_not_fitted_yet_is_not_refused_for_having_no_trees(kind: Any) ->
     with pytest.warns(pg.PipegradWarning, match="few"):
         tuner = pg.FineTuner(pipe, random_state=0).fit(X[:40], X[:40, 0] > 0)
     assert tuner.predict(X).shape == (60,)
+
+
+@pytest.mark.parametrize("options", [{"classes_count": 5}, {"class_names": [0, 1, 2, 3, 4]}])
+def test_classes_that_the_training_data_lacked(options: dict[str, Any]) -> None:
+    """CatBoost answers for all classes that were named, also for those without any score."""
+    X, _ = DATASETS["regression"]()
+    y = np.array([0, 1, 4])[np.arange(len(X)) % 3]
+    model = catboost.CatBoostClassifier(**FEW, loss_function="MultiClass", **options).fit(X, y)
+    assert model.predict_proba(X).shape[1] == 5
+    with pytest.raises(pg.UntranslatableError, match="5 classes were named"):
+        pg.to_torch(model)

@@ -157,6 +157,12 @@ def statistic(field: int, number: int, form: str, value):
     return put(form, value, find)
 
 
+def pointed(content: bytes, index: int) -> bytes:
+    """An empty entry of the first table of statistics that leads somewhere."""
+    at = content.index(b"\xff" * 8, statistics(content))
+    return content[: at + 8] + struct.pack("<I", index) + content[at + 12 :]
+
+
 def full(content: bytes) -> bytes:
     """No empty entry in the first table of statistics: a search for another would not end."""
     at = statistics(content) + 8
@@ -217,7 +223,9 @@ DAMAGE = [
     ("categories", put("I", 0, statistics), r"byte \d+: bytes after the last part"),
     ("categories", statistic(1, -4, "I", 12), "IndexHashRaw: no entry is empty"),
     ("categories", full, "IndexHashRaw: no entry is empty, so that a search would not end"),
+    ("categories", lambda c: pointed(c, 7), "IndexHashRaw: an index beyond the"),
     ("categories", statistic(1, -4, "I", 25), "IndexHashRaw: 25 bytes are no power of two"),
+    ("categories", statistic(2, -4, "I", 5), "CTRBlob: 5 bytes are no multiple of 4"),
     ("categories", statistic(2, -4, "I", 4), "IndexHashRaw: an index beyond the"),
     (
         "categories",
@@ -294,6 +302,21 @@ def test_models_that_have_no_module(tmp_path) -> None:
             pg.to_torch(model)
 
 
+def test_statistics_that_differ_in_the_borders_of_the_target_alone() -> None:
+    """CatBoost's JSON has one table for all of them, with which other predictions come out."""
+    table, y = rows()
+    counts = ["Borders:TargetBorderCount=1", "Borders:TargetBorderCount=4"]
+    params = {**FEW, "one_hot_max_size": 2, "iterations": 10, "combinations_ctr": counts}
+    for kinds, refused in ((counts, True), (counts[:1], False)):
+        model = cb.CatBoostRegressor(**{**params, "combinations_ctr": kinds}, simple_ctr=kinds)
+        model.fit(table, y, cat_features=["a", "b"])
+        if refused:
+            with pytest.raises(UntranslatableError, match="TargetBorderCount"):
+                pg.to_torch(model)
+        else:
+            np.testing.assert_allclose(pg.to_torch(model).predict(table), model.predict(table))
+
+
 def test_columns_that_were_dropped(tmp_path) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 4))
@@ -306,6 +329,19 @@ def test_columns_that_were_dropped(tmp_path) -> None:
                 pg.to_torch(model)
         else:
             np.testing.assert_allclose(pg.to_torch(model).predict(X), model.predict(X), rtol=1e-6)
+
+
+def test_model_without_features(files) -> None:
+    """CatBoost's JSON has null in the place of an empty list."""
+    content = length(5, 0)(length(1, 0)(files["plain"]))
+    new = bytearray(content)
+    for field in (2, 3):
+        struct.pack_into("<3i", new, entry(trees(content), field), 0, 0, 0)
+    content = length(9, 3)(length(8, 3)(bytes(new)))
+    check(content, ".cbm", "model.cbm")
+    source = load_content(content, "cbm", cb.CatBoost())
+    with pytest.raises(UntranslatableError, match="no longer knows all columns"):
+        pg.to_torch(source)
 
 
 def test_nan_in_a_feature_that_had_none(tmp_path) -> None:

@@ -268,6 +268,13 @@ def test_many_columns_take_time_in_proportion():
     assert set(net.columns(table)) == {f"d{i}" for i in range(1500) if i != 100}
 
 
+def test_columns_of_types_without_numbers():
+    copies = BlockWriter("COPYCOLT", "X").i4(1).text("when", "date")
+    net = pg.to_torch(made({"": copies}, raw=[*RAW, ("date", "DateTime")]))
+    with pytest.raises(pg.ArgumentError, match="Column 'date' holds DateTime, which is not supp"):
+        net.columns(ROWS.assign(date=0))
+
+
 # -- random numbers --------------------------------------------------------------------------------
 
 

@@ -53,7 +53,7 @@ class SplitProblems:
 
         others = splits.revise(trials(), self.samples)
         if others is None:
-            return splits, chain(created, self._problems(splits))
+            return splits, chain(_taken_from(created), self._problems(splits))
         return others, self._problems(others)
 
     def _problems(self, splits: ValidationSplits) -> Iterator[TrainingProblem]:
@@ -75,3 +75,9 @@ class SplitProblems:
             return None
         problem.groups = None if groups is None else groups[pair[1]]
         return problem, fitted
+
+
+def _taken_from(created: list[TrainingProblem]) -> Iterator[TrainingProblem]:
+    """The problems, of which the list keeps none."""
+    while created:
+        yield created.pop(0)

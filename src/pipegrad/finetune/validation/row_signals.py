@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...training.dataset import EncodedDataset, Loader
+from ...training.row_blocks import score_in_blocks
 from ...typing import FloatArray
 from ..problem import TrainingProblem
 
@@ -50,8 +53,8 @@ def _losses_and_slopes(
     losses, slopes = [], []
     for batch in Loader(rows, 4096):
         encoded, target = batch
-        score = net.raw_score(encoded, check=False).requires_grad_()
-        with torch.enable_grad():
+        score = score_in_blocks(partial(net.raw_score, check=False), encoded).requires_grad_()
+        with torch.enable_grad(), problem.own_random_numbers():
             # A copy, because a loss may work in place.
             loss = criterion.rows(score.clone(), target)
             (slope,) = torch.autograd.grad(loss.sum(), score)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import heappop, heappush
+from typing import Any
 
 from ..graph import INPUT, Graph, Step
 
@@ -38,7 +40,7 @@ def fold(graph: Graph, many: int = MANY) -> Graph:
     renamed = {s.name: _span(members) for members in folded for s in members}
     steps = []
     for members in groups.values():
-        steps += [_merged(members)] if members in folded else members
+        steps += [_merged(members)] if len(members) > many else members
     rewired = [
         replace(step, inputs=tuple(dict.fromkeys(renamed.get(i, i) for i in step.inputs)))
         for step in steps
@@ -54,7 +56,7 @@ def _classes(graph: Graph) -> dict[str, int]:
     for step in graph:
         for name in step.inputs:
             consumers.setdefault(name, []).append(step.name)
-    number = {INPUT: 0} | {step.name: 1 for step in graph}
+    number = _first_classes(graph, consumers)
     seen = 0
     for _ in range(_ROUNDS):
         if len(set(number.values())) == seen:
@@ -72,6 +74,25 @@ def _classes(graph: Graph) -> dict[str, int]:
         order = {mark: i + 1 for i, mark in enumerate(dict.fromkeys(marks.values()))}
         number = {INPUT: 0} | {name: order[mark] for name, mark in marks.items()}
     return {INPUT: 0} | {step.name: i + 1 for i, step in enumerate(graph)}
+
+
+def _first_classes(graph: Graph, consumers: dict[str, list[str]]) -> dict[str, int]:
+    """Classes by all steps before and all steps after a step.
+
+    The refinement starts from them, since a difference would need a round for each step on its way
+    through a chain.
+    """
+    before: dict[str, int] = {INPUT: 0}
+    after: dict[str, int] = {}
+    both: dict[Any, int] = {}
+    for step in graph:
+        label = (step.kind, step.method, step.status, step.name == graph.output)
+        inputs = tuple(before[name] for name in step.inputs)
+        before[step.name] = both.setdefault((label, inputs), len(both) + 1)
+    for step in reversed(graph.steps):
+        readers = tuple(sorted(after[name] for name in consumers.get(step.name, [])))
+        after[step.name] = both.setdefault((before[step.name], readers), len(both) + 1)
+    return {INPUT: 0} | after
 
 
 def _merged(members: list[Step]) -> Step:
@@ -97,12 +118,18 @@ def _span(members: list[Step]) -> str:
 
 def _sorted(steps: list[Step]) -> list[Step]:
     """The steps in topological order, otherwise in the given order."""
+    waiting = {place: {*step.inputs} - {INPUT} for place, step in enumerate(steps)}
+    readers: dict[str, list[int]] = {}
+    for place, names in waiting.items():
+        for name in names:
+            readers.setdefault(name, []).append(place)
+    ready = [place for place, names in waiting.items() if not names]  # sorted, so already a heap
     out: list[Step] = []
-    done = {INPUT}
-    while len(out) < len(steps):
-        ready = [s for s in steps if s.name not in done and done.issuperset(s.inputs)]
-        if not ready:
-            return steps
-        out.append(ready[0])
-        done.add(ready[0].name)
-    return out
+    while ready:
+        step = steps[heappop(ready)]
+        out.append(step)
+        for place in readers.get(step.name, []):
+            waiting[place].discard(step.name)
+            if not waiting[place]:
+                heappush(ready, place)
+    return out if len(out) == len(steps) else steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ...printable import printable
 from ..graph import INPUT, Graph, Step
@@ -159,10 +160,10 @@ def _edge(chain: Sequence[Node]) -> str:
     start, end = chain[0], chain[-1]
     y = _y(start.layer) + _half(start)
     path = [f"M{start.x:.1f} {y:.1f}"]
-    for node in chain[1:]:
+    for before, node in pairwise(chain):
         x, top = node.x, _y(node.layer) - _half(node) - (5.0 if node is end else 0.0)
         middle = (y + top) / 2
-        previous = chain[chain.index(node) - 1].x
+        previous = before.x
         path.append(f"C{previous:.1f} {middle:.1f} {x:.1f} {middle:.1f} {x:.1f} {top:.1f}")
         y = top + 2 * _half(node)
         if node is not end:

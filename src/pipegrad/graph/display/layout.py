@@ -7,6 +7,7 @@ dummy nodes on long edges, ordering of each layer by barycentres, and assignment
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -157,8 +158,11 @@ def _ranks(layers: list[list[Node]]) -> dict[int, int]:
 def _crossings(layers: list[list[Node]]) -> int:
     rank, total = _ranks(layers), 0
     for layer in layers:
-        ends = [end for node in layer for end in sorted(rank[id(n)] for n in node.below)]
-        total += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
+        before: list[int] = []
+        for end in (end for node in layer for end in sorted(rank[id(n)] for n in node.below)):
+            place = bisect_right(before, end)
+            total += len(before) - place
+            before.insert(place, end)
     return total
 
 
@@ -166,9 +170,14 @@ def _spread(layers: list[list[Node]], gap: float) -> float:
     """Center each node between its neighbors, subject to the order and distances in its layer."""
     for layer in layers:
         _set(layer, [0.0] * len(layer), gap)
+    still = 0
     for sweep in range(_SETTLE):
+        before = [node.x for layer in layers for node in layer]
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             _set(layer, [_wish(node) for node in layer], gap)
+        still = still + 1 if before == [node.x for layer in layers for node in layer] else 0
+        if still == 2:  # A sweep in neither direction moves a node.
+            break
     left = min(n.x - n.width / 2 for layer in layers for n in layer)
     for layer in layers:
         for node in layer:

@@ -72,13 +72,17 @@ def _check_table(table: Table, kind: int) -> tuple[int, int]:
     if used.all():
         fail(table.named("IndexHashRaw"), "no entry is empty, so that a search would not end")
     each = 8 if kind in _MEANS else 4
+    if len(blob) % each:
+        fail(table.named("CTRBlob"), f"{len(blob)} bytes are no multiple of {each}")
     if kind in (_BORDERS, _BUCKETS):
         if not 0 <= classes <= len(blob):
             fail(table.named("TargetClassesCount"), f"{classes} for a table of {len(blob)} bytes")
         each *= max(classes, 2) if kind == _BORDERS else max(classes, 1)
-    index = entries["index"][used]
-    if len(index) and int(index.max()) >= len(blob) // each:
+    # CatBoost exports what the empty entries lead to as well; those of JSON lead anywhere.
+    if entries["index"].max() >= max(1, len(blob) // each):
         fail(table.named("IndexHashRaw"), f"an index beyond the {len(blob) // each} categories")
+    if kind in _MEANS and not np.isfinite(np.frombuffer(blob.tobytes(), "<f4")[::2]).all():
+        fail(table.named("CTRBlob"), "it is not finite")
     return classes, len(blob) // each
 
 
@@ -100,3 +104,10 @@ def check_statistics(wanted: list[Any], tables: dict[Any, tuple[int, int]]) -> N
         limit = classes if kind == _BUCKETS else max(1, classes - 1)
         if kind in (_BORDERS, _BUCKETS) and not 0 <= which < limit:
             fail(place, f"TargetBorderIdx {which}, but its table has {classes} classes")
+
+
+def confused_in_json(trees: Table) -> bool:
+    """Whether two statistics differ in the borders of the target alone, which JSON leaves out."""
+    features = trees.tables(7, "CtrFeatures")
+    bases = {statistic_base(one.table(0, "Ctr").table(0, "Base")) for one in features}
+    return len({base[:-1] for base in bases}) < len(bases)

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelFileError, UntranslatableError
+from ..document import Place
 from ._cbm_categories import check_statistics, read_statistics, statistic_base
 from ._flatbuffer import Buffer, Table, fail
+from ._json_structure import MOST_CLASSES, check_classes
 
 _VERSION = "FlabuffersModel_v1"
 _STATISTICS = "static_provider_v1"
@@ -59,7 +61,7 @@ def _check(content: bytes) -> None:
         fail("FormatVersion", f"{version!r:.40}, but it must be {_VERSION!r}")
     features = _Features(root.table(1, "ModelTrees"))
     _check_trees(features)
-    _check_information(root)
+    _check_information(root, len(content))
     parts = root.texts(3, "ModelPartIds")
     for part in parts:
         if part != _STATISTICS and not part.startswith(tuple(_ELSEWHERE)):
@@ -74,6 +76,13 @@ def _check(content: bytes) -> None:
         fail(f"byte {at}", "bytes after the last part")
     if _STATISTICS in parts:
         check_statistics(features.statistics, tables)
+
+
+def model_trees(content: bytes) -> Table:
+    """The table of features and trees in a file."""
+    return (
+        Buffer(sized_part(content, 4, "model core")[0], "model core").root().table(1, "ModelTrees")
+    )
 
 
 def sized_part(content: bytes, at: int, place: str) -> tuple[bytes, int]:
@@ -346,17 +355,21 @@ def _check_depth(place: str, parent: list[int]) -> None:
 # -- what is known about the training -----------------------------------------------------------
 
 
-def _check_information(root: Table) -> None:
+def _check_information(root: Table, length: int) -> None:
+    outputs = int(root.table(1, "ModelTrees").number(0, "ApproxDimension", "i", 0))
     for pair in root.tables(2, "InfoMap"):
         key, value = pair.text(0, "Key"), pair.text(1, "Value")
         if key is None or value is None:
             fail(pair.place, "it has no key or no value")
         # CatBoost itself writes these as JSON again.
         if key in ("output_options", "training") or (key.endswith("params") and value):
-            _check_json(f"InfoMap, {key}", value)
+            found = _check_json(f"InfoMap, {key}", value)
+            if key == "class_params" and outputs > 1:
+                known = Place(found, f"InfoMap, {key}")
+                check_classes(known, outputs, max(MOST_CLASSES, length))
 
 
-def _check_json(place: str, text: str) -> None:
+def _check_json(place: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -365,6 +378,7 @@ def _check_json(place: str, text: str) -> None:
         fail(place, "no object in JSON")
     if place.endswith(", params"):
         _check_constraints(place, found.get("tree_learner_options", {}))
+    return found
 
 
 def _no_constant(text: str) -> NoReturn:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import catboost
+from sklearn.utils.validation import check_is_fitted
 
 from ..files import ModelFile, load_checked
 from . import _cbm_structure, _json_structure
@@ -34,4 +35,8 @@ def load(path: Any, trusted: bool = False) -> Any:
 
 
 def _model(file: ModelFile) -> Any:
-    return load_content(file.content, file.suffix[1:], catboost.CatBoost())
+    model = load_content(file.content, file.suffix[1:], catboost.CatBoost())
+    # CatBoost reads the options of the fit when somebody asks for them.
+    model.get_all_params()
+    check_is_fitted(model)
+    return model

@@ -34,9 +34,9 @@ class Content:
         self.model = _to_json(operator)
         scale, bias = self.model["scale_and_bias"]
         self.scale, self.bias = float(scale), np.array(bias, dtype=np.float64)
-        info = self.model["features_info"]
-        self.floats = info.get("float_features", [])
-        self.has_categories = bool(info.get("categorical_features"))
+        self.features = self.model["features_info"] or {}
+        self.floats = self.features.get("float_features", [])
+        self.has_categories = bool(self.features.get("categorical_features"))
         self.questions: list[dict[str, Any]] = []
         self._columns: dict[int, tuple[int, dict[str, Any]]] = {}
 
@@ -45,24 +45,30 @@ class Content:
         return [int(f["flat_feature_index"]) for f in self.floats]
 
     def misses_columns(self) -> bool:
-        """Whether columns before the last one are no longer known."""
-        categories = self.model["features_info"].get("categorical_features") or []
+        """Whether columns before the last one, or all of them, are no longer known."""
+        categories = self.features.get("categorical_features") or []
         known = [f["flat_feature_index"] for f in [*self.floats, *categories]]
-        return sorted(known) != list(range(len(known)))
+        return not known or sorted(known) != list(range(len(known)))
 
     def has_statistics(self) -> bool:
         """Whether the statistics of categories that the splits compare are there, if any."""
         return not self.ctr_types() or bool(self.model.get("ctr_data"))
 
+    def named_classes(self) -> int:
+        """How many classes the options name, if they are not the outputs in order; else 0."""
+        classes = _parsed((self.model.get("model_info") or {}).get("class_params"))
+        stated = max(int(classes.get("classes_count") or 0), len(classes.get("class_names") or []))
+        if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
+            return 0
+        return stated
+
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
-        return {ctr["ctr_type"] for ctr in self.model["features_info"].get("ctrs") or []}
+        return {ctr["ctr_type"] for ctr in self.features.get("ctrs") or []}
 
     def monotone(self, column: NDArray[np.int64], asked: NDArray[np.bool_]) -> torch.Tensor | None:
         """The constraint of the feature of each node; None if all are free."""
-        parameters = self.model.get("model_info", {}).get("params", {})
-        if isinstance(parameters, str):
-            parameters = json.loads(parameters)
+        parameters = _parsed((self.model.get("model_info") or {}).get("params"))
         given = parameters.get("tree_learner_options", {}).get("monotone_constraints") or {}
         if not given:
             return None
@@ -140,6 +146,11 @@ class Content:
         model["oblivious_trees"] = [{**leaves, "splits": [split]} for split in self.questions]
         model["scale_and_bias"] = [1, [0.0]]
         return _from_json(model, catboost.CatBoost())
+
+
+def _parsed(options: Any) -> dict[str, Any]:
+    """Options of the fit, which can stand in a text."""
+    return json.loads(options) if isinstance(options, str) and options else options or {}
 
 
 class Flat:

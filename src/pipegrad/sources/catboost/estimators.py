@@ -13,7 +13,9 @@ from ...modules import Head, RegressionHead, TreeEnsemble
 from ...registry import Example, Objective, Translation, register
 from ..target_refusals import constant, one_class
 from . import _model_json, _objectives, _validation
-from ._model_json import Content
+from ._cbm_categories import confused_in_json
+from ._cbm_structure import model_trees
+from ._model_json import Content, saved
 
 _READABLE = {"Borders", "Buckets", "Counter"}
 # Names of the number of boosting rounds and of the learning rate.
@@ -66,12 +68,19 @@ class Boosted(Translation):
             return "embedding_features: the saved model does not store how to convert them"
         content = Content(operator)
         if content.misses_columns():
-            return "drop_unused_features: the model no longer knows all columns before the last one"
+            return "drop_unused_features: the model no longer knows all columns of its data"
         if not content.has_statistics():
             return "final_ctr_computation_mode='Skip': CatBoost itself cannot evaluate such a model"
         unread = content.ctr_types() - _READABLE
         if unread:
             return f"{', '.join(sorted(unread))}: CatBoost itself misreads these from its JSON form"
+        if content.named_classes():
+            outputs = len(content.bias)
+            return (
+                f"{content.named_classes()} classes were named, but the training data had {outputs}"
+            )
+        if content.ctr_types() and confused_in_json(model_trees(saved(operator, "cbm"))):
+            return "TargetBorderCount: CatBoost itself confuses statistics that differ in it alone"
         return None
 
     def rounds(self, operator: Any) -> int | None:

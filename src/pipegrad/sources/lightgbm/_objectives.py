@@ -74,6 +74,8 @@ def objective(header: Header) -> Objective | None:
         if value is None:  # The model was saved without its parameters.
             return None
         found[option] = float(value)
+    if name == "binary":  # Any number above zero means the second class.
+        found["above"] = 0.0
     if "sigmoid" in options:
         found["scale"] = float(options["sigmoid"])
     # The metric of the same name, by default measured in training, refuses zeros as well.
@@ -99,8 +101,8 @@ def class_objective(header: Header, operator: Any) -> Objective | None:
         weights = _scaled(given, operator.classes_.tolist(), ratio)
     if weights is None and given is not None:
         return None
-    loss = "log_loss" if name == "binary" else base.name
-    return Objective(loss, base.options, weights)
+    options = {option: value for option, value in base.options.items() if option != "above"}
+    return Objective("log_loss" if name == "binary" else base.name, options, weights)
 
 
 def _scaled(given: Any, classes: list[Any], ratio: float) -> dict[Any, float] | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import numpy as np
 
-# LightGBM imports them if it can, which takes longer than anything that is done here.
-for package in ("pandas", "sklearn", "matplotlib", "pyarrow", "dask"):
-    sys.modules[package] = None  # type: ignore[assignment]
-
-import lightgbm  # noqa: E402
-import numpy as np  # noqa: E402
+LEFT_OUT = ("pandas", "sklearn", "matplotlib", "pyarrow", "dask")
+"""Packages that LightGBM imports if it can, which would take longer than all that is done here."""
 
 
 def load(content: bytes, suffix: str) -> None:
     """Load the model, predict and write it."""
+    import lightgbm
+
     booster = lightgbm.Booster(model_str=content.decode("utf-8"))
     rows = np.zeros((3, booster.num_feature()))
     rows[1], rows[2] = np.nan, 1e30

@@ -69,6 +69,8 @@ def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:
 
 
 def _typed(values: NDArray[Any], name: str, kind: ColumnType) -> NDArray[Any]:
+    if not kind.text and kind.kind not in (*NUMBERS, "Boolean", "Key"):
+        raise ArgumentError(f"Column {name!r} holds {kind.kind}, which is not supported.")
     try:
         if kind.text:
             flat = [_text(value) for value in values.ravel().tolist()]

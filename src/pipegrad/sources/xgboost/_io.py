@@ -31,4 +31,9 @@ def load(path: Any, trusted: bool = False) -> Any:
 
 
 def _booster(file: ModelFile) -> Any:
-    return xgboost.Booster(model_file=bytearray(file.content))
+    booster = xgboost.Booster(model_file=bytearray(file.content))
+    # XGBoost configures a model, and finds what does not fit together, when somebody uses it.
+    booster.save_config()
+    booster.save_raw("json")
+    booster.copy()
+    return booster

@@ -76,7 +76,7 @@ def check(content: bytes, suffix: str, name: str) -> None:
     document = (
         read_ubjson(content, name)
         if suffix.lower() == ".ubj"
-        else read_json(content, name, verbatim=_KEYS)
+        else read_json(content, name, constants=True, verbatim=_KEYS)
     )
     learner = document["learner"]
     if not content.startswith(b"{"):

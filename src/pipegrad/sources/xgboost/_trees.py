@@ -59,6 +59,7 @@ def check_tree(tree: Place, features: int, *, finite: bool) -> tuple[int, int]:
         _check_numbers(tree, right, leaf, finite)
     else:
         _check_vectors(tree, right[leaf], nodes, width)
+    _check_thresholds(tree, leaf)
     return width, _check_category_sets(tree, nodes)
 
 
@@ -140,6 +141,17 @@ def _check_numbers(
     if bad.any():
         node = int(np.flatnonzero(bad)[0])
         tree["split_conditions"].fail(f"the leaf {values[node]} is not finite.", at=node)
+
+
+def _check_thresholds(tree: Place, leaf: NDArray[np.bool_]) -> None:
+    """Splits on numbers compare with a number."""
+    types, place = tree.get("split_type"), tree["split_conditions"]
+    numeric = ~leaf
+    if types is not None:
+        numeric &= types.integers(0, 1, len(leaf)) == 0
+    bad = numeric & np.isnan(place.numbers(len(leaf)))
+    if bad.any():
+        place.fail("the threshold is no number.", at=int(np.flatnonzero(bad)[0]))
 
 
 def _check_vectors(tree: Place, right: NDArray[np.int64], nodes: int, width: int) -> None:

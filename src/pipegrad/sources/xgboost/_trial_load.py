@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import numpy as np
 
-# XGBoost imports them if it can, which takes longer than anything that is done here.
-for package in ("pandas", "sklearn", "matplotlib", "pyarrow", "dask"):
-    sys.modules[package] = None  # type: ignore[assignment]
-
-import numpy as np  # noqa: E402
-import xgboost  # noqa: E402
+LEFT_OUT = ("pandas", "sklearn", "matplotlib", "pyarrow", "dask")
+"""Packages that XGBoost imports if it can, which would take longer than all that is done here."""
 
 
 def load(content: bytes, suffix: str) -> None:
     """Load the model, predict and write it."""
+    import xgboost
+
     booster = xgboost.Booster(model_file=bytearray(content))
     booster.set_param({"nthread": 1})
     booster.save_config()

@@ -286,6 +286,18 @@ def test_nodes_in_any_order_and_old_versions() -> None:
             assert np.allclose(pg.from_torch(net).predict(X), source.predict(X) + 1)
 
 
+def test_scores_beyond_the_range_of_exp() -> None:
+    """LightGBM computes log(1 + exp(score))."""
+    text = by_hand("-1", "-2", leaf_value="700 710").replace(
+        "feature_names", "objective=cross_entropy_lambda\nfeature_names"
+    )
+    check(text.encode(), ".txt", "model.txt")
+    source = lgb.Booster(model_str=text)
+    X = np.array([[-1.0, 0], [1.0, 0]])
+    np.testing.assert_allclose(pg.to_torch(source).predict(X), source.predict(X))
+    assert np.isinf(source.predict(X)).tolist() == [False, True]
+
+
 @pytest.mark.parametrize("case", cases("lightgbm.*"), ids=str)
 def test_every_example_passes(case: Case) -> None:
     text = case.fitted().booster_.model_to_string()

@@ -94,6 +94,19 @@ def without(*path: Any) -> Callable[[Model], None]:
     return change
 
 
+def root_alone(model: Model) -> None:
+    """Turn the root into a leaf, so that all other nodes are out of reach."""
+    tree = trees(model)[1]
+    tree["left_children"][0] = tree["right_children"][0] = -1
+
+
+def deleted_leaf(model: Model) -> None:
+    """Mark a leaf that rows reach as deleted."""
+    tree = trees(model)[1]
+    leaf = tree["left_children"].index(-1)
+    tree["split_indices"][leaf], tree["default_left"][leaf] = 2**31 - 1, 1
+
+
 BOOSTER = ("learner", "gradient_booster")
 PARAMETERS = ("learner", "learner_model_param")
 FOREST = (*BOOSTER, "model")
@@ -150,6 +163,7 @@ CASES: list[tuple[str, Callable[[Model], None], str]] = [
     ("number", in_tree("parents", 0, 5), "parents/0: the root cannot have the parent 5"),
     ("number", in_tree("split_conditions", [0.5]), "split_conditions: has 1 elements"),
     ("number", in_tree("split_conditions", 0, None), "split_conditions/0: must be a number"),
+    ("number", in_tree("split_conditions", 0, float("nan")), "/0: the threshold is no number"),
     ("number", in_tree("base_weights", 0, "x"), "base_weights/0: must be a number, not a text"),
     ("number", in_tree("split_indices", 0, 2**40), "split_indices/0: 1099511627776 lies"),
     ("number", in_tree("default_left", 0, 2), "default_left/0: 2 lies outside of 0 to 1"),
@@ -157,6 +171,8 @@ CASES: list[tuple[str, Callable[[Model], None], str]] = [
     ("number", in_tree("tree_param", "num_deleted", "1"), "num_deleted: 1 is not 0"),
     ("number", in_tree("tree_param", "size_leaf_vector", "2"), "trees/1/.*"),
     ("pruned", in_tree("tree_param", "num_deleted", "0"), "num_deleted: 0 is not"),
+    ("number", root_alone, "node 1 is no part of the tree"),
+    ("number", deleted_leaf, "node .* is deleted"),
     ("vectors", in_tree("leaf_weights", [0.5]), "leaf_weights: has 1 elements"),
     ("vectors", in_tree("base_weights", [0.5]), "base_weights: 1 numbers cannot be shared"),
     ("vectors", in_tree("right_children", -1, 0), "the leaves do not have one vector each"),
