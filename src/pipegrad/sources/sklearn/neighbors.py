@@ -7,6 +7,7 @@ soft weights of the neighbors.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +42,8 @@ from ...warning_filters import ignored_warnings
 from ..arrays import to_array, to_csr, to_tensor
 from ._base import SKLEARN, SklearnTranslation, parse_version, validate
 
+# Stored sparse rows become dense as long as they have no more numbers than this.
+_MOST_NUMBERS = 1 << 28
 _METRICS: dict[str, Metric] = {
     "euclidean": Metric(),
     "l2": Metric(),
@@ -145,6 +148,10 @@ class Neighbors(SklearnTranslation):
             return f"{told}{f' with {options}' if options else ''} has no gradient in torch"
         if callable(getattr(operator, "weights", None)):
             return "weights is Python code that torch cannot differentiate"
+        rows = operator._fit_X
+        if sparse.issparse(rows) and math.prod(rows.shape) > _MOST_NUMBERS:
+            size = 8 * math.prod(rows.shape) / 1e9
+            return f"its sparse stored rows would need {size:.3g} GB as dense ones for gradients"
         return None
 
     def write_back(self, module: nn.Module, operator: Any) -> None:
