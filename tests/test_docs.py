@@ -109,3 +109,9 @@ def test_links_inside_the_repository_lead_somewhere(document):
     path = ROOT / document
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
         assert (path.parent / target).exists(), f"{document} links to {target}"
+
+
+def test_the_readme_counts_the_classes_of_scikit_learn():
+    count = sum(row.name.startswith("sklearn.") for row in pipegrad.supported())
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"{count} classes of scikit-learn" in readme
