@@ -380,3 +380,21 @@ def test_an_error_inside_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("protected", ["file", "folder"])
+def test_what_must_not_be_changed_is_refused_before_any_work(
+    tmp_path, monkeypatch, exists, protected
+):
+    path = tmp_path / "model.zip"
+    if exists:
+        path.write_bytes(OLD)
+    closed = path if protected == "file" else tmp_path
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) != closed)
+    if protected == "file" and not exists:
+        pg.from_torch(mlnet(), path)
+        return
+    with pytest.raises(pg.ArgumentError, match="write-protected|no file can be made"):
+        pg.from_torch(mlnet(), path)
+    assert path.exists() == exists

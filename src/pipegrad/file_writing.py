@@ -66,9 +66,9 @@ def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Pat
         raise ArgumentError(f"{str(target)!r:.120} is not the name of a file: {why}.") from error
     if not folder:
         raise ArgumentError(f"{target}: there is no folder {str(real.parent)!r}.")
+    if not os.access(real.parent, os.W_OK):
+        raise ArgumentError(f"{target}: no file can be made in {str(real.parent)!r}.")
     if mode is None:
-        if not os.access(real.parent, os.W_OK):
-            raise ArgumentError(f"{target}: no file can be made in {str(real.parent)!r}.")
         return target
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
