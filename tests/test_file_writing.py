@@ -395,6 +395,6 @@ def test_what_must_not_be_changed_is_refused_before_any_work(
     if protected == "file" and not exists:
         pg.from_torch(mlnet(), path)
         return
-    with pytest.raises(pg.ArgumentError, match="write-protected|no file can be made"):
+    with pytest.raises(pg.ArgumentError, match=r"write-protected|no file can be made"):
         pg.from_torch(mlnet(), path)
     assert path.exists() == exists
