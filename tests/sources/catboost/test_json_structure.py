@@ -285,3 +285,23 @@ def test_classes_of_binary_files_are_checked(files: dict[str, bytes], tmp_path: 
     wrong = content.replace(labels[0], labels[0].replace(b"2", b"9"))
     with pytest.raises(pg.ModelFileError, match="class_to_label: must hold the numbers of classes"):
         _cbm_structure.check(wrong, ".cbm", "model")
+
+
+@pytest.mark.parametrize("key", ["training", "output_options", "params"])
+def test_deep_nesting_within_a_text_is_refused(files: dict[str, bytes], key: str) -> None:
+    model = json.loads(files["symmetric"])
+    model["model_info"][key] = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert re.search(rf"model_info/{key}: .*nested", fault(json.dumps(model).encode()))
+
+
+def test_classes_that_a_regression_names_do_no_harm(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    model = json.loads(files["symmetric"])
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(model))
+    X = DATASETS["regression"]()[0][:5, :3]
+    wanted = pg.to_torch(path, trusted=True).predict(X)
+    model["model_info"]["class_params"] = {"class_names": 17}
+    path.write_text(json.dumps(model))
+    assert np.array_equal(pg.to_torch(path, trusted=True).predict(X), wanted)

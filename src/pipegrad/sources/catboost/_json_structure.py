@@ -147,7 +147,8 @@ def _check_information(document: Place, outputs: int, length: int) -> None:
     if information is None:
         return
     for key, place in information.members():
-        if key.endswith("params") and place.value != "":
+        # CatBoost reads these as JSON again, to any depth.
+        if (key.endswith("params") or key in ("output_options", "training")) and place.value != "":
             _object(place)
     for key in ("class_params", "multiclass_params"):
         classes = information.get(key)

@@ -56,11 +56,11 @@ class Content:
 
     def named_classes(self) -> int:
         """How many classes the options name, if they are not the outputs in order; else 0."""
+        if len(self.bias) == 1:
+            return 0
         classes = _parsed((self.model.get("model_info") or {}).get("class_params"))
         stated = max(int(classes.get("classes_count") or 0), len(classes.get("class_names") or []))
-        if len(self.bias) == 1 or classes.get("class_to_label") == list(range(stated)):
-            return 0
-        return stated
+        return 0 if classes.get("class_to_label") == list(range(stated)) else stated
 
     def ctr_types(self) -> set[str]:
         """The kinds of categorical statistics (CTRs) that the splits compare."""
