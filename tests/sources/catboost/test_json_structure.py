@@ -292,16 +292,3 @@ def test_deep_nesting_within_a_text_is_refused(files: dict[str, bytes], key: str
     model = json.loads(files["symmetric"])
     model["model_info"][key] = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
     assert re.search(rf"model_info/{key}: .*nested", fault(json.dumps(model).encode()))
-
-
-def test_classes_that_a_regression_names_do_no_harm(
-    files: dict[str, bytes], tmp_path: Path
-) -> None:
-    model = json.loads(files["symmetric"])
-    path = tmp_path / "model.json"
-    path.write_text(json.dumps(model))
-    X = DATASETS["regression"]()[0][:5, :3]
-    wanted = pg.to_torch(path, trusted=True).predict(X)
-    model["model_info"]["class_params"] = {"class_names": 17}
-    path.write_text(json.dumps(model))
-    assert np.array_equal(pg.to_torch(path, trusted=True).predict(X), wanted)
