@@ -103,9 +103,8 @@ def write_file(path: Any, content: bytes, private: bool = False) -> None:
 
 def write_checked(path: Path, content: bytes) -> None:
     """Write into an unfinished file, and read it back."""
-    with path.open("r+b" if path.exists() else "wb") as file:
+    with path.open("wb") as file:
         file.write(content)
-        file.truncate()
         file.flush()
         os.fsync(file.fileno())
     if path.read_bytes() != content:

@@ -109,7 +109,20 @@ class _Answer(torch.autograd.Function):
         return torch.stack(found), 0
 
 
-class NeighborMean(Module):
+class _ValuedPoints(Module):
+    """Stored rows with values, of which each row of the input is given a mean."""
+
+    points: Tensor
+    values: Tensor
+
+    def __init__(self, points: Tensor, values: Tensor, metric: Metric, inverse: bool) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.register_buffer("values", values)
+        self.metric, self.inverse = metric, inverse
+
+
+class NeighborMean(_ValuedPoints):
     """Mean of the values of the nearest stored rows.
 
     Weights are soft, so that gradients move rows towards neighbors with better values: the softmax
@@ -131,16 +144,11 @@ class NeighborMean(Module):
         Whether values weigh by the inverse distance.
     """
 
-    points: Tensor
-    values: Tensor
-
     def __init__(
         self, points: Tensor, values: Tensor, count: int, metric: Metric, inverse: bool = False
     ) -> None:
-        super().__init__()
-        self.register_buffer("points", points)
-        self.register_buffer("values", values)
-        self.count, self.metric, self.inverse = count, metric, inverse
+        super().__init__(points, values, metric, inverse)
+        self.count = count
 
     def forward(self, x: Block, soft: bool = True) -> Tensor:
         """Map (n, features) to (n,) or (n, k)."""
@@ -158,7 +166,7 @@ class NeighborMean(Module):
         return weighted_mean(weights, self.values[index])
 
 
-class RadiusMean(Module):
+class RadiusMean(_ValuedPoints):
     """Mean of the values of the stored rows within a radius, whose edge is soft.
 
     Parameters
@@ -175,16 +183,11 @@ class RadiusMean(Module):
         Whether values weigh by the inverse distance.
     """
 
-    points: Tensor
-    values: Tensor
-
     def __init__(
         self, points: Tensor, values: Tensor, radius: float, metric: Metric, inverse: bool = False
     ) -> None:
-        super().__init__()
-        self.register_buffer("points", points)
-        self.register_buffer("values", values)
-        self.radius, self.metric, self.inverse = radius, metric, inverse
+        super().__init__(points, values, metric, inverse)
+        self.radius = radius
 
     def forward(self, x: Block, soft: bool = True) -> Tensor:
         """Map (n, features) to (n,) or (n, k)."""

@@ -12,7 +12,20 @@ _NEAR = 1e-7
 """Distance from the outermost quantiles within which the rank is that of the quantile."""
 
 
-class QuantileRanks(Module):
+class _RankedQuantiles(Module):
+    """The quantiles of columns, stored by column, and their ranks."""
+
+    quantiles: Tensor
+    ranks: Tensor
+
+    def __init__(self, quantiles: Tensor, ranks: Tensor, normal: bool) -> None:
+        super().__init__()
+        self.register_buffer("quantiles", quantiles.T.contiguous())
+        self.register_buffer("ranks", ranks.clone())
+        self.normal = normal
+
+
+class QuantileRanks(_RankedQuantiles):
     """The rank of each entry among the quantiles of its column, or its normal score.
 
     Between quantiles ranks are interpolated; equal quantiles give the mean of their ranks. Missing
@@ -27,15 +40,6 @@ class QuantileRanks(Module):
     normal : bool
         Whether to return quantiles of the standard normal distribution instead of ranks.
     """
-
-    quantiles: Tensor
-    ranks: Tensor
-
-    def __init__(self, quantiles: Tensor, ranks: Tensor, normal: bool) -> None:
-        super().__init__()
-        self.register_buffer("quantiles", quantiles.T.contiguous())
-        self.register_buffer("ranks", ranks.clone())
-        self.normal = normal
 
     def forward(self, x: Block) -> Block:
         """Same shape out as in; entries that sparse rows do not store stay zero."""
@@ -78,7 +82,7 @@ class QuantileRanks(Module):
         return ranks[base] + torch.where(inside, slope * step, 0.0)
 
 
-class QuantilesOfRanks(Module):
+class QuantilesOfRanks(_RankedQuantiles):
     """The inverse of `QuantileRanks`: the quantile of each rank, or of each normal score.
 
     Parameters
@@ -90,15 +94,6 @@ class QuantilesOfRanks(Module):
     normal : bool
         Whether the entries are quantiles of the standard normal distribution instead of ranks.
     """
-
-    quantiles: Tensor
-    ranks: Tensor
-
-    def __init__(self, quantiles: Tensor, ranks: Tensor, normal: bool) -> None:
-        super().__init__()
-        self.register_buffer("quantiles", quantiles.T.contiguous())
-        self.register_buffer("ranks", ranks.clone())
-        self.normal = normal
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""

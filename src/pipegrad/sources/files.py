@@ -48,9 +48,6 @@ class ModelFile:
             return path
         place = Path(path)
         with open_regular(place) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > LARGEST_FILE:
-                raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
             content = file.read(LARGEST_FILE + 1)
         if not content:
             raise ModelFileError(f"{place}: the file is empty.")
@@ -59,11 +56,14 @@ class ModelFile:
 
 @contextmanager
 def open_regular(place: Path) -> Iterator[Any]:
-    """Open a file for reading, and refuse folders, pipes and devices, which may never end."""
+    """Open a file for reading; refuse what may never end: folders, pipes, devices, large files."""
     if place.exists() and not stat.S_ISREG(place.stat().st_mode):
         kind = "a folder" if place.is_dir() else "no regular file"
         raise ModelFileError(f"{place} is {kind}.\nHint: give the path of a model file.")
     with place.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_FILE:
+            raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
         yield file
 
 

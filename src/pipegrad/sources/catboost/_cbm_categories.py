@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._flatbuffer import Buffer, Table, fail
+from ..faults import fail
+from ._flatbuffer import Buffer, Table
 
 _BORDERS, _BUCKETS, _MEANS, _COUNTERS = 0, 1, (2, 3), (4, 5)
 _BUCKET = np.dtype([("hash", "<u8"), ("index", "<u4")])

@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError, UntranslatableError
+from ...errors import UntranslatableError
 from ..document import Place
+from ..faults import fail, in_file
 from ._cbm_categories import check_statistics, read_statistics, statistic_base
-from ._flatbuffer import Buffer, Table, fail
+from ._flatbuffer import Buffer, Table
 from ._json_structure import MOST_CLASSES, check_classes
 
 _VERSION = "FlabuffersModel_v1"
@@ -45,10 +46,8 @@ def check(content: bytes, suffix: str, name: str) -> None:
     UntranslatableError
         If the model has features of texts or embeddings, whose statistics are not checked.
     """
-    try:
+    with in_file(name):
         _check(content)
-    except ModelFileError as fault:
-        raise ModelFileError(f"{name}: {fault}") from None
 
 
 def _check(content: bytes) -> None:

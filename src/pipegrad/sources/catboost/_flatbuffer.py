@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
-
-
-def fail(place: str, fault: str) -> NoReturn:
-    """Raise the error for a fault at a place of the file."""
-    raise ModelFileError(f"{place}: {fault}")
+from ..faults import fail
 
 
 class Buffer:

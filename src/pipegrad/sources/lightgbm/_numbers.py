@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelFileError
+from ..faults import fail
 
 _INT32 = 2**31
 _LONGEST_NUMBER = 400
@@ -17,11 +17,6 @@ _DIGITS = b"0123456789+- "
 _FLOAT_CHARACTERS = _DIGITS + b".eEnaifityNAIFTY"
 # Zero, infinity and NaN in writing.
 _EXACT = re.compile(rb"[+-]?([0.]+(e[+-]?\d+)?|nan|inf(inity)?)", re.IGNORECASE)
-
-
-def fail(place: str, fault: str) -> NoReturn:
-    """Raise the error for a fault at a place of the file."""
-    raise ModelFileError(f"{place}: {fault}")
 
 
 def shown(value: bytes) -> str:

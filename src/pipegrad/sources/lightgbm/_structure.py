@@ -11,8 +11,8 @@ import re
 
 import numpy as np
 
-from ...errors import ModelFileError
-from ._numbers import fail, integer, numbers, shown, words
+from ..faults import fail, in_file
+from ._numbers import integer, numbers, shown, words
 from ._tree_structure import Trees
 
 # LightGBM reads no further lines of a tree.
@@ -39,7 +39,7 @@ def check(content: bytes, suffix: str, name: str) -> None:
     ModelFileError
         With the place and the fault, if the file is damaged.
     """
-    try:
+    with in_file(name):
         text = _decoded(content)
         lines = content.splitlines(keepends=True)
         first = next((i for i, line in enumerate(lines) if line.startswith(b"Tree=")), len(lines))
@@ -53,8 +53,6 @@ def check(content: bytes, suffix: str, name: str) -> None:
             fail("trees", f"{len(blocks)}, which is no multiple of {header.outputs} an iteration")
         _check_parameters(lines[end:], header.features)
         _check_categories(text)
-    except ModelFileError as fault:
-        raise ModelFileError(f"{name}: {fault}") from None
 
 
 def _decoded(content: bytes) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelFileError
-from ._numbers import check_range, fail, integer, numbers, words
+from ..faults import fail
+from ._numbers import check_range, integer, numbers, words
 
 # Arrays of a tree by length: "n" is one number a node, "l" one a leaf.
 _NEEDED = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelFileError
-from ..files import LARGEST_FILE, open_regular
+from ..files import open_regular
 
 SMALLEST_LIMIT = 32 << 20
 """Number of bytes that the entries of any file, however small, may unpack to."""
@@ -96,10 +96,8 @@ class Archive:
         """
         place = Path(path)
         with open_regular(place) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > LARGEST_FILE:
-                raise ModelFileError(f"{place}: {size} bytes are more than {LARGEST_FILE}.")
             # Check for the zip signature at the end before reading the rest.
+            size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _END.size - 0xFFFF))
             if b"PK\x05\x06" not in file.read():
                 raise ModelFileError(f"{place}: not a zip file, or truncated.")
