@@ -41,6 +41,15 @@ def test_what_goes_wrong_in_the_child_is_one_error_here(tmp_path, monkeypatch, b
         try_loading(b"content", ".bin", "a.bin", "Library", script(tmp_path, body))
 
 
+def test_a_child_that_crashes_leaves_no_files(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    body = "import tempfile; open(tempfile.mkdtemp() + '/model', 'w').write('x'); os.abort()"
+    with pytest.raises(pg.ModelFileError, match="SIGABRT"):
+        try_loading(b"content", ".bin", "a.bin", "Library", script(tmp_path, body))
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_each_content_is_tried_once(tmp_path):
     calls = tmp_path / "calls"
     counts = script(tmp_path, f"open({str(calls)!r}, 'a').write(suffix + content.decode())")

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..errors import ModelFileError
+from ..file_writing import scratch_folder
 
 _CHILD = Path(__file__).with_name("trial_child.py")
 _SECONDS = 60
@@ -75,9 +76,15 @@ def _problem(content: bytes, suffix: str, script: Path) -> str:
     command = [sys.executable, "-I", "-X", "faulthandler=0", str(_CHILD)]
     given = json.dumps(task).encode() + b"\n" + content
     try:
-        done = subprocess.run(
-            command, input=given, capture_output=True, timeout=2 * seconds, env=_environment()
-        )
+        # A child that crashes leaves its temporary files behind, so that it gets a folder for them.
+        with scratch_folder() as folder:
+            done = subprocess.run(
+                command,
+                input=given,
+                capture_output=True,
+                timeout=2 * seconds,
+                env=_environment(folder),
+            )
     except subprocess.TimeoutExpired:
         return f"has not read it after {2 * seconds:.0f} seconds{_HINT}"
     except OSError as error:
@@ -85,10 +92,10 @@ def _problem(content: bytes, suffix: str, script: Path) -> str:
     return _verdict(done, seconds)
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """The environment of the child: threads are of no use to it, and each reserves memory."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **one}
+    return {**os.environ, **one, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))}
 
 
 def _verdict(done: subprocess.CompletedProcess[bytes], seconds: float) -> str:
