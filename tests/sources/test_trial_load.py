@@ -43,7 +43,8 @@ def test_what_goes_wrong_in_the_child_is_one_error_here(tmp_path, monkeypatch, b
 
 def test_a_child_that_crashes_leaves_no_files(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)  # It is read from the environment again.
     body = "import tempfile; open(tempfile.mkdtemp() + '/model', 'w').write('x'); os.abort()"
     with pytest.raises(pg.ModelFileError, match="SIGABRT"):
         try_loading(b"content", ".bin", "a.bin", "Library", script(tmp_path, body))
