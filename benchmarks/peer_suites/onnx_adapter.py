@@ -1,7 +1,7 @@
 """`skl2onnx.convert_sklearn`, `to_onnx` and ONNX sessions that answer with pipegrad.
 
-A converted model is an ONNX file without operators; its metadata say which module answers. A session
-on it asks the module for what the model would put out: labels and probabilities (or raw scores, or
+A converted model is an ONNX file without operators; its metadata say which module answers. A
+session on it asks the module for what the model would put out: labels and probabilities (or raw scores, or
 dictionaries of them) of classifiers, predictions, clusters, columns.
 """
 
@@ -27,7 +27,10 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"(assert(Not)?In\(.*|\bin )str\(\w*(onx|onnx)\w*\)", "the text of a graph"),
     (r"assertRaises|Expecting an error", "expects the peer's own refusal"),
     (r"final_types|white_op|black_op|naming=|intermediate=", "names and types of a graph"),
-    (r"CastTransformer|CastRegressor|ReplaceTransformer|WOETransformer|Traceable", "own estimators"),
+    (
+        r"CastTransformer|CastRegressor|ReplaceTransformer|WOETransformer|Traceable",
+        "own estimators",
+    ),
 )
 """Patterns in the text of a test that concerns the peer's own machinery."""
 
@@ -233,7 +236,12 @@ def _paths(paths: Any) -> Any:
 
 
 def convert_sklearn(
-    model: Any, name: Any = None, initial_types: Any = None, *_: Any, options: Any = None, **others: Any
+    model: Any,
+    name: Any = None,
+    initial_types: Any = None,
+    *_: Any,
+    options: Any = None,
+    **others: Any,
 ) -> Any:
     """Translate as `skl2onnx.convert_sklearn` does."""
     for own in ("custom_conversion_functions", "custom_parsers", "intermediate", "final_types"):

@@ -1,11 +1,13 @@
 """Runs a peer's own tests of scikit-learn estimators against `pipegrad.to_torch`.
 
 The tests are those of hummingbird, sklearn-onnx (skl2onnx) or sk2torch, unchanged, from the source
-archive on PyPI. A stand-in takes the place of the peer's `convert`, `convert_sklearn` (with the ONNX
-session) or `wrap`, and answers with a pipegrad module. Each answer is first compared with
-scikit-learn's own: same type, shape, dtype and numbers.
+archive on PyPI. A stand-in takes the place of the peer's `convert`, `convert_sklearn` (with the
+ONNX session) or `wrap`, and answers with a pipegrad module. Each answer must first have the type,
+shape, dtype and labels of scikit-learn's own; the test then compares the numbers.
 
 Run: python benchmarks/peer_suites/run.py hummingbird [--suite FOLDER] [--itself]
+The environment needs pytest and the peer's own dependencies: onnx, onnxruntime,
+onnxconverter-common, psutil and dill.
 
 A test does not apply where it concerns the peer's own machinery: by the patterns `RULES` of each
 adapter (ONNX operators, the text of graphs, the peer's own errors, converters and estimators), by
@@ -55,7 +57,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer", choices=ARCHIVES)
-    parser.add_argument("--suite", type=Path, help="the unpacked archive; pip downloads it otherwise")
+    parser.add_argument(
+        "--suite", type=Path, help="the unpacked archive; pip downloads it otherwise"
+    )
     parser.add_argument("--files", default="*", help="names of files to run, with wildcards")
     parser.add_argument("--only", default="", help="expression for pytest -k")
     parser.add_argument("--itself", action="store_true", help="run the peer's own converter")
@@ -137,13 +141,28 @@ def report(lines: list[dict[str, Any]], itself: bool, show: bool) -> None:
         group, why = kind(line, itself)
         groups[group][why] += 1
         if show and group in ("refused", "wrong", "other"):
-            print(f"{group}: {line['test']}\n    {why}\n    {line['place']}")
-    applies = sum(sum(reasons.values()) for name, reasons in groups.items() if name != "not applicable")
+            print(f"{group}: {line['test']}\n    {_short(why)}\n    {line['place']}")
+    applies = sum(
+        sum(reasons.values()) for name, reasons in groups.items() if name != "not applicable"
+    )
     print(f"\n{sum(groups['passed'].values())} of {applies} tests that apply pass")
     for name in ("wrong", "other", "refused", "not applicable"):
         print(f"\n{name}: {sum(groups[name].values())}")
         for why, count in groups[name].most_common():
-            print(f"  {count:4d}  {' '.join(why.split())}")
+            print(f"  {count:4d}  {_short(why)}")
+    noted = collections.Counter(_inexact(line) for line in tests.values())
+    print(f"\ndiffer by more than 1e-9 of the largest number: {len(tests) - noted.pop('', 0)}")
+    for what, count in noted.most_common() if show else ():
+        print(f"  {count:4d}  {what}")
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _inexact(line: dict[str, Any]) -> str:
+    names = (what.split(":")[0] for name, what in line["events"] if name == "inexact")
+    return next(names, "")
 
 
 if __name__ == "__main__":
