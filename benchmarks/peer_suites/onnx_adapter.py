@@ -1,8 +1,8 @@
 """`skl2onnx.convert_sklearn`, `to_onnx` and ONNX sessions that answer with pipegrad.
 
 A converted model is an ONNX file without operators; its metadata say which module answers. A
-session on it asks the module for what the model would put out: labels and probabilities (or raw scores, or
-dictionaries of them) of classifiers, predictions, clusters, columns.
+session on it asks the module for what the model would put out: labels and probabilities (or raw
+scores, or dictionaries of them) of classifiers, predictions, clusters, columns.
 """
 
 from __future__ import annotations

@@ -43,13 +43,12 @@ PATTERNS = {
 
 
 def main() -> None:
-    """Run the tests of a suite file by file and print a summary."""
+    """Run the tests of a suite and print a summary."""
     options = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         suite = options.suite or _downloaded(options.peer, Path(folder))
         results = Path(options.results or Path(folder) / "results.jsonl").resolve()
-        for file in _files(options, suite):
-            _run(options, suite, file, results)
+        _run(options, suite, _files(options, suite), results)
         lines = [json.loads(line) for line in results.read_text().splitlines()]
     report(lines, options.itself, options.show)
 
@@ -84,9 +83,9 @@ def _files(options: argparse.Namespace, suite: Path) -> list[Path]:
     return [file for file in files if file.match(options.files)]
 
 
-def _run(options: argparse.Namespace, suite: Path, file: Path, results: Path) -> None:
+def _run(options: argparse.Namespace, suite: Path, files: list[Path], results: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        paths = [HERE, HERE.parents[1] / "src", suite.resolve(), file.parent]
+        paths = [HERE, HERE.parents[1] / "src", suite.resolve(), files[0].parent]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
@@ -99,11 +98,7 @@ def _run(options: argparse.Namespace, suite: Path, file: Path, results: Path) ->
         command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider"]
         command += ["--tb=no", "--no-header", "-W", "ignore", "--rootdir", str(suite.resolve())]
         command += ["-k", options.only] if options.only else []
-        done = subprocess.run(
-            [*command, str(file)], cwd=scratch, env=environment, capture_output=True, text=True
-        )
-    tail = done.stdout.strip().splitlines()[-1:] or [done.stderr[-300:]]
-    print(f"{file.name}: {tail[0]}", file=sys.stderr, flush=True)
+        subprocess.run([*command, *map(str, files)], cwd=scratch, env=environment, check=False)
 
 
 # -- the summary -------------------------------------------------------------------------------
