@@ -11,6 +11,7 @@ from ._calibrated import (
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
+from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
@@ -64,6 +65,7 @@ from ._neighbors import (
     KernelDensity,
     LocalOutlierFactor,
     Metric,
+    NeighborDistributions,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
@@ -129,6 +131,7 @@ __all__ = [
     "DiagonalGaussians",
     "DiscriminantHead",
     "Distances",
+    "Distributions",
     "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
@@ -148,6 +151,7 @@ __all__ = [
     "Kernel",
     "KernelCentering",
     "KernelDensity",
+    "KernelDistributions",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
@@ -179,6 +183,7 @@ __all__ = [
     "MultioutputHead",
     "NamedCovariance",
     "NearestHead",
+    "NeighborDistributions",
     "NeighborMean",
     "NonNegative",
     "NormalDistribution",

@@ -43,6 +43,13 @@ def _multiclass() -> tuple[Any, Any]:
     return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
 
 
+def _partly_labeled() -> tuple[Any, Any]:
+    """Rows without a label have the label -1."""
+    X, y = _multiclass()
+    codes = np.unique(y, return_inverse=True)[1]
+    return X, np.where(np.arange(ROWS) % 3 == 0, codes, -1)
+
+
 def _counts() -> tuple[Any, Any]:
     X = _features()
     return X, np.random.default_rng(2).poisson(np.exp(0.5 * _signal(X))).astype(float)
@@ -204,6 +211,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "binary": _binary,
     "binary_strings": _binary_strings,
     "multiclass": _multiclass,
+    "partly_labeled": _partly_labeled,
     "counts": _counts,
     "positive": _positive,
     "multioutput": _multioutput,

@@ -9,7 +9,6 @@ _NEIGHBORS = "predicts from stored neighbors; no module yet"
 _TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
 _DENSITY = "estimates a density, covariance or outliers; no module yet"
-_KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
 _ELEMENT = "a transformer without a module yet"
@@ -52,10 +51,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "covariance.MinCovDet",
         "covariance.OAS",
         "covariance.ShrunkCovariance",
-    ),
-    _KERNEL_MACHINE: (
-        "semi_supervised.LabelPropagation",
-        "semi_supervised.LabelSpreading",
     ),
     _DECOMPOSITION: (
         "decomposition.DictionaryLearning",
