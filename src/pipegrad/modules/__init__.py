@@ -10,6 +10,7 @@ from ._calibrated import (
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
+from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
@@ -40,6 +41,7 @@ from ._heads import (
     MultilabelHead,
     MultioutputHead,
     NearestHead,
+    NormalHead,
     OutlierHead,
     ProbabilityHead,
     RegressionHead,
@@ -130,12 +132,14 @@ __all__ = [
     "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
+    "DistanceOutliers",
     "Distances",
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
+    "FactoredPrecision",
     "FieldFactorization",
     "FullGaussians",
     "GaussianProcess",
@@ -187,6 +191,8 @@ __all__ = [
     "NeighborMean",
     "NonNegative",
     "NormalDistribution",
+    "NormalHead",
+    "NormalLaw",
     "NormalizeRows",
     "NormalizedColumns",
     "OneHot",
@@ -195,6 +201,7 @@ __all__ = [
     "OrdinalEncode",
     "OutlierHead",
     "PairwiseCoupling",
+    "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
     "PolynomialSketch",
