@@ -10,7 +10,9 @@ from ._calibrated import (
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
+from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
+from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
@@ -39,6 +41,7 @@ from ._heads import (
     MultilabelHead,
     MultioutputHead,
     NearestHead,
+    NormalHead,
     OutlierHead,
     ProbabilityHead,
     RegressionHead,
@@ -64,6 +67,7 @@ from ._neighbors import (
     KernelDensity,
     LocalOutlierFactor,
     Metric,
+    NeighborDistributions,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
@@ -128,11 +132,14 @@ __all__ = [
     "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
+    "DistanceOutliers",
     "Distances",
+    "Distributions",
     "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
+    "FactoredPrecision",
     "FieldFactorization",
     "FullGaussians",
     "GaussianProcess",
@@ -148,6 +155,7 @@ __all__ = [
     "Kernel",
     "KernelCentering",
     "KernelDensity",
+    "KernelDistributions",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
@@ -179,9 +187,12 @@ __all__ = [
     "MultioutputHead",
     "NamedCovariance",
     "NearestHead",
+    "NeighborDistributions",
     "NeighborMean",
     "NonNegative",
     "NormalDistribution",
+    "NormalHead",
+    "NormalLaw",
     "NormalizeRows",
     "NormalizedColumns",
     "OneHot",
@@ -190,6 +201,7 @@ __all__ = [
     "OrdinalEncode",
     "OutlierHead",
     "PairwiseCoupling",
+    "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
     "PolynomialSketch",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, distances
+from ._distributions import Distributions, in_shares
 from ._heads import MulticlassHead
 from ._kernels import Kernel
 from ._sparse import Block, SparseRows, dense
@@ -153,17 +154,65 @@ class NeighborMean(_ValuedPoints):
     def forward(self, x: Block, soft: bool = True) -> Tensor:
         """Map (n, features) to (n,) or (n, k)."""
         gaps = self.metric(x, self.points)
-        candidates = _CANDIDATES * self.count if soft and not self.inverse else self.count
-        near, index = gaps.topk(min(candidates, gaps.shape[1]), largest=False)
-        if self.inverse:
-            weights = inverse_weights(near)
-        elif not soft:
-            weights = torch.ones_like(near)
-        else:
-            last = near[:, self.count - 1 : self.count].detach()
-            unit = torch.where(last > 0, last, 1.0)
-            weights = torch.softmax(-(near / unit).square(), 1)
+        if soft and not self.inverse:
+            weights, index = soft_nearest(gaps, self.count)
+            return weighted_mean(weights, self.values[index])
+        near, index = gaps.topk(min(self.count, gaps.shape[1]), largest=False)
+        weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
         return weighted_mean(weights, self.values[index])
+
+
+def soft_nearest(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Weights (n, m) and indices (n, m) of neighbors, in units of the distance to the last one."""
+    near, index = gaps.topk(min(_CANDIDATES * count, gaps.shape[1]), largest=False)
+    last = near[:, count - 1 : count].detach()
+    unit = torch.where(last > 0, last, 1.0)
+    return torch.softmax(-(near / unit).square(), 1), index
+
+
+class NeighborDistributions(Module):
+    """The mean of the distributions of the nearest stored rows; the distributions train.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    distributions : Distributions
+        Shares of the classes in each stored row.
+    count : int
+        Number of neighbors.
+    nearest : callable
+        ``nearest(x)`` gives the indices (n, count) of the neighbors; exported programs, which
+        cannot call Python functions, find them by distances.
+    """
+
+    points: Tensor
+
+    def __init__(
+        self,
+        points: Tensor,
+        distributions: Distributions,
+        count: int,
+        nearest: Callable[[Block], Tensor],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.distributions = distributions
+        self.count, self.nearest = count, nearest
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, classes); rows without any share become NaN."""
+        shares = self.distributions()
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            gaps = Metric()(x, self.points)
+            return in_shares(shares[gaps.topk(self.count, largest=False)[1]].sum(1))
+        values = x.values if isinstance(x, SparseRows) else x
+        exact = in_shares(shares[_Answer.apply(values.detach(), x, self.nearest)].sum(1))
+        if not values.requires_grad:
+            return exact
+        weights, index = soft_nearest(Metric()(x, self.points), self.count)
+        near = weighted_mean(weights, shares.detach()[index])
+        return exact + (near - near.detach())
 
 
 class RadiusMean(_ValuedPoints):

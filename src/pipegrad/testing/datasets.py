@@ -23,6 +23,12 @@ def _signal(X: Any) -> Any:
     return Z @ np.array([1.0, -0.5, 0.8, 0.3, -0.7, 0.0]) + noise
 
 
+def _correlated() -> tuple[Any, Any]:
+    """Columns of one unit, each correlated with the next."""
+    Z = np.random.default_rng(3).normal(size=(ROWS, 7))
+    return Z[:, :-1] + 0.8 * Z[:, 1:] + np.arange(6), None
+
+
 def _regression() -> tuple[Any, Any]:
     X = _features()
     return X, 3 * _signal(X) + 5
@@ -41,6 +47,13 @@ def _binary_strings() -> tuple[Any, Any]:
 def _multiclass() -> tuple[Any, Any]:
     X = _features()
     return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
+
+
+def _partly_labeled() -> tuple[Any, Any]:
+    """Rows without a label have the label -1."""
+    X, y = _multiclass()
+    codes = np.unique(y, return_inverse=True)[1]
+    return X, np.where(np.arange(ROWS) % 3 == 0, codes, -1)
 
 
 def _counts() -> tuple[Any, Any]:
@@ -204,6 +217,8 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "binary": _binary,
     "binary_strings": _binary_strings,
     "multiclass": _multiclass,
+    "correlated": _correlated,
+    "partly_labeled": _partly_labeled,
     "counts": _counts,
     "positive": _positive,
     "multioutput": _multioutput,

@@ -206,7 +206,7 @@ def test_rows_without_neighbors():
 def test_sparse_rows_that_would_fill_the_memory_are_refused(monkeypatch):
     X, y = DATASETS["sparse_multiclass"]()
     operator = KNeighborsClassifier().fit(X, y)
-    monkeypatch.setattr("pipegrad.sources.sklearn.neighbors._MOST_NUMBERS", 900)
+    monkeypatch.setattr("pipegrad.sources.sklearn.neighbors.MOST_NUMBERS", 900)
     with pytest.raises(UntranslatableError, match=r"would need 7\.68e-06 GB as dense"):
         pg.to_torch(operator)
 

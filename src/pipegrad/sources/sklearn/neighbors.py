@@ -43,7 +43,7 @@ from ..arrays import to_array, to_csr, to_tensor
 from ._base import SKLEARN, SklearnTranslation, parse_version, validate
 
 # Stored sparse rows become dense as long as they have no more numbers than this.
-_MOST_NUMBERS = 1 << 28
+MOST_NUMBERS = 1 << 28
 _METRICS: dict[str, Metric] = {
     "euclidean": Metric(),
     "l2": Metric(),
@@ -149,7 +149,7 @@ class Neighbors(SklearnTranslation):
         if callable(getattr(operator, "weights", None)):
             return "weights is Python code that torch cannot differentiate"
         rows = operator._fit_X
-        if sparse.issparse(rows) and math.prod(rows.shape) > _MOST_NUMBERS:
+        if sparse.issparse(rows) and math.prod(rows.shape) > MOST_NUMBERS:
             size = 8 * math.prod(rows.shape) / 1e9
             return f"its sparse stored rows would need {size:.3g} GB as dense ones for gradients"
         return None

@@ -8,8 +8,6 @@ from __future__ import annotations
 _NEIGHBORS = "predicts from stored neighbors; no module yet"
 _TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
-_DENSITY = "estimates a density, covariance or outliers; no module yet"
-_KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
 _ELEMENT = "a transformer without a module yet"
@@ -42,20 +40,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "manifold.MDS",
         "manifold.SpectralEmbedding",
         "manifold.TSNE",
-    ),
-    _DENSITY: (
-        "covariance.EllipticEnvelope",
-        "covariance.EmpiricalCovariance",
-        "covariance.GraphicalLasso",
-        "covariance.GraphicalLassoCV",
-        "covariance.LedoitWolf",
-        "covariance.MinCovDet",
-        "covariance.OAS",
-        "covariance.ShrunkCovariance",
-    ),
-    _KERNEL_MACHINE: (
-        "semi_supervised.LabelPropagation",
-        "semi_supervised.LabelSpreading",
     ),
     _DECOMPOSITION: (
         "decomposition.DictionaryLearning",
