@@ -1,5 +1,6 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
+from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
@@ -51,16 +52,23 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._metrics import METRICS, Metric
+from ._neighbor_search import (
+    NO_NEIGHBOR,
+    BarycentricMap,
+    NeighborDistances,
+    NeighborGraph,
+    NeighborSearch,
+    ShortestPaths,
+)
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
-    WithGradientOf,
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
@@ -93,13 +101,16 @@ from .trees.simplex import Simplex
 
 __all__ = [
     "AS_ZERO",
+    "METRICS",
     "NAN",
     "NONE",
+    "NO_NEIGHBOR",
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
     "AnyPositive",
     "Average",
+    "BarycentricMap",
     "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
@@ -170,7 +181,10 @@ __all__ = [
     "MultioutputHead",
     "NamedCovariance",
     "NearestHead",
+    "NeighborDistances",
+    "NeighborGraph",
     "NeighborMean",
+    "NeighborSearch",
     "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
@@ -199,6 +213,7 @@ __all__ = [
     "Select",
     "Sequential",
     "ShareHead",
+    "ShortestPaths",
     "Simplex",
     "SparseParameter",
     "SparseProjection",

@@ -13,6 +13,8 @@ from scipy import sparse
 from ..module import PipelineModule
 
 METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
+# Of estimators with none of these.
+_OTHERS = ["score_samples", "kneighbors"]
 
 
 def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
@@ -131,10 +133,11 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        methods = [m for m in METHODS if hasattr(operator, m)] or ["score_samples"]
+        methods = [m for m in METHODS if hasattr(operator, m)] or _OTHERS
+        methods = [m for m in methods if hasattr(operator, m)]
         found = {m: _answer(operator, m, X) for m in methods}
     told = {m: v for m, v in found.items() if v is not None}
-    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in told.items()}
+    return {m: np.hstack(v) if isinstance(v, list | tuple) else v for m, v in told.items()}
 
 
 def _answer(operator: Any, method: str, X: Any) -> Any:
