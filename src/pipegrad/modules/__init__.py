@@ -1,5 +1,6 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
+from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
 from ._calibrated import (
     CalibratedMean,
@@ -61,17 +62,24 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._metrics import METRICS, Metric
+from ._neighbor_search import (
+    NO_NEIGHBOR,
+    BarycentricMap,
+    NeighborDistances,
+    NeighborGraph,
+    NeighborSearch,
+    ShortestPaths,
+)
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
     NeighborDistributions,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
-    WithGradientOf,
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
@@ -104,13 +112,16 @@ from .trees.simplex import Simplex
 
 __all__ = [
     "AS_ZERO",
+    "METRICS",
     "NAN",
     "NONE",
+    "NO_NEIGHBOR",
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
     "AnyPositive",
     "Average",
+    "BarycentricMap",
     "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
@@ -187,8 +198,11 @@ __all__ = [
     "MultioutputHead",
     "NamedCovariance",
     "NearestHead",
+    "NeighborDistances",
     "NeighborDistributions",
+    "NeighborGraph",
     "NeighborMean",
+    "NeighborSearch",
     "NonNegative",
     "NormalDistribution",
     "NormalHead",
@@ -221,6 +235,7 @@ __all__ = [
     "Select",
     "Sequential",
     "ShareHead",
+    "ShortestPaths",
     "SigmoidColumns",
     "Simplex",
     "SparseParameter",

@@ -13,7 +13,8 @@ from scipy import sparse
 from ..module import PipelineModule
 
 METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
-_OTHERS = ("score_samples", "mahalanobis")
+# Of estimators with none of these.
+_OTHERS = ("score_samples", "mahalanobis", "kneighbors")
 
 
 def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
@@ -136,7 +137,7 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
         methods = methods or [m for m in _OTHERS if hasattr(operator, m)]
         found = {m: _answer(operator, m, X) for m in methods}
     told = {m: v for m, v in found.items() if v is not None}
-    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in told.items()}
+    return {m: np.hstack(v) if isinstance(v, list | tuple) else v for m, v in told.items()}
 
 
 def _answer(operator: Any, method: str, X: Any) -> Any:

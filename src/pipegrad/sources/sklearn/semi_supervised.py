@@ -22,8 +22,8 @@ from ...modules import (
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
+from ._neighbors import MOST_NUMBERS, Answers, stored_rows
 from .kernels import callable_kernel, stored_points, written_points
-from .neighbors import MOST_NUMBERS, Answers, stored_rows
 
 _SURE = ("transduction_",)
 _STORED = ("X_",)

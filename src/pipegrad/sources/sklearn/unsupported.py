@@ -13,13 +13,7 @@ _META = "a composite without an expansion yet"
 _ELEMENT = "a transformer without a module yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
-    _NEIGHBORS: (
-        "impute.KNNImputer",
-        "neighbors.KNeighborsTransformer",
-        "neighbors.NearestNeighbors",
-        "neighbors.NeighborhoodComponentsAnalysis",
-        "neighbors.RadiusNeighborsTransformer",
-    ),
+    _NEIGHBORS: ("impute.KNNImputer",),
     _TEXT: (
         "feature_extraction.DictVectorizer",
         "feature_extraction.FeatureHasher",
@@ -50,8 +44,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "decomposition.NMF",
         "decomposition.SparseCoder",
         "decomposition.SparsePCA",
-        "manifold.Isomap",
-        "manifold.LocallyLinearEmbedding",
     ),
     _META: (
         "model_selection.FixedThresholdClassifier",
