@@ -83,6 +83,7 @@ from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
+from ._term_weights import TermWeights
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -211,6 +212,7 @@ __all__ = [
     "StepFunction",
     "StepFunctions",
     "SupportVectorMachine",
+    "TermWeights",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",

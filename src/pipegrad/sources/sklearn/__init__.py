@@ -32,6 +32,7 @@ from . import (
     selection,
     sgd,
     svm,
+    text,
     trees,
 )
 from ._base import SklearnTranslation
@@ -71,5 +72,6 @@ __all__ = [
     "sgd",
     "structural",
     "svm",
+    "text",
     "trees",
 ]

@@ -6,7 +6,6 @@ Before the first trained step they are still allowed; there they run once, in sc
 from __future__ import annotations
 
 _NEIGHBORS = "predicts from stored neighbors; no module yet"
-_TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
 _DENSITY = "estimates a density, covariance or outliers; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
@@ -21,14 +20,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "neighbors.NearestNeighbors",
         "neighbors.NeighborhoodComponentsAnalysis",
         "neighbors.RadiusNeighborsTransformer",
-    ),
-    _TEXT: (
-        "feature_extraction.DictVectorizer",
-        "feature_extraction.FeatureHasher",
-        "feature_extraction.image.PatchExtractor",
-        "feature_extraction.text.CountVectorizer",
-        "feature_extraction.text.HashingVectorizer",
-        "feature_extraction.text.TfidfVectorizer",
     ),
     _NO_NEW_ROWS: (
         "cluster.AgglomerativeClustering",
@@ -83,7 +74,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "semi_supervised.SelfTrainingClassifier",
     ),
     _ELEMENT: (
-        "feature_extraction.text.TfidfTransformer",
         "preprocessing.LabelEncoder",
         "preprocessing.MultiLabelBinarizer",
     ),
