@@ -187,6 +187,29 @@ def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
 
+def _objects(rows: list[Any]) -> Any:
+    found = np.empty(len(rows), dtype=object)
+    found[:] = rows
+    return found
+
+
+def _two_labels() -> tuple[Any, Any]:
+    return _binary_strings()[1], None
+
+
+def _numbers() -> tuple[Any, Any]:
+    return _several()[1][:, 0] * 2.5, None
+
+
+def _indicators() -> tuple[Any, Any]:
+    return _multilabel()[1].astype(float), None
+
+
+def _sets_of_labels() -> tuple[Any, Any]:
+    names = np.array(["ant", "bee", "cat"])
+    return _objects([tuple(names[row == 1]) for row in _multilabel()[1]]), None
+
+
 def _similarities() -> tuple[Any, Any]:
     X, y = _regression()
     Z = (X - X.mean(0)) / X.std(0)
@@ -211,12 +234,6 @@ def _texts() -> tuple[Any, Any]:
     ]
     words[-1] = "nothing that others say"
     return np.array(words, dtype=object), np.where(kinds == 1, "yes", "no")
-
-
-def _objects(rows: list[Any]) -> Any:
-    found = np.empty(len(rows), dtype=object)
-    found[:] = rows
-    return found
 
 
 def _dictionaries() -> tuple[Any, Any]:
@@ -273,6 +290,10 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "two_labels": _two_labels,
+    "numbers": _numbers,
+    "indicators": _indicators,
+    "sets_of_labels": _sets_of_labels,
     "one_column": _one_column,
     "word_counts": _word_counts,
     "word_counts_binary": _word_counts_binary,

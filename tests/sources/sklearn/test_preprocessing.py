@@ -350,11 +350,6 @@ def modules_dense(array):
     return array.toarray() if hasattr(array, "toarray") else array
 
 
-def test_tables_of_labels_are_refused():
-    operator = pre.LabelBinarizer().fit(np.eye(3, dtype=int))
-    assert "y_type_" in row_of(operator).refuse(operator)
-
-
 # -- missing values ------------------------------------------------------------------------------
 
 

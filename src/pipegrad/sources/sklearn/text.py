@@ -17,40 +17,10 @@ from ...modules import TermWeights
 from ...registry import Builder, Example, Expansion, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
+from ._host import OnHost
 
 _TEXT = "it reads text, which has no gradient"
 _DICTS = "it reads dictionaries or names, which have no gradient"
-
-
-class OnHost(SklearnTranslation):
-    """The source itself computes the columns; the module passes them on."""
-
-    differentiable = False
-    raw_numbers = False
-
-    def trainable(self, operator: Any) -> bool:
-        return False
-
-    def encode(self, operator: Any, X: Any) -> Any:
-        # A shallow copy, since some operators note what they have checked when they first answer.
-        try:
-            out = _plain(operator).transform(X)
-        except StopIteration as error:
-            raise ValueError("X must hold at least one row, got none.") from error
-        return out.tocsr() if sparse.issparse(out) else out
-
-    def to_torch(self, operator: Any) -> nn.Module:
-        return nn.Identity()
-
-    def write_back(self, module: nn.Module, operator: Any) -> None:
-        pass
-
-
-def _plain(operator: Any) -> Any:
-    """Return a shallow copy that outputs arrays."""
-    plain = copy.copy(operator)
-    plain._sklearn_output_config = {"transform": "default"}
-    return plain
 
 
 def words_of(text: str) -> list[str]:

@@ -11,7 +11,6 @@ _DENSITY = "estimates a density, covariance or outliers; no module yet"
 _KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
 _DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
 _META = "a composite without an expansion yet"
-_ELEMENT = "a transformer without a module yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
@@ -72,10 +71,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "multioutput.MultiOutputRegressor",
         "multioutput.RegressorChain",
         "semi_supervised.SelfTrainingClassifier",
-    ),
-    _ELEMENT: (
-        "preprocessing.LabelEncoder",
-        "preprocessing.MultiLabelBinarizer",
     ),
 }
 
