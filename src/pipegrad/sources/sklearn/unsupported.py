@@ -5,12 +5,18 @@ Before the first trained step they are still allowed; there they run once, in sc
 
 from __future__ import annotations
 
-_NEIGHBORS = "predicts from stored neighbors; no module yet"
-_NO_NEW_ROWS = "cannot be applied to new samples"
-_DENSITY = "estimates a density, covariance or outliers; no module yet"
-_KERNEL_MACHINE = "predicts from stored support vectors or training rows; no module yet"
-_DECOMPOSITION = "runs a solver for each new sample, or has no module yet"
-_META = "a composite without an expansion yet"
+_NEIGHBORS = (
+    "finds the stored rows that are nearest to a new one; no module does that for this class yet"
+)
+_NO_NEW_ROWS = (
+    "cannot be applied to new samples: it only says something about the rows of its own fit"
+)
+_DENSITY = (
+    "describes the spread of its training rows, or finds outliers by it; no module does that yet"
+)
+_KERNEL_MACHINE = "spreads labels through a graph of its training rows; no module does that yet"
+_DECOMPOSITION = "solves an optimization problem for each new sample; no module does that yet"
+_META = "fits several estimators of its own, which pipegrad does not unfold yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: (
