@@ -247,6 +247,9 @@ def _upstream(graph: Graph, names: set[str]) -> set[str]:
 def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
     if refusal is not None:
         return f"runs once, before the first trainable step ({refusal})"
+    row = step.translation
+    if row is not None and row.on_host:
+        return f"runs once: {row.on_host}"
     if step.name not in chosen:
         return "frozen, before the first trainable step"
     if step.name not in reached:

@@ -139,6 +139,9 @@ class Translation:
         Guarantees of the operator that training keeps, by their names in `KEPT`.
     not_kept : str
         What the operator guarantees and training does not keep; nothing by default.
+    on_host : str
+        Why the operator's own library computes its output, which the module passes on; empty where
+        the module computes it.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -155,6 +158,7 @@ class Translation:
     file_suffixes: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
+    on_host: ClassVar[str] = ""
 
     name: str = ""
 

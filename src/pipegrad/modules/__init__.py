@@ -102,6 +102,7 @@ from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
+from ._term_weights import TermWeights
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -250,6 +251,7 @@ __all__ = [
     "StepFunctions",
     "SupportVectorMachine",
     "TemperatureScaling",
+    "TermWeights",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",

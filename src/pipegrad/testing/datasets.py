@@ -200,6 +200,29 @@ def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
 
+def _objects(rows: list[Any]) -> Any:
+    found = np.empty(len(rows), dtype=object)
+    found[:] = rows
+    return found
+
+
+def _two_labels() -> tuple[Any, Any]:
+    return _binary_strings()[1], None
+
+
+def _numbers() -> tuple[Any, Any]:
+    return _several()[1][:, 0] * 2.5, None
+
+
+def _indicators() -> tuple[Any, Any]:
+    return _multilabel()[1].astype(float), None
+
+
+def _sets_of_labels() -> tuple[Any, Any]:
+    names = np.array(["ant", "bee", "cat"])
+    return _objects([tuple(names[row == 1]) for row in _multilabel()[1]]), None
+
+
 def _similarities() -> tuple[Any, Any]:
     X, y = _regression()
     Z = (X - X.mean(0)) / X.std(0)
@@ -209,6 +232,50 @@ def _similarities() -> tuple[Any, Any]:
 
 def _similarities_multiclass() -> tuple[Any, Any]:
     return _similarities()[0], _multiclass()[1]
+
+
+_NOUNS = ("bus", "boat", "naïve café", "ship", "night train")
+
+
+def _texts() -> tuple[Any, Any]:
+    rng = np.random.default_rng(8)
+    kinds = rng.integers(0, 2, ROWS)
+    words = [
+        f"The {rng.choice(['red', 'big', 'old'])} {_NOUNS[kind + rng.integers(0, 4)]} "
+        f"{rng.choice(['by night', 'by day', 'goes by'])} {noun} {noun}"
+        for kind, noun in zip(kinds, rng.choice(_NOUNS, ROWS), strict=True)
+    ]
+    words[-1] = "nothing that others say"
+    return np.array(words, dtype=object), np.where(kinds == 1, "yes", "no")
+
+
+def _dictionaries() -> tuple[Any, Any]:
+    table, y = _categories()
+    sizes = np.random.default_rng(9).normal(size=ROWS)
+    rows = [
+        {**row, "length": float(n)} for row, n in zip(table.to_dict("records"), sizes, strict=True)
+    ]
+    return _objects(rows), y
+
+
+def _pairs() -> tuple[Any, Any]:
+    rows, y = _dictionaries()
+    return _objects(
+        [[(name, 2.5) for name in row.values() if name == str(name)] for row in rows]
+    ), y
+
+
+def _names() -> tuple[Any, Any]:
+    rows, y = _dictionaries()
+    return _objects([[row["color"], row["size"], row["color"]] for row in rows]), y
+
+
+def _images() -> tuple[Any, Any]:
+    return np.random.default_rng(10).normal(size=(ROWS, 4, 5)), None
+
+
+def _color_images() -> tuple[Any, Any]:
+    return np.random.default_rng(11).normal(size=(ROWS, 3, 3, 3)), None
 
 
 DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
@@ -238,10 +305,20 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "two_labels": _two_labels,
+    "numbers": _numbers,
+    "indicators": _indicators,
+    "sets_of_labels": _sets_of_labels,
     "one_column": _one_column,
     "word_counts": _word_counts,
     "word_counts_binary": _word_counts_binary,
     "similarities": _similarities,
     "similarities_multiclass": _similarities_multiclass,
+    "texts": _texts,
+    "dictionaries": _dictionaries,
+    "pairs": _pairs,
+    "names": _names,
+    "images": _images,
+    "color_images": _color_images,
 }
 """Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

@@ -37,6 +37,7 @@ from . import (
     semi_supervised,
     sgd,
     svm,
+    text,
     trees,
 )
 from ._base import SklearnTranslation
@@ -81,5 +82,6 @@ __all__ = [
     "sgd",
     "structural",
     "svm",
+    "text",
     "trees",
 ]
