@@ -6,6 +6,7 @@ from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
@@ -126,8 +127,10 @@ __all__ = [
     "ExpressionProgram",
     "FactorScores",
     "FieldFactorization",
+    "FiniteDifferences",
     "FullGaussians",
     "GaussianProcess",
+    "GradientOf",
     "Head",
     "IdentityHead",
     "Impute",
@@ -210,6 +213,7 @@ __all__ = [
     "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
+    "StraightThrough",
     "SupportVectorMachine",
     "Threshold",
     "TreeEnsemble",
