@@ -65,6 +65,7 @@ from ._neighbors import (
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
+from ._own_network import OwnNetwork
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -182,6 +183,7 @@ __all__ = [
     "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OwnNetwork",
     "PairwiseCoupling",
     "PiecewiseLinear",
     "PlattScaling",

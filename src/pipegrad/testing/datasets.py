@@ -33,6 +33,11 @@ def _binary() -> tuple[Any, Any]:
     return X, (_signal(X) > 0).astype(int)
 
 
+def _binary_floats() -> tuple[Any, Any]:
+    X, y = _binary()
+    return X, y.astype(float)
+
+
 def _binary_strings() -> tuple[Any, Any]:
     X, y = _binary()
     return X, np.where(y == 1, "yes", "no")
@@ -41,6 +46,11 @@ def _binary_strings() -> tuple[Any, Any]:
 def _multiclass() -> tuple[Any, Any]:
     X = _features()
     return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
+
+
+def _multiclass_codes() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    return X, np.unique(y, return_inverse=True)[1]
 
 
 def _counts() -> tuple[Any, Any]:
@@ -202,10 +212,12 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "features": _regression,
     "regression": _regression,
     "binary": _binary,
+    "binary_floats": _binary_floats,
     "binary_strings": _binary_strings,
     "multiclass": _multiclass,
     "counts": _counts,
     "positive": _positive,
+    "multiclass_codes": _multiclass_codes,
     "multioutput": _multioutput,
     "multilabel": _multilabel,
     "several": _several,
