@@ -16,6 +16,7 @@ from ._distances import Distances
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
@@ -83,6 +84,7 @@ from ._neighbors import (
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
+from ._own_network import OwnNetwork
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -153,8 +155,10 @@ __all__ = [
     "FactorScores",
     "FactoredPrecision",
     "FieldFactorization",
+    "FiniteDifferences",
     "FullGaussians",
     "GaussianProcess",
+    "GradientOf",
     "Head",
     "IdentityHead",
     "Impute",
@@ -215,6 +219,7 @@ __all__ = [
     "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OwnNetwork",
     "PairwiseCoupling",
     "PatternedPrecision",
     "PiecewiseLinear",
@@ -249,6 +254,7 @@ __all__ = [
     "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
+    "StraightThrough",
     "SupportVectorMachine",
     "TemperatureScaling",
     "TermWeights",

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 
 from ..module import PipelineModule
+from ..sources.arrays import without_tensors
 
 METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
 # Of estimators with none of these.
@@ -63,6 +64,8 @@ def identical(a: Any, b: Any) -> bool:
         if a.dtype.kind == "O":
             return all(identical(x, y) for x, y in zip(a.ravel(), b.ravel(), strict=True))
         return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return identical(without_tensors(a), without_tensors(b))
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(identical(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, Mapping) and isinstance(b, Mapping):

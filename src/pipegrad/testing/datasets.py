@@ -39,6 +39,11 @@ def _binary() -> tuple[Any, Any]:
     return X, (_signal(X) > 0).astype(int)
 
 
+def _binary_floats() -> tuple[Any, Any]:
+    X, y = _binary()
+    return X, y.astype(float)
+
+
 def _binary_strings() -> tuple[Any, Any]:
     X, y = _binary()
     return X, np.where(y == 1, "yes", "no")
@@ -51,9 +56,13 @@ def _multiclass() -> tuple[Any, Any]:
 
 def _partly_labeled() -> tuple[Any, Any]:
     """Rows without a label have the label -1."""
-    X, y = _multiclass()
-    codes = np.unique(y, return_inverse=True)[1]
+    X, codes = _multiclass_codes()
     return X, np.where(np.arange(ROWS) % 3 == 0, codes, -1)
+
+
+def _multiclass_codes() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    return X, np.unique(y, return_inverse=True)[1]
 
 
 def _counts() -> tuple[Any, Any]:
@@ -282,12 +291,14 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "features": _regression,
     "regression": _regression,
     "binary": _binary,
+    "binary_floats": _binary_floats,
     "binary_strings": _binary_strings,
     "multiclass": _multiclass,
     "correlated": _correlated,
     "partly_labeled": _partly_labeled,
     "counts": _counts,
     "positive": _positive,
+    "multiclass_codes": _multiclass_codes,
     "multioutput": _multioutput,
     "multilabel": _multilabel,
     "several": _several,
