@@ -50,6 +50,31 @@ def answered(x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
     return out
 
 
+def answer_or_nan(x: Block, answer: Callable[[Any], Tensor]) -> Tensor:
+    """The answer of a Python function; NaN for rows that are not finite if it refuses them.
+
+    Training that diverges leads to such rows, and it notices that by a loss that is NaN.
+    """
+    try:
+        return answer(x)
+    except Exception:
+        values = x.values if isinstance(x, SparseRows) else x
+        finite = values.isfinite()
+        if finite.all():
+            raise
+    known = torch.where(finite, values, 0)
+    if isinstance(x, SparseRows):
+        out = answer(x.with_values(known))
+        lost = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
+        lost[x.rows()[~finite]] = True
+    else:
+        out = answer(known)
+        lost = ~finite.reshape(len(x), -1).all(1)
+    if out.is_floating_point():
+        out[lost] = torch.nan
+    return out
+
+
 def is_exported() -> bool:
     """Whether a program is being traced, which cannot call Python functions."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
@@ -60,7 +85,7 @@ class _Answer(torch.autograd.Function):
 
     @staticmethod
     def forward(values: Tensor, x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
-        return answer(x.with_values(values) if isinstance(x, SparseRows) else values)
+        return answer_or_nan(x.with_values(values) if isinstance(x, SparseRows) else values, answer)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

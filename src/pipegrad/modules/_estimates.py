@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ._answers import answer_or_nan
 from ._base import Module
 from ._evaluation import evaluation_view
 from ._sparse import Block, SparseRows
@@ -129,7 +130,9 @@ class FiniteDifferences(_Estimated):
         move = torch.zeros(count, 1, x.shape[1], dtype=x.dtype, device=x.device)
         move[torch.arange(count, device=x.device), 0, some] = step[some]
         rows = torch.cat([x + move, x - move])
-        high, low = self.answer(rows.reshape(-1, *width)).reshape(2, count, len(x), -1)
+        high, low = answer_or_nan(rows.reshape(-1, *width), self.answer).reshape(
+            2, count, len(x), -1
+        )
         places = rows.gather(2, some.repeat(2)[:, None, None].expand(-1, len(x), 1))
         above, below = places.split(count)
         return _slope(out, high, low, x.T[some][:, :, None], above, below)
@@ -139,7 +142,7 @@ class FiniteDifferences(_Estimated):
         half = len(x) // 2
         if not half:
             return
-        again, out = self.answer(x[:half]), out[:half]
+        again, out = answer_or_nan(x[:half], self.answer), out[:half]
         size = out.abs().nan_to_num(0, 0, 0).amax() if out.numel() else out.new_zeros(())
         if not torch.allclose(again, out, _ROUNDING, float(_ROUNDING * size), equal_nan=True):
             raise ValueError(
@@ -262,7 +265,7 @@ class _Answer(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, answer: Answer, gradient: Any) -> Tensor:
-        return answer(x.detach())
+        return answer_or_nan(x.detach(), answer)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
