@@ -134,9 +134,9 @@ def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | N
         for pattern in _patterns(train):
             _check_apart(graph, pattern, kept)
     # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
-    operators = {id(graph[name].operator) for name in chosen}
-    operators -= {id(graph[name].operator) for name in kept}
-    return {step.name for step in graph if id(step.operator) in operators}
+    operators = {id(graph[name].holder) for name in chosen}
+    operators -= {id(graph[name].holder) for name in kept}
+    return {step.name for step in graph if id(step.holder) in operators}
 
 
 def _check_apart(graph: Graph, pattern: str, kept: set[str]) -> None:
@@ -202,8 +202,8 @@ def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
     """Further occurrences of trainable operators, with the occurrence that gradients reach."""
     first: dict[tuple[int, bool], str] = {}
     for name in trainable:
-        first.setdefault((id(graph[name].operator), graph[name].projects), name)
-    places = {step.name: first.get((id(step.operator), step.projects)) for step in graph}
+        first.setdefault((id(graph[name].holder), graph[name].projects), name)
+    places = {step.name: first.get((id(step.holder), step.projects)) for step in graph}
     return {name: place for name, place in places.items() if place not in (None, name)}
 
 

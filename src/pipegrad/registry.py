@@ -168,6 +168,13 @@ class Translation:
         """Write the module's parameters into ``operator``, which is already a copy."""
         raise NotImplementedError
 
+    def holder(self, operator: Any) -> Any:
+        """The part of the source that has the step's numbers, which `write_back` gets.
+
+        It is the operator itself, unless that is a structural step.
+        """
+        return operator
+
     def refuse(self, operator: Any) -> str | None:
         """Why this configuration has no module, or None."""
         return None

@@ -314,7 +314,7 @@ def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[s
         row = required_translation(step)
         # An operator that occurs several times in the graph has one shared module.
         body = row.module(step.operator, splits, step.method)
-        body = bodies.setdefault((id(step.operator), step.projects), body)
+        body = bodies.setdefault((id(step.holder), step.projects), body)
         if not train_zeros and row.keeps_zeros(step.operator):
             for part in body.modules():
                 if isinstance(part, Linear):

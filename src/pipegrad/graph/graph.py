@@ -68,6 +68,12 @@ class Step:
         return translation(self.operator)
 
     @property
+    def holder(self) -> Any:
+        """The part of the source that has the numbers of the step: mostly its operator."""
+        row = self.translation
+        return self.operator if row is None else row.holder(self.operator)
+
+    @property
     def projects(self) -> bool:
         """Whether a predictor serves as a transformer, with a module of its own for that."""
         row = self.translation

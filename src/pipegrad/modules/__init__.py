@@ -1,6 +1,13 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
 from ._base import Module, NonNegative, Positive, parameter
+from ._calibrated import (
+    CalibratedMean,
+    MonotoneColumns,
+    NormalizedColumns,
+    SigmoidColumns,
+    TemperatureScaling,
+)
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
@@ -107,6 +114,7 @@ __all__ = [
     "Bins",
     "Block",
     "BoxCox",
+    "CalibratedMean",
     "CategoryEvents",
     "CentroidHead",
     "CentroidScores",
@@ -162,6 +170,7 @@ __all__ = [
     "Missing",
     "Module",
     "Monomials",
+    "MonotoneColumns",
     "MonotoneInterpolation",
     "MulticlassHead",
     "MultilabelHead",
@@ -174,6 +183,7 @@ __all__ = [
     "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
+    "NormalizedColumns",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
@@ -199,6 +209,7 @@ __all__ = [
     "Select",
     "Sequential",
     "ShareHead",
+    "SigmoidColumns",
     "Simplex",
     "SparseParameter",
     "SparseProjection",
@@ -211,6 +222,7 @@ __all__ = [
     "StepFunction",
     "StepFunctions",
     "SupportVectorMachine",
+    "TemperatureScaling",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",

@@ -101,6 +101,31 @@ class _ClampAtZero(torch.autograd.Function):
         return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))
 
 
+def clamp_between(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp x, and pass gradients outside if a descent step would bring x back."""
+    result: Tensor = _ClampBetween.apply(x, low, high)
+    return result
+
+
+class _ClampBetween(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        free = ((x >= ctx.low) | (grad < 0)) & ((x <= ctx.high) | (grad > 0))
+        return torch.where(free, grad, torch.zeros_like(grad)), None, None
+
+
 def parameter(values: Tensor) -> nn.Parameter:
     """A parameter with a copy of the values."""
     return nn.Parameter(values.detach().clone(memory_format=torch.contiguous_format))

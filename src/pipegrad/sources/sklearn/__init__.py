@@ -4,6 +4,7 @@ from ...registry import refuse
 from .. import structural
 from . import (
     boosting,
+    calibration,
     cluster,
     composites,
     cross_decomposition,
@@ -42,6 +43,7 @@ refuse(REFUSED)
 __all__ = [
     "SklearnTranslation",
     "boosting",
+    "calibration",
     "cluster",
     "composites",
     "cross_decomposition",

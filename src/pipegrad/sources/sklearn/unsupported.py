@@ -70,7 +70,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "manifold.LocallyLinearEmbedding",
     ),
     _META: (
-        "calibration.CalibratedClassifierCV",
         "model_selection.FixedThresholdClassifier",
         "model_selection.TunedThresholdClassifierCV",
         "multiclass.OneVsOneClassifier",
