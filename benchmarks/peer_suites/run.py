@@ -14,8 +14,8 @@ of each adapter (ONNX operators, the text of graphs, the peer's own errors, conv
 estimators), by backends other than torch, by estimators that are not scikit-learn's, by a skip of
 its own, or where scikit-learn itself refuses what the test does before anything is converted.
 
-With --itself, the peer's own converter runs; --among takes the results of a run with pipegrad, whose
-tests that apply are counted.
+With --itself, the peer's own converter runs; --among takes the results of a run with pipegrad,
+whose tests that apply are counted.
 """
 
 from __future__ import annotations
