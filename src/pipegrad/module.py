@@ -31,11 +31,11 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     The module has the inference methods of its source and no others; they take and return what
     those of the source do, with the present parameters of the module. ``predict``,
-    ``predict_proba``, ``predict_log_proba``, ``decision_function``, ``score_samples`` and
-    ``transform`` run in torch where the translation of the last step has them. All others, such as
-    ``inverse_transform``, ``score``, ``apply`` and ``decision_path``, and calls with further
-    arguments (``predict(X, return_std=True)``), run in the source's own library, on the object that
-    `pipegrad.from_torch` would give; it is kept until parameters change.
+    ``predict_proba``, ``predict_log_proba``, ``decision_function``, ``score_samples``,
+    ``mahalanobis`` and ``transform`` run in torch where the translation of the last step has them.
+    All others, such as ``inverse_transform``, ``score``, ``apply`` and ``decision_path``, and calls
+    with further arguments (``predict(X, return_std=True)``), run in the source's own library, on
+    the object that `pipegrad.from_torch` would give; it is kept until parameters change.
 
     Parameters
     ----------
@@ -105,6 +105,15 @@ class PipelineModule(SourceMethods, PipelineNetwork):
             return self._ask("score_samples", X, *arguments, **options)
         assert self.head is not None
         return self.head.score_samples(self.raw_score(X)).cpu().numpy()
+
+    @available_if(source_has("mahalanobis"))
+    @in_types_of_source
+    def mahalanobis(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Squared Mahalanobis distances (n,) of the rows."""
+        if arguments or options or not self._runs_in_torch("mahalanobis"):
+            return self._ask("mahalanobis", X, *arguments, **options)
+        assert self.head is not None
+        return self.head.mahalanobis(self.raw_score(X)).cpu().numpy()
 
     @available_if(source_has("transform"))
     @in_types_of_source

@@ -145,7 +145,11 @@ class PipelineNetwork(nn.Module):
                     "raw input."
                 )
             return {ports[0]: X}
-        if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
+        if (
+            isinstance(X, dict)
+            and X
+            and all(isinstance(v, Tensor | SparseRows) for v in X.values())
+        ):
             like = self.reference_tensor()
             return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
         return self.encode(X).blocks

@@ -15,6 +15,7 @@ from .glue import Columns
 from .graph import Graph, Step, with_updates
 from .modules import SplitRelaxation
 from .registry import Expansion, lookup, why_missing
+from .through import Estimate, Through, with_estimates
 
 Translate = Literal["trainable", "all"]
 
@@ -25,6 +26,7 @@ def partition(
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
     splits: SplitRelaxation | None = None,
+    through: Through | None = None,
 ) -> Graph:
     """Assign a status and a reason to every step of a graph.
 
@@ -38,6 +40,8 @@ def partition(
         Patterns of the steps to train and of the steps to freeze.
     splits : SplitRelaxation, optional
         How tree splits train; fixed splits by default.
+    through : mapping of str to way, optional
+        How gradients are estimated of steps that have none, by patterns of steps.
 
     Returns
     -------
@@ -45,6 +49,7 @@ def partition(
         The same graph with statuses; steps that cannot be translated are "refused".
     """
     splits = splits or SplitRelaxation()
+    graph = with_estimates(graph, through)
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
     reached = _reached_by_gradients(graph, refusals, splits)
@@ -65,6 +70,8 @@ def partition(
         refusal = refusals[step.name]
         if step.name in neural and _needs_raw_input(step) and neural.intersection(step.inputs):
             status = "refused", "it takes raw values, not the output of a module"
+        elif step.through is not None and step.name in neural.difference(_after(graph, neural)):
+            status = "refused", "`through` serves steps after a trained one, and it follows none"
         elif step.name in shares:
             status = "trainable", f"shares its parameters with {shares[step.name]!r}"
         elif step.name in trainable:
@@ -96,7 +103,14 @@ def check(graph: Graph) -> None:
         raise UntranslatableError(problems, len(graph), _hint(refused, graph), freeze)
 
 
+def _after(graph: Graph, neural: set[str]) -> set[str]:
+    """The steps that follow a module."""
+    return {step.name for step in graph if neural.intersection(step.inputs)}
+
+
 def _refusal(step: Step) -> str | None:
+    if step.through is not None:
+        return step.through.refuse(step.operator)
     row = lookup(type(step.operator))
     if row is None:
         return why_missing(type(step.operator))
@@ -212,7 +226,8 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
     tail: set[str] = set()
     for step in reversed(graph.steps):
         after = [s.name for s in graph.consumers(step.name)]
-        if refusals[step.name] is not None or not tail.issuperset(after):
+        hosted = refusals[step.name] is not None or step.through is not None
+        if hosted or not tail.issuperset(after):
             continue
         tail.add(step.name)
     encoded = {
@@ -247,6 +262,9 @@ def _upstream(graph: Graph, names: set[str]) -> set[str]:
 def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
     if refusal is not None:
         return f"runs once, before the first trainable step ({refusal})"
+    row = step.translation
+    if row is not None and row.on_host:
+        return f"runs once: {row.on_host}"
     if step.name not in chosen:
         return "frozen, before the first trainable step"
     if step.name not in reached:
@@ -263,6 +281,8 @@ def _why_translated(
         where = "is the last step"
     else:
         where = "has a module"
+    if isinstance(step.through, Estimate):
+        return f"{where}; runs in its own library, {step.through.how}"
     return where if step.name in chosen else f"{where}; frozen"
 
 
@@ -299,5 +319,17 @@ def _hint(refused: list[Step], graph: Graph) -> str:
     if trained:
         first = refused[0].name
         ways.append(f"freeze the steps before {first!r} (to_torch(pipe, freeze={trained}))")
+    estimated = [step.name for step in refused if _may_be_estimated(step, graph)]
+    if estimated:
+        through = f"through={{{estimated[0]!r}: 'finite-differences'}}"
+        ways.append(f"estimate the gradient of {estimated[0]!r} (to_torch(pipe, {through}))")
     ways.append("add a translation: pipegrad.register")
     return ", or ".join(ways) + "."
+
+
+def _may_be_estimated(step: Step, graph: Graph) -> bool:
+    """Whether `through` would serve a step."""
+    if step.through is not None or _first_trained_before(graph)[step.name] is None:
+        return False
+    estimated = with_estimates(graph, {step.name: "finite-differences"})[step.name].through
+    return estimated is not None and estimated.refuse(step.operator) is None

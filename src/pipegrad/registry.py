@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -138,6 +139,9 @@ class Translation:
         Guarantees of the operator that training keeps, by their names in `KEPT`.
     not_kept : str
         What the operator guarantees and training does not keep; nothing by default.
+    on_host : str
+        Why the operator's own library computes its output, which the module passes on; empty where
+        the module computes it.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -154,6 +158,7 @@ class Translation:
     file_suffixes: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
+    on_host: ClassVar[str] = ""
 
     name: str = ""
 
@@ -508,8 +513,9 @@ def dotted_name(kind: type) -> str:
     parts = kind.__module__.split(".")
     for depth in range(1, len(parts)):
         module = ".".join(parts[:depth])
-        if getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
-            return f"{module}.{kind.__qualname__}"
+        with suppress(ImportError):  # See `_names`.
+            if getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
+                return f"{module}.{kind.__qualname__}"
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -535,7 +541,10 @@ def _names(name: str, kind: type) -> bool:
             importlib.import_module(module)
         except ImportError:
             return False
-    return getattr(sys.modules[module], attribute, None) is kind
+    try:
+        return getattr(sys.modules[module], attribute, None) is kind
+    except ImportError:  # An experimental class that is not enabled, such as one in a pickle.
+        return kind.__module__.startswith(f"{module}.")
 
 
 def _load_rows(kind: type) -> None:

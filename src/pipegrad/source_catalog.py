@@ -57,6 +57,11 @@ SOURCES: tuple[Source, ...] = (
         packages=("sklearn", "pipegrad"),
     ),
     Source(
+        name="skorch",
+        module="pipegrad.sources.skorch",
+        packages=("skorch",),
+    ),
+    Source(
         name="mlnet",
         module="pipegrad.sources.mlnet",
         packages=("mlnet",),

@@ -115,5 +115,6 @@ def _default_name(operator: Any) -> str:
 def _predicts(source: Any) -> bool:
     if hasattr(source, "predict"):
         return True
-    # Density estimates have scores only.
-    return hasattr(source, "score_samples") and not hasattr(source, "transform")
+    # Estimates of densities and covariances have scores only.
+    scores = any(hasattr(source, name) for name in ("score_samples", "mahalanobis", "score"))
+    return scores and not hasattr(source, "transform")

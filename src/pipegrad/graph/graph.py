@@ -49,6 +49,8 @@ class Step:
         Options of the step in the source's own graph format.
     operator : object
         The fitted operator, which is not part of the JSON format.
+    through : Translation, optional
+        Translation that replaces that of the operator's class, with an estimated gradient.
     """
 
     name: str
@@ -61,11 +63,12 @@ class Step:
     frozen: bool = False
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     operator: Any = field(default=None, compare=False, repr=False)
+    through: Translation | None = field(default=None, compare=False, repr=False)
 
     @property
     def translation(self) -> Translation | None:
-        """The translation that serves the operator's exact class, or None."""
-        return translation(self.operator)
+        """The translation of the step, or that of the operator's exact class, or None."""
+        return translation(self.operator) if self.through is None else self.through
 
     @property
     def holder(self) -> Any:

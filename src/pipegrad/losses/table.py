@@ -561,3 +561,9 @@ def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) 
 def mixture_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
     """The score holds the log-density of each component, with the logarithm of its weight."""
     return -torch.logsumexp(score, 1)
+
+
+@_loss("none", {"shown": LossMetric("negative log-likelihood")})
+def normal_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
+    """The score holds the log-density and the squared distance from the mean of a normal law."""
+    return -score[:, 0]

@@ -1,5 +1,6 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
+from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
 from ._calibrated import (
     CalibratedMean,
@@ -10,9 +11,12 @@ from ._calibrated import (
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
+from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
+from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
@@ -39,6 +43,7 @@ from ._heads import (
     MultilabelHead,
     MultioutputHead,
     NearestHead,
+    NormalHead,
     OutlierHead,
     ProbabilityHead,
     RegressionHead,
@@ -58,19 +63,28 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._metrics import METRICS, Metric
+from ._neighbor_search import (
+    NO_NEIGHBOR,
+    BarycentricMap,
+    NeighborDistances,
+    NeighborGraph,
+    NeighborSearch,
+    ShortestPaths,
+)
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
+    NeighborDistributions,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
-    WithGradientOf,
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
+from ._own_network import OwnNetwork
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -90,6 +104,7 @@ from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
+from ._term_weights import TermWeights
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -100,13 +115,16 @@ from .trees.simplex import Simplex
 
 __all__ = [
     "AS_ZERO",
+    "METRICS",
     "NAN",
     "NONE",
+    "NO_NEIGHBOR",
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
     "AnyPositive",
     "Average",
+    "BarycentricMap",
     "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
@@ -128,14 +146,19 @@ __all__ = [
     "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
+    "DistanceOutliers",
     "Distances",
+    "Distributions",
     "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
+    "FactoredPrecision",
     "FieldFactorization",
+    "FiniteDifferences",
     "FullGaussians",
     "GaussianProcess",
+    "GradientOf",
     "Head",
     "IdentityHead",
     "Impute",
@@ -148,6 +171,7 @@ __all__ = [
     "Kernel",
     "KernelCentering",
     "KernelDensity",
+    "KernelDistributions",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
@@ -179,9 +203,15 @@ __all__ = [
     "MultioutputHead",
     "NamedCovariance",
     "NearestHead",
+    "NeighborDistances",
+    "NeighborDistributions",
+    "NeighborGraph",
     "NeighborMean",
+    "NeighborSearch",
     "NonNegative",
     "NormalDistribution",
+    "NormalHead",
+    "NormalLaw",
     "NormalizeRows",
     "NormalizedColumns",
     "OneHot",
@@ -189,7 +219,9 @@ __all__ = [
     "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OwnNetwork",
     "PairwiseCoupling",
+    "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
     "PolynomialSketch",
@@ -209,6 +241,7 @@ __all__ = [
     "Select",
     "Sequential",
     "ShareHead",
+    "ShortestPaths",
     "SigmoidColumns",
     "Simplex",
     "SparseParameter",
@@ -221,8 +254,10 @@ __all__ = [
     "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
+    "StraightThrough",
     "SupportVectorMachine",
     "TemperatureScaling",
+    "TermWeights",
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",

@@ -32,7 +32,8 @@ class Positive(Module):
     Parameters
     ----------
     initial : Tensor
-        Positive values of any shape.
+        Positive values of any shape. Those that are not finite, such as the scale of a column
+        without numbers, do not train.
     """
 
     initial: Tensor
@@ -41,16 +42,30 @@ class Positive(Module):
         super().__init__()
         self.register_buffer("initial", initial.clone())
         self.log_ratio = nn.Parameter(torch.zeros_like(initial))
+        self._whole = is_finite(initial)
 
     def forward(self) -> Tensor:
         """The current value, with the shape of ``initial``."""
-        return self.initial * torch.exp(self.log_ratio)
+        ratio = self.log_ratio
+        if not self._whole:
+            ratio = fixed_unless(torch.isfinite(self.initial), ratio)
+        return self.initial * torch.exp(ratio)
 
     def reset_parameters(self) -> None:
         """Set all values to one."""
         with torch.no_grad():
             self.initial.fill_(1.0)
             self.log_ratio.zero_()
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are finite."""
+    return bool(torch.isfinite(values).all())
+
+
+def fixed_unless(trains: Tensor, values: Tensor) -> Tensor:
+    """The values, with gradients only where ``trains``; other gradients are zero, never NaN."""
+    return torch.where(trains, values, values.detach())
 
 
 class NonNegative(Module):

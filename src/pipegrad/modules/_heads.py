@@ -89,6 +89,10 @@ class Head(Module):
         """Scores of the rows, such as log-likelihoods (n,)."""
         return score
 
+    def mahalanobis(self, score: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (n,) of the rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no distances")
+
     def rest_proba(self, score: Tensor) -> Tensor:
         """Probabilities without the first class, which is redundant."""
         return self.predict_proba(score)[:, 1:]
@@ -465,6 +469,17 @@ class OutlierHead(Head):
     def predict(self, score: Tensor) -> Tensor:
         """-1 or 1 (n,)."""
         return torch.where(score <= 0 if self.inclusive else score < 0, -1, 1)
+
+
+class NormalHead(Head):
+    """A normal law: the score holds the log-density and the squared distance from the mean."""
+
+    task: Task = "clustering"  # It has no targets.
+    responses = ("mahalanobis",)
+
+    def mahalanobis(self, score: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (n,) of the rows."""
+        return score[:, 1]
 
 
 class NearestHead(Head):

@@ -121,6 +121,12 @@ def _kind(X: Any) -> Hashable | None:
         return None
     if hasattr(X, "dtypes"):
         return type(X), frozenset(map(str, X.dtypes)) if hasattr(X, "columns") else str(X.dtypes)
-    if hasattr(X, "dtype"):
-        return type(X), X.dtype
-    return (type(X), np.asarray(X[:1]).dtype.str) if isinstance(X, list | tuple) else None
+    if isinstance(X, list | tuple):
+        return type(X), _name(np.asarray(X[:1]).dtype)
+    return (type(X), _name(X.dtype)) if hasattr(X, "dtype") else None
+
+
+def _name(dtype: Any) -> str:
+    """The name of a dtype; texts of any length have the same."""
+    kind = getattr(dtype, "kind", "")
+    return kind if kind in ("S", "U") else str(dtype)

@@ -325,7 +325,7 @@ def _variants(X: Any) -> dict[str, Any]:
             "columns turned": X[X.columns[::-1]],
             "column missing": X[X.columns[:-1]],
         }
-    if X.ndim == 1:
+    if X.ndim != 2:
         return variants
     import pandas as pd
 

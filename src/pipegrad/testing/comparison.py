@@ -11,8 +11,11 @@ import torch
 from scipy import sparse
 
 from ..module import PipelineModule
+from ..sources.arrays import without_tensors
 
 METHODS = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
+# Of estimators with none of these.
+_OTHERS = ("score_samples", "mahalanobis", "kneighbors")
 
 
 def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") -> None:
@@ -61,6 +64,8 @@ def identical(a: Any, b: Any) -> bool:
         if a.dtype.kind == "O":
             return all(identical(x, y) for x, y in zip(a.ravel(), b.ravel(), strict=True))
         return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return identical(without_tensors(a), without_tensors(b))
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(identical(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -131,10 +136,11 @@ def answers(operator: Any, X: Any) -> dict[str, Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        methods = [m for m in METHODS if hasattr(operator, m)] or ["score_samples"]
+        methods = [m for m in METHODS if hasattr(operator, m)]
+        methods = methods or [m for m in _OTHERS if hasattr(operator, m)]
         found = {m: _answer(operator, m, X) for m in methods}
     told = {m: v for m, v in found.items() if v is not None}
-    return {m: np.hstack(v) if isinstance(v, list) else v for m, v in told.items()}
+    return {m: np.hstack(v) if isinstance(v, list | tuple) else v for m, v in told.items()}
 
 
 def _answer(operator: Any, method: str, X: Any) -> Any:

@@ -20,6 +20,7 @@ EXAMPLES = {
     "BayesianGaussianMixture": (0, 1, 2),
     "DummyClassifier": (0, 3),
     "DummyRegressor": (0, 2),
+    "EmpiricalCovariance": (0, 2),
     "IsotonicRegression": (0, 1),
     "GaussianMixture": (0, 1, 2, 3),
     "LinearDiscriminantAnalysis": (1, 3),

@@ -15,6 +15,7 @@ from torch import nn
 from ...modules import (
     AdditiveChi2Features,
     Kernel,
+    KernelDistributions,
     KernelFeatures,
     PolynomialSketch,
     RandomFourierFeatures,
@@ -114,10 +115,12 @@ def callable_kernel(operator: Any) -> str:
 
 def stored_points(rows: Any) -> Any:
     """Rows at which kernels are evaluated, as a module takes them."""
+    if sparse.issparse(rows) and rows.format == "csc":
+        return sparse_to_pattern(rows.T, transpose=True)
     return sparse_to_pattern(rows) if sparse.issparse(rows) else to_tensor(rows)
 
 
-def written_points(module: KernelFeatures, rows: Any) -> Any:
+def written_points(module: KernelFeatures | KernelDistributions, rows: Any) -> Any:
     """The points of a module in the form of the rows that they were."""
     if isinstance(module.points, SparseParameter):
         rows = rows.copy()

@@ -144,8 +144,8 @@ class RobustScaler(SklearnTranslation):
     missing = True
 
     def refuse(self, operator: Any) -> str | None:
-        if operator.with_scaling and not np.all(operator.scale_ > 0):
-            return f"quantile_range={operator.quantile_range} gives scales that are not positive"
+        if operator.with_scaling and np.isin(operator.scale_, (0.0, np.inf)).any():
+            return f"quantile_range={operator.quantile_range} gives scales of zero or infinity"
         return None
 
     def to_torch(self, operator: Any) -> nn.Module:
