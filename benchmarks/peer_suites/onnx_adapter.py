@@ -20,14 +20,15 @@ import pandas as pd
 from answers import Answers, NotApplicableError, translate
 from scipy import sparse
 from sklearn.base import is_classifier, is_clusterer, is_regressor
+from sklearn.ensemble import VotingClassifier
 
 RULES: tuple[tuple[str, str], ...] = (
-    (r"CDIST is not implemented", "the text of a graph"),
+    (r"CDIST is not implemented|str_model_onnx|_shape_inference", "the text of a graph"),
     (r"update_registered_converter|custom_conversion_functions|custom_parsers", "own converters"),
     (r"\bOnnx[A-Z]\w*\(|OnnxOperatorMixin|onnx_helper|select_model_inputs", "ONNX operators"),
     (r"\.graph\.|\.opset_import|\.ir_version|\.node\b|enumerate_model_node", "the text of a graph"),
     (r"(assert(Not)?In\(.*|\bin )str\(\w*(onx|onnx)\w*\)", "the text of a graph"),
-    (r"assertRaises|Expecting an error", "expects the peer's own refusal"),
+    (r"assertRaises|Expecting an error|except InvalidArgument", "expects the peer's own refusal"),
     (r"final_types|white_op|black_op|naming=|intermediate=", "names and types of a graph"),
     (
         r"CastTransformer|CastRegressor|ReplaceTransformer|WOETransformer|Traceable",
@@ -127,6 +128,8 @@ class Converted:
         scores = self._scores(X)
         if scores is None:
             return {"label": label}
+        if not self.answers.has("predict_proba") and not self.options.get("raw_scores"):
+            return {"label": label, "probabilities": _column(scores)}
         zipmap = self.options.get("zipmap", True)
         single = not isinstance(scores, list) and np.ndim(scores) == 2
         if zipmap == "columns" and single:
@@ -134,7 +137,7 @@ class Converted:
             return {"output_label": label, **dict(zip(_names(places), scores.T, strict=True))}
         outputs = {"label": label, "probabilities": scores}
         if zipmap and single and classes is not None and len(classes) == scores.shape[1]:
-            names = [c.item() if hasattr(c, "item") else c for c in classes]
+            names = [c if isinstance(c, str) else int(c) for c in classes]
             tables = [dict(zip(names, row, strict=True)) for row in scores]
             outputs = {"output_label": label, "output_probability": tables}
         if self.options.get("output_class_labels"):
@@ -172,6 +175,8 @@ def _reads_text(model: Any) -> bool:
     first = _first(model)
     if hasattr(first, "transformer_list"):
         return any(_reads_text(part) for _, part in first.transformer_list)
+    if getattr(first, "estimators_", None) and isinstance(first, VotingClassifier):
+        return _reads_text(first.estimators_[0])
     texts = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
     labels = ("LabelEncoder", "LabelBinarizer", "FeatureHasher")
     return type(first).__name__ in texts + labels

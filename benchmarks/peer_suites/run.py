@@ -9,10 +9,13 @@ Run: python benchmarks/peer_suites/run.py hummingbird [--suite FOLDER] [--itself
 The environment needs pytest and the peer's own dependencies: onnx, onnxruntime,
 onnxconverter-common, psutil and dill.
 
-A test does not apply where it concerns the peer's own machinery: by the patterns `RULES` of each
-adapter (ONNX operators, the text of graphs, the peer's own errors, converters and estimators), by
-backends other than torch, by estimators that are not scikit-learn's, by a skip of its own, or where
-scikit-learn itself refuses what the test does before anything is converted.
+A test does not apply where it fails and concerns the peer's own machinery: by the patterns `RULES`
+of each adapter (ONNX operators, the text of graphs, the peer's own errors, converters and
+estimators), by backends other than torch, by estimators that are not scikit-learn's, by a skip of
+its own, or where scikit-learn itself refuses what the test does before anything is converted.
+
+With --itself, the peer's own converter runs; --among takes the results of a run with pipegrad,
+whose tests that apply are counted.
 """
 
 from __future__ import annotations
@@ -48,9 +51,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         suite = options.suite or _downloaded(options.peer, Path(folder))
         results = Path(options.results or Path(folder) / "results.jsonl").resolve()
-        _run(options, suite, _files(options, suite), results)
+        tests = _failed(options, results) if options.failed else _files(options, suite)
+        _run(options, suite, tests, results)
         lines = [json.loads(line) for line in results.read_text().splitlines()]
+    if options.among:
+        applying = _applying(options.among)
+        lines = [line for line in lines if line["test"] in applying]
     report(lines, options.itself, options.show)
+
+
+def _applying(results: Path) -> set[str]:
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    ended = {name: kind(line)[0] for name, line in _by_test(lines).items()}
+    return {name for name, how in ended.items() if how != "not applicable"}
 
 
 def _arguments() -> argparse.Namespace:
@@ -61,8 +74,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--files", default="*", help="names of files to run, with wildcards")
     parser.add_argument("--only", default="", help="expression for pytest -k")
+    parser.add_argument("--failed", action="store_true", help="run what failed in --results again")
     parser.add_argument("--itself", action="store_true", help="run the peer's own converter")
-    parser.add_argument("--limit", type=int, default=60, help="seconds for each test")
+    parser.add_argument("--among", type=Path, help="results of pipegrad; count the tests they hold")
+    parser.add_argument("--limit", type=int, default=120, help="seconds for each test")
     parser.add_argument("--to-torch", default="{}", help="arguments of to_torch, as JSON")
     parser.add_argument("--results", help="a file of JSON lines to add the results to")
     parser.add_argument("--show", action="store_true", help="list the tests that fail")
@@ -83,9 +98,21 @@ def _files(options: argparse.Namespace, suite: Path) -> list[Path]:
     return [file for file in files if file.match(options.files)]
 
 
-def _run(options: argparse.Namespace, suite: Path, files: list[Path], results: Path) -> None:
+def _failed(options: argparse.Namespace, results: Path) -> list[str]:
+    """The tests that failed, whose results are taken out of the file."""
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    ended = {name: kind(line, options.itself)[0] for name, line in _by_test(lines).items()}
+    failed = [name for name, how in ended.items() if how in ("refused", "wrong", "other")]
+    kept = [line for line in lines if line["test"] not in failed]
+    results.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return failed
+
+
+def _run(options: argparse.Namespace, suite: Path, tests: list[Any], results: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        paths = [HERE, HERE.parents[1] / "src", suite.resolve(), files[0].parent]
+        folder = suite.resolve() / Path(PATTERNS[options.peer]).parent
+        paths = [HERE, HERE.parents[1] / "src", suite.resolve(), folder]
+        names = [str(suite.resolve() / test) for test in tests]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
@@ -98,7 +125,7 @@ def _run(options: argparse.Namespace, suite: Path, files: list[Path], results: P
         command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider"]
         command += ["--tb=no", "--no-header", "-W", "ignore", "--rootdir", str(suite.resolve())]
         command += ["-k", options.only] if options.only else []
-        subprocess.run([*command, *map(str, files)], cwd=scratch, env=environment, check=False)
+        subprocess.run([*command, *names], cwd=scratch, env=environment, check=False)
 
 
 # -- the summary -------------------------------------------------------------------------------
@@ -107,8 +134,6 @@ def _run(options: argparse.Namespace, suite: Path, files: list[Path], results: P
 def kind(line: dict[str, Any], itself: bool = False) -> tuple[str, str]:
     """How a test ended: "passed", "not applicable", "refused", "wrong" or "other", and why."""
     events = line["events"]
-    if line["machinery"]:
-        return "not applicable", line["machinery"]
     machinery = [what for name, what in events if name == "machinery"]
     if machinery:
         return "not applicable", machinery[0]
@@ -121,6 +146,8 @@ def kind(line: dict[str, Any], itself: bool = False) -> tuple[str, str]:
     refused = [what for name, what in events if name == "refused"]
     if refused:
         return "refused", refused[0]
+    if line["machinery"] and not line["error"].startswith("WrongAnswerError"):
+        return "not applicable", line["machinery"]
     if not itself and not events and "_TooLongError" not in line["error"]:
         return "not applicable", "scikit-learn itself refuses: " + line["error"][:80]
     if line["error"].startswith(("WrongAnswerError", "AssertionError", "OnnxRuntimeAssertion")):
