@@ -51,6 +51,19 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._members import (
+    ConstantHead,
+    FirstSharesHead,
+    JoinScores,
+    MembersHead,
+    MultioutputMembersHead,
+    MultioutputRegressionHead,
+    OneVsRestHead,
+    OutputCodeHead,
+    PairsHead,
+    Response,
+    ThresholdHead,
+)
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
@@ -81,7 +94,17 @@ from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
-from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from ._structural import (
+    Average,
+    BoostedVotes,
+    Concatenate,
+    Inverse,
+    Labels,
+    Median,
+    Predictor,
+    Vote,
+    unwrap_head,
+)
 from ._support_vectors import SupportVectorMachine
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
@@ -106,6 +129,7 @@ __all__ = [
     "BinPosition",
     "Bins",
     "Block",
+    "BoostedVotes",
     "BoxCox",
     "CategoryEvents",
     "CentroidHead",
@@ -116,6 +140,7 @@ __all__ = [
     "Concatenate",
     "Constant",
     "ConstantCovariance",
+    "ConstantHead",
     "ConstantProbabilities",
     "Covariance",
     "DiagonalGaussians",
@@ -126,6 +151,7 @@ __all__ = [
     "ExpressionProgram",
     "FactorScores",
     "FieldFactorization",
+    "FirstSharesHead",
     "FullGaussians",
     "GaussianProcess",
     "Head",
@@ -136,6 +162,7 @@ __all__ = [
     "InverseBoxCox",
     "InverseYeoJohnson",
     "Isolation",
+    "JoinScores",
     "JointLogLikelihood",
     "Kernel",
     "KernelCentering",
@@ -158,6 +185,8 @@ __all__ = [
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "Median",
+    "MembersHead",
     "Metric",
     "Missing",
     "Module",
@@ -168,6 +197,8 @@ __all__ = [
     "MultilayerPerceptron",
     "MultinomialEvents",
     "MultioutputHead",
+    "MultioutputMembersHead",
+    "MultioutputRegressionHead",
     "NamedCovariance",
     "NearestHead",
     "NeighborMean",
@@ -177,8 +208,11 @@ __all__ = [
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
+    "OneVsRestHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OutputCodeHead",
+    "PairsHead",
     "PairwiseCoupling",
     "PiecewiseLinear",
     "PlattScaling",
@@ -195,6 +229,7 @@ __all__ = [
     "ReconstructionError",
     "RegressionHead",
     "Rescale",
+    "Response",
     "RowNorm",
     "Select",
     "Sequential",
@@ -212,6 +247,7 @@ __all__ = [
     "StepFunctions",
     "SupportVectorMachine",
     "Threshold",
+    "ThresholdHead",
     "TreeEnsemble",
     "TreeFeatures",
     "Vote",

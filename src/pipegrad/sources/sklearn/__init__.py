@@ -24,6 +24,8 @@ from . import (
     linear_classifiers,
     linear_robust,
     mixture,
+    multiclass,
+    multioutput,
     naive_bayes,
     neighbors,
     neural_network,
@@ -32,6 +34,7 @@ from . import (
     selection,
     sgd,
     svm,
+    thresholds,
     trees,
 )
 from ._base import SklearnTranslation
@@ -62,6 +65,8 @@ __all__ = [
     "linear_classifiers",
     "linear_robust",
     "mixture",
+    "multiclass",
+    "multioutput",
     "naive_bayes",
     "neighbors",
     "neural_network",
@@ -71,5 +76,6 @@ __all__ = [
     "sgd",
     "structural",
     "svm",
+    "thresholds",
     "trees",
 ]
