@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from hashlib import sha256
 from typing import Any
 
@@ -193,10 +193,13 @@ def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
     return ports
 
 
-def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
+def whole_composites(
+    graph: Graph, host: set[str], without: Set[str] = frozenset()
+) -> dict[str, Any]:
     """Composites that run entirely on the host, by the name of their value; the outermost wins.
 
-    Calling the composite's own method is faster and reproduces the source exactly.
+    Calling the composite's own method is faster and reproduces the source exactly. None of the
+    steps ``without`` lies before the value of such a composite within it.
     """
     found = {}
     complete = _with_all_before(graph, host)
@@ -205,6 +208,8 @@ def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
         if value in (source, INPUT) or value not in host:
             continue
         if depth > DEEP and composite.method == "transform":
+            continue
+        if without and not without.isdisjoint(steps_between(graph, source, value) - {value}):
             continue
         if value in complete or steps_between(graph, source, value) <= host:
             found[value] = composite
@@ -234,14 +239,18 @@ def steps_between(graph: Graph, source: str, value: str) -> set[str]:
 
 def call_operator(operator: Any, method: str, X: Any) -> Any:
     """Call a method of a source operator, including the methods that only graphs know."""
-    if method == "rest_proba":
-        return operator.predict_proba(X)[:, 1:]
+    if method in ("rest_proba", "label_proba"):
+        found = operator.predict_proba(X)
+        if isinstance(found, list):
+            return np.hstack([part[:, 1:] for part in found])
+        return found[:, 1:] if method == "rest_proba" else found
     if method == "features":
         from .featurizer import predictor_features
 
         return predictor_features(operator, X)
     if method == "votes":
-        return np.eye(len(operator.classes_))[operator.predict(X)]
+        places = np.searchsorted(operator.classes_, operator.predict(X))
+        return np.eye(len(operator.classes_))[places]
     return getattr(operator, method)(X)
 
 

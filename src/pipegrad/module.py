@@ -213,7 +213,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if self.head.task == "classification":
             return self.classes_[answer]
         if self.head.task == "several":
-            columns = zip(self.classes_, answer.T, strict=True)
+            columns = zip(self.target_classes, answer.T, strict=True)
             first = self.classes_[0].dtype
             return np.column_stack([labels[place].astype(first) for labels, place in columns])
         if self.head.task == "clustering":

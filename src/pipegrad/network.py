@@ -33,7 +33,7 @@ from .modules import (
     unwrap_head,
 )
 from .registry import Objective, Translation
-from .sources.array_arguments import check_targets_form, number_targets
+from .sources.array_arguments import check_targets_form, dense_targets, number_targets
 from .sources.arrays import to_block, without_tensors
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
@@ -266,6 +266,12 @@ class PipelineNetwork(nn.Module):
         return np.asarray(self.source.classes_)
 
     @property
+    def target_classes(self) -> Any:
+        """Class labels by target: in another order than `classes_` for a chain of classifiers."""
+        order = None if self.head is None else self.head.order
+        return self.classes_ if order is None else [self.classes_[place] for place in order]
+
+    @property
     def objective(self) -> Objective | None:
         """The loss that the last operator minimizes, or None for a transformer."""
         step = self.graph[self.graph.output]
@@ -300,7 +306,7 @@ class PipelineNetwork(nn.Module):
 
         Parameters
         ----------
-        y : array of shape (n,) or (n, k)
+        y : array of shape (n,) or (n, k), or sparse matrix
             Targets, with the labels of the source.
 
         Returns
@@ -314,7 +320,7 @@ class PipelineNetwork(nn.Module):
         ArgumentError
             For labels unknown to the source, and for values that are not finite.
         """
-        like, y = self.reference_tensor(), without_tensors(y)
+        like, y = self.reference_tensor(), dense_targets(without_tensors(y))
         if self.head is not None and self.head.task == "classification":
             check_targets_form(y, dimensions=1)
             return torch.as_tensor(_places(y, self.classes_), device=like.device)
@@ -339,7 +345,7 @@ class PipelineNetwork(nn.Module):
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
     def _several_places(self, y: Any) -> NDArray[np.int64]:
-        table, classes = np.asarray(y), self.classes_
+        table, classes = np.asarray(y), self.target_classes
         if table.ndim != 2 or table.shape[1] != len(classes):
             raise ArgumentError(f"y must have {len(classes)} columns, got shape {table.shape}.")
         columns = zip(table.T, classes, strict=True)

@@ -63,6 +63,7 @@ def partition(
     }
     shares = _other_places(graph, trainable)
     neural = graph.descendants({*trainable, *shares, graph.output})
+    neural = _with_raw_scores(graph, neural)
     if translate == "all":
         neural |= _translatable_tail(graph, refusals, neural)
     changes: dict[str, dict[str, Any]] = {}
@@ -132,7 +133,8 @@ def _refused_method(step: Step) -> str | None:
         return f"its translation returns transformed columns and does not support {step.method!r}"
     if not head.responses:
         return f"its answers to {step.method!r} are drawn at random"
-    wanted = "predict_proba" if step.method == "rest_proba" else step.method
+    shares = step.method in ("rest_proba", "label_proba")
+    wanted = "predict_proba" if shares else step.method
     if wanted in ("features", "votes") or wanted in head.responses:
         return None
     return f"its translation does not support {wanted!r}"
@@ -210,6 +212,24 @@ def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
         return 0
     module = row.module(step.operator, splits, step.method)
     return sum(p.numel() for p in module.parameters())
+
+
+def _with_raw_scores(graph: Graph, neural: set[str]) -> set[str]:
+    """The neural steps with those whose raw score they need, and what is between both.
+
+    The library of a predictor has other outputs than its raw score, for which it is a module.
+    """
+    found = set(neural)
+    scores = [step for step in graph if step.method == "score"]
+    while True:
+        needed = {s.name for s in scores if not found.isdisjoint(_names_after(graph, s))} - found
+        if not needed:
+            return found
+        found |= needed | (graph.descendants(needed) & graph.ancestors(*found))
+
+
+def _names_after(graph: Graph, step: Step) -> set[str]:
+    return {consumer.name for consumer in graph.consumers(step.name)}
 
 
 def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:

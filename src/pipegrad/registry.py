@@ -319,12 +319,24 @@ class Builder(Protocol):
     ) -> str:
         """Add one step; return its name."""
 
+    def operator(self, name: str) -> Any:
+        """The operator of a step."""
+
 
 class Expansion:
-    """A translation of a composite: how it unfolds into steps and edges."""
+    """A translation of a composite: how it unfolds into steps and edges.
+
+    Attributes
+    ----------
+    kept, not_kept
+        See `Translation`.
+    responses : tuple of str, optional
+        Methods that the module of a predictor has, if they are fewer than those of the composite.
+    """
 
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
+    responses: ClassVar[tuple[str, ...] | None] = None
 
     name: str = ""
 

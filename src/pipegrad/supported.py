@@ -56,7 +56,7 @@ def supported() -> list[Supported]:
             (type(row).__doc__ or "").strip().split("\n")[0],
         )
         for name, row in rows()
-        if not name.startswith(("pipegrad.glue.", "pipegrad.sources."))
+        if not name.startswith(("pipegrad.glue.", "pipegrad.sources.")) and "._" not in name
     ]
 
 

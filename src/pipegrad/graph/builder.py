@@ -58,6 +58,10 @@ class GraphBuilder:
         )
         return name
 
+    def operator(self, name: str) -> Any:
+        """The operator of a step."""
+        return self.steps[name].operator
+
     def build(self, output: str) -> Graph:
         """The finished graph."""
         return Graph(
@@ -93,12 +97,15 @@ def join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
+_THROUGH = ("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier")
+
+
 def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
     # These are fitted if their parts are, each of which is checked itself.
-    through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
+    through = type(operator).__name__ in _THROUGH
     if through or not hasattr(operator, "fit"):
         return
     try:

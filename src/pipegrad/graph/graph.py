@@ -36,7 +36,7 @@ class Step:
         Names of the steps whose outputs it takes; ``"input"`` is the raw input.
     method : str
         Requested output of the operator: "transform", "score", "predict", "predict_proba",
-        "rest_proba", "decision_function", "votes" or "features".
+        "rest_proba", "label_proba", "decision_function", "votes" or "features".
     status : {"", "trainable", "translated", "host", "refused"}
         Result of the partition; "" before it.
     reason : str

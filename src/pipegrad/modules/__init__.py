@@ -63,6 +63,19 @@ from ._kernels import (
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._members import (
+    ConstantHead,
+    FirstSharesHead,
+    JoinScores,
+    MembersHead,
+    MultioutputMembersHead,
+    MultioutputRegressionHead,
+    OneVsRestHead,
+    OutputCodeHead,
+    PairsHead,
+    Response,
+    ThresholdHead,
+)
 from ._metrics import METRICS, Metric
 from ._neighbor_search import (
     NO_NEIGHBOR,
@@ -102,7 +115,17 @@ from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
-from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from ._structural import (
+    Average,
+    BoostedVotes,
+    Concatenate,
+    Inverse,
+    Labels,
+    Median,
+    Predictor,
+    Vote,
+    unwrap_head,
+)
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -131,6 +154,7 @@ __all__ = [
     "BinPosition",
     "Bins",
     "Block",
+    "BoostedVotes",
     "BoxCox",
     "CalibratedMean",
     "CategoryEvents",
@@ -142,6 +166,7 @@ __all__ = [
     "Concatenate",
     "Constant",
     "ConstantCovariance",
+    "ConstantHead",
     "ConstantProbabilities",
     "Covariance",
     "DiagonalGaussians",
@@ -156,6 +181,7 @@ __all__ = [
     "FactoredPrecision",
     "FieldFactorization",
     "FiniteDifferences",
+    "FirstSharesHead",
     "FullGaussians",
     "GaussianProcess",
     "GradientOf",
@@ -167,6 +193,7 @@ __all__ = [
     "InverseBoxCox",
     "InverseYeoJohnson",
     "Isolation",
+    "JoinScores",
     "JointLogLikelihood",
     "Kernel",
     "KernelCentering",
@@ -190,6 +217,8 @@ __all__ = [
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "Median",
+    "MembersHead",
     "Metric",
     "Missing",
     "Module",
@@ -201,6 +230,8 @@ __all__ = [
     "MultilayerPerceptron",
     "MultinomialEvents",
     "MultioutputHead",
+    "MultioutputMembersHead",
+    "MultioutputRegressionHead",
     "NamedCovariance",
     "NearestHead",
     "NeighborDistances",
@@ -217,9 +248,12 @@ __all__ = [
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
+    "OneVsRestHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OutputCodeHead",
     "OwnNetwork",
+    "PairsHead",
     "PairwiseCoupling",
     "PatternedPrecision",
     "PiecewiseLinear",
@@ -237,6 +271,7 @@ __all__ = [
     "ReconstructionError",
     "RegressionHead",
     "Rescale",
+    "Response",
     "RowNorm",
     "Select",
     "Sequential",
@@ -259,6 +294,7 @@ __all__ = [
     "TemperatureScaling",
     "TermWeights",
     "Threshold",
+    "ThresholdHead",
     "TreeEnsemble",
     "TreeFeatures",
     "Vote",

@@ -61,20 +61,41 @@ class Average(Module):
     ----------
     weights : tuple of float, optional
         Weight of each input; equal weights by default.
+    places : tuple of tuple of int, optional
+        Columns of the mean that the columns of each input are; all others of that input are zero.
+    width : int
+        Number of columns of the mean, with ``places``.
     """
 
-    def __init__(self, weights: tuple[float, ...] | None = None) -> None:
+    def __init__(
+        self,
+        weights: tuple[float, ...] | None = None,
+        places: tuple[tuple[int, ...], ...] | None = None,
+        width: int = 0,
+    ) -> None:
         super().__init__()
         self.weights = weights
+        self.places, self.width = places, width
 
     def forward(self, *values: Tensor) -> Tensor:
-        """The mean, with the shape of each input."""
+        """The mean, with the shape of each input, or (n, width)."""
+        if self.places is not None:
+            pairs = zip(values, self.places, strict=True)
+            values = tuple(_spread(value, place, self.width) for value, place in pairs)
         if self.weights is None:
             return torch.stack(values).mean(0)
         weights = torch.tensor(self.weights, dtype=values[0].dtype, device=values[0].device)
         stacked = torch.stack(values)
         weights = weights.reshape(-1, *[1] * values[0].ndim)
         return (stacked * weights).sum(0) / weights.sum()
+
+
+def _spread(value: Tensor, places: tuple[int, ...], width: int) -> Tensor:
+    if places == tuple(range(width)):
+        return value
+    out = value.new_zeros(len(value), width)
+    index = torch.tensor(places, device=value.device)
+    return out.index_copy(1, index, value[:, : len(places)])
 
 
 class Vote(Module):
@@ -99,13 +120,66 @@ class Vote(Module):
         return total
 
 
+class Median(Module):
+    """The weighted median of several inputs.
+
+    AdaBoost.R2 predicts in this way: Drucker, *Improving regressors using boosting techniques*,
+    ICML 1997.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (inputs,)
+        Weight of each input.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """The median, with the shape (n,) of each input."""
+        ordered, order = torch.stack(values, 1).sort(1)
+        reached = self.weights[order].cumsum(1)
+        half = (reached >= 0.5 * reached[:, -1:]).to(torch.uint8)
+        return ordered.gather(1, half.argmax(1, keepdim=True)).squeeze(1)
+
+
+class BoostedVotes(Module):
+    """The weighted mean of votes: 1 for the chosen class, and for others what adds up to zero.
+
+    AdaBoost decides in this way: Zhu, Zou, Rosset, Hastie, *Multi-class AdaBoost*, 2009.
+
+    Parameters
+    ----------
+    weights : tuple of float
+        Weight of each input.
+    total : float
+        Sum of the weights.
+    """
+
+    def __init__(self, weights: tuple[float, ...], total: float) -> None:
+        super().__init__()
+        self.weights, self.total = weights, total
+
+    def forward(self, *votes: Tensor) -> Tensor:
+        """One-hot votes (n, classes) to values (n, classes), or to (n,) for two classes."""
+        rest = -1 / (votes[0].shape[1] - 1)
+        out = torch.zeros_like(votes[0])
+        for vote, weight in zip(votes, self.weights, strict=True):
+            out = out + (vote + rest * (1 - vote)) * weight
+        out = out / self.total
+        return out[:, 1] - out[:, 0] if out.shape[1] == 2 else out
+
+
 class Labels(Module):
     """Class indices mapped to numeric labels.
 
     Parameters
     ----------
-    labels : Tensor, shape (classes,)
-        Numeric label of each class.
+    labels : Tensor, shape (classes,) or (targets, classes)
+        Numeric label of each class, or of each target's; its rows may be longer than needed.
     """
 
     labels: Tensor
@@ -115,8 +189,10 @@ class Labels(Module):
         self.register_buffer("labels", labels)
 
     def forward(self, indices: Tensor) -> Tensor:
-        """Indices (n,) to labels (n,)."""
-        return self.labels[indices.long()]
+        """Indices (n,) or (n, targets) to labels of the same shape."""
+        if self.labels.ndim == 1:
+            return self.labels[indices.long()]
+        return self.labels.gather(1, indices.long().T).T
 
 
 class Inverse(Module):

@@ -27,6 +27,8 @@ from . import (
     linear_robust,
     manifold,
     mixture,
+    multiclass,
+    multioutput,
     naive_bayes,
     neighbor_graphs,
     neighbors,
@@ -38,6 +40,7 @@ from . import (
     sgd,
     svm,
     text,
+    thresholds,
     trees,
 )
 from ._base import SklearnTranslation
@@ -71,6 +74,8 @@ __all__ = [
     "linear_robust",
     "manifold",
     "mixture",
+    "multiclass",
+    "multioutput",
     "naive_bayes",
     "neighbor_graphs",
     "neighbors",
@@ -83,5 +88,6 @@ __all__ = [
     "structural",
     "svm",
     "text",
+    "thresholds",
     "trees",
 ]

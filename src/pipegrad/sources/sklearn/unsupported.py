@@ -12,7 +12,6 @@ _NO_NEW_ROWS = (
     "cannot be applied to new samples: it only says something about the rows of its own fit"
 )
 _DECOMPOSITION = "solves an optimization problem for each new sample; no module does that yet"
-_META = "fits several estimators of its own, which pipegrad does not unfold yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NEIGHBORS: ("impute.KNNImputer",),
@@ -38,18 +37,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "decomposition.NMF",
         "decomposition.SparseCoder",
         "decomposition.SparsePCA",
-    ),
-    _META: (
-        "model_selection.FixedThresholdClassifier",
-        "model_selection.TunedThresholdClassifierCV",
-        "multiclass.OneVsOneClassifier",
-        "multiclass.OneVsRestClassifier",
-        "multiclass.OutputCodeClassifier",
-        "multioutput.ClassifierChain",
-        "multioutput.MultiOutputClassifier",
-        "multioutput.MultiOutputRegressor",
-        "multioutput.RegressorChain",
-        "semi_supervised.SelfTrainingClassifier",
     ),
 }
 
