@@ -39,7 +39,7 @@ from ._heads import (
     ShareHead,
     VotesHead,
 )
-from ._imputation import Impute, Missing
+from ._imputation import Impute, ImputedColumn, Missing, NearestDonors, UnlessAllMissing
 from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
@@ -142,6 +142,7 @@ __all__ = [
     "Head",
     "IdentityHead",
     "Impute",
+    "ImputedColumn",
     "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
@@ -180,6 +181,7 @@ __all__ = [
     "MultinomialEvents",
     "MultioutputHead",
     "NamedCovariance",
+    "NearestDonors",
     "NearestHead",
     "NeighborDistances",
     "NeighborGraph",
@@ -229,6 +231,7 @@ __all__ = [
     "Threshold",
     "TreeEnsemble",
     "TreeFeatures",
+    "UnlessAllMissing",
     "Vote",
     "VotesHead",
     "VotesOfScores",

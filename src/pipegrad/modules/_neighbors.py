@@ -63,16 +63,11 @@ class NeighborMean(_ValuedPoints):
     def forward(self, x: Block, soft: bool = True) -> Tensor:
         """Map (n, features) to (n,) or (n, k)."""
         gaps = self.metric(x, self.points)
-        candidates = _CANDIDATES * self.count if soft and not self.inverse else self.count
-        near, index = gaps.topk(min(candidates, gaps.shape[1]), largest=False)
-        if self.inverse:
-            weights = inverse_weights(near)
-        elif not soft:
-            weights = torch.ones_like(near)
+        if soft and not self.inverse:
+            weights, index = soft_weights(gaps, self.count)
         else:
-            last = near[:, self.count - 1 : self.count].detach()
-            unit = torch.where(last > 0, last, 1.0)
-            weights = torch.softmax(-(near / unit).square(), 1)
+            near, index = gaps.topk(self.count, largest=False)
+            weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
         return weighted_mean(weights, self.values[index])
 
 
@@ -109,6 +104,14 @@ class RadiusMean(_ValuedPoints):
         if self.inverse:
             weights = weights * inverse_weights(gaps)
         return weighted_mean(weights, self.values.expand(len(gaps), *self.values.shape))
+
+
+def soft_weights(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Soft weights of the nearest stored rows and of some beyond them, and their indices."""
+    near, index = gaps.topk(min(_CANDIDATES * count, gaps.shape[1]), largest=False)
+    last = near[:, count - 1 : count].detach()
+    unit = torch.where((last > 0) & (last < torch.inf), last, 1.0)
+    return torch.softmax(-(near / unit).square(), 1), index
 
 
 def inverse_weights(gaps: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ Before the first trained step they are still allowed; there they run once, in sc
 
 from __future__ import annotations
 
-_NEIGHBORS = "predicts from stored neighbors; no module yet"
 _TEXT = "reads text or dictionaries, which have no gradient"
 _NO_NEW_ROWS = "cannot be applied to new samples"
 _DENSITY = "estimates a density, covariance or outliers; no module yet"
@@ -15,7 +14,6 @@ _META = "a composite without an expansion yet"
 _ELEMENT = "a transformer without a module yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
-    _NEIGHBORS: ("impute.KNNImputer",),
     _TEXT: (
         "feature_extraction.DictVectorizer",
         "feature_extraction.FeatureHasher",
