@@ -314,3 +314,81 @@ class Labels(Glue):
             columns = zip(self.classes, np.asarray(codes).astype(int).T, strict=True)
             return np.column_stack([np.asarray(labels)[place] for labels, place in columns])
         return np.asarray(self.classes)[np.asarray(codes).astype(int)]
+
+
+@dataclass(eq=False)
+class MissingFlags(Glue):
+    """Indicators of the missing entries of some columns.
+
+    Parameters
+    ----------
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    columns : array of int
+        Columns to report.
+    """
+
+    missing: float
+    columns: Any
+
+    def run(self, *values: Any) -> Any:
+        """Indicators (n, number of columns)."""
+        (X,) = values
+        return _missing(np.asarray(X)[:, self.columns], self.missing).astype(np.float64)
+
+
+@dataclass(eq=False)
+class ImputedColumn(Glue):
+    """A table in which predictions replace the missing entries of one column.
+
+    Parameters
+    ----------
+    column : int
+        The column of the table.
+    raw : int
+        The same column in the table with missing entries.
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    low, high : float
+        The range to which predictions are clipped.
+    """
+
+    column: int
+    raw: int
+    missing: float
+    low: float
+    high: float
+
+    def run(self, *values: Any) -> Any:
+        """A filled table, the table with missing entries and predictions to a filled table."""
+        table, X, prediction = values
+        out = np.array(table)
+        clipped = np.clip(np.ravel(prediction), self.low, self.high)
+        absent = _missing(np.asarray(X)[:, self.raw], self.missing)
+        out[:, self.column] = np.where(absent, clipped, out[:, self.column])
+        return out
+
+
+@dataclass(eq=False)
+class UnlessAllMissing(Glue):
+    """The first of two tables; the second if all entries of a third one are missing.
+
+    Parameters
+    ----------
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    columns : array of int
+        Columns of the third table that count.
+    """
+
+    missing: float
+    columns: Any
+
+    def run(self, *values: Any) -> Any:
+        """One of the first two tables."""
+        table, other, X = values
+        return other if _missing(np.asarray(X)[:, self.columns], self.missing).all() else table
+
+
+def _missing(values: Any, marker: float) -> Any:
+    return np.isnan(values) if np.isnan(marker) else values == marker

@@ -50,7 +50,7 @@ from ._heads import (
     ShareHead,
     VotesHead,
 )
-from ._imputation import Impute, Missing
+from ._imputation import Impute, ImputedColumn, Missing, NearestDonors, UnlessAllMissing
 from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
@@ -188,6 +188,7 @@ __all__ = [
     "Head",
     "IdentityHead",
     "Impute",
+    "ImputedColumn",
     "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
@@ -233,6 +234,7 @@ __all__ = [
     "MultioutputMembersHead",
     "MultioutputRegressionHead",
     "NamedCovariance",
+    "NearestDonors",
     "NearestHead",
     "NeighborDistances",
     "NeighborDistributions",
@@ -297,6 +299,7 @@ __all__ = [
     "ThresholdHead",
     "TreeEnsemble",
     "TreeFeatures",
+    "UnlessAllMissing",
     "Vote",
     "VotesHead",
     "VotesOfScores",

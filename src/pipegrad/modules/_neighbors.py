@@ -66,19 +66,11 @@ class NeighborMean(_ValuedPoints):
         """Map (n, features) to (n,) or (n, k)."""
         gaps = self.metric(x, self.points)
         if soft and not self.inverse:
-            weights, index = soft_nearest(gaps, self.count)
-            return weighted_mean(weights, self.values[index])
-        near, index = gaps.topk(min(self.count, gaps.shape[1]), largest=False)
-        weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
+            weights, index = soft_weights(gaps, self.count)
+        else:
+            near, index = gaps.topk(self.count, largest=False)
+            weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
         return weighted_mean(weights, self.values[index])
-
-
-def soft_nearest(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Weights (n, m) and indices (n, m) of neighbors, in units of the distance to the last one."""
-    near, index = gaps.topk(min(_CANDIDATES * count, gaps.shape[1]), largest=False)
-    last = near[:, count - 1 : count].detach()
-    unit = torch.where(last > 0, last, 1.0)
-    return torch.softmax(-(near / unit).square(), 1), index
 
 
 class NeighborDistributions(Module):
@@ -121,7 +113,7 @@ class NeighborDistributions(Module):
         exact = in_shares(shares[answered(x, self.nearest)].sum(1))
         if not values.requires_grad:
             return exact
-        weights, index = soft_nearest(Metric()(x, self.points), self.count)
+        weights, index = soft_weights(Metric()(x, self.points), self.count)
         near = weighted_mean(weights, shares.detach()[index])
         return exact + (near - near.detach())
 
@@ -159,6 +151,14 @@ class RadiusMean(_ValuedPoints):
         if self.inverse:
             weights = weights * inverse_weights(gaps)
         return weighted_mean(weights, self.values.expand(len(gaps), *self.values.shape))
+
+
+def soft_weights(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Soft weights of the nearest stored rows and of some beyond them, and their indices."""
+    near, index = gaps.topk(min(_CANDIDATES * count, gaps.shape[1]), largest=False)
+    last = near[:, count - 1 : count].detach()
+    unit = torch.where((last > 0) & (last < torch.inf), last, 1.0)
+    return torch.softmax(-(near / unit).square(), 1), index
 
 
 def inverse_weights(gaps: Tensor) -> Tensor:

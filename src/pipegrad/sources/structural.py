@@ -204,6 +204,34 @@ class Labels(GlueTranslation):
         return None
 
 
+@register("pipegrad.glue.MissingFlags")
+class MissingFlags(GlueTranslation):
+    """Indicators of missing entries."""
+
+    differentiable = False
+
+    def to_torch(self, operator: glue.MissingFlags) -> nn.Module:
+        return modules.Missing(operator.missing, operator.columns)
+
+
+@register("pipegrad.glue.ImputedColumn")
+class ImputedColumn(GlueTranslation):
+    """Predictions in the place of the missing entries of a column."""
+
+    def to_torch(self, operator: glue.ImputedColumn) -> nn.Module:
+        return modules.ImputedColumn(
+            operator.column, operator.raw, operator.missing, operator.low, operator.high
+        )
+
+
+@register("pipegrad.glue.UnlessAllMissing")
+class UnlessAllMissing(GlueTranslation):
+    """One of two tables, by what is missing in a third one."""
+
+    def to_torch(self, operator: glue.UnlessAllMissing) -> nn.Module:
+        return modules.UnlessAllMissing(operator.missing, operator.columns)
+
+
 def _targets(operator: glue.Labels) -> list[Any]:
     return operator.classes if isinstance(operator.classes, list) else [operator.classes]
 

@@ -60,7 +60,7 @@ class Answers:
         if getattr(self.operator._fit_X, "dtype", None) == np.float32:
             narrow = rows.astype(np.float32)
             # In float32, the source breaks ties in another way.
-            if (narrow != rows).sum() == 0:
+            if _same_numbers(narrow, rows):
                 return narrow
         return rows
 
@@ -93,6 +93,12 @@ class Answers:
             wrong = shares[close].argmax(1) != place
             shares[close[wrong], place[wrong]] = np.nextafter(first[close[wrong]], 2.0)
         return shares
+
+
+def _same_numbers(one: Any, other: Any) -> bool:
+    if sparse.issparse(one):
+        return bool((one != other).sum() == 0)
+    return np.array_equal(one, other, equal_nan=True)
 
 
 class Found(Answers):

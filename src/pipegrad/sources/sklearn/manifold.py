@@ -14,6 +14,7 @@ from torch import nn
 
 from ...modules import (
     BarycentricMap,
+    KernelFeatures,
     NeighborSearch,
     Sequential,
     ShortestPaths,
@@ -139,6 +140,7 @@ class Isomap(SklearnTranslation):
 
     def write_back(self, module: Sequential, operator: Any) -> None:
         row, components = KernelPCA(), module.links[1]
+        assert isinstance(components, KernelFeatures)
         before = row.to_torch(operator.kernel_pca_)
         row.write_back(components, operator.kernel_pca_)
         if not same_numbers(before, components):

@@ -65,7 +65,7 @@ class _Graph(Neighbors):
         return NeighborGraph(search, operator.n_samples_fit_, operator.mode == "connectivity")
 
 
-_GRAPHS = (
+_GRAPHS: tuple[dict[str, Any], ...] = (
     {},
     {"mode": "connectivity"},
     {"metric": "manhattan", "algorithm": "ball_tree", "leaf_size": 5},

@@ -5,16 +5,12 @@ Before the first trained step they are still allowed; there they run once, in sc
 
 from __future__ import annotations
 
-_NEIGHBORS = (
-    "finds the stored rows that are nearest to a new one; no module does that for this class yet"
-)
 _NO_NEW_ROWS = (
     "cannot be applied to new samples: it only says something about the rows of its own fit"
 )
 _DECOMPOSITION = "solves an optimization problem for each new sample; no module does that yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
-    _NEIGHBORS: ("impute.KNNImputer",),
     _NO_NEW_ROWS: (
         "cluster.AgglomerativeClustering",
         "cluster.DBSCAN",
