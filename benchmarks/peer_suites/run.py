@@ -51,8 +51,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         suite = options.suite or _downloaded(options.peer, Path(folder))
         results = Path(options.results or Path(folder) / "results.jsonl").resolve()
-        tests = _failed(options, results) if options.failed else _files(options, suite)
-        _run(options, suite, tests, results)
+        if options.failed:
+            _run(options, suite, _failed(options, results), results.with_suffix(".new"))
+            _replace(results, results.with_suffix(".new"))
+        else:
+            _run(options, suite, _files(options, suite), results)
         lines = [json.loads(line) for line in results.read_text().splitlines()]
     if options.among:
         applying = _applying(options.among)
@@ -99,13 +102,20 @@ def _files(options: argparse.Namespace, suite: Path) -> list[Path]:
 
 
 def _failed(options: argparse.Namespace, results: Path) -> list[str]:
-    """The tests that failed, whose results are taken out of the file."""
+    """The tests that failed."""
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     ended = {name: kind(line, options.itself)[0] for name, line in _by_test(lines).items()}
-    failed = [name for name, how in ended.items() if how in ("refused", "wrong", "other")]
-    kept = [line for line in lines if line["test"] not in failed]
-    results.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    return failed
+    return [name for name, how in ended.items() if how in ("refused", "wrong", "other")]
+
+
+def _replace(results: Path, newer: Path) -> None:
+    """Put newer results of tests in the place of those that a file holds."""
+    lines = [json.loads(line) for line in newer.read_text().splitlines()]
+    again = {line["test"] for line in lines}
+    old = [json.loads(line) for line in results.read_text().splitlines()]
+    lines = [line for line in old if line["test"] not in again] + lines
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    newer.unlink()
 
 
 def _run(options: argparse.Namespace, suite: Path, tests: list[Any], results: Path) -> None:

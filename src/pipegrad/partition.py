@@ -132,7 +132,7 @@ def _refused_method(step: Step) -> str | None:
     if head is None:
         return f"its translation returns transformed columns and does not support {step.method!r}"
     if not head.responses:
-        return f"its answers to {step.method!r} are drawn at random"
+        return f"its source alone has {step.method!r}, such as answers drawn at random"
     shares = step.method in ("rest_proba", "label_proba")
     wanted = "predict_proba" if shares else step.method
     if wanted in ("features", "votes") or wanted in head.responses:

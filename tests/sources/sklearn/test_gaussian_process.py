@@ -191,3 +191,19 @@ def test_negative_rows_are_refused_where_the_kernel_takes_none():
     net = pg.to_torch(GaussianProcessRegressor(kernel, optimizer=None, alpha=1.0).fit(X, y))
     with pytest.raises(ValueError, match="negative"):
         net.predict(-X)
+
+
+@pytest.mark.parametrize("targets", [None, 1, 3])
+@pytest.mark.parametrize("kernel", [None, sk.RBF(), sk.RBF() + sk.WhiteKernel()], ids=str)
+def test_a_process_that_is_not_fitted_answers_from_its_prior(kernel, targets):
+    rows = np.arange(8.0).reshape(4, 2)
+    model = GaussianProcessRegressor(kernel, n_targets=targets)
+    net = pg.to_torch(model)
+    for given in (rows, rows[:1]):
+        np.testing.assert_array_equal(net.predict(given), model.predict(given))
+        ours = net.predict(given, return_std=True)
+        for one, other in zip(ours, model.predict(given, return_std=True), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert net(torch.tensor(rows)).shape == model.predict(rows).shape
+    assert not net.trainable_parameters()
+    assert pg.from_torch(net).get_params().keys() == model.get_params().keys()

@@ -50,7 +50,7 @@ def test_random_answers_have_no_module(method):
     model = DummyClassifier(strategy="stratified").fit(X, y > 4)
     step = Step("dummy", "sklearn.dummy.DummyClassifier", ("input",), method, operator=model)
     graph = Graph((step,), "dummy")
-    with pytest.raises(pg.UntranslatableError, match="drawn at random"):
+    with pytest.raises(pg.UntranslatableError, match="answers drawn at random"):
         check(partition(graph))
 
 

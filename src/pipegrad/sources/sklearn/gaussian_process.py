@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...modules import (
     ClassShares,
     CombinedCovariance,
+    Constant,
     ConstantCovariance,
     Covariance,
     DotProductCovariance,
@@ -142,7 +143,10 @@ _SCALES = [3.0, 30.0, 0.3, 10.0, 300.0, 3.0]
 
 @register("sklearn.gaussian_process.GaussianProcessRegressor")
 class GaussianProcessRegressor(KernelProcess):
-    """The parameters of kernel_ train, and L_ and alpha_ follow; training rows and targets stay."""
+    """The parameters of kernel_ train, and L_ and alpha_ follow; training rows and targets stay.
+
+    One that is not fitted answers from its prior, in scikit-learn.
+    """
 
     data = "regression"
     # Weights of stored rows are large and cancel each other.
@@ -175,7 +179,17 @@ class GaussianProcessRegressor(KernelProcess):
         "y_train_": "the training targets do not change",
     }
 
+    def kernels(self, operator: Any) -> list[Any]:
+        return super().kernels(operator) if _is_fitted(operator) else []
+
+    def trainable(self, operator: Any) -> bool:
+        return _is_fitted(operator) and super().trainable(operator)
+
     def to_torch(self, operator: Any) -> nn.Module:
+        if not _is_fitted(operator):
+            count = operator.n_targets or 1
+            return Constant(to_tensor(np.zeros(count)), squeeze=count == 1).requires_grad_(False)
+
         def numbers(values: Any) -> Tensor:
             return to_tensor(np.asarray(values, dtype=np.float64))
 
@@ -190,7 +204,7 @@ class GaussianProcessRegressor(KernelProcess):
         )
 
     def write_back(self, module: GaussianProcess, operator: Any) -> None:
-        if not bool(module.moved()):
+        if not _is_fitted(operator) or not bool(module.moved()):
             return
         write_kernel(module.kernel, operator.kernel_)
         operator.L_ = to_array(module.factor(), operator.L_)
@@ -199,10 +213,17 @@ class GaussianProcessRegressor(KernelProcess):
         operator.log_marginal_likelihood_value_ = likelihood
 
     def head(self, operator: Any) -> Head:
-        return RegressionHead()
+        head = RegressionHead()
+        if not _is_fitted(operator):
+            head.responses = ()
+        return head
 
     def objective(self, operator: Any) -> Objective:
         return Objective("squared_error")
+
+
+def _is_fitted(operator: Any) -> bool:
+    return hasattr(operator, "X_train_")
 
 
 @register("sklearn.gaussian_process.GaussianProcessClassifier")
