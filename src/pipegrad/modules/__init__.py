@@ -20,13 +20,11 @@ from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, Multinom
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
-    ClassShares,
     CombinedCovariance,
     ConstantCovariance,
     Covariance,
     DotProductCovariance,
     GaussianProcess,
-    LaplaceClassifier,
     NamedCovariance,
     StationaryCovariance,
     WhiteNoise,
@@ -59,6 +57,7 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
+from ._laplace import ClassShares, LaplaceClassifier, PairVotes
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
 from ._neighbors import (
@@ -200,6 +199,7 @@ __all__ = [
     "OneVsOneHead",
     "OrdinalEncode",
     "OutlierHead",
+    "PairVotes",
     "PairwiseCoupling",
     "PatternedPrecision",
     "PiecewiseLinear",
