@@ -22,13 +22,11 @@ from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, Multinom
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
-    ClassShares,
     CombinedCovariance,
     ConstantCovariance,
     Covariance,
     DotProductCovariance,
     GaussianProcess,
-    LaplaceClassifier,
     NamedCovariance,
     StationaryCovariance,
     WhiteNoise,
@@ -61,6 +59,7 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
+from ._laplace import ClassShares, LaplaceClassifier, PairVotes
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
 from ._members import (
@@ -255,6 +254,7 @@ __all__ = [
     "OutlierHead",
     "OutputCodeHead",
     "OwnNetwork",
+    "PairVotes",
     "PairsHead",
     "PairwiseCoupling",
     "PatternedPrecision",
