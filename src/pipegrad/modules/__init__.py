@@ -60,12 +60,12 @@ from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
 from ._laplace import ClassShares, LaplaceClassifier, PairVotes
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._metrics import Metric
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
     NeighborDistributions,
     NeighborMean,
     RadiusMean,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,44 +12,13 @@ from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, distances
 from ._distributions import Distributions, in_shares
 from ._heads import MulticlassHead
-from ._kernels import Kernel
-from ._sparse import Block, SparseRows, dense
+from ._metrics import Metric
+from ._sparse import Block, SparseRows
 
 # Rows beside the nearest ones that take part in gradients, as a multiple of their number.
 _CANDIDATES = 4
-_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
 # Width of the soft edge of a radius, relative to the radius.
 _EDGE = 0.1
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A distance by name.
-
-    Parameters
-    ----------
-    name : str
-        One of "minkowski", "chebyshev", "cosine" and "precomputed"; the rows of the latter are
-        distances to all stored rows.
-    power : float
-        Power of the Minkowski distance.
-    """
-
-    name: str = "minkowski"
-    power: float = 2.0
-
-    def __call__(self, x: Block, points: Tensor) -> Tensor:
-        """Distances (n, points)."""
-        if self.name == "precomputed":
-            return dense(x)
-        if self.name == "cosine":
-            return 1 - Kernel("cosine")(x, points)
-        power = float("inf") if self.name == "chebyshev" else self.power
-        if isinstance(x, SparseRows) and power in (1, 2):
-            find = distances if power == 2 else city_block_distances
-            return find(x, points).to(points.dtype)
-        # Not by an expanded square: the distance of a row to itself is zero.
-        return torch.cdist(dense(x), points, p=power, compute_mode=_BY_DIFFERENCES)
 
 
 class WithGradientOf(Module):

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.errors import UntranslatableError
+from pipegrad.registry import lookup
 from pipegrad.testing import DATASETS, assert_same_answers, perturb
 
 
@@ -97,18 +98,68 @@ def loss(net, pipeline, X, y):
     return float(rows.mean())
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine"])
-def test_inverse_distances_have_their_own_gradient(metric):
+SPREAD = np.array([0.5, 2.0, 1.0, 3.0, 0.1, 1.0])
+METRICS = {
+    **{
+        name: {"metric": name}
+        for name in (
+            *("euclidean", "manhattan", "chebyshev", "cosine", "correlation", "sqeuclidean"),
+            *("canberra", "braycurtis", "haversine"),
+        )
+    },
+    "standardized": {"metric": "seuclidean", "metric_params": {"V": SPREAD}},
+    "mahalanobis": {"metric": "mahalanobis", "metric_params": {"V": np.diag(SPREAD) + 0.05}},
+    "inverse": {"metric": "mahalanobis", "metric_params": {"VI": np.diag(SPREAD) + 0.05}},
+    "weighted": {"metric_params": {"w": SPREAD}},
+    "weighted blocks": {"p": 1, "metric_params": {"w": SPREAD}},
+}
+
+
+def scaled_rows(options):
+    """Rows of the width that a metric takes, and their targets."""
     X, y = DATASETS["regression"]()
     X = StandardScaler().fit_transform(X)
-    operator = KNeighborsRegressor(weights="distance", metric=metric).fit(X[:60], y[:60])
+    return (0.4 * X[:, :2] if options.get("metric") == "haversine" else X), y
+
+
+@pytest.mark.parametrize("options", METRICS.values(), ids=METRICS.keys())
+def test_inverse_distances_have_their_own_gradient(options):
+    X, y = scaled_rows(options)
+    operator = KNeighborsRegressor(weights="distance", **options).fit(X[:60], y[:60])
     net = pg.to_torch(operator)
+    np.testing.assert_array_equal(net.predict(X), operator.predict(X))
     rows = torch.tensor(X[60:], requires_grad=True)
     net(rows).sum().backward()
-    step = 1e-6 * np.random.default_rng(0).normal(size=(20, 6))
+    step = 1e-6 * np.random.default_rng(0).normal(size=X[60:].shape)
     moved = operator.predict(X[60:] + step) - operator.predict(X[60:] - step)
     expected = 2 * (rows.grad.numpy() * step).sum(1)
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", METRICS.values(), ids=METRICS.keys())
+def test_exported_programs_find_neighbors_by_every_metric(options):
+    X, y = scaled_rows(options)
+    for operator in (KNeighborsRegressor(**options), RadiusNeighborsRegressor(0.9, **options)):
+        smooth = lookup(type(operator)).to_torch(operator.fit(X, y)).smooth
+        np.testing.assert_allclose(
+            smooth(torch.tensor(X), soft=False), operator.predict(X), rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize("options", METRICS.values(), ids=METRICS.keys())
+def test_densities_and_outliers_by_every_metric(options):
+    X, _ = scaled_rows(options)
+    factors = LocalOutlierFactor(novelty=True, n_neighbors=6, **options).fit(X)
+    net = pg.to_torch(factors)
+    np.testing.assert_allclose(net.decision_function(X), factors.decision_function(X), rtol=1e-9)
+    name, numbers = options.get("metric", "minkowski"), options.get("metric_params")
+    if name in ("correlation", "cosine", "sqeuclidean"):
+        return  # Trees have no such distances.
+    if "p" in options:
+        numbers = {**numbers, "p": options["p"]}
+    density = KernelDensity(metric=name, metric_params=numbers).fit(X)
+    net = pg.to_torch(density)
+    np.testing.assert_allclose(net.score_samples(X), density.score_samples(X), rtol=1e-6)
 
 
 def test_local_outlier_factors_have_their_own_gradient():
@@ -215,11 +266,10 @@ def test_python_code_and_other_metrics_are_refused():
     X, y = DATASETS["binary"]()
     refused = {
         "weights is Python code": KNeighborsClassifier(weights=lambda gaps: 1 / (1 + gaps)),
-        "metric='braycurtis' has no gradient": KNeighborsClassifier(metric="braycurtis"),
+        "metric='hamming' has no gradient": KNeighborsClassifier(metric="hamming"),
         "metric='<lambda>' has no gradient": KNeighborsClassifier(
             metric=lambda a, b: abs(a - b)[0]
         ),
-        "metric='minkowski' with": KNeighborsClassifier(metric_params={"w": np.ones(6)}),
     }
     for reason, operator in refused.items():
         with pytest.raises(UntranslatableError, match=reason):
@@ -228,8 +278,8 @@ def test_python_code_and_other_metrics_are_refused():
         pg.to_torch(make_pipeline(StandardScaler(), LocalOutlierFactor()).fit(X))
     with pytest.raises(UntranslatableError, match="the source round its answers"):
         pg.to_torch(KernelDensity(rtol=1e-2).fit(X))
-    with pytest.raises(UntranslatableError, match="metric='haversine' has no gradient"):
-        pg.to_torch(KernelDensity(metric="haversine").fit(X[:, :2]))
+    with pytest.raises(UntranslatableError, match="metric='hamming' has no gradient"):
+        pg.to_torch(KernelDensity(metric="hamming").fit(X))
 
 
 @pytest.mark.parametrize("params", [{}, {"metric": "manhattan"}], ids=str)

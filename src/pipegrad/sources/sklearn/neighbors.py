@@ -41,19 +41,10 @@ from ...registry import Example, Objective, register
 from ...warning_filters import ignored_warnings
 from ..arrays import to_array, to_csr, to_tensor
 from ._base import SKLEARN, SklearnTranslation, parse_version, validate
+from ._metrics import metric_of, named_metric
 
 # Stored sparse rows become dense as long as they have no more numbers than this.
 MOST_NUMBERS = 1 << 28
-_METRICS: dict[str, Metric] = {
-    "euclidean": Metric(),
-    "l2": Metric(),
-    "manhattan": Metric(power=1),
-    "cityblock": Metric(power=1),
-    "l1": Metric(power=1),
-    "chebyshev": Metric("chebyshev"),
-    "cosine": Metric("cosine"),
-    "precomputed": Metric("precomputed"),
-}
 
 
 class Answers:
@@ -120,16 +111,6 @@ class Answers:
             wrong = shares[close].argmax(1) != place
             shares[close[wrong], place[wrong]] = np.nextafter(first[close[wrong]], 2.0)
         return shares
-
-
-def metric_of(operator: Any) -> Metric | None:
-    """The distance of an operator; None if there is no module of it."""
-    name, options = operator.effective_metric_, dict(operator.effective_metric_params_ or {})
-    power = options.pop("p", 2)
-    options = {key: value for key, value in options.items() if value is not None}
-    if options or not isinstance(name, str):
-        return None
-    return Metric(power=float(power)) if name == "minkowski" else _METRICS.get(name)
 
 
 class Neighbors(SklearnTranslation):
@@ -436,12 +417,7 @@ class KernelDensityTranslation(SklearnTranslation):
         return None
 
     def _metric(self, operator: Any) -> Metric | None:
-        options = dict(operator.metric_params or {})
-        power = options.pop("p", 2)
-        if options:
-            return None
-        minkowski = operator.metric in ("minkowski", "p")
-        return Metric(power=float(power)) if minkowski else _METRICS.get(operator.metric)
+        return named_metric(operator.metric, dict(operator.metric_params or {}))
 
     def encode(self, operator: Any, X: Any) -> Any:
         return validate(operator, X, dtype=np.float64)
