@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.compose import ColumnTransformer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer
-from sklearn.linear_model import BayesianRidge, Ridge
+from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 import pipegrad as pg
@@ -235,3 +236,45 @@ def test_python_code_in_nearest_donors_is_refused():
 
 def of_nothing(a, b, missing_values=np.nan):
     return 0.0
+
+
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+def test_text_is_filled_on_the_host_and_its_holes_are_flagged(translate):
+    table, y = DATASETS["categories_missing"]()
+    table["size"] = table["size"].where(table["size"].notna(), None)
+    names, none = ["color", "size"], {"missing_values": None}
+    filled = {
+        "frequent": {"strategy": "most_frequent"},
+        "constant": {"strategy": "constant", "fill_value": "?"},
+    }
+    columns = ColumnTransformer(
+        [
+            *(
+                (name, make_pipeline(SimpleImputer(**params, **none), OneHotEncoder()), names)
+                for name, params in filled.items()
+            ),
+            ("flags", MissingIndicator(features="all", **none), names),
+            ("grade", KNNImputer(n_neighbors=2, add_indicator=True), ["grade"]),
+        ]
+    )
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(table, y)
+    net = pg.to_torch(pipeline, translate=translate)
+    assert_same_answers(net, pipeline, table, 1e-9)
+    perturb(net)
+    assert_same_answers(net, pg.from_torch(net), table, 1e-9)
+
+
+def test_flags_of_objects_and_the_numbers_among_them_are_encoded_apart():
+    rows = np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, 4.0]] * 4, dtype=object)
+    parts = [("flags", MissingIndicator(features="all")), ("filled", KNNImputer(n_neighbors=2))]
+    pipeline = make_pipeline(FeatureUnion(parts), Ridge()).fit(rows, np.arange(12.0))
+    for translate in ("trainable", "all"):
+        net = pg.to_torch(pipeline, translate=translate)
+        assert_same_answers(net, pipeline, rows, 1e-9)
+
+
+def test_filled_text_alone_is_refused():
+    rows = np.array([["a", None], ["a", "b"]], dtype=object)
+    operator = SimpleImputer(strategy="most_frequent", missing_values=None).fit(rows)
+    with pytest.raises(UntranslatableError, match="strings or other objects, which tensors"):
+        pg.to_torch(operator)

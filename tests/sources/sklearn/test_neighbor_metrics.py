@@ -7,11 +7,21 @@ import pytest
 import torch
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import DistanceMetric, pairwise_distances
-from sklearn.neighbors import VALID_METRICS, KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import (
+    VALID_METRICS,
+    KernelDensity,
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    KNeighborsTransformer,
+    LocalOutlierFactor,
+    RadiusNeighborsRegressor,
+    RadiusNeighborsTransformer,
+)
 
 import pipegrad as pg
 from pipegrad.errors import UntranslatableError
 from pipegrad.sources.sklearn._neighbors import metric_by_name
+from pipegrad.testing import assert_same_answers
 
 OPTIONS = {
     "seuclidean": {"V": np.arange(1.0, 7.0)},
@@ -26,7 +36,9 @@ def rows(name, count, seed):
     rng = np.random.default_rng(seed)
     metric = metric_by_name(name, OPTIONS.get(name))
     if not metric.smooth:
-        return (rng.random((count, 6)) < 0.5).astype(float)
+        values = (rng.random((count, 6)) < 0.5).astype(float)
+        values[:, 0] = 1  # Some distances of two rows of zeros are not defined.
+        return values
     return rng.normal(size=(count, 2 if name == "haversine" else 6))
 
 
@@ -88,6 +100,7 @@ def test_neighbors_by_every_metric_are_those_of_the_source(algorithm, weights):
 
 
 def test_missing_entries_of_rows_are_skipped():
+    pytest.importorskip("sklearn", minversion="1.6")
     rng = np.random.default_rng(0)
     X, more = rng.normal(size=(40, 5)), rng.normal(size=(20, 5))
     for table in (X, more):
@@ -120,3 +133,39 @@ def test_distances_without_a_formula_are_refused():
 
 def of_nothing(a, b):
     return 0.0
+
+
+@pytest.mark.parametrize("algorithm", ["brute", "ball_tree"])
+def test_other_estimators_by_every_metric_answer_as_the_source(algorithm):
+    for name in VALID_METRICS[algorithm]:
+        if name in ("precomputed", "pyfunc"):
+            continue
+        X, more = rows(name, 40, 0), rows(name, 20, 1)
+        radius = np.quantile(of_source(name, X, X), 0.3)
+        params = {"metric": name, "metric_params": OPTIONS.get(name), "algorithm": algorithm}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of truth values, and rows without neighbors.
+            for operator in (
+                RadiusNeighborsRegressor(radius, weights="distance", **params),
+                LocalOutlierFactor(5, novelty=True, **params),
+                KNeighborsTransformer(n_neighbors=4, **params),
+                RadiusNeighborsTransformer(radius=radius, **params),
+            ):
+                if isinstance(operator, LocalOutlierFactor):
+                    operator.fit(X)
+                else:
+                    operator.fit(X, np.arange(40.0))
+                assert_same_answers(pg.to_torch(operator), operator, more, 0.0)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "linear"])
+def test_densities_by_every_metric(kernel):
+    for name in VALID_METRICS["ball_tree"]:
+        if name == "pyfunc":
+            continue
+        X, more = rows(name, 40, 0), rows(name, 20, 1)
+        width = np.quantile(of_source(name, X, X), 0.9)
+        options = {"metric": name, "metric_params": OPTIONS.get(name), "algorithm": "ball_tree"}
+        operator = KernelDensity(bandwidth=width, kernel=kernel, **options).fit(X)
+        expected = operator.score_samples(more)
+        np.testing.assert_allclose(pg.to_torch(operator).score_samples(more), expected, rtol=1e-6)

@@ -189,11 +189,12 @@ def test_rows_without_neighbors():
                 net.predict(far)
         else:
             np.testing.assert_array_equal(net.predict(far), operator.predict(far))
-    operator = RadiusNeighborsClassifier(radius=1e4, outlier_label=7).fit(
-        X, (y == "yes").astype(int)
-    )
-    with pytest.raises(UntranslatableError, match="outlier_label=7 is not one of the classes"):
-        pg.to_torch(operator)
+    operator = RadiusNeighborsClassifier(radius=1e4, outlier_label=7, weights="distance")
+    net = pg.to_torch(operator.fit(X, (y == "yes").astype(int)))
+    with pytest.warns(UserWarning, match="Outlier label 7 is not in training classes"):
+        np.testing.assert_array_equal(net.predict(far), np.full(len(far), 7))
+    with pytest.warns(UserWarning, match="Outlier label 7 is not in training classes"):
+        np.testing.assert_array_equal(net.predict_proba(far), np.zeros((len(far), 2)))
     net = pg.to_torch(RadiusNeighborsRegressor(radius=1e4).fit(X, np.arange(len(X)) / 2))
     with pytest.warns(UserWarning, match="no neighbors"):
         assert np.isnan(net.predict(far)).all()

@@ -86,7 +86,7 @@ class Answers:
         if getattr(self.operator, "weights", None) != "distance" or shares.shape[1] < 2:
             return shares
         second, first = np.partition(shares, -2, axis=1)[:, -2:].T
-        close = np.flatnonzero(first - second < 1e-12)
+        close = np.flatnonzero((first - second < 1e-12) & (first > 0))
         if close.size:
             labels = self._ask("predict", rows[close])
             place = np.searchsorted(self.operator.classes_, labels)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils._mask import _get_mask
 from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils.validation import FLOAT_DTYPES
 from torch import nn
@@ -45,6 +46,9 @@ class SimpleImputer(_AboutMissing):
         Example({"missing_values": -99.0, "strategy": "median"}, data="marked"),
         Example({"add_indicator": True}, data="sparse_missing"),
         Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
+        Example(
+            {"strategy": "constant", "fill_value": np.float32(2), "copy": False}, data="missing"
+        ),
     )
     unchanged_attributes: ClassVar[Any] = {
         "indicator_": "marks missing entries; it holds no fill values"
@@ -52,7 +56,7 @@ class SimpleImputer(_AboutMissing):
 
     def refuse(self, operator: Any) -> str | None:
         if operator._fit_dtype.kind == "O":
-            return "its fill values are not numbers"
+            return "it fills strings or other objects, which tensors cannot hold"
         return None
 
     def trainable(self, operator: Any) -> bool:
@@ -90,22 +94,33 @@ class MissingIndicator(_AboutMissing):
         Example({"missing_values": -99, "sparse": False}, data="marked"),
         Example({}, data="sparse_missing"),
         Example({"sparse": False}, data="sparse_missing"),
+        Example({"error_on_new": False, "sparse": True}, data="sparse_missing"),
+        Example({"missing_values": "red"}, data="categories"),
+        Example({"features": "all"}, data="categories_missing"),
     )
     refused_inputs: ClassVar[Any] = {
         "csr with entries stored twice": "the mask has an entry for each of them"
     }
     differentiable = False
 
-    def refuse(self, operator: Any) -> str | None:
-        return _no_number(operator)
-
     def trainable(self, operator: Any) -> bool:
         return False
+
+    def reads_raw_numbers(self, operator: Any) -> bool:
+        return _no_number(operator) is None
+
+    def has_private_encoding(self, operator: Any) -> bool:
+        return True  # Entries of any type may be encoded as missing or not.
 
     def encode(self, operator: Any, X: Any) -> Any:
         # The source rejects missing values in a column that had none during fit.
         operator.transform(X)
-        encoded = super().encode(operator, X)
+        checked = operator._validate_input(X, in_fit=False)
+        if checked.dtype.kind == "O":
+            mark = _mark(operator.missing_values)
+            there = 0.0 if math.isnan(mark) else mark + 1
+            return np.where(_get_mask(checked, operator.missing_values), mark, there)
+        encoded = as_float(checked)
         reject_entries_stored_twice(operator, encoded)
         # Request dense output.
         if operator.sparse is False and sparse.issparse(encoded):
@@ -263,7 +278,9 @@ def _with_missing(operator: Any, X: Any) -> Any:
 
 
 def _mark(missing_values: Any) -> float:
-    """Return the marker of a missing entry; pandas' NA is NaN in numeric tables."""
+    """Return the marker of a missing entry; NaN stands for pandas' NA, None and text."""
+    if isinstance(missing_values, str):
+        return math.nan
     try:
         return float(missing_values)
     except TypeError:

@@ -143,7 +143,7 @@ class KNeighborsClassifier(NeighborClassifier):
     examples = (
         *_NEIGHBORS,
         Example({"metric": "precomputed"}, data="similarities_multiclass"),
-        Example({"metric": "nan_euclidean"}, data="missing_binary"),
+        Example({"metric": "nan_euclidean"}, data="missing_binary", since="1.6"),
         Example({}, data="binary_strings"),
         Example({"weights": "distance"}, data="several"),
         Example({}, data="sparse_multiclass"),
@@ -158,7 +158,7 @@ class KNeighborsRegressor(NeighborRegressor):
         *_NEIGHBORS,
         *_METRICS,
         Example({"metric": "precomputed"}, data="similarities"),
-        Example({"metric": "nan_euclidean"}, data="missing"),
+        Example({"metric": "nan_euclidean"}, data="missing", since="1.6"),
         Example({"weights": "distance"}, data="multioutput"),
         Example({}, data="sparse"),
     )
@@ -181,13 +181,19 @@ class RadiusNeighborsClassifier(Radius, NeighborClassifier):
         {"radius": 150.0, "weights": "distance", "p": 1, "outlier_label": "most_frequent"},
         Example({"radius": 3.0, "algorithm": "brute"}, data="sparse_multiclass"),
         Example({"radius": 500.0}, data="several"),
+        Example({"radius": 50.0, "outlier_label": "cow"}),
+        Example(
+            {"radius": 50.0, "outlier_label": [3, 7, 1], "algorithm": "kd_tree"}, data="several"
+        ),
     )
 
-    def refuse(self, operator: Any) -> str | None:
-        for label, classes in _outlier_labels(operator):
-            if label is not None and label not in classes:
-                return f"outlier_label={label!r} is not one of the classes, so it has no column"
-        return super().refuse(operator)
+    def head(self, operator: Any) -> Head:
+        head = super().head(operator)
+        labels = _outlier_labels(operator)
+        if any(label is not None and label not in classes for label, classes in labels):
+            # Another label has no probability, so that the source itself predicts.
+            head.responses = tuple(name for name in head.responses if name != "predict")
+        return head
 
 
 def _outlier_labels(operator: Any) -> list[tuple[Any, Any]]:
