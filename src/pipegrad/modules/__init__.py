@@ -5,7 +5,7 @@ from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLin
 from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -83,6 +83,7 @@ from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
+from ._squashing import SquashedColumns
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -162,6 +163,7 @@ __all__ = [
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "LookupColumns",
     "Metric",
     "Missing",
     "Module",
@@ -211,6 +213,7 @@ __all__ = [
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
     "StepFunction",
