@@ -17,6 +17,7 @@ from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
 from .modules import Block, LeafIndices, take
+from .registry import translation
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
@@ -262,6 +263,9 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
     from sklearn.utils._set_output import _get_output_config
 
     container = _get_output_config("transform", operator)["dense"]
+    row = translation(operator)
+    if container == "default" and row is not None:
+        container = row.container(operator)
     if container == "default":
         return columns
     import pandas as pd

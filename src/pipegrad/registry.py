@@ -216,6 +216,10 @@ class Translation:
         """Whether other operators with the same input cannot share the result of `encode`."""
         return not self.reads_raw_numbers(operator)
 
+    def container(self, operator: Any) -> str:
+        """What ``transform`` returns where `set_output` is not used: "default" or "pandas"."""
+        return "default"
+
     def duplicate(self, operator: Any) -> Any:
         """A copy of the operator if `copy.deepcopy` would lose something; otherwise None."""
         return None

@@ -15,7 +15,7 @@ from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, Pattern
 from ._distances import Distances
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -114,6 +114,7 @@ from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
+from ._squashing import SquashedColumns
 from ._structural import (
     Average,
     BoostedVotes,
@@ -217,6 +218,7 @@ __all__ = [
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "LookupColumns",
     "Median",
     "MembersHead",
     "Metric",
@@ -287,6 +289,7 @@ __all__ = [
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
     "StepFunction",

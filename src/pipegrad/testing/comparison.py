@@ -40,6 +40,8 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
         actual, desired = actual.toarray(), desired.toarray()
     actual, desired = np.asarray(actual), np.asarray(desired)
     assert actual.shape == desired.shape, f"{what}: shape {actual.shape}, not {desired.shape}"
+    if desired.dtype == object:
+        actual, desired = _as_numbers(actual), _as_numbers(desired)
     if desired.dtype.kind not in "fiub":
         assert (actual == desired).all(), f"{what}: values differ"
         return
@@ -50,6 +52,14 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
     gap = np.abs(np.where(finite, actual, 0) - np.where(finite, desired, 0))
     worst = float((gap / size).max(initial=0))
     assert worst <= tolerance, f"{what}: differs by {worst:.2e} of the column's size"
+
+
+def _as_numbers(values: Any) -> Any:
+    """Objects that are all numbers as an array of numbers; others as they are."""
+    try:
+        return values.astype(float)
+    except (TypeError, ValueError):
+        return values
 
 
 def identical(a: Any, b: Any) -> bool:

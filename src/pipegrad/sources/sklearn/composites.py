@@ -23,29 +23,29 @@ class Pipeline(Expansion):
         value = source
         last = len(operator.steps) - 1
         for place, (name, step) in enumerate(operator.steps):
-            if not _passes(step):
+            if not self.passes(step):
                 asked = method if place == last else "transform"
                 value = builder.expand(step, value, join(path, name), asked)
         if value == source:
             value = builder.add(join(path, "passthrough"), glue.Concatenate(), (source,))
         return value
 
+    def passes(self, step: Any) -> bool:
+        """Whether a step does nothing to its input."""
+        return step is None or (isinstance(step, str) and step == "passthrough")
+
     def inverse(self, operator: Any) -> nn.Module | None:
-        back = [_inverse(step) for _, step in reversed(operator.steps) if not _passes(step)]
+        back = [_inverse(step) for _, step in reversed(operator.steps) if not self.passes(step)]
         if any(module is None for module in back):
             return None
         return modules.Sequential(*[module for module in back if module is not None])
 
     def last(self, operator: Any) -> Any:
         step = operator.steps[-1][1]
-        return None if _passes(step) else step
+        return None if self.passes(step) else step
 
     def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
         return (operator[:-1].transform(X) if len(operator.steps) > 1 else X), y
-
-
-def _passes(step: Any) -> bool:
-    return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def _inverse(operator: Any) -> nn.Module | None:
