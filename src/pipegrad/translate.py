@@ -20,6 +20,7 @@ from .module import PipelineModule
 from .modules import (
     Linear,
     Predictor,
+    RidgeScores,
     SplitMode,
     SplitRelaxation,
     TreeEnsemble,
@@ -317,7 +318,7 @@ def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[s
         body = bodies.setdefault((id(step.operator), step.projects), body)
         if not train_zeros and row.keeps_zeros(step.operator):
             for part in body.modules():
-                if isinstance(part, Linear):
+                if isinstance(part, Linear | RidgeScores):
                     part.fix_zeros()
         if step.status != "trainable":
             body.requires_grad_(False)

@@ -8,6 +8,7 @@ from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
+from ._factorization import Factorization, NonNegativeWeights
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
@@ -72,6 +73,7 @@ from ._projection import (
     FactorScores,
     Projection,
     ReconstructionError,
+    RidgeScores,
     SparseParameter,
     SparseProjection,
 )
@@ -80,6 +82,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
+from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
@@ -111,6 +114,7 @@ __all__ = [
     "CentroidHead",
     "CentroidScores",
     "ClassShares",
+    "Coding",
     "CombinedCovariance",
     "ComplementEvents",
     "Concatenate",
@@ -125,6 +129,7 @@ __all__ = [
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
+    "Factorization",
     "FieldFactorization",
     "FullGaussians",
     "GaussianProcess",
@@ -172,6 +177,7 @@ __all__ = [
     "NearestHead",
     "NeighborMean",
     "NonNegative",
+    "NonNegativeWeights",
     "NormalDistribution",
     "NormalizeRows",
     "OneHot",
@@ -195,11 +201,13 @@ __all__ = [
     "ReconstructionError",
     "RegressionHead",
     "Rescale",
+    "RidgeScores",
     "RowNorm",
     "Select",
     "Sequential",
     "ShareHead",
     "Simplex",
+    "SparseCodes",
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
