@@ -19,6 +19,7 @@ from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
+from ._factorization import Factorization, NonNegativeWeights
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
@@ -105,6 +106,7 @@ from ._projection import (
     FactorScores,
     Projection,
     ReconstructionError,
+    RidgeScores,
     SparseParameter,
     SparseProjection,
 )
@@ -113,6 +115,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._sparse import Block, SparseRows, dense
+from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
 from ._squashing import SquashedColumns
 from ._structural import (
@@ -161,6 +164,7 @@ __all__ = [
     "CentroidHead",
     "CentroidScores",
     "ClassShares",
+    "Coding",
     "CombinedCovariance",
     "ComplementEvents",
     "Concatenate",
@@ -179,6 +183,7 @@ __all__ = [
     "ExpressionProgram",
     "FactorScores",
     "FactoredPrecision",
+    "Factorization",
     "FieldFactorization",
     "FiniteDifferences",
     "FirstSharesHead",
@@ -243,6 +248,7 @@ __all__ = [
     "NeighborMean",
     "NeighborSearch",
     "NonNegative",
+    "NonNegativeWeights",
     "NormalDistribution",
     "NormalHead",
     "NormalLaw",
@@ -276,6 +282,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "RidgeScores",
     "RowNorm",
     "Select",
     "Sequential",
@@ -283,6 +290,7 @@ __all__ = [
     "ShortestPaths",
     "SigmoidColumns",
     "Simplex",
+    "SparseCodes",
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
