@@ -91,7 +91,7 @@ class Average(Module):
 
 
 def _spread(value: Tensor, places: tuple[int, ...], width: int) -> Tensor:
-    if places == tuple(range(width)):
+    if places == tuple(range(width)) and value.shape[1] == width:
         return value
     out = value.new_zeros(len(value), width)
     index = torch.tensor(places, device=value.device)
