@@ -124,7 +124,7 @@ class Converted:
     def _classes(self, X: Any) -> dict[str, Any]:
         label = self.answers.ask("predict", X)
         classes = getattr(self.model, "classes_", None)
-        if self.options.get("nocl"):
+        if self.options.get("nocl") and label.ndim == 1:
             label = np.searchsorted(classes, label)
         scores = self._scores(X)
         if scores is None:

@@ -158,6 +158,8 @@ def kind(line: dict[str, Any], itself: bool = False) -> tuple[str, str]:
         return "refused", refused[0]
     if line["machinery"] and not line["error"].startswith("WrongAnswerError"):
         return "not applicable", line["machinery"]
+    if line["error"].startswith("ModuleNotFoundError"):
+        return "not applicable", "needs a package: " + line["error"][:80]
     if not itself and not events and "_TooLongError" not in line["error"]:
         return "not applicable", "scikit-learn itself refuses: " + line["error"][:80]
     if line["error"].startswith(("WrongAnswerError", "AssertionError", "OnnxRuntimeAssertion")):

@@ -93,6 +93,7 @@ TRANSLATED = ["translated", "Ridge"]
         (line("failed", [TRANSLATED], "WrongAnswerError", "ONNX operators"), "wrong"),
         (line("failed", [["machinery", "the backend tvm"]]), "not applicable"),
         (line("failed", [], "ValueError: no"), "not applicable"),
+        (line("failed", [TRANSLATED], "ModuleNotFoundError: no module"), "not applicable"),
         (line("failed", [["refused", "Isomap: no"]], "UntranslatableError: no"), "refused"),
         (line("failed", [TRANSLATED], "AssertionError: 1 != 2"), "wrong"),
         (line("failed", [TRANSLATED], "WrongAnswerError: Ridge"), "wrong"),
