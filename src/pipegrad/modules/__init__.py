@@ -1,6 +1,7 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
 from ._base import Module, NonNegative, Positive, parameter
+from ._batching import AlikeModules, NotAlike, structure
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
 from ._distances import Distances
@@ -79,6 +80,7 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
+from ._side_by_side import SideBySide, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
@@ -98,6 +100,7 @@ __all__ = [
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
+    "AlikeModules",
     "AnyPositive",
     "Average",
     "BernoulliEvents",
@@ -174,6 +177,7 @@ __all__ = [
     "NonNegative",
     "NormalDistribution",
     "NormalizeRows",
+    "NotAlike",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
@@ -199,6 +203,7 @@ __all__ = [
     "Select",
     "Sequential",
     "ShareHead",
+    "SideBySide",
     "Simplex",
     "SparseParameter",
     "SparseProjection",
@@ -228,7 +233,9 @@ __all__ = [
     "preserved_modes",
     "sent_as_copy",
     "settle_after_fork",
+    "side_by_side",
     "standard_settings",
+    "structure",
     "take",
     "tensors_on_cpu",
     "unwrap_head",

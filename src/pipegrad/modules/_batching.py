@@ -1,0 +1,321 @@
+"""Alike modules as one: the same function, with the parameters of all of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._elementwise import Threshold
+from ._heads import (
+    BernoulliHead,
+    Head,
+    IdentityHead,
+    LinkHead,
+    MulticlassHead,
+    MultilabelHead,
+    OutlierHead,
+    ProbabilityHead,
+    RegressionHead,
+    ShareHead,
+)
+from ._linear import Deferred, Linear
+from ._power import BoxCox, YeoJohnson
+from ._projection import Projection
+from ._scaling import Rescale, Standardize
+from ._select import Select
+from ._side_by_side import Selected, SideBySide
+from ._sparse import SparseRows
+from ._structural import Predictor, unwrap_head
+
+_OF_TORCH = frozenset(vars(nn.Module()))
+# A product with selected columns uses the whole rows, and zeros, up to this many times more columns.
+_MORE_COLUMNS = 16
+# Heads that map each row on its own.
+_HEADS = (
+    BernoulliHead,
+    IdentityHead,
+    LinkHead,
+    MulticlassHead,
+    MultilabelHead,
+    OutlierHead,
+    ProbabilityHead,
+    RegressionHead,
+    ShareHead,
+)
+
+
+class NotAlike(Exception):  # noqa: N818
+    """The modules, or their inputs, cannot be computed as one; nothing was changed."""
+
+
+class AlikeModules:
+    """Several modules of the same structure, computed as one.
+
+    The modules themselves stay as they are: their parameters are read in each call, and gradients
+    reach each of them.
+
+    Parameters
+    ----------
+    modules : sequence of Module
+        Modules with the same `structure`.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.modules = list(modules)
+        self.bodies = [unwrap_head(module) for module in modules]
+        self.form = _FORMS[type(self.bodies[0])]
+        self._owners: dict[str, list[dict[str, Any]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+    def __call__(self, x: Any) -> SideBySide:
+        """The outputs of all modules.
+
+        Parameters
+        ----------
+        x : Tensor, SparseRows, Deferred or SideBySide
+            The input of all modules, or an input for each of them.
+
+        Raises
+        ------
+        NotAlike
+            If there is no joint form for this input, or the modules differ by now.
+        """
+        out = self.form.call(self, x)
+        first = self.modules[0]
+        return _responses(first.head, first.method, out) if isinstance(first, Predictor) else out
+
+    @property
+    def body(self) -> Any:
+        """The first module without its head."""
+        return self.bodies[0]
+
+    def tensors(self, path: str) -> list[Any]:
+        """The parameters, or buffers, of a name such as ``"scale.initial"``."""
+        if path not in self._owners:
+            self._owners[path] = [_owner(body, path) for body in self.bodies]
+        name = path.rpartition(".")[2]
+        return [owner.get(name) for owner in self._owners[path]]
+
+    def joined(self, path: str) -> Tensor:
+        """The tensors of a name, one after the other in their first dimension."""
+        tensors = self.tensors(path)
+        if len(set(map(attrgetter("dtype", *self.form.fixed), tensors))) > 1:
+            raise NotAlike
+        return torch.cat(tensors)
+
+    def merged(self, shape: tuple[int, ...]) -> Any:
+        """One module with the parameters of all, for modules that treat each column alone."""
+        return self._merged(self.body, "", shape)
+
+    def _merged(self, module: nn.Module, prefix: str, shape: tuple[int, ...]) -> nn.Module:
+        def joined(tensors: Any) -> dict[str, Tensor | None]:
+            return {
+                name: None if one is None else self.joined(prefix + name).view(shape)
+                for name, one in tensors.items()
+            }
+
+        children = {
+            name: None if child is None else self._merged(child, f"{prefix}{name}.", shape)
+            for name, child in module._modules.items()
+        }
+        view = type(module).__new__(type(module))
+        view.__dict__.update(
+            module.__dict__,
+            _parameters=joined(module._parameters),
+            _buffers=joined(module._buffers),
+            _modules=children,
+        )
+        view.__dict__.pop("_compiled_call_impl", None)  # It is bound to the module itself.
+        return view
+
+
+def _owner(module: nn.Module, path: str) -> dict[str, Any]:
+    prefix, _, name = path.rpartition(".")
+    owner = module.get_submodule(prefix)
+    found: Any = owner._parameters if name in owner._parameters else owner._buffers
+    return found
+
+
+def structure(module: nn.Module) -> Hashable | None:
+    """What modules must have in common to be computed as one; None if this one cannot be."""
+    body = unwrap_head(module)
+    form = _FORMS.get(type(body))
+    if form is None or not form.accepts(body):
+        return None
+    own: Hashable = _structure(body, form)
+    if isinstance(module, Predictor):
+        head = module.head
+        bare = not any(True for _ in (*head.parameters(), *head.buffers()))
+        known = module.method == "score" or type(head) in _HEADS
+        if not (type(module) is Predictor and module.classes is None and bare and known):
+            return None
+        own = (own, module.method, _structure(head, form))
+    try:
+        hash(own)
+    except TypeError:
+        return None
+    return own
+
+
+def _structure(module: nn.Module, form: Form) -> Hashable:
+    settings = [(k, type(v), v) for k, v in sorted(vars(module).items()) if k not in _OF_TORCH]
+    tensors = {**module._parameters, **module._buffers}
+    kinds = [
+        (name, None if one is None else (one.dtype, one.ndim, *(getattr(one, f) for f in form.fixed)))
+        for name, one in sorted(tensors.items())
+        if name not in form.optional
+    ]
+    children = [
+        (name, None if child is None else _structure(child, form))
+        for name, child in module._modules.items()
+    ]
+    optional = [s for s in settings if s[0] not in form.optional]
+    return type(module), tuple(optional), tuple(kinds), tuple(children)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How modules of a class are computed as one.
+
+    Parameters
+    ----------
+    call : callable
+        Function of `AlikeModules` and their input.
+    fixed : tuple of str
+        Attributes that the tensors of a name must share; by default, they may differ in length.
+    optional : frozenset of str
+        Buffers that some of the modules may lack.
+    accepts : callable
+        Whether a module of the class can be one of several.
+    """
+
+    call: Callable[[AlikeModules, Any], SideBySide]
+    fixed: tuple[str, ...] = ()
+    optional: frozenset[str] = frozenset()
+    accepts: Callable[[Any], bool] = lambda module: True
+
+
+def _responses(head: Head, method: str, scores: SideBySide) -> SideBySide:
+    """The outputs of a head that maps each row on its own."""
+    if method in ("score", "transform"):
+        return scores
+    count = len(scores)
+    rows = scores.columns.reshape(-1) if scores.flat else scores.stacked().flatten(0, 1)
+    answer = head.respond(rows, method)
+    flat = answer.ndim == 1
+    width = 1 if flat else answer.shape[1]
+    return SideBySide(answer.reshape(-1, count * width), [width] * count, flat)
+
+
+def _linear(alike: AlikeModules, x: Any) -> SideBySide:
+    body = alike.body
+    count, (features, outputs) = len(alike), body.weight.shape
+    weight = alike.joined("weight").view(count, features, outputs)
+    if body.nonnegative:
+        weight = weight.clamp(min=0)
+    zeros = alike.tensors("zeros")
+    if any(one is not None for one in zeros):
+        none = torch.zeros_like(body.weight, dtype=torch.bool)
+        zeros = [none if one is None else one for one in zeros]
+        weight = weight.masked_fill(torch.stack(zeros), 0.0)
+    out = _product(x, weight)
+    if body.shift is not None:
+        shift = alike.joined("shift").view(count, 1, features)
+        out = out - (shift @ weight).flatten()
+    if body.bias is not None:
+        out = out + alike.joined("bias")
+    if body.offset is not None:
+        out = out + alike.joined("offset")
+    return SideBySide(out, [outputs] * count, body.squeeze)
+
+
+def _product(x: Any, weight: Tensor) -> Tensor:
+    """Rows times each of the weights (members, features, outputs), (n, members * outputs)."""
+    if isinstance(x, Selected) and _spans_rows(x, weight):
+        return x.rows.matmul(_columns_of_all(_spread(x, weight)))
+    if isinstance(x, SideBySide):
+        if not x.alike or x.widths[0] != weight.shape[1]:
+            raise NotAlike
+        return torch.bmm(x.stacked().transpose(0, 1), weight).transpose(0, 1).flatten(1)
+    if isinstance(x, Tensor) and x.ndim != 2:
+        raise NotAlike
+    return x.matmul(_columns_of_all(weight))
+
+
+def _columns_of_all(weight: Tensor) -> Tensor:
+    return weight.transpose(0, 1).flatten(1)
+
+
+def _spans_rows(x: Selected, weight: Tensor) -> bool:
+    """Whether whole rows take less time than a copy of the selected columns."""
+    few = x.rows.shape[1] <= _MORE_COLUMNS * weight.shape[1]
+    # Zero times infinity is not zero.
+    return few and x.alike and _known_to_be_finite(x.rows)
+
+
+def _spread(x: Selected, weight: Tensor) -> Tensor:
+    """Weights of selected columns as weights of all columns, (members, all, outputs)."""
+    count, selected, outputs = weight.shape
+    features = x.rows.shape[1]
+    first = torch.arange(count, device=weight.device) * features
+    place = x.keep + first.repeat_interleave(selected)
+    none = weight.new_zeros(count * features, outputs)
+    return none.index_add(0, place, weight.flatten(0, 1)).unflatten(0, (count, features))
+
+
+def _known_to_be_finite(x: Tensor) -> bool:
+    """Whether all entries are finite; False where finding out would cost more than it saves."""
+    try:
+        return x.device.type == "cpu" and bool(torch.isfinite(x).all())
+    except RuntimeError:  # under `torch.func.vmap`
+        return False
+
+
+def _projection(alike: AlikeModules, x: Any) -> SideBySide:
+    out = _linear(alike, x)
+    if alike.body.variance is None:
+        return out
+    if isinstance(x, Deferred):
+        raise NotAlike
+    variance = alike.merged((-1,)).variance()
+    return SideBySide(out.columns / Projection._deviation(variance), out.widths)
+
+
+def _columnwise(alike: AlikeModules, x: Any) -> SideBySide:
+    """Modules that treat each column alone; all of their tensors have an entry for each column."""
+    if isinstance(x, SideBySide):
+        if x.flat:
+            raise NotAlike
+        return SideBySide(_call(alike.merged((-1,)), x.columns), x.widths)
+    if not isinstance(x, Tensor) or x.ndim != 2 or not alike.body.state_dict():
+        raise NotAlike
+    count, features = len(alike), x.shape[1]
+    out = _call(alike.merged((count, features)), x[:, None])
+    return SideBySide(out.flatten(1), [features] * count)
+
+
+def _call(merged: Any, x: Tensor) -> Tensor:
+    out: Tensor = merged.forward(x)
+    return out
+
+
+def _select(alike: AlikeModules, x: Any) -> SideBySide:
+    if not isinstance(x, Tensor) or x.ndim != 2:
+        raise NotAlike
+    return Selected(x, alike.joined("keep"), [len(keep) for keep in alike.tensors("keep")])
+
+
+_ALL_FIXED = ("shape",)
+_FORMS: dict[type, Form] = {
+    Linear: Form(_linear, _ALL_FIXED, frozenset({"zeros"})),
+    Projection: Form(_projection, _ALL_FIXED, frozenset({"zeros"})),
+    Select: Form(_select),
+    **dict.fromkeys((Standardize, Rescale, BoxCox, YeoJohnson, Threshold), Form(_columnwise)),
+}

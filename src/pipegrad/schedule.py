@@ -1,0 +1,436 @@
+"""The calls that evaluate the modules of a graph; alike members of a composite share a call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+
+from .graph import Step
+from .modules import (
+    AlikeModules,
+    Average,
+    Block,
+    Concatenate,
+    LeafIndices,
+    NotAlike,
+    SideBySide,
+    SparseRows,
+    Vote,
+    evaluation_view,
+    side_by_side,
+    structure,
+    unwrap_head,
+)
+
+# Fewer modules take less time one after the other.
+_FEWEST = 4
+# Modules that take the outputs of members side by side.
+_JOINING = (Average, Concatenate, Vote)
+
+Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
+# The port of a block, the name of a step, or the number of a group and the place of each member.
+Origin: TypeAlias = tuple[str, Any]
+
+
+@dataclass(eq=False)
+class Call:
+    """A step with its module.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    key : str
+        Key of its module.
+    ports : list of str
+        For each input, the port of its block, or None if it is the output of another module.
+    sources : list of Group or str
+        For a step that joins the outputs of members: the groups that they belong to, and the names
+        of other steps.
+    places : list of int
+        Place of each input among the outputs of all sources.
+    orders : dict
+        Keeps the order of columns; see `side_by_side`.
+    """
+
+    step: Step
+    key: str
+    ports: list[str | None]
+    sources: list[Any] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    orders: dict[Any, Tensor | None] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Group:
+    """Steps with alike modules, which one call evaluates.
+
+    Parameters
+    ----------
+    calls : list of Call
+        The steps.
+    module : AlikeModules
+        Their modules as one.
+    source : str or Group
+        Port or step whose value all of them take, or the group of their inputs.
+    places : list of int
+        The input of each in the group of their inputs.
+    """
+
+    calls: list[Call]
+    module: AlikeModules
+    port: str | None
+    source: Any
+    places: list[int]
+
+    def __post_init__(self) -> None:
+        self.names = [call.step.name for call in self.calls]
+        first = self.calls[0].step.translation
+        self.takes_missing = first is None or first.missing
+
+
+class Schedule:
+    """Calls in an order in which their inputs are known.
+
+    Parameters
+    ----------
+    plan : list of Call
+        All steps in topological order.
+    steps : ModuleDict
+        The module of each step.
+    """
+
+    def __init__(self, plan: list[Call], steps: nn.ModuleDict) -> None:
+        self.steps = steps
+        self.groups: dict[str, tuple[Group, int]] = {}
+        self._structures = {call.step.name: _structure(call, steps) for call in plan}
+        levels = self._levels(plan)
+        self.tasks: list[Call | Group] = list(plan)
+        if levels:
+            self.tasks = [task for level in levels for task in self._grouped(level)]
+        alike = [c.key for c in plan if self._structures[c.step.name] is not None]
+        self._watched = _Watched(steps, alike if levels else [])
+
+    @property
+    def valid(self) -> bool:
+        """Whether the modules are those that were grouped."""
+        return self._watched.unchanged()
+
+    def _levels(self, plan: list[Call]) -> list[list[Call]]:
+        """Calls by the length of the longest path to them; empty if no modules are alike."""
+        found = Counter(s for s in self._structures.values() if s is not None)
+        if max(found.values(), default=0) < _FEWEST:
+            return []
+        self._followers = _only_followers(plan)
+        depths: dict[str, int] = {}
+        levels: dict[int, list[Call]] = {}
+        for call in plan:
+            depth = 1 + max((depths.get(name, 0) for name in call.step.inputs), default=0)
+            depths[call.step.name] = depth
+            levels.setdefault(depth, []).append(call)
+        return [levels[depth] for depth in sorted(levels)]
+
+    def _grouped(self, level: list[Call]) -> list[Call | Group]:
+        alike: dict[Hashable, list[Call]] = {}
+        for call in level:
+            alike.setdefault(self._bucket(call), []).append(call)
+        found: list[Call | Group] = []
+        for bucket, calls in alike.items():
+            if isinstance(bucket, str) or len(calls) < _FEWEST:
+                found.extend(self._joining(call) for call in calls)
+            else:
+                found.append(self._group(calls))
+        return found
+
+    def _bucket(self, call: Call) -> Hashable:
+        """What the members of a group have in common."""
+        kind = self._structures[call.step.name]
+        if kind is None or _has_hooks(self.steps[call.key]):
+            return call.step.name
+        row = call.step.translation
+        (port,), (name,) = call.ports, call.step.inputs
+        source = self.groups[name][0] if port is None and name in self.groups else (port, name)
+        # Selections of columns that alike modules take belong together.
+        after = self._structures.get(self._followers.get(call.step.name, ""))
+        return kind, source, row is None or row.missing, after
+
+    def _group(self, calls: list[Call]) -> Group:
+        (port,), (name,) = calls[0].ports, calls[0].step.inputs
+        source, places = name, []
+        if port is None and name in self.groups:
+            source = self.groups[name][0]  # type: ignore[assignment]
+            places = [self.groups[call.step.inputs[0]][1] for call in calls]
+        group = Group(calls, AlikeModules([self.steps[c.key] for c in calls]), port, source, places)
+        self.groups.update({call.step.name: (group, i) for i, call in enumerate(calls)})
+        return group
+
+    def _joining(self, call: Call) -> Call:
+        """The call with the groups of its inputs, if it takes them side by side."""
+        inputs = call.step.inputs
+        module = self.steps[call.key]
+        known = any(name in self.groups for name in inputs)
+        if not known or type(unwrap_head(module)) not in _JOINING or any(call.ports):
+            return Call(call.step, call.key, call.ports)
+        origins = [self.groups.get(name, (name, 0)) for name in inputs]
+        sources = list(dict.fromkeys(origin for origin, _ in origins))
+        starts, count = {}, 0
+        for source in sources:
+            starts[source] = count
+            count += len(source.calls) if isinstance(source, Group) else 1
+        places = [starts[origin] + place for origin, place in origins]
+        return Call(call.step, call.key, call.ports, sources, places)
+
+
+def _structure(call: Call, steps: nn.ModuleDict) -> Hashable | None:
+    return structure(steps[call.key]) if len(call.ports) == 1 else None
+
+
+def _only_followers(plan: list[Call]) -> dict[str, str]:
+    """The step that alone takes the output of another, by the name of the latter."""
+    readers: dict[str, list[str]] = {}
+    for call in plan:
+        for name, port in zip(call.step.inputs, call.ports, strict=True):
+            if port is None:
+                readers.setdefault(name, []).append(call.step.name)
+    return {name: found[0] for name, found in readers.items() if len(found) == 1}
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    return [
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    ]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return any(any(_hooks(part)) or "forward" in vars(part) for part in module.modules())
+
+
+def _has_global_hooks() -> bool:
+    return bool(
+        torch_modules._global_forward_hooks
+        or torch_modules._global_forward_pre_hooks
+        or torch_modules._global_backward_hooks
+        or torch_modules._global_backward_pre_hooks
+    )
+
+
+class _Watched:
+    """Modules that are computed as one as long as nobody has changed any of them."""
+
+    def __init__(self, steps: nn.ModuleDict, keys: list[str]) -> None:
+        self._present = steps._modules
+        self._keys = keys
+        self._first = [steps[key] for key in keys]
+        self._parts = [part for module in self._first for part in module.modules()]
+        self._kinds = list(map(type, self._parts))
+        self._hooks = [hooks for part in self._parts for hooks in _hooks(part)]
+        self._hooked = list(map(bool, self._hooks))
+        # New attributes, such as a function `forward`, make a module another one.
+        self._own = list(map(vars, self._parts))
+        self._sizes = list(map(len, self._own))
+        self._inner = [part._modules for part in self._parts if part._modules]
+        self._children = self._now()
+
+    def _now(self) -> list[nn.Module | None]:
+        return list(chain.from_iterable(map(dict.values, self._inner)))
+
+    def unchanged(self) -> bool:
+        """Whether the modules, their classes, hooks and attributes are the same."""
+        return (
+            list(map(self._present.get, self._keys)) == self._first
+            and self._now() == self._children
+            and list(map(type, self._parts)) == self._kinds
+            and list(map(len, self._own)) == self._sizes
+            and list(map(bool, self._hooks)) == self._hooked
+        )
+
+
+class Values(dict[str, Any]):
+    """Outputs of steps by name; those of members are taken out of their joint output when asked."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.joint: dict[Group, SideBySide] = {}
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self.schedule.groups:
+            raise KeyError(name)
+        group, place = self.schedule.groups[name]
+        self[name] = self.joint[group].parts[place]
+        return self[name]
+
+
+class Evaluation:
+    """One pass through the modules.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        The calls.
+    blocks : mapping of str to Block
+        Blocks by port, and others that `Encoded` may have.
+    fusable : collection of str
+        Linear maps that are multiplied with the next one.
+    check : bool
+        Whether to reject NaN between steps.
+    evaluating : bool
+        Whether to compute in evaluation mode, without a change of the mode of the modules.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        blocks: Blocks,
+        fusable: Collection[str] = (),
+        check: bool = False,
+        evaluating: bool = False,
+    ) -> None:
+        self.steps = schedule.steps
+        self.blocks = blocks
+        self.fusable = fusable
+        self.check = check
+        self.evaluating = evaluating
+        self.values = Values(schedule)
+        self.own_blocks = {name for name in blocks if name[:1] in ("=", ">", "+")}
+
+    def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
+        """Evaluate the wanted steps, and all members of a group if one of them is wanted."""
+        for task in tasks:
+            if isinstance(task, Call):
+                if task.step.name in wanted:
+                    self.values[task.step.name] = self._output(task)
+            elif not wanted.isdisjoint(task.names):
+                self._evaluate_group(task)
+        return self.values
+
+    def _output(self, call: Call) -> Any:
+        name = call.step.name
+        if not self.own_blocks:
+            return self._called(call, self._inputs(call))
+        if f"={name}" in self.blocks:
+            return self.blocks[f"={name}"]
+        given = self.blocks.get(f">{name}")
+        inputs = self._inputs(call) if given is None else [given]
+        offset = self.blocks.get(f"+{name}")
+        if offset is None:
+            return self._called(call, inputs)
+        return self._module(call)(*inputs) + offset
+
+    def _called(self, call: Call, inputs: list[Any]) -> Any:
+        module = self._module(call)
+        if call.step.name in self.fusable:
+            return module.deferred(*inputs)  # type: ignore[operator]
+        return module(*inputs)
+
+    def _module(self, call: Call) -> nn.Module:
+        module = self.steps[call.key]
+        return evaluation_view(module) if self.evaluating else module
+
+    def _inputs(self, call: Call) -> list[Any]:
+        together = self._together(call) if call.sources else None
+        if together is not None:
+            if self.check:
+                check_finite(call.step, [together.columns])
+            return [together]
+        inputs = [
+            self.values[name] if port is None else self.blocks[port]
+            for name, port in zip(call.step.inputs, call.ports, strict=True)
+        ]
+        if self.check:
+            pairs = zip(inputs, call.ports, strict=True)
+            check_finite(call.step, [value for value, port in pairs if port is None])
+        return inputs
+
+    def _together(self, call: Call) -> SideBySide | None:
+        """The inputs side by side, or None."""
+        module = self.steps[call.key]
+        if _has_hooks(module):
+            return None
+        found = []
+        for source in call.sources:
+            value = self.values.joint.get(source) if isinstance(source, Group) else self.values[source]
+            if not isinstance(value, SideBySide | Tensor):
+                return None
+            found.append(value)
+        out = side_by_side(found, call.places, call.orders)
+        whole = type(unwrap_head(module)) is Concatenate
+        return out if whole or out.alike else None
+
+    def _evaluate_group(self, group: Group) -> None:
+        out = self._joint_output(group)
+        if out is None:
+            self.values.update({call.step.name: self._output(call) for call in group.calls})
+        else:
+            self.values.joint[group] = out
+
+    def _joint_output(self, group: Group) -> SideBySide | None:
+        if self.own_blocks and self._replaces_any(group):
+            return None
+        x = self._joint_input(group)
+        if x is None or (self.check and not self._finite(group, x)):
+            return None
+        try:
+            return self._with_offsets(group, group.module(x))
+        except NotAlike:
+            return None
+
+    def _replaces_any(self, group: Group) -> bool:
+        """Whether blocks replace the input or the output of any member."""
+        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in "=>")
+
+    def _joint_input(self, group: Group) -> Any:
+        if group.port is not None:
+            return self.blocks[group.port]
+        if not isinstance(group.source, Group):
+            return self.values[group.source]
+        value = self.values.joint.get(group.source)
+        return None if value is None else value.take(group.places)
+
+    def _finite(self, group: Group, x: Any) -> bool:
+        """Whether the input is finite; otherwise, each member says what is wrong."""
+        if group.takes_missing or group.port is not None:
+            return True
+        return _is_finite(x.columns if isinstance(x, SideBySide) else x)
+
+    def _with_offsets(self, group: Group, out: SideBySide) -> SideBySide:
+        offsets = [self.blocks.get(f"+{name}") for name in group.names] if self.own_blocks else []
+        known = [offset for offset in offsets if isinstance(offset, Tensor)]
+        if not known:
+            return out
+        if len(known) < len(group.names):
+            raise NotAlike
+        more = torch.stack(known, 1) if out.flat else torch.cat(known, 1)
+        return SideBySide(out.columns + more, out.widths, out.flat)
+
+
+def _is_finite(value: Any) -> bool:
+    numbers = value.values if isinstance(value, SparseRows) else value
+    return bool(torch.isfinite(numbers).all())
+
+
+def check_finite(step: Step, inputs: list[Any]) -> None:
+    """Reject NaN between steps, as the source does; raw input is checked when it is encoded."""
+    row = step.translation
+    if row is None or row.missing:
+        return
+    for value in inputs:
+        numbers = value.values if isinstance(value, SparseRows) else value
+        if not torch.isfinite(numbers).all():
+            what = "NaN" if torch.isnan(numbers).any() else "infinity"
+            raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
+
+
+def batching_is_possible() -> bool:
+    """Whether nothing watches or traces each module."""
+    return not (torch.compiler.is_compiling() or _has_global_hooks())
