@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,7 @@ from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT, Graph
+from .joint_encoding import JointBlock, joint_blocks, shared_encoding
 from .modules import Block, LeafIndices, take
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
@@ -71,6 +72,14 @@ class HostPart:
         self._whole = whole_composites(graph, self.host)
         self._typed = _steps_that_keep_integers(graph, self.host)
         self.needed = graph.ancestors(graph.output)
+        self.joint: list[JointBlock] = []
+        self._encodings = {
+            step.name: shared_encoding(step) for step in graph if step.name not in self.host
+        }
+
+    def join(self, names: Collection[str]) -> None:
+        """Let alike steps among these have one block for the inputs of all of them."""
+        self.joint = joint_blocks(self.graph, self.ports, names)
 
     def run(
         self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
@@ -95,17 +104,36 @@ class HostPart:
         values[INPUT] = X
         wanted = self.needed if wanted is None else wanted
         blocks = self._outputs_of_integers(wanted, values)
+        done = self._encode_together(wanted, values, blocks)
+        known: set[Any] = set()
         for step in self.graph:
-            if step.name in self.host or step.name not in wanted or f"={step.name}" in blocks:
+            if step.name in done or step.name not in wanted or f"={step.name}" in blocks:
                 continue
             row = step.translation
             assert row is not None
             for name in step.inputs:
                 if name == INPUT or name in self.host:
-                    raw = self.value(name, values)
-                    encoded = row.encode(step.operator, raw)
-                    blocks.setdefault(self.ports[step.name, name], encoded)
+                    port, checks = self.ports[step.name, name], self._encodings[step.name]
+                    if checks is not None and (port, checks) in known:
+                        continue
+                    known.add((port, checks))
+                    encoded = row.encode(step.operator, self.value(name, values))
+                    blocks.setdefault(port, encoded)
         return blocks
+
+    def _encode_together(
+        self, wanted: set[str], values: dict[str, Any], blocks: dict[str, Any]
+    ) -> set[str]:
+        """Add the joint blocks; return the steps, also those of the host, that need no encoding."""
+        done = set(self.host)
+        for block in self.joint:
+            names = {step.name for step in block.steps}
+            if names <= wanted and not any(f"={name}" in blocks for name in names):
+                encoded = block.encoded(self.value(block.source, values))
+                if encoded is not None:
+                    blocks[block.name] = encoded
+                    done |= names
+        return done
 
     def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
         """Outputs of the first modules where their operators would compute in another type."""

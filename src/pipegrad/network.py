@@ -28,6 +28,7 @@ from .modules import (
     TreeEnsemble,
     settle_after_fork,
     standard_settings,
+    structure,
     tensors_on_cpu,
     unwrap_head,
 )
@@ -71,6 +72,7 @@ class PipelineNetwork(nn.Module):
             Call(step, _key(step.name), [ports.get((step.name, i)) for i in step.inputs])
             for step in self.neural_steps()
         ]
+        self.host_part.join({c.step.name for c in self.plan if structure(self.steps[c.key])})
         self._needed = self.host_part.needed
         last = self.step_module(graph.output)
         self.head: Head | None = None
@@ -199,7 +201,7 @@ class PipelineNetwork(nn.Module):
     def _current_schedule(self) -> Schedule:
         known = self._schedule
         if known is None or not known.valid:
-            known = self._schedule = Schedule(self.plan, self.steps)
+            known = self._schedule = Schedule(self.plan, self.steps, self.host_part.joint)
         return known
 
     @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
 from .graph import Step
+from .joint_encoding import JointBlock
 from .modules import (
     AlikeModules,
     Average,
@@ -20,6 +21,7 @@ from .modules import (
     Concatenate,
     LeafIndices,
     NotAlike,
+    Selected,
     SideBySide,
     SparseRows,
     Vote,
@@ -35,8 +37,6 @@ _FEWEST = 4
 _JOINING = (Average, Concatenate, Vote)
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
-# The port of a block, the name of a step, or the number of a group and the place of each member.
-Origin: TypeAlias = tuple[str, Any]
 
 
 @dataclass(eq=False)
@@ -78,15 +78,14 @@ class Group:
         The steps.
     module : AlikeModules
         Their modules as one.
-    source : str or Group
-        Port or step whose value all of them take, or the group of their inputs.
+    source : JointBlock, Group or None
+        Where their inputs are side by side; None if they have the same one.
     places : list of int
-        The input of each in the group of their inputs.
+        The place of the input of each.
     """
 
     calls: list[Call]
     module: AlikeModules
-    port: str | None
     source: Any
     places: list[int]
 
@@ -105,10 +104,16 @@ class Schedule:
         All steps in topological order.
     steps : ModuleDict
         The module of each step.
+    joint : sequence of JointBlock
+        Blocks that consist of several.
     """
 
-    def __init__(self, plan: list[Call], steps: nn.ModuleDict) -> None:
+    def __init__(
+        self, plan: list[Call], steps: nn.ModuleDict, joint: Sequence[JointBlock] = ()
+    ) -> None:
         self.steps = steps
+        self.joint = {port: (one, i) for one in joint for i, port in enumerate(one.ports)}
+        self._places: dict[JointBlock, Tensor] = {}
         self.groups: dict[str, tuple[Group, int]] = {}
         self._structures = {call.step.name: _structure(call, steps) for call in plan}
         levels = self._levels(plan)
@@ -117,6 +122,12 @@ class Schedule:
             self.tasks = [task for level in levels for task in self._grouped(level)]
         alike = [c.key for c in plan if self._structures[c.step.name] is not None]
         self._watched = _Watched(steps, alike if levels else [])
+
+    def places(self, joint: JointBlock) -> Tensor:
+        """The columns of a joint block that its selections consist of."""
+        if joint not in self._places:
+            self._places[joint] = torch.from_numpy(joint.places)
+        return self._places[joint]
 
     @property
     def valid(self) -> bool:
@@ -155,19 +166,23 @@ class Schedule:
         if kind is None or _has_hooks(self.steps[call.key]):
             return call.step.name
         row = call.step.translation
-        (port,), (name,) = call.ports, call.step.inputs
-        source = self.groups[name][0] if port is None and name in self.groups else (port, name)
+        origin, _ = self._origin(call)
         # Selections of columns that alike modules take belong together.
         after = self._structures.get(self._followers.get(call.step.name, ""))
-        return kind, source, row is None or row.missing, after
+        return kind, origin, row is None or row.missing, after
+
+    def _origin(self, call: Call) -> tuple[Any, int]:
+        """Where the input of a step is: in a group or a joint block, at a place, or by itself."""
+        (port,), (name,) = call.ports, call.step.inputs
+        if port is not None:
+            return self.joint.get(port, (("port", port), 0))
+        return self.groups.get(name, (("step", name), 0))
 
     def _group(self, calls: list[Call]) -> Group:
-        (port,), (name,) = calls[0].ports, calls[0].step.inputs
-        source, places = name, []
-        if port is None and name in self.groups:
-            source = self.groups[name][0]  # type: ignore[assignment]
-            places = [self.groups[call.step.inputs[0]][1] for call in calls]
-        group = Group(calls, AlikeModules([self.steps[c.key] for c in calls]), port, source, places)
+        origins = [self._origin(call) for call in calls]
+        source = origins[0][0] if isinstance(origins[0][0], Group | JointBlock) else None
+        modules = AlikeModules([self.steps[call.key] for call in calls])
+        group = Group(calls, modules, source, [place for _, place in origins])
         self.groups.update({call.step.name: (group, i) for i, call in enumerate(calls)})
         return group
 
@@ -296,6 +311,7 @@ class Evaluation:
         check: bool = False,
         evaluating: bool = False,
     ) -> None:
+        self.schedule = schedule
         self.steps = schedule.steps
         self.blocks = blocks
         self.fusable = fusable
@@ -344,7 +360,7 @@ class Evaluation:
                 check_finite(call.step, [together.columns])
             return [together]
         inputs = [
-            self.values[name] if port is None else self.blocks[port]
+            self.values[name] if port is None else self._block(port)
             for name, port in zip(call.step.inputs, call.ports, strict=True)
         ]
         if self.check:
@@ -390,16 +406,33 @@ class Evaluation:
         return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in "=>")
 
     def _joint_input(self, group: Group) -> Any:
-        if group.port is not None:
-            return self.blocks[group.port]
-        if not isinstance(group.source, Group):
-            return self.values[group.source]
-        value = self.values.joint.get(group.source)
+        if group.source is None:
+            (port,), (name,) = group.calls[0].ports, group.calls[0].step.inputs
+            return self.values[name] if port is None else self.blocks[port]
+        if isinstance(group.source, Group):
+            value = self.values.joint.get(group.source)
+        else:
+            value = self._joint_block(group.source)
         return None if value is None else value.take(group.places)
+
+    def _joint_block(self, joint: JointBlock) -> SideBySide | None:
+        block = self.blocks.get(joint.name)
+        if not isinstance(block, Tensor) or not self.blocks.keys().isdisjoint(joint.ports):
+            return None
+        return Selected(block, self.schedule.places(joint).to(block.device), joint.widths)
+
+    def _block(self, port: str) -> Any:
+        """The block of a port, on its own or out of a joint one."""
+        if port in self.blocks or port not in self.schedule.joint:
+            return self.blocks[port]
+        joint, place = self.schedule.joint[port]
+        block: Any = self.blocks[joint.name]
+        places = self.schedule.places(joint).split(joint.widths)[place]
+        return block.index_select(1, places.to(block.device))
 
     def _finite(self, group: Group, x: Any) -> bool:
         """Whether the input is finite; otherwise, each member says what is wrong."""
-        if group.takes_missing or group.port is not None:
+        if group.takes_missing or group.calls[0].ports[0] is not None:
             return True
         return _is_finite(x.columns if isinstance(x, SideBySide) else x)
 

@@ -80,7 +80,7 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
-from ._side_by_side import SideBySide, side_by_side
+from ._side_by_side import Selected, SideBySide, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
@@ -201,6 +201,7 @@ __all__ = [
     "Rescale",
     "RowNorm",
     "Select",
+    "Selected",
     "Sequential",
     "ShareHead",
     "SideBySide",

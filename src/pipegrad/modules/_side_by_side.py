@@ -50,7 +50,7 @@ class SideBySide:
 
     def take(self, places: Sequence[int]) -> SideBySide:
         """Some of the outputs, in another order."""
-        if len(places) == len(self) and all(map(int.__eq__, places, range(len(self)))):
+        if list(places) == list(range(len(self))):
             return self
         order = column_order(self.widths, places)
         columns = self.columns.index_select(1, order.to(self.columns.device))
@@ -75,6 +75,14 @@ class Selected(SideBySide):
         self.keep = keep
         self.widths = tuple(widths)
         self.flat = False
+
+    def take(self, places: Sequence[int]) -> SideBySide:
+        """Some of the selections, in another order."""
+        if list(places) == list(range(len(self))):
+            return self
+        kept = self.keep.split(self.widths)
+        keep = torch.cat([kept[i] for i in places])
+        return Selected(self.rows, keep, [self.widths[i] for i in places])
 
     @cached_property
     def columns(self) -> Tensor:  # type: ignore[override]
