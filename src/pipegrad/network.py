@@ -19,10 +19,12 @@ from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
 from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
+    AlikeModules,
     Block,
     Head,
     LeafIndices,
     Linear,
+    ParameterStack,
     Predictor,
     SparseRows,
     TreeEnsemble,
@@ -33,7 +35,7 @@ from .modules import (
     unwrap_head,
 )
 from .registry import Objective, Translation
-from .schedule import Call, Evaluation, Schedule, batching_is_possible
+from .schedule import Call, Evaluation, Group, Schedule, batching_is_possible
 from .sources.array_arguments import check_targets_form, number_targets
 from .sources.arrays import to_block, without_tensors
 
@@ -82,6 +84,7 @@ class PipelineNetwork(nn.Module):
         self._fusing = False
         self._batching = True
         self._schedule: Schedule | None = None
+        self.stacks: list[ParameterStack] = []
 
     def forward(self, X: Any) -> Any:
         """The differentiable score (or columns) of raw input, `Encoded` rows or tensors.
@@ -200,9 +203,31 @@ class PipelineNetwork(nn.Module):
 
     def _current_schedule(self) -> Schedule:
         known = self._schedule
-        if known is None or not known.valid:
+        if known is None or not (self.stacks or known.valid):
             known = self._schedule = Schedule(self.plan, self.steps, self.host_part.joint)
         return known
+
+    def alike_modules(self) -> list[AlikeModules]:
+        """The modules that are computed as one."""
+        tasks = self._current_schedule().tasks
+        return [task.module for task in tasks if isinstance(task, Group)]
+
+    @contextmanager
+    def trained_as(self, stacks: list[ParameterStack]) -> Iterator[None]:
+        """Context in which gradients reach the stacks of `alike_modules`."""
+        modules = self.alike_modules()
+        self.stacks = stacks
+        try:
+            yield
+        finally:
+            self.stacks = []
+            for module in modules:
+                module.stacks.clear()
+
+    def leaves(self) -> list[nn.Parameter]:
+        """The trainable parameters and the stacks that may take their place."""
+        own = [p for p in self.parameters() if p.requires_grad]
+        return [*own, *(leaf for stack in self.stacks for leaf in stack.leaves)]
 
     @contextmanager
     def separate_members(self) -> Iterator[None]:
@@ -360,13 +385,13 @@ class PipelineNetwork(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # The graph first: a pickle then refers to its composites wherever they are nested, so that
         # its recursion does not grow with their nesting.
-        return {"graph": self.graph, **self.__dict__, "_schedule": None}
+        return {"graph": self.graph, **self.__dict__, "_schedule": None, "stacks": []}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
         copy_source(self.source, memo)
         new = type(self).__new__(type(self))
         memo[id(self)] = new
-        new.__dict__.update(copy.deepcopy({**self.__dict__, "_schedule": None}, memo))
+        new.__dict__.update(copy.deepcopy({**self.__dict__, "_schedule": None, "stacks": []}, memo))
         return new
 
 

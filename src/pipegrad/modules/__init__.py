@@ -83,6 +83,7 @@ from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Selected, SideBySide, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
+from ._stacks import ParameterStack
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -184,6 +185,7 @@ __all__ = [
     "OrdinalEncode",
     "OutlierHead",
     "PairwiseCoupling",
+    "ParameterStack",
     "PiecewiseLinear",
     "PlattScaling",
     "PolynomialSketch",

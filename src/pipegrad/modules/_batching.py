@@ -29,7 +29,7 @@ from ._projection import Projection
 from ._scaling import Rescale, Standardize
 from ._select import Select
 from ._side_by_side import Selected, SideBySide
-from ._sparse import SparseRows
+from ._stacks import ParameterStack
 from ._structural import Predictor, unwrap_head
 
 _OF_TORCH = frozenset(vars(nn.Module()))
@@ -69,6 +69,7 @@ class AlikeModules:
         self.modules = list(modules)
         self.bodies = [unwrap_head(module) for module in modules]
         self.form = _FORMS[type(self.bodies[0])]
+        self.stacks: dict[str, ParameterStack] = {}
         self._owners: dict[str, list[dict[str, Any]]] = {}
 
     def __len__(self) -> int:
@@ -103,8 +104,14 @@ class AlikeModules:
         name = path.rpartition(".")[2]
         return [owner.get(name) for owner in self._owners[path]]
 
+    def parameter_names(self) -> list[str]:
+        """The names of the parameters that each module has."""
+        return [name for name, _ in self.body.named_parameters()]
+
     def joined(self, path: str) -> Tensor:
         """The tensors of a name, one after the other in their first dimension."""
+        if path in self.stacks:
+            return self.stacks[path].joined()
         tensors = self.tensors(path)
         if len(set(map(attrgetter("dtype", *self.form.fixed), tensors))) > 1:
             raise NotAlike

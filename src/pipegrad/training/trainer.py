@@ -15,6 +15,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.history import History
 from torch import Tensor, nn
 
+from ..modules import ParameterStack
 from ..typing import Array, ClassLabels, Features, Targets
 from .anchor import Anchor
 from .criterion import Criterion
@@ -346,8 +347,12 @@ class Trainer(NeuralNet):
                 lowest.keep(loss.item())
             return loss
 
+        stacks: list[ParameterStack] = getattr(self.module_, "stacks", [])
+
         def evaluate() -> Tensor:
             self.optimizer_.zero_grad()
+            for stack in stacks:
+                stack.forget_gradients()
             score = score_of(self.module_, encoded)
             loss = self.criterion_(score, target, batch.weight, batch.groups)
             if not first:
@@ -356,6 +361,8 @@ class Trainer(NeuralNet):
                 loss = loss + self._anchor_penalty()
             loss = loss * self._unit
             loss.backward()
+            for stack in stacks:
+                stack.collect_gradients()
             if self._listening:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
