@@ -38,7 +38,7 @@ class JointBlock:
     steps: list[Step] = field(default_factory=list)
     selections: list[Step] = field(default_factory=list)
 
-    @property
+    @cached_property
     def ports(self) -> list[str]:
         """The ports of the single blocks."""
         return [step.name for step in self.selections]

@@ -85,6 +85,7 @@ class PipelineNetwork(nn.Module):
         self._batching = True
         self._schedule: Schedule | None = None
         self.stacks: list[ParameterStack] = []
+        self._leaves: list[nn.Parameter] = []
 
     def forward(self, X: Any) -> Any:
         """The differentiable score (or columns) of raw input, `Encoded` rows or tensors.
@@ -197,8 +198,9 @@ class PipelineNetwork(nn.Module):
         """
         fusing = self._fusing and self.training and not evaluating
         schedule = self._current_schedule()
-        tasks = schedule.tasks if self._batching and batching_is_possible() else self.plan
-        fusable = self._fusable if fusing else ()
+        joint = self.stacks or (self._batching and batching_is_possible())
+        tasks = schedule.tasks if joint else self.plan
+        fusable = self._fusable if fusing else None
         return Evaluation(schedule, blocks, fusable, check, evaluating).run(tasks, wanted)
 
     def _current_schedule(self) -> Schedule:
@@ -209,6 +211,8 @@ class PipelineNetwork(nn.Module):
 
     def alike_modules(self) -> list[AlikeModules]:
         """The modules that are computed as one."""
+        if not (self._batching and batching_is_possible()) or self._compiled_call_impl is not None:
+            return []
         tasks = self._current_schedule().tasks
         return [task.module for task in tasks if isinstance(task, Group)]
 
@@ -216,18 +220,22 @@ class PipelineNetwork(nn.Module):
     def trained_as(self, stacks: list[ParameterStack]) -> Iterator[None]:
         """Context in which gradients reach the stacks of `alike_modules`."""
         modules = self.alike_modules()
+        for module in modules:
+            module.keep_buffers()
+        members = {id(p) for stack in stacks for p in stack.members}
+        own = [p for p in self.parameters() if p.requires_grad and id(p) not in members]
+        self._leaves = [*own, *(leaf for stack in stacks for leaf in stack.leaves)]
         self.stacks = stacks
         try:
             yield
         finally:
-            self.stacks = []
+            self.stacks, self._leaves = [], []
             for module in modules:
-                module.stacks.clear()
+                module.forget()
 
     def leaves(self) -> list[nn.Parameter]:
-        """The trainable parameters and the stacks that may take their place."""
-        own = [p for p in self.parameters() if p.requires_grad]
-        return [*own, *(leaf for stack in self.stacks for leaf in stack.leaves)]
+        """The tensors that gradients reach: trainable parameters, or stacks in their place."""
+        return self._leaves if self.stacks else [p for p in self.parameters() if p.requires_grad]
 
     @contextmanager
     def separate_members(self) -> Iterator[None]:
@@ -382,16 +390,19 @@ class PipelineNetwork(nn.Module):
         """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."
 
+    def _lasting_state(self) -> dict[str, Any]:
+        return {**self.__dict__, "_schedule": None, "stacks": [], "_leaves": []}
+
     def __getstate__(self) -> dict[str, Any]:
         # The graph first: a pickle then refers to its composites wherever they are nested, so that
         # its recursion does not grow with their nesting.
-        return {"graph": self.graph, **self.__dict__, "_schedule": None, "stacks": []}
+        return {"graph": self.graph, **self._lasting_state()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
         copy_source(self.source, memo)
         new = type(self).__new__(type(self))
         memo[id(self)] = new
-        new.__dict__.update(copy.deepcopy({**self.__dict__, "_schedule": None, "stacks": []}, memo))
+        new.__dict__.update(copy.deepcopy(self._lasting_state(), memo))
         return new
 
 

@@ -20,12 +20,15 @@ from .modules import (
     Block,
     Concatenate,
     LeafIndices,
+    Linear,
     NotAlike,
+    ScaledParts,
     Selected,
     SideBySide,
     SparseRows,
     Vote,
     evaluation_view,
+    scaled_parts,
     side_by_side,
     structure,
     unwrap_head,
@@ -114,12 +117,14 @@ class Schedule:
         self.steps = steps
         self.joint = {port: (one, i) for one in joint for i, port in enumerate(one.ports)}
         self._places: dict[JointBlock, Tensor] = {}
+        self._selections: dict[Group, Selected] = {}
         self.groups: dict[str, tuple[Group, int]] = {}
         self._structures = {call.step.name: _structure(call, steps) for call in plan}
         levels = self._levels(plan)
         self.tasks: list[Call | Group] = list(plan)
         if levels:
             self.tasks = [task for level in levels for task in self._grouped(level)]
+        self.scaling = _scaled_before_linear(self.tasks, steps)
         alike = [c.key for c in plan if self._structures[c.step.name] is not None]
         self._watched = _Watched(steps, alike if levels else [])
 
@@ -128,6 +133,15 @@ class Schedule:
         if joint not in self._places:
             self._places[joint] = torch.from_numpy(joint.places)
         return self._places[joint]
+
+    def selection(self, group: Group, block: Tensor) -> Selected:
+        """The inputs of a group, out of a joint block."""
+        known = self._selections.get(group)
+        if known is None or known.keep.device != block.device:
+            joint = group.source
+            whole = Selected(block, self.places(joint).to(block.device), joint.widths)
+            known = self._selections[group] = whole.take(group.places).of(block[:0])
+        return known.of(block)
 
     @property
     def valid(self) -> bool:
@@ -201,6 +215,38 @@ class Schedule:
             count += len(source.calls) if isinstance(source, Group) else 1
         places = [starts[origin] + place for origin, place in origins]
         return Call(call.step, call.key, call.ports, sources, places)
+
+
+def _scaled_before_linear(tasks: list[Call | Group], steps: nn.ModuleDict) -> set[Call | Group]:
+    """Groups that scale columns, and concatenations of these, that only linear maps take."""
+    readers: dict[str, set[Call | Group]] = {}
+    for task in tasks:
+        for call in task.calls if isinstance(task, Group) else [task]:
+            for name, port in zip(call.step.inputs, call.ports, strict=True):
+                if port is None:
+                    readers.setdefault(name, set()).add(task)
+    found: set[Call | Group] = set()
+    for task in reversed(tasks):
+        calls = task.calls if isinstance(task, Group) else [task]
+        after = [readers.get(call.step.name, set()) for call in calls]
+        if not (all(after) and _may_wait(task, steps)):
+            continue
+        if all(_is_linear(one, steps) or one in found for one in set().union(*after)):
+            found.add(task)
+    return found
+
+
+def _may_wait(task: Call | Group, steps: nn.ModuleDict) -> bool:
+    if isinstance(task, Group):
+        return hasattr(task.module.body, "affine")
+    module = steps[task.key]
+    plain = type(module) is Concatenate and not module.sparse and module.weights is None
+    return plain and all(isinstance(source, Group) for source in task.sources) and bool(task.sources)
+
+
+def _is_linear(task: Call | Group, steps: nn.ModuleDict) -> bool:
+    module = task.module.body if isinstance(task, Group) else unwrap_head(steps[task.key])
+    return isinstance(module, Linear)
 
 
 def _structure(call: Call, steps: nn.ModuleDict) -> Hashable | None:
@@ -295,8 +341,9 @@ class Evaluation:
         The calls.
     blocks : mapping of str to Block
         Blocks by port, and others that `Encoded` may have.
-    fusable : collection of str
-        Linear maps that are multiplied with the next one.
+    fusable : collection of str, optional
+        Linear maps that are multiplied with the next one; by default, none, and the scales of
+        members are not either.
     check : bool
         Whether to reject NaN between steps.
     evaluating : bool
@@ -307,14 +354,15 @@ class Evaluation:
         self,
         schedule: Schedule,
         blocks: Blocks,
-        fusable: Collection[str] = (),
+        fusable: Collection[str] | None = None,
         check: bool = False,
         evaluating: bool = False,
     ) -> None:
         self.schedule = schedule
         self.steps = schedule.steps
         self.blocks = blocks
-        self.fusable = fusable
+        self.fusable = () if fusable is None else fusable
+        self.waiting: Collection[Call | Group] = () if fusable is None else schedule.scaling
         self.check = check
         self.evaluating = evaluating
         self.values = Values(schedule)
@@ -356,7 +404,7 @@ class Evaluation:
     def _inputs(self, call: Call) -> list[Any]:
         together = self._together(call) if call.sources else None
         if together is not None:
-            if self.check:
+            if self.check and isinstance(together, SideBySide):
                 check_finite(call.step, [together.columns])
             return [together]
         inputs = [
@@ -368,7 +416,7 @@ class Evaluation:
             check_finite(call.step, [value for value, port in pairs if port is None])
         return inputs
 
-    def _together(self, call: Call) -> SideBySide | None:
+    def _together(self, call: Call) -> SideBySide | ScaledParts | None:
         """The inputs side by side, or None."""
         module = self.steps[call.key]
         if _has_hooks(module):
@@ -379,6 +427,10 @@ class Evaluation:
             if not isinstance(value, SideBySide | Tensor):
                 return None
             found.append(value)
+        if call in self.waiting:
+            parts = scaled_parts(found, call.places, call.orders)
+            if parts is not None:
+                return parts
         out = side_by_side(found, call.places, call.orders)
         whole = type(unwrap_head(module)) is Concatenate
         return out if whole or out.alike else None
@@ -386,7 +438,8 @@ class Evaluation:
     def _evaluate_group(self, group: Group) -> None:
         out = self._joint_output(group)
         if out is None:
-            self.values.update({call.step.name: self._output(call) for call in group.calls})
+            with group.module.parameters_from_stacks():
+                self.values.update({call.step.name: self._output(call) for call in group.calls})
         else:
             self.values.joint[group] = out
 
@@ -397,7 +450,8 @@ class Evaluation:
         if x is None or (self.check and not self._finite(group, x)):
             return None
         try:
-            return self._with_offsets(group, group.module(x))
+            waits = group in self.waiting
+            return self._with_offsets(group, group.module.scaled(x) if waits else group.module(x))
         except NotAlike:
             return None
 
@@ -412,14 +466,15 @@ class Evaluation:
         if isinstance(group.source, Group):
             value = self.values.joint.get(group.source)
         else:
-            value = self._joint_block(group.source)
+            return self._joint_block(group)
         return None if value is None else value.take(group.places)
 
-    def _joint_block(self, joint: JointBlock) -> SideBySide | None:
+    def _joint_block(self, group: Group) -> SideBySide | None:
+        joint: JointBlock = group.source
         block = self.blocks.get(joint.name)
         if not isinstance(block, Tensor) or not self.blocks.keys().isdisjoint(joint.ports):
             return None
-        return Selected(block, self.schedule.places(joint).to(block.device), joint.widths)
+        return self.schedule.selection(group, block)
 
     def _block(self, port: str) -> Any:
         """The block of a port, on its own or out of a joint one."""

@@ -80,7 +80,7 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
-from ._side_by_side import Selected, SideBySide, side_by_side
+from ._side_by_side import ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._splines import SplineBasis
 from ._stacks import ParameterStack
@@ -202,6 +202,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "RowNorm",
+    "ScaledParts",
     "Select",
     "Selected",
     "Sequential",
@@ -234,6 +235,7 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "scaled_parts",
     "sent_as_copy",
     "settle_after_fork",
     "side_by_side",

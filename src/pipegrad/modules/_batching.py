@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -28,10 +29,11 @@ from ._power import BoxCox, YeoJohnson
 from ._projection import Projection
 from ._scaling import Rescale, Standardize
 from ._select import Select
-from ._side_by_side import Selected, SideBySide
+from ._side_by_side import Scaled, Selected, SideBySide
 from ._stacks import ParameterStack
 from ._structural import Predictor, unwrap_head
 
+_DTYPE = attrgetter("dtype")
 _OF_TORCH = frozenset(vars(nn.Module()))
 # A product with selected columns uses the whole rows, and zeros, up to this many times more columns.
 _MORE_COLUMNS = 16
@@ -70,6 +72,7 @@ class AlikeModules:
         self.bodies = [unwrap_head(module) for module in modules]
         self.form = _FORMS[type(self.bodies[0])]
         self.stacks: dict[str, ParameterStack] = {}
+        self.kept: dict[str, Tensor] = {}
         self._owners: dict[str, list[dict[str, Any]]] = {}
 
     def __len__(self) -> int:
@@ -92,6 +95,26 @@ class AlikeModules:
         first = self.modules[0]
         return _responses(first.head, first.method, out) if isinstance(first, Predictor) else out
 
+    def scaled(self, x: Any) -> SideBySide:
+        """The outputs of modules that scale columns, which the linear maps after them take up.
+
+        This rounds differently, and is for float64 only: columns far from zero lose digits.
+        """
+        affine = getattr(self.body, "affine", None)
+        if affine is None or self.body.bounds is not None or isinstance(self.modules[0], Predictor):
+            return self(x)
+        if isinstance(x, SideBySide):
+            known = x.columns.dtype == torch.float64 if not isinstance(x, Selected) else True
+            rows, widths = x, x.widths
+        elif isinstance(x, Tensor) and x.ndim == 2:
+            known, rows, widths = x.dtype == torch.float64, x, (x.shape[1],) * len(self)
+        else:
+            raise NotAlike
+        factor, added = self.merged((-1,)).affine()
+        if not known or factor.dtype != torch.float64:
+            return self(x)
+        return Scaled(rows, factor, added, lambda: self(x).columns, widths)
+
     @property
     def body(self) -> Any:
         """The first module without its head."""
@@ -112,10 +135,39 @@ class AlikeModules:
         """The tensors of a name, one after the other in their first dimension."""
         if path in self.stacks:
             return self.stacks[path].joined()
+        if path in self.kept:
+            return self.kept[path]
         tensors = self.tensors(path)
-        if len(set(map(attrgetter("dtype", *self.form.fixed), tensors))) > 1:
+        if len(set(map(_DTYPE, tensors))) > 1:
             raise NotAlike
         return torch.cat(tensors)
+
+    def keep_buffers(self) -> None:
+        """Join the buffers once, until `forget`, since nobody changes them."""
+        for path, one in self.body.named_buffers():
+            if path not in self.form.optional:
+                self.kept[path] = self.joined(path) if one is not None else one
+
+    def forget(self) -> None:
+        """Read all parameters and buffers of the modules again."""
+        self.stacks.clear()
+        self.kept.clear()
+
+    @contextmanager
+    def parameters_from_stacks(self) -> Iterator[None]:
+        """Context in which the modules, called on their own, have the numbers of the stacks."""
+        places = []
+        for path, stack in self.stacks.items():
+            name, members = path.rpartition(".")[2], self.tensors(path)
+            parts = stack.joined().split([len(member) for member in members])
+            places += list(zip(self._owners[path], [name] * len(parts), parts, members, strict=True))
+        try:
+            for owner, name, part, _ in places:
+                owner[name] = part
+            yield
+        finally:
+            for owner, name, _, member in places:
+                owner[name] = member
 
     def merged(self, shape: tuple[int, ...]) -> Any:
         """One module with the parameters of all, for modules that treat each column alone."""
@@ -224,7 +276,10 @@ def _responses(head: Head, method: str, scores: SideBySide) -> SideBySide:
 def _linear(alike: AlikeModules, x: Any) -> SideBySide:
     body = alike.body
     count, (features, outputs) = len(alike), body.weight.shape
-    weight = alike.joined("weight").view(count, features, outputs)
+    weight = alike.joined("weight")
+    if weight.shape != (count * features, outputs):
+        raise NotAlike
+    weight = weight.view(count, features, outputs)
     if body.nonnegative:
         weight = weight.clamp(min=0)
     zeros = alike.tensors("zeros")
@@ -245,6 +300,10 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
 
 def _product(x: Any, weight: Tensor) -> Tensor:
     """Rows times each of the weights (members, features, outputs), (n, members * outputs)."""
+    if isinstance(x, Scaled):
+        factor = x.factor.view(weight.shape[:2])[..., None]
+        added = x.added.view(len(weight), 1, -1) @ weight
+        return _product(x.source, factor * weight) + added.flatten()
     if isinstance(x, Selected) and _spans_rows(x, weight):
         return x.rows.matmul(_columns_of_all(_spread(x, weight)))
     if isinstance(x, SideBySide):

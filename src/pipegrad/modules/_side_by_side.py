@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate, chain
 from typing import Any
@@ -76,7 +76,13 @@ class Selected(SideBySide):
         self.widths = tuple(widths)
         self.flat = False
 
-    def take(self, places: Sequence[int]) -> SideBySide:
+    def of(self, rows: Tensor) -> Selected:
+        """The same selections of other rows."""
+        other = Selected(rows, self.keep, self.widths)
+        other.uses_all, other.is_whole = self.uses_all, self.is_whole
+        return other
+
+    def take(self, places: Sequence[int]) -> Selected:
         """Some of the selections, in another order."""
         if list(places) == list(range(len(self))):
             return self
@@ -85,12 +91,96 @@ class Selected(SideBySide):
         return Selected(self.rows, keep, [self.widths[i] for i in places])
 
     @cached_property
+    def uses_all(self) -> bool:
+        """Whether each column of the rows is selected."""
+        return len(torch.unique(self.keep)) == self.rows.shape[1]
+
+    @cached_property
     def columns(self) -> Tensor:  # type: ignore[override]
         """The selected columns."""
-        if self.keep.device.type == "cpu" and len(self.keep) == self.rows.shape[1]:
-            if torch.equal(self.keep, torch.arange(len(self.keep))):
-                return self.rows
-        return self.rows.index_select(1, self.keep)
+        return self.rows if self.is_whole else self.rows.index_select(1, self.keep)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the selections are the rows themselves; False where finding out takes long."""
+        count = self.rows.shape[1]
+        on_cpu = self.keep.device.type == "cpu" and len(self.keep) == count
+        return on_cpu and torch.equal(self.keep, torch.arange(count))
+
+
+class Scaled(SideBySide):
+    """Columns times factors plus constants, which a linear map after them can take up.
+
+    Parameters
+    ----------
+    source : Tensor or SideBySide
+        Rows of all outputs, or the rows of each.
+    factor, added : Tensor, shape (sum of widths,)
+        Factor and constant of each column.
+    compute : callable
+        The columns, if they are needed.
+    widths : sequence of int
+        Number of columns of each output.
+    """
+
+    def __init__(
+        self,
+        source: Tensor | SideBySide,
+        factor: Tensor,
+        added: Tensor,
+        compute: Callable[[], Tensor],
+        widths: Sequence[int],
+    ) -> None:
+        self.source = source
+        self.factor = factor
+        self.added = added
+        self.compute = compute
+        self.widths = tuple(widths)
+        self.flat = False
+
+    @cached_property
+    def columns(self) -> Tensor:  # type: ignore[override]
+        """The columns, scaled."""
+        return self.compute()
+
+    def matmul(self, weight: Tensor) -> Tensor:
+        """The product of all columns with a weight (sum of widths, outputs)."""
+        out = self._unscaled(self.factor[:, None] * weight)
+        return out + self.added @ weight
+
+    def _unscaled(self, weight: Tensor) -> Tensor:
+        source = self.source
+        if isinstance(source, Tensor):
+            return source.matmul(weight.unflatten(0, (len(self), -1)).sum(0))
+        if isinstance(source, Selected) and source.uses_all:
+            rows = source.rows
+            none = weight.new_zeros(rows.shape[1], weight.shape[1])
+            return rows.matmul(none.index_add(0, source.keep, weight))
+        return source.columns.matmul(weight)
+
+
+class ScaledParts:
+    """Scaled columns of several origins side by side, for the linear map after them.
+
+    Parameters
+    ----------
+    parts : sequence of Scaled
+        The columns.
+    order : Tensor of int64, optional
+        The place of each column among those of all parts.
+    """
+
+    def __init__(self, parts: Sequence[Scaled], order: Tensor | None) -> None:
+        self.parts = parts
+        self.order = order
+
+    def matmul(self, weight: Tensor) -> Tensor:
+        """The product of all columns with a weight, (n, outputs)."""
+        if self.order is not None:
+            weight = weight.index_select(0, torch.argsort(self.order).to(weight.device))
+        weights = weight.split([sum(part.widths) for part in self.parts])
+        products = [p.matmul(w) for p, w in zip(self.parts, weights, strict=True)]
+        return torch.stack(products).sum(0) if len(products) > 1 else products[0]
 
 
 def column_order(widths: Sequence[int], places: Sequence[int]) -> Tensor:
@@ -100,7 +190,7 @@ def column_order(widths: Sequence[int], places: Sequence[int]) -> Tensor:
 
 
 def side_by_side(
-    sources: Sequence[SideBySide | Tensor], places: Sequence[int], orders: dict[Any, Tensor | None]
+    sources: Sequence[SideBySide | Tensor], places: Sequence[int], orders: dict[Any, Any]
 ) -> SideBySide:
     """Outputs of several origins side by side, in a given order.
 
@@ -114,19 +204,36 @@ def side_by_side(
         Keeps the order of the columns for the next call.
     """
     together = [s if isinstance(s, SideBySide) else _alone(s) for s in sources]
-    widths = tuple(chain.from_iterable(one.widths for one in together))
+    widths, order = _order(together, places, orders)
     flat = all(one.flat for one in together)
     parts = [one.columns for one in together]
     columns = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-    if widths not in orders:
-        orders.clear()
-        order = column_order(widths, places)
-        orders[widths] = None if torch.equal(order, torch.arange(len(order))) else order
-    known = orders[widths]
-    if known is not None:
-        columns = _Permuted.apply(columns, known.to(columns.device))
-        widths = tuple(widths[i] for i in places)
+    if order is not None:
+        columns = _Permuted.apply(columns, order.to(columns.device))
     return SideBySide(columns, widths, flat)
+
+
+def scaled_parts(
+    sources: Sequence[Any], places: Sequence[int], orders: dict[Any, Any]
+) -> ScaledParts | None:
+    """Scaled columns of several origins, in the order of `side_by_side`; None for others."""
+    if not all(isinstance(source, Scaled) for source in sources):
+        return None
+    return ScaledParts(sources, _order(sources, places, orders)[1])
+
+
+def _order(
+    sources: Sequence[SideBySide], places: Sequence[int], orders: dict[Any, Any]
+) -> tuple[tuple[int, ...], Tensor | None]:
+    """The widths of all outputs in their order, and that of their columns if it is another one."""
+    widths = tuple(chain.from_iterable(one.widths for one in sources))
+    if widths not in orders:
+        order = column_order(widths, places)
+        known = None if torch.equal(order, torch.arange(len(order))) else order
+        orders.clear()
+        orders[widths] = tuple(widths[i] for i in places), known
+    found: tuple[tuple[int, ...], Tensor | None] = orders[widths]
+    return found
 
 
 def _alone(output: Tensor) -> SideBySide:

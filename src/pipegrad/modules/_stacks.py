@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
+
+
+_GRADIENT = attrgetter("grad")
 
 
 class ParameterStack:
@@ -57,7 +61,7 @@ class ParameterStack:
 
     def collect_gradients(self) -> None:
         """Add gradients that reached the parameters themselves to those of the stack."""
-        if not any(member.grad is not None for member in self.members):
+        if set(map(_GRADIENT, self.members)) == {None}:
             return
         for leaf, part in zip(self.leaves, self.parts, strict=True):
             if leaf.grad is None:

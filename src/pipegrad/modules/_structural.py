@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._base import Module
 from ._heads import Head
-from ._side_by_side import SideBySide
+from ._side_by_side import ScaledParts, SideBySide
 from ._sparse import Block, SparseRows, dense
 from .trees.relaxation import LeafIndices
 
@@ -35,6 +35,8 @@ class Concatenate(Module):
 
     def forward(self, *blocks: Any) -> Block:
         """Blocks (n, d_i) or (n,), or all of them side by side, to (n, sum of d_i)."""
+        if len(blocks) == 1 and isinstance(blocks[0], ScaledParts):
+            return blocks[0]  # type: ignore[return-value]
         if len(blocks) == 1 and isinstance(blocks[0], SideBySide):
             if not self.sparse:
                 return self._scaled(blocks[0])

@@ -22,7 +22,7 @@ from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
 from .deadline import Deadline, Pace, TimeLimitReached, projected_seconds
 from .optimizers import is_loss_scale_invariant
-from .row_blocks import score_of
+from .row_blocks import score_of, trained_tensors
 from .scaled_lbfgs import ScaledLBFGS
 from .stopping import StopTraining
 from .tree_splits import centre_splits, soft_ensembles
@@ -279,6 +279,8 @@ class Trainer(NeuralNet):
         **fit_params: object,
     ) -> None:
         """Run one epoch; without batch callbacks, the device is synchronized only at its end."""
+        for stack in self._stacks:
+            stack.forget_gradients()
         if not self._listening:
             steps = (step_fn(batch) for batch in self._in_time(iterator))
             self._record_mean(prefix, ((step["loss"], step["rows"]) for step in steps))
@@ -338,7 +340,7 @@ class Trainer(NeuralNet):
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
         encoded, target = batch
         first: list[Tensor] = []
-        lowest = _Lowest(self._parameters()) if self.deadline.limited else None
+        lowest = _Lowest(trained_tensors(self.module_)) if self.deadline.limited else None
 
         def closure() -> Tensor:
             with self._step_pace:
@@ -347,12 +349,8 @@ class Trainer(NeuralNet):
                 lowest.keep(loss.item())
             return loss
 
-        stacks: list[ParameterStack] = getattr(self.module_, "stacks", [])
-
         def evaluate() -> Tensor:
             self.optimizer_.zero_grad()
-            for stack in stacks:
-                stack.forget_gradients()
             score = score_of(self.module_, encoded)
             loss = self.criterion_(score, target, batch.weight, batch.groups)
             if not first:
@@ -361,7 +359,7 @@ class Trainer(NeuralNet):
                 loss = loss + self._anchor_penalty()
             loss = loss * self._unit
             loss.backward()
-            for stack in stacks:
+            for stack in self._stacks:
                 stack.collect_gradients()
             if self._listening:
                 named = list(self.get_all_learnable_params())
@@ -512,6 +510,10 @@ class Trainer(NeuralNet):
 
     def _numbers(self) -> dict[nn.Parameter, Tensor]:
         return {parameter: parameter.detach().clone() for parameter in self._parameters()}
+
+    @property
+    def _stacks(self) -> list[ParameterStack]:
+        return getattr(self.module_, "stacks", [])
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]
