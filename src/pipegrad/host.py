@@ -15,7 +15,7 @@ from scipy import sparse
 from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
 from .glue import Glue
-from .graph import INPUT, Graph
+from .graph import INPUT, Graph, Step
 from .joint_encoding import JointBlock, joint_blocks, shared_encoding
 from .modules import Block, LeafIndices, take
 
@@ -73,9 +73,16 @@ class HostPart:
         self._typed = _steps_that_keep_integers(graph, self.host)
         self.needed = graph.ancestors(graph.output)
         self.joint: list[JointBlock] = []
-        self._encodings = {
-            step.name: shared_encoding(step) for step in graph if step.name not in self.host
-        }
+        self._border = [
+            (step, step.translation, shared_encoding(step), ports)
+            for step in graph
+            if (ports := self._ports_of(step))
+        ]
+
+    def _ports_of(self, step: Step) -> list[tuple[str, str]]:
+        """The inputs of a step from the host part, with their ports."""
+        found = [(name, self.ports.get((step.name, name))) for name in step.inputs]
+        return [(name, port) for name, port in found if port is not None]
 
     def join(self, names: Collection[str]) -> None:
         """Let alike steps among these have one block for the inputs of all of them."""
@@ -106,16 +113,12 @@ class HostPart:
         blocks = self._outputs_of_integers(wanted, values)
         done = self._encode_together(wanted, values, blocks)
         known: set[Any] = set()
-        for step in self.graph:
+        for step, row, checks, ports in self._border:
             if step.name in done or step.name not in wanted or f"={step.name}" in blocks:
                 continue
-            row = step.translation
             assert row is not None
-            for name in step.inputs:
-                if name == INPUT or name in self.host:
-                    port, checks = self.ports[step.name, name], self._encodings[step.name]
-                    if checks is not None and (port, checks) in known:
-                        continue
+            for name, port in ports:
+                if checks is None or (port, checks) not in known:
                     known.add((port, checks))
                     encoded = row.encode(step.operator, self.value(name, values))
                     blocks.setdefault(port, encoded)
@@ -124,8 +127,8 @@ class HostPart:
     def _encode_together(
         self, wanted: set[str], values: dict[str, Any], blocks: dict[str, Any]
     ) -> set[str]:
-        """Add the joint blocks; return the steps, also those of the host, that need no encoding."""
-        done = set(self.host)
+        """Add the joint blocks; return the steps that they are for."""
+        done: set[str] = set()
         for block in self.joint:
             names = {step.name for step in block.steps}
             if names <= wanted and not any(f"={name}" in blocks for name in names):

@@ -119,16 +119,18 @@ def joint_blocks(
     """
     steps = {step.name: step for step in graph}
     readers: dict[str, int] = {}
-    for port in ports.values():
-        readers[port] = readers.get(port, 0) + 1
+    for one in ports.values():
+        readers[one] = readers.get(one, 0) + 1
     found: dict[Hashable, JointBlock] = {}
     for step in graph:
         if step.name not in names or len(step.inputs) != 1:
             continue
         port = ports.get((step.name, step.inputs[0]))
         selection = None if port is None else steps.get(port)
-        key = None if selection is None or readers[port] > 1 else _alike_selection(step, selection)
-        if selection is not None and key is not None:
+        if port is None or selection is None or readers[port] > 1:
+            continue
+        key = _alike_selection(step, selection)
+        if key is not None:
             block = JointBlock(f"|{selection.name}", selection.inputs[0])
             block = found.setdefault(key, block)
             block.steps.append(step)

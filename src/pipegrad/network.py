@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .array_cache import check_cache
 from .errors import ArgumentError
+from .evaluation import Evaluation, batching_is_possible
 from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
 from .host import DEEP, Encoded, HostPart, cached
@@ -35,7 +36,7 @@ from .modules import (
     unwrap_head,
 )
 from .registry import Objective, Translation
-from .schedule import Call, Evaluation, Group, Schedule, batching_is_possible
+from .schedule import Call, Group, Schedule
 from .sources.array_arguments import check_targets_form, number_targets
 from .sources.arrays import to_block, without_tensors
 

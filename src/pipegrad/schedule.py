@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_modules
 
 from .graph import Step
 from .joint_encoding import JointBlock
@@ -21,15 +20,8 @@ from .modules import (
     Concatenate,
     LeafIndices,
     Linear,
-    NotAlike,
-    ScaledParts,
     Selected,
-    SideBySide,
-    SparseRows,
     Vote,
-    evaluation_view,
-    scaled_parts,
-    side_by_side,
     structure,
     unwrap_head,
 )
@@ -54,9 +46,9 @@ class Call:
         Key of its module.
     ports : list of str
         For each input, the port of its block, or None if it is the output of another module.
-    sources : list of Group or str
-        For a step that joins the outputs of members: the groups that they belong to, and the names
-        of other steps.
+    sources : list of Group, str or (str, str)
+        For a step that joins the outputs of members: the groups that they belong to, the names of
+        other steps, and ports.
     places : list of int
         Place of each input among the outputs of all sources.
     orders : dict
@@ -154,6 +146,7 @@ class Schedule:
         if max(found.values(), default=0) < _FEWEST:
             return []
         self._followers = _only_followers(plan)
+        self._readers = Counter(port for call in plan for port in call.ports)
         depths: dict[str, int] = {}
         levels: dict[int, list[Call]] = {}
         for call in plan:
@@ -177,7 +170,7 @@ class Schedule:
     def _bucket(self, call: Call) -> Hashable:
         """What the members of a group have in common."""
         kind = self._structures[call.step.name]
-        if kind is None or _has_hooks(self.steps[call.key]):
+        if kind is None or has_hooks(self.steps[call.key]):
             return call.step.name
         row = call.step.translation
         origin, _ = self._origin(call)
@@ -189,7 +182,8 @@ class Schedule:
         """Where the input of a step is: in a group or a joint block, at a place, or by itself."""
         (port,), (name,) = call.ports, call.step.inputs
         if port is not None:
-            return self.joint.get(port, (("port", port), 0))
+            alone = ("ports" if self._readers[port] == 1 else f"port {port}", 0)
+            return self.joint.get(port, alone)
         return self.groups.get(name, (("step", name), 0))
 
     def _group(self, calls: list[Call]) -> Group:
@@ -205,9 +199,12 @@ class Schedule:
         inputs = call.step.inputs
         module = self.steps[call.key]
         known = any(name in self.groups for name in inputs)
-        if not known or type(unwrap_head(module)) not in _JOINING or any(call.ports):
+        if not known or type(unwrap_head(module)) not in _JOINING:
             return Call(call.step, call.key, call.ports)
-        origins = [self.groups.get(name, (name, 0)) for name in inputs]
+        origins = [
+            self.groups.get(name, (name, 0)) if port is None else (("port", port), 0)
+            for name, port in zip(inputs, call.ports, strict=True)
+        ]
         sources = list(dict.fromkeys(origin for origin, _ in origins))
         starts, count = {}, 0
         for source in sources:
@@ -241,7 +238,9 @@ def _may_wait(task: Call | Group, steps: nn.ModuleDict) -> bool:
         return hasattr(task.module.body, "affine")
     module = steps[task.key]
     plain = type(module) is Concatenate and not module.sparse and module.weights is None
-    return plain and all(isinstance(source, Group) for source in task.sources) and bool(task.sources)
+    return (
+        plain and all(isinstance(source, Group) for source in task.sources) and bool(task.sources)
+    )
 
 
 def _is_linear(task: Call | Group, steps: nn.ModuleDict) -> bool:
@@ -272,17 +271,9 @@ def _hooks(module: nn.Module) -> list[Any]:
     ]
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether someone watches a module, or has given it a function of its own."""
     return any(any(_hooks(part)) or "forward" in vars(part) for part in module.modules())
-
-
-def _has_global_hooks() -> bool:
-    return bool(
-        torch_modules._global_forward_hooks
-        or torch_modules._global_forward_pre_hooks
-        or torch_modules._global_backward_hooks
-        or torch_modules._global_backward_pre_hooks
-    )
 
 
 class _Watched:
@@ -314,211 +305,3 @@ class _Watched:
             and list(map(len, self._own)) == self._sizes
             and list(map(bool, self._hooks)) == self._hooked
         )
-
-
-class Values(dict[str, Any]):
-    """Outputs of steps by name; those of members are taken out of their joint output when asked."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        super().__init__()
-        self.schedule = schedule
-        self.joint: dict[Group, SideBySide] = {}
-
-    def __missing__(self, name: str) -> Any:
-        if name not in self.schedule.groups:
-            raise KeyError(name)
-        group, place = self.schedule.groups[name]
-        self[name] = self.joint[group].parts[place]
-        return self[name]
-
-
-class Evaluation:
-    """One pass through the modules.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        The calls.
-    blocks : mapping of str to Block
-        Blocks by port, and others that `Encoded` may have.
-    fusable : collection of str, optional
-        Linear maps that are multiplied with the next one; by default, none, and the scales of
-        members are not either.
-    check : bool
-        Whether to reject NaN between steps.
-    evaluating : bool
-        Whether to compute in evaluation mode, without a change of the mode of the modules.
-    """
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        blocks: Blocks,
-        fusable: Collection[str] | None = None,
-        check: bool = False,
-        evaluating: bool = False,
-    ) -> None:
-        self.schedule = schedule
-        self.steps = schedule.steps
-        self.blocks = blocks
-        self.fusable = () if fusable is None else fusable
-        self.waiting: Collection[Call | Group] = () if fusable is None else schedule.scaling
-        self.check = check
-        self.evaluating = evaluating
-        self.values = Values(schedule)
-        self.own_blocks = {name for name in blocks if name[:1] in ("=", ">", "+")}
-
-    def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
-        """Evaluate the wanted steps, and all members of a group if one of them is wanted."""
-        for task in tasks:
-            if isinstance(task, Call):
-                if task.step.name in wanted:
-                    self.values[task.step.name] = self._output(task)
-            elif not wanted.isdisjoint(task.names):
-                self._evaluate_group(task)
-        return self.values
-
-    def _output(self, call: Call) -> Any:
-        name = call.step.name
-        if not self.own_blocks:
-            return self._called(call, self._inputs(call))
-        if f"={name}" in self.blocks:
-            return self.blocks[f"={name}"]
-        given = self.blocks.get(f">{name}")
-        inputs = self._inputs(call) if given is None else [given]
-        offset = self.blocks.get(f"+{name}")
-        if offset is None:
-            return self._called(call, inputs)
-        return self._module(call)(*inputs) + offset
-
-    def _called(self, call: Call, inputs: list[Any]) -> Any:
-        module = self._module(call)
-        if call.step.name in self.fusable:
-            return module.deferred(*inputs)  # type: ignore[operator]
-        return module(*inputs)
-
-    def _module(self, call: Call) -> nn.Module:
-        module = self.steps[call.key]
-        return evaluation_view(module) if self.evaluating else module
-
-    def _inputs(self, call: Call) -> list[Any]:
-        together = self._together(call) if call.sources else None
-        if together is not None:
-            if self.check and isinstance(together, SideBySide):
-                check_finite(call.step, [together.columns])
-            return [together]
-        inputs = [
-            self.values[name] if port is None else self._block(port)
-            for name, port in zip(call.step.inputs, call.ports, strict=True)
-        ]
-        if self.check:
-            pairs = zip(inputs, call.ports, strict=True)
-            check_finite(call.step, [value for value, port in pairs if port is None])
-        return inputs
-
-    def _together(self, call: Call) -> SideBySide | ScaledParts | None:
-        """The inputs side by side, or None."""
-        module = self.steps[call.key]
-        if _has_hooks(module):
-            return None
-        found = []
-        for source in call.sources:
-            value = self.values.joint.get(source) if isinstance(source, Group) else self.values[source]
-            if not isinstance(value, SideBySide | Tensor):
-                return None
-            found.append(value)
-        if call in self.waiting:
-            parts = scaled_parts(found, call.places, call.orders)
-            if parts is not None:
-                return parts
-        out = side_by_side(found, call.places, call.orders)
-        whole = type(unwrap_head(module)) is Concatenate
-        return out if whole or out.alike else None
-
-    def _evaluate_group(self, group: Group) -> None:
-        out = self._joint_output(group)
-        if out is None:
-            with group.module.parameters_from_stacks():
-                self.values.update({call.step.name: self._output(call) for call in group.calls})
-        else:
-            self.values.joint[group] = out
-
-    def _joint_output(self, group: Group) -> SideBySide | None:
-        if self.own_blocks and self._replaces_any(group):
-            return None
-        x = self._joint_input(group)
-        if x is None or (self.check and not self._finite(group, x)):
-            return None
-        try:
-            waits = group in self.waiting
-            return self._with_offsets(group, group.module.scaled(x) if waits else group.module(x))
-        except NotAlike:
-            return None
-
-    def _replaces_any(self, group: Group) -> bool:
-        """Whether blocks replace the input or the output of any member."""
-        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in "=>")
-
-    def _joint_input(self, group: Group) -> Any:
-        if group.source is None:
-            (port,), (name,) = group.calls[0].ports, group.calls[0].step.inputs
-            return self.values[name] if port is None else self.blocks[port]
-        if isinstance(group.source, Group):
-            value = self.values.joint.get(group.source)
-        else:
-            return self._joint_block(group)
-        return None if value is None else value.take(group.places)
-
-    def _joint_block(self, group: Group) -> SideBySide | None:
-        joint: JointBlock = group.source
-        block = self.blocks.get(joint.name)
-        if not isinstance(block, Tensor) or not self.blocks.keys().isdisjoint(joint.ports):
-            return None
-        return self.schedule.selection(group, block)
-
-    def _block(self, port: str) -> Any:
-        """The block of a port, on its own or out of a joint one."""
-        if port in self.blocks or port not in self.schedule.joint:
-            return self.blocks[port]
-        joint, place = self.schedule.joint[port]
-        block: Any = self.blocks[joint.name]
-        places = self.schedule.places(joint).split(joint.widths)[place]
-        return block.index_select(1, places.to(block.device))
-
-    def _finite(self, group: Group, x: Any) -> bool:
-        """Whether the input is finite; otherwise, each member says what is wrong."""
-        if group.takes_missing or group.calls[0].ports[0] is not None:
-            return True
-        return _is_finite(x.columns if isinstance(x, SideBySide) else x)
-
-    def _with_offsets(self, group: Group, out: SideBySide) -> SideBySide:
-        offsets = [self.blocks.get(f"+{name}") for name in group.names] if self.own_blocks else []
-        known = [offset for offset in offsets if isinstance(offset, Tensor)]
-        if not known:
-            return out
-        if len(known) < len(group.names):
-            raise NotAlike
-        more = torch.stack(known, 1) if out.flat else torch.cat(known, 1)
-        return SideBySide(out.columns + more, out.widths, out.flat)
-
-
-def _is_finite(value: Any) -> bool:
-    numbers = value.values if isinstance(value, SparseRows) else value
-    return bool(torch.isfinite(numbers).all())
-
-
-def check_finite(step: Step, inputs: list[Any]) -> None:
-    """Reject NaN between steps, as the source does; raw input is checked when it is encoded."""
-    row = step.translation
-    if row is None or row.missing:
-        return
-    for value in inputs:
-        numbers = value.values if isinstance(value, SparseRows) else value
-        if not torch.isfinite(numbers).all():
-            what = "NaN" if torch.isnan(numbers).any() else "infinity"
-            raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
-
-
-def batching_is_possible() -> bool:
-    """Whether nothing watches or traces each module."""
-    return not (torch.compiler.is_compiling() or _has_global_hooks())

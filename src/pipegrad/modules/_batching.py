@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._elementwise import Threshold
+from ._elementwise import Sequential, Threshold
 from ._heads import (
     BernoulliHead,
     Head,
@@ -35,7 +35,7 @@ from ._structural import Predictor, unwrap_head
 
 _DTYPE = attrgetter("dtype")
 _OF_TORCH = frozenset(vars(nn.Module()))
-# A product with selected columns uses the whole rows, and zeros, up to this many times more columns.
+# A product with selected columns is one with whole rows if these have up to so many times more.
 _MORE_COLUMNS = 16
 # Heads that map each row on its own.
 _HEADS = (
@@ -73,6 +73,7 @@ class AlikeModules:
         self.form = _FORMS[type(self.bodies[0])]
         self.stacks: dict[str, ParameterStack] = {}
         self.kept: dict[str, Tensor] = {}
+        self._has_zeros = any(getattr(body, "zeros", None) is not None for body in self.bodies)
         self._owners: dict[str, list[dict[str, Any]]] = {}
 
     def __len__(self) -> int:
@@ -103,17 +104,14 @@ class AlikeModules:
         affine = getattr(self.body, "affine", None)
         if affine is None or self.body.bounds is not None or isinstance(self.modules[0], Predictor):
             return self(x)
-        if isinstance(x, SideBySide):
-            known = x.columns.dtype == torch.float64 if not isinstance(x, Selected) else True
-            rows, widths = x, x.widths
-        elif isinstance(x, Tensor) and x.ndim == 2:
-            known, rows, widths = x.dtype == torch.float64, x, (x.shape[1],) * len(self)
-        else:
-            raise NotAlike
-        factor, added = self.merged((-1,)).affine()
-        if not known or factor.dtype != torch.float64:
+        rows = x.rows if isinstance(x, Selected) else x
+        if isinstance(rows, SideBySide) or not isinstance(rows, Tensor) or rows.ndim != 2:
             return self(x)
-        return Scaled(rows, factor, added, lambda: self(x).columns, widths)
+        factor, added = self.merged((-1,)).affine()
+        if rows.dtype != torch.float64 or factor.dtype != torch.float64:
+            return self(x)
+        widths = x.widths if isinstance(x, Selected) else (rows.shape[1],) * len(self)
+        return Scaled(x, factor, added, lambda: self(x).columns, widths)
 
     @property
     def body(self) -> Any:
@@ -125,7 +123,7 @@ class AlikeModules:
         if path not in self._owners:
             self._owners[path] = [_owner(body, path) for body in self.bodies]
         name = path.rpartition(".")[2]
-        return [owner.get(name) for owner in self._owners[path]]
+        return [owner[name] for owner in self._owners[path]]
 
     def parameter_names(self) -> list[str]:
         """The names of the parameters that each module has."""
@@ -144,9 +142,9 @@ class AlikeModules:
 
     def keep_buffers(self) -> None:
         """Join the buffers once, until `forget`, since nobody changes them."""
-        for path, one in self.body.named_buffers():
+        for path, _ in self.body.named_buffers():
             if path not in self.form.optional:
-                self.kept[path] = self.joined(path) if one is not None else one
+                self.kept[path] = self.joined(path)
 
     def forget(self) -> None:
         """Read all parameters and buffers of the modules again."""
@@ -160,7 +158,9 @@ class AlikeModules:
         for path, stack in self.stacks.items():
             name, members = path.rpartition(".")[2], self.tensors(path)
             parts = stack.joined().split([len(member) for member in members])
-            places += list(zip(self._owners[path], [name] * len(parts), parts, members, strict=True))
+            places += list(
+                zip(self._owners[path], [name] * len(parts), parts, members, strict=True)
+            )
         try:
             for owner, name, part, _ in places:
                 owner[name] = part
@@ -168,6 +168,14 @@ class AlikeModules:
         finally:
             for owner, name, _, member in places:
                 owner[name] = member
+
+    def zeros(self) -> Tensor | None:
+        """The weights of linear maps that stay zero; None if there are none."""
+        known = [getattr(body, "zeros", None) for body in self.bodies] if self._has_zeros else []
+        if not known:
+            return None
+        none = torch.zeros_like(self.body.weight, dtype=torch.bool)
+        return torch.stack([none if one is None else one for one in known])
 
     def merged(self, shape: tuple[int, ...]) -> Any:
         """One module with the parameters of all, for modules that treat each column alone."""
@@ -227,7 +235,10 @@ def _structure(module: nn.Module, form: Form) -> Hashable:
     settings = [(k, type(v), v) for k, v in sorted(vars(module).items()) if k not in _OF_TORCH]
     tensors = {**module._parameters, **module._buffers}
     kinds = [
-        (name, None if one is None else (one.dtype, one.ndim, *(getattr(one, f) for f in form.fixed)))
+        (
+            name,
+            None if one is None else (one.dtype, one.ndim, *(getattr(one, f) for f in form.fixed)),
+        )
         for name, one in sorted(tensors.items())
         if name not in form.optional
     ]
@@ -282,11 +293,9 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
     weight = weight.view(count, features, outputs)
     if body.nonnegative:
         weight = weight.clamp(min=0)
-    zeros = alike.tensors("zeros")
-    if any(one is not None for one in zeros):
-        none = torch.zeros_like(body.weight, dtype=torch.bool)
-        zeros = [none if one is None else one for one in zeros]
-        weight = weight.masked_fill(torch.stack(zeros), 0.0)
+    zeros = alike.zeros()
+    if zeros is not None:
+        weight = weight.masked_fill(zeros, 0.0)
     out = _product(x, weight)
     if body.shift is not None:
         shift = alike.joined("shift").view(count, 1, features)
@@ -379,9 +388,18 @@ def _select(alike: AlikeModules, x: Any) -> SideBySide:
 
 
 _ALL_FIXED = ("shape",)
+# Modules all of whose tensors have an entry for each column.
+_COLUMNWISE = (BoxCox, Rescale, Standardize, Threshold, YeoJohnson)
+
+
+def _all_columnwise(module: Any) -> bool:
+    links = module.links if isinstance(module, Sequential) else [module]
+    return all(type(link) in _COLUMNWISE for link in links)
+
+
 _FORMS: dict[type, Form] = {
     Linear: Form(_linear, _ALL_FIXED, frozenset({"zeros"})),
     Projection: Form(_projection, _ALL_FIXED, frozenset({"zeros"})),
     Select: Form(_select),
-    **dict.fromkeys((Standardize, Rescale, BoxCox, YeoJohnson, Threshold), Form(_columnwise)),
+    **dict.fromkeys((*_COLUMNWISE, Sequential), Form(_columnwise, accepts=_all_columnwise)),
 }

@@ -8,7 +8,6 @@ from operator import attrgetter
 import torch
 from torch import Tensor, nn
 
-
 _GRADIENT = attrgetter("grad")
 
 
@@ -52,7 +51,7 @@ class ParameterStack:
         """All parameters, one after the other in their first dimension."""
         if self._order is None:
             return self.leaves[0]
-        return torch.cat(self.leaves).index_select(0, self._order)
+        return torch.cat([*self.leaves]).index_select(0, self._order)
 
     def forget_gradients(self) -> None:
         """Drop the gradients of the parameters themselves."""

@@ -118,8 +118,8 @@ class Vote(Module):
         """Counts (n, classes); the votes may be side by side."""
         if len(votes) == 1 and isinstance(votes[0], SideBySide):
             stacked = votes[0].stacked()
-            weights = stacked.new_tensor(self.weights or (1.0,) * len(votes[0]))
-            return weighted_sum(stacked, weights)
+            each = self.weights or (1.0,) * len(votes[0])
+            return weighted_sum(stacked, stacked.new_tensor(each))
         weights = self.weights or (1.0,) * len(votes)
         total = votes[0] * weights[0]
         for vote, weight in zip(votes[1:], weights[1:], strict=True):

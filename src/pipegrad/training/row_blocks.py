@@ -103,7 +103,7 @@ def score_of(module: nn.Module, encoded: Encoded) -> Tensor:
 def trained_tensors(module: nn.Module) -> list[nn.Parameter]:
     """The tensors that gradients may reach."""
     if hasattr(module, "leaves"):
-        return module.leaves()  # type: ignore[no-any-return, operator]
+        return module.leaves()  # type: ignore[operator]
     return [p for p in module.parameters() if p.requires_grad]
 
 
