@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -208,6 +208,14 @@ class Translation:
         the source belong here.
         """
         return X
+
+    def encoding_key(self, operator: Any) -> Hashable | None:
+        """What `encode` depends on beside the number of columns and their names; None if unknown.
+
+        Alike operators of the same key may share a call. `encode` must then check and convert each
+        number alone.
+        """
+        return () if type(self).encode is Translation.encode else None
 
     def native_input(self, operator: Any, X: Any) -> Any:
         """Raw input as the operator's own methods take it, if a module takes other types too."""

@@ -2,6 +2,7 @@
 
 from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
+from ._batching import AlikeModules, NotAlike, structure
 from ._calibrated import (
     CalibratedMean,
     MonotoneColumns,
@@ -114,10 +115,12 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
+from ._side_by_side import ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
 from ._squashing import SquashedColumns
+from ._stacks import ParameterStack
 from ._structural import (
     Average,
     BoostedVotes,
@@ -148,6 +151,7 @@ __all__ = [
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
+    "AlikeModules",
     "AnyPositive",
     "Average",
     "BarycentricMap",
@@ -254,6 +258,7 @@ __all__ = [
     "NormalLaw",
     "NormalizeRows",
     "NormalizedColumns",
+    "NotAlike",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
@@ -265,6 +270,7 @@ __all__ = [
     "PairVotes",
     "PairsHead",
     "PairwiseCoupling",
+    "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
@@ -284,10 +290,13 @@ __all__ = [
     "Response",
     "RidgeScores",
     "RowNorm",
+    "ScaledParts",
     "Select",
+    "Selected",
     "Sequential",
     "ShareHead",
     "ShortestPaths",
+    "SideBySide",
     "SigmoidColumns",
     "Simplex",
     "SparseCodes",
@@ -323,9 +332,12 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "scaled_parts",
     "sent_as_copy",
     "settle_after_fork",
+    "side_by_side",
     "standard_settings",
+    "structure",
     "take",
     "tensors_on_cpu",
     "unwrap_head",
