@@ -31,8 +31,6 @@ from ._heads import (
     MulticlassHead,
     MultilabelHead,
     MultioutputHead,
-    NearestHead,
-    OutlierHead,
     ProbabilityHead,
     RegressionHead,
     ShareHead,
@@ -106,6 +104,7 @@ from ._structural import (
     unwrap_head,
 )
 from ._support_vectors import SupportVectorMachine
+from ._unsupervised_heads import NearestHead, OutlierHead
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
