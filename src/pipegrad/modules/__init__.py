@@ -42,9 +42,6 @@ from ._heads import (
     MulticlassHead,
     MultilabelHead,
     MultioutputHead,
-    NearestHead,
-    NormalHead,
-    OutlierHead,
     ProbabilityHead,
     RegressionHead,
     ShareHead,
@@ -134,6 +131,7 @@ from ._structural import (
 )
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
+from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures

@@ -19,7 +19,6 @@ from ._heads import (
     LinkHead,
     MulticlassHead,
     MultilabelHead,
-    OutlierHead,
     ProbabilityHead,
     RegressionHead,
     ShareHead,
@@ -32,6 +31,7 @@ from ._select import Select
 from ._side_by_side import Scaled, Selected, SideBySide
 from ._stacks import ParameterStack
 from ._structural import Predictor, unwrap_head
+from ._unsupervised_heads import OutlierHead
 
 _DTYPE = attrgetter("dtype")
 _OF_TORCH = frozenset(vars(nn.Module()))

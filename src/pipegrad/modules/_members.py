@@ -120,6 +120,10 @@ class OneVsRestHead(MembersHead):
         Whether there is one class only, which is always predicted.
     responses : tuple of str
         Methods that the source has.
+    last : bool
+        Whether the last of several classes of the same confidence is predicted.
+    zeros : bool
+        Whether the probabilities of a row that no member claims are zero instead of NaN.
     """
 
     def __init__(
@@ -131,9 +135,12 @@ class OneVsRestHead(MembersHead):
         labels: bool = False,
         alone: bool = False,
         responses: tuple[str, ...] = ("predict",),
+        last: bool = False,
+        zeros: bool = True,
     ) -> None:
         super().__init__(heads, widths, used)
         self.task: Task = "multilabel" if labels else "classification"
+        self.last, self.zeros = last, zeros
         self.boundary, self.alone, self.responses = boundary, alone, responses
         self.joined = any(self.widths)
 
@@ -143,6 +150,8 @@ class OneVsRestHead(MembersHead):
         if self.task == "multilabel":
             return (confidences > self.boundary).long()
         if len(self.heads) > 1:
+            if self.last:
+                return len(self.heads) - 1 - confidences.flip(1).argmax(1)
             return confidences.argmax(1)
         chosen = (confidences[:, 0] > self.boundary).long()
         return torch.zeros_like(chosen) if self.alone else chosen
@@ -166,7 +175,9 @@ class OneVsRestHead(MembersHead):
         if self.task == "multilabel":
             return shares
         total = shares.sum(1, keepdim=True)
-        return shares / torch.where(total == 0, torch.ones_like(total), total)
+        if self.zeros:
+            total = torch.where(total == 0, torch.ones_like(total), total)
+        return shares / total
 
 
 class PairsHead(MembersHead):

@@ -83,6 +83,8 @@ def constant_label() -> tuple[Any, Any]:
 # -- one against the rest ------------------------------------------------------------------------
 
 
+# Before scikit-learn 1.7, rows that no member claims have no probabilities.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
 @pytest.mark.parametrize("data", ["multiclass", "binary_strings", "multilabel"])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_one_vs_rest(name: str, data: str) -> None:
@@ -340,3 +342,14 @@ def test_the_history_names_the_loss(data: str) -> None:
 @pytest.mark.parametrize("name", ["logistic", "hinge", "naive Bayes"])
 def test_the_loss_comes_back(name: str, data: str) -> None:
     check_recovery(OneVsRestClassifier(CLASSIFIERS[name]), data)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+def test_classes_of_the_same_confidence() -> None:
+    """Each leaf of a tree claims a class with certainty or not at all, several or none."""
+    X, y = DATASETS["multiclass"]()
+    noise = np.where(np.arange(len(y)) % 4 == 0, np.roll(y, 1), y)
+    model = OneVsRestClassifier(DecisionTreeClassifier(max_depth=12)).fit(X[:40], noise[:40])
+    claims = np.column_stack([member.predict_proba(X)[:, 1] for member in model.estimators_])
+    assert {0, 1, 2} <= set(claims.sum(1).tolist())
+    assert_alike(pg.to_torch(model), model, X)

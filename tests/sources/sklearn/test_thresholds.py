@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sklearn
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import fbeta_score, make_scorer
@@ -19,14 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from composite_checks import as_table, check_composite, check_recovery, lower_loss
 from helpers import assert_alike, assert_round_trip, fitted
 from pipegrad.testing import DATASETS, assert_close
-
-SKLEARN = parse_version(sklearn.__version__)
 
 MEMBERS: dict[str, Any] = {
     "logistic": LogisticRegression(),
@@ -73,6 +69,8 @@ def test_a_value_at_the_threshold_is_positive() -> None:
 def test_a_classifier_that_was_fitted_before() -> None:
     X, y = DATASETS["binary"]()
     model = FixedThresholdClassifier(LogisticRegression().fit(X, y), threshold=0.9)
+    if not hasattr(model, "classes_"):
+        pytest.skip("this version of scikit-learn cannot predict so")
     net = pg.to_torch(model)
     np.testing.assert_array_equal(net.predict(X), model.predict(X))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.multiclass import _threshold_for_binary_predict
+from sklearn.utils.fixes import parse_version
 from torch import nn
 
 from ... import glue, modules
@@ -15,8 +16,13 @@ from ...losses.members import Codes
 from ...modules import Head, OneVsRestHead, OutputCodeHead, PairsHead
 from ...registry import Builder, Expansion, register
 from ..arrays import to_tensor
-from ._base import SklearnTranslation, validate
+from ._base import SKLEARN, SklearnTranslation, validate
 from ._members import Member, expanded, first_reason, joint_objective
+
+# Before, the last of several classes of the same confidence was predicted, and rows that no member
+# claims had no probabilities.
+_LAST = parse_version("1.8") > SKLEARN
+_ZEROS = parse_version("1.7") <= SKLEARN
 
 
 @register("sklearn.multiclass._ConstantPredictor")
@@ -92,6 +98,8 @@ def _one_vs_rest_head(operator: Any, members: list[Member]) -> Head:
         labels=operator.multilabel_,
         alone=len(operator.classes_) == 1,
         responses=_responses(operator, members),
+        last=_LAST,
+        zeros=_ZEROS,
     )
 
 

@@ -101,10 +101,12 @@ class SelfTrainingClassifier(Expansion):
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         # The estimator was fitted on arrays without names.
         source = builder.add(join(path, "checked"), glue.Checked(operator, _checked), (source,))
-        return builder.expand(operator.estimator_, source, join(path, "estimator_"), method)
+        return builder.expand(self.last(operator), source, join(path, "estimator_"), method)
 
     def last(self, operator: Any) -> Any:
-        return operator.estimator_
+        # The second name is that of scikit-learn 1.5.
+        known = getattr(operator, "estimator_", None)
+        return operator.base_estimator_ if known is None else known
 
     def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
         return _checked(operator, X), y
