@@ -13,7 +13,6 @@ from .graph import Step
 from .joint_encoding import JointBlock
 from .modules import (
     Block,
-    Concatenate,
     LeafIndices,
     NotAlike,
     ScaledParts,
@@ -22,9 +21,8 @@ from .modules import (
     evaluation_view,
     scaled_parts,
     side_by_side,
-    unwrap_head,
 )
-from .schedule import Call, Group, Schedule, has_hooks
+from .schedule import Call, Group, Schedule, has_hooks, side_by_side_of
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
 
@@ -145,8 +143,7 @@ class Evaluation:
             if parts is not None:
                 return parts
         out = side_by_side(found, call.places, call.orders)
-        whole = type(unwrap_head(module)) is Concatenate
-        return out if whole or out.alike else None
+        return out if side_by_side_of(module) == "any" or out.alike else None
 
     def _source(self, source: Any) -> Any:
         if isinstance(source, Group):

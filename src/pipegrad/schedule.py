@@ -15,21 +15,17 @@ from .graph import Step
 from .joint_encoding import JointBlock
 from .modules import (
     AlikeModules,
-    Average,
     Block,
     Concatenate,
     LeafIndices,
     Linear,
     Selected,
-    Vote,
     structure,
     unwrap_head,
 )
 
 # Fewer modules take less time one after the other.
 _FEWEST = 4
-# Modules that take the outputs of members side by side.
-_JOINING = (Average, Concatenate, Vote)
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
 
@@ -199,7 +195,7 @@ class Schedule:
         inputs = call.step.inputs
         module = self.steps[call.key]
         known = any(name in self.groups for name in inputs)
-        if not known or type(unwrap_head(module)) not in _JOINING:
+        if not known or side_by_side_of(module) is None:
             return Call(call.step, call.key, call.ports)
         origins = [
             self.groups.get(name, (name, 0)) if port is None else (("port", port), 0)
@@ -250,6 +246,12 @@ def _is_linear(task: Call | Group, steps: nn.ModuleDict) -> bool:
 
 def _structure(call: Call, steps: nn.ModuleDict) -> Hashable | None:
     return structure(steps[call.key]) if len(call.ports) == 1 else None
+
+
+def side_by_side_of(module: nn.Module) -> str | None:
+    """Whether a module takes inputs side by side: of "any" or of "alike" widths, or None."""
+    how: str | None = vars(type(unwrap_head(module))).get("takes_side_by_side")
+    return how
 
 
 def _only_followers(plan: list[Call]) -> dict[str, str]:

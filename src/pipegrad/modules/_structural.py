@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from .trees.relaxation import LeafIndices
 class Concatenate(Module):
     """Horizontal concatenation of blocks, with optional factors.
 
+    Modules with ``takes_side_by_side`` take several inputs side by side, too: outputs of "any" or
+    of "alike" widths.
+
     Parameters
     ----------
     sparse : bool, optional
@@ -25,6 +28,8 @@ class Concatenate(Module):
     weights : tuple of float, optional
         A factor for each block; a block with None is not scaled.
     """
+
+    takes_side_by_side: ClassVar[str] = "any"
 
     def __init__(
         self, sparse: bool | None = None, weights: tuple[float | None, ...] | None = None
@@ -82,6 +87,8 @@ class Average(Module):
         Number of columns of the mean, with ``places``.
     """
 
+    takes_side_by_side: ClassVar[str] = "alike"
+
     def __init__(
         self,
         weights: tuple[float, ...] | None = None,
@@ -132,6 +139,8 @@ class Vote(Module):
     weights : tuple of float, optional
         Weight of each input; ones by default.
     """
+
+    takes_side_by_side: ClassVar[str] = "alike"
 
     def __init__(self, weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
