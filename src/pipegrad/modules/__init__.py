@@ -86,6 +86,7 @@ from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
 from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
 from ._support_vectors import SupportVectorMachine
+from ._topics import Inference, TopicShares
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -136,6 +137,7 @@ __all__ = [
     "Head",
     "IdentityHead",
     "Impute",
+    "Inference",
     "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
@@ -220,6 +222,7 @@ __all__ = [
     "StepFunctions",
     "SupportVectorMachine",
     "Threshold",
+    "TopicShares",
     "TreeEnsemble",
     "TreeFeatures",
     "Vote",

@@ -34,6 +34,7 @@ from . import (
     selection,
     sgd,
     svm,
+    topics,
     trees,
 )
 from ._base import SklearnTranslation
@@ -75,5 +76,6 @@ __all__ = [
     "sgd",
     "structural",
     "svm",
+    "topics",
     "trees",
 ]

@@ -58,7 +58,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "semi_supervised.LabelSpreading",
     ),
     _DECOMPOSITION: (
-        "decomposition.LatentDirichletAllocation",
         "manifold.Isomap",
         "manifold.LocallyLinearEmbedding",
     ),
