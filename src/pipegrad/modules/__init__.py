@@ -131,6 +131,7 @@ from ._structural import (
 )
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
+from ._topics import Inference, TopicShares
 from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
@@ -196,6 +197,7 @@ __all__ = [
     "IdentityHead",
     "Impute",
     "ImputedColumn",
+    "Inference",
     "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
@@ -315,6 +317,7 @@ __all__ = [
     "TermWeights",
     "Threshold",
     "ThresholdHead",
+    "TopicShares",
     "TreeEnsemble",
     "TreeFeatures",
     "UnlessAllMissing",

@@ -43,6 +43,7 @@ from . import (
     svm,
     text,
     thresholds,
+    topics,
     trees,
 )
 from ._base import SklearnTranslation
@@ -93,5 +94,6 @@ __all__ = [
     "svm",
     "text",
     "thresholds",
+    "topics",
     "trees",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 _NO_NEW_ROWS = (
     "cannot be applied to new samples: it only says something about the rows of its own fit"
 )
-_DECOMPOSITION = "solves an optimization problem for each new sample; no module does that yet"
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     _NO_NEW_ROWS: (
@@ -24,7 +23,6 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "manifold.SpectralEmbedding",
         "manifold.TSNE",
     ),
-    _DECOMPOSITION: ("decomposition.LatentDirichletAllocation",),
 }
 
 REFUSED: dict[str, str] = {
