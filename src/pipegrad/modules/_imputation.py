@@ -195,6 +195,8 @@ class NearestDonors(Module):
         Whether columns without any entry in the stored rows become zeros, and are not dropped.
     flags : sequence of int, optional
         Columns whose missing indicators are appended; none by default.
+    undefined : bool
+        Whether rows without an entry in common count as the farthest neighbors.
     """
 
     points: Tensor
@@ -207,13 +209,14 @@ class NearestDonors(Module):
         inverse: bool = False,
         empty: bool = False,
         flags: Sequence[int] | None = None,
+        undefined: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("points", points)
         for place, column in enumerate(points.unbind(1)):
             donors = torch.isnan(column).logical_not().nonzero().squeeze(1)
             self.register_buffer(f"donors_{place}", donors)
-        self.count, self.inverse, self.empty = count, inverse, empty
+        self.count, self.inverse, self.empty, self.undefined = count, inverse, empty, undefined
         self.absent = Missing(missing)
         self.flags = None if flags is None else Missing(missing, flags)
 
@@ -244,7 +247,9 @@ class NearestDonors(Module):
         else:
             weights, index = soft_weights(gaps, count)
             known = gaps.gather(1, index) < math.inf
-        mean = weighted_mean(weights * known, values[index])
+        if self.inverse or not self.undefined:
+            weights = weights * known
+        mean = weighted_mean(weights, values[index])
         return torch.where(known.any(1), mean, values.mean())
 
 

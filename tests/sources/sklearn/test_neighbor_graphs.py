@@ -8,6 +8,8 @@ import torch
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import (
+    BallTree,
+    KDTree,
     KNeighborsClassifier,
     KNeighborsTransformer,
     NearestNeighbors,
@@ -161,3 +163,18 @@ def test_sparse_queries_of_every_format():
     wide = X.copy()
     wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
     np.testing.assert_array_equal(net.transform(wide).toarray(), expected.toarray())
+
+
+def test_trees_in_the_place_of_rows():
+    X, y = scaled("multiclass")
+    for tree in (KDTree(X), BallTree(X, leaf_size=3)):
+        operator = NearestNeighbors(n_neighbors=3).fit(tree)
+        net = pickle.loads(pickle.dumps(pg.to_torch(operator)))
+        np.testing.assert_array_equal(net(X).detach(), operator.kneighbors(X)[0])
+        operator = KNeighborsClassifier(3, weights="distance").fit(tree, y)
+        net = pg.to_torch(operator)
+        np.testing.assert_array_equal(net.predict_proba(X), operator.predict_proba(X))
+        np.testing.assert_array_equal(pg.from_torch(net).predict(X), operator.predict(X))
+    operator = NearestNeighbors().fit(BallTree(X, metric="manhattan"))
+    with pytest.raises(UntranslatableError, match="a tree with another metric than its own"):
+        pg.to_torch(operator)

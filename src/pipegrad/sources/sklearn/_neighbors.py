@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.metrics import DistanceMetric
 from torch import Tensor, nn
 
 from ...graph import copy_source
@@ -234,6 +236,8 @@ class Neighbors(SklearnTranslation):
             return without_metric(operator.metric, operator.metric_params)
         if callable(getattr(operator, "weights", None)):
             return "weights is Python code that torch cannot differentiate"
+        if getattr(operator, "_tree", None) is not None and not _same_metric(operator):
+            return "it was fitted to a tree with another metric than its own"
         return too_many_numbers(operator._fit_X)
 
     def is_differentiable(self, operator: Any) -> bool:
@@ -247,8 +251,27 @@ class Neighbors(SklearnTranslation):
         reject_entries_stored_twice(operator, out)
         return out
 
+    def duplicate(self, operator: Any) -> Any:
+        rows = operator._fit_X
+        if isinstance(rows, np.ndarray) or sparse.issparse(rows):
+            return None
+        # The rows of a tree that the user fitted it to, which cannot be copied.
+        plain = copy.copy(operator)
+        plain._fit_X = np.array(rows)
+        return copy.deepcopy(plain)
+
     def write_back(self, module: nn.Module, operator: Any) -> None:
         """Do nothing: stored rows do not train."""
+
+
+def _same_metric(operator: Any) -> bool:
+    """Whether the tree measures the operator's distance; a tree of the user's own may not."""
+    state = operator._tree.__getstate__()
+    theirs = next(part for part in state if isinstance(part, DistanceMetric))
+    params = operator.effective_metric_params_
+    own = DistanceMetric.get_metric(operator.effective_metric_, **params)
+    pairs = zip(own.__getstate__(), theirs.__getstate__(), strict=True)
+    return type(own) is type(theirs) and all(np.array_equal(one, other) for one, other in pairs)
 
 
 def without_metric(name: Any, options: Any) -> str:

@@ -18,7 +18,14 @@ from ...graph import join
 from ...modules import Impute, Missing, NearestDonors, WithGradientOf
 from ...registry import Builder, Example, Expansion, register
 from ..arrays import to_array, to_tensor
-from ._base import SklearnTranslation, as_float, reject_entries_stored_twice, validate
+from ._base import (
+    SKLEARN,
+    SklearnTranslation,
+    as_float,
+    parse_version,
+    reject_entries_stored_twice,
+    validate,
+)
 from ._neighbors import Answers
 
 
@@ -191,6 +198,7 @@ class KNNImputer(SklearnTranslation):
             operator.weights == "distance",
             operator.keep_empty_features,
             operator.indicator_.features_ if operator.add_indicator else None,
+            undefined=parse_version("1.6") > SKLEARN,
         )
         return WithGradientOf(smooth, _Filled(operator, "transform"))
 
