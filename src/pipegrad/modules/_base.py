@@ -46,7 +46,7 @@ class Positive(Module):
 
     def forward(self) -> Tensor:
         """The current value, with the shape of ``initial``."""
-        ratio = self.log_ratio
+        ratio: Tensor = self.log_ratio
         if not self._whole:
             ratio = fixed_unless(torch.isfinite(self.initial), ratio)
         return self.initial * torch.exp(ratio)
