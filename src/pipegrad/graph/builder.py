@@ -7,6 +7,11 @@ from typing import Any
 from ..registry import Translation, dotted_name, lookup
 from .graph import INPUT, Composite, Graph, Step
 
+_ALWAYS_FITTED = (
+    *("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier"),
+    *("FeatureHasher", "HashingVectorizer", "PatchExtractor"),
+)
+
 
 class GraphBuilder:
     """Collects the steps of a graph while composites unfold."""
@@ -97,15 +102,13 @@ def join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-_THROUGH = ("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier")
-
-
 def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    # These are fitted if their parts are, each of which is checked itself.
-    through = type(operator).__name__ in _THROUGH
+    # Composites are fitted if their parts are, each of which is checked itself; the others have
+    # nothing to fit, which scikit-learn says only since 1.6.
+    through = type(operator).__name__ in _ALWAYS_FITTED
     if through or not hasattr(operator, "fit"):
         return
     try:

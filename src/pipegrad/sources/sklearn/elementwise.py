@@ -70,7 +70,7 @@ class FunctionTransformer(_Fixed):
         Example({"func": np.sqrt, "validate": True, "accept_sparse": True}, data="counts"),
         Example({"func": np.abs}, data="missing"),
         Example({"func": np.isnan}, data="missing"),
-        {"func": _above, "kw_args": {"limit": 0.5}},
+        {"func": _above, "kw_args": {"limit": 0.5}, "validate": True},
     )
     sparse = True
     refused_inputs: ClassVar[Any] = {
