@@ -205,6 +205,23 @@ def test_what_is_refused(through, message):
             pg.FineTuner(pipe, through=through).partial_fit(X, y)
 
 
+def test_a_step_cannot_train_and_be_estimated():
+    pipe, _, _ = pipeline()
+    with pytest.raises(pg.ArgumentError, match="train and through must not name the same steps"):
+        pg.to_torch(pipe, through=DIFFERENCES, train=["pca", "func*"])
+
+
+def test_a_module_belongs_to_the_net():
+    pipe, X, _ = pipeline()
+    given = Dropping()
+    net = pg.to_torch(pipe, through={"functiontransformer": given})
+    with torch.no_grad():
+        given.scale.fill_(np.nan)
+    assert identical(pg.from_torch(net), pipe)
+    net(X).sum().backward()
+    assert all(p.grad.isfinite().all() for p in net.trainable_parameters().values())
+
+
 def test_a_step_that_follows_no_trained_one_runs_once():
     X, y = DATASETS["regression"]()
     pipe = make_pipeline(FunctionTransformer(rounded), StandardScaler(), Ridge()).fit(X, y)

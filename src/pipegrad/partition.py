@@ -49,7 +49,7 @@ def partition(
         The same graph with statuses; steps that cannot be translated are "refused".
     """
     splits = splits or SplitRelaxation()
-    graph = with_estimates(graph, through)
+    graph = with_estimates(graph, through, lambda step: _refusal(step) is None)
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
     reached = _reached_by_gradients(graph, refusals, splits)
@@ -149,6 +149,7 @@ def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | N
         chosen = graph.select(_patterns(train), "train")
         for pattern in _patterns(train):
             _check_apart(graph, pattern, kept)
+            _check_trains(graph, pattern)
     # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
     operators = {id(graph[name].holder) for name in chosen}
     operators -= {id(graph[name].holder) for name in kept}
@@ -163,6 +164,17 @@ def _check_apart(graph: Graph, pattern: str, kept: set[str]) -> None:
             f"train and freeze must not name the same steps, but freeze names all of "
             f"train={pattern!r}: {', '.join(map(repr, named))}.\n"
             "Hint: train=[...] alone freezes all others, and freeze=[...] alone trains all others."
+        )
+
+
+def _check_trains(graph: Graph, pattern: str) -> None:
+    """Reject a pattern of steps to train all of which stay as fitted because of `through`."""
+    named = [step for step in graph if step.matches(pattern)]
+    if all(step.through is not None for step in named):
+        raise ArgumentError(
+            f"train and through must not name the same steps, but through names all of "
+            f"train={pattern!r}: {', '.join(repr(step.name) for step in named)}.\n"
+            "Hint: a step whose gradient is estimated stays as fitted."
         )
 
 
@@ -351,5 +363,6 @@ def _may_be_estimated(step: Step, graph: Graph) -> bool:
     """Whether `through` would serve a step."""
     if step.through is not None or _first_trained_before(graph)[step.name] is None:
         return False
-    estimated = with_estimates(graph, {step.name: "finite-differences"})[step.name].through
+    way: Through = {step.name: "finite-differences"}
+    estimated = with_estimates(graph, way, lambda step: False)[step.name].through
     return estimated is not None and estimated.refuse(step.operator) is None

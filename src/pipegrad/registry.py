@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -36,6 +36,7 @@ KEPT: Mapping[str, str] = {
     "features": "the features that the trees use, with interaction constraints",
     "zeros": "coefficients that are zero (`train_zeros=True` frees them)",
     "nonnegative": "`positive=True`",
+    "components": "components are not negative",
     "pattern": "entries of the matrix that are zero",
     "probabilities": "probabilities add to one",
     "positive": "predictions are positive where a logarithm links them to the score",
@@ -85,6 +86,9 @@ class Example:
         Largest relative difference allowed; ``tolerance`` of the translation by default.
     unchanged_attributes : tuple of str
         Fitted attributes that training does not change in this configuration.
+    refused_inputs : tuple of str
+        Edge cases of the contract tests that the module rejects in this configuration although the
+        operator accepts them.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
     fit : mapping
@@ -95,6 +99,7 @@ class Example:
     data: str | None = None
     tolerance: float | None = None
     unchanged_attributes: tuple[str, ...] = ()
+    refused_inputs: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -207,6 +212,14 @@ class Translation:
         the source belong here.
         """
         return X
+
+    def encoding_key(self, operator: Any) -> Hashable | None:
+        """What `encode` depends on beside the number of columns and their names; None if unknown.
+
+        Alike operators of the same key may share a call. `encode` must then check and convert each
+        number alone.
+        """
+        return () if type(self).encode is Translation.encode else None
 
     def native_input(self, operator: Any, X: Any) -> Any:
         """Raw input as the operator's own methods take it, if a module takes other types too."""

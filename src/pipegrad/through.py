@@ -6,7 +6,7 @@ The forward pass is the operator's own answer; the gradient is an estimate that 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -29,7 +29,7 @@ from .modules import (
     RegressionHead,
     StraightThrough,
 )
-from .registry import Objective, Translation, lookup
+from .registry import Objective, Translation
 from .sources.arrays import without_tensors
 
 Way: TypeAlias = Literal["straight-through", "finite-differences"] | nn.Module
@@ -55,7 +55,9 @@ def check_through(through: Any) -> None:
             raise ArgumentError(f"through[{pattern!r}] must be {known}, got {way!r:.80}.")
 
 
-def with_estimates(graph: Graph, through: Through | None) -> Graph:
+def with_estimates(
+    graph: Graph, through: Through | None, has_module: Callable[[Step], bool]
+) -> Graph:
     """A graph in which the named steps run in their own library, with estimated gradients.
 
     Parameters
@@ -65,6 +67,8 @@ def with_estimates(graph: Graph, through: Through | None) -> Graph:
     through : mapping of str to way, optional
         By patterns of steps, how gradients are estimated; the first that names a step counts. A
         pattern applies to steps without a module, and to any step whose whole name it is.
+    has_module : callable
+        Whether a step has a module.
 
     Returns
     -------
@@ -80,27 +84,27 @@ def with_estimates(graph: Graph, through: Through | None) -> Graph:
     changes: dict[str, dict[str, Any]] = {}
     for pattern, way in (through or {}).items():
         named = graph.select([pattern], "through")
-        found = [graph[name] for name in named if _is_meant(graph[name], pattern)]
+        steps = [graph[name] for name in sorted(named)]
+        found = [one for one in steps if _is_name(pattern, one) or not has_module(one)]
         if not found:
             raise ArgumentError(
                 f"through={pattern!r} must name a step without a module, but "
-                f"{', '.join(map(repr, sorted(named)))} has one, with gradients of its own."
+                f"{', '.join(map(repr, sorted(named)))} has one."
             )
         for step in found:
             changes.setdefault(step.name, {"through": _estimate(graph, step, way)})
     return with_updates(graph, changes)
 
 
-def _is_meant(step: Step, pattern: str) -> bool:
-    if pattern in (step.name, step.name.rpartition("/")[2]) and not isinstance(step.operator, Glue):
-        return True
-    row = lookup(type(step.operator))
-    return not isinstance(row, Translation) or row.refuse(step.operator) is not None
+def _is_name(pattern: str, step: Step) -> bool:
+    """Whether a pattern is the whole name of a step; structural steps are not meant by that."""
+    return pattern in step.paths()[-2:] and not isinstance(step.operator, Glue)
 
 
 def _estimate(graph: Graph, step: Step, way: Way) -> Estimate:
     source = graph[step.inputs[0]] if step.inputs[0] != INPUT else None
     before = None if source is None or source.method != "transform" else source.operator
+    way = copy.deepcopy(way) if isinstance(way, nn.Module) else way
     return Estimate(way, step.name, step.method, len(step.inputs), before)
 
 

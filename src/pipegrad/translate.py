@@ -21,6 +21,7 @@ from .modules import (
     GradientOf,
     Linear,
     Predictor,
+    RidgeScores,
     SplitMode,
     SplitRelaxation,
     TreeEnsemble,
@@ -350,7 +351,7 @@ def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[s
         body = bodies.setdefault((id(step.holder), kind), body)
         if not train_zeros and row.keeps_zeros(step.operator):
             for part in body.modules():
-                if isinstance(part, Linear):
+                if isinstance(part, Linear | RidgeScores):
                     part.fix_zeros()
         if step.status != "trainable":
             body.requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
+from ._batching import AlikeModules, NotAlike, structure
 from ._calibrated import (
     CalibratedMean,
     MonotoneColumns,
@@ -19,6 +20,7 @@ from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
+from ._factorization import Factorization, NonNegativeWeights
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
@@ -105,6 +107,7 @@ from ._projection import (
     FactorScores,
     Projection,
     ReconstructionError,
+    RidgeScores,
     SparseParameter,
     SparseProjection,
 )
@@ -112,9 +115,12 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
+from ._side_by_side import ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
 from ._sparse import Block, SparseRows, dense
+from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
 from ._squashing import SquashedColumns
+from ._stacks import ParameterStack
 from ._structural import (
     Average,
     BoostedVotes,
@@ -145,6 +151,7 @@ __all__ = [
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
+    "AlikeModules",
     "AnyPositive",
     "Average",
     "BarycentricMap",
@@ -161,6 +168,7 @@ __all__ = [
     "CentroidHead",
     "CentroidScores",
     "ClassShares",
+    "Coding",
     "CombinedCovariance",
     "ComplementEvents",
     "Concatenate",
@@ -179,6 +187,7 @@ __all__ = [
     "ExpressionProgram",
     "FactorScores",
     "FactoredPrecision",
+    "Factorization",
     "FieldFactorization",
     "FiniteDifferences",
     "FirstSharesHead",
@@ -243,11 +252,13 @@ __all__ = [
     "NeighborMean",
     "NeighborSearch",
     "NonNegative",
+    "NonNegativeWeights",
     "NormalDistribution",
     "NormalHead",
     "NormalLaw",
     "NormalizeRows",
     "NormalizedColumns",
+    "NotAlike",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
@@ -259,6 +270,7 @@ __all__ = [
     "PairVotes",
     "PairsHead",
     "PairwiseCoupling",
+    "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
@@ -276,13 +288,18 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "RidgeScores",
     "RowNorm",
+    "ScaledParts",
     "Select",
+    "Selected",
     "Sequential",
     "ShareHead",
     "ShortestPaths",
+    "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SparseCodes",
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
@@ -315,9 +332,12 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "scaled_parts",
     "sent_as_copy",
     "settle_after_fork",
+    "side_by_side",
     "standard_settings",
+    "structure",
     "take",
     "tensors_on_cpu",
     "unwrap_head",

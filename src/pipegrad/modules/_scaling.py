@@ -77,6 +77,14 @@ class Standardize(Module):
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The factor and the constant of each column, without bounds."""
+        like = self.shift if self.scale is None else self.scale.initial
+        assert like is not None
+        factor = torch.ones_like(like) if self.scale is None else 1 / self.scale()
+        added = torch.zeros_like(like) if self.shift is None else -self.shift * factor
+        return factor, added
+
     def reset_parameters(self) -> None:
         """Set zero shift and unit scale."""
         super().reset_parameters()
@@ -114,6 +122,10 @@ class Rescale(Module):
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The factor and the constant of each column, without bounds."""
+        return self.scale(), self.offset
 
     def reset_parameters(self) -> None:
         """Set unit scale and zero offset."""

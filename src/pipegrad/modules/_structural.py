@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ._base import Module
 from ._heads import Head
+from ._side_by_side import ScaledParts, SideBySide
 from ._sparse import Block, SparseRows, dense
 from .trees.relaxation import LeafIndices
 
@@ -32,13 +33,27 @@ class Concatenate(Module):
         self.sparse = sparse
         self.weights = weights
 
-    def forward(self, *blocks: Block) -> Block:
-        """Blocks (n, d_i) or (n,) to (n, sum of d_i)."""
+    def forward(self, *blocks: Any) -> Block:
+        """Blocks (n, d_i) or (n,), or all of them side by side, to (n, sum of d_i)."""
+        if len(blocks) == 1 and isinstance(blocks[0], ScaledParts):
+            return blocks[0]  # type: ignore[return-value]
+        if len(blocks) == 1 and isinstance(blocks[0], SideBySide):
+            if not self.sparse:
+                return self._scaled(blocks[0])
+            blocks = blocks[0].parts
         columns = [_weighted(b, w) for b, w in zip(blocks, self._factors(blocks), strict=True)]
         any_sparse = any(isinstance(b, SparseRows) for b in columns)
         if any_sparse if self.sparse is None else self.sparse:
             return SparseRows.concatenate(columns)
         return torch.cat([dense(b) for b in columns], 1)
+
+    def _scaled(self, blocks: SideBySide) -> Tensor:
+        if self.weights is None:
+            return blocks.columns
+        factors = [1.0 if factor is None else factor for factor in self.weights]
+        pairs = zip(factors, blocks.widths, strict=True)
+        each = [factor for factor, width in pairs for _ in range(width)]
+        return blocks.columns * blocks.columns.new_tensor(each)
 
     def _factors(self, blocks: tuple[Block, ...]) -> tuple[float | None, ...]:
         return (None,) * len(blocks) if self.weights is None else self.weights
@@ -77,8 +92,12 @@ class Average(Module):
         self.weights = weights
         self.places, self.width = places, width
 
-    def forward(self, *values: Tensor) -> Tensor:
-        """The mean, with the shape of each input, or (n, width)."""
+    def forward(self, *values: Any) -> Tensor:
+        """The mean, with the shape of each input, or (n, width); inputs may be side by side."""
+        if len(values) == 1 and isinstance(values[0], SideBySide):
+            if self.places is None:
+                return self._of_members(values[0])
+            values = values[0].parts
         if self.places is not None:
             pairs = zip(values, self.places, strict=True)
             values = tuple(_spread(value, place, self.width) for value, place in pairs)
@@ -89,9 +108,16 @@ class Average(Module):
         weights = weights.reshape(-1, *[1] * values[0].ndim)
         return (stacked * weights).sum(0) / weights.sum()
 
+    def _of_members(self, values: SideBySide) -> Tensor:
+        stacked = values.columns if values.flat else values.stacked()
+        if self.weights is None:
+            return stacked.mean(1)
+        weights = stacked.new_tensor(self.weights)
+        return weighted_sum(stacked, weights) / weights.sum()
+
 
 def _spread(value: Tensor, places: tuple[int, ...], width: int) -> Tensor:
-    if places == tuple(range(width)):
+    if places == tuple(range(width)) and value.shape[1] == width:
         return value
     out = value.new_zeros(len(value), width)
     index = torch.tensor(places, device=value.device)
@@ -111,8 +137,12 @@ class Vote(Module):
         super().__init__()
         self.weights = weights
 
-    def forward(self, *votes: Tensor) -> Tensor:
-        """Counts (n, classes)."""
+    def forward(self, *votes: Any) -> Tensor:
+        """Counts (n, classes); the votes may be side by side."""
+        if len(votes) == 1 and isinstance(votes[0], SideBySide):
+            stacked = votes[0].stacked()
+            each = self.weights or (1.0,) * len(votes[0])
+            return weighted_sum(stacked, stacked.new_tensor(each))
         weights = self.weights or (1.0,) * len(votes)
         total = votes[0] * weights[0]
         for vote, weight in zip(votes[1:], weights[1:], strict=True):
@@ -171,6 +201,11 @@ class BoostedVotes(Module):
             out = out + (vote + rest * (1 - vote)) * weight
         out = out / self.total
         return out[:, 1] - out[:, 0] if out.shape[1] == 2 else out
+
+
+def weighted_sum(stacked: Tensor, weights: Tensor) -> Tensor:
+    """The sum of values (n, members) or (n, members, k) over members, with a weight for each."""
+    return torch.tensordot(stacked, weights, ([1], [0]))
 
 
 class Labels(Module):

@@ -254,6 +254,27 @@ def test_members_that_read_text() -> None:
     assert_round_trip(OneVsRestClassifier(member).fit(X, y), X)
 
 
+def test_soft_splits_pass_gradients_to_steps_before() -> None:
+    X, y = DATASETS["multiclass"]()
+    model = OneVsRestClassifier(DecisionTreeClassifier(max_depth=2))
+    net = pg.to_torch(make_pipeline(StandardScaler(), model).fit(X, y), trees="soft")
+    before = pg.from_torch(net)
+    net.train()
+    net(X).square().sum().backward()
+    assert net.step_module("standardscaler").shift.grad.abs().max() > 0
+    assert_alike(net, before, X)
+
+
+def test_random_numbers_and_every_step_as_a_module() -> None:
+    X, y = DATASETS["multiclass"]()
+    model = OneVsRestClassifier(LogisticRegression(C=0.01)).fit(X, y)
+    again = pg.to_torch(model, init="random")
+    assert not np.allclose(again.predict_proba(X), model.predict_proba(X))
+    assert_alike(pg.to_torch(model, translate="all"), model, X)
+    some = pg.to_torch(model, train=["estimators_/1"])
+    assert {name.split(".")[1] for name in some.trainable_parameters()} == {"estimators_/1"}
+
+
 @pytest.mark.parametrize("method", ["auto", "predict_proba", "decision_function", "predict"])
 def test_one_vs_rest_within_a_stack(method: str) -> None:
     X, y = DATASETS["multiclass"]()

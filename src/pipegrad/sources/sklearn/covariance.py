@@ -60,11 +60,11 @@ class Covariance(SklearnTranslation):
         if _same(module.precision, fresh):
             return
         precision = symmetric(to_array(module.precision()))
-        operator.covariance_ = self.covariance_of(precision).astype(operator.covariance_.dtype)
+        operator.covariance_ = self.inverted(precision).astype(operator.covariance_.dtype)
         if operator.store_precision:
             operator.precision_ = precision.astype(operator.precision_.dtype)
 
-    def covariance_of(self, precision: NDArray[Any]) -> NDArray[Any]:
+    def inverted(self, precision: NDArray[Any]) -> NDArray[Any]:
         """Return the covariance that belongs to a precision matrix."""
         return np.asarray(linalg.pinvh(precision, check_finite=False))
 

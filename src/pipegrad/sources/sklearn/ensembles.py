@@ -69,7 +69,7 @@ class AnyMembers(Expansion):
                 through = builder.add(f"{name}/columns", picked, (source,))
             values.append(builder.expand(member, through, name, asked))
         joint = glue.Average("votes" if votes else "classification" if classifies else "regression")
-        if classifies and not _complete(operator):
+        if classifies and (operator.n_classes_ == 1 or not _complete(operator)):
             joint.places = tuple(tuple(m.classes_.tolist()) for m in operator.estimators_)
             joint.classes = operator.n_classes_
         value = builder.add(join(path, "average"), joint, tuple(values), method)

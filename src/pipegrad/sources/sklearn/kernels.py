@@ -61,6 +61,12 @@ class Nystroem(SklearnTranslation):
         Example(
             {"n_components": 10, "random_state": 0, "kernel": "additive_chi2"}, data="positive"
         ),
+        Example(
+            # The source takes a square matrix only.
+            {"n_components": 80, "random_state": 0, "kernel": "precomputed"},
+            data="similarities",
+            unchanged_attributes=("components_",),
+        ),
         Example({"n_components": 10, "random_state": 0}, data="sparse"),
         Example({"n_components": 4, "random_state": 0, "kernel": "linear"}, data="sparse"),
         Example({"n_components": 10, "random_state": 0, "kernel": "poly"}, data="sparse"),
@@ -79,30 +85,32 @@ class Nystroem(SklearnTranslation):
     def refuse(self, operator: Any) -> str | None:
         if callable(operator.kernel):
             return callable_kernel(operator)
-        if operator.kernel == "precomputed":
-            return "kernel='precomputed' takes a kernel matrix, not a feature matrix"
         for name, value in _numbers(operator).items():
             if not isinstance(value, Real):
                 return f"{name}={value!r} is not a single number"
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
-        dense_only = operator.kernel in DENSE_KERNELS
+        dense_only = operator.kernel in (*DENSE_KERNELS, "precomputed")
         out = validate(operator, X, sparse=not dense_only)
-        if dense_only:
+        if operator.kernel in DENSE_KERNELS:
             check_non_negative(out, "Nystroem.transform")
         reject_entries_stored_twice(operator, out)
         return out
 
     def to_torch(self, operator: Any) -> nn.Module:
+        mixing = to_tensor(operator.normalization_.T)
+        if operator.kernel == "precomputed":
+            return KernelFeatures(None, mixing, Kernel("linear"))
         points = stored_points(operator.components_)
         name = NAMES.get(operator.kernel, operator.kernel)
         numbers = {key: float(value) for key, value in _numbers(operator).items()}
-        return KernelFeatures(points, to_tensor(operator.normalization_.T), Kernel(name, **numbers))
+        return KernelFeatures(points, mixing, Kernel(name, **numbers))
 
     def write_back(self, module: KernelFeatures, operator: Any) -> None:
         operator.normalization_ = to_array(module.mixing.T, operator.normalization_)
-        operator.components_ = written_points(module, operator.components_)
+        if module.points is not None:
+            operator.components_ = written_points(module, operator.components_)
 
 
 def callable_kernel(operator: Any) -> str:
@@ -243,7 +251,7 @@ class PolynomialCountSketch(SklearnTranslation):
 
 def _numbers(operator: Any) -> dict[str, Any]:
     """Return the kernel's parameters; constructor arguments override kernel_params."""
-    known = KERNEL_PARAMS[operator.kernel]
+    known = KERNEL_PARAMS.get(operator.kernel, ())
     numbers = dict(operator.kernel_params or {})
     given = {name: getattr(operator, name) for name in known}
     numbers |= {name: value for name, value in given.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,9 @@ class StandardScaler(SklearnTranslation):
         if operator.with_mean and sparse.issparse(X):
             raise ValueError("Cannot center sparse matrices: pass `with_mean=False` instead.")
         return super().encode(operator, X)
+
+    def encoding_key(self, operator: Any) -> Hashable:
+        return operator.with_mean
 
     def to_torch(self, operator: Any) -> nn.Module:
         shift = to_tensor(operator.mean_) if operator.with_mean else None

@@ -22,7 +22,7 @@ class _Thresholded(Expansion):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         child, name = _classifier(operator), join(path, "estimator_")
-        if method not in ("score", "predict"):
+        if method not in ("score", "predict", "votes"):
             return builder.expand(child, source, name, method)
         inner = member(child, builder, source, name)
         positive = _positive(child, self.positive_label(operator))

@@ -24,16 +24,7 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "manifold.SpectralEmbedding",
         "manifold.TSNE",
     ),
-    _DECOMPOSITION: (
-        "decomposition.DictionaryLearning",
-        "decomposition.LatentDirichletAllocation",
-        "decomposition.MiniBatchDictionaryLearning",
-        "decomposition.MiniBatchNMF",
-        "decomposition.MiniBatchSparsePCA",
-        "decomposition.NMF",
-        "decomposition.SparseCoder",
-        "decomposition.SparsePCA",
-    ),
+    _DECOMPOSITION: ("decomposition.LatentDirichletAllocation",),
 }
 
 REFUSED: dict[str, str] = {
