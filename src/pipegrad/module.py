@@ -17,7 +17,7 @@ from .modules import SparseRows, sent_as_copy
 from .network import Optim, PipelineNetwork
 from .registry import translation
 from .source_methods import SourceMethods, source_has
-from .sources.answer_types import in_types_of_source
+from .sources.answer_types import in_types_of_source, is_narrow
 from .sources.arrays import to_csr, without_tensors
 from .write_back import latest_source
 
@@ -119,7 +119,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def transform(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
-        if arguments or options or not self._runs_in_torch("transform"):
+        if arguments or options or not self._runs_in_torch("transform") or self._is_rounded(X):
             return self._ask("transform", X, *arguments, **options)
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
@@ -187,6 +187,13 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if method == "transform":
             return self.head is None or self._gives_distances
         return self.head is not None and method in self.head.responses
+
+    def _is_rounded(self, X: Any) -> bool:
+        """Whether the source rounds its parameters to the precision of X, which a module cannot."""
+        row = translation(self.source)
+        if row is None or not row.rounds_parameters or isinstance(X, Encoded | SparseRows):
+            return False
+        return is_narrow(X)
 
     @property
     def _gives_distances(self) -> bool:

@@ -138,6 +138,9 @@ class Translation:
     keeps_integers : bool
         Whether the operator computes with whole numbers in their own type, in which they may wrap,
         while its module computes with floating point numbers.
+    rounds_parameters : bool
+        Whether the operator rounds its parameters to the precision of its input, so that its own
+        library transforms input of low precision.
     file_suffixes : tuple of str
         Suffixes of the files that `save` writes.
     kept : tuple of str
@@ -160,6 +163,7 @@ class Translation:
     raw_numbers: ClassVar[bool] = True
     has_splits: ClassVar[bool] = False
     keeps_integers: ClassVar[bool] = False
+    rounds_parameters: ClassVar[bool] = False
     file_suffixes: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""

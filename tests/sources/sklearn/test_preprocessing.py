@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import special
+from scipy import sparse, special
 from sklearn import preprocessing as pre
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
@@ -19,7 +19,7 @@ from pipegrad import modules
 from pipegrad.registry import lookup
 from pipegrad.sources.numpy_calls import ELEMENTWISE, NumpyCall
 from pipegrad.sources.sklearn._base import SKLEARN
-from pipegrad.testing import identical
+from pipegrad.testing import identical, perturb
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)) * [1, 10, 0.1] + [0, 5, 1]
@@ -480,3 +480,22 @@ def test_exported_graphs_serve_missing_values_too():
     out = program(holes)
     torch.where(torch.isnan(out), 0.0, out).sum().backward()
     assert torch.isfinite(program.scale.log_ratio.grad).all()
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "table", "sparse"])
+def test_scaled_float32_is_rounded_as_in_the_source(kind):
+    rows = np.random.default_rng(0).normal(1000.0, 300.0, size=(200, 5)).astype(np.float32)
+    options = {"with_mean": False} if kind == "sparse" else {"with_std": False}
+    given = {
+        "array": rows,
+        "tensor": torch.from_numpy(rows),
+        "table": pd.DataFrame(rows),
+        "sparse": sparse.csr_matrix(rows),
+    }[kind]
+    net = pg.to_torch(pre.StandardScaler(**options).fit(rows))
+    for _ in range(2):
+        ours = net.transform(given)
+        theirs = pg.from_torch(net).transform(rows if kind == "tensor" else given)
+        assert ours.dtype == theirs.dtype == np.float32
+        assert abs(ours - theirs).max() == 0
+        perturb(net)

@@ -20,6 +20,7 @@ from ._base import SklearnTranslation
 class StandardScaler(SklearnTranslation):
     """mean_ and scale_ become a trainable shift and scale; var_ is updated to match."""
 
+    rounds_parameters = True  # to float32, which loses digits of values close to the mean
     kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples = (
         {},
