@@ -62,10 +62,11 @@ class Nystroem(SklearnTranslation):
             {"n_components": 10, "random_state": 0, "kernel": "additive_chi2"}, data="positive"
         ),
         Example(
-            # The source takes a square matrix only.
+            # The source takes a square matrix only; older versions gave nonsense for a sparse one.
             {"n_components": 80, "random_state": 0, "kernel": "precomputed"},
             data="similarities",
             unchanged_attributes=("components_",),
+            since="1.8",
         ),
         Example({"n_components": 10, "random_state": 0}, data="sparse"),
         Example({"n_components": 4, "random_state": 0, "kernel": "linear"}, data="sparse"),
