@@ -63,7 +63,7 @@ VECTORIZERS: list[dict[str, Any]] = [
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-@pytest.mark.parametrize("options", VECTORIZERS, ids=str)
+@pytest.mark.parametrize("options", VECTORIZERS, ids=lambda options: ",".join(options) or "none")
 def test_every_option_of_a_vectorizer_with_weights(options: dict[str, Any]) -> None:
     X, y = texts()
     alone = TfidfVectorizer(**options).fit(X)
