@@ -99,6 +99,8 @@ def _check_fitted(operator: Any, path: str) -> None:
 
     # These are fitted if their parts are, each of which is checked itself.
     through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
+    # Its dictionary is an argument; in old versions, it has no fitted attributes.
+    through = through or type(operator).__name__ == "SparseCoder"
     if through or not hasattr(operator, "fit"):
         return
     try:

@@ -174,3 +174,9 @@ def test_the_penalty_of_the_fit_is_the_default():
     module = pg.to_torch(learned)
     assert_same_answers(module, learned, X, 1e-9)
     assert (module.transform(X) != 0).any()
+
+
+def test_a_dictionary_needs_no_fit():
+    X, _ = scaled()
+    coder = SparseCoder(dictionary(4, 6), transform_algorithm="lasso_lars")
+    assert_close(pg.to_torch(coder).transform(X), coder.transform(X), 1e-9)
