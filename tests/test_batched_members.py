@@ -168,6 +168,30 @@ PIPELINES = {
         Y,
         [6, 6],
     ),
+    "two votes of alike members": (
+        StackingRegressor(
+            [
+                ("first", VotingRegressor(named(lambda i: Ridge(i + 1)))),
+                ("second", VotingRegressor(named(lambda i: Ridge(10 * i + 5), 4))),
+            ],
+            Ridge(),
+            cv=2,
+        ),
+        Y,
+        [9],
+    ),
+    "two times one against the rest": (
+        StackingClassifier(
+            [
+                ("first", OneVsRestClassifier(LogisticRegression())),
+                ("second", OneVsRestClassifier(LogisticRegression(C=0.1))),
+            ],
+            LogisticRegression(),
+            cv=2,
+        ),
+        THREE,
+        [6],
+    ),
     "one against the rest": (OneVsRestClassifier(LogisticRegression()), FIVE, [5]),
     "one against one": (OneVsOneClassifier(LinearSVC(max_iter=5000)), FIVE, [10]),
     "one for each target": (MultiOutputRegressor(Ridge()), X[:, :5] + Y[:, None], [5]),

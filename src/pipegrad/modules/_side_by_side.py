@@ -209,7 +209,9 @@ def side_by_side(
     parts = [one.columns for one in together]
     columns = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     if order is not None:
-        columns = _Permuted.apply(columns, order.to(columns.device))
+        order = order.to(columns.device)
+        whole = len(order) == columns.shape[1] and len(set(places)) == len(places)
+        columns = _Permuted.apply(columns, order) if whole else columns.index_select(1, order)
     return SideBySide(columns, widths, flat)
 
 
@@ -229,7 +231,7 @@ def _order(
     widths = tuple(chain.from_iterable(one.widths for one in sources))
     if widths not in orders:
         order = column_order(widths, places)
-        known = None if torch.equal(order, torch.arange(len(order))) else order
+        known = None if torch.equal(order, torch.arange(sum(widths))) else order
         orders.clear()
         orders[widths] = tuple(widths[i] for i in places), known
     found: tuple[tuple[int, ...], Tensor | None] = orders[widths]

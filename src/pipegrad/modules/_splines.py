@@ -148,7 +148,7 @@ class SplineBasis(Module):
         Beyond an end, only the outermost splines continue, as many as are not zero there when its
         knots are distinct. With knots that coincide, others are not zero at the end itself.
         """
-        outermost = self.degree + (self.extrapolation == "linear" and self.degree == 1)
+        outermost = self.degree + (self.extrapolation == "linear" and self.degree <= 1)
         columns = self._places_of_splines(place)
         below, above = (x < low)[..., None], (x > high)[..., None]
         return ~(below & (columns >= outermost)) & ~(above & (columns < splines - outermost))

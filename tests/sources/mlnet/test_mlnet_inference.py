@@ -24,7 +24,9 @@ def test_columns_change_nothing(name):
     after = [(part.training, dict(vars(part))) for part in net.modules()]
     for (mode, then), (same, now) in zip(before, after, strict=True):
         assert mode == same
-        assert all(now[key] is value for key, value in then.items())
+        # The order of calls is found once, when a module is first asked.
+        known = then.keys() - {"_schedule"}
+        assert all(now[key] is then[key] for key in known)
     tensors = {
         key: torch.tensor(table[key].to_numpy()) if table[key].dtype.kind in "fi" else table[key]
         for key in table
