@@ -14,7 +14,7 @@ from .errors import ArgumentError
 from .glue import Glue
 from .host import Encoded, in_container
 from .modules import SparseRows, sent_as_copy
-from .network import Optim, PipelineNetwork
+from .network import Optim, PipelineNetwork, required_translation
 from .registry import translation
 from .source_methods import SourceMethods, source_has
 from .sources.answer_types import in_types_of_source, is_narrow
@@ -185,8 +185,13 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     def _runs_in_torch(self, method: str) -> bool:
         if method == "transform":
-            return self.head is None or self._gives_distances
+            return (self.head is None and not self._returns_objects()) or self._gives_distances
         return self.head is not None and method in self.head.responses
+
+    def _returns_objects(self) -> bool:
+        """Whether the last step returns text or other objects, which a module cannot."""
+        last = self.graph[self.graph.output]
+        return required_translation(last).no_numbers(last.operator) is not None
 
     def _is_rounded(self, X: Any) -> bool:
         """Whether the source rounds its parameters to the precision of X, which a module cannot."""
