@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from .errors import ArgumentError
 from .glue import Glue
+from .graph import INPUT
 from .host import Encoded, in_container
 from .modules import SparseRows, sent_as_copy
-from .network import Optim, PipelineNetwork, required_translation
+from .network import Optim, PipelineNetwork
 from .registry import translation
 from .source_methods import SourceMethods, source_has
 from .sources.answer_types import in_types_of_source, is_narrow
@@ -189,9 +190,16 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         return self.head is not None and method in self.head.responses
 
     def _returns_objects(self) -> bool:
-        """Whether the last step returns text or other objects, which a module cannot."""
-        last = self.graph[self.graph.output]
-        return required_translation(last).no_numbers(last.operator) is not None
+        """Whether text or other objects, which a module cannot return, are among the columns."""
+        waiting = [self.graph.output]
+        while waiting:
+            step = self.graph[waiting.pop()]
+            row = step.translation
+            if row is not None and row.no_numbers(step.operator) is not None:
+                return True
+            if isinstance(step.operator, Glue):  # Such as a concatenation, it passes objects on.
+                waiting += [name for name in step.inputs if name != INPUT]
+        return False
 
     def _is_rounded(self, X: Any) -> bool:
         """Whether the source rounds its parameters to the precision of X, which a module cannot."""

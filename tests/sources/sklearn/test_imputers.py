@@ -360,6 +360,25 @@ def test_what_follows_filled_text_trains(translate, params):
     )
 
 
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+def test_filled_text_among_other_columns_is_returned(translate):
+    table = text(np.nan)[["color", "size", "grade"]].astype({"grade": float})
+    names = ["color", "size"]
+    fill = SimpleImputer(strategy="most_frequent")
+    for columns in (
+        ColumnTransformer([("text", fill, names)]),
+        ColumnTransformer([("text", fill, names)], remainder=make_pipeline(StandardScaler())),
+        FeatureUnion([("one", fill), ("other", SimpleImputer(strategy="constant"))]),
+        make_pipeline(ColumnTransformer([("text", make_pipeline(fill), names)])),
+    ):
+        net = pg.to_torch(columns.fit(table), translate=translate)
+        desired = columns.transform(table)
+        assert desired.dtype == object
+        assert identical(net.transform(table), desired)
+        perturb(net)
+        assert identical(net.transform(table), pg.from_torch(net).transform(table))
+
+
 def test_missing_text_alone_is_flagged():
     for marker in (None, "red", np.nan, 2.0):
         table = text(marker)
