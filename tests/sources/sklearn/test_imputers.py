@@ -331,10 +331,18 @@ def test_filled_text_has_no_tensor():
 def test_numbers_that_are_objects_stay_objects():
     rows = np.array([[1, 2], [3, -1], [1, -1]])
     operator = SimpleImputer(strategy="most_frequent", missing_values=-1).fit(rows.astype(object))
+    net = pg.to_torch(operator)
     for given in (rows, rows.astype(object), rows.astype(np.float32), torch.tensor(rows)):
-        answer, desired = pg.to_torch(operator).transform(given), operator.transform(given)
+        answer, desired = net.transform(given), operator.transform(given)
         assert desired.dtype == object
         assert identical(answer, desired)
+    with pytest.raises(pg.ArgumentError, match="must be numbers"):
+        net(torch.tensor(rows, dtype=torch.float64))
+    pipeline = make_pipeline(SimpleImputer(missing_values=-1, strategy="most_frequent"), Ridge())
+    pipeline.fit(rows.astype(object), [1.0, 2.0, 4.0])
+    for translate in ("trainable", "all"):
+        net = pg.to_torch(pipeline, translate=translate)
+        assert_same_answers(net, pipeline, rows.astype(object), 1e-9)
 
 
 @pytest.mark.parametrize("translate", ["trainable", "all"])
@@ -377,6 +385,16 @@ def test_filled_text_among_other_columns_is_returned(translate):
         assert identical(net.transform(table), desired)
         perturb(net)
         assert identical(net.transform(table), pg.from_torch(net).transform(table))
+
+
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+def test_steps_before_text_is_filled_stay_on_the_host(translate):
+    table = text(np.nan)[["color", "size", "grade"]].astype({"grade": float})
+    scaled = ColumnTransformer([("scaled", StandardScaler(), ["grade"])], remainder="passthrough")
+    pipeline = make_pipeline(scaled, SimpleImputer(strategy="most_frequent")).fit(table)
+    net = pg.to_torch(pipeline, translate=translate)
+    assert identical(net.transform(table), pipeline.transform(table))
+    assert {step.status for step in net.graph if step.name != net.graph.output} == {"host"}
 
 
 def test_missing_text_alone_is_flagged():
