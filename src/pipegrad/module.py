@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .errors import ArgumentError
 from .glue import Glue
+from .graph import INPUT
 from .host import Encoded, in_container
 from .modules import SparseRows, sent_as_copy
 from .network import Optim, PipelineNetwork
@@ -185,8 +186,20 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     def _runs_in_torch(self, method: str) -> bool:
         if method == "transform":
-            return self.head is None or self._gives_distances
+            return (self.head is None and not self._returns_objects()) or self._gives_distances
         return self.head is not None and method in self.head.responses
+
+    def _returns_objects(self) -> bool:
+        """Whether text or other objects, which a module cannot return, are among the columns."""
+        waiting = [self.graph.output]
+        while waiting:
+            step = self.graph[waiting.pop()]
+            row = step.translation
+            if row is not None and row.no_numbers(step.operator) is not None:
+                return True
+            if isinstance(step.operator, Glue):  # Such as a concatenation, it passes objects on.
+                waiting += [name for name in step.inputs if name != INPUT]
+        return False
 
     def _is_rounded(self, X: Any) -> bool:
         """Whether the source rounds its parameters to the precision of X, which a module cannot."""

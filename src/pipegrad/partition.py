@@ -259,6 +259,7 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
     for step in reversed(graph.steps):
         after = [s.name for s in graph.consumers(step.name)]
         hosted = refusals[step.name] is not None or step.through is not None
+        hosted = hosted or (step.name != graph.output and _no_numbers(step) is not None)
         if hosted or not tail.issuperset(after):
             continue
         tail.add(step.name)
@@ -273,6 +274,17 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
         if isinstance(step.operator, Columns) and not (tail | neural).intersection(step.inputs):
             tail.discard(step.name)
     return tail
+
+
+def _no_numbers(step: Step) -> str | None:
+    row = step.translation
+    return None if row is None else row.no_numbers(step.operator)
+
+
+def _reason_of_library(step: Step) -> str | None:
+    """Why the operator's own library computes the output of a step that has a translation."""
+    row = step.translation
+    return None if row is None else row.on_host or row.no_numbers(step.operator)
 
 
 def _needs_raw_input(step: Step) -> bool:
@@ -294,9 +306,8 @@ def _upstream(graph: Graph, names: set[str]) -> set[str]:
 def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
     if refusal is not None:
         return f"runs once, before the first trainable step ({refusal})"
-    row = step.translation
-    if row is not None and row.on_host:
-        return f"runs once: {row.on_host}"
+    if reason := _reason_of_library(step):
+        return f"runs once: {reason}"
     if step.name not in chosen:
         return "frozen, before the first trainable step"
     if step.name not in reached:
@@ -315,6 +326,8 @@ def _why_translated(
         where = "has a module"
     if isinstance(step.through, Estimate):
         return f"{where}; runs in its own library, {step.through.how}"
+    if reason := _reason_of_library(step):
+        return f"{where}; runs in its own library: {reason}"
     return where if step.name in chosen else f"{where}; frozen"
 
 

@@ -193,6 +193,14 @@ class Translation:
         """Why this configuration has no module, or None."""
         return None
 
+    def no_numbers(self, operator: Any) -> str | None:
+        """Why the operator returns text or other objects in this configuration, or None.
+
+        Tensors hold numbers only, so that its own library alone computes what it returns. Such an
+        operator reads raw values and passes no gradients on.
+        """
+        return None
+
     def trainable(self, operator: Any) -> bool:
         """Whether the operator has trainable parameters."""
         return any(True for _ in self.to_torch(operator).parameters())

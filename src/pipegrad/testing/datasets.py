@@ -155,6 +155,15 @@ def _categories_missing() -> tuple[Any, Any]:
     return table, y
 
 
+def _text_missing() -> tuple[Any, Any]:
+    """Text with None where an entry is missing."""
+    table, y = _categories()
+    table = table.astype(object)
+    table.iloc[5:12, 1] = None
+    table.iloc[9:14, 0] = None
+    return table, y
+
+
 def _categories_of_pandas() -> tuple[Any, Any]:
     table, y = _categories_missing()
     return table.astype({"color": "category", "size": "category"}), y
@@ -310,6 +319,7 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "sparse_missing": _sparse_missing,
     "categories": _categories,
     "categories_missing": _categories_missing,
+    "text_missing": _text_missing,
     "categories_of_pandas": _categories_of_pandas,
     "codes": _codes,
     "multiclass_numbers": _multiclass_numbers,

@@ -274,8 +274,132 @@ def test_flags_of_objects_and_the_numbers_among_them_are_encoded_apart():
         assert_same_answers(net, pipeline, rows, 1e-9)
 
 
-def test_filled_text_alone_is_refused():
-    rows = np.array([["a", None], ["a", "b"]], dtype=object)
-    operator = SimpleImputer(strategy="most_frequent", missing_values=None).fit(rows)
-    with pytest.raises(UntranslatableError, match="strings or other objects, which tensors"):
-        pg.to_torch(operator)
+def text(marker=None):
+    """Objects with missing entries, also a column of numbers and one without any entry."""
+    table, _ = DATASETS["categories_missing"]()
+    table = table.assign(nothing=np.nan).astype(object)
+    return table.where(table.notna(), marker)
+
+
+FILLS_TEXT = [
+    {"strategy": "most_frequent"},
+    {"strategy": "constant"},
+    {"strategy": "constant", "fill_value": "?"},
+]
+
+
+@pytest.mark.parametrize("params", FILLS_TEXT, ids=str)
+@pytest.mark.parametrize("marker", [np.nan, None, "red", 2.0], ids=str)
+@pytest.mark.parametrize("add_indicator", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+def test_text_alone_is_filled_as_by_the_source(params, marker, add_indicator, keep):
+    table = text(marker)
+    more = {"add_indicator": add_indicator, "keep_empty_features": keep, "missing_values": marker}
+    for rows in (table, table.to_numpy(), table.to_numpy().tolist()):
+        operator = SimpleImputer(**params, **more).fit(rows)
+        net = pg.to_torch(operator)
+        for part in (rows, rows[:1], rows[3:9]):
+            before, desired = copy.deepcopy(part), operator.transform(part)
+            answer = net.transform(part)
+            assert desired.dtype == object
+            assert identical(answer, desired)
+            assert identical(part, before)
+        again = pg.from_torch(net)
+        assert again is not operator
+        assert identical(vars(again), vars(operator))
+        assert net.get_feature_names_out().tolist() == operator.get_feature_names_out().tolist()
+        assert not net.trainable_parameters()
+    tables = net.source.set_output(transform="pandas").fit(table)
+    answer = pg.to_torch(tables).transform(table[::2])
+    pd.testing.assert_frame_equal(answer, tables.transform(table[::2]))
+
+
+def test_filled_text_has_no_tensor():
+    table = text()[["color", "size"]]
+    operator = SimpleImputer(strategy="most_frequent", missing_values=None, add_indicator=True)
+    net = pg.to_torch(operator.fit(table))
+    for call in (net, net.encode):
+        with pytest.raises(pg.ArgumentError, match=r"SimpleImputer fills text .*\nHint: call net"):
+            call(table)
+    with pytest.raises(ValueError, match="feature names"):
+        net.transform(table[["size", "color"]])
+    [step] = pg.inspect(operator)
+    reason = "is the last step; runs in its own library: it fills text or other objects, which"
+    assert step.reason == f"{reason} tensors cannot hold"
+
+
+def test_numbers_that_are_objects_stay_objects():
+    rows = np.array([[1, 2], [3, -1], [1, -1]])
+    operator = SimpleImputer(strategy="most_frequent", missing_values=-1).fit(rows.astype(object))
+    net = pg.to_torch(operator)
+    for given in (rows, rows.astype(object), rows.astype(np.float32), torch.tensor(rows)):
+        answer, desired = net.transform(given), operator.transform(given)
+        assert desired.dtype == object
+        assert identical(answer, desired)
+    with pytest.raises(pg.ArgumentError, match="must be numbers"):
+        net(torch.tensor(rows, dtype=torch.float64))
+    pipeline = make_pipeline(SimpleImputer(missing_values=-1, strategy="most_frequent"), Ridge())
+    pipeline.fit(rows.astype(object), [1.0, 2.0, 4.0])
+    for translate in ("trainable", "all"):
+        net = pg.to_torch(pipeline, translate=translate)
+        assert_same_answers(net, pipeline, rows.astype(object), 1e-9)
+
+
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+@pytest.mark.parametrize("params", FILLS_TEXT, ids=str)
+def test_what_follows_filled_text_trains(translate, params):
+    table, y = DATASETS["text_missing"]()
+    first = SimpleImputer(missing_values=None, add_indicator=True, **params)
+    second = SimpleImputer(strategy="constant", missing_values="red", fill_value="blue")
+    pipeline = make_pipeline(first, second, OneHotEncoder(), LogisticRegression(C=0.1))
+    net = pg.to_torch(pipeline.fit(table, y), translate=translate)
+    reasons = {step.name: step.reason for step in net.graph}
+    reason = "runs once: it fills text or other objects, which tensors cannot hold"
+    assert reasons["simpleimputer-1"] == reasons["simpleimputer-2"] == reason
+    assert_same_answers(net, pipeline, table, 1e-9)
+    net.fit(table, y, epochs=10, lr=0.1, validation=None)
+    tuned = pg.from_torch(net)
+    assert (tuned[-1].coef_ != pipeline[-1].coef_).any()
+    assert identical(vars(tuned[0]), vars(first))
+    assert_same_answers(net, tuned, table, 1e-9)
+    filled = pipeline[:2]
+    assert identical(
+        pg.to_torch(filled, translate=translate).transform(table), filled.transform(table)
+    )
+
+
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+def test_filled_text_among_other_columns_is_returned(translate):
+    table = text(np.nan)[["color", "size", "grade"]].astype({"grade": float})
+    names = ["color", "size"]
+    fill = SimpleImputer(strategy="most_frequent")
+    for columns in (
+        ColumnTransformer([("text", fill, names)]),
+        ColumnTransformer([("text", fill, names)], remainder=make_pipeline(StandardScaler())),
+        FeatureUnion([("one", fill), ("other", SimpleImputer(strategy="constant"))]),
+        make_pipeline(ColumnTransformer([("text", make_pipeline(fill), names)])),
+    ):
+        net = pg.to_torch(columns.fit(table), translate=translate)
+        desired = columns.transform(table)
+        assert desired.dtype == object
+        assert identical(net.transform(table), desired)
+        perturb(net)
+        assert identical(net.transform(table), pg.from_torch(net).transform(table))
+
+
+@pytest.mark.parametrize("translate", ["trainable", "all"])
+def test_steps_before_text_is_filled_stay_on_the_host(translate):
+    table = text(np.nan)[["color", "size", "grade"]].astype({"grade": float})
+    scaled = ColumnTransformer([("scaled", StandardScaler(), ["grade"])], remainder="passthrough")
+    pipeline = make_pipeline(scaled, SimpleImputer(strategy="most_frequent")).fit(table)
+    net = pg.to_torch(pipeline, translate=translate)
+    assert identical(net.transform(table), pipeline.transform(table))
+    assert {step.status for step in net.graph if step.name != net.graph.output} == {"host"}
+
+
+def test_missing_text_alone_is_flagged():
+    for marker in (None, "red", np.nan, 2.0):
+        table = text(marker)
+        for params in ({}, {"features": "all", "sparse": False}, {"sparse": True}):
+            operator = MissingIndicator(missing_values=marker, **params).fit(table)
+            assert_same_answers(pg.to_torch(operator), operator, table, 0.0)

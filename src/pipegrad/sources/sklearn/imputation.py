@@ -14,6 +14,7 @@ from sklearn.utils.validation import FLOAT_DTYPES
 from torch import nn
 
 from ... import glue
+from ...errors import ArgumentError
 from ...graph import join
 from ...modules import Impute, Missing, NearestDonors, WithGradientOf
 from ...registry import Builder, Example, Expansion, register
@@ -39,7 +40,7 @@ class _AboutMissing(SklearnTranslation):
 
 @register("sklearn.impute.SimpleImputer")
 class SimpleImputer(_AboutMissing):
-    """statistics_ become trainable fill values, one per column that has one."""
+    """statistics_ become trainable fill values; text is filled on the host."""
 
     examples = (
         Example({}, data="missing"),
@@ -54,21 +55,53 @@ class SimpleImputer(_AboutMissing):
         Example({"add_indicator": True}, data="sparse_missing"),
         Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
         Example({"strategy": "constant", "fill_value": np.float32(2)}, data="missing"),
+        Example({"strategy": "most_frequent"}, data="categories_missing"),
+        Example({"strategy": "constant", "add_indicator": True}, data="categories_missing"),
+        Example({"strategy": "most_frequent", "missing_values": "red"}, data="categories"),
+        Example(
+            {"strategy": "most_frequent", "missing_values": None, "add_indicator": True},
+            data="text_missing",
+        ),
+        Example(
+            {
+                "strategy": "constant",
+                "missing_values": None,
+                "fill_value": "?",
+                "keep_empty_features": True,
+            },
+            data="text_missing",
+        ),
     )
     unchanged_attributes: ClassVar[Any] = {
         "indicator_": "marks missing entries; it holds no fill values"
     }
 
-    def refuse(self, operator: Any) -> str | None:
+    def no_numbers(self, operator: Any) -> str | None:
         if operator._fit_dtype.kind == "O":
-            return "it fills strings or other objects, which tensors cannot hold"
+            return "it fills text or other objects, which tensors cannot hold"
         return None
 
     def trainable(self, operator: Any) -> bool:
         # The source keeps integer fill values as integers, which would round trained values.
-        return self.refuse(operator) is None and operator._fit_dtype.kind == "f"
+        return bool(operator._fit_dtype.kind == "f")
+
+    def is_differentiable(self, operator: Any) -> bool:
+        return self.no_numbers(operator) is None
+
+    def reads_raw_numbers(self, operator: Any) -> bool:
+        return self.no_numbers(operator) is None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        if self.no_numbers(operator) is not None:
+            raise ArgumentError(
+                "The output must be numbers for a tensor, but SimpleImputer fills text or other "
+                "objects.\nHint: call net.transform(X), or put an encoder after the imputer."
+            )
+        return super().encode(operator, X)
 
     def to_torch(self, operator: Any) -> nn.Module:
+        if self.no_numbers(operator) is not None:
+            return nn.Identity()
         kept = _kept(operator)
         flags = operator.indicator_.features_ if operator.add_indicator else None
         return Impute(
@@ -79,7 +112,9 @@ class SimpleImputer(_AboutMissing):
             trainable=self.trainable(operator),
         )
 
-    def write_back(self, module: Impute, operator: Any) -> None:
+    def write_back(self, module: nn.Module, operator: Any) -> None:
+        if not isinstance(module, Impute):
+            return
         kept = _kept(operator)
         statistics = operator.statistics_.copy()
         before = _numbers(operator, kept)
@@ -102,6 +137,7 @@ class MissingIndicator(_AboutMissing):
         Example({"error_on_new": False, "sparse": True}, data="sparse_missing"),
         Example({"missing_values": "red"}, data="categories"),
         Example({"features": "all"}, data="categories_missing"),
+        Example({"missing_values": None, "features": "all"}, data="text_missing"),
     )
     refused_inputs: ClassVar[Any] = {
         "csr with entries stored twice": "the mask has an entry for each of them"
