@@ -49,7 +49,7 @@ class CompositeCase:
     rows: Callable[[], tuple[Any, Any]]
     row: CompositeRow = CompositeRow()
     tolerance: float = 1e-9
-    example: pg.Example = pg.Example()
+    example: pg.Example = field(default_factory=pg.Example)
 
     def data(self) -> tuple[Any, Any]:
         return self.rows()
