@@ -30,6 +30,7 @@ from .selection import Selection
 from .time_plan import TimePlan
 from .validation.problems import SplitProblems
 from .validation.splits import ValidationSplits
+from .written_answers import UNLIKE, answers_alike
 
 if TYPE_CHECKING:
     pass
@@ -324,7 +325,10 @@ def _refit_on_all_rows(
                 again = ""
                 if not scoring.counts_decisions:
                     again = recalibrate(net, runs, choice.best[1], options.loss, options.seed or 0)
-                return _Refit(pipeline.write_back(net), "", choice, moved_steps(net), again)
+                written = pipeline.write_back(net)
+                if not answers_alike(net, written, samples.X):
+                    return _Refit(None, UNLIKE)
+                return _Refit(written, "", choice, moved_steps(net), again)
     except TimeLimitReached:
         plan.left_out.append("the training on all rows")
         return _Refit(None, _NO_TIME)

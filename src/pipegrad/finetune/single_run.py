@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import warn
 from ..report.calibration import Calibration, calibration, scores
 from ..report.learning_curves import curve
 from ..report.parameter_changes import moved_steps
@@ -21,6 +22,7 @@ from .scores.metrics import single_run_metrics
 from .scores.predictions import HeldOut
 from .scores.scoring import Scoring
 from .validation.splits import Index, ValidationSplits
+from .written_answers import UNLIKE, answers_alike
 
 if TYPE_CHECKING:
     from skorch.history import History
@@ -111,6 +113,9 @@ def _tune_once(
             fit(everything), f"the split could not be used: {first_line(error)}", clock
         )
     estimator = pipeline.write_back(net) if trainer.improved_ else fitted
+    if trainer.improved_ and not answers_alike(net, estimator, training.X):
+        warn(f"Fine-tuning kept the fitted pipeline: {UNLIKE}.")
+        return kept_as_fitted(fitted, UNLIKE, clock)
     if trainer.improved_:
         progress.trained(estimator, trainer.history, _brief_report(trainer.history))
     held = HeldOut(net, validation.y, validation.weight, validation.X)

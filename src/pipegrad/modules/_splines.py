@@ -66,20 +66,30 @@ class SplineBasis(Module):
         low, high = knots[:, self.degree], knots[:, -self.degree - 1]
         outside = (x < self.initial[:, self.degree]) | (x > self.initial[:, -self.degree - 1])
         x = torch.where(missing, low, x)
-        near = x
-        if self.extrapolation == "periodic":
-            near = low + torch.remainder(x - low, high - low)
-        elif self.extrapolation in ("constant", "linear"):
-            near = torch.minimum(torch.maximum(x, low), high)
+        near = self._within(x, low, high)
         place = self._interval(near, knots)
         values = self._values(near, knots, place)
+        splines = knots.shape[1] - self.degree - 1
         if self.extrapolation == "linear" and self.degree:
             values = values + (x - near)[..., None] * self._slopes(near, knots, place)
+        if self.extrapolation in ("constant", "linear"):
+            values = values.masked_fill(~self._continued(x, low, high, place, splines), 0.0)
         if self.extrapolation == "error":
             values = values.masked_fill(outside[..., None], torch.nan)
         values = values.masked_fill(missing[..., None], 0.0 if self.zeros else torch.nan)
-        columns = self._columns(values, place, knots.shape[1] - self.degree - 1)
+        columns = self._columns(values, place, splines)
         return SparseRows.from_dense(columns) if self.sparse else columns
+
+    def _within(self, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Where in the range the splines of each entry are taken from."""
+        if self.extrapolation in ("constant", "linear"):
+            return torch.minimum(torch.maximum(x, low), high)
+        if self.extrapolation == "periodic":
+            period = high - low
+            # The knots of a constant column coincide.
+            turned = torch.remainder(x - low, torch.where(period > 0, period, 1.0))
+            return torch.where(period > 0, low + turned, low)
+        return x
 
     def knots(self) -> Tensor:
         """The current knots, with the shape of the initial ones."""
@@ -130,9 +140,25 @@ class SplineBasis(Module):
             slopes.append(share)
         return torch.stack(slopes, 2)
 
-    def _columns(self, values: Tensor, place: Tensor, splines: int) -> Tensor:
+    def _continued(
+        self, x: Tensor, low: Tensor, high: Tensor, place: Tensor, splines: int
+    ) -> Tensor:
+        """Which splines (n, features, degree + 1) are not zero by definition beyond the range.
+
+        Beyond an end, only the outermost splines continue, as many as are not zero there when its
+        knots are distinct. With knots that coincide, others are not zero at the end itself.
+        """
+        outermost = self.degree + (self.extrapolation == "linear" and self.degree == 1)
+        columns = self._places_of_splines(place)
+        below, above = (x < low)[..., None], (x > high)[..., None]
+        return ~(below & (columns >= outermost)) & ~(above & (columns < splines - outermost))
+
+    def _places_of_splines(self, place: Tensor) -> Tensor:
         offsets = torch.arange(self.degree + 1, device=place.device)
-        columns = (place - self.degree)[..., None] + offsets
+        return (place - self.degree)[..., None] + offsets
+
+    def _columns(self, values: Tensor, place: Tensor, splines: int) -> Tensor:
+        columns = self._places_of_splines(place)
         out = values.new_zeros(*place.shape, splines).scatter(2, columns, values)
         if self.extrapolation == "periodic" and self.degree:
             head, tail = out[..., : -self.degree], out[..., -self.degree :]

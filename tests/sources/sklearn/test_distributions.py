@@ -37,13 +37,31 @@ def test_values_at_and_beyond_the_knots(beyond, degree, knots):
     assert_close(net.transform(BEYOND), pg.from_torch(net).transform(BEYOND), 1e-9)
 
 
-def test_repeated_knots():
-    rows = np.column_stack([np.repeat([0.0, 1, 2, 5], 20), np.repeat([0.0, 0, 0, 1], 20)])
-    for beyond in ("constant", "continue"):
-        operator = SplineTransformer(5, knots="quantile", extrapolation=beyond).fit(rows)
-        net = pg.to_torch(operator)
-        between = np.linspace(-0.5, 1.5, 80)[:, None] + rows
-        assert_close(net.transform(between), operator.transform(between), 1e-9)
+_SPREAD = np.random.default_rng(0).random(200) * 3
+# Quantiles coincide at the low end, the high end, in between, at both ends, and everywhere.
+REPEATED = {
+    "low": np.where(_SPREAD > 1.5, 0.0, _SPREAD),
+    "high": np.where(_SPREAD > 1.5, 3.0, _SPREAD),
+    "middle": np.where(_SPREAD % 1 > 0.5, 1.5, _SPREAD),
+    "both": np.clip(_SPREAD, 1, 1.8),
+    "few": np.round(_SPREAD),
+    "constant": np.full(200, 2.0),
+}
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+@pytest.mark.parametrize("beyond", ["constant", "linear", "continue", "periodic"])
+@pytest.mark.parametrize("values", REPEATED)
+def test_repeated_knots(values, beyond, degree):
+    column = REPEATED[values][:, None]
+    options = {"knots": "quantile", "extrapolation": beyond, "degree": degree}
+    operator = SplineTransformer(6, **options).fit(column)
+    rows = np.concatenate([np.linspace(-2, 5, 15), operator.bsplines_[0].t, column[:5, 0]])
+    net = pg.to_torch(operator)
+    assert_close(net.transform(rows[:, None]), operator.transform(rows[:, None]), 1e-9)
+    perturb(net)
+    written = pg.from_torch(net)
+    assert_close(net.transform(rows[:, None]), written.transform(rows[:, None]), 1e-9)
 
 
 @pytest.mark.parametrize("params", [{"degree": 0}, {"degree": 1, "extrapolation": "linear"}])
