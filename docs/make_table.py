@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import pipegrad as pg
-from pipegrad.registry import KEPT, rows
+from pipegrad.registry import KEPT, Translation, rows
 from pipegrad.sources.sklearn.unsupported import REFUSED
+from pipegrad.testing import cases, identical, learned, perturb
 
 PAGE = Path(__file__).parent / "operators.md"
 GUARANTEES = Path(__file__).parent / "what-training-keeps.md"
 INTRODUCTION = """# Operators
 
-Generated from the mapping table. A *composite* unfolds into its parts. Everything else becomes a
-module, and its trained numbers go back. Whatever is not here runs in its own library where it
-stands before the first trained step, and is refused, with the reason below, where it stands after.
+Generated from the mapping table and from a fitted example of each class.
+
+- **Translated.** A *module* computes the output in torch. *Its parts*: the class unfolds into its
+  parts, to which the other columns apply. *On the host*: the class's own library computes the
+  output once for each input, since there is nothing in it that a gradient could reach; the rest of
+  the pipeline trains behind it.
+- **Trainable.** Whether some configuration of the class has parameters that train.
+- **Written back.** The fitted attributes that training changes, in the first example with trainable
+  parameters; *its model* where the library has no such attributes.
+- **Sparse.** Whether sparse rows stay sparse in the module.
+
+A class that is not in this table runs in its own library where it stands before the first trained
+step. After that it is refused, for the reason in the last table.
 """
+HEADER = ("class", "translated", "trainable", "written back", "sparse", "notes")
+TRANSLATED = {"operator": "module", "composite": "its parts", "host": "on the host"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table; its fields are the columns of `HEADER`."""
+
+    name: str
+    translated: str
+    trainable: bool
+    written: tuple[str, ...]
+    sparse: bool
+    notes: str
+
+    def line(self) -> str:
+        """The row in Markdown."""
+        written = ", ".join(f"`{name}`" for name in self.written)
+        if self.trainable and not written:
+            written = "its model"
+        flags = ["yes" if flag else "" for flag in (self.trainable, self.sparse)]
+        cells = f"`{self.name}`", self.translated, flags[0], written, flags[1], self.notes
+        return f"| {' | '.join(cells)} |"
+
+
+def entries() -> list[Entry]:
+    """The rows of the table."""
+    sparse = {name for name, row in rows() if isinstance(row, Translation) and row.sparse}
+    found = []
+    for row in pg.supported():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            written = _written(row.name) if row.kind == "operator" else None
+        changed = () if written is None else written
+        kind = TRANSLATED[row.kind]
+        in_sparse = row.name in sparse
+        found.append(Entry(row.name, kind, written is not None, changed, in_sparse, row.summary))
+    return found
+
+
+def _written(name: str) -> tuple[str, ...] | None:
+    """The fitted attributes that training changes; None if nothing trains in any example."""
+    for case in cases(name):
+        operator, net = case.module()
+        if net.trainable_parameters():
+            perturb(net)
+            after = pg.from_torch(net)
+            before = learned(operator).items()
+            return tuple(key for key, v in before if not identical(v, getattr(after, key)))
+    return None
 
 
 def page() -> str:
     """The whole page."""
-    lines = [INTRODUCTION, "| class | | what becomes of it |", "|---|---|---|"]
-    for row in pg.supported():
-        kind = "composite" if row.kind == "composite" else ""
-        lines.append(f"| `{row.name}` | {kind} | {row.summary} |")
+    lines = [INTRODUCTION, f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
+    lines += [entry.line() for entry in entries()]
     lines += ["", "## Not translated", "", "| class | why |", "|---|---|"]
     lines += [f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED.items())]
     return "\n".join(lines) + "\n"

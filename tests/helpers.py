@@ -40,7 +40,8 @@ def fitted(estimator: Any, X: Any, y: Any = None) -> Any:
 def answers(source: Any, X: Any, methods: tuple[str, ...] | None = None) -> dict[str, Any]:
     if methods is None:
         methods = PREDICTIONS if hasattr(source, "predict") else ("transform",)
-    return {m: getattr(source, m)(X) for m in methods if hasattr(source, m)}
+    found = {m: getattr(source, m)(X) for m in methods if hasattr(source, m)}
+    return {m: np.hstack(value) if isinstance(value, list) else value for m, value in found.items()}
 
 
 def assert_alike(net: pg.PipelineModule, source: Any, X: Any, tolerance: float = 1e-9) -> None:

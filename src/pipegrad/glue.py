@@ -142,13 +142,23 @@ class Average(Glue):
         What the inputs are.
     weights : tuple of float, optional
         A weight for each input.
+    places : tuple of tuple of int, optional
+        The classes of each input, where some did not see all.
+    classes : int
+        Number of classes, with ``places``.
     """
 
     task: str
     weights: tuple[float, ...] | None = None
+    places: tuple[tuple[int, ...], ...] | None = None
+    classes: int = 0
 
     def run(self, *values: Any) -> Any:
         """Average over the inputs."""
+        if self.places is not None:
+            eye = np.eye(self.classes)
+            pairs = zip(values, self.places, strict=True)
+            values = tuple(v[:, : len(p)] @ eye[list(p)] for v, p in pairs)
         return np.average(np.stack([np.asarray(v) for v in values]), axis=0, weights=self.weights)
 
 
@@ -162,6 +172,104 @@ class Vote(Glue):
         """Sum the votes, (n, classes)."""
         weights = self.weights or (1.0,) * len(values)
         return sum(np.asarray(v) * w for v, w in zip(values, weights, strict=True))
+
+
+@dataclass(eq=False)
+class Median(Glue):
+    """The weighted median of predictions (n,).
+
+    Parameters
+    ----------
+    weights : array
+        A weight for each input.
+    """
+
+    weights: Any
+
+    def run(self, *values: Any) -> Any:
+        """The median of the inputs in each row."""
+        table = np.column_stack(values)
+        order = np.argsort(table, axis=1)
+        reached = np.cumsum(np.asarray(self.weights)[order], axis=1)
+        half = (reached >= 0.5 * reached[:, -1:]).argmax(axis=1)
+        rows = np.arange(len(table))
+        return table[rows, order[rows, half]]
+
+
+@dataclass(eq=False)
+class BoostedVotes(Glue):
+    """The weighted mean of one-hot votes, in which the votes against all classes add up to zero.
+
+    Parameters
+    ----------
+    weights : tuple of float
+        A weight for each input.
+    total : float
+        Sum of the weights.
+    classes : int
+        Number of classes.
+    """
+
+    weights: tuple[float, ...]
+    total: float
+    classes: int
+
+    def run(self, *values: Any) -> Any:
+        """Values (n, classes), or (n,) for two classes."""
+        rest = -1 / (values[0].shape[1] - 1)
+        pairs = zip(values, self.weights, strict=True)
+        out: Any = sum(np.where(v == 1, w, rest * w) for v, w in pairs) / self.total
+        return out[:, 1] - out[:, 0] if out.shape[1] == 2 else out
+
+
+@dataclass(eq=False)
+class Members(Glue):
+    """The raw scores of the members of a composite side by side.
+
+    Parameters
+    ----------
+    head : Head
+        What the composite makes of them.
+    objective : Objective
+        The loss of the composite.
+    """
+
+    head: Any
+    objective: Any
+
+    def run(self, *values: Any) -> Any:
+        """Join the scores (n,) or (n, k_i); a single one stays as it is."""
+        return np.column_stack(values) if len(values) > 1 else values[0]
+
+
+@dataclass(eq=False)
+class Response(Glue):
+    """What one method of a predictor gives for its raw score, (n,); see `modules.Response`.
+
+    Parameters
+    ----------
+    head : Head
+        What the score means.
+    method : str
+        The method.
+    classes : array, optional
+        Labels of the classes; none for regression.
+    """
+
+    head: Any
+    method: str
+    classes: Any = None
+
+    def run(self, *values: Any) -> Any:
+        """Apply the method to the scores."""
+        import torch
+
+        (score,) = values
+        answer = self.head.respond(torch.as_tensor(np.asarray(score)), self.method).numpy()
+        if self.method in ("predict_proba", "predict_log_proba"):
+            return answer[:, 1]
+        named = self.method == "predict" and self.classes is not None
+        return np.asarray(self.classes)[answer] if named else answer
 
 
 @dataclass(eq=False)
@@ -193,13 +301,94 @@ class Labels(Glue):
 
     Parameters
     ----------
-    classes : array
-        Labels of the composite.
+    classes : array or list of array
+        Labels of the composite; a list of them for several targets.
     """
 
     classes: Any
 
     def run(self, *values: Any) -> Any:
-        """Map indices (n,) to labels (n,)."""
+        """Map indices (n,) or (n, targets) to labels of the same shape."""
         (codes,) = values
+        if isinstance(self.classes, list):
+            columns = zip(self.classes, np.asarray(codes).astype(int).T, strict=True)
+            return np.column_stack([np.asarray(labels)[place] for labels, place in columns])
         return np.asarray(self.classes)[np.asarray(codes).astype(int)]
+
+
+@dataclass(eq=False)
+class MissingFlags(Glue):
+    """Indicators of the missing entries of some columns.
+
+    Parameters
+    ----------
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    columns : array of int
+        Columns to report.
+    """
+
+    missing: float
+    columns: Any
+
+    def run(self, *values: Any) -> Any:
+        """Indicators (n, number of columns)."""
+        (X,) = values
+        return _missing(np.asarray(X)[:, self.columns], self.missing).astype(np.float64)
+
+
+@dataclass(eq=False)
+class ImputedColumn(Glue):
+    """A table in which predictions replace the missing entries of one column.
+
+    Parameters
+    ----------
+    column : int
+        The column of the table.
+    raw : int
+        The same column in the table with missing entries.
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    low, high : float
+        The range to which predictions are clipped.
+    """
+
+    column: int
+    raw: int
+    missing: float
+    low: float
+    high: float
+
+    def run(self, *values: Any) -> Any:
+        """A filled table, the table with missing entries and predictions to a filled table."""
+        table, X, prediction = values
+        out = np.array(table)
+        clipped = np.clip(np.ravel(prediction), self.low, self.high)
+        absent = _missing(np.asarray(X)[:, self.raw], self.missing)
+        out[:, self.column] = np.where(absent, clipped, out[:, self.column])
+        return out
+
+
+@dataclass(eq=False)
+class UnlessAllMissing(Glue):
+    """The first of two tables; the second if all entries of a third one are missing.
+
+    Parameters
+    ----------
+    missing : float
+        Marker of a missing entry, NaN or a number.
+    columns : array of int
+        Columns of the third table that count.
+    """
+
+    missing: float
+    columns: Any
+
+    def run(self, *values: Any) -> Any:
+        """One of the first two tables."""
+        table, other, X = values
+        return other if _missing(np.asarray(X)[:, self.columns], self.missing).all() else table
+
+
+def _missing(values: Any, marker: float) -> Any:
+    return np.isnan(values) if np.isnan(marker) else values == marker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from hashlib import sha256
 from typing import Any
 
@@ -15,8 +15,10 @@ from scipy import sparse
 from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
 from .glue import Glue
-from .graph import INPUT, Graph
+from .graph import INPUT, Graph, Step
+from .joint_encoding import JointBlock, joint_blocks, shared_encoding
 from .modules import Block, LeafIndices, take
+from .registry import translation
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
@@ -71,6 +73,21 @@ class HostPart:
         self._whole = whole_composites(graph, self.host)
         self._typed = _steps_that_keep_integers(graph, self.host)
         self.needed = graph.ancestors(graph.output)
+        self.joint: list[JointBlock] = []
+        self._border = [
+            (step, step.translation, shared_encoding(step), ports)
+            for step in graph
+            if (ports := self._ports_of(step))
+        ]
+
+    def _ports_of(self, step: Step) -> list[tuple[str, str]]:
+        """The inputs of a step from the host part, with their ports."""
+        found = [(name, self.ports.get((step.name, name))) for name in step.inputs]
+        return [(name, port) for name, port in found if port is not None]
+
+    def join(self, names: Collection[str]) -> None:
+        """Let alike steps among these have one block for the inputs of all of them."""
+        self.joint = joint_blocks(self.graph, self.ports, names)
 
     def run(
         self, X: Any, wanted: set[str] | None = None, values: dict[str, Any] | None = None
@@ -95,17 +112,32 @@ class HostPart:
         values[INPUT] = X
         wanted = self.needed if wanted is None else wanted
         blocks = self._outputs_of_integers(wanted, values)
-        for step in self.graph:
-            if step.name in self.host or step.name not in wanted or f"={step.name}" in blocks:
+        done = self._encode_together(wanted, values, blocks)
+        known: set[Any] = set()
+        for step, row, checks, ports in self._border:
+            if step.name in done or step.name not in wanted or f"={step.name}" in blocks:
                 continue
-            row = step.translation
             assert row is not None
-            for name in step.inputs:
-                if name == INPUT or name in self.host:
-                    raw = self.value(name, values)
-                    encoded = row.encode(step.operator, raw)
-                    blocks.setdefault(self.ports[step.name, name], encoded)
+            for name, port in ports:
+                if checks is None or (port, checks) not in known:
+                    known.add((port, checks))
+                    encoded = row.encode(step.operator, self.value(name, values))
+                    blocks.setdefault(port, encoded)
         return blocks
+
+    def _encode_together(
+        self, wanted: set[str], values: dict[str, Any], blocks: dict[str, Any]
+    ) -> set[str]:
+        """Add the joint blocks; return the steps that they are for."""
+        done: set[str] = set()
+        for block in self.joint:
+            names = {step.name for step in block.steps}
+            if names <= wanted and not any(f"={name}" in blocks for name in names):
+                encoded = block.encoded(self.value(block.source, values))
+                if encoded is not None:
+                    blocks[block.name] = encoded
+                    done |= names
+        return done
 
     def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
         """Outputs of the first modules where their operators would compute in another type."""
@@ -193,10 +225,13 @@ def _input_ports(graph: Graph, host: set[str]) -> dict[tuple[str, str], str]:
     return ports
 
 
-def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
+def whole_composites(
+    graph: Graph, host: set[str], without: Set[str] = frozenset()
+) -> dict[str, Any]:
     """Composites that run entirely on the host, by the name of their value; the outermost wins.
 
-    Calling the composite's own method is faster and reproduces the source exactly.
+    Calling the composite's own method is faster and reproduces the source exactly. None of the
+    steps ``without`` lies before the value of such a composite within it.
     """
     found = {}
     complete = _with_all_before(graph, host)
@@ -205,6 +240,8 @@ def whole_composites(graph: Graph, host: set[str]) -> dict[str, Any]:
         if value in (source, INPUT) or value not in host:
             continue
         if depth > DEEP and composite.method == "transform":
+            continue
+        if without and not without.isdisjoint(steps_between(graph, source, value) - {value}):
             continue
         if value in complete or steps_between(graph, source, value) <= host:
             found[value] = composite
@@ -234,14 +271,18 @@ def steps_between(graph: Graph, source: str, value: str) -> set[str]:
 
 def call_operator(operator: Any, method: str, X: Any) -> Any:
     """Call a method of a source operator, including the methods that only graphs know."""
-    if method == "rest_proba":
-        return operator.predict_proba(X)[:, 1:]
+    if method in ("rest_proba", "label_proba"):
+        found = operator.predict_proba(X)
+        if isinstance(found, list):
+            return np.hstack([part[:, 1:] for part in found])
+        return found[:, 1:] if method == "rest_proba" else found
     if method == "features":
         from .featurizer import predictor_features
 
         return predictor_features(operator, X)
     if method == "votes":
-        return np.eye(len(operator.classes_))[operator.predict(X)]
+        places = np.searchsorted(operator.classes_, operator.predict(X))
+        return np.eye(len(operator.classes_))[places]
     return getattr(operator, method)(X)
 
 
@@ -253,6 +294,9 @@ def in_container(operator: Any, columns: Any, X: Any = None) -> Any:
     from sklearn.utils._set_output import _get_output_config
 
     container = _get_output_config("transform", operator)["dense"]
+    row = translation(operator)
+    if container == "default" and row is not None:
+        container = row.container(operator)
     if container == "default":
         return columns
     import pandas as pd

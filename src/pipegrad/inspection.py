@@ -9,6 +9,7 @@ from .graph import Graph, Step, unfold
 from .graph.display.table import StepTable
 from .modules import SplitMode, SplitRelaxation, standard_settings
 from .partition import Translate, partition
+from .through import Through
 from .translate import check_arguments, own_copy
 
 
@@ -49,6 +50,7 @@ def inspect(
     freeze: Iterable[str] | None = None,
     translate: Translate = "trainable",
     trees: SplitMode = "leaves",
+    through: Through | None = None,
 ) -> Inspection:
     """The status of each step (trainable, translated, on the host, refused) and its reason.
 
@@ -56,7 +58,7 @@ def inspect(
     ----------
     source : estimator
         A fitted pipeline, which is not changed.
-    train, freeze, translate, trees
+    train, freeze, translate, trees, through
         The options of `pipegrad.to_torch`.
 
     Returns
@@ -77,6 +79,7 @@ def inspect(
     >>> [(step.name, step.status, step.parameters) for step in steps]
     [('ridge', 'trainable', 2)]
     """
-    check_arguments(translate, trees=trees)
+    check_arguments(translate, trees=trees, through=through)
     graph = unfold(own_copy(source))
-    return Inspection(partition(graph, translate, train, freeze, SplitRelaxation(trees)))
+    splits = SplitRelaxation(trees)
+    return Inspection(partition(graph, translate, train, freeze, splits, through))

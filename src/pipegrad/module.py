@@ -17,7 +17,7 @@ from .modules import SparseRows, sent_as_copy
 from .network import Optim, PipelineNetwork
 from .registry import translation
 from .source_methods import SourceMethods, source_has
-from .sources.answer_types import in_types_of_source
+from .sources.answer_types import in_types_of_source, is_narrow
 from .sources.arrays import to_csr, without_tensors
 from .write_back import latest_source
 
@@ -31,11 +31,11 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     The module has the inference methods of its source and no others; they take and return what
     those of the source do, with the present parameters of the module. ``predict``,
-    ``predict_proba``, ``predict_log_proba``, ``decision_function``, ``score_samples`` and
-    ``transform`` run in torch where the translation of the last step has them. All others, such as
-    ``inverse_transform``, ``score``, ``apply`` and ``decision_path``, and calls with further
-    arguments (``predict(X, return_std=True)``), run in the source's own library, on the object that
-    `pipegrad.from_torch` would give; it is kept until parameters change.
+    ``predict_proba``, ``predict_log_proba``, ``decision_function``, ``score_samples``,
+    ``mahalanobis`` and ``transform`` run in torch where the translation of the last step has them.
+    All others, such as ``inverse_transform``, ``score``, ``apply`` and ``decision_path``, and calls
+    with further arguments (``predict(X, return_std=True)``), run in the source's own library, on
+    the object that `pipegrad.from_torch` would give; it is kept until parameters change.
 
     Parameters
     ----------
@@ -106,11 +106,20 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         assert self.head is not None
         return self.head.score_samples(self.raw_score(X)).cpu().numpy()
 
+    @available_if(source_has("mahalanobis"))
+    @in_types_of_source
+    def mahalanobis(self, X: Any, *arguments: Any, **options: Any) -> Any:
+        """Squared Mahalanobis distances (n,) of the rows."""
+        if arguments or options or not self._runs_in_torch("mahalanobis"):
+            return self._ask("mahalanobis", X, *arguments, **options)
+        assert self.head is not None
+        return self.head.mahalanobis(self.raw_score(X)).cpu().numpy()
+
     @available_if(source_has("transform"))
     @in_types_of_source
     def transform(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
-        if arguments or options or not self._runs_in_torch("transform"):
+        if arguments or options or not self._runs_in_torch("transform") or self._is_rounded(X):
             return self._ask("transform", X, *arguments, **options)
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
@@ -179,6 +188,13 @@ class PipelineModule(SourceMethods, PipelineNetwork):
             return self.head is None or self._gives_distances
         return self.head is not None and method in self.head.responses
 
+    def _is_rounded(self, X: Any) -> bool:
+        """Whether the source rounds its parameters to the precision of X, which a module cannot."""
+        row = translation(self.source)
+        if row is None or not row.rounds_parameters or isinstance(X, Encoded | SparseRows):
+            return False
+        return is_narrow(X)
+
     @property
     def _gives_distances(self) -> bool:
         return self.head is not None and self.head.task == "clustering"
@@ -204,7 +220,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if self.head.task == "classification":
             return self.classes_[answer]
         if self.head.task == "several":
-            columns = zip(self.classes_, answer.T, strict=True)
+            columns = zip(self.target_classes, answer.T, strict=True)
             first = self.classes_[0].dtype
             return np.column_stack([labels[place].astype(first) for labels, place in columns])
         if self.head.task == "clustering":

@@ -15,25 +15,29 @@ from torch import Tensor, nn
 
 from .array_cache import check_cache
 from .errors import ArgumentError
+from .evaluation import Evaluation, batching_is_possible
 from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
 from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
+    AlikeModules,
     Block,
     Head,
     LeafIndices,
     Linear,
+    ParameterStack,
     Predictor,
     SparseRows,
     TreeEnsemble,
-    evaluation_view,
     settle_after_fork,
     standard_settings,
+    structure,
     tensors_on_cpu,
     unwrap_head,
 )
 from .registry import Objective, Translation
-from .sources.array_arguments import check_targets_form, number_targets
+from .schedule import Call, Group, Schedule
+from .sources.array_arguments import check_targets_form, dense_targets, number_targets
 from .sources.arrays import to_block, without_tensors
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
@@ -66,10 +70,12 @@ class PipelineNetwork(nn.Module):
         self.init = "fitted"
         self.steps = nn.ModuleDict({_key(name): module for name, module in steps.items()})
         self.host_part = HostPart(graph)
+        ports = self.host_part.ports
         self.plan = [
-            (step, _key(step.name), [self.host_part.ports.get((step.name, i)) for i in step.inputs])
+            Call(step, _key(step.name), [ports.get((step.name, i)) for i in step.inputs])
             for step in self.neural_steps()
         ]
+        self.host_part.join({c.step.name for c in self.plan if structure(self.steps[c.key])})
         self._needed = self.host_part.needed
         last = self.step_module(graph.output)
         self.head: Head | None = None
@@ -77,6 +83,10 @@ class PipelineNetwork(nn.Module):
             self.head = last.head
         self._fusable = self._fusable_maps()
         self._fusing = False
+        self._batching = True
+        self._schedule: Schedule | None = None
+        self.stacks: list[ParameterStack] = []
+        self._leaves: list[nn.Parameter] = []
 
     def forward(self, X: Any) -> Any:
         """The differentiable score (or columns) of raw input, `Encoded` rows or tensors.
@@ -145,7 +155,11 @@ class PipelineNetwork(nn.Module):
                     "raw input."
                 )
             return {ports[0]: X}
-        if isinstance(X, dict) and all(isinstance(v, Tensor | SparseRows) for v in X.values()):
+        if (
+            isinstance(X, dict)
+            and X
+            and all(isinstance(v, Tensor | SparseRows) for v in X.values())
+        ):
             like = self.reference_tensor()
             return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
         return self.encode(X).blocks
@@ -188,44 +202,64 @@ class PipelineNetwork(nn.Module):
         change of the mode of the module.
         """
         fusing = self._fusing and self.training and not evaluating
-        values: dict[str, Any] = {}
-        for step, key, ports in self.plan:
-            if step.name not in wanted:
-                continue
-            known = blocks.get(f"={step.name}")
-            if known is not None:
-                values[step.name] = known
-                continue
-            given = blocks.get(f">{step.name}")
-            if given is not None:
-                inputs = [given]
-            else:
-                inputs = [
-                    values[name] if port is None else blocks[port]
-                    for name, port in zip(step.inputs, ports, strict=True)
-                ]
-                if check:
-                    between = zip(inputs, ports, strict=True)
-                    _check_finite(step, [value for value, port in between if port is None])
-            offset = blocks.get(f"+{step.name}")
-            module = evaluation_view(self.steps[key]) if evaluating else self.steps[key]
-            if fusing and offset is None and step.name in self._fusable:
-                values[step.name] = module.deferred(*inputs)  # type: ignore[operator]
-                continue
-            values[step.name] = module(*inputs)
-            if offset is not None:
-                values[step.name] = values[step.name] + offset
-        return values
+        schedule = self._current_schedule()
+        joint = self.stacks or (self._batching and batching_is_possible())
+        tasks = schedule.tasks if joint else self.plan
+        fusable = self._fusable if fusing else None
+        return Evaluation(schedule, blocks, fusable, check, evaluating).run(tasks, wanted)
+
+    def _current_schedule(self) -> Schedule:
+        known = self._schedule
+        if known is None or not (self.stacks or known.valid):
+            known = self._schedule = Schedule(self.plan, self.steps, self.host_part.joint)
+        return known
+
+    def alike_modules(self) -> list[AlikeModules]:
+        """The modules that are computed as one."""
+        if not (self._batching and batching_is_possible()) or self._compiled_call_impl is not None:
+            return []
+        tasks = self._current_schedule().tasks
+        return [task.module for task in tasks if isinstance(task, Group)]
+
+    @contextmanager
+    def trained_as(self, stacks: list[ParameterStack]) -> Iterator[None]:
+        """Context in which gradients reach the stacks of `alike_modules`."""
+        modules = self.alike_modules()
+        for module in modules:
+            module.keep_buffers()
+        members = {id(p) for stack in stacks for p in stack.members}
+        own = [p for p in self.parameters() if p.requires_grad and id(p) not in members]
+        self._leaves = [*own, *(leaf for stack in stacks for leaf in stack.leaves)]
+        self.stacks = stacks
+        try:
+            yield
+        finally:
+            self.stacks, self._leaves = [], []
+            for module in modules:
+                module.forget()
+
+    def leaves(self) -> list[nn.Parameter]:
+        """The tensors that gradients reach: trainable parameters, or stacks in their place."""
+        return self._leaves if self.stacks else [p for p in self.parameters() if p.requires_grad]
+
+    @contextmanager
+    def separate_members(self) -> Iterator[None]:
+        """Context in which each module is called on its own, to compare with joint calls."""
+        before, self._batching = self._batching, False
+        try:
+            yield
+        finally:
+            self._batching = before
 
     def _fusable_maps(self) -> set[str]:
         """Linear maps whose output only linear maps consume."""
         linear: set[str] = set()
         others = {self.graph.output}
-        for step, key, ports in self.plan:
-            read = linear if isinstance(unwrap_head(self.steps[key]), Linear) else others
-            pairs = zip(step.inputs, ports, strict=True)
+        for call in self.plan:
+            read = linear if isinstance(unwrap_head(self.steps[call.key]), Linear) else others
+            pairs = zip(call.step.inputs, call.ports, strict=True)
             read.update(name for name, port in pairs if port is None)
-        maps = {step.name for step, key, _ in self.plan if hasattr(self.steps[key], "deferred")}
+        maps = {c.step.name for c in self.plan if hasattr(self.steps[c.key], "deferred")}
         return maps & linear - others
 
     @contextmanager
@@ -262,6 +296,12 @@ class PipelineNetwork(nn.Module):
         return np.asarray(self.source.classes_)
 
     @property
+    def target_classes(self) -> Any:
+        """Class labels by target: in another order than `classes_` for a chain of classifiers."""
+        order = None if self.head is None else self.head.order
+        return self.classes_ if order is None else [self.classes_[place] for place in order]
+
+    @property
     def objective(self) -> Objective | None:
         """The loss that the last operator minimizes, or None for a transformer."""
         step = self.graph[self.graph.output]
@@ -296,7 +336,7 @@ class PipelineNetwork(nn.Module):
 
         Parameters
         ----------
-        y : array of shape (n,) or (n, k)
+        y : array of shape (n,) or (n, k), or sparse matrix
             Targets, with the labels of the source.
 
         Returns
@@ -310,7 +350,7 @@ class PipelineNetwork(nn.Module):
         ArgumentError
             For labels unknown to the source, and for values that are not finite.
         """
-        like, y = self.reference_tensor(), without_tensors(y)
+        like, y = self.reference_tensor(), dense_targets(without_tensors(y))
         if self.head is not None and self.head.task == "classification":
             check_targets_form(y, dimensions=1)
             return torch.as_tensor(_places(y, self.classes_), device=like.device)
@@ -335,7 +375,7 @@ class PipelineNetwork(nn.Module):
         return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
     def _several_places(self, y: Any) -> NDArray[np.int64]:
-        table, classes = np.asarray(y), self.classes_
+        table, classes = np.asarray(y), self.target_classes
         if table.ndim != 2 or table.shape[1] != len(classes):
             raise ArgumentError(f"y must have {len(classes)} columns, got shape {table.shape}.")
         columns = zip(table.T, classes, strict=True)
@@ -361,16 +401,19 @@ class PipelineNetwork(nn.Module):
         """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."
 
+    def _lasting_state(self) -> dict[str, Any]:
+        return {**self.__dict__, "_schedule": None, "stacks": [], "_leaves": []}
+
     def __getstate__(self) -> dict[str, Any]:
         # The graph first: a pickle then refers to its composites wherever they are nested, so that
         # its recursion does not grow with their nesting.
-        return {"graph": self.graph, **self.__dict__}
+        return {"graph": self.graph, **self._lasting_state()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PipelineNetwork:
         copy_source(self.source, memo)
         new = type(self).__new__(type(self))
         memo[id(self)] = new
-        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        new.__dict__.update(copy.deepcopy(self._lasting_state(), memo))
         return new
 
 
@@ -404,18 +447,6 @@ def _places(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
             f"It knows {', '.join(map(str, list(place)[:10]))}. Fit the pipeline on all labels."
         )
     return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
-
-
-def _check_finite(step: Step, inputs: list[Any]) -> None:
-    """Reject NaN between steps, as the source does; raw input is checked when it is encoded."""
-    row = step.translation
-    if row is None or row.missing:
-        return
-    for value in inputs:
-        numbers = value.values if isinstance(value, SparseRows) else value
-        if not torch.isfinite(numbers).all():
-            what = "NaN" if torch.isnan(numbers).any() else "infinity"
-            raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
 
 
 def _check_shape(X: Tensor, step: Step) -> None:

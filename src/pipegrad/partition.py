@@ -15,6 +15,7 @@ from .glue import Columns
 from .graph import Graph, Step, with_updates
 from .modules import SplitRelaxation
 from .registry import Expansion, lookup, why_missing
+from .through import Estimate, Through, with_estimates
 
 Translate = Literal["trainable", "all"]
 
@@ -25,6 +26,7 @@ def partition(
     train: Iterable[str] | None = None,
     freeze: Iterable[str] | None = None,
     splits: SplitRelaxation | None = None,
+    through: Through | None = None,
 ) -> Graph:
     """Assign a status and a reason to every step of a graph.
 
@@ -38,6 +40,8 @@ def partition(
         Patterns of the steps to train and of the steps to freeze.
     splits : SplitRelaxation, optional
         How tree splits train; fixed splits by default.
+    through : mapping of str to way, optional
+        How gradients are estimated of steps that have none, by patterns of steps.
 
     Returns
     -------
@@ -45,6 +49,7 @@ def partition(
         The same graph with statuses; steps that cannot be translated are "refused".
     """
     splits = splits or SplitRelaxation()
+    graph = with_estimates(graph, through, lambda step: _refusal(step) is None)
     refusals = {step.name: _refusal(step) for step in graph}
     chosen = _chosen(graph, train, freeze)
     reached = _reached_by_gradients(graph, refusals, splits)
@@ -58,6 +63,7 @@ def partition(
     }
     shares = _other_places(graph, trainable)
     neural = graph.descendants({*trainable, *shares, graph.output})
+    neural = _with_raw_scores(graph, neural)
     if translate == "all":
         neural |= _translatable_tail(graph, refusals, neural)
     changes: dict[str, dict[str, Any]] = {}
@@ -65,6 +71,8 @@ def partition(
         refusal = refusals[step.name]
         if step.name in neural and _needs_raw_input(step) and neural.intersection(step.inputs):
             status = "refused", "it takes raw values, not the output of a module"
+        elif step.through is not None and step.name in neural.difference(_after(graph, neural)):
+            status = "refused", "`through` serves steps after a trained one, and it follows none"
         elif step.name in shares:
             status = "trainable", f"shares its parameters with {shares[step.name]!r}"
         elif step.name in trainable:
@@ -96,7 +104,14 @@ def check(graph: Graph) -> None:
         raise UntranslatableError(problems, len(graph), _hint(refused, graph), freeze)
 
 
+def _after(graph: Graph, neural: set[str]) -> set[str]:
+    """The steps that follow a module."""
+    return {step.name for step in graph if neural.intersection(step.inputs)}
+
+
 def _refusal(step: Step) -> str | None:
+    if step.through is not None:
+        return step.through.refuse(step.operator)
     row = lookup(type(step.operator))
     if row is None:
         return why_missing(type(step.operator))
@@ -116,7 +131,10 @@ def _refused_method(step: Step) -> str | None:
         return None
     if head is None:
         return f"its translation returns transformed columns and does not support {step.method!r}"
-    wanted = "predict_proba" if step.method == "rest_proba" else step.method
+    if not head.responses:
+        return f"its source alone has {step.method!r}, such as answers drawn at random"
+    shares = step.method in ("rest_proba", "label_proba")
+    wanted = "predict_proba" if shares else step.method
     if wanted in ("features", "votes") or wanted in head.responses:
         return None
     return f"its translation does not support {wanted!r}"
@@ -131,10 +149,11 @@ def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | N
         chosen = graph.select(_patterns(train), "train")
         for pattern in _patterns(train):
             _check_apart(graph, pattern, kept)
+            _check_trains(graph, pattern)
     # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
-    operators = {id(graph[name].operator) for name in chosen}
-    operators -= {id(graph[name].operator) for name in kept}
-    return {step.name for step in graph if id(step.operator) in operators}
+    operators = {id(graph[name].holder) for name in chosen}
+    operators -= {id(graph[name].holder) for name in kept}
+    return {step.name for step in graph if id(step.holder) in operators}
 
 
 def _check_apart(graph: Graph, pattern: str, kept: set[str]) -> None:
@@ -145,6 +164,17 @@ def _check_apart(graph: Graph, pattern: str, kept: set[str]) -> None:
             f"train and freeze must not name the same steps, but freeze names all of "
             f"train={pattern!r}: {', '.join(map(repr, named))}.\n"
             "Hint: train=[...] alone freezes all others, and freeze=[...] alone trains all others."
+        )
+
+
+def _check_trains(graph: Graph, pattern: str) -> None:
+    """Reject a pattern of steps to train all of which stay as fitted because of `through`."""
+    named = [step for step in graph if step.matches(pattern)]
+    if all(step.through is not None for step in named):
+        raise ArgumentError(
+            f"train and through must not name the same steps, but through names all of "
+            f"train={pattern!r}: {', '.join(repr(step.name) for step in named)}.\n"
+            "Hint: a step whose gradient is estimated stays as fitted."
         )
 
 
@@ -196,12 +226,30 @@ def _count_parameters(step: Step, splits: SplitRelaxation) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def _with_raw_scores(graph: Graph, neural: set[str]) -> set[str]:
+    """The neural steps with those whose raw score they need, and what is between both.
+
+    The library of a predictor has other outputs than its raw score, for which it is a module.
+    """
+    found = set(neural)
+    scores = [step for step in graph if step.method == "score"]
+    while True:
+        needed = {s.name for s in scores if not found.isdisjoint(_names_after(graph, s))} - found
+        if not needed:
+            return found
+        found |= needed | (graph.descendants(needed) & graph.ancestors(*found))
+
+
+def _names_after(graph: Graph, step: Step) -> set[str]:
+    return {consumer.name for consumer in graph.consumers(step.name)}
+
+
 def _other_places(graph: Graph, trainable: Mapping[str, int]) -> dict[str, str]:
     """Further occurrences of trainable operators, with the occurrence that gradients reach."""
     first: dict[tuple[int, bool], str] = {}
     for name in trainable:
-        first.setdefault((id(graph[name].operator), graph[name].projects), name)
-    places = {step.name: first.get((id(step.operator), step.projects)) for step in graph}
+        first.setdefault((id(graph[name].holder), graph[name].projects), name)
+    places = {step.name: first.get((id(step.holder), step.projects)) for step in graph}
     return {name: place for name, place in places.items() if place not in (None, name)}
 
 
@@ -210,7 +258,8 @@ def _translatable_tail(graph: Graph, refusals: dict[str, str | None], neural: se
     tail: set[str] = set()
     for step in reversed(graph.steps):
         after = [s.name for s in graph.consumers(step.name)]
-        if refusals[step.name] is not None or not tail.issuperset(after):
+        hosted = refusals[step.name] is not None or step.through is not None
+        if hosted or not tail.issuperset(after):
             continue
         tail.add(step.name)
     encoded = {
@@ -245,6 +294,9 @@ def _upstream(graph: Graph, names: set[str]) -> set[str]:
 def _why_host(step: Step, chosen: set[str], reached: set[str], refusal: str | None) -> str:
     if refusal is not None:
         return f"runs once, before the first trainable step ({refusal})"
+    row = step.translation
+    if row is not None and row.on_host:
+        return f"runs once: {row.on_host}"
     if step.name not in chosen:
         return "frozen, before the first trainable step"
     if step.name not in reached:
@@ -261,6 +313,8 @@ def _why_translated(
         where = "is the last step"
     else:
         where = "has a module"
+    if isinstance(step.through, Estimate):
+        return f"{where}; runs in its own library, {step.through.how}"
     return where if step.name in chosen else f"{where}; frozen"
 
 
@@ -297,5 +351,18 @@ def _hint(refused: list[Step], graph: Graph) -> str:
     if trained:
         first = refused[0].name
         ways.append(f"freeze the steps before {first!r} (to_torch(pipe, freeze={trained}))")
+    estimated = [step.name for step in refused if _may_be_estimated(step, graph)]
+    if estimated:
+        through = f"through={{{estimated[0]!r}: 'finite-differences'}}"
+        ways.append(f"estimate the gradient of {estimated[0]!r} (to_torch(pipe, {through}))")
     ways.append("add a translation: pipegrad.register")
     return ", or ".join(ways) + "."
+
+
+def _may_be_estimated(step: Step, graph: Graph) -> bool:
+    """Whether `through` would serve a step."""
+    if step.through is not None or _first_trained_before(graph)[step.name] is None:
+        return False
+    way: Through = {step.name: "finite-differences"}
+    estimated = with_estimates(graph, way, lambda step: False)[step.name].through
+    return estimated is not None and estimated.refuse(step.operator) is None

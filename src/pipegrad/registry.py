@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -35,6 +36,7 @@ KEPT: Mapping[str, str] = {
     "features": "the features that the trees use, with interaction constraints",
     "zeros": "coefficients that are zero (`train_zeros=True` frees them)",
     "nonnegative": "`positive=True`",
+    "components": "components are not negative",
     "pattern": "entries of the matrix that are zero",
     "probabilities": "probabilities add to one",
     "positive": "predictions are positive where a logarithm links them to the score",
@@ -84,6 +86,9 @@ class Example:
         Largest relative difference allowed; ``tolerance`` of the translation by default.
     unchanged_attributes : tuple of str
         Fitted attributes that training does not change in this configuration.
+    refused_inputs : tuple of str
+        Edge cases of the contract tests that the module rejects in this configuration although the
+        operator accepts them.
     since, before : str, optional
         Versions of the source between which the configuration exists (``"1.7"``).
     fit : mapping
@@ -94,6 +99,7 @@ class Example:
     data: str | None = None
     tolerance: float | None = None
     unchanged_attributes: tuple[str, ...] = ()
+    refused_inputs: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -132,12 +138,18 @@ class Translation:
     keeps_integers : bool
         Whether the operator computes with whole numbers in their own type, in which they may wrap,
         while its module computes with floating point numbers.
+    rounds_parameters : bool
+        Whether the operator rounds its parameters to the precision of its input, so that its own
+        library transforms input of low precision.
     file_suffixes : tuple of str
         Suffixes of the files that `save` writes.
     kept : tuple of str
         Guarantees of the operator that training keeps, by their names in `KEPT`.
     not_kept : str
         What the operator guarantees and training does not keep; nothing by default.
+    on_host : str
+        Why the operator's own library computes its output, which the module passes on; empty where
+        the module computes it.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -151,9 +163,11 @@ class Translation:
     raw_numbers: ClassVar[bool] = True
     has_splits: ClassVar[bool] = False
     keeps_integers: ClassVar[bool] = False
+    rounds_parameters: ClassVar[bool] = False
     file_suffixes: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
+    on_host: ClassVar[str] = ""
 
     name: str = ""
 
@@ -167,6 +181,13 @@ class Translation:
     def write_back(self, module: Any, operator: Any) -> None:
         """Write the module's parameters into ``operator``, which is already a copy."""
         raise NotImplementedError
+
+    def holder(self, operator: Any) -> Any:
+        """The part of the source that has the step's numbers, which `write_back` gets.
+
+        It is the operator itself, unless that is a structural step.
+        """
+        return operator
 
     def refuse(self, operator: Any) -> str | None:
         """Why this configuration has no module, or None."""
@@ -192,6 +213,14 @@ class Translation:
         """
         return X
 
+    def encoding_key(self, operator: Any) -> Hashable | None:
+        """What `encode` depends on beside the number of columns and their names; None if unknown.
+
+        Alike operators of the same key may share a call. `encode` must then check and convert each
+        number alone.
+        """
+        return () if type(self).encode is Translation.encode else None
+
     def native_input(self, operator: Any, X: Any) -> Any:
         """Raw input as the operator's own methods take it, if a module takes other types too."""
         return X
@@ -203,6 +232,10 @@ class Translation:
     def has_private_encoding(self, operator: Any) -> bool:
         """Whether other operators with the same input cannot share the result of `encode`."""
         return not self.reads_raw_numbers(operator)
+
+    def container(self, operator: Any) -> str:
+        """What ``transform`` returns where `set_output` is not used: "default" or "pandas"."""
+        return "default"
 
     def duplicate(self, operator: Any) -> Any:
         """A copy of the operator if `copy.deepcopy` would lose something; otherwise None."""
@@ -307,12 +340,24 @@ class Builder(Protocol):
     ) -> str:
         """Add one step; return its name."""
 
+    def operator(self, name: str) -> Any:
+        """The operator of a step."""
+
 
 class Expansion:
-    """A translation of a composite: how it unfolds into steps and edges."""
+    """A translation of a composite: how it unfolds into steps and edges.
+
+    Attributes
+    ----------
+    kept, not_kept
+        See `Translation`.
+    responses : tuple of str, optional
+        Methods that the module of a predictor has, if they are fewer than those of the composite.
+    """
 
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
+    responses: ClassVar[tuple[str, ...] | None] = None
 
     name: str = ""
 
@@ -501,8 +546,9 @@ def dotted_name(kind: type) -> str:
     parts = kind.__module__.split(".")
     for depth in range(1, len(parts)):
         module = ".".join(parts[:depth])
-        if getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
-            return f"{module}.{kind.__qualname__}"
+        with suppress(ImportError):  # See `_names`.
+            if getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
+                return f"{module}.{kind.__qualname__}"
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -528,7 +574,10 @@ def _names(name: str, kind: type) -> bool:
             importlib.import_module(module)
         except ImportError:
             return False
-    return getattr(sys.modules[module], attribute, None) is kind
+    try:
+        return getattr(sys.modules[module], attribute, None) is kind
+    except ImportError:  # An experimental class that is not enabled, such as one in a pickle.
+        return kind.__module__.startswith(f"{module}.")
 
 
 def _load_rows(kind: type) -> None:

@@ -125,6 +125,11 @@ class SourceMethods:
         """Scores (n,) of the rows, such as log-likelihoods or the degree of normality."""
         return self._ask("score_samples", X, *arguments, **options)
 
+    @available_if(source_has("mahalanobis"))
+    def mahalanobis(self, X: Any, *arguments: Any, **options: Any) -> NDArray[Any]:
+        """Squared Mahalanobis distances (n,) of the rows from the location of the estimator."""
+        return self._ask("mahalanobis", X, *arguments, **options)
+
     @available_if(source_has("aic"))
     def aic(self, X: Any) -> float:
         """Akaike's information criterion of the estimator on X; lower is better."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .registry import Expansion, rows
+from .registry import Expansion, Row, rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,15 +21,16 @@ class Supported:
         Dotted name of its class.
     source : str
         Name of the library that defines it.
-    kind : {"operator", "composite"}
-        Whether it becomes a module or unfolds into its parts.
+    kind : {"operator", "composite", "host"}
+        Whether it becomes a module, unfolds into its parts, or has nothing to train and runs in its
+        own library.
     summary : str
         What its learned parameters become.
     """
 
     name: str
     source: str
-    kind: Literal["operator", "composite"]
+    kind: Literal["operator", "composite", "host"]
     summary: str
 
 
@@ -51,12 +52,18 @@ def supported() -> list[Supported]:
         Supported(
             name,
             name.split(".")[0],
-            "composite" if isinstance(row, Expansion) else "operator",
+            _kind(row),
             (type(row).__doc__ or "").strip().split("\n")[0],
         )
         for name, row in rows()
-        if not name.startswith(("pipegrad.glue.", "pipegrad.sources."))
+        if not name.startswith(("pipegrad.glue.", "pipegrad.sources.")) and "._" not in name
     ]
+
+
+def _kind(row: Row) -> Literal["operator", "composite", "host"]:
+    if isinstance(row, Expansion):
+        return "composite"
+    return "host" if row.on_host else "operator"
 
 
 def supported_table(rows: list[Supported]) -> Table:

@@ -18,8 +18,10 @@ from .file_writing import check_target, replacement
 from .graph import Graph, Step, copy_source, unfold
 from .module import PipelineModule
 from .modules import (
+    GradientOf,
     Linear,
     Predictor,
+    RidgeScores,
     SplitMode,
     SplitRelaxation,
     TreeEnsemble,
@@ -32,6 +34,7 @@ from .partition import Translate, check, partition
 from .registry import dotted_name, load_file, lookup, translation
 from .source_catalog import file_attribute
 from .sources.arrays import without_tensors
+from .through import Through, check_through
 from .training.seeding import own_generator
 from .write_back import written_back
 
@@ -49,6 +52,7 @@ def to_torch(
     trees: SplitMode = "leaves",
     temperature: float = 0.005,
     train_zeros: bool = False,
+    through: Through | None = None,
     trusted: bool = False,
 ) -> PipelineModule:
     """Translate a fitted pipeline into one module with the same predictions.
@@ -73,7 +77,8 @@ def to_torch(
         numbers follow from the state of torch's random generator (`torch.manual_seed`), which does
         not change.
     data : (X, y), optional
-        Data that determine the shapes of an unfitted pipeline, with ``init="random"``.
+        Data that determine the shapes of an unfitted pipeline, with ``init="random"``; or rows on
+        which the modules of ``through`` are compared with their steps (``y`` may be None).
     dtype : torch.dtype, optional
         Type of the parameters; the precision of the source by default.
     trees : {"leaves", "soft", "straight-through"}
@@ -89,6 +94,12 @@ def to_torch(
     train_zeros : bool
         Whether coefficients that an L1 penalty or another selection of features set to zero train.
         By default they stay zero, so that the model keeps its features.
+    through : dict, optional
+        By patterns of steps, how the gradients of steps are estimated that have no module, such as
+        those of another library, or Python functions: "straight-through", "finite-differences", or
+        a torch module whose gradient is used. Their output stays that of their own library, and
+        they do not train. A step that has a module can be named as well, by its name alone. See
+        https://pipegrad.readthedocs.io, "Steps without gradients".
     trusted : bool
         Whether the library that wrote a model file may read it at once. By default, pipegrad checks
         the structure of the file, and the library then reads it in a child process first, since
@@ -119,12 +130,12 @@ def to_torch(
     >>> bool(np.allclose(net.predict(X), pipe.predict(X)))
     True
     """
-    check_arguments(translate, init, data, trees, temperature, train_zeros, dtype)
+    check_arguments(translate, init, data, trees, temperature, train_zeros, dtype, through)
     if not isinstance(trusted, bool):
         raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
-    fitted = own_copy(open_source(source, trusted), data)
+    fitted = own_copy(open_source(source, trusted), data if init == "random" else None)
     splits = SplitRelaxation(trees, temperature)
-    graph = partition(unfold(fitted), translate, train, freeze, splits)
+    graph = partition(unfold(fitted), translate, train, freeze, splits, through)
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
     net = made(fitted, graph, _modules(graph, splits, train_zeros))
@@ -133,7 +144,24 @@ def to_torch(
         with own_generator():
             _randomise(net)
         net.init = init
-    return net.to(_widest_type(net) if dtype is None else dtype)
+    net = net.to(_widest_type(net) if dtype is None else dtype)
+    if data is not None and _has_modules(through):
+        _compare_modules(net, data[0])
+    return net
+
+
+def _has_modules(through: Through | None) -> bool:
+    return any(isinstance(way, nn.Module) for way in (through or {}).values())
+
+
+def _compare_modules(net: PipelineModule, X: Any) -> None:
+    """Compare modules that stand for the gradient of a step with that step."""
+    blocks = net.encode(X).blocks
+    for step in net.neural_steps():
+        module = unwrap_head(net.step_module(step.name))
+        if isinstance(module, GradientOf):
+            before = net.graph.ancestors(step.inputs[0])
+            module.compare(net.evaluate_steps(blocks, before, evaluating=True)[step.inputs[0]])
 
 
 def _warn_about_broken_constraints(net: PipelineModule) -> None:
@@ -225,6 +253,7 @@ def check_arguments(
     temperature: Any = 0.005,
     train_zeros: Any = False,
     dtype: Any = None,
+    through: Any = None,
 ) -> None:
     """Reject invalid arguments of `to_torch` before any work is done."""
     if translate not in ("trainable", "all"):
@@ -238,8 +267,12 @@ def check_arguments(
     if not isinstance(train_zeros, bool):
         raise ArgumentError(f"train_zeros must be True or False, got {train_zeros!r}.")
     _check_dtype(dtype)
-    if data is not None and init != "random":
-        raise ArgumentError("data=(X, y) requires init='random'; to train, use net.fit(X, y).")
+    check_through(through)
+    if data is not None and init != "random" and not _has_modules(through):
+        raise ArgumentError(
+            "data=(X, y) requires init='random' or a module in through=; to train, use "
+            "net.fit(X, y)."
+        )
 
 
 _DTYPES = (torch.float16, torch.float32, torch.float64)
@@ -306,7 +339,7 @@ def own_copy(source: Any, data: tuple[Any, Any] | None = None) -> Any:
 
 
 def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[str, nn.Module]:
-    bodies: dict[tuple[int, bool], nn.Module] = {}
+    bodies: dict[tuple[int, Any], nn.Module] = {}
     modules = {}
     for step in graph:
         if step.status == "host":
@@ -314,10 +347,11 @@ def _modules(graph: Graph, splits: SplitRelaxation, train_zeros: bool) -> dict[s
         row = required_translation(step)
         # An operator that occurs several times in the graph has one shared module.
         body = row.module(step.operator, splits, step.method)
-        body = bodies.setdefault((id(step.operator), step.projects), body)
+        kind = step.projects if step.through is None else step.method
+        body = bodies.setdefault((id(step.holder), kind), body)
         if not train_zeros and row.keeps_zeros(step.operator):
             for part in body.modules():
-                if isinstance(part, Linear):
+                if isinstance(part, Linear | RidgeScores):
                     part.fix_zeros()
         if step.status != "trainable":
             body.requires_grad_(False)

@@ -41,7 +41,7 @@ def written_back(net: PipelineNetwork) -> Any:
     memo: dict[int, Any] = {}
     result = copy_source(net.source, memo)
     for step, module in changes:
-        required_translation(step).write_back(module, memo[id(step.operator)])
+        required_translation(step).write_back(module, memo[id(step.holder)])
     return result
 
 
@@ -99,9 +99,9 @@ def _changes(net: PipelineNetwork) -> Iterator[tuple[Step, nn.Module]]:
     """The steps whose parameters differ from those of their operators, each module once."""
     seen: set[tuple[int, bool]] = set()
     for step in net.neural_steps():
-        if (id(step.operator), step.projects) in seen:
+        if (id(step.holder), step.projects) in seen:
             continue
-        seen.add((id(step.operator), step.projects))
+        seen.add((id(step.holder), step.projects))
         module = unwrap_head(net.step_module(step.name))
         then = fresh_module(net, step).state_dict()
         now = {name: value.cpu() for name, value in module.state_dict().items()}

@@ -172,6 +172,14 @@ def test_negative_log_likelihood_of_a_table_of_probabilities():
     close(found, np.full(N, -np.log(np.finfo(float).eps)))
 
 
+def test_an_outcome_of_probability_zero_can_become_possible():
+    table = torch.tensor([[0.0, 1.0], [0.5, 0.5]], dtype=torch.float64, requires_grad=True)
+    terms = get_loss("negative_log_likelihood")(table, torch.tensor([0, 0]))
+    assert terms[0] == -np.log(np.finfo(float).eps)
+    terms.sum().backward()
+    close(table.grad, np.array([[-100.0, 0.0], [-2.0, 0.0]]))
+
+
 def test_inertia_needs_no_target():
     distances = np.abs(TABLE)
     close(value("inertia", distances), distances.min(1) ** 2)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from ..errors import ArgumentError, DivergedError, PipegradError, UntranslatableError
+from ..graph import Step
 from ..losses.checks import check_targets
 from ..losses.composition import LossLike
 from ..module import PipelineModule
@@ -25,6 +26,7 @@ from ..registry import Expansion, Translation, dotted_name, lookup, why_missing
 from ..source_methods import SourceMethods
 from ..sources.array_arguments import as_numbers, check_rows, check_targets_form, number_targets
 from ..sources.arrays import without_tensors
+from ..through import Through
 from ..training.metadata import fit_arguments
 from ..training.samples import WEIGHT_HINT, Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
@@ -88,7 +90,9 @@ def _transforms_target(estimator: Estimator) -> bool:
     return False
 
 
-def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
+def check_last_step(
+    estimator: Estimator, own_loss: bool = True, through: Through | None = None
+) -> None:
     """Reject a pipeline that cannot be trained because of its last step, before it is fitted.
 
     Parameters
@@ -97,6 +101,8 @@ def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
         The unfitted pipeline.
     own_loss : bool
         Whether training minimizes the objective of the last step.
+    through : mapping, optional
+        How gradients are estimated of steps that have none, among which the last may be.
 
     Raises
     ------
@@ -120,8 +126,8 @@ def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
     while True:
         row = lookup(type(operator))
         reason = why_missing(type(operator)) if row is None else _refusal(row, operator)
-        if reason is not None:
-            name = path or type(operator).__name__.lower()
+        name = path or type(operator).__name__.lower()
+        if reason is not None and not _is_estimated(name, through):
             missing = [(name, dotted_name(type(operator)), reason)]
             raise UntranslatableError(missing, steps, "nothing was fitted yet.")
         name, inner, count = _last_part(operator)
@@ -135,6 +141,11 @@ def check_last_step(estimator: Estimator, own_loss: bool = True) -> None:
             "Hint: name the loss to train on, loss=lambda score, y: ... (a tensor), or end the "
             "pipeline with a predictor."
         )
+
+
+def _is_estimated(path: str, through: Through | None) -> bool:
+    step = Step(path, "", ())
+    return any(step.matches(pattern) for pattern in through or ())
 
 
 def _last_part(operator: Operator) -> tuple[str, Any, int]:
@@ -179,6 +190,8 @@ class TunablePipeline:
         Whether coefficients that the fit set to zero are trained.
     own_loss : bool
         Whether the pipeline trains on the objective of its last operator.
+    through : mapping, optional
+        How gradients are estimated of steps that have none.
     frozen : list of str
         Steps that `translate` kept as fitted because a step without a module follows them.
     """
@@ -189,6 +202,7 @@ class TunablePipeline:
     trees: SplitMode = "leaves"
     train_zeros: bool = False
     own_loss: bool = True
+    through: Through | None = None
     frozen: list[str] = field(default_factory=list)
 
     def fit(self, samples: Samples) -> Any:
@@ -225,7 +239,11 @@ class TunablePipeline:
         from ..translate import to_torch
 
         self.frozen = []
-        options: dict[str, Any] = {"trees": self.trees, "train_zeros": self.train_zeros}
+        options: dict[str, Any] = {
+            "trees": self.trees,
+            "train_zeros": self.train_zeros,
+            "through": self.through,
+        }
         try:
             net = to_torch(fitted, train=self.train, freeze=self.freeze, **options)
             frozen = shrinking_steps(net, net.objective) if self.own_loss else []

@@ -21,6 +21,7 @@ from ..losses.group_penalty import GroupPenalty, group_codes
 from ..modules import sent_as_copy, standard_settings
 from ..report.results import Report
 from ..sources.arrays import without_tensors
+from ..through import check_through
 from ..training.deadline import Deadline
 from ..training.metadata import fit_arguments, takes_groups
 from ..training.samples import Samples
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ..modules import SplitMode
     from ..online.batches import ClassCounts
     from ..online.stream import Stream, StreamRecord
+    from ..through import Through
     from ..training.criterion import LossLike
     from ..training.optimizers import Optim
     from ..training.options import Options
@@ -121,6 +123,9 @@ class FineTuner(DelegatingEstimator):
     train_zeros : bool, default=False
         Whether coefficients that an L1 penalty or another selection of features set to zero are
         trained; see `pipegrad.to_torch`.
+    through : dict, optional
+        How the gradients are estimated of steps that have none, so that the steps before them
+        train as well; see `pipegrad.to_torch`.
     recipe : "auto" or None, default="auto"
         With "auto", several training strategies are compared on rows that were used neither to fit
         nor to train. If the best of them improves on the baseline by more than noise, the pipeline
@@ -221,6 +226,7 @@ class FineTuner(DelegatingEstimator):
         callbacks: Sequence[Any] | None = None,
         trees: SplitMode = "leaves",
         train_zeros: bool = False,
+        through: Through | None = None,
         recipe: Literal["auto"] | None = "auto",
         forget: bool | None = None,
         scoring: Any = None,
@@ -244,6 +250,7 @@ class FineTuner(DelegatingEstimator):
         self.callbacks = callbacks
         self.trees = trees
         self.train_zeros = train_zeros
+        self.through = through
         self.recipe = recipe
         self.forget = forget
         self.scoring = scoring
@@ -296,7 +303,7 @@ class FineTuner(DelegatingEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         deadline = Deadline.after(self.max_seconds, began)
-        check_last_step(self.estimator, self.loss is None)
+        check_last_step(self.estimator, self.loss is None, self.through)
         check_data(self.estimator, self.loss, X, y)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
@@ -453,7 +460,8 @@ class FineTuner(DelegatingEstimator):
         ['kept', 'loss', 'losses', 'rows']
         """
         X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
-        check_last_step(self.estimator, self.loss is None)
+        check_through(self.through)
+        check_last_step(self.estimator, self.loss is None, self.through)
         check_loss(self.loss, y)
         check_data(self.estimator, self.loss, X, y)
         fitted = hasattr(self, "estimator_")
@@ -544,7 +552,13 @@ class FineTuner(DelegatingEstimator):
     def _pipeline(self) -> TunablePipeline:
         own_loss = self.loss is None
         return TunablePipeline(
-            self.estimator, self.train, self.freeze, self.trees, self.train_zeros, own_loss
+            self.estimator,
+            self.train,
+            self.freeze,
+            self.trees,
+            self.train_zeros,
+            own_loss,
+            self.through,
         )
 
     def _options(self, seed: int) -> Options:
@@ -571,7 +585,9 @@ class FineTuner(DelegatingEstimator):
             raise ArgumentError(f"forget must be True, False or None, got {self.forget!r}.")
         options.check()
         try_optim(options.optim, options.rate, alone=True)
-        check_arguments("trainable", trees=self.trees, train_zeros=self.train_zeros)
+        check_arguments(
+            "trainable", trees=self.trees, train_zeros=self.train_zeros, through=self.through
+        )
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(

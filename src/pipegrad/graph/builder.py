@@ -7,6 +7,11 @@ from typing import Any
 from ..registry import Translation, dotted_name, lookup
 from .graph import INPUT, Composite, Graph, Step
 
+_ALWAYS_FITTED = (
+    *("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier"),
+    *("FeatureHasher", "HashingVectorizer", "PatchExtractor"),
+)
+
 
 class GraphBuilder:
     """Collects the steps of a graph while composites unfold."""
@@ -58,6 +63,10 @@ class GraphBuilder:
         )
         return name
 
+    def operator(self, name: str) -> Any:
+        """The operator of a step."""
+        return self.steps[name].operator
+
     def build(self, output: str) -> Graph:
         """The finished graph."""
         return Graph(
@@ -97,8 +106,9 @@ def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    # These are fitted if their parts are, each of which is checked itself.
-    through = type(operator).__name__ in ("Pipeline", "FeatureUnion", "FrozenEstimator")
+    # Composites are fitted if their parts are, each of which is checked itself; the others have
+    # nothing to fit, which scikit-learn says only since 1.6.
+    through = type(operator).__name__ in _ALWAYS_FITTED
     if through or not hasattr(operator, "fit"):
         return
     try:
@@ -115,5 +125,6 @@ def _default_name(operator: Any) -> str:
 def _predicts(source: Any) -> bool:
     if hasattr(source, "predict"):
         return True
-    # Density estimates have scores only.
-    return hasattr(source, "score_samples") and not hasattr(source, "transform")
+    # Estimates of densities and covariances have scores only.
+    scores = any(hasattr(source, name) for name in ("score_samples", "mahalanobis", "score"))
+    return scores and not hasattr(source, "transform")

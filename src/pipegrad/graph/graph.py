@@ -36,7 +36,7 @@ class Step:
         Names of the steps whose outputs it takes; ``"input"`` is the raw input.
     method : str
         Requested output of the operator: "transform", "score", "predict", "predict_proba",
-        "rest_proba", "decision_function", "votes" or "features".
+        "rest_proba", "label_proba", "decision_function", "votes" or "features".
     status : {"", "trainable", "translated", "host", "refused"}
         Result of the partition; "" before it.
     reason : str
@@ -49,6 +49,8 @@ class Step:
         Options of the step in the source's own graph format.
     operator : object
         The fitted operator, which is not part of the JSON format.
+    through : Translation, optional
+        Translation that replaces that of the operator's class, with an estimated gradient.
     """
 
     name: str
@@ -61,11 +63,18 @@ class Step:
     frozen: bool = False
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     operator: Any = field(default=None, compare=False, repr=False)
+    through: Translation | None = field(default=None, compare=False, repr=False)
 
     @property
     def translation(self) -> Translation | None:
-        """The translation that serves the operator's exact class, or None."""
-        return translation(self.operator)
+        """The translation of the step, or that of the operator's exact class, or None."""
+        return translation(self.operator) if self.through is None else self.through
+
+    @property
+    def holder(self) -> Any:
+        """The part of the source that has the numbers of the step: mostly its operator."""
+        row = self.translation
+        return self.operator if row is None else row.holder(self.operator)
 
     @property
     def projects(self) -> bool:

@@ -108,6 +108,11 @@ class Weighted(Composed):
                 "Weighted needs several targets, but the pipeline has one.\n"
                 "Hint: class_weight= of its last step weights classes, sample_weight= rows."
             )
+        if head is not None and head.joined:
+            raise ArgumentError(
+                "Weighted needs one score for each class of each target, but the members of the "
+                "pipeline have scores of their own.\nHint: loss=None adds up their losses."
+            )
         made = [make(_of_one_target(part, head)) for part in self.parts]
         functions = [function for function, _ in made] * (1 if len(made) > 1 else len(self.weights))
         mean = head is not None and head.task == "regression"
@@ -209,6 +214,8 @@ def _columns(values: Tensor, head: Head | None) -> list[Tensor]:
 def _of_one_target(loss: LossLike | None, head: Head | None) -> LossLike | None:
     if head is None or head.task != "several" or not (loss is None or isinstance(loss, str)):
         return loss
+    if not hasattr(head, "counts"):
+        return loss  # Each target has a score of its own.
     # The operator's objective holds the class counts of all targets; here there is only one target.
     return Objective("negative_log_likelihood" if loss is None else loss)
 

@@ -480,18 +480,22 @@ def squared_epsilon_insensitive_on_signs(score: Tensor, target: Tensor, epsilon:
 def negative_log_likelihood(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
     """The score is the table of probabilities itself; zeros are raised to the smallest step.
 
-    ``counts`` has the numbers of classes of several targets, whose terms are columns.
+    Their gradient, which would be infinite, is that of a probability of one percent, so that an
+    outcome that was impossible can become possible. ``counts`` has the numbers of classes of
+    several targets, whose terms are columns.
     """
     if counts:
         parts = zip(score.split(counts, 1), target.unbind(1), strict=True)
         return torch.stack([negative_log_likelihood(p, t) for p, t in parts], 1)
     chosen = score.gather(1, target[:, None]).squeeze(1)
-    return -torch.log(chosen.clamp(min=torch.finfo(score.dtype).eps))
+    least = torch.finfo(score.dtype).eps
+    slope = 100 * (chosen - chosen.detach())
+    return -torch.log(chosen.clamp(min=least)) - torch.where(chosen < least, slope, 0.0)
 
 
 @_loss("class", {"shown": LossMetric("Brier score")}, counts=())
 def brier_score(score: Tensor, target: Tensor, counts: tuple[int, ...] = ()) -> Tensor:
-    """The squared error of the table of probabilities; unlike its logarithm, zeros have a slope.
+    """The squared error of the table of probabilities, which has a slope at zeros, too.
 
     ``counts`` has the numbers of classes of several targets, whose terms are columns.
     """
@@ -561,3 +565,9 @@ def inertia(score: Tensor, target: Tensor | None = None, squared: bool = False) 
 def mixture_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
     """The score holds the log-density of each component, with the logarithm of its weight."""
     return -torch.logsumexp(score, 1)
+
+
+@_loss("none", {"shown": LossMetric("negative log-likelihood")})
+def normal_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
+    """The score holds the log-density and the squared distance from the mean of a normal law."""
+    return -score[:, 0]

@@ -1,23 +1,34 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
+from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
+from ._batching import AlikeModules, NotAlike, structure
+from ._calibrated import (
+    CalibratedMean,
+    MonotoneColumns,
+    NormalizedColumns,
+    SigmoidColumns,
+    TemperatureScaling,
+)
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._constant import Constant, ConstantProbabilities
+from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
+from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
+from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
+from ._factorization import Factorization, NonNegativeWeights
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
 from ._gaussian_process import (
-    ClassShares,
     CombinedCovariance,
     ConstantCovariance,
     Covariance,
     DotProductCovariance,
     GaussianProcess,
-    LaplaceClassifier,
     NamedCovariance,
     StationaryCovariance,
     WhiteNoise,
@@ -31,14 +42,12 @@ from ._heads import (
     MulticlassHead,
     MultilabelHead,
     MultioutputHead,
-    NearestHead,
-    OutlierHead,
     ProbabilityHead,
     RegressionHead,
     ShareHead,
     VotesHead,
 )
-from ._imputation import Impute, Missing
+from ._imputation import Impute, ImputedColumn, Missing, NearestDonors, UnlessAllMissing
 from ._isotonic import MonotoneInterpolation
 from ._kernels import (
     AdditiveChi2Features,
@@ -49,21 +58,44 @@ from ._kernels import (
     RandomFourierFeatures,
 )
 from ._keys import BestColumn, KeyAbove, KeyBits, KeyIndicator, KeyNumber
+from ._laplace import ClassShares, LaplaceClassifier, PairVotes
 from ._likelihood import DiscriminantHead, JointLogLikelihood, LikelihoodHead, LogProbabilities
 from ._linear import Linear
+from ._members import (
+    ConstantHead,
+    FirstSharesHead,
+    JoinScores,
+    MembersHead,
+    MultioutputMembersHead,
+    MultioutputRegressionHead,
+    OneVsRestHead,
+    OutputCodeHead,
+    PairsHead,
+    Response,
+    ThresholdHead,
+)
+from ._metrics import METRICS, Metric
+from ._neighbor_search import (
+    NO_NEIGHBOR,
+    BarycentricMap,
+    NeighborDistances,
+    NeighborGraph,
+    NeighborSearch,
+    ShortestPaths,
+)
 from ._neighbors import (
     CentroidHead,
     CentroidScores,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
+    NeighborDistributions,
     NeighborMean,
     RadiusMean,
     VotesOfScores,
-    WithGradientOf,
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
+from ._own_network import OwnNetwork
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -72,6 +104,7 @@ from ._projection import (
     FactorScores,
     Projection,
     ReconstructionError,
+    RidgeScores,
     SparseParameter,
     SparseProjection,
 )
@@ -79,10 +112,27 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
+from ._side_by_side import ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
 from ._sparse import Block, SparseRows, dense
+from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
-from ._structural import Average, Concatenate, Inverse, Labels, Predictor, Vote, unwrap_head
+from ._squashing import SquashedColumns
+from ._stacks import ParameterStack
+from ._structural import (
+    Average,
+    BoostedVotes,
+    Concatenate,
+    Inverse,
+    Labels,
+    Median,
+    Predictor,
+    Vote,
+    unwrap_head,
+)
 from ._support_vectors import SupportVectorMachine
+from ._term_weights import TermWeights
+from ._topics import Inference, TopicShares
+from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -93,53 +143,72 @@ from .trees.simplex import Simplex
 
 __all__ = [
     "AS_ZERO",
+    "METRICS",
     "NAN",
     "NONE",
+    "NO_NEIGHBOR",
     "ZERO",
     "AdditiveChi2Features",
     "Affine",
+    "AlikeModules",
     "AnyPositive",
     "Average",
+    "BarycentricMap",
     "BernoulliEvents",
     "BernoulliHead",
     "BestColumn",
     "BinPosition",
     "Bins",
     "Block",
+    "BoostedVotes",
     "BoxCox",
+    "CalibratedMean",
     "CategoryEvents",
     "CentroidHead",
     "CentroidScores",
     "ClassShares",
+    "Coding",
     "CombinedCovariance",
     "ComplementEvents",
     "Concatenate",
     "Constant",
     "ConstantCovariance",
+    "ConstantHead",
     "ConstantProbabilities",
     "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
+    "DistanceOutliers",
     "Distances",
+    "Distributions",
     "DotProductCovariance",
     "Elementwise",
     "ExpressionProgram",
     "FactorScores",
+    "FactoredPrecision",
+    "Factorization",
     "FieldFactorization",
+    "FiniteDifferences",
+    "FirstSharesHead",
     "FullGaussians",
     "GaussianProcess",
+    "GradientOf",
     "Head",
     "IdentityHead",
     "Impute",
+    "ImputedColumn",
+    "Inference",
     "InitializedBoosting",
     "Inverse",
     "InverseBoxCox",
     "InverseYeoJohnson",
     "Isolation",
+    "JoinScores",
     "JointLogLikelihood",
     "Kernel",
     "KernelCentering",
     "KernelDensity",
+    "KernelDistributions",
     "KernelFeatures",
     "KeyAbove",
     "KeyBits",
@@ -158,28 +227,51 @@ __all__ = [
     "LogOdds",
     "LogProbabilities",
     "Lookup",
+    "LookupColumns",
+    "Median",
+    "MembersHead",
     "Metric",
     "Missing",
     "Module",
     "Monomials",
+    "MonotoneColumns",
     "MonotoneInterpolation",
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",
     "MultinomialEvents",
     "MultioutputHead",
+    "MultioutputMembersHead",
+    "MultioutputRegressionHead",
     "NamedCovariance",
+    "NearestDonors",
     "NearestHead",
+    "NeighborDistances",
+    "NeighborDistributions",
+    "NeighborGraph",
     "NeighborMean",
+    "NeighborSearch",
     "NonNegative",
+    "NonNegativeWeights",
     "NormalDistribution",
+    "NormalHead",
+    "NormalLaw",
     "NormalizeRows",
+    "NormalizedColumns",
+    "NotAlike",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
+    "OneVsRestHead",
     "OrdinalEncode",
     "OutlierHead",
+    "OutputCodeHead",
+    "OwnNetwork",
+    "PairVotes",
+    "PairsHead",
     "PairwiseCoupling",
+    "ParameterStack",
+    "PatternedPrecision",
     "PiecewiseLinear",
     "PlattScaling",
     "PolynomialSketch",
@@ -195,25 +287,40 @@ __all__ = [
     "ReconstructionError",
     "RegressionHead",
     "Rescale",
+    "Response",
+    "RidgeScores",
     "RowNorm",
+    "ScaledParts",
     "Select",
+    "Selected",
     "Sequential",
     "ShareHead",
+    "ShortestPaths",
+    "SideBySide",
+    "SigmoidColumns",
     "Simplex",
+    "SparseCodes",
     "SparseParameter",
     "SparseProjection",
     "SparseRows",
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
     "StepFunction",
     "StepFunctions",
+    "StraightThrough",
     "SupportVectorMachine",
+    "TemperatureScaling",
+    "TermWeights",
     "Threshold",
+    "ThresholdHead",
+    "TopicShares",
     "TreeEnsemble",
     "TreeFeatures",
+    "UnlessAllMissing",
     "Vote",
     "VotesHead",
     "VotesOfScores",
@@ -226,9 +333,12 @@ __all__ = [
     "evaluation_view",
     "parameter",
     "preserved_modes",
+    "scaled_parts",
     "sent_as_copy",
     "settle_after_fork",
+    "side_by_side",
     "standard_settings",
+    "structure",
     "take",
     "tensors_on_cpu",
     "unwrap_head",

@@ -32,7 +32,8 @@ class Positive(Module):
     Parameters
     ----------
     initial : Tensor
-        Positive values of any shape.
+        Positive values of any shape. Those that are not finite, such as the scale of a column
+        without numbers, do not train.
     """
 
     initial: Tensor
@@ -41,16 +42,30 @@ class Positive(Module):
         super().__init__()
         self.register_buffer("initial", initial.clone())
         self.log_ratio = nn.Parameter(torch.zeros_like(initial))
+        self._whole = is_finite(initial)
 
     def forward(self) -> Tensor:
         """The current value, with the shape of ``initial``."""
-        return self.initial * torch.exp(self.log_ratio)
+        ratio: Tensor = self.log_ratio
+        if not self._whole:
+            ratio = fixed_unless(torch.isfinite(self.initial), ratio)
+        return self.initial * torch.exp(ratio)
 
     def reset_parameters(self) -> None:
         """Set all values to one."""
         with torch.no_grad():
             self.initial.fill_(1.0)
             self.log_ratio.zero_()
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are finite."""
+    return bool(torch.isfinite(values).all())
+
+
+def fixed_unless(trains: Tensor, values: Tensor) -> Tensor:
+    """The values, with gradients only where ``trains``; other gradients are zero, never NaN."""
+    return torch.where(trains, values, values.detach())
 
 
 class NonNegative(Module):
@@ -99,6 +114,31 @@ class _ClampAtZero(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))
+
+
+def clamp_between(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp x, and pass gradients outside if a descent step would bring x back."""
+    result: Tensor = _ClampBetween.apply(x, low, high)
+    return result
+
+
+class _ClampBetween(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        free = ((x >= ctx.low) | (grad < 0)) & ((x <= ctx.high) | (grad > 0))
+        return torch.where(free, grad, torch.zeros_like(grad)), None, None
 
 
 def parameter(values: Tensor) -> nn.Parameter:

@@ -53,6 +53,11 @@ class Elementwise(Module):
     elementwise : bool
         Whether the function is applied entry by entry. Sparse rows then stay sparse if it maps zero
         to zero.
+
+    Attributes
+    ----------
+    smooth : bool
+        Whether the function passes gradients on.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Elementwise(Module):
         self.function = function
         self.options = dict(options or {})
         self.elementwise = elementwise
+        self.smooth = True
 
     def forward(self, x: Block) -> Block:
         """(n, d) to (n, k)."""

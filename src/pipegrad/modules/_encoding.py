@@ -131,3 +131,26 @@ class OrdinalEncode(Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Return the codes unchanged."""
         return codes
+
+
+class LookupColumns(Module):
+    """Some columns of codes replaced by numbers of look-up tables; the others pass through.
+
+    Parameters
+    ----------
+    lookup : Lookup
+        A table for each of these columns.
+    columns : sequence of int
+        The columns, in the order of the tables.
+    """
+
+    columns: Tensor
+
+    def __init__(self, lookup: Lookup, columns: Sequence[int]) -> None:
+        super().__init__()
+        self.lookup = lookup
+        self.register_buffer("columns", torch.tensor(list(columns), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out as in."""
+        return x.index_copy(1, self.columns, self.lookup(x))

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._base import Module, parameter
+from ._base import Module, clamp_at_zero, parameter
 from ._likelihood import LogProbabilities
 from ._sparse import Block
+
+_MOST_LOG_ODDS = 15.0
 
 
 class MultinomialEvents(Module):
@@ -72,21 +74,30 @@ class BernoulliEvents(Module):
     Parameters
     ----------
     log_odds : Tensor, shape (classes, features)
-        Log-odds of each event in each class.
+        Log-odds of each event in each class. They train up to 15, or up to their initial value if
+        that is larger: log-probabilities this close to zero no longer tell them apart.
     """
+
+    most: Tensor
 
     def __init__(self, log_odds: Tensor) -> None:
         super().__init__()
         self.log_odds = parameter(log_odds)
+        self.register_buffer("most", log_odds.clamp(min=_MOST_LOG_ODDS))
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, classes)."""
-        none = -functional.softplus(self.log_odds).sum(1)
-        return x.matmul(self.log_odds.T) + none
+        odds = self._bounded()
+        return x.matmul(odds.T) - functional.softplus(odds).sum(1)
 
     def log_probability(self) -> Tensor:
         """Log-probability (classes, features) of each event in each class."""
-        return -functional.softplus(-self.log_odds)
+        return -functional.softplus(-self._bounded())
+
+    def _bounded(self) -> Tensor:
+        # Beyond the bound, gradients that lead back still pass.
+        left = self.most - self.log_odds
+        return torch.where(left < 0, self.most - clamp_at_zero(left), self.log_odds)
 
     def reset_parameters(self) -> None:
         """Events that are about as likely as not."""

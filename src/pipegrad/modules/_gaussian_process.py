@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import torch
 from torch import Tensor, nn
 
 from ._base import Module, Positive
+from ._bessel import matern_height
 from ._kernels import Kernel
 
+# Values of ``nu`` at which a Matérn kernel needs no Bessel function.
+_CLOSED = (0.5, 1.5, 2.5)
 _BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
-# Approximation of the logistic function by error functions (Williams and Barber, 1998).
-_SCALES = (0.41, 0.4, 0.37, 0.44, 0.39)
-_SHARES = (-1854.8214151, 3516.89893646, 221.29346712, 128.12323805, -2010.49422654)
 
 
 class Fixed(Module):
@@ -94,8 +95,8 @@ class StationaryCovariance(Covariance):
     Parameters
     ----------
     name : str
-        One of "rbf", "matern" (with ``nu`` 0.5, 1.5, 2.5 or infinity), "rational_quadratic" (with a
-        parameter ``alpha``) and "exp_sine_squared" (with a parameter ``periodicity``).
+        One of "rbf", "matern", "rational_quadratic" (with a parameter ``alpha``) and
+        "exp_sine_squared" (with a parameter ``periodicity``).
     nu : float
         Smoothness of "matern".
     free : tuple of str
@@ -123,8 +124,17 @@ class StationaryCovariance(Covariance):
         gaps = _gaps(x / scale, other / scale)
         if self.name == "rbf" or self.nu == math.inf:
             return torch.exp(-gaps.square() / 2)
+        if self.nu not in _CLOSED:
+            return self._by_bessel_function(gaps, y is None)
         gaps = gaps * math.sqrt(2 * self.nu)
         return self._height(gaps) * torch.exp(-gaps)
+
+    def _by_bessel_function(self, gaps: Tensor, own: bool) -> Tensor:
+        """A Matérn kernel of any smoothness; rows have a covariance of one with themselves."""
+        gaps = torch.where(gaps == 0, sys.float_info.epsilon, gaps)
+        out = matern_height(self.nu, math.sqrt(2 * self.nu) * gaps)
+        same = torch.eye(len(out), dtype=torch.bool, device=out.device) if own else None
+        return out if same is None else torch.where(same, 1.0, out)
 
     def _height(self, gaps: Tensor) -> Tensor:
         """What multiplies the exponential function of a Matérn kernel."""
@@ -266,9 +276,7 @@ class GaussianProcess(Module):
 
     def moved(self) -> Tensor:
         """Whether the kernel is no longer the one that the given weights belong to."""
-        ratios = [part.log_ratio for part in self.kernel.modules() if isinstance(part, Positive)]
-        moved = [(ratio != 0).any() for ratio in ratios]
-        return torch.stack(moved).any() if moved else torch.tensor(False)
+        return parameters_moved(self.kernel)
 
     def factor(self) -> Tensor:
         """The lower Cholesky factor (stored, stored) of the kernel; NaN if there is none."""
@@ -279,9 +287,7 @@ class GaussianProcess(Module):
 
     def present_weights(self) -> Tensor:
         """The weights of the stored rows, which follow the kernel."""
-        exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        trains = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if not exported and not trains and not _is_set(self.moved()):
+        if keeps_given_numbers(self, self.moved()):
             return self.weights
         columns = self.targets.reshape(len(self.targets), -1)
         solved = torch.cholesky_solve(columns, self.factor()).reshape(self.targets.shape)
@@ -290,91 +296,28 @@ class GaussianProcess(Module):
         return torch.where(self.moved(), solved, exact)
 
 
-def _is_set(flag: Tensor) -> bool:
-    """Whether a flag is set; True under `torch.func.vmap`, which cannot branch on data."""
+def parameters_moved(kernel: nn.Module) -> Tensor:
+    """Whether a kernel is no longer the one that a module was given."""
+    ratios = [part.log_ratio for part in kernel.modules() if isinstance(part, Positive)]
+    moved = [(ratio != 0).any() for ratio in ratios]
+    return torch.stack(moved).any() if moved else torch.tensor(False)
+
+
+def keeps_given_numbers(module: nn.Module, moved: Tensor) -> bool:
+    """Whether what follows from a kernel is as it was given, and needs no gradient."""
+    exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    trains = torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters())
+    return not exported and not trains and not is_set(moved)
+
+
+def is_set(flag: Tensor, unknown: bool = True) -> bool:
+    """Whether a flag is set; ``unknown`` where programs cannot branch on data.
+
+    These are exported programs and those under `torch.func.vmap`.
+    """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return unknown
     try:
         return bool(flag)
     except RuntimeError:
-        return True
-
-
-class LaplaceClassifier(Module):
-    """Probabilities of the second of two classes by a Gaussian process, approximated by Laplace.
-
-    See Rasmussen and Williams, *Gaussian processes for machine learning*, 2006, algorithm 3.2.
-    Nothing trains: the mode of the posterior would have to be found again for every step.
-
-    Parameters
-    ----------
-    kernel : Covariance
-        The kernel.
-    points : Tensor, shape (stored, features)
-        Stored rows.
-    slope : Tensor, shape (stored,)
-        Targets of zero and one minus probabilities at the mode.
-    root : Tensor, shape (stored,)
-        Square roots of the curvature at the mode.
-    factor : Tensor, shape (stored, stored)
-        Lower Cholesky factor of the matrix B.
-    """
-
-    points: Tensor
-    slope: Tensor
-    root: Tensor
-    factor: Tensor
-
-    def __init__(
-        self, kernel: Covariance, points: Tensor, slope: Tensor, root: Tensor, factor: Tensor
-    ) -> None:
-        super().__init__()
-        self.kernel = kernel
-        for name, value in (("points", points), ("slope", slope)):
-            self.register_buffer(name, value)
-        for name, value in (("root", root), ("factor", factor)):
-            self.register_buffer(name, value)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, features) to the probability of the second class, (n,)."""
-        across = self.kernel(self.points, x).to(self.slope.dtype)
-        mean = across.T @ self.slope
-        spread = torch.linalg.solve_triangular(
-            self.factor, self.root[:, None] * across, upper=False
-        )
-        variance = self.kernel.diagonal(x) - spread.square().sum(0)
-        share = _squashed(mean, variance)
-        # The sign of the mean decides, also where the probability is one half up to rounding.
-        least, most = 0.5 + torch.finfo(share.dtype).eps, 0.5
-        return torch.where(mean > 0, share.clamp(min=least), share.clamp(max=most))
-
-
-def _squashed(mean: Tensor, variance: Tensor) -> Tensor:
-    """The mean of the logistic function of a normal variable."""
-    scales = torch.tensor(_SCALES, dtype=mean.dtype, device=mean.device)[:, None]
-    shares = torch.tensor(_SHARES, dtype=mean.dtype, device=mean.device)[:, None]
-    alpha = 1 / (2 * variance)
-    gamma = scales * mean
-    error = torch.erf(gamma * torch.sqrt(alpha / (alpha + scales.square())))
-    integrals = torch.sqrt(math.pi / alpha) * error / (2 * torch.sqrt(variance * 2 * math.pi))
-    return (shares * integrals).sum(0) + 0.5 * shares.sum()
-
-
-class ClassShares(Module):
-    """Probabilities of classes: of the second of two, or of each against the rest.
-
-    Parameters
-    ----------
-    *parts : torch.nn.Module
-        One module for two classes, or one for each class, from (n, features) to (n,).
-    """
-
-    def __init__(self, *parts: nn.Module) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, features) to (n, classes)."""
-        shares = [part(x) for part in self.parts]
-        if len(shares) == 1:
-            return torch.stack([1 - shares[0], shares[0]], 1)
-        table = torch.stack(shares, 1)
-        return table / table.sum(1, keepdim=True)
+        return unknown

@@ -68,6 +68,10 @@ class Head(Module):
     responses: tuple[str, ...] = ("predict",)
     pairwise: bool = False
     """Whether the columns of the score are pairs of classes, not classes."""
+    joined: bool = False
+    """Whether the score consists of scores of several members, whose columns are no classes."""
+    order: tuple[int, ...] | None = None
+    """Place of each target in the source's list of class labels; that of the target if None."""
 
     def predict(self, score: Tensor) -> Tensor:
         """Predicted values (n,) or (n, k), or class indices (n,) of int64."""
@@ -89,9 +93,21 @@ class Head(Module):
         """Scores of the rows, such as log-likelihoods (n,)."""
         return score
 
+    def mahalanobis(self, score: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (n,) of the rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no distances")
+
     def rest_proba(self, score: Tensor) -> Tensor:
-        """Probabilities without the first class, which is redundant."""
-        return self.predict_proba(score)[:, 1:]
+        """Probabilities without the first class, which is redundant; of all targets in a row."""
+        found = self.predict_proba(score)
+        if isinstance(found, list):
+            return torch.cat([part[:, 1:] for part in found], 1)
+        return found[:, 1:]
+
+    def label_proba(self, score: Tensor) -> Tensor:
+        """Probabilities (n, labels) that labels hold, whether they are a list of tables or not."""
+        found: Any = self.predict_proba(score)
+        return self.rest_proba(score) if isinstance(found, list) else found
 
     def votes(self, score: Tensor) -> Tensor:
         """One-hot votes (n, classes): hard in the forward pass, soft in the backward pass."""
@@ -121,6 +137,13 @@ class Head(Module):
             probability = self.predict_proba(score)
             columns.append(probability[:, 1:] if probability.shape[1] == 2 else probability)
         return torch.cat(columns, 1)
+
+    def columns(self, classes: int) -> int:
+        """The number of columns of the score with that many classes; 0 if the score is (n,).
+
+        Regression has no classes (0), and one target.
+        """
+        return classes
 
     def respond(self, score: Tensor, method: str) -> Tensor:
         """The output of a method by name: "score", "predict", "predict_proba" and so on."""
@@ -224,6 +247,10 @@ class LinkHead(Head):
         mean = inverse_link(score, self.link, self.scale)
         return torch.stack([1 - mean, mean], 1) if mean.ndim == 1 else mean
 
+    def columns(self, classes: int) -> int:
+        """One for each class; two classes have a single score (n,) unless a softmax links them."""
+        return 0 if classes == 2 and self.link != "softmax" else classes
+
     def decision_function(self, score: Tensor) -> Tensor:
         """The score times a factor."""
         return score if self.raw == 1 else self.raw * score
@@ -264,6 +291,10 @@ class ShareHead(Head):
         """Probabilities (n, 2), or of each label (n, k)."""
         share = inverse_link(score, self.link)
         return share if self.task == "multilabel" else torch.stack([1 - share, share], 1)
+
+    def columns(self, classes: int) -> int:
+        """None for two classes; labels have one each."""
+        return classes if self.task == "multilabel" else 0
 
 
 class BernoulliHead(Head):
@@ -306,6 +337,10 @@ class BernoulliHead(Head):
             second = (torch.clamp(score, -1, 1) + 1) / 2
             return torch.stack([1 - second, second], 1)
         return super().predict_proba(score)
+
+    def columns(self, classes: int) -> int:
+        """None: the score is (n,)."""
+        return 0
 
 
 class MulticlassHead(Head):
@@ -445,50 +480,3 @@ class VotesHead(Head):
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n,)."""
         return score.argmax(1)
-
-
-class OutlierHead(Head):
-    """Outlier detection: -1 for negative scores (outliers), and 1 otherwise.
-
-    Parameters
-    ----------
-    inclusive : bool
-        Whether a score of zero is an outlier, too.
-    """
-
-    responses = ("predict", "decision_function")
-
-    def __init__(self, inclusive: bool = False) -> None:
-        super().__init__()
-        self.inclusive = inclusive
-
-    def predict(self, score: Tensor) -> Tensor:
-        """-1 or 1 (n,)."""
-        return torch.where(score <= 0 if self.inclusive else score < 0, -1, 1)
-
-
-class NearestHead(Head):
-    """Clustering: the scores are distances to the centers, and the nearest center wins.
-
-    Parameters
-    ----------
-    labels : Tensor of int64, shape (centers,), optional
-        Cluster of each center; by default, each center has its own.
-    responses : tuple of str
-        Methods that the distances answer.
-    """
-
-    task: Task = "clustering"
-    labels: Tensor | None
-
-    def __init__(
-        self, labels: Tensor | None = None, responses: tuple[str, ...] = ("predict",)
-    ) -> None:
-        super().__init__()
-        self.responses = responses
-        self.register_buffer("labels", labels)
-
-    def predict(self, score: Tensor) -> Tensor:
-        """Cluster indices (n,)."""
-        nearest = score.argmin(1)
-        return nearest if self.labels is None else self.labels[nearest]

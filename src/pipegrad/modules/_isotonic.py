@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, clamp_at_zero, parameter
+from ._base import Module, clamp_at_zero, clamp_between, parameter
 from ._sparse import Block, dense
 
 
@@ -73,7 +73,7 @@ class MonotoneInterpolation(Module):
         # Relative to the initial values, so that numbers that do not change are bit-identical.
         rising = self.initial + (self._sums() - self.before)
         values = self.sign * torch.cummax(rising, 0)[0]
-        return values.clamp(*self.bounds)
+        return clamp_between(values, *self.bounds)
 
     def _sums(self) -> Tensor:
         return torch.cat([self.start, clamp_at_zero(self.steps)]).cumsum(0)

@@ -88,6 +88,10 @@ class DiscriminantHead(Head):
         least = torch.finfo(shares.dtype).tiny
         return torch.log(torch.where(shares == 0, least, shares))
 
+    def columns(self, classes: int) -> int:
+        """One for each class; two classes have a single score (n,)."""
+        return 0 if self.pair else classes
+
 
 class LogProbabilities(Module):
     """Logarithms of probabilities, of which each group keeps its sum while they train.

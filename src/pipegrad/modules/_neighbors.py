@@ -3,110 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ._answers import answered, is_exported
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, distances
+from ._distributions import Distributions, in_shares
 from ._heads import MulticlassHead
-from ._kernels import Kernel
-from ._sparse import Block, SparseRows, dense
+from ._metrics import Metric
+from ._sparse import Block, SparseRows
 
 # Rows beside the nearest ones that take part in gradients, as a multiple of their number.
 _CANDIDATES = 4
-_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
 # Width of the soft edge of a radius, relative to the radius.
 _EDGE = 0.1
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A distance by name.
-
-    Parameters
-    ----------
-    name : str
-        One of "minkowski", "chebyshev", "cosine" and "precomputed"; the rows of the latter are
-        distances to all stored rows.
-    power : float
-        Power of the Minkowski distance.
-    """
-
-    name: str = "minkowski"
-    power: float = 2.0
-
-    def __call__(self, x: Block, points: Tensor) -> Tensor:
-        """Distances (n, points)."""
-        if self.name == "precomputed":
-            return dense(x)
-        if self.name == "cosine":
-            return 1 - Kernel("cosine")(x, points)
-        power = float("inf") if self.name == "chebyshev" else self.power
-        if isinstance(x, SparseRows) and power in (1, 2):
-            find = distances if power == 2 else city_block_distances
-            return find(x, points).to(points.dtype)
-        # Not by an expanded square: the distance of a row to itself is zero.
-        return torch.cdist(dense(x), points, p=power, compute_mode=_BY_DIFFERENCES)
-
-
-class WithGradientOf(Module):
-    """The answers of a function that has no gradient, with the gradient of a module beside it.
-
-    Parameters
-    ----------
-    smooth : torch.nn.Module
-        Module whose answers are close to those of the function; ``smooth(x, soft=False)`` gives the
-        same up to rounding and ties. Exported programs have the latter, because they cannot call
-        Python functions.
-    answer : callable
-        ``answer(x)`` gives the answers as a Tensor, without a gradient.
-    """
-
-    def __init__(self, smooth: nn.Module, answer: Callable[[Block], Tensor]) -> None:
-        super().__init__()
-        self.smooth, self.answer = smooth, answer
-
-    def forward(self, x: Block) -> Tensor:
-        """Map (n, features) to what the function gives."""
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
-            out: Tensor = self.smooth(x, soft=False)
-            return out
-        values = x.values if isinstance(x, SparseRows) else x
-        exact: Tensor = _Answer.apply(values.detach(), x, self.answer)
-        if not torch.is_grad_enabled():
-            return exact
-        near = self.smooth(x)
-        # Rows without an answer, such as those without neighbors, train with the smooth one.
-        exact = torch.where(exact.isfinite(), exact.to(near.dtype), near.detach())
-        return exact + (near - near.detach())
-
-
-class _Answer(torch.autograd.Function):
-    """Calls a Python function, once for each candidate under `torch.func.vmap`."""
-
-    @staticmethod
-    def forward(values: Tensor, x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
-        return answer(x.with_values(values) if isinstance(x, SparseRows) else values)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.mark_non_differentiable(output)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
-        return None, None, None
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], values: Tensor, x: Block, answer: Any
-    ) -> tuple[Tensor, int]:
-        """Candidates one after the other."""
-        assert in_dims[0] is not None
-        found = [_Answer.apply(one, x, answer) for one in values.unbind(in_dims[0])]
-        return torch.stack(found), 0
 
 
 class _ValuedPoints(Module):
@@ -153,17 +65,57 @@ class NeighborMean(_ValuedPoints):
     def forward(self, x: Block, soft: bool = True) -> Tensor:
         """Map (n, features) to (n,) or (n, k)."""
         gaps = self.metric(x, self.points)
-        candidates = _CANDIDATES * self.count if soft and not self.inverse else self.count
-        near, index = gaps.topk(min(candidates, gaps.shape[1]), largest=False)
-        if self.inverse:
-            weights = inverse_weights(near)
-        elif not soft:
-            weights = torch.ones_like(near)
+        if soft and not self.inverse:
+            weights, index = soft_weights(gaps, self.count)
         else:
-            last = near[:, self.count - 1 : self.count].detach()
-            unit = torch.where(last > 0, last, 1.0)
-            weights = torch.softmax(-(near / unit).square(), 1)
+            near, index = gaps.topk(self.count, largest=False)
+            weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
         return weighted_mean(weights, self.values[index])
+
+
+class NeighborDistributions(Module):
+    """The mean of the distributions of the nearest stored rows; the distributions train.
+
+    Parameters
+    ----------
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    distributions : Distributions
+        Shares of the classes in each stored row.
+    count : int
+        Number of neighbors.
+    nearest : callable
+        ``nearest(x)`` gives the indices (n, count) of the neighbors; exported programs, which
+        cannot call Python functions, find them by distances.
+    """
+
+    points: Tensor
+
+    def __init__(
+        self,
+        points: Tensor,
+        distributions: Distributions,
+        count: int,
+        nearest: Callable[[Block], Tensor],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points)
+        self.distributions = distributions
+        self.count, self.nearest = count, nearest
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, classes); rows without any share become NaN."""
+        shares = self.distributions()
+        if is_exported():
+            gaps = Metric()(x, self.points)
+            return in_shares(shares[gaps.topk(self.count, largest=False)[1]].sum(1))
+        values = x.values if isinstance(x, SparseRows) else x
+        exact = in_shares(shares[answered(x, self.nearest)].sum(1))
+        if not values.requires_grad:
+            return exact
+        weights, index = soft_weights(Metric()(x, self.points), self.count)
+        near = weighted_mean(weights, shares.detach()[index])
+        return exact + (near - near.detach())
 
 
 class RadiusMean(_ValuedPoints):
@@ -199,6 +151,14 @@ class RadiusMean(_ValuedPoints):
         if self.inverse:
             weights = weights * inverse_weights(gaps)
         return weighted_mean(weights, self.values.expand(len(gaps), *self.values.shape))
+
+
+def soft_weights(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Soft weights of the nearest stored rows and of some beyond them, and their indices."""
+    near, index = gaps.topk(min(_CANDIDATES * count, gaps.shape[1]), largest=False)
+    last = near[:, count - 1 : count].detach()
+    unit = torch.where((last > 0) & (last < torch.inf), last, 1.0)
+    return torch.softmax(-(near / unit).square(), 1), index
 
 
 def inverse_weights(gaps: Tensor) -> Tensor:

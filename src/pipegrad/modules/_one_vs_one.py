@@ -117,6 +117,10 @@ class OneVsOneHead(Head):
         table = table.index_put((every, i, j), first).index_put((every, j, i), 1 - first)
         return coupled_probabilities(table)
 
+    def columns(self, classes: int) -> int:
+        """One for each pair of classes; two classes have a single score (n,)."""
+        return classes * (classes - 1) // 2 if self.pairwise else 0
+
     def votes(self, score: Tensor) -> Tensor:
         """One-hot votes (n, classes): hard in the forward pass, soft in the backward pass."""
         if self.platt is not None or not self.pairwise:

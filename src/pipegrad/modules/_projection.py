@@ -10,6 +10,9 @@ from ._distances import safe_sqrt
 from ._linear import Deferred, Linear
 from ._sparse import Block, SparseRows, dense
 
+# Singular values up to this size count as zero.
+_SMALLEST = 1e-15
+
 
 class Projection(Linear):
     """``(x - shift) @ weight``, optionally divided by a standard deviation for each direction.
@@ -177,3 +180,71 @@ class ReconstructionError(Module):
         if self.mean is not None:
             torch.nn.init.zeros_(self.mean)
         torch.nn.init.normal_(self.directions)
+
+
+class RidgeScores(Module):
+    """Coefficients of a ridge regression of each row on components.
+
+    Parameters
+    ----------
+    components : Tensor, shape (components, features)
+        Components as rows.
+    mean : Tensor, shape (features,)
+        Mean, which is subtracted from each row.
+    penalty : float
+        Penalty of the squared coefficients, at least zero.
+    """
+
+    zeros: Tensor | None
+
+    def __init__(self, components: Tensor, mean: Tensor, penalty: float) -> None:
+        super().__init__()
+        self.components, self.mean = parameter(components), parameter(mean)
+        self.penalty = penalty
+        self.zeros = None
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, components)."""
+        components, rows = self.present_components(), dense(x) - self.mean
+        if not self.penalty:
+            return _least_squares(components, rows)
+        if components.shape[0] <= components.shape[1]:
+            return torch.linalg.solve(
+                _with_diagonal(components @ components.T, self.penalty), components @ rows.T
+            ).T
+        # The dual problem is smaller.
+        gram = _with_diagonal(components.T @ components, self.penalty)
+        return torch.linalg.solve(gram, rows.T).T @ components.T
+
+    def fix_zeros(self) -> None:
+        """Keep the entries of the components that are zero now at zero."""
+        del self.zeros
+        self.register_buffer("zeros", self.components.detach() == 0, persistent=False)
+        if bool((self.components == 0).all()):
+            self.components.requires_grad_(False)
+
+    def present_components(self) -> Tensor:
+        """The components with the entries that stay zero, shape (components, features)."""
+        fixed = self.zeros
+        return self.components if fixed is None else self.components.masked_fill(fixed, 0.0)
+
+    def reset_parameters(self) -> None:
+        """Draw random components; set zero mean."""
+        torch.nn.init.normal_(self.components)
+        torch.nn.init.zeros_(self.mean)
+
+
+def _with_diagonal(gram: Tensor, value: float) -> Tensor:
+    return gram + value * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+
+
+def _least_squares(components: Tensor, rows: Tensor) -> Tensor:
+    """Coefficients of least squares; the shortest ones if components depend on each other."""
+    shortest = torch.linalg.pinv(components.T, atol=_SMALLEST, rtol=0.0) @ rows.T
+    if components.shape[0] > components.shape[1]:
+        return shortest.T
+    gram = components @ components.T
+    factor, info = torch.linalg.cholesky_ex(gram)
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    unique = torch.cholesky_solve(components @ rows.T, torch.where(info == 0, factor, identity))
+    return torch.where(info == 0, unique, shortest).T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, Positive, parameter
+from ._base import Module, Positive, fixed_unless, is_finite, parameter
 from ._sparse import Block, SparseRows
 
 
@@ -58,6 +58,7 @@ class Standardize(Module):
         self.shift = None if shift is None else parameter(shift)
         self.scale = None if scale is None else Positive(scale)
         self.bounds = bounds
+        self._whole = shift is None or is_finite(shift)
 
     def forward(self, x: Block) -> Block:
         """Same shape out as in, dense or sparse."""
@@ -65,7 +66,8 @@ class Standardize(Module):
         if isinstance(x, SparseRows):
             scale = None if scale is None else scale[x.columns]
             return x.with_values(self._entries(x.values, None, scale))
-        return self._entries(x, self.shift, scale)
+        shift = self.shift if self._whole else _trained_where_finite(self.shift)
+        return self._entries(x, shift, scale)
 
     def _entries(self, x: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
         missing, out = set_missing_aside(x)
@@ -74,6 +76,14 @@ class Standardize(Module):
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The factor and the constant of each column, without bounds."""
+        like = self.shift if self.scale is None else self.scale.initial
+        assert like is not None
+        factor = torch.ones_like(like) if self.scale is None else 1 / self.scale()
+        added = torch.zeros_like(like) if self.shift is None else -self.shift * factor
+        return factor, added
 
     def reset_parameters(self) -> None:
         """Set zero shift and unit scale."""
@@ -102,19 +112,31 @@ class Rescale(Module):
         self.scale = Positive(scale)
         self.offset = parameter(offset)
         self.bounds = bounds
+        self._whole = is_finite(offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
         missing, x = set_missing_aside(x)
-        out = x * self.scale() + self.offset
+        offset = self.offset if self._whole else _trained_where_finite(self.offset)
+        out = x * self.scale() + offset
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The factor and the constant of each column, without bounds."""
+        return self.scale(), self.offset
 
     def reset_parameters(self) -> None:
         """Set unit scale and zero offset."""
         super().reset_parameters()
         nn.init.zeros_(self.offset)
+
+
+def _trained_where_finite(values: Tensor | None) -> Tensor:
+    """Numbers of columns; those of columns that held no numbers are not finite and do not train."""
+    assert values is not None
+    return fixed_unless(torch.isfinite(values), values)
 
 
 class NormalizeRows(Module):

@@ -101,7 +101,8 @@ class BatchPreparer:
         data = encode_samples(net, Samples(X, y, weight), loss=self.loss)
         index = np.arange(len(data.blocks[0]))
         task = None if net.head is None else net.head.task
-        if objective.class_weight == "balanced":
+        # Members balance classes of their own, which they count in the batch.
+        if objective.class_weight == "balanced" and objective.name != "member_losses":
             seen = self.known.copied()
             seen.add(len(index), y)
             weights = seen.balanced()

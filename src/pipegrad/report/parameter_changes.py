@@ -108,7 +108,7 @@ def moved_steps(net: PipelineNetwork) -> tuple[MovedStep, ...]:
     """
     found, seen = [], set()
     for step in net.neural_steps():
-        place = id(step.operator), step.projects
+        place = id(step.holder), step.projects
         if step.status != "trainable" or place in seen:
             continue
         seen.add(place)

@@ -83,7 +83,7 @@ def _types(net: Any, method: str, X: Any) -> Any:
         return None
     known = _KNOWN.setdefault(net, {})
     if (method, kind) not in known:
-        spared = _runs_own_code(net) and not _is_narrow(X)
+        spared = _runs_own_code(net) and not is_narrow(X)
         known[method, kind] = None if spared else _asked(net, method, X)
     return known[method, kind]
 
@@ -94,7 +94,7 @@ def _runs_own_code(net: Any) -> bool:
     return any(type(one).__module__.split(".")[0] not in _LIBRARIES for one in operators)
 
 
-def _is_narrow(X: Any) -> bool:
+def is_narrow(X: Any) -> bool:
     """Whether numbers are of low precision, which only some answers have, too."""
     types = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
     return any(str(one).lower().endswith(("float32", "float16", "f4", "f2")) for one in types)
@@ -121,6 +121,12 @@ def _kind(X: Any) -> Hashable | None:
         return None
     if hasattr(X, "dtypes"):
         return type(X), frozenset(map(str, X.dtypes)) if hasattr(X, "columns") else str(X.dtypes)
-    if hasattr(X, "dtype"):
-        return type(X), X.dtype
-    return (type(X), np.asarray(X[:1]).dtype.str) if isinstance(X, list | tuple) else None
+    if isinstance(X, list | tuple):
+        return type(X), _name(np.asarray(X[:1]).dtype)
+    return (type(X), _name(X.dtype)) if hasattr(X, "dtype") else None
+
+
+def _name(dtype: Any) -> str:
+    """The name of a dtype; texts of any length have the same."""
+    kind = getattr(dtype, "kind", "")
+    return kind if kind in ("S", "U") else str(dtype)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..errors import ArgumentError
 
@@ -19,6 +20,11 @@ def check_rows(X: Any) -> None:
         raise ArgumentError(
             f"X must be an array, a DataFrame, a sparse matrix or a list of rows, got {X!r:.60}."
         )
+
+
+def dense_targets(y: Any) -> Any:
+    """The targets, where a sparse indicator of labels is an array."""
+    return y.toarray() if sparse.issparse(y) else y
 
 
 def check_targets_form(y: Any, dimensions: int = 2) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy import special
 from torch import Tensor
+from torch.nn import functional
 
 
 def cube_root(x: Tensor) -> Tensor:
@@ -74,6 +75,17 @@ ELEMENTWISE: Mapping[Any, Callable[..., Tensor]] = {
     np.rad2deg: torch.rad2deg,
     np.degrees: torch.rad2deg,
     np.nan_to_num: torch.nan_to_num,
+    np.sinc: torch.sinc,
+    np.i0: torch.special.i0,
+    special.i0: torch.special.i0,
+    special.i0e: torch.special.i0e,
+    special.i1: torch.special.i1,
+    special.i1e: torch.special.i1e,
+    special.entr: torch.special.entr,
+    special.erfinv: torch.special.erfinv,
+    special.digamma: torch.special.digamma,
+    special.ndtri: torch.special.ndtri,
+    special.log_expit: functional.logsigmoid,
     special.expit: torch.special.expit,
     special.logit: torch.special.logit,
     special.erf: torch.special.erf,
@@ -102,6 +114,12 @@ _OTHERS: Mapping[Any, Callable[..., Tensor]] = {
     np.arctan2: torch.atan2,
     np.hypot: torch.hypot,
     np.logaddexp: torch.logaddexp,
+    np.logaddexp2: torch.logaddexp2,
+    np.fmod: torch.fmod,
+    np.copysign: torch.copysign,
+    np.heaviside: torch.heaviside,
+    special.xlogy: torch.special.xlogy,
+    special.xlog1py: torch.special.xlog1py,
     np.greater: torch.gt,
     np.greater_equal: torch.ge,
     np.less: torch.lt,
@@ -173,6 +191,8 @@ _FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     np.round: rounded,
     np.where: torch.where,
     np.nan_to_num: torch.nan_to_num,
+    np.sinc: torch.sinc,
+    np.i0: torch.special.i0,
     np.sum: _reduce(torch.sum),
     np.mean: _reduce(torch.mean),
     np.max: _reduce(torch.amax),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ from scipy import sparse
 from torch import nn
 
 from .. import glue, modules
-from ..modules import Head, ProbabilityHead, RegressionHead, VotesHead
+from ..modules import (
+    BernoulliHead,
+    Head,
+    MulticlassHead,
+    ProbabilityHead,
+    RegressionHead,
+    VotesHead,
+)
 from ..registry import Objective, Translation, lookup, register
 from .arrays import to_tensor
 
@@ -68,7 +76,7 @@ class Average(GlueTranslation):
     """Means of predictions, of probabilities (soft voting) or of votes."""
 
     def to_torch(self, operator: glue.Average) -> nn.Module:
-        return modules.Average(operator.weights)
+        return modules.Average(operator.weights, operator.places, operator.classes)
 
     def head(self, operator: glue.Average) -> Head:
         return RegressionHead() if operator.task == "regression" else ProbabilityHead()
@@ -93,6 +101,67 @@ class Vote(GlueTranslation):
 
     def objective(self, operator: glue.Vote) -> Objective:
         return Objective("log_loss")
+
+
+@register("pipegrad.glue.Median")
+class Median(GlueTranslation):
+    """The weighted median of predictions."""
+
+    def to_torch(self, operator: glue.Median) -> nn.Module:
+        return modules.Median(to_tensor(np.asarray(operator.weights)))
+
+    def head(self, operator: glue.Median) -> Head:
+        return RegressionHead()
+
+    def objective(self, operator: glue.Median) -> Objective:
+        return Objective("absolute_error")
+
+
+@register("pipegrad.glue.BoostedVotes")
+class BoostedVotes(GlueTranslation):
+    """The weighted mean of votes."""
+
+    def to_torch(self, operator: glue.BoostedVotes) -> nn.Module:
+        return modules.BoostedVotes(operator.weights, operator.total)
+
+    def head(self, operator: glue.BoostedVotes) -> Head:
+        if operator.classes == 2:
+            return BernoulliHead("logistic")
+        return MulticlassHead("softmax", scale=1 / (operator.classes - 1))
+
+    def objective(self, operator: glue.BoostedVotes) -> Objective:
+        return Objective("log_loss", {"scale": 1 / (operator.classes - 1)})
+
+
+@register("pipegrad.glue.Members")
+class Members(GlueTranslation):
+    """Scores of the members of a composite side by side."""
+
+    def to_torch(self, operator: glue.Members) -> nn.Module:
+        return modules.JoinScores()
+
+    def head(self, operator: glue.Members) -> Head:
+        # A module of its own, which may be cast and moved.
+        head: Head = deepcopy(operator.head)
+        return head
+
+    def objective(self, operator: glue.Members) -> Objective:
+        objective: Objective = operator.objective
+        return objective
+
+
+@register("pipegrad.glue.Response")
+class Response(GlueTranslation):
+    """The answer of a member that is a column of the next member of a chain."""
+
+    def to_torch(self, operator: glue.Response) -> nn.Module:
+        labels = None
+        if operator.classes is not None:
+            labels = to_tensor(np.asarray(operator.classes, dtype=np.float64))
+        return modules.Response(deepcopy(operator.head), operator.method, labels)
+
+    def is_differentiable(self, operator: glue.Response) -> bool:
+        return operator.classes is None or operator.method != "predict"
 
 
 @register("pipegrad.glue.InverseTarget")
@@ -123,12 +192,48 @@ class Labels(GlueTranslation):
     differentiable = False
 
     def to_torch(self, operator: glue.Labels) -> nn.Module:
-        return modules.Labels(to_tensor(np.asarray(operator.classes, dtype=np.float64)))
+        targets = [np.asarray(one, dtype=np.float64) for one in _targets(operator)]
+        table = np.zeros((len(targets), max(map(len, targets))))
+        for row, labels in zip(table, targets, strict=True):
+            row[: len(labels)] = labels
+        return modules.Labels(to_tensor(table if isinstance(operator.classes, list) else table[0]))
 
     def refuse(self, operator: glue.Labels) -> str | None:
-        if np.asarray(operator.classes).dtype.kind not in "iufb":
+        if any(np.asarray(one).dtype.kind not in "iufb" for one in _targets(operator)):
             return "its labels are not numbers"
         return None
+
+
+@register("pipegrad.glue.MissingFlags")
+class MissingFlags(GlueTranslation):
+    """Indicators of missing entries."""
+
+    differentiable = False
+
+    def to_torch(self, operator: glue.MissingFlags) -> nn.Module:
+        return modules.Missing(operator.missing, operator.columns)
+
+
+@register("pipegrad.glue.ImputedColumn")
+class ImputedColumn(GlueTranslation):
+    """Predictions in the place of the missing entries of a column."""
+
+    def to_torch(self, operator: glue.ImputedColumn) -> nn.Module:
+        return modules.ImputedColumn(
+            operator.column, operator.raw, operator.missing, operator.low, operator.high
+        )
+
+
+@register("pipegrad.glue.UnlessAllMissing")
+class UnlessAllMissing(GlueTranslation):
+    """One of two tables, by what is missing in a third one."""
+
+    def to_torch(self, operator: glue.UnlessAllMissing) -> nn.Module:
+        return modules.UnlessAllMissing(operator.missing, operator.columns)
+
+
+def _targets(operator: glue.Labels) -> list[Any]:
+    return operator.classes if isinstance(operator.classes, list) else [operator.classes]
 
 
 def _inverse(operator: glue.InverseTarget) -> nn.Module | None:

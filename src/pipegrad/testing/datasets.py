@@ -23,6 +23,12 @@ def _signal(X: Any) -> Any:
     return Z @ np.array([1.0, -0.5, 0.8, 0.3, -0.7, 0.0]) + noise
 
 
+def _correlated() -> tuple[Any, Any]:
+    """Columns of one unit, each correlated with the next."""
+    Z = np.random.default_rng(3).normal(size=(ROWS, 7))
+    return Z[:, :-1] + 0.8 * Z[:, 1:] + np.arange(6), None
+
+
 def _regression() -> tuple[Any, Any]:
     X = _features()
     return X, 3 * _signal(X) + 5
@@ -33,6 +39,11 @@ def _binary() -> tuple[Any, Any]:
     return X, (_signal(X) > 0).astype(int)
 
 
+def _binary_floats() -> tuple[Any, Any]:
+    X, y = _binary()
+    return X, y.astype(float)
+
+
 def _binary_strings() -> tuple[Any, Any]:
     X, y = _binary()
     return X, np.where(y == 1, "yes", "no")
@@ -41,6 +52,17 @@ def _binary_strings() -> tuple[Any, Any]:
 def _multiclass() -> tuple[Any, Any]:
     X = _features()
     return X, np.array(["ant", "bee", "cat"])[np.digitize(_signal(X), [-0.6, 0.6])]
+
+
+def _partly_labeled() -> tuple[Any, Any]:
+    """Rows without a label have the label -1."""
+    X, codes = _multiclass_codes()
+    return X, np.where(np.arange(ROWS) % 3 == 0, codes, -1)
+
+
+def _multiclass_codes() -> tuple[Any, Any]:
+    X, y = _multiclass()
+    return X, np.unique(y, return_inverse=True)[1]
 
 
 def _counts() -> tuple[Any, Any]:
@@ -187,6 +209,29 @@ def _labels() -> tuple[Any, Any]:
     return _multiclass()[1], None
 
 
+def _objects(rows: list[Any]) -> Any:
+    found = np.empty(len(rows), dtype=object)
+    found[:] = rows
+    return found
+
+
+def _two_labels() -> tuple[Any, Any]:
+    return _binary_strings()[1], None
+
+
+def _numbers() -> tuple[Any, Any]:
+    return _several()[1][:, 0] * 2.5, None
+
+
+def _indicators() -> tuple[Any, Any]:
+    return _multilabel()[1].astype(float), None
+
+
+def _sets_of_labels() -> tuple[Any, Any]:
+    names = np.array(["ant", "bee", "cat"])
+    return _objects([tuple(names[row == 1]) for row in _multilabel()[1]]), None
+
+
 def _similarities() -> tuple[Any, Any]:
     X, y = _regression()
     Z = (X - X.mean(0)) / X.std(0)
@@ -198,14 +243,62 @@ def _similarities_multiclass() -> tuple[Any, Any]:
     return _similarities()[0], _multiclass()[1]
 
 
+_NOUNS = ("bus", "boat", "naïve café", "ship", "night train")
+
+
+def _texts() -> tuple[Any, Any]:
+    rng = np.random.default_rng(8)
+    kinds = rng.integers(0, 2, ROWS)
+    words = [
+        f"The {rng.choice(['red', 'big', 'old'])} {_NOUNS[kind + rng.integers(0, 4)]} "
+        f"{rng.choice(['by night', 'by day', 'goes by'])} {noun} {noun}"
+        for kind, noun in zip(kinds, rng.choice(_NOUNS, ROWS), strict=True)
+    ]
+    words[-1] = "nothing that others say"
+    return np.array(words, dtype=object), np.where(kinds == 1, "yes", "no")
+
+
+def _dictionaries() -> tuple[Any, Any]:
+    table, y = _categories()
+    sizes = np.random.default_rng(9).normal(size=ROWS)
+    rows = [
+        {**row, "length": float(n)} for row, n in zip(table.to_dict("records"), sizes, strict=True)
+    ]
+    return _objects(rows), y
+
+
+def _pairs() -> tuple[Any, Any]:
+    rows, y = _dictionaries()
+    return _objects(
+        [[(name, 2.5) for name in row.values() if name == str(name)] for row in rows]
+    ), y
+
+
+def _names() -> tuple[Any, Any]:
+    rows, y = _dictionaries()
+    return _objects([[row["color"], row["size"], row["color"]] for row in rows]), y
+
+
+def _images() -> tuple[Any, Any]:
+    return np.random.default_rng(10).normal(size=(ROWS, 4, 5)), None
+
+
+def _color_images() -> tuple[Any, Any]:
+    return np.random.default_rng(11).normal(size=(ROWS, 3, 3, 3)), None
+
+
 DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "features": _regression,
     "regression": _regression,
     "binary": _binary,
+    "binary_floats": _binary_floats,
     "binary_strings": _binary_strings,
     "multiclass": _multiclass,
+    "correlated": _correlated,
+    "partly_labeled": _partly_labeled,
     "counts": _counts,
     "positive": _positive,
+    "multiclass_codes": _multiclass_codes,
     "multioutput": _multioutput,
     "multilabel": _multilabel,
     "several": _several,
@@ -223,10 +316,20 @@ DATASETS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "numbers_of_categories": _numbers_of_categories,
     "ranked": _ranked,
     "labels": _labels,
+    "two_labels": _two_labels,
+    "numbers": _numbers,
+    "indicators": _indicators,
+    "sets_of_labels": _sets_of_labels,
     "one_column": _one_column,
     "word_counts": _word_counts,
     "word_counts_binary": _word_counts_binary,
     "similarities": _similarities,
     "similarities_multiclass": _similarities_multiclass,
+    "texts": _texts,
+    "dictionaries": _dictionaries,
+    "pairs": _pairs,
+    "names": _names,
+    "images": _images,
+    "color_images": _color_images,
 }
 """Data sets of the contract tests by name, as functions that return (X, y) with 80 rows."""

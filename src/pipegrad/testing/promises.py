@@ -61,7 +61,7 @@ def _score(operator: Any, X: Any) -> NDArray[Any]:
 
 
 def _coefficients(operator: Any) -> NDArray[Any]:
-    coef = operator.coef_
+    coef = operator.coef_ if hasattr(operator, "coef_") else operator.components_
     return np.asarray(coef.toarray() if sparse.issparse(coef) else coef)
 
 
@@ -139,6 +139,13 @@ def _pattern(row: Translation, before: Any, after: Any, X: Any) -> bool:
     return bool((now > then).sum() == 0)
 
 
+def _has_no_negative_components(row: Translation, operator: Any, X: Any) -> bool:
+    options = operator.get_params(deep=False) if hasattr(operator, "get_params") else {}
+    # Factorizations of rows that are not negative have one of the last two.
+    known = options.get("positive_dict") or {"beta_loss", "doc_topic_prior"} & set(options)
+    return bool(known) and hasattr(operator, "components_")
+
+
 PROMISES: dict[str, Promise] = {
     "monotone": Promise(lambda row, operator, X: bool(signs(operator)), _monotone),
     "features": Promise(
@@ -149,6 +156,10 @@ PROMISES: dict[str, Promise] = {
     "nonnegative": Promise(
         lambda row, operator, X: getattr(operator, "positive", False) is True,
         lambda row, before, after, X: bool((_coefficients(after) >= 0).all()),
+    ),
+    "components": Promise(
+        _has_no_negative_components,
+        lambda row, before, after, X: bool((after.components_ >= 0).all()),
     ),
     "pattern": Promise(
         lambda row, operator, X: sparse.issparse(getattr(operator, "components_", None)), _pattern

@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ..losses.composition import Composed, LossLike
 from ..losses.group_penalty import Groups
 from ..losses.loss_metric import LossMetric
+from ..losses.members import member_weights
 from ..losses.table import Loss, find_loss, get_loss
 from ..modules import Head
 from ..registry import Objective
@@ -42,7 +43,7 @@ class Criterion:
         ``function(score, target)``: loss of each row, or one number for all.
     table : Tensor, shape (classes, classes), optional
         Weight of each term of a one-vs-rest loss: row by the class of the target, column by the
-        class that the term is about.
+        class that the term is about. Where targets are columns, each term has its own.
     name : str
         Name of the loss; by default that of the function.
     metric : LossMetric, optional
@@ -66,8 +67,9 @@ class Criterion:
     def rows(self, score: Tensor, target: Tensor | None) -> Tensor:
         """Loss of each row (n,), or one number where the user's function reduces itself."""
         out = self.function(score, target)
-        if self.table is not None:
-            out = out * self.table[target]
+        if self.table is not None and target is not None:
+            own = self.table.gather(0, target.long()) if target.ndim > 1 else self.table[target]
+            out = out * own
         return out if out.ndim < 2 else out.flatten(1).sum(1)
 
     def terms(
@@ -252,6 +254,9 @@ def class_weights(
     spec = objective.class_weight
     if spec is None:
         return None, None
+    if objective.name == "member_losses":
+        parts, codes = objective.options["parts"], objective.options["codes"]
+        return None, member_weights(spec, target[part], parts, codes)
     if task == "multilabel":
         classes = [np.arange(2)] * target.shape[1]
     if classes is None or task not in ("classification", "multilabel", "several"):
@@ -321,7 +326,13 @@ def _named(name: str, options: Mapping[str, object], head: Head | None, own: boo
 
 
 def _check_columns(loss: Loss, head: Head | None) -> None:
-    """Refuse a loss of classes for scores of pairs of classes, and the other way round."""
+    """Refuse a loss of classes for other scores: of pairs of classes, of members."""
+    if head is not None and head.joined and loss.target != "none" and loss.name != "member_losses":
+        raise ArgumentError(
+            f"loss={loss.name!r} needs a score for each class, and the pipeline has the scores of "
+            "several members.\nHint: loss=None takes the losses of the members; a callable "
+            "(score, y) -> tensor may use net.head.predict_proba(score)."
+        )
     pairwise = head is not None and head.pairwise
     if loss.pairwise == pairwise:
         return

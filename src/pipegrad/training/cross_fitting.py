@@ -162,12 +162,8 @@ class CrossFit(HostPart):
             if type(step.operator) is TargetEncoder and not self._is_random({step.name}):
                 self._add_encoder(step)
         # Composites that contain cross-fitted steps are evaluated step by step.
-        found = whole_composites(self.graph, {step.name for step in self.graph})
-        self._whole = {
-            value: composite
-            for value, composite in found.items()
-            if not self.copies.keys() & steps_between(self.graph, composite.source, value)
-        }
+        every = {step.name for step in self.graph}
+        self._whole = whole_composites(self.graph, every, without=self.copies.keys())
 
     def blocks(self, X: Features) -> dict[str, HostValue]:
         """Return the offsets of neural steps, and the blocks from cross-fitted host steps."""
@@ -257,6 +253,8 @@ class CrossFit(HostPart):
                 n_jobs=composite.operator.n_jobs,
                 params=params,
             )
+            if isinstance(out_of_fold, list):  # one table for each label
+                return np.hstack([part[:, 1:] for part in out_of_fold])
             two = method == "predict_proba" and len(composite.operator.classes_) == 2
             return out_of_fold[:, 1:] if two else out_of_fold
 
@@ -305,6 +303,9 @@ def _within(name: str, path: str) -> bool:
 def _codes(stack: Estimator, y: Array) -> Array:
     """Encode the classes as numbers, as the members of the stack see them."""
     encoder = getattr(stack, "_label_encoder", None)
+    if isinstance(encoder, list):
+        columns = zip(encoder, np.asarray(y).T, strict=True)
+        return np.column_stack([one.transform(column) for one, column in columns])
     return y if encoder is None else encoder.transform(y)
 
 

@@ -21,6 +21,7 @@ from .data import check_fit_targets, check_trainable
 from .deadline import Deadline, TimeLimitReached
 from .optimizers import Optim, make_optimizer, set_rate
 from .options import Options, batch_rows, callbacks_of, checked_validation
+from .parameter_stacks import stacked_parameters
 from .prepare import TrainingData, build_training_data
 from .quantiles import crossing_rows, warn_about_crossing
 from .samples import Samples, Validation, ValidationArgument
@@ -369,6 +370,7 @@ def run_safely(
             isolated_rng(options.seed, net, options.loss, optimizer, options.callbacks),
             torch.enable_grad(),
             net.fused_linear_maps(),
+            stacked_parameters(net, optimizer, allowed=not options.callbacks),
         ):
             trainer.run()
         trainer.restore()

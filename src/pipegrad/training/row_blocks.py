@@ -93,11 +93,18 @@ def score_of(module: nn.Module, encoded: Encoded) -> Tensor:
     size = rows_of_block(encoded)
     if len(encoded) <= size:
         return module(encoded)
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    parameters = trained_tensors(module)
     if not torch.is_grad_enabled() or not parameters:
         return score_in_blocks(module, encoded)
     score: Tensor = _ScoreOfBlocks.apply(module, encoded, size, *parameters)
     return score
+
+
+def trained_tensors(module: nn.Module) -> list[nn.Parameter]:
+    """The tensors that gradients may reach."""
+    if hasattr(module, "leaves"):
+        return module.leaves()  # type: ignore[operator]
+    return [p for p in module.parameters() if p.requires_grad]
 
 
 def score_in_blocks(score: Callable[[Encoded], Tensor], encoded: Encoded) -> Tensor:
@@ -127,7 +134,7 @@ class _ScoreOfBlocks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:
-        parameters = [p for p in ctx.module.parameters() if p.requires_grad]
+        parameters = trained_tensors(ctx.module)
         totals: list[Tensor | None] = [None] * len(parameters)
         slopes = slope.split(ctx.size)
         for part, own in zip(_blocks(ctx.encoded, ctx.size), slopes, strict=True):

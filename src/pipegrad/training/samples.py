@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from ..sources.array_arguments import dense_targets
 from ..sources.arrays import without_tensors
 
 WEIGHT_HINT = (
@@ -47,6 +48,7 @@ class Samples:
     def __post_init__(self) -> None:
         for name, part in vars(self).copy().items():
             object.__setattr__(self, name, without_tensors(part))
+        object.__setattr__(self, "y", dense_targets(self.y))
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return the samples with these row numbers."""

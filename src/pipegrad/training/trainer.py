@@ -15,13 +15,14 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.history import History
 from torch import Tensor, nn
 
+from ..modules import ParameterStack
 from ..typing import Array, ClassLabels, Features, Targets
 from .anchor import Anchor
 from .criterion import Criterion
 from .dataset import Batch, EncodedDataset, Loader
 from .deadline import Deadline, Pace, TimeLimitReached, projected_seconds
 from .optimizers import is_loss_scale_invariant
-from .row_blocks import score_of
+from .row_blocks import score_of, trained_tensors
 from .scaled_lbfgs import ScaledLBFGS
 from .stopping import StopTraining
 from .tree_splits import centre_splits, soft_ensembles
@@ -278,6 +279,8 @@ class Trainer(NeuralNet):
         **fit_params: object,
     ) -> None:
         """Run one epoch; without batch callbacks, the device is synchronized only at its end."""
+        for stack in self._stacks:
+            stack.forget_gradients()
         if not self._listening:
             steps = (step_fn(batch) for batch in self._in_time(iterator))
             self._record_mean(prefix, ((step["loss"], step["rows"]) for step in steps))
@@ -337,7 +340,7 @@ class Trainer(NeuralNet):
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
         encoded, target = batch
         first: list[Tensor] = []
-        lowest = _Lowest(self._parameters()) if self.deadline.limited else None
+        lowest = _Lowest(trained_tensors(self.module_)) if self.deadline.limited else None
 
         def closure() -> Tensor:
             with self._step_pace:
@@ -356,6 +359,8 @@ class Trainer(NeuralNet):
                 loss = loss + self._anchor_penalty()
             loss = loss * self._unit
             loss.backward()
+            for stack in self._stacks:
+                stack.collect_gradients()
             if self._listening:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
@@ -505,6 +510,10 @@ class Trainer(NeuralNet):
 
     def _numbers(self) -> dict[nn.Parameter, Tensor]:
         return {parameter: parameter.detach().clone() for parameter in self._parameters()}
+
+    @property
+    def _stacks(self) -> list[ParameterStack]:
+        return getattr(self.module_, "stacks", [])
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module_.parameters() if p.requires_grad]

@@ -64,25 +64,50 @@ def test_repeated_knots(values, beyond, degree):
     assert_close(net.transform(rows[:, None]), written.transform(rows[:, None]), 1e-9)
 
 
-@pytest.mark.parametrize("params", [{"degree": 0}, {"degree": 1, "extrapolation": "linear"}])
-def test_splines_with_jumps_are_refused(params):
-    pipe = make_pipeline(StandardScaler(), SplineTransformer(**params), Ridge()).fit(X, y)
-    with pytest.raises(pg.UntranslatableError, match=f"degree={params['degree']}"):
+@pytest.mark.parametrize("degree", [0, 1])
+def test_linear_continuations_with_jumps_are_refused(degree):
+    splines = SplineTransformer(degree=degree, extrapolation="linear")
+    pipe = make_pipeline(StandardScaler(), splines, Ridge()).fit(X, y)
+    with pytest.raises(pg.UntranslatableError, match=f"degree={degree}"):
         pg.to_torch(pipe)
 
 
-def test_a_single_column_of_degree_one_goes_on_linearly():
-    operator = SplineTransformer(degree=1, extrapolation="linear").fit(X[:, :1])
+@pytest.mark.parametrize("beyond", ["continue", "periodic"])
+@pytest.mark.parametrize("knots", ["uniform", "quantile"])
+def test_steps_answer_as_the_source_and_stop_gradients(beyond, knots):
+    splines = SplineTransformer(degree=0, extrapolation=beyond, knots=knots)
+    pipe = make_pipeline(StandardScaler(), splines, Ridge()).fit(X, y)
+    net = pg.to_torch(pipe)
+    assert_close(net.predict(BEYOND), pipe.predict(BEYOND), 1e-9)
+    assert [step.name for step in net.graph if step.status == "trainable"] == ["ridge"]
+    through = pg.to_torch(pipe, translate="all")
+    assert_close(through.predict(BEYOND), pipe.predict(BEYOND), 1e-9)
+
+
+def test_steps_at_repeated_knots():
+    rows = np.column_stack([np.repeat([0.0, 1, 2, 5], 20), np.repeat([0.0, 0, 0, 1], 20)])
+    operator = SplineTransformer(5, degree=0, knots="quantile", extrapolation="continue").fit(rows)
+    between = np.vstack([rows, np.linspace(-0.5, 1.5, 80)[:, None] + rows])
+    assert_close(pg.to_torch(operator).transform(between), operator.transform(between), 1e-9)
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+def test_a_single_column_of_low_degree_goes_on_linearly(degree):
+    operator = SplineTransformer(degree=degree, extrapolation="linear").fit(X[:, :1])
     assert_close(
         pg.to_torch(operator).transform(BEYOND[:, :1]), operator.transform(BEYOND[:, :1]), 1e-9
     )
 
 
 def test_rows_beyond_the_knots_are_refused_where_the_source_refuses_them():
-    net = pg.to_torch(SplineTransformer(extrapolation="error").fit(X))
-    assert not net.trainable_parameters()
-    with pytest.raises(ValueError, match=r"limits of the knots(.|\n)*linear"):
-        net.transform(BEYOND)
+    for params in ({"extrapolation": "error"}, {"degree": 0}):
+        operator = SplineTransformer(**params).fit(X)
+        net = pg.to_torch(operator)
+        assert not net.trainable_parameters()
+        with pytest.raises(ValueError, match=r"limits of the knots(.|\n)*continue"):
+            net.transform(BEYOND)
+        with pytest.raises(ValueError, match=r"knots|shape mismatch"):
+            operator.transform(BEYOND)
 
 
 def test_knots_keep_their_order_and_those_that_do_not_change_stay():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process import kernels as sk
 from sklearn.pipeline import make_pipeline
@@ -10,16 +11,18 @@ from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
 from pipegrad.errors import UntranslatableError
+from pipegrad.finetune.losses import get_loss
 from pipegrad.registry import lookup
 from pipegrad.sources.sklearn.gaussian_process import covariance
 from pipegrad.testing import DATASETS, assert_same_answers, perturb
 
+ORDERS = (0.3, 1.2, 7.5)
 KERNELS = [
     sk.ConstantKernel(2.0),
     sk.WhiteKernel(0.5),
     sk.RBF(1.5),
     sk.RBF([1.0, 2.0, 0.5]),
-    *[sk.Matern(1.5, nu=nu) for nu in (0.5, 1.5, 2.5, np.inf)],
+    *[sk.Matern(1.5, nu=nu) for nu in (0.5, 1.5, 2.5, *ORDERS, np.inf)],
     sk.RationalQuadratic(1.5, 0.7),
     sk.ExpSineSquared(1.2, 3.0),
     sk.DotProduct(1.3),
@@ -64,8 +67,9 @@ def test_every_kernel_has_the_gradient_of_the_source(kernel):
     )
     columns = np.concatenate([np.asarray(part).reshape(6, 6, -1) for part in found], 2)
     assert sorted_columns(columns).shape == sorted_columns(used(expected)).shape
-    # The source itself finds the gradient of pairwise kernels by differences.
-    tolerance = 1e-3 if "PairwiseKernel" in str(kernel) else 1e-6
+    # The source itself finds these gradients by differences.
+    by_differences = "PairwiseKernel" in str(kernel) or getattr(kernel, "nu", 0.5) in ORDERS
+    tolerance = 1e-3 if by_differences else 1e-6
     np.testing.assert_allclose(
         sorted_columns(columns), sorted_columns(used(expected)), atol=tolerance
     )
@@ -169,20 +173,87 @@ class Own(sk.RBF):
     """A kernel of the user."""
 
 
-def test_other_kernels_and_votes_are_refused():
-    X, y = scaled("multiclass")
-    target = scaled("regression")[1]
+def test_other_kernels_are_refused():
+    X, target = DATASETS["similarities"]()
     for reason, kernel in (
-        ("Matern with nu=0.7 needs Bessel functions", sk.Matern(1.0, nu=0.7)),
+        ("Matern with nu=25.0 overflows", sk.Matern(1.0, nu=25.0)),
+        ("takes covariances instead", sk.PairwiseKernel(metric="precomputed")),
         ("its kernel Own has no module", sk.WhiteKernel() + Own(1.0)),
         ("a function as its metric", sk.PairwiseKernel(metric=lambda a, b, **_: float(a @ b))),
     ):
         fitted = GaussianProcessRegressor(kernel, optimizer=None, alpha=1.0).fit(X, target)
         with pytest.raises(UntranslatableError, match=reason):
             pg.to_torch(fitted)
-    votes = GaussianProcessClassifier(optimizer=None, multi_class="one_vs_one").fit(X, y)
-    with pytest.raises(UntranslatableError, match="multi_class='one_vs_one' has no probabilities"):
-        pg.to_torch(votes)
+
+
+@pytest.mark.parametrize(
+    ("name", "votes", "warm_start"),
+    [
+        ("binary_strings", "one_vs_one", False),
+        ("multiclass", "one_vs_rest", True),
+        ("multiclass", "one_vs_one", False),
+    ],
+)
+def test_training_moves_the_modes_of_classifiers(name, votes, warm_start):
+    X, y = scaled(name)
+    kernel = sk.ConstantKernel(0.1) * sk.RBF(np.full(6, 9.0)) + 0.01 * sk.DotProduct()
+    operator = GaussianProcessClassifier(
+        kernel, optimizer=None, multi_class=votes, warm_start=warm_start
+    )
+    operator.fit(X[::2], y[::2])
+    net = pg.to_torch(operator)
+    assert (net.predict(X) == operator.predict(X)).all()
+    before = loss_of(net, X, y)
+    net.fit(X, y, epochs=5, lr=0.2, validation=None)
+    tuned = pg.from_torch(net)
+    assert loss_of(pg.to_torch(tuned), X, y) < before - 0.02
+    assert (net.predict(X) == tuned.predict(X)).all()
+    if hasattr(net, "predict_proba") and (votes == "one_vs_rest" or name != "multiclass"):
+        np.testing.assert_allclose(net.predict_proba(X), tuned.predict_proba(X), atol=1e-9)
+    parts, own = binary_parts(tuned), []
+    for part in parts:
+        again = clone(part).set_params(kernel=part.kernel_, warm_start=False)
+        again.fit(part.X_train_, part.y_train_)
+        for name in ("pi_", "W_sr_", "L_", "log_marginal_likelihood_value_"):
+            np.testing.assert_allclose(getattr(part, name), getattr(again, name), atol=1e-6)
+        own.append(part.log_marginal_likelihood_value_)
+    assert tuned.log_marginal_likelihood_value_ == np.mean(own)
+    assert tuned.kernel_ != operator.kernel_
+
+
+def binary_parts(operator):
+    return getattr(operator.base_estimator_, "estimators_", [operator.base_estimator_])
+
+
+def loss_of(net, X, y):
+    with torch.no_grad():
+        loss = get_loss(net.objective.name)
+        return float(loss(net(X), net.encode_target(y)).mean())
+
+
+def test_the_gradient_of_the_mode_is_that_of_differences():
+    X, y = scaled("binary")
+    gp = GaussianProcessClassifier(2.0 * sk.RBF(2.0), optimizer=None).fit(X[:12], y[:12])
+    module = lookup(type(gp)).to_torch(gp)
+    names, values = zip(*module.named_parameters(), strict=True)
+
+    def shares(*numbers):
+        given = dict(zip(names, numbers, strict=True))
+        return torch.func.functional_call(module, given, (torch.tensor(X[12:15]),))
+
+    assert len(values) == 2
+    points = [torch.full_like(value, 0.3, requires_grad=True) for value in values]
+    assert torch.autograd.gradcheck(shares, points, eps=1e-5, atol=1e-6)
+
+
+def test_without_probabilities_votes_answer_as_the_source():
+    X, y = scaled("multiclass")
+    operator = GaussianProcessClassifier(optimizer=None, multi_class="one_vs_one").fit(X, y)
+    net = pg.to_torch(operator)
+    with pytest.raises(ValueError, match="does not support"):
+        net.predict_proba(X)
+    decisions = operator.base_estimator_.decision_function(X)
+    np.testing.assert_allclose(net(X).detach(), decisions, rtol=1e-9)
 
 
 def test_negative_rows_are_refused_where_the_kernel_takes_none():
@@ -191,3 +262,19 @@ def test_negative_rows_are_refused_where_the_kernel_takes_none():
     net = pg.to_torch(GaussianProcessRegressor(kernel, optimizer=None, alpha=1.0).fit(X, y))
     with pytest.raises(ValueError, match="negative"):
         net.predict(-X)
+
+
+@pytest.mark.parametrize("targets", [None, 1, 3])
+@pytest.mark.parametrize("kernel", [None, sk.RBF(), sk.RBF() + sk.WhiteKernel()], ids=str)
+def test_a_process_that_is_not_fitted_answers_from_its_prior(kernel, targets):
+    rows = np.arange(8.0).reshape(4, 2)
+    model = GaussianProcessRegressor(kernel, n_targets=targets)
+    net = pg.to_torch(model)
+    for given in (rows, rows[:1]):
+        np.testing.assert_array_equal(net.predict(given), model.predict(given))
+        ours = net.predict(given, return_std=True)
+        for one, other in zip(ours, model.predict(given, return_std=True), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert net(torch.tensor(rows)).shape == model.predict(rows).shape
+    assert not net.trainable_parameters()
+    assert pg.from_torch(net).get_params().keys() == model.get_params().keys()

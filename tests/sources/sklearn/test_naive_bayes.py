@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.pipeline import make_pipeline
@@ -170,3 +171,18 @@ def test_gradients_reach_the_steps_before():
     assert not np.array_equal(tuned[0].scale_, pipe[0].scale_)
     assert (tuned[1].var_ > 0).all()
     assert tuned[1].class_prior_.sum() == pytest.approx(1)
+
+
+def test_events_that_become_certain_stay_what_the_source_can_express() -> None:
+    """Log-odds beyond 37 have the log-probability zero, of which the source makes NaN."""
+    X, y = DATASETS["sparse_multiclass"]()
+    net = pg.to_torch(BernoulliNB(binarize=None).fit(X, y))
+    with torch.no_grad():
+        for name, parameter in net.trainable_parameters().items():
+            if name.endswith("log_odds"):
+                parameter.copy_(torch.linspace(-60, 60, parameter.numel()).reshape(parameter.shape))
+    trained = pg.from_torch(net)
+    np.testing.assert_allclose(trained.predict_proba(X), net.predict_proba(X), rtol=1e-6)
+    net(X).sum().backward()
+    gradients = [p.grad for n, p in net.trainable_parameters().items() if n.endswith("log_odds")]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)

@@ -7,14 +7,19 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse, special
 from sklearn import preprocessing as pre
+from sklearn.base import clone
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
+import pipegrad as pg
 from pipegrad import modules
 from pipegrad.registry import lookup
 from pipegrad.sources.numpy_calls import ELEMENTWISE, NumpyCall
 from pipegrad.sources.sklearn._base import SKLEARN
-from pipegrad.testing import identical
+from pipegrad.testing import identical, perturb
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)) * [1, 10, 0.1] + [0, 5, 1]
@@ -211,6 +216,68 @@ def test_callables_are_tried_out(function):
     assert_allclose(run(operator, X), function(X))
 
 
+def large(X):
+    return X > 1.5
+
+
+def signs_and_sizes(X):
+    return np.hstack([np.heaviside(X, 0.5), np.sinc(X), np.copysign(2.0, X), np.fmod(X, 2.0)])
+
+
+def special_functions(X):
+    return special.xlogy(2.0, np.abs(X) + 1) + special.log_expit(X) + np.i0(X / 9)
+
+
+@pytest.mark.parametrize(
+    ("function", "smooth"),
+    [(large, False), (np.isfinite, False), (signs_and_sizes, True), (special_functions, True)],
+)
+def test_functions_with_and_without_gradients(function, smooth):
+    y = X[:, 0] > 0
+    operator = pre.FunctionTransformer(function)
+    pipe = make_pipeline(pre.StandardScaler(), operator, Ridge()).fit(X, y)
+    net = pg.to_torch(pipe, translate="all")
+    assert_allclose(net.predict(X), pipe.predict(X), rtol=1e-9, atol=1e-12)
+    # Steps before a comparison are out of the reach of gradients, so that they do not train.
+    assert (net.graph["standardscaler"].status == "trainable") is smooth
+    alone = pre.FunctionTransformer(function).fit(X)
+    assert identical(pg.to_torch(alone).transform(X).dtype, alone.transform(X).dtype)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.LBFGS])
+@pytest.mark.parametrize(
+    "scaler",
+    [pre.StandardScaler(), pre.MinMaxScaler(), pre.MaxAbsScaler(), pre.RobustScaler()],
+    ids=lambda scaler: type(scaler).__name__,
+)
+@pytest.mark.filterwarnings(
+    "ignore:All-NaN slice:RuntimeWarning",
+    "ignore:invalid value:RuntimeWarning",
+    "ignore:Skipping features:UserWarning",
+)
+def test_a_column_without_numbers_does_not_stop_the_others_from_training(scaler, optimizer):
+    table = X.copy()
+    table[:, 1] = np.nan
+    table[3, 0] = np.nan
+    y = X[:, 0] + X[:, 2]
+    pipe = make_pipeline(clone(scaler), SimpleImputer(), Ridge(alpha=30.0)).fit(table, y)
+    net = pg.to_torch(pipe)
+    first = type(scaler).__name__.lower()
+    assert net.graph[first].status == "trainable"
+    assert_allclose(net.predict(table), pipe.predict(table), rtol=1e-9)
+    net.fit(table, y, optim=optimizer, epochs=3, validation=None)
+    trained = pg.from_torch(net)
+    assert np.mean((trained.predict(table) - y) ** 2) < np.mean((pipe.predict(table) - y) ** 2)
+    assert_allclose(trained.predict(table), net.predict(table), rtol=1e-9)
+    assert np.isnan(trained[0].scale_[1])
+    assert (trained[0].scale_[[0, 2]] != pipe[0].scale_[[0, 2]]).all()
+
+
+def test_scales_of_infinity_are_refused():
+    wide = pre.RobustScaler(quantile_range=(0.0, 100.0), unit_variance=True).fit(X)
+    assert "scales of zero or infinity" in row_of(wide).refuse(wide)
+
+
 def rows_mixed(X):
     return X - X.mean(axis=0)
 
@@ -350,11 +417,6 @@ def modules_dense(array):
     return array.toarray() if hasattr(array, "toarray") else array
 
 
-def test_tables_of_labels_are_refused():
-    operator = pre.LabelBinarizer().fit(np.eye(3, dtype=int))
-    assert "y_type_" in row_of(operator).refuse(operator)
-
-
 # -- missing values ------------------------------------------------------------------------------
 
 
@@ -418,3 +480,22 @@ def test_exported_graphs_serve_missing_values_too():
     out = program(holes)
     torch.where(torch.isnan(out), 0.0, out).sum().backward()
     assert torch.isfinite(program.scale.log_ratio.grad).all()
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "table", "sparse"])
+def test_scaled_float32_is_rounded_as_in_the_source(kind):
+    rows = np.random.default_rng(0).normal(1000.0, 300.0, size=(200, 5)).astype(np.float32)
+    options = {"with_mean": False} if kind == "sparse" else {"with_std": False}
+    given = {
+        "array": rows,
+        "tensor": torch.from_numpy(rows),
+        "table": pd.DataFrame(rows),
+        "sparse": sparse.csr_matrix(rows),
+    }[kind]
+    net = pg.to_torch(pre.StandardScaler(**options).fit(rows))
+    for _ in range(2):
+        ours = net.transform(given)
+        theirs = pg.from_torch(net).transform(rows if kind == "tensor" else given)
+        assert ours.dtype == theirs.dtype == np.float32
+        assert abs(ours - theirs).max() == 0
+        perturb(net)

@@ -8,12 +8,16 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import VotingClassifier
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
+from pipegrad.graph import Graph, Step
 from pipegrad.modules import MonotoneInterpolation
+from pipegrad.partition import check, partition
 from pipegrad.testing import DATASETS, perturb
 from pipegrad.testing.promises import shake
 
@@ -21,10 +25,33 @@ X, y = DATASETS["one_column"]()
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "uniform"])
-def test_random_predictions_are_refused(strategy):
-    model = DummyClassifier(strategy=strategy, random_state=0).fit(X, y > 4)
-    with pytest.raises(pg.UntranslatableError, match="at random"):
-        pg.to_torch(model)
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_random_predictions_are_drawn_as_the_source_draws_them(strategy, method):
+    model = DummyClassifier(strategy=strategy, random_state=0).fit(X, np.digitize(y, [2, 4]))
+    ours, theirs = getattr(pg.to_torch(model), method)(X), getattr(model, method)(X)
+    np.testing.assert_array_equal(ours, theirs)
+    assert ours.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "uniform"])
+def test_random_members_vote_as_those_of_the_source(strategy):
+    members = [
+        ("a", LogisticRegression()),
+        ("b", DummyClassifier(strategy=strategy, random_state=0)),
+    ]
+    rows = X.reshape(-1, 1)
+    model = VotingClassifier(members, voting="soft").fit(rows, y > 4)
+    ours, theirs = pg.to_torch(model).predict_proba(rows), model.predict_proba(rows)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["predict_proba", "predict", "votes"])
+def test_random_answers_have_no_module(method):
+    model = DummyClassifier(strategy="stratified").fit(X, y > 4)
+    step = Step("dummy", "sklearn.dummy.DummyClassifier", ("input",), method, operator=model)
+    graph = Graph((step,), "dummy")
+    with pytest.raises(pg.UntranslatableError, match="answers drawn at random"):
+        check(partition(graph))
 
 
 @pytest.mark.parametrize(

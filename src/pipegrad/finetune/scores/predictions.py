@@ -92,7 +92,7 @@ class HeldOut:
     def classes(self) -> Any:
         """The labels of the classes, of each target, or of labels; None for numbers."""
         if self.task in ("classification", "several"):
-            return self.net.classes_
+            return self.net.target_classes
         return np.arange(2) if self.task == "multilabel" else None
 
     def answers(self, score: ScoreArray) -> dict[str, Any]:

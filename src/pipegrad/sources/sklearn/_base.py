@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,3 +103,6 @@ class SklearnTranslation(Translation):
         if not self.adds_entries:
             reject_entries_stored_twice(operator, out)
         return out
+
+    def encoding_key(self, operator: Any) -> Hashable | None:
+        return () if type(self).encode is SklearnTranslation.encode else None

@@ -165,7 +165,16 @@ class Birch(Centers):
         operator._subcluster_norms = row_norms(operator.subcluster_centers_, squared=True)
 
 
-_POOLINGS = {np.mean: "mean", np.sum: "sum", np.max: "amax", np.min: "amin"}
+_POOLINGS = {
+    np.mean: "mean",
+    np.sum: "sum",
+    np.max: "amax",
+    np.min: "amin",
+    np.prod: "prod",
+    np.median: "median",
+    np.var: "var",
+    np.std: "std",
+}
 
 
 @register("sklearn.cluster.FeatureAgglomeration")
@@ -177,12 +186,17 @@ class FeatureAgglomeration(SklearnTranslation):
         {"n_clusters": 2, "pooling_func": np.max, "linkage": "average", "metric": "cosine"},
         {"n_clusters": 4, "pooling_func": np.min, "compute_distances": True},
         {"n_clusters": None, "distance_threshold": 100.0, "pooling_func": np.sum},
+        {"n_clusters": 2, "pooling_func": np.median},
+        {"n_clusters": 2, "pooling_func": np.std},
+        {"n_clusters": 2, "pooling_func": np.var},
+        {"n_clusters": 3, "pooling_func": np.prod},
     )
 
     def refuse(self, operator: Any) -> str | None:
         if operator.pooling_func in _POOLINGS:
             return None
-        return f"pooling_func={operator.pooling_func!r} is not the mean, sum, max or min of numpy"
+        known = ", ".join(f"np.{function.__name__}" for function in _POOLINGS)
+        return f"pooling_func={operator.pooling_func!r} is none of {known}"
 
     def to_torch(self, operator: Any) -> nn.Module:
         groups = torch.from_numpy(np.asarray(operator.labels_, dtype=np.int64).copy())

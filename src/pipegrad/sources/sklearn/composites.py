@@ -12,6 +12,7 @@ from torch import nn
 from ... import glue, modules
 from ...graph import join
 from ...registry import Builder, Expansion, lookup, register
+from ._members import member, why_no_score
 
 
 @register("sklearn.pipeline.Pipeline")
@@ -22,29 +23,29 @@ class Pipeline(Expansion):
         value = source
         last = len(operator.steps) - 1
         for place, (name, step) in enumerate(operator.steps):
-            if not _passes(step):
+            if not self.passes(step):
                 asked = method if place == last else "transform"
                 value = builder.expand(step, value, join(path, name), asked)
         if value == source:
             value = builder.add(join(path, "passthrough"), glue.Concatenate(), (source,))
         return value
 
+    def passes(self, step: Any) -> bool:
+        """Whether a step does nothing to its input."""
+        return step is None or (isinstance(step, str) and step == "passthrough")
+
     def inverse(self, operator: Any) -> nn.Module | None:
-        back = [_inverse(step) for _, step in reversed(operator.steps) if not _passes(step)]
+        back = [_inverse(step) for _, step in reversed(operator.steps) if not self.passes(step)]
         if any(module is None for module in back):
             return None
         return modules.Sequential(*[module for module in back if module is not None])
 
     def last(self, operator: Any) -> Any:
         step = operator.steps[-1][1]
-        return None if _passes(step) else step
+        return None if self.passes(step) else step
 
     def before_last(self, operator: Any, X: Any, y: Any) -> tuple[Any, Any]:
         return (operator[:-1].transform(X) if len(operator.steps) > 1 else X), y
-
-
-def _passes(step: Any) -> bool:
-    return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def _inverse(operator: Any) -> nn.Module | None:
@@ -132,28 +133,45 @@ class Stacking(Expansion):
     """The concatenated predictions of the first layer feed the final estimator."""
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
-        two_classes = len(getattr(operator, "classes_", ())) == 2
         values = []
         for (name, child), asked in zip(_fitted(operator), operator.stack_method_, strict=True):
-            if asked == "predict_proba" and two_classes:
-                asked = "rest_proba"
+            if asked == "predict_proba":
+                asked = _shares(operator)
             values.append(builder.expand(child, source, join(path, name), asked))
         if operator.passthrough:
             values.append(source)
         value = builder.add(join(path, "concatenate"), glue.Concatenate(), tuple(values))
         if method == "transform":
             return value
-        final = operator.final_estimator_
-        value = builder.expand(final, value, join(path, "final_estimator"), method)
+        final, name = operator.final_estimator_, join(path, "final_estimator")
+        if _several_labels(operator):
+            inner = member(final, builder, value, name)
+            joint = glue.Members(modules.FirstSharesHead(inner.head), inner.objective)
+            value = builder.add(join(path, "joint"), joint, (inner.value,), method)
+        else:
+            value = builder.expand(final, value, name, method)
         # The final estimator knows the classes only by index.
         if method == "predict" and _has_labels(operator):
             value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
         return value
 
     def refuse(self, operator: Any) -> str | None:
-        if isinstance(getattr(operator, "_label_encoder", None), list):
-            return "stacking with several targets has no module yet"
-        return None
+        if not _several_labels(operator):
+            return None
+        if any(labels.tolist() != [0, 1] for labels in operator.classes_):
+            return "its labels are not zero and one"
+        return why_no_score(operator.final_estimator_)
+
+
+def _several_labels(operator: Any) -> bool:
+    return isinstance(getattr(operator, "_label_encoder", None), list)
+
+
+def _shares(operator: Any) -> str:
+    """Return the probabilities of members that the final estimator takes."""
+    if len(getattr(operator, "classes_", ())) == 2:
+        return "rest_proba"
+    return "label_proba" if _several_labels(operator) else "predict_proba"
 
 
 @register("sklearn.ensemble.VotingRegressor")

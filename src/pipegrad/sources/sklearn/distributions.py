@@ -21,7 +21,8 @@ _KNOTS = np.linspace([-5.0, -40.0, -1.0, -15.0, -400.0, -5.0], [5.0, 50, 1.0, 9,
 class SplineTransformer(SklearnTranslation):
     """Knots are trainable and keep their order, except where `extrapolation="error"` bounds them.
 
-    Splines of degree 0, and linear continuations of several ones of degree 1, are refused.
+    Linear continuations of several columns of degree 0 or 1 are refused. Splines of degree 0 are
+    steps: nothing of them trains, and no gradient passes.
     """
 
     missing = True
@@ -31,6 +32,9 @@ class SplineTransformer(SklearnTranslation):
         {"extrapolation": "continue", "include_bias": False, "order": "F"},
         {"extrapolation": "periodic", "n_knots": 6},
         {"extrapolation": "error", "degree": 1},
+        {"degree": 0},
+        {"degree": 0, "extrapolation": "continue", "include_bias": False},
+        {"degree": 0, "extrapolation": "periodic", "knots": _KNOTS},
         {"sparse_output": True, "degree": 1, "extrapolation": "continue"},
         {"knots": _KNOTS, "extrapolation": "linear"},
         Example({"handle_missing": "zeros", "degree": 2}, data="missing", since="1.8"),
@@ -40,20 +44,22 @@ class SplineTransformer(SklearnTranslation):
     }
 
     def refuse(self, operator: Any) -> str | None:
-        if operator.degree == 0:
-            return "degree=0 makes steps, which have no gradient, and no values beyond the knots"
         several = operator.n_features_in_ > 1
-        if several and operator.degree == 1 and operator.extrapolation == "linear":
+        if several and operator.degree <= 1 and operator.extrapolation == "linear":
             return (
-                "degree=1 with extrapolation='linear' makes a jump at the second knot, from the "
-                "second column on; extrapolation='continue' is linear, too"
+                f"degree={operator.degree} with extrapolation='linear' makes a jump at the second "
+                "knot, from the second column on; extrapolation='continue' has none"
             )
         return None
+
+    def is_differentiable(self, operator: Any) -> bool:
+        return bool(operator.degree > 0)
 
     def encode(self, operator: Any, X: Any) -> Any:
         zeros = getattr(operator, "handle_missing", "error") == "zeros"
         rows = validate(operator, X, finite=not zeros)
-        if operator.extrapolation == "error":
+        # Constants of degree 0 beyond the knots are an error of the source, too.
+        if operator.extrapolation == "error" or self._steps_end(operator):
             knots = np.array([spline.t for spline in operator.bsplines_])
             low, high = knots[:, operator.degree], knots[:, -operator.degree - 1]
             beyond = np.argwhere((rows < low) | (rows > high))
@@ -62,7 +68,7 @@ class SplineTransformer(SklearnTranslation):
                 raise ValueError(
                     f"X must be within the limits of the knots, {low[column]:g} to "
                     f"{high[column]:g} in column {column}, got {rows[row, column]:g}.\n"
-                    "Hint: extrapolation='constant' or 'linear' goes beyond them."
+                    "Hint: extrapolation='continue' goes beyond them."
                 )
         return rows
 
@@ -75,10 +81,14 @@ class SplineTransformer(SklearnTranslation):
             zeros=getattr(operator, "handle_missing", "error") == "zeros",
             sparse=operator.sparse_output,
         )
-        return module.requires_grad_(operator.extrapolation != "error")
+        return module.requires_grad_(self.trainable(operator))
 
     def trainable(self, operator: Any) -> bool:
-        return bool(operator.extrapolation != "error")
+        return bool(operator.extrapolation != "error" and operator.degree)
+
+    @staticmethod
+    def _steps_end(operator: Any) -> bool:
+        return not operator.degree and operator.extrapolation == "constant"
 
     def write_back(self, module: SplineBasis, operator: Any) -> None:
         knots = to_array(module.knots().double())

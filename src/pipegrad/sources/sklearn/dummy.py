@@ -40,7 +40,8 @@ class Dummy(Translation):
 class DummyClassifier(Dummy):
     """class_prior_ is trainable where it is the answer (`strategy="prior"`).
 
-    Predictions of `"most_frequent"` and `"constant"` do not train; random ones are refused.
+    Predictions of `"most_frequent"` and `"constant"` do not train. Those of `"stratified"` and
+    `"uniform"` are drawn at random, by scikit-learn.
     """
 
     data = "multiclass"
@@ -51,12 +52,11 @@ class DummyClassifier(Dummy):
         {"strategy": "constant", "constant": "cat"},
         Example({}, data="several"),
         Example({"strategy": "constant", "constant": [3, 0, 1]}, data="several"),
+        {"strategy": "stratified", "random_state": 0},
+        {"strategy": "uniform", "random_state": 0},
+        Example({"strategy": "stratified", "random_state": 0}, data="several"),
+        Example({"strategy": "uniform", "random_state": 0}, data="several"),
     )
-
-    def refuse(self, operator: Any) -> str | None:
-        if operator.strategy in ("stratified", "uniform"):
-            return f"strategy={operator.strategy!r} draws predictions at random"
-        return None
 
     def to_torch(self, operator: Any) -> nn.Module:
         parts = [_answer(operator, k) for k in range(operator.n_outputs_)]
@@ -80,7 +80,9 @@ class DummyClassifier(Dummy):
         else:
             head = MultioutputHead(tuple(int(n) for n in operator.n_classes_))
         labels = _listed(operator, operator.classes_)
-        if operator.sparse_output_ or any(np.asarray(c).dtype.kind in "USO" for c in labels):
+        if operator.strategy in ("stratified", "uniform"):
+            head.responses = ()
+        elif operator.sparse_output_ or any(np.asarray(c).dtype.kind in "USO" for c in labels):
             # It predicts a sparse matrix, or text of the length of what it predicts.
             head.responses = ("predict_proba", "predict_log_proba")
         return head
@@ -99,8 +101,10 @@ def _listed(operator: Any, values: Any) -> list[Any]:
 def _answer(operator: Any, k: int) -> NDArray[Any]:
     """Return the probabilities of the classes of one target."""
     prior = np.asarray(_listed(operator, operator.class_prior_)[k], dtype=float)
-    if operator.strategy == "prior":
+    if operator.strategy in ("prior", "stratified"):
         return prior
+    if operator.strategy == "uniform":
+        return np.full(len(prior), 1 / len(prior))
     if operator.strategy == "most_frequent":
         return np.eye(len(prior))[prior.argmax()]
     chosen = _listed(operator, operator.constant)[k]

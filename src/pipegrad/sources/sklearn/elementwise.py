@@ -46,6 +46,10 @@ def _bent(X: Any) -> Any:
     return X**2 / (1 + abs(X))
 
 
+def _above(X: Any, limit: float) -> Any:
+    return limit < X
+
+
 def _ratio(X: Any, first: int, second: int) -> Any:
     return np.column_stack([X, X[:, first] / (1 + np.exp(X[:, second]))])
 
@@ -65,6 +69,8 @@ class FunctionTransformer(_Fixed):
         Example({}, data="sparse"),
         Example({"func": np.sqrt, "validate": True, "accept_sparse": True}, data="counts"),
         Example({"func": np.abs}, data="missing"),
+        Example({"func": np.isnan}, data="missing"),
+        {"func": _above, "kw_args": {"limit": 0.5}, "validate": True},
     )
     sparse = True
     refused_inputs: ClassVar[Any] = {
@@ -76,6 +82,11 @@ class FunctionTransformer(_Fixed):
     def refuse(self, operator: Any) -> str | None:
         found = _translate(operator, operator.func, operator.kw_args)
         return found if isinstance(found, str) else None
+
+    def is_differentiable(self, operator: Any) -> bool:
+        """Comparisons and counts of the user's own have no gradient."""
+        found = _translate(operator, operator.func, operator.kw_args)
+        return isinstance(found, str) or found.smooth
 
     def encode(self, operator: Any, X: Any) -> Any:
         if operator.validate:
@@ -204,7 +215,8 @@ def _try_out(
         return f"{name} mixes rows or is not deterministic"
     for module in candidates:
         given = _answer(module, numbers)
-        if given is not None and _same(given, expected):
+        if given is not None and _same(given.detach().numpy(), expected):
+            module.smooth = given.requires_grad
             return module
     return f"{name} is Python code that torch cannot differentiate"
 
@@ -215,16 +227,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _answer(module: Elementwise, numbers: NDArray[np.float64]) -> NDArray[Any] | None:
+def _answer(module: Elementwise, numbers: NDArray[np.float64]) -> torch.Tensor | None:
     probe = to_tensor(numbers).requires_grad_()
     try:
         with _quiet():
             out = module(probe)
     except Exception:
         return None
-    if not isinstance(out, torch.Tensor) or not out.requires_grad:
-        return None
-    return np.asarray(out.detach().numpy())
+    return out if isinstance(out, torch.Tensor) else None
 
 
 def _same(given: NDArray[Any], expected: NDArray[Any]) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import nn
 
 from ...modules import NONE, Bins, Lookup, OneHot, OrdinalEncode, Sequential
 from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
+from ._host import OnHost, with_options
 
 
 class _Encoder(SklearnTranslation):
@@ -53,7 +54,7 @@ class OneHotEncoder(_Encoder):
 
     def encode(self, operator: Any, X: Any) -> Any:
         sizes = operator._n_features_outs
-        rows = _plain(operator, sparse_output=True).transform(X).tocsr()
+        rows = with_options(operator, sparse_output=True).transform(X).tocsr()
         return _codes(rows, sizes)
 
     def to_torch(self, operator: Any) -> nn.Module:
@@ -76,7 +77,7 @@ class OrdinalEncoder(_Encoder):
     missing = True
 
     def encode(self, operator: Any, X: Any) -> Any:
-        return np.asarray(_plain(operator).transform(X), dtype=np.float64)
+        return np.asarray(with_options(operator).transform(X), dtype=np.float64)
 
     def to_torch(self, operator: Any) -> nn.Module:
         return OrdinalEncode()
@@ -128,16 +129,18 @@ class LabelBinarizer(_Encoder):
         {"neg_label": -1, "pos_label": 2},
         {"neg_label": -3, "pos_label": 0},
         {"sparse_output": True, "pos_label": 4},
+        Example({}, data="indicators"),
+        Example({"neg_label": -1, "pos_label": 3}, data="indicators"),
+        Example({"sparse_output": True, "pos_label": 2}, data="indicators"),
+        Example({"neg_label": -1}, data="two_labels"),
     )
     data = "labels"
 
-    def refuse(self, operator: Any) -> str | None:
-        if operator.y_type_.startswith("multilabel"):
-            return "a multilabel target (y_type_='multilabel-indicator') has no codes"
-        return None
-
     def encode(self, operator: Any, X: Any) -> Any:
-        plain = _plain(operator, sparse_output=True, neg_label=0, pos_label=1)
+        if _is_multilabel(operator):
+            out = with_options(operator).transform(X)
+            return out.tocsr() if sparse.issparse(out) else out
+        plain = with_options(operator, sparse_output=True, neg_label=0, pos_label=1)
         rows = plain.transform(X).tocsr()
         size = _label_columns(operator)
         if rows.shape[1] != size:
@@ -145,12 +148,38 @@ class LabelBinarizer(_Encoder):
         return _codes(rows, [size])
 
     def to_torch(self, operator: Any) -> nn.Module:
+        if _is_multilabel(operator):
+            return nn.Identity()
         return OneHot(
             [_label_columns(operator)],
             off=float(operator.neg_label),
             on=float(operator.pos_label),
             sparse=operator.sparse_output,
         )
+
+
+class _Targets(OnHost):
+    on_host = "it encodes targets, which have no gradient"
+
+
+@register("sklearn.preprocessing.LabelEncoder")
+class LabelEncoder(_Targets):
+    """The index of each label, on the host."""
+
+    examples = ({}, Example({}, data="two_labels"), Example({}, data="numbers"))
+    data = "labels"
+
+
+@register("sklearn.preprocessing.MultiLabelBinarizer")
+class MultiLabelBinarizer(_Targets):
+    """Zeros and ones for sets of labels, on the host."""
+
+    examples = (
+        {},
+        {"sparse_output": True},
+        {"classes": ["bee", "ant", "cow", "cat"]},
+    )
+    data = "sets_of_labels"
 
 
 @register("sklearn.preprocessing.KBinsDiscretizer")
@@ -183,17 +212,13 @@ class KBinsDiscretizer(SklearnTranslation):
         pass
 
 
+def _is_multilabel(operator: Any) -> bool:
+    return str(operator.y_type_).startswith("multilabel")
+
+
 def _label_columns(operator: Any) -> int:
     count = len(operator.classes_)
     return 1 if count == 2 else count
-
-
-def _plain(operator: Any, **params: Any) -> Any:
-    """Return a shallow copy with other options that always outputs arrays."""
-    plain = copy.copy(operator)
-    vars(plain).update(params)
-    plain._sklearn_output_config = {"transform": "default"}
-    return plain
 
 
 def _codes(rows: Any, sizes: list[int]) -> NDArray[np.float64]:

@@ -53,6 +53,8 @@ def _not_trees(operator: Any) -> str | None:
 class AnyMembers(Expansion):
     """The mean of the outputs of members that are not trees; without probabilities, they vote."""
 
+    responses = ("predict", "predict_proba")
+
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         classifies, votes = hasattr(operator, "classes_"), _votes_of_members(operator)
         asked = "votes" if votes else "predict_proba" if classifies else "predict"
@@ -67,10 +69,18 @@ class AnyMembers(Expansion):
                 through = builder.add(f"{name}/columns", picked, (source,))
             values.append(builder.expand(member, through, name, asked))
         joint = glue.Average("votes" if votes else "classification" if classifies else "regression")
+        if classifies and (operator.n_classes_ == 1 or not _complete(operator)):
+            joint.places = tuple(tuple(m.classes_.tolist()) for m in operator.estimators_)
+            joint.classes = operator.n_classes_
         value = builder.add(join(path, "average"), joint, tuple(values), method)
         if method == "predict" and classifies:
             value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
         return value
+
+
+def _complete(operator: Any) -> bool:
+    """Return whether all members saw every class."""
+    return all(len(member.classes_) == operator.n_classes_ for member in operator.estimators_)
 
 
 def _votes_of_members(operator: Any) -> bool:
@@ -86,11 +96,48 @@ def _checked(operator: Any, X: Any) -> Any:
 _ANY = AnyMembers()
 
 
+class BoostedMembers(Expansion):
+    """Members of AdaBoost that are not trees: the weighted median, or weighted votes.
+
+    The weights stay.
+    """
+
+    def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
+        classifies = hasattr(operator, "classes_")
+        checked = glue.Checked(operator, _checked_finite)
+        source = builder.add(join(path, "checked"), checked, (source,))
+        asked = "votes" if classifies else "predict"
+        values = tuple(
+            builder.expand(member, source, join(path, f"estimators_/{number}"), asked)
+            for number, member in enumerate(operator.estimators_)
+        )
+        weights = operator.estimator_weights_
+        joint = _boosted_votes(operator) if classifies else glue.Median(weights[: len(values)])
+        value = builder.add(join(path, "joint"), joint, values, method)
+        if method == "predict" and classifies:
+            value = builder.add(join(path, "labels"), glue.Labels(operator.classes_), (value,))
+        return value
+
+
+def _boosted_votes(operator: Any) -> glue.BoostedVotes:
+    weights = operator.estimator_weights_
+    used = tuple(float(weight) for weight in weights[: len(operator.estimators_)])
+    return glue.BoostedVotes(used, float(weights.sum()), operator.n_classes_)
+
+
+def _checked_finite(operator: Any, X: Any) -> Any:
+    return validate(operator, X, sparse=True)
+
+
+_BOOSTED = BoostedMembers()
+
+
 class Bagging(Averaged):
     """Trees fitted on random samples and features."""
 
     def expansion(self, operator: Any) -> Expansion | None:
-        return None if self.refuse(operator) or _not_trees(operator) is None else _ANY
+        unlike = hasattr(operator, "classes_") and not _complete(operator)
+        return _ANY if unlike or _not_trees(operator) else None
 
     def encode(self, operator: Any, X: Any) -> Any:
         # Each tree checks only the columns that it uses.
@@ -104,14 +151,6 @@ class Bagging(Averaged):
 
     def columns(self, operator: Any) -> list[Any]:
         return list(operator.estimators_features_)
-
-    def refuse(self, operator: Any) -> str | None:
-        if not hasattr(operator, "classes_"):
-            return None
-        if operator.n_classes_ == 1 and _votes_of_members(operator):
-            return "its members vote, and there is only one class"
-        complete = all(len(t.classes_) == operator.n_classes_ for t in operator.estimators_)
-        return None if complete else "some of its members did not see every class"
 
 
 @register("sklearn.ensemble.BaggingClassifier")
@@ -162,12 +201,18 @@ class AdaBoostClassifier(Trees):
         "n_classes_": "the number of classes does not change",
     }
 
+    def expansion(self, operator: Any) -> Expansion | None:
+        return _BOOSTED if self.refuse(operator) is None and _not_trees(operator) else None
+
     def refuse(self, operator: Any) -> str | None:
         if getattr(operator, "algorithm", "") == "SAMME.R":
             return "algorithm='SAMME.R' has no module; later versions removed it"
         if operator.n_classes_ < 2:
             return "it has only one class"
-        return _not_trees(operator)
+        for member in operator.estimators_ if _not_trees(operator) else ():
+            if not np.array_equal(member.classes_, operator.classes_):
+                return "some of its members did not see every class"
+        return None
 
     def to_torch(self, operator: Any) -> nn.Module:
         two = operator.n_classes_ == 2
@@ -237,8 +282,8 @@ class AdaBoostRegressor(Trees):
         "estimator_errors_": "records how the source was fitted",
     }
 
-    def refuse(self, operator: Any) -> str | None:
-        return _not_trees(operator)
+    def expansion(self, operator: Any) -> Expansion | None:
+        return _BOOSTED if _not_trees(operator) else None
 
     def to_torch(self, operator: Any) -> nn.Module:
         parts = [tree.tree_ for tree in operator.estimators_]

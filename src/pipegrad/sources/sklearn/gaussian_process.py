@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...modules import (
     ClassShares,
     CombinedCovariance,
+    Constant,
     ConstantCovariance,
     Covariance,
     DotProductCovariance,
@@ -20,10 +21,12 @@ from ...modules import (
     Kernel,
     LaplaceClassifier,
     NamedCovariance,
+    PairVotes,
     Positive,
     ProbabilityHead,
     RegressionHead,
     StationaryCovariance,
+    VotesHead,
     WhiteNoise,
 )
 from ...registry import Example, Objective, register
@@ -54,7 +57,8 @@ _PLAIN: dict[type, type[Covariance]] = {
     sk.WhiteKernel: WhiteNoise,
     sk.DotProduct: DotProductCovariance,
 }
-_SMOOTHNESS = (0.5, 1.5, 2.5, math.inf)
+# Above this, scikit-learn multiplies zero and infinity where rows are equal.
+_LARGEST_SMOOTHNESS = 19.0
 
 
 def refused_kernel(kernel: Any) -> str | None:
@@ -64,10 +68,12 @@ def refused_kernel(kernel: Any) -> str | None:
         return next((reason for reason in found if reason is not None), None)
     if type(kernel) not in _PARAMETERS:
         return f"its kernel {type(kernel).__name__} has no module"
-    if type(kernel) is sk.Matern and kernel.nu not in _SMOOTHNESS:
-        return f"Matern with nu={kernel.nu} needs Bessel functions, which torch does not have"
+    if type(kernel) is sk.Matern and _LARGEST_SMOOTHNESS < kernel.nu < math.inf:
+        return f"Matern with nu={kernel.nu} overflows at rows that are equal"
     if type(kernel) is sk.PairwiseKernel and callable(kernel.metric):
         return "PairwiseKernel with a function as its metric is Python code"
+    if type(kernel) is sk.PairwiseKernel and kernel.metric == "precomputed":
+        return "PairwiseKernel with metric='precomputed' takes covariances instead of rows"
     return None
 
 
@@ -142,7 +148,10 @@ _SCALES = [3.0, 30.0, 0.3, 10.0, 300.0, 3.0]
 
 @register("sklearn.gaussian_process.GaussianProcessRegressor")
 class GaussianProcessRegressor(KernelProcess):
-    """The parameters of kernel_ train, and L_ and alpha_ follow; training rows and targets stay."""
+    """The parameters of kernel_ train, and L_ and alpha_ follow; training rows and targets stay.
+
+    One that is not fitted answers from its prior, in scikit-learn.
+    """
 
     data = "regression"
     # Weights of stored rows are large and cancel each other.
@@ -156,6 +165,7 @@ class GaussianProcessRegressor(KernelProcess):
         },
         {**_NOISY, "kernel": sk.Matern(30.0, nu=0.5) + sk.DotProduct(), "optimizer": None},
         {**_NOISY, "kernel": sk.Matern(30.0, nu=1.5), "optimizer": None},
+        {**_NOISY, "kernel": sk.Matern(30.0, nu=1.2), "optimizer": None},
         {
             **_NOISY,
             "kernel": sk.Matern(30.0, nu=np.inf),
@@ -175,7 +185,17 @@ class GaussianProcessRegressor(KernelProcess):
         "y_train_": "the training targets do not change",
     }
 
+    def kernels(self, operator: Any) -> list[Any]:
+        return super().kernels(operator) if _is_fitted(operator) else []
+
+    def trainable(self, operator: Any) -> bool:
+        return _is_fitted(operator) and super().trainable(operator)
+
     def to_torch(self, operator: Any) -> nn.Module:
+        if not _is_fitted(operator):
+            count = operator.n_targets or 1
+            return Constant(to_tensor(np.zeros(count)), squeeze=count == 1).requires_grad_(False)
+
         def numbers(values: Any) -> Tensor:
             return to_tensor(np.asarray(values, dtype=np.float64))
 
@@ -190,7 +210,7 @@ class GaussianProcessRegressor(KernelProcess):
         )
 
     def write_back(self, module: GaussianProcess, operator: Any) -> None:
-        if not bool(module.moved()):
+        if not _is_fitted(operator) or not bool(module.moved()):
             return
         write_kernel(module.kernel, operator.kernel_)
         operator.L_ = to_array(module.factor(), operator.L_)
@@ -199,54 +219,71 @@ class GaussianProcessRegressor(KernelProcess):
         operator.log_marginal_likelihood_value_ = likelihood
 
     def head(self, operator: Any) -> Head:
-        return RegressionHead()
+        head = RegressionHead()
+        if not _is_fitted(operator):
+            head.responses = ()
+        return head
 
     def objective(self, operator: Any) -> Objective:
         return Objective("squared_error")
 
 
+def _is_fitted(operator: Any) -> bool:
+    return hasattr(operator, "X_train_")
+
+
 @register("sklearn.gaussian_process.GaussianProcessClassifier")
 class GaussianProcessClassifier(KernelProcess):
-    """Probabilities by Laplace's approximation. Nothing trains; gradients pass to steps before."""
+    """The parameters of the kernels train; the modes of Laplace's approximation follow them."""
 
     data = "multiclass"
-    kept: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ("probabilities",)
     tolerance = 1e-7
     examples = (
         {},
         {"kernel": 4.0 * sk.RBF(_SCALES), "optimizer": None},
         Example({"kernel": 2.0 * sk.RBF(_SCALES)}, data="binary_strings"),
         Example(
-            {"kernel": sk.DotProduct(), "optimizer": None, "max_iter_predict": 5}, data="binary"
+            {"kernel": 1e-3 * sk.DotProduct(), "optimizer": None, "max_iter_predict": 3},
+            data="binary",
+        ),
+        Example(
+            {"kernel": 2.0 * sk.Matern(_SCALES), "optimizer": None, "warm_start": True},
+            data="binary",
         ),
     )
-
-    def refuse(self, operator: Any) -> str | None:
-        if operator.n_classes_ > 2 and operator.multi_class == "one_vs_one":
-            return "multi_class='one_vs_one' has no probabilities; 'one_vs_rest' has a module"
-        return super().refuse(operator)
+    unchanged_attributes: ClassVar[Any] = {"n_classes_": "the number of classes does not change"}
 
     def kernels(self, operator: Any) -> list[Any]:
         return [part.kernel_ for part in _binary_parts(operator)]
 
-    def trainable(self, operator: Any) -> bool:
-        return False
-
     def to_torch(self, operator: Any) -> nn.Module:
-        module = ClassShares(*(_laplace(part) for part in _binary_parts(operator)))
-        return module.requires_grad_(False)
+        parts = [_laplace(part) for part in _binary_parts(operator)]
+        if _votes(operator):
+            return PairVotes(*parts, classes=operator.n_classes_)
+        return ClassShares(*parts)
 
-    def write_back(self, module: nn.Module, operator: Any) -> None:
-        """Do nothing: there are no trainable parameters."""
+    def write_back(self, module: ClassShares | PairVotes, operator: Any) -> None:
+        parts = _binary_parts(operator)
+        for one, part in zip(module.parts, parts, strict=True):
+            if bool(one.moved()):  # type: ignore[operator]
+                _write_mode(one, part)
+        operator.log_marginal_likelihood_value_ = np.mean(
+            [part.log_marginal_likelihood_value_ for part in parts]
+        )
 
     def head(self, operator: Any) -> Head:
-        return ProbabilityHead(last=operator.n_classes_ > 2)
+        return VotesHead() if _votes(operator) else ProbabilityHead(last=operator.n_classes_ > 2)
 
     def objective(self, operator: Any) -> Objective:
-        return Objective("negative_log_likelihood")
+        return Objective("log_loss" if _votes(operator) else "negative_log_likelihood")
 
     def refuse_targets(self, operator: Any, y: Any) -> str | None:
         return one_class(y)
+
+
+def _votes(operator: Any) -> bool:
+    return bool(operator.n_classes_ > 2 and operator.multi_class == "one_vs_one")
 
 
 def _binary_parts(operator: Any) -> list[Any]:
@@ -255,10 +292,23 @@ def _binary_parts(operator: Any) -> list[Any]:
 
 
 def _laplace(part: Any) -> LaplaceClassifier:
+    start = part.f_cached if part.warm_start else np.zeros(len(part.y_train_))
     return LaplaceClassifier(
         covariance(part.kernel_),
         to_tensor(np.asarray(part.X_train_, dtype=np.float64)),
-        to_tensor(part.y_train_ - part.pi_),
-        to_tensor(part.W_sr_),
+        to_tensor(part.y_train_),
+        to_tensor(part.pi_),
         to_tensor(part.L_),
+        to_tensor(start),
+        part.max_iter_predict,
     )
+
+
+def _write_mode(module: Any, part: Any) -> None:
+    """Write the kernel of one process, and what the source derives from it."""
+    write_kernel(module.kernel, part.kernel_)
+    likelihood, (shares, root, factor, _, _) = part._posterior_mode(
+        part.kernel_(part.X_train_), return_temporaries=True
+    )
+    part.pi_, part.W_sr_, part.L_ = shares, root, factor
+    part.log_marginal_likelihood_value_ = likelihood

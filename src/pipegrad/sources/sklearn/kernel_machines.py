@@ -143,7 +143,7 @@ class KernelPCA(KernelMachine):
         )
 
     def write_back(self, module: KernelFeatures, operator: Any) -> None:
-        moved = not _same_numbers(module, self.to_torch(operator))
+        moved = not same_numbers(module, self.to_torch(operator))
         operator.eigenvectors_ = to_array(module.mixing, operator.eigenvectors_)
         assert module.centering is not None
         _write_means(module.centering, operator._centerer)
@@ -157,7 +157,8 @@ class KernelPCA(KernelMachine):
             operator._fit_inverse_transform(components, operator.X_fit_)
 
 
-def _same_numbers(one: nn.Module, other: nn.Module) -> bool:
+def same_numbers(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules of the same structure have the same parameters and buffers."""
     return all(
         bool((a == b).all())
         for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)

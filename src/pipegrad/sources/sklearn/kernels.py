@@ -15,6 +15,7 @@ from torch import nn
 from ...modules import (
     AdditiveChi2Features,
     Kernel,
+    KernelDistributions,
     KernelFeatures,
     PolynomialSketch,
     RandomFourierFeatures,
@@ -60,6 +61,13 @@ class Nystroem(SklearnTranslation):
         Example(
             {"n_components": 10, "random_state": 0, "kernel": "additive_chi2"}, data="positive"
         ),
+        Example(
+            # The source takes a square matrix only; older versions gave nonsense for a sparse one.
+            {"n_components": 80, "random_state": 0, "kernel": "precomputed"},
+            data="similarities",
+            unchanged_attributes=("components_",),
+            since="1.8",
+        ),
         Example({"n_components": 10, "random_state": 0}, data="sparse"),
         Example({"n_components": 4, "random_state": 0, "kernel": "linear"}, data="sparse"),
         Example({"n_components": 10, "random_state": 0, "kernel": "poly"}, data="sparse"),
@@ -78,30 +86,32 @@ class Nystroem(SklearnTranslation):
     def refuse(self, operator: Any) -> str | None:
         if callable(operator.kernel):
             return callable_kernel(operator)
-        if operator.kernel == "precomputed":
-            return "kernel='precomputed' takes a kernel matrix, not a feature matrix"
         for name, value in _numbers(operator).items():
             if not isinstance(value, Real):
                 return f"{name}={value!r} is not a single number"
         return None
 
     def encode(self, operator: Any, X: Any) -> Any:
-        dense_only = operator.kernel in DENSE_KERNELS
+        dense_only = operator.kernel in (*DENSE_KERNELS, "precomputed")
         out = validate(operator, X, sparse=not dense_only)
-        if dense_only:
+        if operator.kernel in DENSE_KERNELS:
             check_non_negative(out, "Nystroem.transform")
         reject_entries_stored_twice(operator, out)
         return out
 
     def to_torch(self, operator: Any) -> nn.Module:
+        mixing = to_tensor(operator.normalization_.T)
+        if operator.kernel == "precomputed":
+            return KernelFeatures(None, mixing, Kernel("linear"))
         points = stored_points(operator.components_)
         name = NAMES.get(operator.kernel, operator.kernel)
         numbers = {key: float(value) for key, value in _numbers(operator).items()}
-        return KernelFeatures(points, to_tensor(operator.normalization_.T), Kernel(name, **numbers))
+        return KernelFeatures(points, mixing, Kernel(name, **numbers))
 
     def write_back(self, module: KernelFeatures, operator: Any) -> None:
         operator.normalization_ = to_array(module.mixing.T, operator.normalization_)
-        operator.components_ = written_points(module, operator.components_)
+        if module.points is not None:
+            operator.components_ = written_points(module, operator.components_)
 
 
 def callable_kernel(operator: Any) -> str:
@@ -114,10 +124,12 @@ def callable_kernel(operator: Any) -> str:
 
 def stored_points(rows: Any) -> Any:
     """Rows at which kernels are evaluated, as a module takes them."""
+    if sparse.issparse(rows) and rows.format == "csc":
+        return sparse_to_pattern(rows.T, transpose=True)
     return sparse_to_pattern(rows) if sparse.issparse(rows) else to_tensor(rows)
 
 
-def written_points(module: KernelFeatures, rows: Any) -> Any:
+def written_points(module: KernelFeatures | KernelDistributions, rows: Any) -> Any:
     """The points of a module in the form of the rows that they were."""
     if isinstance(module.points, SparseParameter):
         rows = rows.copy()
@@ -240,7 +252,7 @@ class PolynomialCountSketch(SklearnTranslation):
 
 def _numbers(operator: Any) -> dict[str, Any]:
     """Return the kernel's parameters; constructor arguments override kernel_params."""
-    known = KERNEL_PARAMS[operator.kernel]
+    known = KERNEL_PARAMS.get(operator.kernel, ())
     numbers = dict(operator.kernel_params or {})
     given = {name: getattr(operator, name) for name in known}
     numbers |= {name: value for name, value in given.items() if value is not None}

@@ -7,164 +7,39 @@ soft weights of the neighbors.
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.neighbors._kd_tree import kernel_norm
 from torch import Tensor, nn
 
-from ...graph import copy_source
 from ...modules import (
-    Block,
     CentroidHead,
     CentroidScores,
     Head,
     IdentityHead,
     KernelDensity,
     LocalOutlierFactor,
-    Metric,
     MultioutputHead,
     NeighborMean,
     OutlierHead,
     ProbabilityHead,
     RadiusMean,
     RegressionHead,
-    SparseRows,
     VotesOfScores,
     WithGradientOf,
 )
 from ...registry import Example, Objective, register
-from ...warning_filters import ignored_warnings
-from ..arrays import to_array, to_csr, to_tensor
+from ..arrays import to_array, to_tensor
 from ._base import SKLEARN, SklearnTranslation, parse_version, validate
-
-# Stored sparse rows become dense as long as they have no more numbers than this.
-_MOST_NUMBERS = 1 << 28
-_METRICS: dict[str, Metric] = {
-    "euclidean": Metric(),
-    "l2": Metric(),
-    "manhattan": Metric(power=1),
-    "cityblock": Metric(power=1),
-    "l1": Metric(power=1),
-    "chebyshev": Metric("chebyshev"),
-    "cosine": Metric("cosine"),
-    "precomputed": Metric("precomputed"),
-}
-
-
-class Answers:
-    """What a method of an operator gives for rows of a module, as tensors.
-
-    Trees count the queries that they answer, so that a copy of the operator is asked, which is no
-    part of pickles.
-
-    Parameters
-    ----------
-    operator : object
-        The fitted operator.
-    method : str
-        Name of the method.
-    """
-
-    def __init__(self, operator: Any, method: str) -> None:
-        self.operator, self.method = operator, method
-        self._asked_operator: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_asked_operator": None}
-
-    def __call__(self, x: Block) -> Tensor:
-        """Rows (n, features) to (n,) or (n, k)."""
-        out = self._asked(self._rows(x))
-        return torch.as_tensor(out, dtype=x.dtype, device=x.device)
-
-    def _rows(self, x: Block) -> Any:
-        rows: Any = to_csr(x) if isinstance(x, SparseRows) else x.detach().cpu().numpy()
-        if getattr(self.operator._fit_X, "dtype", None) == np.float32:
-            narrow = rows.astype(np.float32)
-            # In float32, the source breaks ties in another way.
-            if (narrow != rows).sum() == 0:
-                return narrow
-        return rows
-
-    def _ask(self, method: str, rows: Any) -> Any:
-        if self._asked_operator is None:
-            self._asked_operator = copy_source(self.operator)
-        with ignored_warnings("X does not have valid feature names"):
-            return getattr(self._asked_operator, method)(rows)
-
-    def _asked(self, rows: Any) -> NDArray[Any]:
-        out = self._ask(self.method, rows)
-        if isinstance(out, list):
-            return np.hstack(out)
-        if self.method != "predict_proba":
-            return np.asarray(out)
-        return self._as_predicted(rows, out)
-
-    def _as_predicted(self, rows: Any, shares: NDArray[Any]) -> NDArray[Any]:
-        """The probabilities, where the predicted class is ahead also of one that is equal to it.
-
-        The source adds up weights in another order where it predicts.
-        """
-        if getattr(self.operator, "weights", None) != "distance" or shares.shape[1] < 2:
-            return shares
-        second, first = np.partition(shares, -2, axis=1)[:, -2:].T
-        close = np.flatnonzero(first - second < 1e-12)
-        if close.size:
-            labels = self._ask("predict", rows[close])
-            place = np.searchsorted(self.operator.classes_, labels)
-            wrong = shares[close].argmax(1) != place
-            shares[close[wrong], place[wrong]] = np.nextafter(first[close[wrong]], 2.0)
-        return shares
-
-
-def metric_of(operator: Any) -> Metric | None:
-    """The distance of an operator; None if there is no module of it."""
-    name, options = operator.effective_metric_, dict(operator.effective_metric_params_ or {})
-    power = options.pop("p", 2)
-    options = {key: value for key, value in options.items() if value is not None}
-    if options or not isinstance(name, str):
-        return None
-    return Metric(power=float(power)) if name == "minkowski" else _METRICS.get(name)
-
-
-class Neighbors(SklearnTranslation):
-    """Checks and conversions that all estimators with stored rows share."""
-
-    sparse = True
-    adds_entries = False
-    refused_inputs: ClassVar[Any] = {
-        "csr with entries stored twice": "distances to the sum of both use the norms of each"
-    }
-
-    def refuse(self, operator: Any) -> str | None:
-        if metric_of(operator) is None:
-            name, options = operator.metric, operator.metric_params
-            told = f"metric={getattr(name, '__name__', name)!r}"
-            return f"{told}{f' with {options}' if options else ''} has no gradient in torch"
-        if callable(getattr(operator, "weights", None)):
-            return "weights is Python code that torch cannot differentiate"
-        rows = operator._fit_X
-        if sparse.issparse(rows) and math.prod(rows.shape) > _MOST_NUMBERS:
-            size = 8 * math.prod(rows.shape) / 1e9
-            return f"its sparse stored rows would need {size:.3g} GB as dense ones for gradients"
-        return None
-
-    def write_back(self, module: nn.Module, operator: Any) -> None:
-        """Do nothing: stored rows do not train."""
-
-
-def stored_rows(operator: Any) -> Tensor:
-    """The stored rows in double precision; none where distances are given."""
-    rows = operator._fit_X
-    if operator.effective_metric_ == "precomputed":
-        return torch.zeros(0, 0, dtype=torch.float64)
-    dense = rows.toarray() if sparse.issparse(rows) else rows
-    return to_tensor(np.asarray(dense, dtype=np.float64))
+from ._neighbors import (
+    Answers,
+    Neighbors,
+    metric_by_name,
+    metric_of,
+    stored_rows,
+    without_metric,
+)
 
 
 def indicators(operator: Any) -> Tensor:
@@ -245,6 +120,20 @@ _NEIGHBORS = (
     {"algorithm": "ball_tree", "p": 3, "leaf_size": 5},
     {"algorithm": "kd_tree", "p": 1, "weights": "distance"},
 )
+_METRICS = (
+    {"metric": "sqeuclidean", "algorithm": "brute", "weights": "distance"},
+    {"metric": "canberra", "weights": "distance"},
+    {"metric": "braycurtis", "algorithm": "ball_tree"},
+    {"metric": "correlation"},
+    {"metric": "seuclidean", "metric_params": {"V": np.arange(1.0, 7.0)}},
+    {
+        "metric": "mahalanobis",
+        "metric_params": {"V": np.diag(np.arange(1.0, 7.0))},
+        "algorithm": "ball_tree",
+    },
+    {"p": 1.5, "metric_params": {"w": np.arange(6.0)}, "weights": "distance"},
+    {"p": 0.5, "algorithm": "brute"},
+)
 
 
 @register("sklearn.neighbors.KNeighborsClassifier")
@@ -254,6 +143,7 @@ class KNeighborsClassifier(NeighborClassifier):
     examples = (
         *_NEIGHBORS,
         Example({"metric": "precomputed"}, data="similarities_multiclass"),
+        Example({"metric": "nan_euclidean"}, data="missing_binary", since="1.6"),
         Example({}, data="binary_strings"),
         Example({"weights": "distance"}, data="several"),
         Example({}, data="sparse_multiclass"),
@@ -266,7 +156,9 @@ class KNeighborsRegressor(NeighborRegressor):
 
     examples = (
         *_NEIGHBORS,
+        *_METRICS,
         Example({"metric": "precomputed"}, data="similarities"),
+        Example({"metric": "nan_euclidean"}, data="missing", since="1.6"),
         Example({"weights": "distance"}, data="multioutput"),
         Example({}, data="sparse"),
     )
@@ -289,13 +181,19 @@ class RadiusNeighborsClassifier(Radius, NeighborClassifier):
         {"radius": 150.0, "weights": "distance", "p": 1, "outlier_label": "most_frequent"},
         Example({"radius": 3.0, "algorithm": "brute"}, data="sparse_multiclass"),
         Example({"radius": 500.0}, data="several"),
+        Example({"radius": 50.0, "outlier_label": "cow"}),
+        Example(
+            {"radius": 50.0, "outlier_label": [3, 7, 1], "algorithm": "kd_tree"}, data="several"
+        ),
     )
 
-    def refuse(self, operator: Any) -> str | None:
-        for label, classes in _outlier_labels(operator):
-            if label is not None and label not in classes:
-                return f"outlier_label={label!r} is not one of the classes, so it has no column"
-        return super().refuse(operator)
+    def head(self, operator: Any) -> Head:
+        head = super().head(operator)
+        labels = _outlier_labels(operator)
+        if any(label is not None and label not in classes for label, classes in labels):
+            # Another label has no probability, so that the source itself predicts.
+            head.responses = tuple(name for name in head.responses if name != "predict")
+        return head
 
 
 def _outlier_labels(operator: Any) -> list[tuple[Any, Any]]:
@@ -429,19 +327,15 @@ class KernelDensityTranslation(SklearnTranslation):
     )
 
     def refuse(self, operator: Any) -> str | None:
-        if self._metric(operator) is None:
-            return f"metric={operator.metric!r} has no gradient in torch"
+        if metric_by_name(operator.metric, operator.metric_params) is None:
+            return without_metric(operator.metric, operator.metric_params)
         if operator.atol > 0 or operator.rtol > 1e-6:
             return "atol and rtol let the source round its answers; the module gives exact ones"
         return None
 
-    def _metric(self, operator: Any) -> Metric | None:
-        options = dict(operator.metric_params or {})
-        power = options.pop("p", 2)
-        if options:
-            return None
-        minkowski = operator.metric in ("minkowski", "p")
-        return Metric(power=float(power)) if minkowski else _METRICS.get(operator.metric)
+    def is_differentiable(self, operator: Any) -> bool:
+        metric = metric_by_name(operator.metric, operator.metric_params)
+        return metric is not None and metric.smooth
 
     def encode(self, operator: Any, X: Any) -> Any:
         return validate(operator, X, dtype=np.float64)
@@ -449,7 +343,7 @@ class KernelDensityTranslation(SklearnTranslation):
     def to_torch(self, operator: Any) -> nn.Module:
         rows, weights = np.asarray(operator.tree_.data), operator.tree_.sample_weight
         shares = np.ones(len(rows)) if weights is None else np.asarray(weights)
-        metric, width = self._metric(operator), rows.shape[1]
+        metric, width = metric_by_name(operator.metric, operator.metric_params), rows.shape[1]
         assert metric is not None
         with np.errstate(divide="ignore"):
             logs = np.log(shares / shares.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ._base import SklearnTranslation
 class StandardScaler(SklearnTranslation):
     """mean_ and scale_ become a trainable shift and scale; var_ is updated to match."""
 
+    rounds_parameters = True  # to float32, which loses digits of values close to the mean
     kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples = (
         {},
@@ -36,6 +38,9 @@ class StandardScaler(SklearnTranslation):
         if operator.with_mean and sparse.issparse(X):
             raise ValueError("Cannot center sparse matrices: pass `with_mean=False` instead.")
         return super().encode(operator, X)
+
+    def encoding_key(self, operator: Any) -> Hashable:
+        return operator.with_mean
 
     def to_torch(self, operator: Any) -> nn.Module:
         shift = to_tensor(operator.mean_) if operator.with_mean else None
@@ -144,8 +149,8 @@ class RobustScaler(SklearnTranslation):
     missing = True
 
     def refuse(self, operator: Any) -> str | None:
-        if operator.with_scaling and not np.all(operator.scale_ > 0):
-            return f"quantile_range={operator.quantile_range} gives scales that are not positive"
+        if operator.with_scaling and np.isin(operator.scale_, (0.0, np.inf)).any():
+            return f"quantile_range={operator.quantile_range} gives scales of zero or infinity"
         return None
 
     def to_torch(self, operator: Any) -> nn.Module:

@@ -56,7 +56,7 @@ class Configuration:
             return [True] * len(names)
         patterns = [self.train] if isinstance(self.train, str) else list(self.train)
         steps = net.graph.select(patterns, "Configuration: train")
-        prefixes = tuple(f"steps.{key}." for step, key, _ in net.plan if step.name in steps)
+        prefixes = tuple(f"steps.{c.key}." for c in net.plan if c.step.name in steps)
         found = [name.startswith(prefixes) for name in names]
         if not any(found):
             raise ArgumentError(

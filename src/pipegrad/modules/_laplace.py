@@ -1,0 +1,204 @@
+"""Classification by Gaussian processes with Laplace's approximation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._base import Module
+from ._gaussian_process import Covariance, is_set, keeps_given_numbers, parameters_moved
+
+# Approximation of the logistic function by error functions (Williams and Barber, 1998).
+_SCALES = (0.41, 0.4, 0.37, 0.44, 0.39)
+_SHARES = (-1854.8214151, 3516.89893646, 221.29346712, 128.12323805, -2010.49422654)
+# Least increase of the likelihood for another step, and steps where none can be left out.
+_LEAST_GAIN, _STEPS = 1e-10, 30
+
+
+class LaplaceClassifier(Module):
+    """Probabilities of the second of two classes by a Gaussian process, approximated by Laplace.
+
+    See Rasmussen and Williams, *Gaussian processes for machine learning*, 2006, algorithms 3.1 and
+    3.2. The parameters of the kernel train, and the mode of the posterior follows them: Newton's
+    method finds it, and its last step passes the gradient on, since the derivative with respect to
+    where that step starts vanishes at the mode.
+
+    Parameters
+    ----------
+    kernel : Covariance
+        The kernel.
+    points : Tensor, shape (stored, features)
+        Stored rows, which do not train.
+    targets : Tensor, shape (stored,)
+        Their targets, zero or one.
+    shares : Tensor, shape (stored,)
+        Probabilities at the mode that belongs to the kernel as it is now.
+    factor : Tensor, shape (stored, stored)
+        Lower Cholesky factor of the matrix B at that mode.
+    start : Tensor, shape (stored,)
+        Where Newton's method starts.
+    steps : int
+        The most steps of Newton's method.
+    """
+
+    points: Tensor
+    targets: Tensor
+    shares: Tensor
+    factor: Tensor
+    start: Tensor
+
+    def __init__(
+        self,
+        kernel: Covariance,
+        points: Tensor,
+        targets: Tensor,
+        shares: Tensor,
+        factor: Tensor,
+        start: Tensor,
+        steps: int = 100,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.steps = kernel, steps
+        for name, value in (("points", points), ("targets", targets), ("shares", shares)):
+            self.register_buffer(name, value)
+        for name, value in (("factor", factor), ("start", start)):
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, features) to the probability of the second class, (n,)."""
+        shares, factor = self.present_mode()
+        root = _root(shares)
+        across = self.kernel(self.points, x).to(shares.dtype)
+        mean = across.T @ (self.targets - shares)
+        spread = torch.linalg.solve_triangular(factor, root[:, None] * across, upper=False)
+        variance = self.kernel.diagonal(x) - spread.square().sum(0)
+        share = _squashed(mean, variance)
+        # The sign of the mean decides, also where the probability is one half up to rounding.
+        least, most = 0.5 + torch.finfo(share.dtype).eps, 0.5
+        return torch.where(mean > 0, share.clamp(min=least), share.clamp(max=most))
+
+    def moved(self) -> Tensor:
+        """Whether the kernel is no longer the one that the given mode belongs to."""
+        return parameters_moved(self.kernel)
+
+    def present_mode(self) -> tuple[Tensor, Tensor]:
+        """Probabilities at the mode and the factor of B, which follow the kernel."""
+        moved = self.moved()
+        if keeps_given_numbers(self, moved):
+            return self.shares, self.factor
+        # In double precision, whatever that of the module: rounding moves the mode.
+        table = self.kernel(self.points).double()
+        with torch.no_grad():
+            before, stepped = self._before_last(table.detach())
+        mode = torch.where(stepped, self._step(table, before)[0], self.start.double())
+        shares = torch.sigmoid(mode)
+        factor = _factor(table, _root(shares)).to(self.factor.dtype)
+        shares = shares.to(self.shares.dtype)
+        # The given numbers are more exact than can be told after another iteration.
+        pairs = ((self.shares, shares), (self.factor, factor))
+        first, second = (torch.where(moved, new, old + (new - new.detach())) for old, new in pairs)
+        return first, second
+
+    def _before_last(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Where Newton's method stands before its last step but one, and whether it has stepped."""
+        before = entering = self.start.double()
+        known = torch.full_like(entering[:1].sum(), -math.inf)
+        done = torch.zeros_like(known, dtype=torch.bool)
+        stepped = done
+        for number in range(self.steps - 1):
+            new, likelihood = self._step(table, entering)
+            done = done | (likelihood - known < _LEAST_GAIN)
+            if is_set(done, unknown=number >= _STEPS):
+                break
+            before = torch.where(done, before, entering)
+            entering = torch.where(done, entering, new)
+            known, stepped = torch.where(done, known, likelihood), stepped | ~done
+        return before, stepped
+
+    def _step(self, table: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
+        """A step of Newton's method, and the likelihood after it."""
+        shares = torch.sigmoid(mode)
+        root = _root(shares)
+        factor = _factor(table, root)
+        inner = root.square() * mode + (self.targets - shares)
+        solved = torch.cholesky_solve((root * (table @ inner))[:, None], factor)[:, 0]
+        weights = inner - root * solved
+        new = table @ weights
+        wrong = functional.softplus(-(self.targets * 2 - 1) * new).sum()
+        volume = torch.log(factor.diagonal()).sum()
+        return new, -0.5 * (weights * new).sum() - wrong - volume
+
+
+def _root(shares: Tensor) -> Tensor:
+    """Square roots of the curvature."""
+    return torch.sqrt(shares * (1 - shares))
+
+
+def _factor(table: Tensor, root: Tensor) -> Tensor:
+    """The lower Cholesky factor of the matrix B."""
+    unit = torch.eye(len(root), dtype=table.dtype, device=table.device)
+    return torch.linalg.cholesky_ex(unit + root[:, None] * table * root)[0]
+
+
+def _squashed(mean: Tensor, variance: Tensor) -> Tensor:
+    """The mean of the logistic function of a normal variable."""
+    scales = torch.tensor(_SCALES, dtype=mean.dtype, device=mean.device)[:, None]
+    shares = torch.tensor(_SHARES, dtype=mean.dtype, device=mean.device)[:, None]
+    alpha = 1 / (2 * variance)
+    gamma = scales * mean
+    error = torch.erf(gamma * torch.sqrt(alpha / (alpha + scales.square())))
+    integrals = torch.sqrt(math.pi / alpha) * error / (2 * torch.sqrt(variance * 2 * math.pi))
+    return (shares * integrals).sum(0) + 0.5 * shares.sum()
+
+
+class ClassShares(Module):
+    """Probabilities of classes: of the second of two, or of each against the rest.
+
+    Parameters
+    ----------
+    *parts : torch.nn.Module
+        One module for two classes, or one for each class, from (n, features) to (n,).
+    """
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, features) to (n, classes)."""
+        shares = [part(x) for part in self.parts]
+        if len(shares) == 1:
+            return torch.stack([1 - shares[0], shares[0]], 1)
+        table = torch.stack(shares, 1)
+        return table / table.sum(1, keepdim=True)
+
+
+class PairVotes(Module):
+    """A value for each class: its votes from pairs of classes, and a fraction that breaks ties.
+
+    Parameters
+    ----------
+    *parts : torch.nn.Module
+        One module for each pair of classes, the last class changing fastest, from (n, features) to
+        the probability of its second class (n,).
+    classes : int
+        Number of classes.
+    """
+
+    def __init__(self, *parts: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, features) to (n, classes)."""
+        shares = torch.stack([part(x) for part in self.parts], 1)
+        ballots = (shares > 0.5).to(shares.dtype) + (shares - shares.detach())
+        first, second = torch.triu_indices(self.classes, self.classes, 1, device=shares.device)
+        zeros = shares.new_zeros(len(shares), self.classes)
+        votes = zeros.index_add(1, first, 1 - ballots).index_add(1, second, ballots)
+        confidence = zeros.index_add(1, first, -shares).index_add(1, second, shares)
+        return votes + confidence / (3 * (confidence.abs() + 1))

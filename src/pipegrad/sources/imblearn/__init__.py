@@ -1,0 +1,5 @@
+"""Translations for imbalanced-learn."""
+
+from .composites import ResamplingPipeline
+
+__all__ = ["ResamplingPipeline"]
