@@ -24,6 +24,8 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -31,6 +33,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.svm import LinearSVC
 
 import pipegrad as pg
 from pipegrad.host import Encoded
@@ -43,6 +46,7 @@ X = _RNG.normal(size=(_ROWS, _COLUMNS)) + 1
 Y = X @ _RNG.normal(size=_COLUMNS) + 0.3 * _RNG.normal(size=_ROWS)
 TWO = np.median(Y) < Y
 THREE = np.digitize(Y, np.quantile(Y, [0.3, 0.6]))
+FIVE = np.digitize(Y, np.quantile(Y, [0.2, 0.4, 0.6, 0.8]))
 
 
 def named(make, count=5):
@@ -164,6 +168,9 @@ PIPELINES = {
         Y,
         [6, 6],
     ),
+    "one against the rest": (OneVsRestClassifier(LogisticRegression()), FIVE, [5]),
+    "one against one": (OneVsOneClassifier(LinearSVC(max_iter=5000)), FIVE, [10]),
+    "one for each target": (MultiOutputRegressor(Ridge()), X[:, :5] + Y[:, None], [5]),
 }
 NAMES = list(PIPELINES)
 

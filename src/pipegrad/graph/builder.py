@@ -9,7 +9,7 @@ from .graph import INPUT, Composite, Graph, Step
 
 _ALWAYS_FITTED = (
     *("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier"),
-    *("FeatureHasher", "HashingVectorizer", "PatchExtractor"),
+    *("FeatureHasher", "HashingVectorizer", "PatchExtractor", "SparseCoder"),
 )
 
 

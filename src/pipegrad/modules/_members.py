@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,19 @@ from torch.nn import functional
 
 from ._base import Module
 from ._heads import Head, MultioutputHead, Task
+from ._side_by_side import SideBySide
 
 
 class JoinScores(Module):
     """The raw scores of several predictors side by side; that of a single one stays as it is."""
 
-    def forward(self, *scores: Tensor) -> Tensor:
-        """Scores (n,) or (n, k_i) to (n, sum of k_i)."""
+    takes_side_by_side: ClassVar[str] = "any"
+
+    def forward(self, *scores: Any) -> Tensor:
+        """Scores (n,) or (n, k_i), or all of them side by side, to (n, sum of k_i)."""
         if len(scores) == 1:
-            return scores[0]
+            only = scores[0]
+            return only.columns if isinstance(only, SideBySide) else only
         return torch.cat([s[:, None] if s.ndim == 1 else s for s in scores], 1)
 
 

