@@ -24,7 +24,7 @@ from sklearn.model_selection import TimeSeriesSplit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from templates import FREEZE, REFERENCE, TEMPLATES, prepared, width
+from templates import REFERENCE, TEMPLATES, prepared, width
 from variants import by_hand
 
 import pipegrad as pg
@@ -181,7 +181,6 @@ def table(job: Job, found: list[dict[str, Any]], task: str = "", rows: int = 0) 
 def _arms(bench: Bench) -> None:
     job, part = bench.job, bench.part
     pipe = bench.pipe()
-    frozen = FREEZE.get(job.template)
     fitted = bench.run("pipeline", lambda: (clone(pipe).fit(part.X, part.y), {}))
     if fitted is None:
         return
@@ -192,8 +191,8 @@ def _arms(bench: Bench) -> None:
         bench.run("search", lambda: _searched(bench, pipe))
     bench.run("wider", lambda: _wider(bench, pipe))
     if job.controls:
-        bench.run("last", lambda: _last(bench, pipe, fitted, frozen))
-        bench.run("random", lambda: _random(bench, pipe, frozen))
+        bench.run("last", lambda: _last(bench, pipe, fitted))
+        bench.run("random", lambda: _random(bench, pipe))
         if job.template in REFERENCE.values():
             bench.run("by_hand", lambda: _by_hand(bench, pipe))
 
@@ -240,16 +239,14 @@ def _values(pipe: Any) -> dict[str, Any]:
     return {k: v for k, v in pipe.get_params().items() if isinstance(v, int | float | str)}
 
 
-def _last(
-    bench: Bench, pipe: Any, fitted: Any, frozen: list[str] | None
-) -> tuple[Any, dict[str, Any]]:
-    training = [s.name for s in pg.inspect(fitted, freeze=frozen) if s.status == "trainable"]
+def _last(bench: Bench, pipe: Any, fitted: Any) -> tuple[Any, dict[str, Any]]:
+    training = [s.name for s in pg.inspect(fitted) if s.status == "trainable"]
     if len(training) < 2:
         raise Skip("only the last operator is trainable")
     return _finetuned(bench, pipe, train=training[-1:])
 
 
-def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dict[str, Any]]:
+def _random(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
     """Train from random weights for as long as fine-tuning took; the better of L-BFGS and Adam."""
     seconds, seed = bench.seconds("finetuned"), bench.job.seed
     if not seconds:
@@ -259,7 +256,7 @@ def _random(bench: Bench, pipe: Any, frozen: list[str] | None) -> tuple[Any, dic
     best, least, chosen = None, np.inf, ""
     for name, optim in (("L-BFGS", torch.optim.LBFGS), ("Adam", _adam)):
         try:
-            net = _from_random(fitted, frozen, seed)
+            net = _from_random(fitted, seed)
             settings = {"epochs": _EPOCHS, "seed": seed, "max_seconds": seconds / 2}
             net.fit(X, y, optim=optim, validation=valid, **settings)
             model = pg.from_torch(net)
@@ -298,10 +295,10 @@ def _adam(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=_RATE)
 
 
-def _from_random(fitted: Any, frozen: list[str] | None, seed: int) -> Any:
+def _from_random(fitted: Any, seed: int) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return pg.to_torch(fitted, freeze=frozen, init="random")
+        return pg.to_torch(fitted, init="random")
 
 
 def _context(bench: Bench) -> None:

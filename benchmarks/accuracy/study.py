@@ -1,4 +1,4 @@
-"""Does fine-tuning improve pipelines, and is it safe? 12 pipelines, 26 data sets, controls.
+"""Does fine-tuning improve pipelines, and is it safe? 20 pipelines, 26 data sets, controls.
 
     python benchmarks/accuracy/study.py --data DATA --out RESULTS            (4 hours, two cores)
     python benchmarks/accuracy/study.py --data DATA --out RESULTS --small    (10 minutes)
@@ -78,6 +78,14 @@ ORDER = (
     "stacking",
     "leaves",
     "gbdt",
+    "splines",
+    "discriminant",
+    "naive_bayes",
+    "nmf",
+    "mlp",
+    "kernel_pca",
+    "svm",
+    "gaussian_process",
 )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import NMF, PCA, KernelPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -17,20 +19,25 @@ from sklearn.ensemble import (
     StackingRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     MinMaxScaler,
     OneHotEncoder,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.svm import SVC, SVR
 
 import pipegrad as pg
 from data import DataSet
@@ -197,6 +204,67 @@ def one_column(X: pd.DataFrame):
     return X["text"].to_numpy(dtype=object)
 
 
+def splines(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    """A linear model on cubic splines of each number."""
+    categories, numbers = columns(data, X)
+    knots = SplineTransformer(12 if wider else 6, knots="quantile", extrapolation="linear")
+    steps = (SimpleImputer(strategy="median"), StandardScaler(), knots)
+    parts = [(make_pipeline(*steps), numbers)]
+    if categories:
+        parts.append((one_hot(), categories))
+    return make_pipeline(make_column_transformer(*parts), linear(data))
+
+
+def svm(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    """Support vectors with an RBF kernel; a sigmoid makes probabilities of the scores."""
+    if data.task == "regression":
+        return make_pipeline(prepared(data, X), SVR())
+    return make_pipeline(prepared(data, X), CalibratedClassifierCV(SVC(), ensemble=False))
+
+
+def gaussian_process(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    reach = ConstantKernel() * RBF(np.sqrt(width(data, X)))
+    if data.task == "regression":
+        model = GaussianProcessRegressor(reach + WhiteKernel(0.1), normalize_y=True)
+    else:
+        model = GaussianProcessClassifier(reach)
+    return make_pipeline(prepared(data, X), model)
+
+
+def discriminant(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    return make_pipeline(prepared(data, X), model)
+
+
+def naive_bayes(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    return make_pipeline(prepared(data, X), GaussianNB(var_smoothing=1e-3))
+
+
+def nmf(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    few = components(data, X, wider)
+    factors = NMF(few, init="nndsvda", max_iter=300, random_state=0)
+    return make_pipeline(prepared(data, X), MinMaxScaler(clip=True), factors, linear(data))
+
+
+def kernel_pca(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    few = components(data, X, wider)
+    features = KernelPCA(2 * few, kernel="rbf", random_state=0)
+    return make_pipeline(prepared(data, X), features, StandardScaler(), linear(data))
+
+
+def mlp(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    options = {
+        "hidden_layer_sizes": (100 if wider else 50,),
+        "early_stopping": True,
+        "random_state": 0,
+    }
+    if data.task == "count":
+        model = MLPRegressor(loss="poisson", **options)
+    else:
+        model = (MLPRegressor if data.task == "regression" else MLPClassifier)(**options)
+    return make_pipeline(prepared(data, X), model)
+
+
 Template = Callable[..., object]
 TEMPLATES: dict[str, Template] = {
     "linear": scale_linear,
@@ -211,14 +279,22 @@ TEMPLATES: dict[str, Template] = {
     "gbdt": gbdt,
     "leaves": leaves,
     "tfidf": tfidf,
+    "splines": splines,
+    "svm": svm,
+    "gaussian_process": gaussian_process,
+    "discriminant": discriminant,
+    "naive_bayes": naive_bayes,
+    "nmf": nmf,
+    "kernel_pca": kernel_pca,
+    "mlp": mlp,
 }
 # Pipelines with a bottleneck or a kernel map.
 BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")
 # Pipelines of the reference portfolio: name in its file -> name here.
 REFERENCE = {"pca": "pca", "fig1": "figure1", "kmeans": "kmeans", "nystroem": "nystroem"}
-# Frozen steps: nearest neighbours and naive Bayes have no module, so no trainable step may precede
-# them. They run once, in scikit-learn.
-FREEZE = {"stacking": ["columntransformer/*"]}
+# Pipelines for classes only, and those without a model of counts.
+_CLASSES = ("discriminant", "naive_bayes")
+_NO_COUNTS = ("svm", "gaussian_process")
 
 
 def applies(name: str, data: DataSet, X: pd.DataFrame) -> bool:
@@ -226,5 +302,10 @@ def applies(name: str, data: DataSet, X: pd.DataFrame) -> bool:
     if data.text:
         return name == "tfidf"
     categories, numbers = columns(data, X)
-    needed = {"tfidf": False, "target_encoding": bool(categories), "bins": bool(numbers)}
+    if name in _CLASSES:
+        return data.task in ("binary", "multiclass")
+    if name in _NO_COUNTS:
+        return data.task != "count"
+    needed = {"tfidf": False, "target_encoding": bool(categories)}
+    needed |= dict.fromkeys(("bins", "splines"), bool(numbers))
     return needed.get(name, True)
