@@ -23,6 +23,7 @@ from pipegrad.testing import DATASETS, assert_same_answers, identical, perturb
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Early stopping criterion not reached"),
     pytest.mark.filterwarnings("ignore:Skipping features without any observed values"),
+    pytest.mark.filterwarnings("ignore:Currently, when `keep_empty_feature=False`"),  # 1.7
 ]
 LOW, HIGH = [-5.0, -3.0, 1.0, -4.0, 0.0, -1.0], [5.0, 30.0, 3.0, 4.0, 90.0, 1.0]
 
