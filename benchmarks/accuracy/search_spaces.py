@@ -68,7 +68,21 @@ SEARCHED: dict[tuple[str, str], Any] = {
     ("RandomTreesEmbedding", "max_depth"): _whole(2, 7),
     ("TfidfVectorizer", "min_df"): _whole(1, 10),
     ("TfidfVectorizer", "ngram_range"): [(1, 1), (1, 2)],
+    ("SplineTransformer", "n_knots"): _whole(3, 12),
+    ("LinearDiscriminantAnalysis", "shrinkage"): stats.uniform(0, 1),
+    ("NMF", "n_components"): _around,
+    ("NMF", "alpha_W"): stats.loguniform(1e-6, 1e-2),
+    ("KernelPCA", "n_components"): lambda value, columns: _around(value, 2 * value),
+    ("KernelPCA", "gamma"): lambda value, columns: stats.loguniform(0.05 / columns, 20 / columns),
+    ("GaussianProcessRegressor", "n_restarts_optimizer"): [0, 1],
+    ("GaussianProcessClassifier", "n_restarts_optimizer"): [0, 1],
 }
+for _name in ("SVC", "SVR"):
+    SEARCHED[_name, "C"] = stats.loguniform(1e-2, 1e2)
+    SEARCHED[_name, "gamma"] = lambda value, columns: stats.loguniform(0.05 / columns, 20 / columns)
+for _name in ("MLPRegressor", "MLPClassifier"):
+    SEARCHED[_name, "alpha"] = stats.loguniform(1e-6, 1e-1)
+    SEARCHED[_name, "learning_rate_init"] = stats.loguniform(1e-4, 1e-2)
 for _name in ("HistGradientBoostingRegressor", "HistGradientBoostingClassifier"):
     SEARCHED[_name, "learning_rate"] = stats.loguniform(0.03, 0.3)
     SEARCHED[_name, "max_leaf_nodes"] = _whole(8, 64)
