@@ -29,13 +29,11 @@ _CHECKS = (
 )
 
 
-@dataclass(frozen=True)
-class CompositeRow:
+class CompositeRow(pg.Translation):
     """What the checks ask of the translation of an operator."""
 
-    refused_inputs: Mapping[str, str] = field(default_factory=dict)
-    raw_numbers: bool = True
-    kept: tuple[str, ...] = ()
+    def __init__(self, refused_inputs: Mapping[str, str] | None = None) -> None:
+        self.refused_inputs = dict(refused_inputs or {})  # type: ignore[misc]
 
     def head(self, operator: Any) -> Any:
         return pg.to_torch(operator).head
@@ -47,7 +45,7 @@ class CompositeCase:
 
     make: Callable[[], Any]
     rows: Callable[[], tuple[Any, Any]]
-    row: CompositeRow = CompositeRow()
+    row: CompositeRow = field(default_factory=CompositeRow)
     tolerance: float = 1e-9
     example: pg.Example = field(default_factory=pg.Example)
 
@@ -74,7 +72,7 @@ def check_composite(
 ) -> pg.PipelineModule:
     """Run all checks of the contract that apply to composites, but the named ones."""
     rows = DATASETS[data] if isinstance(data, str) else data
-    row = CompositeRow(refused_inputs or {})
+    row = CompositeRow(refused_inputs)
     case = CompositeCase(lambda: copy.deepcopy(estimator), rows, row, tolerance)
     for name in _CHECKS:
         if name in but:
