@@ -50,10 +50,19 @@ NOT_INFERENCE = {
     *("grid_search", "randomized_search", "save_borders", "set_feature_names", "set_leaf_values"),
     *("set_scale_and_bias", "set_probability_threshold", "get_probability_threshold"),
     *("plot_partial_dependence", "plot_predictions", "plot_tree"),
-    *("gibbs", "sample", "reconstruction_error"),
+    *("gibbs", "sample", "reconstruction_error", "error_norm"),
+    *("correct_covariance", "reweight_covariance", "fit_resample", "restrict"),
+    *("build_analyzer", "build_preprocessor", "build_tokenizer", "decode", "get_stop_words"),
+    # Parts of how the encoders of category_encoders fit and transform.
+    *("combine_min_categories", "fit_target_encoding", "generate_mapping", "ordinal_encoding"),
+    *("get_dummies", "reverse_dummies", "target_encode"),
+    *("get_feature_names", "get_feature_names_in"),
 }
 # Objects whose other methods are not those of estimators.
-NOT_ESTIMATORS = ("pipegrad.glue.", "pipegrad.sources.", "lightgbm.Booster", "xgboost.Booster")
+NOT_ESTIMATORS = (
+    *("pipegrad.glue.", "pipegrad.sources.", "lightgbm.Booster", "xgboost.Booster"),
+    "skorch.",  # they are their own training loops, too
+)
 
 
 def public_methods(kind: type) -> set[str]:

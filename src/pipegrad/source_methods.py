@@ -140,6 +140,11 @@ class SourceMethods:
         """The Bayesian information criterion of the estimator on X; lower is better."""
         return self._ask("bic", X)
 
+    @available_if(source_has("perplexity"))
+    def perplexity(self, X: Any, *arguments: Any, **options: Any) -> float:
+        """How badly a model of topics predicts the words of documents X; lower is better."""
+        return self._ask("perplexity", X, *arguments, **options)
+
     # -- columns -------------------------------------------------------------------------------
 
     @available_if(source_has("transform"))
