@@ -155,11 +155,9 @@ class PipelineNetwork(nn.Module):
                     "raw input."
                 )
             return {ports[0]: X}
-        if (
-            isinstance(X, dict)
-            and X
-            and all(isinstance(v, Tensor | SparseRows) for v in X.values())
-        ):
+        # A DOK matrix is a dict, too.
+        values = list(X.values()) if isinstance(X, dict) else []
+        if values and all(isinstance(v, Tensor | SparseRows) for v in values):
             like = self.reference_tensor()
             return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
         return self.encode(X).blocks
