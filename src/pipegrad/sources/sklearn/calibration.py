@@ -159,6 +159,8 @@ class CalibratedClassifierCV(Translation):
     )
 
     def refuse(self, operator: Any) -> str | None:
+        if len(operator.classes_) < 2:
+            return "it has only one class"
         for one in operator.calibrated_classifiers_:
             if one.method == "temperature" and len(one.estimator.classes_) < len(one.classes):
                 return "some of its members did not see every class"

@@ -131,7 +131,17 @@ class NeuralNetClassifier(SkorchTranslation):
         labels = getattr(operator, "classes_", None)
         if labels is None or not np.array_equal(labels, np.arange(len(labels))):
             return "its classes are not numbered from zero, so that skorch predicts other labels"
-        return None
+        return "it has only one class" if len(labels) < 2 else None
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        rows = super().encode(operator, X)
+        width, classes = operator.forward(rows[:1]).shape[-1], len(operator.classes_)
+        if width != classes:
+            raise ValueError(
+                f"The outputs of {type(operator).__name__} must be as many as the classes that it "
+                f"was fitted on, {classes}, got {width}.\nHint: fit it on rows of every class."
+            )
+        return rows
 
     def head(self, operator: Any) -> Head:
         if isinstance(operator.criterion_, nn.CrossEntropyLoss):
