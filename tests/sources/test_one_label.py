@@ -20,7 +20,6 @@ import pipegrad as pg
 from pipegrad.testing import Case, cases, perturb
 from pipegrad.testing.methods import assert_same_methods
 
-
 # Their translations say so.
 ONE_CLASS_REFUSED = ("AdaBoostClassifier", "CalibratedClassifierCV", "NeuralNetClassifier")
 
