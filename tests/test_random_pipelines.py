@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, event, given, note, settings
 from hypothesis import strategies as st
+from scipy.sparse.linalg import ArpackError
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
@@ -198,7 +199,7 @@ def _fit(source: Any, task: str) -> tuple[Any, Any]:
     X, y = data(task)
     try:
         return quietly(copy.deepcopy(source).fit, X, y), X
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, TypeError, ArithmeticError, ArpackError):
         # Too few columns for an operator, a logarithm of negative numbers, and so on.
         event("scikit-learn refuses to fit it")
         assume(False)

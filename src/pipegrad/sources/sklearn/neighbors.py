@@ -284,7 +284,8 @@ class NearestCentroid(SklearnTranslation):
             return CentroidScores(centroids, power=2 - city_block, city_block=city_block)
         spread = np.where(operator.within_class_std_dev_ == 0, 1, operator.within_class_std_dev_)
         with np.errstate(divide="ignore"):
-            constant = 2.0 * np.log(operator.class_prior_)
+            # The source looks at the priors of its classes alone, however many were given.
+            constant = 2.0 * np.log(operator.class_prior_[: len(operator.centroids_)])
         return CentroidScores(
             centroids, to_tensor(spread), to_tensor(constant), city_block=city_block
         )
