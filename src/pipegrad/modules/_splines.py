@@ -93,6 +93,9 @@ class SplineBasis(Module):
 
     def knots(self) -> Tensor:
         """The current knots, with the shape of the initial ones."""
+        if not self.degree:
+            # Steps have no gradient. At the ends, they would notice the rounding of float32.
+            return self.initial
         # Relative to the initial knots, so that those that do not change are bit-identical.
         return self.initial + (self._placed() - self.before)
 
