@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ._base import Module
 from ._sparse import Block, SparseRows
+
+Gradient: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class WithGradientOf(Module):
@@ -43,10 +46,22 @@ class WithGradientOf(Module):
         return exact + (near - near.detach())
 
 
-def answered(x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
-    """The answer of a Python function to rows, without a gradient."""
+def answered(x: Block, answer: Callable[[Any], Tensor], gradient: Gradient | None = None) -> Tensor:
+    """The answer of a Python function to rows, with an estimated gradient or without one.
+
+    Parameters
+    ----------
+    x : Tensor or SparseRows
+        Rows (n, d); dense ones with ``gradient``.
+    answer : callable
+        ``answer(x)`` gives the answers as a Tensor.
+    gradient : callable, optional
+        ``gradient(x, out, grad)`` gives the gradient of rows, with their shape.
+    """
+    pattern = x if isinstance(x, SparseRows) else None
     values = x.values if isinstance(x, SparseRows) else x
-    out: Tensor = _Answer.apply(values.detach(), x, answer)
+    values = values.detach() if gradient is None else values
+    out: Tensor = _Answer.apply(values, pattern, answer, gradient)
     return out
 
 
@@ -84,22 +99,29 @@ class _Answer(torch.autograd.Function):
     """Calls a Python function, once for each candidate under `torch.func.vmap`."""
 
     @staticmethod
-    def forward(values: Tensor, x: Block, answer: Callable[[Block], Tensor]) -> Tensor:
-        return answer_or_nan(x.with_values(values) if isinstance(x, SparseRows) else values, answer)
+    def forward(values: Tensor, pattern: SparseRows | None, answer: Any, gradient: Any) -> Tensor:
+        values = values.detach()
+        return answer_or_nan(values if pattern is None else pattern.with_values(values), answer)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.mark_non_differentiable(output)
+        values, _, _, ctx.gradient = inputs
+        if ctx.gradient is None:
+            ctx.mark_non_differentiable(output)
+        else:
+            ctx.save_for_backward(values, output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
-        return None, None, None
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None]:
+        found = None if ctx.gradient is None else ctx.gradient(*ctx.saved_tensors, grad)
+        return found, None, None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], values: Tensor, x: Block, answer: Any
+        info: Any, in_dims: tuple[int | None, ...], values: Tensor, *others: Any
     ) -> tuple[Tensor, int]:
         """Candidates one after the other."""
         assert in_dims[0] is not None
-        found = [_Answer.apply(one, x, answer) for one in values.unbind(in_dims[0])]
+        found = [_Answer.apply(one, *others) for one in values.unbind(in_dims[0])]
         return torch.stack(found), 0

@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from ._answers import answer_or_nan
+from ._answers import answer_or_nan, answered
 from ._base import Module
 from ._evaluation import evaluation_view
 from ._sparse import Block, SparseRows
@@ -78,7 +77,7 @@ class StraightThrough(_Estimated):
 
     def estimated(self, x: Tensor) -> Tensor:
         """The answer of the function."""
-        out: Tensor = _Answer.apply(x, self.answer, _identity)
+        out = answered(x, self.answer, _identity)
         given, width = (1 if each.ndim == 1 else each.shape[1] for each in (x, out))
         if width != given:
             raise ValueError(
@@ -107,8 +106,7 @@ class FiniteDifferences(_Estimated):
 
     def estimated(self, x: Tensor) -> Tensor:
         """The answer of the function."""
-        out: Tensor = _Answer.apply(x, self.answer, self._gradient)
-        return out
+        return answered(x, self.answer, self._gradient)
 
     def _gradient(self, x: Tensor, out: Tensor, grad: Tensor) -> Tensor:
         if not x.numel():
@@ -199,7 +197,7 @@ class GradientOf(_Estimated):
 
     def estimated(self, x: Tensor) -> Tensor:
         """The answer of the function."""
-        exact: Tensor = _Answer.apply(x.detach(), self.answer, None)
+        exact = answered(x, self.answer)
         if not torch.is_grad_enabled():
             return exact
         near = evaluation_view(self.module)(x)
@@ -258,38 +256,6 @@ def _explained(gap: Tensor, exact: Tensor, known: Tensor) -> float:
 
 def _identity(x: Tensor, out: Tensor, grad: Tensor) -> Tensor:
     return grad.reshape(x.shape)
-
-
-class _Answer(torch.autograd.Function):
-    """Calls a Python function, once for each candidate under `torch.func.vmap`."""
-
-    @staticmethod
-    def forward(x: Tensor, answer: Answer, gradient: Any) -> Tensor:
-        return answer_or_nan(x.detach(), answer)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, _, ctx.gradient = inputs
-        if ctx.gradient is None:
-            ctx.mark_non_differentiable(output)
-        else:
-            ctx.save_for_backward(x, output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
-        if ctx.gradient is None:
-            return None, None, None
-        return ctx.gradient(*ctx.saved_tensors, grad), None, None
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, answer: Answer, gradient: Any
-    ) -> tuple[Tensor, int]:
-        """Candidates one after the other."""
-        assert in_dims[0] is not None
-        found = [_Answer.apply(one, answer, gradient) for one in x.unbind(in_dims[0])]
-        return torch.stack(found), 0
 
 
 class _Replaced(torch.autograd.Function):
