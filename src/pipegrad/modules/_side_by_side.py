@@ -204,14 +204,13 @@ def side_by_side(
         Keeps the order of the columns for the next call.
     """
     together = [s if isinstance(s, SideBySide) else _alone(s) for s in sources]
-    widths, order = _order(together, places, orders)
+    widths, order, permutes = _order(together, places, orders)
     flat = all(one.flat for one in together)
     parts = [one.columns for one in together]
     columns = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
     if order is not None:
         order = order.to(columns.device)
-        whole = len(order) == columns.shape[1] and len(set(places)) == len(places)
-        columns = _Permuted.apply(columns, order) if whole else columns.index_select(1, order)
+        columns = _Permuted.apply(columns, order) if permutes else columns.index_select(1, order)
     return SideBySide(columns, widths, flat)
 
 
@@ -226,15 +225,20 @@ def scaled_parts(
 
 def _order(
     sources: Sequence[SideBySide], places: Sequence[int], orders: dict[Any, Any]
-) -> tuple[tuple[int, ...], Tensor | None]:
-    """The widths of all outputs in their order, and that of their columns if it is another one."""
+) -> tuple[tuple[int, ...], Tensor | None, bool]:
+    """The widths of all outputs in their order, and that of their columns if it is another one.
+
+    The last value says whether that order has each column once.
+    """
     widths = tuple(chain.from_iterable(one.widths for one in sources))
     if widths not in orders:
         order = column_order(widths, places)
-        known = None if torch.equal(order, torch.arange(sum(widths))) else order
+        every = torch.arange(sum(widths))
+        known = None if torch.equal(order, every) else order
         orders.clear()
-        orders[widths] = tuple(widths[i] for i in places), known
-    found: tuple[tuple[int, ...], Tensor | None] = orders[widths]
+        permutes = torch.equal(order.sort()[0], every)
+        orders[widths] = tuple(widths[i] for i in places), known, permutes
+    found: tuple[tuple[int, ...], Tensor | None, bool] = orders[widths]
     return found
 
 
