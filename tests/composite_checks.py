@@ -10,11 +10,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 import pipegrad as pg
 from helpers import assert_round_trip, fitted
 from pipegrad.finetune.losses import get_loss
 from pipegrad.testing import CHECKS, DATASETS, perturb
+
+# Members of composites.
+CLASSIFIERS: dict[str, Any] = {
+    "logistic": LogisticRegression(),
+    "pipeline": make_pipeline(StandardScaler(), LogisticRegression()),
+    "support vectors": SVC(gamma=0.1),
+    "hinge": LinearSVC(dual=False, C=0.01),
+    "naive Bayes": GaussianNB(),
+    "tree": DecisionTreeClassifier(max_depth=3),
+    "boosting": GradientBoostingClassifier(n_estimators=3, max_depth=2),
+}
 
 _CHECKS = (
     "parity",

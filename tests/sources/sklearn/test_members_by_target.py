@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import (
     HuberRegressor,
     LogisticRegression,
@@ -28,12 +28,13 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.svm import SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.class_weight import compute_sample_weight
 
 import pipegrad as pg
 from composite_checks import (
+    CLASSIFIERS,
     as_table,
     check_composite,
     check_recovery,
@@ -46,15 +47,6 @@ from pipegrad.finetune.losses import Weighted
 from pipegrad.testing import DATASETS, assert_close, perturb
 from pipegrad.training.criterion import Criterion, class_weights, make_criterion
 
-CLASSIFIERS: dict[str, Any] = {
-    "logistic": LogisticRegression(),
-    "pipeline": make_pipeline(StandardScaler(), LogisticRegression()),
-    "support vectors": SVC(gamma=0.1),
-    "hinge": LinearSVC(dual=False, C=0.01),
-    "naive Bayes": GaussianNB(),
-    "tree": DecisionTreeClassifier(max_depth=3),
-    "boosting": GradientBoostingClassifier(n_estimators=3, max_depth=2),
-}
 REGRESSORS: dict[str, Any] = {
     "ridge": Ridge(),
     "pipeline": make_pipeline(StandardScaler(), Ridge()),

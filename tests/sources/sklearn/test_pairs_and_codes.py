@@ -8,31 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import GradientBoostingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OutputCodeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 import pipegrad as pg
-from composite_checks import as_table, check_composite, check_recovery, lower_loss, row_losses
+from composite_checks import (
+    CLASSIFIERS,
+    as_table,
+    check_composite,
+    check_recovery,
+    lower_loss,
+    row_losses,
+)
 from helpers import assert_round_trip, fitted
 from pipegrad.testing import DATASETS, assert_close
 from pipegrad.training.criterion import Criterion, class_weights, make_criterion
 
-MEMBERS: dict[str, Any] = {
-    "logistic": LogisticRegression(),
-    "pipeline": make_pipeline(StandardScaler(), LogisticRegression()),
-    "support vectors": SVC(gamma=0.1),
-    "hinge": LinearSVC(dual=False, C=0.01),
-    "naive Bayes": GaussianNB(),
-    "tree": DecisionTreeClassifier(max_depth=3),
-    "boosting": GradientBoostingClassifier(n_estimators=3, max_depth=2),
-}
 TWICE = {"csr with entries stored twice": "distances to the sum of both use the norms of each"}
 
 
@@ -47,10 +44,10 @@ def pair_rows(X: Any, y: Any, model: Any) -> list[tuple[Any, Any, Any]]:
 
 
 @pytest.mark.parametrize("data", ["multiclass", "binary_strings"])
-@pytest.mark.parametrize("name", [*MEMBERS, "regression"])
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "regression"])
 def test_one_vs_one(name: str, data: str) -> None:
     X, y = DATASETS[data]()
-    member = MEMBERS.get(name, Ridge())
+    member = CLASSIFIERS.get(name, Ridge())
     net = assert_round_trip(fitted(OneVsOneClassifier(member), X, y), X)
     assert net.head.responses == ("predict", "decision_function")
 
@@ -60,7 +57,7 @@ def test_one_vs_one(name: str, data: str) -> None:
     [("logistic", "multiclass"), ("hinge", "binary_strings"), ("hinge", "sparse_multiclass")],
 )
 def test_one_vs_one_meets_the_contract(name: str, data: str) -> None:
-    check_composite(OneVsOneClassifier(MEMBERS[name]), data)
+    check_composite(OneVsOneClassifier(CLASSIFIERS[name]), data)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
@@ -93,10 +90,10 @@ def test_names_of_columns_are_checked_once() -> None:
         net.predict(table[table.columns[::-1]])
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_each_pair_has_its_own_loss(name: str) -> None:
     X, y = DATASETS["multiclass"]()
-    model = fitted(OneVsOneClassifier(MEMBERS[name]), X, y)
+    model = fitted(OneVsOneClassifier(CLASSIFIERS[name]), X, y)
     net = pg.to_torch(model)
     wanted = np.zeros(len(X))
     pairs = pair_rows(X, y, model)
@@ -166,7 +163,7 @@ def test_votes(estimator: Any, data: str) -> None:
 @pytest.mark.parametrize("name", ["logistic", "naive Bayes", "support vectors", "tree"])
 def test_output_code(name: str, size: float) -> None:
     X, y = DATASETS["multiclass"]()
-    model = OutputCodeClassifier(MEMBERS[name], code_size=size, random_state=1)
+    model = OutputCodeClassifier(CLASSIFIERS[name], code_size=size, random_state=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, y)
@@ -194,7 +191,7 @@ def test_output_code_meets_the_contract(data: str) -> None:
 @pytest.mark.parametrize("name", ["logistic", "naive Bayes"])
 def test_the_loss_of_codes(name: str) -> None:
     X, y = DATASETS["multiclass"]()
-    model = fitted(OutputCodeClassifier(MEMBERS[name], code_size=2, random_state=0), X, y)
+    model = fitted(OutputCodeClassifier(CLASSIFIERS[name], code_size=2, random_state=0), X, y)
     book = model.code_book_[np.unique(y, return_inverse=True)[1]].astype(int)
     wanted = np.zeros(len(X))
     for k, member in enumerate(model.estimators_):
@@ -205,8 +202,10 @@ def test_the_loss_of_codes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["logistic", "naive Bayes"])
 def test_the_loss_comes_back(name: str) -> None:
-    check_recovery(OneVsOneClassifier(MEMBERS[name]), "multiclass")
-    check_recovery(OutputCodeClassifier(MEMBERS[name], random_state=0, code_size=2), "multiclass")
+    check_recovery(OneVsOneClassifier(CLASSIFIERS[name]), "multiclass")
+    check_recovery(
+        OutputCodeClassifier(CLASSIFIERS[name], random_state=0, code_size=2), "multiclass"
+    )
 
 
 def test_losses_of_classes_are_refused() -> None:
