@@ -7,7 +7,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 # Tests run side by side, so that each keeps to one thread.
-RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-oldest test-mlnet fuzz check format docs benchmarks study study-small clean
@@ -23,7 +23,7 @@ demo: $(VENV)/.installed-demo  ## Run the experiment of the paper on real data
 	$(BIN)/python -m pipegrad demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## Run the tests, the examples in docstrings and the code in the documents
-	$(RUN_TESTS)
+	$(RUN_TESTS) -m "not slow" $(ARGS)
 
 test-oldest:  ## Run the tests with the oldest supported scikit-learn
 	@$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
@@ -38,12 +38,12 @@ SECONDS ?= 600
 fuzz: $(VENV)/.installed-test  ## Read mutants of model files for SECONDS; each must be read right or refused clearly
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(ARGS)
 
-check: $(VENV)/.installed-dev  ## Run every check: style, types, import layers, tests
+check: $(VENV)/.installed-dev  ## Run every check: style, types, import layers, all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(RUN_TESTS)
+	$(RUN_TESTS) $(ARGS)
 
 format: $(VENV)/.installed-dev  ## Format the code
 	$(BIN)/ruff check --fix .

@@ -21,6 +21,7 @@ def result(tmp_path_factory: pytest.TempPathFactory):
     return folder, run(folder, seeds=2, console=console), console.export_text()
 
 
+@pytest.mark.slow
 def test_fine_tuning_reaches_the_bounds(result) -> None:
     _, runs, _ = result
     mean = {c: np.mean([r.scores[c][0] for r in runs]) for c in runs[0].scores}

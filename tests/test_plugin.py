@@ -42,6 +42,7 @@ def test_the_row_is_found_through_entry_points(installed, tmp_path):
     run(sys.executable, "-c", FOUND, env=installed, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_plugins_own_tests_pass(installed):
     run(sys.executable, "-m", "pytest", "-o", "xfail_strict=true", env=installed, cwd=PLUGIN)
 

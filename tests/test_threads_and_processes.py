@@ -385,6 +385,7 @@ def test_forks_while_other_threads_hold_locks():
         assert in_fork(lambda: len(fitted(loss=random_loss)) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
 @pytest.mark.usefixtures("quiet")
 def test_joblib(backend, monkeypatch):

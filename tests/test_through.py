@@ -583,6 +583,7 @@ def test_candidates_race_side_by_side():
         assert found.best.loss < found.before
 
 
+@pytest.mark.slow
 def test_fine_tuning(monkeypatch):
     shorten_candidates(monkeypatch)
     pipe, X, y = pipeline()

@@ -39,6 +39,7 @@ def ran(tmp_path_factory):
     return folder, out, given
 
 
+@pytest.mark.slow
 def test_every_arm_leaves_a_loss_or_a_reason(ran):
     found = pd.read_parquet(ran[1] / "titanic.pca.0.parquet").set_index("arm")
     arms = ["pipeline", "finetuned", "search", "wider", "last", "random", "by_hand"]

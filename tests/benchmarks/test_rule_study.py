@@ -39,6 +39,7 @@ def ran(tmp_path_factory):
     return out, given, pd.read_parquet(out)
 
 
+@pytest.mark.slow
 def test_every_strategy_leaves_a_loss(ran):
     found = ran[2][ran[2].data != "bike_sharing_hourly"]
     assert list(found.error) == [""] * len(found)

@@ -74,6 +74,7 @@ def test_the_scale_alone_leaves_labels_alone():
     assert found.scale == pytest.approx(1 / 0.3, rel=0.15)
 
 
+@pytest.mark.slow
 def test_calibrated_scores_are_left_alone():
     wrong = 0
     for seed in range(50):
@@ -253,6 +254,7 @@ def rows(count: int, seed: int) -> tuple[Any, Any]:
     return X, (score > generator.logistic(size=count)).astype(int)
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_a_loss_that_is_unsure_ends_in_true_probabilities(monkeypatch):
     X, y = rows(1200, 0)
     fresh = rows(20_000, 1)

@@ -184,6 +184,7 @@ def test_it_takes_a_clear_gain(numbers, seed):
     assert tuner.estimator_[0].n_samples_seen_ == 400
 
 
+@pytest.mark.slow
 def test_it_leaves_noise_alone(short):
     improved = 0
     for seed in range(6):
@@ -324,6 +325,7 @@ def test_anchors_are_numbers(numbers, anchor):
         pg.FineTuner(pipe, anchor=anchor).fit(*numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [0.1, 1e-6, 1e-12])
 def test_the_unit_of_the_target_does_not_matter(unit):
     """Optimizers take changes of the loss below 1e-9 for nothing."""

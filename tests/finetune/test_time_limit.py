@@ -135,6 +135,7 @@ def test_the_own_fit_on_a_split_has_to_fit_in(rows, slow, clock):
     assert clock.now - began == 6
 
 
+@pytest.mark.slow
 def test_time_for_training_on_all_rows_is_kept(rows, slow, clock):
     X, y = rows
     for seconds in (40, 60, 80, 120):
@@ -144,6 +145,7 @@ def test_time_for_training_on_all_rows_is_kept(rows, slow, clock):
     assert tuner.report_.gain > 0
 
 
+@pytest.mark.slow
 def test_a_split_is_not_started_without_time_for_all_of_it(rows, slow):
     X, y = rows
     # Splits of one's own are all used.
@@ -191,6 +193,7 @@ def test_own_settings_without_time_keep_the_pipeline(rows, slow):
     assert tuner.report_.why == "after the pipeline's own fit, the time limit left no time to train"
 
 
+@pytest.mark.slow
 def test_real_time():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 60))
@@ -228,6 +231,7 @@ class Display:
         self.ends.append((self.clock.now, self.clock.now + seconds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.1, 0.7, 100.0])
 @pytest.mark.parametrize(
     "costs", [{"loss": 0.1}, {"encode": 5.0, "fit": 20.0, "loss": 0.01}], ids=["loss", "fit"]

@@ -213,6 +213,7 @@ def test_selectors_let_pass_what_their_source_lets_pass():
         pg.to_torch(SelectFromModel(Lasso(0.01)).fit(X, Y)).transform(holes)
 
 
+@pytest.mark.slow
 def test_svd_of_wide_sparse_text_stays_sparse(monkeypatch):
     wide = sparse.random(300, 100_000, density=3e-4, format="csr", random_state=0)
     source = make_pipeline(TruncatedSVD(5, random_state=0), LinearRegression())

@@ -277,6 +277,7 @@ def test_one_call_of_drifted_rows_is_enough_to_follow():
     assert first.booster_.num_trees() == 20
 
 
+@pytest.mark.slow
 def test_old_rows_are_not_forgotten_unless_the_user_says_so():
     free, bound = tuned(forget=True), tuned()
     first = loss(bound.estimator_, HELD)
@@ -331,6 +332,7 @@ def test_small_calls_and_missing_classes_train_leaves_alone():
     assert [boosting_rounds(one.net.source) for one in growing(tuner)] == trees
 
 
+@pytest.mark.slow
 def test_a_long_stream_does_not_grow_without_limit():
     tuner = tuned(forget=True, model=LGBMClassifier(**{**TREES, "n_estimators": 2}))
     for _ in range(14):

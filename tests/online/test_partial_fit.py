@@ -113,6 +113,7 @@ def bottleneck(**options):
     return pg.FineTuner(pipe, random_state=0, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [20, 100])
 def test_it_follows_when_the_concept_moves(size):
     X, y = moving(3000)

@@ -88,7 +88,7 @@ VOTES = tree.DecisionTreeClassifier(max_depth=2, **SMALL)
 
 
 def violations(model, count):
-    """How many of a million random pairs fall although the constraints forbid it."""
+    """How many of random pairs fall although the constraints forbid it."""
     rng = np.random.default_rng(1)
     low = 1.5 * rng.normal(size=(count, 4))
     low[:, 3] = rng.integers(0, 5, count)
@@ -112,9 +112,18 @@ def trained(model, y, way="leaves", **options):
 
 
 @pytest.mark.filterwarnings("ignore:categorical_feature")
-@pytest.mark.parametrize("way", MODES)
-@pytest.mark.parametrize("name", MODELS)
-def test_constraints_hold_after_training(name, way):
+@pytest.mark.parametrize(
+    ("name", "way", "count"),
+    [
+        *((name, way, 50_000) for name in MODELS for way in MODES),
+        *(
+            pytest.param(name, "leaves", 1_000_000, marks=pytest.mark.slow)
+            for name in MODELS
+            if " " not in name
+        ),
+    ],
+)
+def test_constraints_hold_after_training(name, way, count):
     model = MODELS[name]()
     classes = hasattr(model, "predict_proba")
     y, later = (labels(Y), labels(LATER)) if classes else (Y, LATER)
@@ -123,7 +132,6 @@ def test_constraints_hold_after_training(name, way):
     net.partial_fit(X[:300], later[:300])
     after = pg.from_torch(net)
     assert not np.array_equal(output(after, X), output(model, X))
-    count = 1_000_000 if way == "leaves" and " " not in name else 50_000
     fallen, largest = violations(after, count)
     assert fallen == 0
     assert largest > 0
@@ -188,6 +196,7 @@ def test_constraints_by_the_name_of_a_column():
         assert trees.order is not None
 
 
+@pytest.mark.slow
 def test_the_refined_tuner_keeps_them():
     model = lightgbm()
     tuner = pg.FineTuner(model, random_state=0).fit(X, Y)

@@ -194,6 +194,7 @@ def test_what_is_cross_fitted_feeds_what_is_cross_fitted():
     assert np.allclose(net(honest(net, X, y)).detach(), wanted, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`TargetEncoder.shuffle:FutureWarning")
 def test_encoders_in_members_are_corrected_for_the_target_that_they_see():
     X, y = categories()
@@ -296,6 +297,7 @@ def test_codes_of_noise_are_not_trusted():
     assert loss_on_fresh(leaky, categories) > before + 0.3
 
 
+@pytest.mark.slow
 def test_the_recipe_gains_from_a_stack():
     X, y = rows(400, classes=2)
     pipe = StackingClassifier(classifiers(), LogisticRegression(C=1e-3))
@@ -305,6 +307,7 @@ def test_the_recipe_gains_from_a_stack():
     assert loss_on_fresh(tuner, rows, classes=2) < before - 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["neighbour", "codes"])
 def test_fine_tuner_goes_on_where_leaks_lead_it_astray(name, monkeypatch):
     stiff = LogisticRegression(C=1e-3)

@@ -109,6 +109,7 @@ def test_a_limit_is_a_positive_number(rows, value):
 # net.fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optim", [torch.optim.Adam, torch.optim.LBFGS, torch.optim.SGD])
 @pytest.mark.parametrize("seconds", [5, 20, 60])
 def test_training_ends_in_time(rows, clock, optim, seconds):
@@ -206,6 +207,7 @@ def test_cross_fitting_stops_between_members(rows, clock, monkeypatch):
     assert clock.now - began == 40
 
 
+@pytest.mark.slow
 def test_a_search_for_the_rate_leaves_time_to_train(rows, clock):
     X, y = rows
     began = clock.now
@@ -221,6 +223,7 @@ def test_a_search_for_the_rate_leaves_time_to_train(rows, clock):
     assert len(net.history) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [20, 100])
 def test_soft_splits_leave_time_for_the_leaves(rows, clock, seconds):
     X, y = rows
@@ -238,6 +241,7 @@ def test_soft_splits_leave_time_for_the_leaves(rows, clock, seconds):
     assert clock.now - began <= seconds
 
 
+@pytest.mark.slow
 def test_without_a_limit_or_far_from_it_nothing_changes(rows):
     X, y = rows
     results = [
@@ -249,6 +253,7 @@ def test_without_a_limit_or_far_from_it_nothing_changes(rows):
     np.testing.assert_array_equal(results[2], results[3])
 
 
+@pytest.mark.slow
 def test_real_time(rows):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20_000, 40))

@@ -298,6 +298,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_interrupts_at_any_line(name):
     trees, options = RUNS[name]

@@ -37,6 +37,7 @@ def crossing(model):
     return (np.diff(np.asarray(model.predict(X)), axis=1) < 0).any(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [catboost, xgboost])
 def test_rows_that_cross_only_after_training_are_counted(make):
     model = make().fit(X, Y)

@@ -86,7 +86,7 @@ def test_soft_splits_are_hard_outside_of_training(model, y, way):
 @pytest.mark.parametrize(("model", "y"), MODELS, ids=NAMES)
 def test_what_was_trained_goes_back(model, y, way):
     model = fitted(model, y)
-    net = tuned(model, y, way, epochs=6 if hasattr(model, "estimators_") else 30)
+    net = tuned(model, y, way, epochs=3 if hasattr(model, "estimators_") else 10)
     moved = [e.shift.abs().max() for e in ensembles(net)]
     assert min(moved) > 0
     better = pg.from_torch(net)
@@ -127,6 +127,7 @@ BOOSTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOOSTERS)
 def test_encodings_and_projections_before_trees_train(name):
     package, _, kind = name.rpartition(".")
@@ -149,6 +150,7 @@ def test_encodings_and_projections_before_trees_train(name):
     assert_allclose(better.predict(rows), net.predict(rows), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", SOFT)
 def test_trees_in_front_of_a_linear_model(way):
     features = make_union(
@@ -325,6 +327,7 @@ def test_categories_have_no_middle():
     assert torch.equal(trees.thresholds().detach()[chosen], before[chosen])
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_trees():
     model = ensemble.GradientBoostingRegressor(**SMALL)
     tuner = pg.FineTuner(model, random_state=0).fit(X[:650], Y[:650])

@@ -125,6 +125,7 @@ def test_a_numeric_feature_is_no_group():
     assert rule(pd.DataFrame(X, columns=list("abc")).assign(amount=amount), y) == ""
 
 
+@pytest.mark.slow
 def test_groups_are_kept_together_and_do_not_reach_the_loss(panel):
     person, y = panel
     said = rule(X, y, validation_split="grouped", groups=person, lr=None, epochs=None)

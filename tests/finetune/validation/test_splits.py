@@ -123,6 +123,7 @@ def drifting():
     return X, y
 
 
+@pytest.mark.slow
 def test_validation_by_time_sees_a_drift_that_random_rows_hide(drifting):
     X, y = drifting
     pipe = make_pipeline(PCA(2), Ridge())

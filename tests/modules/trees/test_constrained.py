@@ -96,6 +96,7 @@ def ordered(trees):
     return closure(zip(low.tolist(), high.tolist(), strict=True), len(trees.leaf_values))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(constrained_trees())
 def test_the_order_is_that_of_all_steps_along_constrained_features(found):
@@ -111,6 +112,7 @@ def test_nan_that_counts_as_zero_orders_no_further_leaves(found):
     assert_array_equal(ordered(trees), implied(trees, signs, [GRID] * FEATURES))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(constrained_trees(categorical=True))
 def test_categories_order_at_least_the_leaves_that_rows_reach(found):

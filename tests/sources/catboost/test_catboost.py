@@ -111,6 +111,7 @@ def test_rows_on_thresholds_and_beyond(shape: Any, nan_mode: str, dtype: Any) ->
 EDGES = np.float32([-3e38, -1.5, -1e-30, -0.0, 0.0, 1e-45, 0.1, 1.0, 2.5, 3e38])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),

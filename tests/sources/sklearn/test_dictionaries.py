@@ -68,6 +68,7 @@ def test_codes_of_equal_and_of_empty_atoms(algorithm, count):
     assert_close(np.count_nonzero(net.transform(X), 1), np.count_nonzero(codes, 1), 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_gradients_are_those_of_finite_differences(algorithm):
     torch.manual_seed(0)
@@ -88,6 +89,7 @@ def test_gradients_of_a_path_that_ends_early():
     assert torch.autograd.gradcheck(module, (x.requires_grad_(),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_dictionary_trains_with_the_step_after_it(algorithm):
     X, y = scaled()

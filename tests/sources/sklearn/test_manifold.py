@@ -24,6 +24,7 @@ def scaled():
     return StandardScaler().fit_transform(X), y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedding", EMBEDDINGS, ids=str)
 def test_steps_before_and_after_an_embedding_train(embedding):
     X, y = scaled()

@@ -192,6 +192,7 @@ def test_regressors_come_back(estimator: Any) -> None:
     check_recovery(estimator(make_pipeline(StandardScaler(), Ridge(alpha=1e-3))), "multioutput")
 
 
+@pytest.mark.slow
 def test_classifiers_come_back() -> None:
     check_recovery(MultiOutputClassifier(LogisticRegression()), "several")
     check_recovery(ClassifierChain(GaussianNB(), chain_method="predict_proba"), "multilabel")

@@ -350,6 +350,7 @@ def test_texts_and_trees(numbers):
         assert any(not torch.equal(now, before[name]) for name, now in net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_every_row_of_scikit_learn_runs_batched():
     """Those behind a trained step as well; a row that cannot is no error, but worth knowing."""
     tried, refused = 0, []

@@ -126,7 +126,7 @@ class PolynomialFeatures(_Fixed):
         {"degree": (0, 1)},
         {"degree": 0},
         Example({"degree": 3}, data="sparse"),
-        Example({"degree": (2, 4), "interaction_only": True}, data="sparse"),
+        Example({"degree": (2, 3), "interaction_only": True}, data="sparse"),
     )
     adds_entries = False
     sparse = True
