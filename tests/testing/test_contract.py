@@ -4,7 +4,6 @@ import pytest
 
 from pipegrad.testing import CHECKS, Case, cases
 
-
 # Options of an operator seldom change whether these hold, and together they take half of the time.
 SELDOM = {"export", "inference", "state"}
 
