@@ -8,14 +8,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio
-from pipegrad.testing import DATASETS, assert_close, identical, perturb
+from pipegrad.testing import CHECKS, DATASETS, assert_close, cases, identical, perturb
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function")
+# Options of an operator seldom change whether these hold, and together they take half of the time.
+SELDOM_BY_OPTION = {"export", "inference", "state"}
+
+
+def contract_of(pattern: str) -> pytest.MarkDecorator:
+    """Every example of the rows of a pattern with the name of every check."""
+    pairs = []
+    for case in cases(pattern):
+        for name in CHECKS:
+            marks = [pytest.mark.slow] if name in SELDOM_BY_OPTION and case.number else []
+            pairs.append(pytest.param(case, name, marks=marks, id=f"{case}-{name}"))
+    return pytest.mark.parametrize(("case", "check"), pairs)
 
 
 def dense(values: Any) -> Any:

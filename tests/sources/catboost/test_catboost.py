@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
-from helpers import answers, assert_alike
+from helpers import answers, assert_alike, contract_of
 from pipegrad.modules import TreeEnsemble
-from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, cases, identical, perturb
+from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, identical, perturb
 
 catboost = pytest.importorskip("catboost")
 QUIET = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 0}
@@ -34,10 +34,9 @@ SHAPES = [
 EXACT = 1e-12
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("catboost.*"), ids=str)
-def test_contract(case: Case, check: Any) -> None:
-    check(case)
+@contract_of("catboost.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def trees_of(net: Any) -> Any:

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import pipegrad as pg
-from pipegrad.testing import CHECKS, DATASETS, Case, cases, perturb
+from helpers import contract_of
+from pipegrad.testing import CHECKS, DATASETS, Case, perturb
 
 encoders = pytest.importorskip("category_encoders", minversion="2.11")
 
@@ -20,10 +21,9 @@ encoders = pytest.importorskip("category_encoders", minversion="2.11")
 pytestmark = pytest.mark.filterwarnings("ignore:.future.no_silent_downcasting:DeprecationWarning")
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("category_encoders.*"), ids=str)
-def test_contract(case: Case, check) -> None:
-    check(case)
+@contract_of("category_encoders.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def made(encoder: Any) -> tuple[Any, Any, Any]:

@@ -12,16 +12,16 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 import pipegrad as pg
-from pipegrad.testing import CHECKS, DATASETS, Case, cases, perturb
+from helpers import contract_of
+from pipegrad.testing import CHECKS, DATASETS, Case, perturb
 
 imputation = pytest.importorskip("feature_engine.imputation")
 scaling = pytest.importorskip("feature_engine.scaling")
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("feature_engine.*"), ids=str)
-def test_contract(case: Case, check) -> None:
-    check(case)
+@contract_of("feature_engine.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def table() -> Any:

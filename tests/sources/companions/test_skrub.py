@@ -7,16 +7,15 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import pipegrad as pg
-from helpers import assert_round_trip
-from pipegrad.testing import CHECKS, DATASETS, Case, cases
+from helpers import assert_round_trip, contract_of
+from pipegrad.testing import CHECKS, DATASETS, Case
 
 skrub = pytest.importorskip("skrub")
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("skrub.*"), ids=str)
-def test_contract(case: Case, check) -> None:
-    check(case)
+@contract_of("skrub.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def test_constant_infinite_and_missing_entries():

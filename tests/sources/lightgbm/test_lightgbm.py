@@ -19,10 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
+from helpers import contract_of
 from pipegrad.errors import UntranslatableError
 from pipegrad.losses import get_loss
 from pipegrad.registry import lookup
-from pipegrad.testing import CHECKS, Case, assert_close, cases, perturb
+from pipegrad.testing import CHECKS, Case, assert_close, perturb
 
 lgb = pytest.importorskip("lightgbm")
 
@@ -32,10 +33,9 @@ SETS = {"min_data_per_group": 1, "cat_smooth": 0.0, "cat_l2": 0.0}
 TINY = 1.0000000180025095e-35
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("lightgbm.*"), ids=str)
-def test_contract(case: Case, check) -> None:
-    check(case)
+@contract_of("lightgbm.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def numbers(seed=0, rows=300):

@@ -18,13 +18,13 @@ from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegr
 from torch import nn
 
 import pipegrad as pg
-from pipegrad.testing import CHECKS, Case, cases
+from helpers import contract_of
+from pipegrad.testing import CHECKS, Case
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("skorch.*"), ids=str)
-def test_contract(case: Case, check) -> None:
-    check(case)
+@contract_of("skorch.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 class Wide(nn.Module):

@@ -20,18 +20,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
-from helpers import assert_alike, assert_round_trip
-from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, cases, identical, perturb
+from helpers import assert_alike, assert_round_trip, contract_of
+from pipegrad.testing import CHECKS, DATASETS, Case, assert_close, identical, perturb
 
 xgboost = pytest.importorskip("xgboost")
 FEW = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
 CLOSE = 2e-6
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
-@pytest.mark.parametrize("case", cases("xgboost.*"), ids=str)
-def test_contract(case: Case, check: Any) -> None:
-    check(case)
+@contract_of("xgboost.*")
+def test_contract(case: Case, check: str) -> None:
+    CHECKS[check](case)
 
 
 def trees_of(net: Any) -> Any:
