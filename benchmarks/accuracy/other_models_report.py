@@ -21,9 +21,8 @@ import pandas as pd
 from figures import WORTH
 from rule_study_report import filled
 
-from report import failures_table, markdown, pairs_table, percent, worse_table
-
 from data import DATASETS
+from report import failures_table, markdown, pairs_table, percent, worse_table
 
 # Pipelines that the main page of the study does not show, and stacks, which hold neighbors.
 OTHERS = {
