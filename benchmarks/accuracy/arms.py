@@ -236,7 +236,7 @@ def _wider(bench: Bench, pipe: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _values(pipe: Any) -> dict[str, Any]:
-    return {k: v for k, v in pipe.get_params().items() if isinstance(v, int | float | str)}
+    return {k: v for k, v in pipe.get_params().items() if isinstance(v, int | float | str | tuple)}
 
 
 def _last(bench: Bench, pipe: Any, fitted: Any) -> tuple[Any, dict[str, Any]]:

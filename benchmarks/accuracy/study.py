@@ -83,6 +83,7 @@ ORDER = (
     "naive_bayes",
     "nmf",
     "mlp",
+    "mlp_full",
     "kernel_pca",
     "svm",
     "gaussian_process",

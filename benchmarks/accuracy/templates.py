@@ -252,10 +252,10 @@ def kernel_pca(data: DataSet, X: pd.DataFrame, wider: bool = False):
     return make_pipeline(prepared(data, X), features, StandardScaler(), linear(data))
 
 
-def mlp(data: DataSet, X: pd.DataFrame, wider: bool = False):
+def mlp(data: DataSet, X: pd.DataFrame, wider: bool = False, stops: bool = True):
     options = {
         "hidden_layer_sizes": (100 if wider else 50,),
-        "early_stopping": True,
+        "early_stopping": stops,
         "random_state": 0,
     }
     if data.task == "count":
@@ -263,6 +263,11 @@ def mlp(data: DataSet, X: pd.DataFrame, wider: bool = False):
     else:
         model = (MLPRegressor if data.task == "regression" else MLPClassifier)(**options)
     return make_pipeline(prepared(data, X), model)
+
+
+def mlp_full(data: DataSet, X: pd.DataFrame, wider: bool = False):
+    """Without early stopping, which ends the training of few rows long before it has converged."""
+    return mlp(data, X, wider, stops=False)
 
 
 Template = Callable[..., object]
@@ -287,6 +292,7 @@ TEMPLATES: dict[str, Template] = {
     "nmf": nmf,
     "kernel_pca": kernel_pca,
     "mlp": mlp,
+    "mlp_full": mlp_full,
 }
 # Pipelines with a bottleneck or a kernel map.
 BOTTLENECKS = ("pca", "figure1", "figure1_full", "kmeans", "nystroem", "tfidf")

@@ -278,22 +278,62 @@ class GaussianProcess(Module):
         """Whether the kernel is no longer the one that the given weights belong to."""
         return parameters_moved(self.kernel)
 
-    def factor(self) -> Tensor:
-        """The lower Cholesky factor (stored, stored) of the kernel; NaN if there is none."""
+    def table(self) -> Tensor:
+        """Covariances (stored, stored) of the targets at the stored rows."""
         table = self.kernel(self.points).to(self.targets.dtype)
-        table = table + torch.diag(self.noise.expand(len(table)))
-        factor, info = torch.linalg.cholesky_ex(table)
-        return torch.where(info == 0, factor, torch.nan)
+        return table + torch.diag(self.noise.expand(len(table)))
+
+    def factor(self) -> Tensor:
+        """The lower Cholesky factor (stored, stored) of the table; NaN if there is none."""
+        return _factor_or_nan(self.table())
 
     def present_weights(self) -> Tensor:
         """The weights of the stored rows, which follow the kernel."""
         if keeps_given_numbers(self, self.moved()):
             return self.weights
+        table = self.table()
+        factor = _factor_or_nan(table.detach())
         columns = self.targets.reshape(len(self.targets), -1)
-        solved = torch.cholesky_solve(columns, self.factor()).reshape(self.targets.shape)
+        solved = solve_factored(table, factor, columns).reshape(self.targets.shape)
         # The given weights are more exact than can be told after another decomposition.
         exact = self.weights + (solved - solved.detach())
         return torch.where(self.moved(), solved, exact)
+
+
+def _factor_or_nan(table: Tensor) -> Tensor:
+    factor, info = torch.linalg.cholesky_ex(table)
+    return torch.where(info == 0, factor, torch.nan)
+
+
+def solve_factored(table: Tensor, factor: Tensor, columns: Tensor, order: int = 2) -> Tensor:
+    """Solve ``table @ solved = columns``, given the Cholesky factor of the table.
+
+    Derivatives are those of steps of iterative refinement, each of which is exact to one more
+    order. They cost as much as products with the columns; derivatives of a decomposition would cost
+    as much as several decompositions.
+
+    Parameters
+    ----------
+    table : Tensor, shape (n, n)
+        A positive definite matrix.
+    factor : Tensor, shape (n, n)
+        Its lower Cholesky factor, through which no gradient flows.
+    columns : Tensor, shape (n, k)
+        The right-hand sides.
+    order : int
+        The highest derivative that is exact.
+
+    Returns
+    -------
+    Tensor, shape (n, k)
+        The solution.
+    """
+    factor = factor.detach()
+    solved = torch.cholesky_solve(columns.detach(), factor)
+    for _ in range(order):
+        step = torch.cholesky_solve(columns - table @ solved, factor)
+        solved = solved + (step - step.detach())
+    return solved
 
 
 def parameters_moved(kernel: nn.Module) -> Tensor:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._base import Module
-from ._gaussian_process import Covariance, is_set, keeps_given_numbers, parameters_moved
+from ._gaussian_process import (
+    Covariance,
+    is_set,
+    keeps_given_numbers,
+    parameters_moved,
+    solve_factored,
+)
 
 # Approximation of the logistic function by error functions (Williams and Barber, 1998).
 _SCALES = (0.41, 0.4, 0.37, 0.44, 0.39)
@@ -69,12 +75,11 @@ class LaplaceClassifier(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, features) to the probability of the second class, (n,)."""
-        shares, factor = self.present_mode()
-        root = _root(shares)
+        shares, factor, curved = self.present_mode()
         across = self.kernel(self.points, x).to(shares.dtype)
         mean = across.T @ (self.targets - shares)
-        spread = torch.linalg.solve_triangular(factor, root[:, None] * across, upper=False)
-        variance = self.kernel.diagonal(x) - spread.square().sum(0)
+        spread = _spread(_root(shares)[:, None] * across, factor, curved)
+        variance = self.kernel.diagonal(x) - spread
         share = _squashed(mean, variance)
         # The sign of the mean decides, also where the probability is one half up to rounding.
         least, most = 0.5 + torch.finfo(share.dtype).eps, 0.5
@@ -84,23 +89,26 @@ class LaplaceClassifier(Module):
         """Whether the kernel is no longer the one that the given mode belongs to."""
         return parameters_moved(self.kernel)
 
-    def present_mode(self) -> tuple[Tensor, Tensor]:
-        """Probabilities at the mode and the factor of B, which follow the kernel."""
+    def present_mode(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Probabilities at the mode, the factor of B, and B, through which its gradient flows.
+
+        They follow the kernel. There is no B where nothing moves.
+        """
         moved = self.moved()
         if keeps_given_numbers(self, moved):
-            return self.shares, self.factor
+            return self.shares, self.factor, None
         # In double precision, whatever that of the module: rounding moves the mode.
         table = self.kernel(self.points).double()
         with torch.no_grad():
             before, stepped = self._before_last(table.detach())
-        mode = torch.where(stepped, self._step(table, before)[0], self.start.double())
+        mode = torch.where(stepped, self._step(table, before, order=1)[0], self.start.double())
         shares = torch.sigmoid(mode)
-        factor = _factor(table, _root(shares)).to(self.factor.dtype)
+        curved = _curved(table, _root(shares))
+        factor = torch.linalg.cholesky_ex(curved.detach())[0].to(self.factor.dtype)
         shares = shares.to(self.shares.dtype)
         # The given numbers are more exact than can be told after another iteration.
-        pairs = ((self.shares, shares), (self.factor, factor))
-        first, second = (torch.where(moved, new, old + (new - new.detach())) for old, new in pairs)
-        return first, second
+        shares = torch.where(moved, shares, self.shares + (shares - shares.detach()))
+        return shares, torch.where(moved, factor, self.factor), curved.to(factor.dtype)
 
     def _before_last(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Where Newton's method stands before its last step but one, and whether it has stepped."""
@@ -118,13 +126,15 @@ class LaplaceClassifier(Module):
             known, stepped = torch.where(done, known, likelihood), stepped | ~done
         return before, stepped
 
-    def _step(self, table: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
-        """A step of Newton's method, and the likelihood after it."""
+    def _step(self, table: Tensor, mode: Tensor, order: int = 0) -> tuple[Tensor, Tensor]:
+        """A step of Newton's method with so many derivatives, and the likelihood after it."""
         shares = torch.sigmoid(mode)
         root = _root(shares)
-        factor = _factor(table, root)
+        curved = _curved(table, root)
+        factor = torch.linalg.cholesky_ex(curved.detach())[0]
         inner = root.square() * mode + (self.targets - shares)
-        solved = torch.cholesky_solve((root * (table @ inner))[:, None], factor)[:, 0]
+        column = (root * (table @ inner))[:, None]
+        solved = solve_factored(curved, factor, column, order)[:, 0]
         weights = inner - root * solved
         new = table @ weights
         wrong = functional.softplus(-(self.targets * 2 - 1) * new).sum()
@@ -137,10 +147,25 @@ def _root(shares: Tensor) -> Tensor:
     return torch.sqrt(shares * (1 - shares))
 
 
-def _factor(table: Tensor, root: Tensor) -> Tensor:
-    """The lower Cholesky factor of the matrix B."""
+def _curved(table: Tensor, root: Tensor) -> Tensor:
+    """The matrix B."""
     unit = torch.eye(len(root), dtype=table.dtype, device=table.device)
-    return torch.linalg.cholesky_ex(unit + root[:, None] * table * root)[0]
+    return unit + root[:, None] * table * root
+
+
+def _spread(columns: Tensor, factor: Tensor, curved: Tensor | None) -> Tensor:
+    """The quadratic form of the inverse of B at each column, (m,), given the factor of B.
+
+    Its gradient takes the solution as constant: twice the linear form minus the quadratic form of B
+    has its maximum, which is the answer, at the solution.
+    """
+    halves = torch.linalg.solve_triangular(factor, columns, upper=False)
+    spread = halves.square().sum(0)
+    if curved is None or not torch.is_grad_enabled():
+        return spread
+    solved = torch.linalg.solve_triangular(factor.T, halves, upper=True).detach()
+    found = (2 * columns * solved - solved * (curved @ solved)).sum(0)
+    return spread.detach() + (found - found.detach())
 
 
 def _squashed(mean: Tensor, variance: Tensor) -> Tensor:

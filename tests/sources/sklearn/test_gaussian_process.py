@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 import pipegrad as pg
 from pipegrad.errors import UntranslatableError
 from pipegrad.finetune.losses import get_loss
+from pipegrad.modules._gaussian_process import solve_factored
 from pipegrad.registry import lookup
 from pipegrad.sources.sklearn.gaussian_process import covariance
 from pipegrad.testing import DATASETS, assert_same_answers, perturb
@@ -244,6 +245,32 @@ def test_the_gradient_of_the_mode_is_that_of_differences():
     assert len(values) == 2
     points = [torch.full_like(value, 0.3, requires_grad=True) for value in values]
     assert torch.autograd.gradcheck(shares, points, eps=1e-5, atol=1e-6)
+
+
+def test_solutions_have_the_derivatives_of_the_inverse():
+    draw = np.random.default_rng(0)
+    root, columns = torch.tensor(draw.normal(size=(4, 4))), torch.tensor(draw.normal(size=(4, 2)))
+
+    def solved(root, columns):
+        table = root @ root.T + torch.eye(4)
+        return solve_factored(table, torch.linalg.cholesky(table), columns)
+
+    torch.testing.assert_close(
+        solved(root, columns), torch.linalg.solve(root @ root.T + torch.eye(4), columns)
+    )
+    points = [root.requires_grad_(), columns.requires_grad_()]
+    assert torch.autograd.gradcheck(solved, points)
+    assert torch.autograd.gradgradcheck(solved, points)
+
+
+def test_the_gradient_of_classifiers_passes_to_rows_and_kernel():
+    X, y = scaled("binary")
+    gp = GaussianProcessClassifier(2.0 * sk.RBF(2.0), optimizer=None).fit(X[:12], y[:12])
+    module = lookup(type(gp)).to_torch(gp)
+    rows = torch.tensor(X[12:15], requires_grad=True)
+    assert torch.autograd.gradcheck(module, (rows,), eps=1e-5, atol=1e-6)
+    module.requires_grad_(False)
+    assert torch.autograd.gradcheck(module, (rows,), eps=1e-5, atol=1e-6)
 
 
 def test_without_probabilities_votes_answer_as_the_source():
