@@ -150,6 +150,8 @@ class Translation:
     on_host : str
         Why the operator's own library computes its output, which the module passes on; empty where
         the module computes it.
+    always_fitted : bool
+        Whether the operator learns nothing in ``fit``, so that it predicts without one.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -168,6 +170,7 @@ class Translation:
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     on_host: ClassVar[str] = ""
+    always_fitted: ClassVar[bool] = False
 
     name: str = ""
 
@@ -361,11 +364,14 @@ class Expansion:
         See `Translation`.
     responses : tuple of str, optional
         Methods that the module of a predictor has, if they are fewer than those of the composite.
+    always_fitted : bool
+        Whether the composite is fitted if its parts are, each of which is checked itself.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     responses: ClassVar[tuple[str, ...] | None] = None
+    always_fitted: ClassVar[bool] = False
 
     name: str = ""
 

@@ -163,7 +163,10 @@ class CalibratedClassifierCV(Translation):
             return "it has only one class"
         for one in operator.calibrated_classifiers_:
             if one.method == "temperature" and len(one.estimator.classes_) < len(one.classes):
-                return "some of its members did not see every class"
+                return (
+                    "scikit-learn itself cannot predict with method='temperature' where a fold "
+                    "lacks a class"
+                )
         return None
 
     def expansion(self, operator: Any) -> Expansion | None:
