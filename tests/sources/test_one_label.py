@@ -21,7 +21,7 @@ from pipegrad.testing import Case, cases, perturb
 from pipegrad.testing.methods import assert_same_methods
 
 # Their translations say so.
-ONE_CLASS_REFUSED = ("AdaBoostClassifier", "CalibratedClassifierCV", "NeuralNetClassifier")
+ONE_CLASS_REFUSED = ("CalibratedClassifierCV", "NeuralNetClassifier")
 
 
 def fitted(case: Case) -> Any:

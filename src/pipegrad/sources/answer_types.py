@@ -47,6 +47,8 @@ def in_types_of_source(method: F) -> F:
 def with_types(answer: Any, types: Any) -> Any:
     """The answer with these dtypes, as `types_of` gives them; None changes nothing."""
     if isinstance(types, list):
+        if not isinstance(answer, list):  # The source gives back the list that it was given.
+            return answer
         return [with_types(part, one) for part, one in zip(answer, types, strict=True)]
     if hasattr(answer, "columns"):
         return _table_with_types(answer, types) if isinstance(types, tuple) else answer

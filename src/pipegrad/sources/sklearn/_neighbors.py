@@ -226,6 +226,8 @@ def _numbers(values: Any) -> Tensor:
 class Neighbors(SklearnTranslation):
     """Checks and conversions that all estimators with stored rows share."""
 
+    limit: ClassVar[str] = "n_neighbors"
+    """Name of the option that limits the neighbors."""
     sparse = True
     refused_inputs: ClassVar[Any] = {
         "csr with entries stored twice": "distances to the sum of both use the norms of each"
@@ -234,6 +236,8 @@ class Neighbors(SklearnTranslation):
     def refuse(self, operator: Any) -> str | None:
         if metric_of(operator) is None:
             return without_metric(operator.metric, operator.metric_params)
+        if getattr(operator, self.limit, 0) is None:
+            return f"{self.limit}=None finds no neighbors"
         if callable(getattr(operator, "weights", None)):
             return "weights is Python code that torch cannot differentiate"
         if getattr(operator, "_tree", None) is not None and not _same_metric(operator):

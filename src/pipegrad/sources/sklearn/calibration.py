@@ -160,7 +160,7 @@ class CalibratedClassifierCV(Translation):
 
     def refuse(self, operator: Any) -> str | None:
         if len(operator.classes_) < 2:
-            return "it has only one class"
+            return "it has only one class, which scikit-learn itself does not calibrate"
         for one in operator.calibrated_classifiers_:
             if one.method == "temperature" and len(one.estimator.classes_) < len(one.classes):
                 return (

@@ -22,6 +22,7 @@ from ...errors import ArgumentError
 from ...graph import join
 from ...modules import (
     BernoulliHead,
+    Constant,
     Head,
     Isolation,
     LeafIndicators,
@@ -202,19 +203,24 @@ class AdaBoostClassifier(Trees):
     }
 
     def expansion(self, operator: Any) -> Expansion | None:
-        return _BOOSTED if self.refuse(operator) is None and _not_trees(operator) else None
+        if self.refuse(operator) or _one_class(operator):
+            return None
+        return _BOOSTED if _not_trees(operator) else None
 
     def refuse(self, operator: Any) -> str | None:
         if getattr(operator, "algorithm", "") == "SAMME.R":
             return "algorithm='SAMME.R' has no module; later versions removed it"
-        if operator.n_classes_ < 2:
-            return "it has only one class"
         for member in operator.estimators_ if _not_trees(operator) else ():
             if not np.array_equal(member.classes_, operator.classes_):
                 return "some of its members did not see every class"
         return None
 
+    def trainable(self, operator: Any) -> bool:
+        return not _one_class(operator)
+
     def to_torch(self, operator: Any) -> nn.Module:
+        if _one_class(operator):
+            return Constant(torch.zeros(1, dtype=torch.float64)).requires_grad_(False)
         two = operator.n_classes_ == 2
         return TreeEnsemble(
             **flatten_trees([tree.tree_ for tree in operator.estimators_]).structure,
@@ -235,7 +241,9 @@ class AdaBoostClassifier(Trees):
             )
         return super().module(operator, splits)
 
-    def write_back(self, module: TreeEnsemble, operator: Any) -> None:
+    def write_back(self, module: Any, operator: Any) -> None:
+        if _one_class(operator):
+            return
         weights = np.array(operator.estimator_weights_)
         factors = module.tree_factors()
         assert factors is not None
@@ -247,10 +255,23 @@ class AdaBoostClassifier(Trees):
     def head(self, operator: Any) -> Head:
         if operator.n_classes_ == 2:
             return BernoulliHead("logistic")
-        return MulticlassHead("softmax", scale=1 / (operator.n_classes_ - 1))
+        head = MulticlassHead("softmax", scale=_scale(operator))
+        if _one_class(operator):
+            # The zeros of the decision function are objects if X is sparse.
+            head.responses = ("predict", "predict_proba", "predict_log_proba")
+        return head
 
     def objective(self, operator: Any) -> Objective:
-        return Objective("log_loss", {"scale": 1 / (operator.n_classes_ - 1)})
+        return Objective("log_loss", {"scale": _scale(operator)})
+
+
+def _one_class(operator: Any) -> bool:
+    """Return whether the score is zero because there is one class only."""
+    return bool(operator.n_classes_ == 1)
+
+
+def _scale(operator: Any) -> float:
+    return 1 / max(1, operator.n_classes_ - 1)
 
 
 def _votes(operator: Any) -> NDArray[Any]:
