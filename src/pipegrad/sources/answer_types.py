@@ -56,6 +56,8 @@ def with_types(answer: Any, types: Any) -> Any:
         types = types[0] if len(set(types)) == 1 else None
     if not isinstance(types, np.dtype) or answer.dtype == types:
         return answer
+    if answer.dtype.kind == "O" and types.kind == "U":
+        return answer.astype(str)
     if {answer.dtype.kind, types.kind} - set("fiub"):
         return answer
     if types.kind in "iu" and answer.dtype.kind == "f":

@@ -58,7 +58,9 @@ class AnyMembers(Expansion):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         classifies, votes = hasattr(operator, "classes_"), _votes_of_members(operator)
+        sure = method == "decision_function"
         asked = "votes" if votes else "predict_proba" if classifies else "predict"
+        asked = method if sure else asked
         checked = glue.Checked(operator, _checked)
         source = builder.add(join(path, "checked"), checked, (source,))
         values = []
@@ -69,7 +71,10 @@ class AnyMembers(Expansion):
                 picked = glue.Columns(np.asarray(columns))
                 through = builder.add(f"{name}/columns", picked, (source,))
             values.append(builder.expand(member, through, name, asked))
-        joint = glue.Average("votes" if votes else "classification" if classifies else "regression")
+        task = "votes" if votes else "classification" if classifies else "regression"
+        joint = glue.Average("regression" if sure else task)
+        if sure:
+            return builder.add(join(path, "average"), joint, tuple(values), "predict")
         if classifies and (operator.n_classes_ == 1 or not _complete(operator)):
             joint.places = tuple(tuple(m.classes_.tolist()) for m in operator.estimators_)
             joint.classes = operator.n_classes_

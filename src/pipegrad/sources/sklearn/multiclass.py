@@ -16,12 +16,10 @@ from ...losses.members import Codes
 from ...modules import Head, OneVsRestHead, OutputCodeHead, PairsHead
 from ...registry import Builder, Expansion, register
 from ..arrays import to_tensor
-from ._base import SKLEARN, SklearnTranslation, validate
+from ._base import LAST_OF_EQUALS, SKLEARN, SklearnTranslation, validate
 from ._members import Member, expanded, first_reason, joint_objective
 
-# Before, the last of several classes of the same confidence was predicted, and rows that no member
-# claims had no probabilities.
-_LAST = parse_version("1.8") > SKLEARN
+# Before, rows that no member claims had no probabilities.
 _ZEROS = parse_version("1.7") <= SKLEARN
 
 
@@ -98,7 +96,7 @@ def _one_vs_rest_head(operator: Any, members: list[Member]) -> Head:
         labels=operator.multilabel_,
         alone=len(operator.classes_) == 1,
         responses=_responses(operator, members),
-        last=_LAST,
+        last=LAST_OF_EQUALS,
         zeros=_ZEROS,
     )
 

@@ -1,0 +1,175 @@
+"""Options and data that few pipelines have, where the contract's examples do not reach."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import AffinityPropagation
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.kernel_approximation import PolynomialCountSketch
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    RadiusNeighborsRegressor,
+    RadiusNeighborsTransformer,
+)
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import LinearSVC
+
+import pipegrad as pg
+from helpers import assert_round_trip
+from pipegrad.testing import DATASETS, assert_close, assert_same_answers, perturb
+
+X, Y = DATASETS["multiclass"]()
+Z = (X - X.mean(0)) / X.std(0)
+
+
+# -- members -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OneVsRestClassifier(OneVsRestClassifier(LogisticRegression())),
+        OneVsOneClassifier(OneVsRestClassifier(LogisticRegression())),
+        OneVsRestClassifier(OneVsOneClassifier(LogisticRegression())),
+        OutputCodeClassifier(OneVsOneClassifier(LogisticRegression()), random_state=0),
+    ],
+    ids=["rest of rest", "pairs of rest", "rest of pairs", "codes of pairs"],
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_members_that_have_members(model, classes):
+    y = Y if classes == 3 else Y == "bee"
+    assert_round_trip(model.fit(Z, y), Z)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("member", [LogisticRegression(), LinearSVC()], ids=["logistic", "hinge"])
+def test_decision_values_of_a_bag_are_calibrated(member, classes):
+    y = Y if classes == 3 else Y == "bee"
+    bag = BaggingClassifier(member, 3, max_features=4, random_state=0)
+    net = assert_round_trip(CalibratedClassifierCV(bag, cv=2).fit(Z, y), Z)
+    assert any("estimators_/2" in name for name in net.trainable_parameters())
+    stack = StackingClassifier([("bag", bag)], cv=2, stack_method="decision_function")
+    assert_round_trip(stack.fit(Z, y), Z)
+
+
+def test_members_without_a_module_of_their_decision_values_are_refused():
+    model = OneVsRestClassifier(BaggingClassifier(LogisticRegression(), 2, random_state=0))
+    with pytest.raises(pg.UntranslatableError, match="no module for decision_function"):
+        pg.to_torch(model.fit(Z, Y))
+
+
+# -- one class -----------------------------------------------------------------------------------
+
+
+def test_a_constant_label_among_others():
+    y = np.column_stack([Y == "bee", np.ones(len(Y), dtype=bool)])
+    model = MultiOutputClassifier(AdaBoostClassifier(n_estimators=3, random_state=0)).fit(Z, y)
+    net = assert_round_trip(model, Z)
+    assert (net.predict_proba(Z)[1] == 1.0).all()
+
+
+def test_a_discriminant_of_one_class():
+    model = LinearDiscriminantAnalysis().fit(Z, np.full(len(Z), "only"))
+    net = pg.to_torch(model)
+    assert not net.trainable_parameters()
+    assert list(net.predict(Z)) == ["only"] * len(Z)
+    assert np.array_equal(net.decision_function(Z), model.decision_function(Z))
+    for one in (model, net):
+        with pytest.raises(ValueError, match="axis 1"):
+            one.predict_proba(Z)
+
+
+# -- numbers -------------------------------------------------------------------------------------
+
+
+def test_trained_exemplars_of_whole_numbers_are_not_rounded():
+    rows = DATASETS["word_counts"]()[0].astype(np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = AffinityPropagation(random_state=0).fit(rows)
+    net = pg.to_torch(model)
+    assert pg.from_torch(net).cluster_centers_.dtype == np.int64
+    perturb(net)
+    written = pg.from_torch(net)
+    assert not np.array_equal(written.cluster_centers_, np.round(written.cluster_centers_))
+    assert_same_answers(net, written, rows + 0.3, 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+def test_trained_mixtures_keep_single_precision(kind):
+    rows = Z.astype(np.float32)
+    model = GaussianMixture(2, covariance_type=kind, random_state=0).fit(rows)
+    net = pg.to_torch(model)
+    perturb(net)
+    written = pg.from_torch(net)
+    for name in ("means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        assert getattr(written, name).dtype == getattr(model, name).dtype == np.float32
+
+
+@pytest.mark.parametrize("votes", ["one_vs_rest", "one_vs_one"])
+def test_rows_far_from_all_others_tie(votes):
+    """The latent mean is zero there for each class, and the classes are equally likely."""
+    model = GaussianProcessClassifier(optimizer=None, multi_class=votes).fit(Z, Y)
+    rows = np.vstack([Z[:5], Z[:20] * 50])
+    net = pg.to_torch(model)
+    assert list(net.predict(rows)) == list(model.predict(rows))
+    if votes == "one_vs_rest":
+        assert_close(net.predict_proba(rows), model.predict_proba(rows), 1e-12)
+
+
+def test_labels_that_are_objects_are_text_where_the_source_says_so():
+    model = GaussianProcessClassifier(optimizer=None).fit(Z, np.where(Y == "bee", "b", "other"))
+    words = GaussianProcessClassifier(optimizer=None).fit(Z, Y.astype(object) == "bee")
+    for one in (model, words):
+        assert pg.to_torch(one).predict(Z).dtype == one.predict(Z).dtype
+    model.fit(Z, np.array(np.where(Y == "bee", "b", "other"), dtype=object))
+    found, wanted = pg.to_torch(model).predict(Z), model.predict(Z)
+    assert found.dtype == wanted.dtype
+    assert (found == wanted).all()
+
+
+def test_a_negative_constant_of_a_sketch_has_no_root():
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = PolynomialCountSketch(coef0=-1.0, n_components=5, random_state=0).fit(Z)
+        wanted = model.transform(Z)
+    assert np.isnan(wanted).all()
+    assert np.isnan(pg.to_torch(model).transform(Z)).all()
+
+
+def test_lists_that_nothing_is_done_to():
+    model = FunctionTransformer().fit(Z)
+    assert np.array_equal(pg.to_torch(model).transform(Z.tolist()), model.transform(Z.tolist()))
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        (KNeighborsClassifier(n_neighbors=None), "n_neighbors=None"),
+        (RadiusNeighborsRegressor(radius=None), "radius=None"),
+        (RadiusNeighborsTransformer(radius=None), "radius=None"),
+    ],
+)
+def test_neighbors_without_a_limit_are_refused(model, limit):
+    with pytest.raises(pg.UntranslatableError, match=f"{limit} finds no neighbors"):
+        pg.to_torch(model.fit(Z, np.arange(len(Z)) % 2))
+
+
+def test_a_threshold_of_a_classifier_that_is_not_fitted():
+    for label in (None, 1):
+        model = FixedThresholdClassifier(LogisticRegression(), pos_label=label)
+        with pytest.raises(NotFittedError, match="LogisticRegression at 'estimator_'"):
+            pg.to_torch(model)
