@@ -18,7 +18,7 @@ from .glue import Glue
 from .graph import INPUT, Graph, Step
 from .joint_encoding import JointBlock, joint_blocks, shared_encoding
 from .modules import Block, LeafIndices, take
-from .registry import translation
+from .registry import Translation, translation
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
@@ -121,6 +121,7 @@ class HostPart:
             for name, port in ports:
                 if checks is None or (port, checks) not in known:
                     known.add((port, checks))
+                    _reject_objects(step, row)
                     encoded = row.encode(step.operator, self.value(name, values))
                     blocks.setdefault(port, encoded)
         return blocks
@@ -180,6 +181,17 @@ class HostPart:
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
         return call_operator(step.operator, step.method, *inputs)
+
+
+def _reject_objects(step: Step, row: Translation) -> None:
+    """Raise an error if a step has no tensors because it returns text or other objects."""
+    reason = row.no_numbers(step.operator)
+    if reason is not None:
+        name = type(step.operator).__name__
+        raise ArgumentError(
+            f"The output must be numbers for a tensor, but {name}{reason.removeprefix('it')}.\n"
+            "Hint: call net.transform(X), or put an encoder after this step."
+        )
 
 
 def _steps_that_keep_integers(graph: Graph, host: set[str]) -> set[str]:
