@@ -251,6 +251,14 @@ class Translation:
         """Whether other operators with the same input cannot share the result of `encode`."""
         return not self.reads_raw_numbers(operator)
 
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        """Whether only the operator's own library answers as it does for input of a NumPy dtype.
+
+        Modules compute with floating point numbers of one type; a search for neighbors, say, finds
+        others among those at equal distances if its input has another type.
+        """
+        return False
+
     def container(self, operator: Any) -> str:
         """What ``transform`` returns where `set_output` is not used: "default" or "pandas"."""
         return "default"

@@ -3,7 +3,10 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import AffinityPropagation
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -21,11 +24,14 @@ from sklearn.neighbors import (
     RadiusNeighborsRegressor,
     RadiusNeighborsTransformer,
 )
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 from sklearn.svm import LinearSVC
 
 import pipegrad as pg
 from helpers import assert_round_trip
+from pipegrad.sources.arrays import without_tensors
 from pipegrad.testing import DATASETS, assert_close, assert_same_answers, perturb
 
 X, Y = DATASETS["multiclass"]()
@@ -150,6 +156,55 @@ def test_a_negative_constant_of_a_sketch_has_no_root():
 def test_lists_that_nothing_is_done_to():
     model = FunctionTransformer().fit(Z)
     assert np.array_equal(pg.to_torch(model).transform(Z.tolist()), model.transform(Z.tolist()))
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "list", "table", "tensor", "csr", "long csr"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        KNeighborsClassifier(3, algorithm="brute"),
+        make_pipeline(KNeighborsClassifier(3, algorithm="brute")),
+        LabelSpreading("knn", n_neighbors=3),
+        OneVsOneClassifier(KNeighborsClassifier(2, algorithm="brute")),
+    ],
+    ids=["neighbors", "pipeline", "labels", "pairs"],
+)
+def test_ties_of_neighbors_depend_on_the_type_of_rows(model, kind):
+    if isinstance(model, LabelSpreading) and "csr" in kind:
+        pytest.skip("its tree searches dense rows only")
+    rows = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(float)
+    y = np.random.default_rng(1).integers(0, 3, 40)
+    given = KINDS[kind](rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(rows, y)
+    assert_close(pg.to_torch(model).predict(given), model.predict(without_tensors(given)), 0.0)
+
+
+def long_csr(rows):
+    found = sparse.csr_array(rows)
+    found.indices, found.indptr = found.indices.astype(np.int64), found.indptr.astype(np.int64)
+    return found
+
+
+KINDS = {
+    "int64": lambda rows: rows.astype(np.int64),
+    "float32": lambda rows: rows.astype(np.float32),
+    "list": lambda rows: rows.astype(int).tolist(),
+    "table": lambda rows: pd.DataFrame(rows.astype(np.int8)),
+    "tensor": lambda rows: torch.tensor(rows, dtype=torch.float32),
+    "csr": sparse.csr_matrix,
+    "long csr": long_csr,
+}
+
+
+def test_a_kernel_that_is_zero_in_single_precision():
+    rows = Z.astype(np.float32)
+    model = LabelPropagation(max_iter=5, tol=1.0).fit(rows, np.arange(len(rows)) % 2)
+    with np.errstate(invalid="ignore"):
+        wanted = model.predict_proba(rows * 4)
+        assert np.isnan(wanted).any()
+        assert np.array_equal(np.isnan(pg.to_torch(model).predict_proba(rows * 4)), np.isnan(wanted))
 
 
 # -- refusals ------------------------------------------------------------------------------------

@@ -248,6 +248,9 @@ class Neighbors(SklearnTranslation):
         metric = metric_of(operator)
         return self.differentiable and metric is not None and metric.smooth
 
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        return ties_depend_on_type(operator, dtype)
+
     def encode(self, operator: Any, X: Any) -> Any:
         # Only this distance skips missing entries.
         finite = "allow-nan" if operator.metric == "nan_euclidean" else True
@@ -266,6 +269,17 @@ class Neighbors(SklearnTranslation):
 
     def write_back(self, module: nn.Module, operator: Any) -> None:
         """Do nothing: stored rows do not train."""
+
+
+def ties_depend_on_type(search: Any, dtype: Any) -> bool:
+    """Whether a search among stored rows breaks ties otherwise than the module has it asked.
+
+    The source has a search of its own for rows of the type of the stored ones, and another for the
+    rest. The module asks in float32 where the stored rows have it, and in double precision.
+    """
+    stored = getattr(search._fit_X, "dtype", None)
+    alone = np.float32 if stored == np.float32 else np.float64
+    return dtype.kind in "fiub" and bool(dtype != alone)
 
 
 def _same_metric(operator: Any) -> bool:
