@@ -10,8 +10,15 @@ from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import AffinityPropagation
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    StackingClassifier,
+)
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.kernel_approximation import PolynomialCountSketch
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +32,7 @@ from sklearn.neighbors import (
     RadiusNeighborsTransformer,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 from sklearn.svm import LinearSVC
 
@@ -158,6 +165,20 @@ def test_lists_that_nothing_is_done_to():
     assert np.array_equal(pg.to_torch(model).transform(Z.tolist()), model.transform(Z.tolist()))
 
 
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array, sparse.csc_array])
+@pytest.mark.parametrize(
+    "model", [StandardScaler(with_mean=False), SelectKBest(k=2), Normalizer()], ids=str
+)
+def test_sparse_arrays_stay_sparse_arrays(model, kind):
+    rows = kind(np.maximum(Z, 0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(rows, Y)
+    found, wanted = pg.to_torch(model).transform(rows), model.transform(rows)
+    assert isinstance(found, sparse.sparray) == isinstance(wanted, sparse.sparray)
+    assert_close(found, wanted, 1e-12)
+
+
 @pytest.mark.parametrize("kind", ["int64", "float32", "list", "table", "tensor", "csr", "long csr"])
 @pytest.mark.parametrize(
     "model",
@@ -198,13 +219,34 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        GradientBoostingClassifier(n_estimators=8, max_depth=2, init="zero"),
+        GradientBoostingClassifier(n_estimators=8, max_depth=2),
+        HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=3),
+    ],
+    ids=["from zero", "from the prior", "bins"],
+)
+def test_scores_of_classes_are_added_in_the_order_of_the_source(model):
+    """Rounding in another order would decide between classes of the same score."""
+    random = np.random.default_rng(27)
+    rows = random.integers(0, 2, size=(60, 3)).astype(float)
+    model.fit(rows, random.integers(0, 3, 60))
+    net = pg.to_torch(model)
+    assert np.array_equal(net.decision_function(rows), model.decision_function(rows))
+    assert np.array_equal(net.predict(rows), model.predict(rows))
+
+
 def test_a_kernel_that_is_zero_in_single_precision():
     rows = Z.astype(np.float32)
     model = LabelPropagation(max_iter=5, tol=1.0).fit(rows, np.arange(len(rows)) % 2)
     with np.errstate(invalid="ignore"):
         wanted = model.predict_proba(rows * 4)
         assert np.isnan(wanted).any()
-        assert np.array_equal(np.isnan(pg.to_torch(model).predict_proba(rows * 4)), np.isnan(wanted))
+        assert np.array_equal(
+            np.isnan(pg.to_torch(model).predict_proba(rows * 4)), np.isnan(wanted)
+        )
 
 
 # -- refusals ------------------------------------------------------------------------------------
