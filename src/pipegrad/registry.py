@@ -379,6 +379,8 @@ class Expansion:
         See `Translation`.
     responses : tuple of str, optional
         Methods that the module of a predictor has, if they are fewer than those of the composite.
+    separate : tuple of str
+        Further methods that unfold into steps of their own, beside those of the score.
     always_fitted : bool
         Whether the composite is fitted if its parts are, each of which is checked itself.
     """
@@ -386,6 +388,7 @@ class Expansion:
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     responses: ClassVar[tuple[str, ...] | None] = None
+    separate: ClassVar[tuple[str, ...]] = ()
     always_fitted: ClassVar[bool] = False
 
     name: str = ""

@@ -28,6 +28,7 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCo
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import (
     KNeighborsClassifier,
+    NearestCentroid,
     RadiusNeighborsRegressor,
     RadiusNeighborsTransformer,
 )
@@ -75,8 +76,30 @@ def test_decision_values_of_a_bag_are_calibrated(member, classes):
     assert_round_trip(stack.fit(Z, y), Z)
 
 
-def test_members_without_a_module_of_their_decision_values_are_refused():
-    model = OneVsRestClassifier(BaggingClassifier(LogisticRegression(), 2, random_state=0))
+@pytest.mark.parametrize(
+    "kind", [OneVsRestClassifier, lambda member: OutputCodeClassifier(member, random_state=0)]
+)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_decision_values_of_bags_decide(kind, scaled):
+    bag = BaggingClassifier(LogisticRegression(), 2, random_state=0)
+    model = kind(make_pipeline(StandardScaler(), bag) if scaled else bag)
+    net = assert_round_trip(model.fit(Z, Y), Z)
+    before = net.score(Z, Y)
+    net.fit(Z, Y, epochs=5, validation=None, seed=0)
+    assert net.history[-1]["train_loss"] <= net.history[0]["train_loss"]
+    assert net.score(Z, Y) >= before - 0.05
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OneVsOneClassifier(BaggingClassifier(LogisticRegression(), 2, random_state=0)),
+        OneVsRestClassifier(NearestCentroid()),
+    ],
+    ids=["votes of bags", "centroids"],
+)
+@pytest.mark.skipif(not hasattr(NearestCentroid(), "decision_function"), reason="since 1.6")
+def test_members_without_a_module_of_their_decision_values_are_refused(model):
     with pytest.raises(pg.UntranslatableError, match="no module for decision_function"):
         pg.to_torch(model.fit(Z, Y))
 

@@ -55,6 +55,7 @@ class AnyMembers(Expansion):
     """The mean of the outputs of members that are not trees; without probabilities, they vote."""
 
     responses = ("predict", "predict_proba")
+    separate = ("decision_function",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         classifies, votes = hasattr(operator, "classes_"), _votes_of_members(operator)

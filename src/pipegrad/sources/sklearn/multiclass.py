@@ -53,10 +53,10 @@ class ConstantPredictor(SklearnTranslation):
 
 
 class _BinaryMembers(Expansion):
-    """Members that tell two groups of classes apart."""
+    """Members that tell two groups of classes apart, asked only how sure they are."""
 
     def refuse(self, operator: Any) -> str | None:
-        return first_reason(operator.estimators_)
+        return first_reason(operator.estimators_, separate=True)
 
 
 @register("sklearn.multiclass.OneVsRestClassifier")
@@ -65,7 +65,7 @@ class OneVsRestClassifier(_BinaryMembers):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         sources = [source] * len(operator.estimators_)
-        members = expanded(operator.estimators_, builder, sources, path)
+        members = expanded(operator.estimators_, builder, sources, path, sure=True)
         objective = joint_objective(members, labels=operator.multilabel_)
         joint = glue.Members(_one_vs_rest_head(operator, members), objective)
         return _joined(operator, builder, path, method, members, joint)
@@ -116,6 +116,10 @@ def _responses(operator: Any, members: list[Member]) -> tuple[str, ...]:
 class OneVsOneClassifier(_BinaryMembers):
     """A member for each pair of classes, which votes; members train on the rows of their pair."""
 
+    def refuse(self, operator: Any) -> str | None:
+        # Members vote as they predict, and only where they agree are they asked how sure they are.
+        return first_reason(operator.estimators_)
+
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         source = builder.add(join(path, "checked"), glue.Checked(operator, _checked), (source,))
         count, classes = len(operator.estimators_), len(operator.classes_)
@@ -159,7 +163,7 @@ class OutputCodeClassifier(_BinaryMembers):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         sources = [source] * len(operator.estimators_)
-        members = expanded(operator.estimators_, builder, sources, path)
+        members = expanded(operator.estimators_, builder, sources, path, sure=True)
         head = OutputCodeHead(
             [m.head for m in members],
             [m.width for m in members],
