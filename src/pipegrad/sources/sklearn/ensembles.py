@@ -35,13 +35,14 @@ from ...modules import (
 )
 from ...registry import Builder, Example, Expansion, Objective, register
 from ..arrays import to_array, to_tensor
-from ._base import validate
+from ._base import SKLEARN, parse_version, validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
 from .trees import Averaged, Trees, check_width_of_float32
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 _SEVERAL = {"n_estimators": 4, "random_state": 0}
 _SMALL = DecisionTreeClassifier(max_depth=3)
+_ONE_CLASS = parse_version("1.6") <= SKLEARN
 
 
 def _not_trees(operator: Any) -> str | None:
@@ -216,6 +217,8 @@ class AdaBoostClassifier(Trees):
     def refuse(self, operator: Any) -> str | None:
         if getattr(operator, "algorithm", "") == "SAMME.R":
             return "algorithm='SAMME.R' has no module; later versions removed it"
+        if _one_class(operator) and not _ONE_CLASS:
+            return "it has only one class, which scikit-learn itself does not predict before 1.6"
         for member in operator.estimators_ if _not_trees(operator) else ():
             if not np.array_equal(member.classes_, operator.classes_):
                 return "some of its members did not see every class"
