@@ -29,7 +29,6 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCo
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import (
     KNeighborsClassifier,
-    NearestCentroid,
     RadiusNeighborsRegressor,
     RadiusNeighborsTransformer,
 )
@@ -91,20 +90,6 @@ def test_decision_values_of_bags_decide(kind, scaled):
     net.fit(Z, Y, epochs=5, validation=None, seed=0)
     assert net.history[-1]["train_loss"] <= net.history[0]["train_loss"]
     assert net.score(Z, Y) >= before - 0.05
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        OneVsOneClassifier(BaggingClassifier(LogisticRegression(), 2, random_state=0)),
-        OneVsRestClassifier(NearestCentroid()),
-    ],
-    ids=["votes of bags", "centroids"],
-)
-@pytest.mark.skipif(not SINCE_1_6, reason="centroids have decision values since 1.6")
-def test_members_without_a_module_of_their_decision_values_are_refused(model):
-    with pytest.raises(pg.UntranslatableError, match="no module for decision_function"):
-        pg.to_torch(model.fit(Z, Y))
 
 
 # -- one class -----------------------------------------------------------------------------------
