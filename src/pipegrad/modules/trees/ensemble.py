@@ -384,7 +384,8 @@ class TreeEnsemble(MonotoneTrees):
         """The base and all rounds added from the first to the last, (n, outputs)."""
         weights = self.tree_factors()
         weighted = values if weights is None else values * weights
-        terms = weighted.reshape(len(values), -1, self.outputs)
+        rounds = values.shape[1] // self.outputs
+        terms = weighted.reshape(len(values), rounds, self.outputs)
         if self.base is not None:
             base = self.base.to(terms.dtype).expand(len(values), 1, self.outputs)
             terms = torch.cat([base, terms], 1)
