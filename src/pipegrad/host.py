@@ -14,11 +14,11 @@ from scipy import sparse
 
 from .array_cache import cached_arrays, check_cache
 from .errors import ArgumentError
-from .glue import Glue
+from .glue import Checked, Columns, Glue
 from .graph import INPUT, Graph, Step
 from .joint_encoding import JointBlock, joint_blocks, shared_encoding
-from .modules import Block, LeafIndices, take
-from .registry import translation
+from .modules import Block, LeafIndices, SparseRows, take
+from .registry import Translation, translation
 
 # The names of float32 and float64 in NumPy and pandas, and in Polars.
 _FLOATING = ("float32", "float64", "f4", "f8")
@@ -72,6 +72,7 @@ class HostPart:
         self.ports = _input_ports(graph, self.host)
         self._whole = whole_composites(graph, self.host)
         self._typed = _steps_that_keep_integers(graph, self.host)
+        self._first = _readers_of_types(graph)
         self.needed = graph.ancestors(graph.output)
         self.joint: list[JointBlock] = []
         self._border = [
@@ -84,6 +85,17 @@ class HostPart:
         """The inputs of a step from the host part, with their ports."""
         found = [(name, self.ports.get((step.name, name))) for name in step.inputs]
         return [(name, port) for name, port in found if port is not None]
+
+    def depends_on_type(self, X: Any) -> bool:
+        """Whether only the source itself answers as it does for input of this type."""
+        if not self._first or isinstance(X, Encoded | SparseRows | Mapping):
+            return False
+        if sparse.issparse(X) and getattr(getattr(X, "indices", None), "dtype", None) == np.int64:
+            return True  # Sources search rows with indices of this size in another way.
+        dtype = _common_type(X)
+        return dtype is not None and any(
+            row.depends_on_type(step.operator, dtype) for step, row in self._first
+        )
 
     def join(self, names: Collection[str]) -> None:
         """Let alike steps among these have one block for the inputs of all of them."""
@@ -121,6 +133,7 @@ class HostPart:
             for name, port in ports:
                 if checks is None or (port, checks) not in known:
                     known.add((port, checks))
+                    _reject_objects(step, row)
                     encoded = row.encode(step.operator, self.value(name, values))
                     blocks.setdefault(port, encoded)
         return blocks
@@ -182,6 +195,17 @@ class HostPart:
         return call_operator(step.operator, step.method, *inputs)
 
 
+def _reject_objects(step: Step, row: Translation) -> None:
+    """Raise an error if a step has no tensors because it returns text or other objects."""
+    reason = row.no_numbers(step.operator)
+    if reason is not None:
+        name = type(step.operator).__name__
+        raise ArgumentError(
+            f"The output must be numbers for a tensor, but {name}{reason.removeprefix('it')}.\n"
+            "Hint: call net.transform(X), or put an encoder after this step."
+        )
+
+
 def _steps_that_keep_integers(graph: Graph, host: set[str]) -> set[str]:
     """Steps without parameters whose modules get the numbers of the input, up to such a step."""
     found: set[str] = set()
@@ -194,6 +218,33 @@ def _steps_that_keep_integers(graph: Graph, host: set[str]) -> set[str]:
             found.add(step.name)
             keep = keep or row.keeps_integers
     return found if keep else set()
+
+
+def _readers_of_types(graph: Graph) -> list[tuple[Step, Translation]]:
+    """The steps that read the input as it is and may depend on its type, with their rows."""
+    plain = {INPUT}
+    found = []
+    for step in graph:
+        row = step.translation
+        if row is None or not plain.issuperset(step.inputs):
+            continue
+        if isinstance(step.operator, Checked | Columns):
+            plain.add(step.name)
+        elif type(row).depends_on_type is not Translation.depends_on_type:
+            found.append((step, row))
+    return found
+
+
+def _common_type(X: Any) -> np.dtype[Any] | None:
+    """The NumPy dtype of all numbers of an input; None if they have none in common."""
+    try:
+        if isinstance(X, torch.Tensor):
+            return torch.empty(0, dtype=X.dtype).numpy().dtype
+        if hasattr(X, "dtypes"):
+            return np.result_type(*np.ravel(X.dtypes))
+        return np.dtype(X.dtype) if hasattr(X, "dtype") else np.asarray(X).dtype
+    except (TypeError, ValueError):  # Of another library, or of rows that are unlike in length.
+        return None
 
 
 def _is_floating_point(values: Any) -> bool:

@@ -66,7 +66,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         array
             Predictions; other types as the arguments ask for.
         """
-        if X is None or arguments or options or not self._runs_in_torch("predict"):
+        if X is None or arguments or options or not self._answers("predict", X):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
         return self.decoded(self.head.predict(self.raw_score(X)).cpu().numpy())
@@ -75,7 +75,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def predict_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Class probabilities (n, classes), in the order of ``classes_``; a list if several."""
-        if X is None or arguments or options or not self._runs_in_torch("predict_proba"):
+        if X is None or arguments or options or not self._answers("predict_proba", X):
             return self._ask("predict_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_proba(self.raw_score(X)))
@@ -84,7 +84,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def predict_log_proba(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Logarithms of the class probabilities (n, classes); a list if several."""
-        if arguments or options or not self._runs_in_torch("predict_log_proba"):
+        if arguments or options or not self._answers("predict_log_proba", X):
             return self._ask("predict_log_proba", X, *arguments, **options)
         assert self.head is not None
         return _arrays(self.head.predict_log_proba(self.raw_score(X)))
@@ -93,7 +93,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def decision_function(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Decision values: (n,) for two classes, (n, k) otherwise."""
-        if arguments or options or not self._runs_in_torch("decision_function"):
+        if arguments or options or not self._answers("decision_function", X):
             return self._ask("decision_function", X, *arguments, **options)
         assert self.head is not None
         return self.head.decision_function(self.raw_score(X)).cpu().numpy()
@@ -102,7 +102,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def score_samples(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Scores (n,) of the rows, such as log-likelihoods."""
-        if arguments or options or not self._runs_in_torch("score_samples"):
+        if arguments or options or not self._answers("score_samples", X):
             return self._ask("score_samples", X, *arguments, **options)
         assert self.head is not None
         return self.head.score_samples(self.raw_score(X)).cpu().numpy()
@@ -111,7 +111,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def mahalanobis(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Squared Mahalanobis distances (n,) of the rows."""
-        if arguments or options or not self._runs_in_torch("mahalanobis"):
+        if arguments or options or not self._answers("mahalanobis", X):
             return self._ask("mahalanobis", X, *arguments, **options)
         assert self.head is not None
         return self.head.mahalanobis(self.raw_score(X)).cpu().numpy()
@@ -120,7 +120,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     @in_types_of_source
     def transform(self, X: Any, *arguments: Any, **options: Any) -> Any:
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
-        if arguments or options or not self._runs_in_torch("transform") or self._is_rounded(X):
+        if arguments or options or not self._answers("transform", X) or self._is_rounded(X):
             return self._ask("transform", X, *arguments, **options)
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
@@ -183,6 +183,10 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if row is not None and given:
             given[0] = row.native_input(self.source, given[0])
         return getattr(latest_source(self), method)(*given, **named)
+
+    def _answers(self, method: str, X: Any) -> bool:
+        """Whether the module itself answers, not the source's own library."""
+        return self._runs_in_torch(method) and not self.host_part.depends_on_type(X)
 
     def _runs_in_torch(self, method: str) -> bool:
         if method == "transform":

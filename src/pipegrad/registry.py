@@ -149,7 +149,11 @@ class Translation:
         What the operator guarantees and training does not keep; nothing by default.
     on_host : str
         Why the operator's own library computes its output, which the module passes on; empty where
-        the module computes it.
+        the module computes it. It is for every configuration of an operator that turns raw values
+        into numbers: the numbers are input of the module, and the operator may be a step of it.
+        Where the output is no numbers, so that no module can pass it on, `no_numbers` is the place.
+    always_fitted : bool
+        Whether the operator learns nothing in ``fit``, so that it predicts without one.
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -168,6 +172,7 @@ class Translation:
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     on_host: ClassVar[str] = ""
+    always_fitted: ClassVar[bool] = False
 
     name: str = ""
 
@@ -196,13 +201,18 @@ class Translation:
     def no_numbers(self, operator: Any) -> str | None:
         """Why the operator returns text or other objects in this configuration, or None.
 
-        Tensors hold numbers only, so that its own library alone computes what it returns. Such an
-        operator reads raw values and passes no gradients on.
+        Tensors hold numbers only, so that its own library alone computes what it returns, for the
+        user or for a step that reads raw values. Such an operator reads raw values itself, trains
+        nothing and passes no gradients on; `encode` is never asked, and `to_torch` returns a module
+        that is never called. The reason follows the name of the class: "it fills text". Where an
+        operator of raw values returns numbers, `on_host` is the place.
         """
         return None
 
     def trainable(self, operator: Any) -> bool:
         """Whether the operator has trainable parameters."""
+        if self.no_numbers(operator) is not None:
+            return False
         return any(True for _ in self.to_torch(operator).parameters())
 
     def head(self, operator: Any) -> Head | None:
@@ -235,11 +245,19 @@ class Translation:
 
     def reads_raw_numbers(self, operator: Any) -> bool:
         """Whether the module takes the numbers of the input itself, not codes from `encode`."""
-        return self.raw_numbers
+        return self.raw_numbers and self.no_numbers(operator) is None
 
     def has_private_encoding(self, operator: Any) -> bool:
         """Whether other operators with the same input cannot share the result of `encode`."""
         return not self.reads_raw_numbers(operator)
+
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        """Whether only the operator's own library answers as it does for input of a NumPy dtype.
+
+        Modules compute with floating point numbers of one type; a search for neighbors, say, finds
+        others among those at equal distances if its input has another type.
+        """
+        return False
 
     def container(self, operator: Any) -> str:
         """What ``transform`` returns where `set_output` is not used: "default" or "pandas"."""
@@ -289,7 +307,7 @@ class Translation:
 
     def is_differentiable(self, operator: Any) -> bool:
         """Whether gradients pass through to the preceding steps."""
-        return self.differentiable
+        return self.differentiable and self.no_numbers(operator) is None
 
     def projection(self, operator: Any) -> nn.Module | None:
         """The module of ``transform`` of a predictor that also transforms; None for others.
@@ -361,11 +379,17 @@ class Expansion:
         See `Translation`.
     responses : tuple of str, optional
         Methods that the module of a predictor has, if they are fewer than those of the composite.
+    separate : tuple of str
+        Further methods that unfold into steps of their own, beside those of the score.
+    always_fitted : bool
+        Whether the composite is fitted if its parts are, each of which is checked itself.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     responses: ClassVar[tuple[str, ...] | None] = None
+    separate: ClassVar[tuple[str, ...]] = ()
+    always_fitted: ClassVar[bool] = False
 
     name: str = ""
 

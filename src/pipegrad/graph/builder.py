@@ -7,11 +7,6 @@ from typing import Any
 from ..registry import Translation, dotted_name, lookup
 from .graph import INPUT, Composite, Graph, Step
 
-_ALWAYS_FITTED = (
-    *("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier"),
-    *("FeatureHasher", "HashingVectorizer", "PatchExtractor", "SparseCoder"),
-)
-
 
 class GraphBuilder:
     """Collects the steps of a graph while composites unfold."""
@@ -27,7 +22,7 @@ class GraphBuilder:
     def expand(self, operator: Any, source: str, path: str, method: str = "transform") -> str:
         """Unfold an operator that takes ``source``; return the name of its output value."""
         row = lookup(type(operator))
-        if row is not None:
+        if row is not None and not row.always_fitted:
             _check_fitted(operator, path)
         if isinstance(row, Translation):
             row = row.expansion(operator)
@@ -106,10 +101,7 @@ def _check_fitted(operator: Any, path: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    # Composites are fitted if their parts are, each of which is checked itself; the others have
-    # nothing to fit, which scikit-learn says only since 1.6.
-    through = type(operator).__name__ in _ALWAYS_FITTED
-    if through or not hasattr(operator, "fit"):
+    if not hasattr(operator, "fit"):
         return
     try:
         check_is_fitted(operator)

@@ -303,8 +303,10 @@ class PolynomialSketch(Module):
             out = zeros.index_add(1, places, signs * (factor * x))
         if not self.coef0:
             return out
+        # The source returns NaN if the constant is negative.
+        root = math.sqrt(self.coef0) if self.coef0 > 0 else math.nan
         constant = out.new_zeros(self.outputs).index_add(
-            0, self.places[power, -1:], self.signs[power, -1:] * math.sqrt(self.coef0)
+            0, self.places[power, -1:], self.signs[power, -1:] * root
         )
         return out + constant
 

@@ -75,15 +75,22 @@ class LaplaceClassifier(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, features) to the probability of the second class, (n,)."""
+        share, mean = self.share_and_mean(x)
+        # The sign of the mean decides, also where the probability is one half up to rounding.
+        least, most = 0.5 + torch.finfo(share.dtype).eps, 0.5
+        return torch.where(mean > 0, share.clamp(min=least), share.clamp(max=most))
+
+    def share_and_mean(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The approximate probability of the second class, and the latent mean, (n,) each.
+
+        Where the mean is zero, the probability is not quite one half.
+        """
         shares, factor, curved = self.present_mode()
         across = self.kernel(self.points, x).to(shares.dtype)
         mean = across.T @ (self.targets - shares)
         spread = _spread(_root(shares)[:, None] * across, factor, curved)
         variance = self.kernel.diagonal(x) - spread
-        share = _squashed(mean, variance)
-        # The sign of the mean decides, also where the probability is one half up to rounding.
-        least, most = 0.5 + torch.finfo(share.dtype).eps, 0.5
-        return torch.where(mean > 0, share.clamp(min=least), share.clamp(max=most))
+        return _squashed(mean, variance), mean
 
     def moved(self) -> Tensor:
         """Whether the kernel is no longer the one that the given mode belongs to."""
@@ -184,20 +191,20 @@ class ClassShares(Module):
 
     Parameters
     ----------
-    *parts : torch.nn.Module
-        One module for two classes, or one for each class, from (n, features) to (n,).
+    *parts : LaplaceClassifier
+        One module for two classes, or one for each class.
     """
 
-    def __init__(self, *parts: nn.Module) -> None:
+    def __init__(self, *parts: LaplaceClassifier) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, features) to (n, classes)."""
-        shares = [part(x) for part in self.parts]
-        if len(shares) == 1:
-            return torch.stack([1 - shares[0], shares[0]], 1)
-        table = torch.stack(shares, 1)
+        if len(self.parts) == 1:
+            second = self.parts[0](x)
+            return torch.stack([1 - second, second], 1)
+        table = torch.stack([part.share_and_mean(x)[0] for part in self.parts], 1)  # type: ignore[operator]
         return table / table.sum(1, keepdim=True)
 
 
@@ -206,22 +213,22 @@ class PairVotes(Module):
 
     Parameters
     ----------
-    *parts : torch.nn.Module
-        One module for each pair of classes, the last class changing fastest, from (n, features) to
-        the probability of its second class (n,).
+    *parts : LaplaceClassifier
+        One module for each pair of classes, the last class changing fastest.
     classes : int
         Number of classes.
     """
 
-    def __init__(self, *parts: nn.Module, classes: int) -> None:
+    def __init__(self, *parts: LaplaceClassifier, classes: int) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, features) to (n, classes)."""
-        shares = torch.stack([part(x) for part in self.parts], 1)
-        ballots = (shares > 0.5).to(shares.dtype) + (shares - shares.detach())
+        answers = [part.share_and_mean(x) for part in self.parts]  # type: ignore[operator]
+        shares, means = (torch.stack(several, 1) for several in zip(*answers, strict=True))
+        ballots = (means > 0).to(shares.dtype) + (shares - shares.detach())
         first, second = torch.triu_indices(self.classes, self.classes, 1, device=shares.device)
         zeros = shares.new_zeros(len(shares), self.classes)
         votes = zeros.index_add(1, first, 1 - ballots).index_add(1, second, ballots)

@@ -65,7 +65,12 @@ class DiscriminantHead(Head):
     """
 
     task: Task = "classification"
-    responses = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+    responses: tuple[str, ...] = (
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+    )
 
     def __init__(self, pair: bool) -> None:
         super().__init__()

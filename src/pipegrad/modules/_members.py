@@ -74,6 +74,12 @@ class MembersHead(Head):
         pairs = zip(parts, self.widths, strict=True)
         return [part if width else part[:, 0] for part, width in pairs]
 
+    def columns(self, classes: int) -> int:
+        """Those of all members; a single member has its own."""
+        if len(self.widths) == 1:
+            return self.widths[0]
+        return sum(max(width, 1) for width in self.widths)
+
     def confidences(self, score: Tensor) -> Tensor:
         """How sure each member is of its second class, (n, members)."""
         members = zip(self.heads, self.parts(score), self.used, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +18,14 @@ from ..warning_filters import ignored_warnings
 from .arrays import without_tensors
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class SparseArray:
+    """The type of a sparse array, whose operators are unlike those of a sparse matrix."""
+
+    dtype: np.dtype[Any]
+
 
 _LIBRARIES = {package for source in SOURCES for package in source.packages}
 # For each module, the types by method and type of input. They are no state of the module.
@@ -47,13 +56,20 @@ def in_types_of_source(method: F) -> F:
 def with_types(answer: Any, types: Any) -> Any:
     """The answer with these dtypes, as `types_of` gives them; None changes nothing."""
     if isinstance(types, list):
+        if not isinstance(answer, list):  # The source gives back the list that it was given.
+            return answer
         return [with_types(part, one) for part, one in zip(answer, types, strict=True)]
     if hasattr(answer, "columns"):
         return _table_with_types(answer, types) if isinstance(types, tuple) else answer
+    if isinstance(types, SparseArray):
+        answer = sparse.csr_array(answer) if sparse.issparse(answer) else answer
+        types = types.dtype
     if isinstance(types, tuple):  # The source gives a table where the module gives an array.
         types = types[0] if len(set(types)) == 1 else None
     if not isinstance(types, np.dtype) or answer.dtype == types:
         return answer
+    if answer.dtype.kind == "O" and types.kind == "U":
+        return answer.astype(str)
     if {answer.dtype.kind, types.kind} - set("fiub"):
         return answer
     if types.kind in "iu" and answer.dtype.kind == "f":
@@ -63,6 +79,8 @@ def with_types(answer: Any, types: Any) -> Any:
 
 def types_of(answer: Any) -> Any:
     """The dtype of an array, the dtypes of the columns of a table, or a list of these."""
+    if isinstance(answer, sparse.sparray):
+        return SparseArray(answer.dtype)
     if isinstance(answer, np.ndarray) or sparse.issparse(answer):
         return answer.dtype
     if hasattr(answer, "columns"):

@@ -52,13 +52,19 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
-    """Return an array that shares no memory, with ``like``'s dtype, order and shape if given."""
+    """Return an array that shares no memory, with ``like``'s dtype, order and shape if given.
+
+    Numbers that an integer type would round keep their own type.
+    """
     array = tensor.detach().cpu().numpy()
     if like is None:
         return array.copy()
     like = np.asarray(like)
     order: Any = "F" if like.flags.f_contiguous and not like.flags.c_contiguous else "C"
-    return np.array(array.reshape(like.shape), dtype=like.dtype, order=order)
+    found = np.array(array.reshape(like.shape), dtype=like.dtype, order=order)
+    if like.dtype.kind in "iub" and not np.array_equal(found.ravel(), array.ravel()):
+        return np.array(array.reshape(like.shape), order=order)
+    return found
 
 
 def sparse_to_pattern(matrix: Any, transpose: bool = False) -> SparseParameter:

@@ -43,7 +43,9 @@ def assert_close(actual: Any, desired: Any, tolerance: float, what: str = "") ->
     if desired.dtype == object:
         actual, desired = _as_numbers(actual), _as_numbers(desired)
     if desired.dtype.kind not in "fiub":
-        assert (actual == desired).all(), f"{what}: values differ"
+        # Missing entries differ from themselves.
+        missing = (actual != actual) & (desired != desired)
+        assert ((actual == desired) | missing).all(), f"{what}: values differ"
         return
     actual, desired = actual.astype(float), desired.astype(float)
     finite = np.isfinite(desired)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import pipegrad as pg
 from helpers import contract_of
@@ -70,14 +71,24 @@ def test_a_dict_of_numbers_stays():
 def test_what_is_refused():
     X, y = table()
     some = imputation.MeanMedianImputer(variables=["c0"]).fit(X)
-    text = imputation.CategoricalImputer(ignore_format=True).fit(X)
-    objects = imputation.CategoricalImputer(fill_value=1.0, ignore_format=True, return_object=True)
-    for imputer, reason in (
-        (some, "columns that it passes through"),
-        (text, "its fill values are not numbers"),
-        (objects.fit(X), "return_object=True"),
-    ):
-        with pytest.raises(pg.UntranslatableError, match=reason):
-            pg.to_torch(imputer)
+    with pytest.raises(pg.UntranslatableError, match="columns that it passes through"):
+        pg.to_torch(some)
     pipe = make_pipeline(some, imputation.MeanMedianImputer(), Ridge()).fit(X, y)
     assert pg.to_torch(pipe).graph["meanmedianimputer-1"].status == "host"
+
+
+@pytest.mark.parametrize("method", ["missing", "frequent"])
+def test_text_is_filled_before_an_encoder(method):
+    X, y = DATASETS["text_missing"]()
+    imputer = imputation.CategoricalImputer(imputation_method=method)
+    pipe = make_pipeline(imputer, OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    module = pg.to_torch(pipe.fit(X, y))
+    assert module.graph["categoricalimputer"].status == "host"
+    assert "it fills text" in module.graph["categoricalimputer"].reason
+    np.testing.assert_allclose(module.predict_proba(X), pipe.predict_proba(X), rtol=1e-9)
+    perturb(module)
+    back = pg.from_torch(module)
+    np.testing.assert_allclose(module.predict_proba(X), back.predict_proba(X), rtol=1e-9)
+    assert pg.to_torch(pipe[0]).transform(X).equals(pipe[0].transform(X))
+    with pytest.raises(pg.ArgumentError, match=r"CategoricalImputer fills text .*\nHint: call net"):
+        pg.to_torch(pipe[0])(X)

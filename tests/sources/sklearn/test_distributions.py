@@ -68,8 +68,11 @@ def test_repeated_knots(values, beyond, degree):
 def test_linear_continuations_with_jumps_are_refused(degree):
     splines = SplineTransformer(degree=degree, extrapolation="linear")
     pipe = make_pipeline(StandardScaler(), splines, Ridge()).fit(X, y)
-    with pytest.raises(pg.UntranslatableError, match=f"degree={degree}"):
+    with pytest.raises(pg.UntranslatableError, match=f"degree={degree}.*wrong from the second"):
         pg.to_torch(pipe)
+    both, alone = splines.fit(X).transform(BEYOND), splines.fit(X[:, 1:2]).transform(BEYOND[:, 1:2])
+    width = alone.shape[1]
+    assert not np.allclose(both[:, width : 2 * width], alone), "scikit-learn mended it"
 
 
 @pytest.mark.parametrize("beyond", ["continue", "periodic"])

@@ -308,6 +308,10 @@ def test_members_that_do_not_train() -> None:
 def test_refused_chains() -> None:
     X, y = DATASETS["several"]()
     chain = ClassifierChain(LogisticRegression(), chain_method="predict_proba")
-    model, _, _ = fit(chain, (X, y))
-    with pytest.raises(pg.UntranslatableError, match="two classes"):
-        pg.to_torch(model)
+    # The target of three classes is the first or the last one; scikit-learn cannot predict it.
+    for columns in ([0, 1, 2], [1, 2, 0]):
+        model, _, _ = fit(chain, (X, y[:, columns]))
+        with pytest.raises(ValueError, match="could not broadcast"):
+            model.predict(X)
+        with pytest.raises(pg.UntranslatableError, match="cannot predict targets of 3 classes"):
+            pg.to_torch(model)

@@ -20,7 +20,7 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.neural_network import MLPClassifier
@@ -312,9 +312,11 @@ def test_a_loss_of_classes_needs_scores_of_classes() -> None:
 
 
 def test_refused_members() -> None:
-    for member in (NearestCentroid(), BaggingClassifier(LogisticRegression(), 2)):
-        model, _, _ = fit(OneVsRestClassifier(member), "multiclass")
-        with pytest.raises(pg.UntranslatableError, match=type(member).__name__):
+    bag = BaggingClassifier(LogisticRegression(), 2)  # Its votes are no function of its confidence.
+    for composite in (OneVsRestClassifier(NearestCentroid()), OneVsOneClassifier(bag)):
+        model, _, _ = fit(composite, "multiclass")
+        name = type(composite.estimator).__name__
+        with pytest.raises(pg.UntranslatableError, match=f"its member {name} has no module for"):
             pg.to_torch(model)
 
 

@@ -11,10 +11,12 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import ClassifierChain, RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
+from helpers import assert_round_trip
 from pipegrad.graph import Graph, Step
 from pipegrad.modules import MonotoneInterpolation
 from pipegrad.partition import check, partition
@@ -152,3 +154,13 @@ def test_gradients_of_the_input_are_slopes():
     net(x).sum().backward()
     assert x.grad is not None
     assert x.grad[[0, 2, 3], 0].tolist() == [2.0, 1.0, 0.0]
+
+
+def test_dummies_may_follow_trained_steps():
+    X, y = DATASETS["multilabel"]()
+    for model in (
+        ClassifierChain(DummyClassifier(), chain_method="predict_log_proba", order=[0, 1, 2]),
+        make_pipeline(StandardScaler(), RegressorChain(DummyRegressor(strategy="median"))),
+    ):
+        net = assert_round_trip(model.fit(X, y), X)
+        assert net.trainable_parameters()

@@ -187,10 +187,17 @@ class TreeEnsemble(MonotoneTrees):
             self.outputs = int(self._free_table().shape[1])
         else:
             self.outputs = int(tree_output.max()) + 1 if outputs is None else outputs
+        self.in_rounds = tree_output is not None and not self.average and self._is_cyclic()
         if base is not None and train:
             self.base = parameter(base)
         else:
             self._optional("base", None if base is None else base.clone())
+
+    def _is_cyclic(self) -> bool:
+        """Whether trees are in rounds of one tree for each output."""
+        assert self.tree_output is not None
+        order = torch.arange(len(self.tree_output), device=self.tree_output.device) % self.outputs
+        return len(order) % self.outputs == 0 and bool((self.tree_output == order).all())
 
     def _set_constraints(self, monotone: Tensor | None, outcomes: tuple[int, ...] | None) -> None:
         table = self._free_table().detach()
@@ -261,15 +268,17 @@ class TreeEnsemble(MonotoneTrees):
         return hard + (soft - soft.detach())
 
     def _hard(self, x: Tensor) -> Tensor:
-        bounds, table = self._bounds(x), self.leaf_table()
+        bounds, table, ordered = self._bounds(x), self.leaf_table(), self._adds_in_order()
         if _captured() or x.shape[0] == 1:
-            return self._finish(self._total(self._route(x, bounds), x, table))
+            return self._finish(self._total(self._route(x, bounds), x, table, ordered), ordered)
         threads = threads_for(x, bounds, table)
         parts = [(part,) for part in x.split(self._rows(x, threads))]
         totals = side_by_side(
-            lambda part: self._total(self._route(part, bounds), part, table), parts, threads
+            lambda part: self._total(self._route(part, bounds), part, table, ordered),
+            parts,
+            threads,
         )
-        return self._finish(torch.cat(totals))
+        return self._finish(torch.cat(totals), ordered)
 
     def score(self, leaves: Tensor, x: Tensor | None = None) -> Tensor:
         """The output for precomputed leaves.
@@ -286,16 +295,16 @@ class TreeEnsemble(MonotoneTrees):
         Tensor
             Output (n, outputs) or (n,).
         """
-        table = self.leaf_table()
+        table, ordered = self.leaf_table(), self._adds_in_order()
         if _captured():
-            return self._finish(self._total(leaves, x, table))
+            return self._finish(self._total(leaves, x, table, ordered), ordered)
         threads = threads_for(leaves, table)
         rows = self._rows(leaves, threads)
         ends = leaves.split(rows)
         seen = [None] * len(ends) if x is None else x.split(rows)
         parts = list(zip(ends, seen, strict=True))
-        totals = side_by_side(lambda part, x: self._total(part, x, table), parts, threads)
-        return self._finish(torch.cat(totals))
+        totals = side_by_side(lambda part, x: self._total(part, x, table, ordered), parts, threads)
+        return self._finish(torch.cat(totals), ordered)
 
     def route(self, x: Block) -> LeafIndices:
         """The rows with precomputed leaves, which the forward pass accepts as well."""
@@ -356,15 +365,35 @@ class TreeEnsemble(MonotoneTrees):
                 self.linear_constant.normal_(0, 0.1)
                 self.linear_weight.zero_()
 
-    def _finish(self, total: Tensor) -> Tensor:
+    def _finish(self, total: Tensor, based: bool = False) -> Tensor:
         if self.average:
             weights = self.tree_factors()
             total = total / (self.roots.shape[0] if weights is None else weights.sum())
-        if self.base is not None:
+        if self.base is not None and not based:
             total = total + self.base
         return total.squeeze(1) if self.squeeze else total
 
-    def _total(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
+    def _adds_in_order(self) -> bool:
+        """Whether trees are added one after the other, as sources do, so that ties stay ties.
+
+        It is for the outputs of several classes, from round to round, where no gradient is wanted.
+        """
+        return self.in_rounds and not torch.is_grad_enabled() and not _captured()
+
+    def _in_order(self, values: Tensor) -> Tensor:
+        """The base and all rounds added from the first to the last, (n, outputs)."""
+        weights = self.tree_factors()
+        weighted = values if weights is None else values * weights
+        rounds = values.shape[1] // self.outputs
+        terms = weighted.reshape(len(values), rounds, self.outputs)
+        if self.base is not None:
+            base = self.base.to(terms.dtype).expand(len(values), 1, self.outputs)
+            terms = torch.cat([base, terms], 1)
+        return terms.cumsum(1)[:, -1]
+
+    def _total(
+        self, leaves: Tensor, x: Tensor | None, table: Tensor, ordered: bool = False
+    ) -> Tensor:
         weights = self.tree_factors()
         if self.tree_output is None and self.linear_weight is None and self.outputs > 1:
             if self.outputs > _FEW_OUTPUTS:
@@ -378,7 +407,7 @@ class TreeEnsemble(MonotoneTrees):
         values = self._leaf_outputs(leaves, x, table)
         if self.tree_output is None:
             return _summed(values, weights)[:, None]
-        return values @ self._assignment(values)
+        return self._in_order(values) if ordered else values @ self._assignment(values)
 
     def _leaf_outputs(self, leaves: Tensor, x: Tensor | None, table: Tensor) -> Tensor:
         """The output of each tree, shape (n, trees)."""

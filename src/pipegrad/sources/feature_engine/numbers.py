@@ -83,14 +83,34 @@ class FillValues(FeatureEngineTranslation):
 
 @register("feature_engine.imputation.CategoricalImputer")
 class CategoricalImputer(FillValues):
-    """imputer_dict_ becomes trainable fill values, where it holds numbers."""
+    """imputer_dict_ becomes trainable fill values; text is filled on the host."""
 
-    examples: ClassVar[Any] = (Example({"fill_value": -1.5, "ignore_format": True}),)
+    examples: ClassVar[Any] = (
+        Example({"fill_value": -1.5, "ignore_format": True}),
+        Example({"fill_value": -1.5, "ignore_format": True, "return_object": True}),
+        Example({}, data="categories_missing"),
+        Example({"fill_value": "?", "variables": ["size"]}, data="text_missing"),
+        Example({"return_object": True}, data="categories_of_pandas"),
+        Example({"imputation_method": "frequent"}, data="text_missing"),
+    )
 
     def refuse(self, operator: Any) -> str | None:
+        return None if self.no_numbers(operator) else super().refuse(operator)
+
+    def no_numbers(self, operator: Any) -> str | None:
         if operator.return_object:
-            return "return_object=True returns objects instead of numbers"
-        return super().refuse(operator)
+            return "it returns objects (return_object=True), which tensors cannot hold"
+        values = operator.imputer_dict_.values()
+        if not all(isinstance(value, numbers.Real) for value in values):
+            return "it fills text or other objects, which tensors cannot hold"
+        return None
+
+    def to_torch(self, operator: Any) -> nn.Module:
+        return nn.Identity() if self.no_numbers(operator) else super().to_torch(operator)
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        if isinstance(module, Impute):
+            super().write_back(module, operator)
 
 
 @register("feature_engine.scaling.MeanNormalizationScaler")

@@ -16,6 +16,9 @@ from ..arrays import stores_entries_twice
 
 SKLEARN = parse_version(sklearn.__version__)
 
+# One-versus-rest predicts the last of several classes of the same confidence, later the first.
+LAST_OF_EQUALS = parse_version("1.8") > SKLEARN
+
 try:
     from sklearn.utils.validation import validate_data as _validate_data
 except ImportError:  # scikit-learn 1.5 has it as a method

@@ -12,7 +12,7 @@ from sklearn.base import is_regressor
 from ...graph import join
 from ...losses import Part, get_loss
 from ...losses.members import Codes
-from ...modules import Head
+from ...modules import BernoulliHead, Head
 from ...registry import Builder, Expansion, Objective, Translation, lookup, translation
 
 
@@ -70,22 +70,34 @@ def method_used(estimator: Any) -> str:
 
 
 def expanded(
-    estimators: Sequence[Any], builder: Builder, sources: Sequence[str], path: str
+    estimators: Sequence[Any],
+    builder: Builder,
+    sources: Sequence[str],
+    path: str,
+    sure: bool = False,
 ) -> list[Member]:
-    """Add the steps of all members, each of which takes its own source."""
+    """Add the steps of all members, each of which takes its own source; see `member`."""
     pairs = enumerate(zip(estimators, sources, strict=True))
-    return [member(e, builder, s, join(path, f"estimators_/{n}")) for n, (e, s) in pairs]
+    return [member(e, builder, s, join(path, f"estimators_/{n}"), sure) for n, (e, s) in pairs]
 
 
-def member(estimator: Any, builder: Builder, source: str, path: str) -> Member:
-    """Add the steps of one member, whose output is its raw score."""
+def member(estimator: Any, builder: Builder, source: str, path: str, sure: bool = False) -> Member:
+    """Add the steps of one member, whose output is its raw score.
+
+    If the composite only asks how ``sure`` a binary member is, the decision values of a member
+    whose score does not tell them take the place of its score.
+    """
+    asked = method_used(estimator)
+    separate = sure and why_no_score(estimator, (asked,)) is not None
     before = builder.target
     # A transformed target within a member is a step of its own.
     builder.target = estimator if before is None else before
     try:
-        value = builder.expand(estimator, source, path, "score")
+        value = builder.expand(estimator, source, path, asked if separate else "score")
     finally:
         builder.target = before
+    if separate:
+        return Member(estimator, value, BernoulliHead(), Objective("log_loss"))
     operator = builder.operator(value)
     row = translation(operator)
     head = None if row is None else row.head(operator)
@@ -94,16 +106,20 @@ def member(estimator: Any, builder: Builder, source: str, path: str) -> Member:
     return Member(estimator, value, head, row.objective(operator))
 
 
-def why_no_score(estimator: Any, methods: Sequence[str] = ()) -> str | None:
-    """Why a member has no raw score from which these methods follow, or None."""
+def why_no_score(estimator: Any, methods: Sequence[str] = (), separate: bool = False) -> str | None:
+    """Why a member has no raw score from which these methods follow, or None.
+
+    With ``separate``, methods that unfold into steps of their own are no reason.
+    """
     row = lookup(type(estimator))
     if row is None:
         return f"its member {type(estimator).__name__} has no translation"
     expansion = row if isinstance(row, Expansion) else row.expansion(estimator)
     if expansion is not None:
         inner = expansion.last(estimator)
-        own = expansion.refuse(estimator) or _lacks(estimator, methods, expansion.responses)
-        return own if own or inner is None else why_no_score(inner, methods)
+        wanted = [m for m in methods if not (separate and m in expansion.separate)]
+        own = expansion.refuse(estimator) or _lacks(estimator, wanted, expansion.responses)
+        return own if own or inner is None else why_no_score(inner, methods, separate)
     assert isinstance(row, Translation)
     reason = row.refuse(estimator)
     if reason:
@@ -119,10 +135,12 @@ def _lacks(estimator: Any, wanted: Sequence[str], known: Sequence[str] | None) -
     return f"its member {name} has no module for {lacking[0]}" if lacking else None
 
 
-def first_reason(estimators: Sequence[Any], binary: bool = True) -> str | None:
+def first_reason(
+    estimators: Sequence[Any], binary: bool = True, separate: bool = False
+) -> str | None:
     """The first member's reason of `why_no_score`, or None; ``binary`` members tell how sure."""
     for estimator in estimators:
-        reason = why_no_score(estimator, (method_used(estimator),) if binary else ())
+        reason = why_no_score(estimator, (method_used(estimator),) if binary else (), separate)
         if reason:
             return reason
     return None

@@ -226,6 +226,8 @@ def _numbers(values: Any) -> Tensor:
 class Neighbors(SklearnTranslation):
     """Checks and conversions that all estimators with stored rows share."""
 
+    limit: ClassVar[str] = "n_neighbors"
+    """Name of the option that limits the neighbors."""
     sparse = True
     refused_inputs: ClassVar[Any] = {
         "csr with entries stored twice": "distances to the sum of both use the norms of each"
@@ -234,6 +236,8 @@ class Neighbors(SklearnTranslation):
     def refuse(self, operator: Any) -> str | None:
         if metric_of(operator) is None:
             return without_metric(operator.metric, operator.metric_params)
+        if getattr(operator, self.limit, 0) is None:
+            return f"{self.limit}=None finds no neighbors"
         if callable(getattr(operator, "weights", None)):
             return "weights is Python code that torch cannot differentiate"
         if getattr(operator, "_tree", None) is not None and not _same_metric(operator):
@@ -243,6 +247,9 @@ class Neighbors(SklearnTranslation):
     def is_differentiable(self, operator: Any) -> bool:
         metric = metric_of(operator)
         return self.differentiable and metric is not None and metric.smooth
+
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        return ties_depend_on_type(operator, dtype)
 
     def encode(self, operator: Any, X: Any) -> Any:
         # Only this distance skips missing entries.
@@ -262,6 +269,17 @@ class Neighbors(SklearnTranslation):
 
     def write_back(self, module: nn.Module, operator: Any) -> None:
         """Do nothing: stored rows do not train."""
+
+
+def ties_depend_on_type(search: Any, dtype: Any) -> bool:
+    """Whether a search among stored rows breaks ties otherwise than the module has it asked.
+
+    The source has a search of its own for rows of the type of the stored ones, and another for the
+    rest. The module asks in float32 where the stored rows have it, and in double precision.
+    """
+    stored = getattr(search._fit_X, "dtype", None)
+    alone = np.float32 if stored == np.float32 else np.float64
+    return dtype.kind in "fiub" and bool(dtype != alone)
 
 
 def _same_metric(operator: Any) -> bool:

@@ -160,10 +160,13 @@ class CalibratedClassifierCV(Translation):
 
     def refuse(self, operator: Any) -> str | None:
         if len(operator.classes_) < 2:
-            return "it has only one class"
+            return "it has only one class, which scikit-learn itself does not calibrate"
         for one in operator.calibrated_classifiers_:
             if one.method == "temperature" and len(one.estimator.classes_) < len(one.classes):
-                return "some of its members did not see every class"
+                return (
+                    "scikit-learn itself cannot predict with method='temperature' where a fold "
+                    "lacks a class"
+                )
         return None
 
     def expansion(self, operator: Any) -> Expansion | None:

@@ -19,6 +19,8 @@ from ._members import member, why_no_score
 class Pipeline(Expansion):
     """Steps in sequence."""
 
+    always_fitted: ClassVar[bool] = True
+
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         value = source
         last = len(operator.steps) - 1
@@ -56,6 +58,8 @@ def _inverse(operator: Any) -> nn.Module | None:
 @register("sklearn.pipeline.FeatureUnion")
 class FeatureUnion(Expansion):
     """Several transformers of the same input, with their outputs concatenated."""
+
+    always_fitted: ClassVar[bool] = True
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         weights = operator.transformer_weights or {}
@@ -266,6 +270,8 @@ class TransformedTargetRegressor(Expansion):
 @register("sklearn.frozen.FrozenEstimator")
 class FrozenEstimator(Expansion):
     """The wrapped estimator stays frozen."""
+
+    always_fitted: ClassVar[bool] = True
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         before, builder.frozen = builder.frozen, True

@@ -126,6 +126,7 @@ class SparseCoder(SparseCoding):
     """The dictionary trains; codes are found by the source's algorithm, with exact gradients."""
 
     kept: ClassVar[tuple[str, ...]] = ()
+    always_fitted: ClassVar[bool] = True
     examples: ClassVar[Any] = tuple({"dictionary": _dictionary(), **coder} for coder in _CODERS)
     unchanged_attributes: ClassVar[Any] = {
         "n_components_": "the number of components does not change"

@@ -66,12 +66,14 @@ class LinearDiscriminantAnalysis(Discriminant):
         "xbar_": _DIRECTIONS,
     }
 
-    def refuse(self, operator: Any) -> str | None:
-        return "it was fitted on one class only" if len(operator.classes_) < 2 else None
+    def trainable(self, operator: Any) -> bool:
+        # A positive score of the only class is an error of the source.
+        return len(operator.classes_) > 1
 
     def to_torch(self, operator: Any) -> nn.Module:
         weight, bias = to_tensor(operator.coef_.T), to_tensor(operator.intercept_)
-        return Linear(weight, bias, squeeze=len(operator.classes_) == 2)
+        module = Linear(weight, bias, squeeze=len(operator.classes_) <= 2)
+        return module.requires_grad_(self.trainable(operator))
 
     def projection(self, operator: Any) -> nn.Module | None:
         if operator.solver == "lsqr":
@@ -92,7 +94,10 @@ class LinearDiscriminantAnalysis(Discriminant):
         operator.intercept_ = to_array(module.bias, operator.intercept_)
 
     def head(self, operator: Any) -> Head:
-        return DiscriminantHead(pair=len(operator.classes_) == 2)
+        head = DiscriminantHead(pair=len(operator.classes_) <= 2)
+        if len(operator.classes_) == 1:
+            head.responses = ("predict", "decision_function")
+        return head
 
 
 _EIGEN = {"solver": "eigen", "shrinkage": 0.1}

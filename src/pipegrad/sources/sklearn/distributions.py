@@ -21,8 +21,8 @@ _KNOTS = np.linspace([-5.0, -40.0, -1.0, -15.0, -400.0, -5.0], [5.0, 50, 1.0, 9,
 class SplineTransformer(SklearnTranslation):
     """Knots are trainable and keep their order, except where `extrapolation="error"` bounds them.
 
-    Linear continuations of several columns of degree 0 or 1 are refused. Splines of degree 0 are
-    steps: nothing of them trains, and no gradient passes.
+    Linear continuations of several columns of degree 0 or 1 are refused, since scikit-learn's own
+    are wrong. Splines of degree 0 are steps: nothing of them trains, and no gradient passes.
     """
 
     missing = True
@@ -47,8 +47,9 @@ class SplineTransformer(SklearnTranslation):
         several = operator.n_features_in_ > 1
         if several and operator.degree <= 1 and operator.extrapolation == "linear":
             return (
-                f"degree={operator.degree} with extrapolation='linear' makes a jump at the second "
-                "knot, from the second column on; extrapolation='continue' has none"
+                f"with degree={operator.degree} and extrapolation='linear', scikit-learn itself is "
+                "wrong from the second column on, where it takes a later knot for the end of the "
+                "spline; extrapolation='continue' gives the straight lines that were meant"
             )
         return None
 

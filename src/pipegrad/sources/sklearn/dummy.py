@@ -35,6 +35,13 @@ class Dummy(Translation):
     def encode(self, operator: Any, X: Any) -> Any:
         return np.zeros((_num_samples(X), 1))
 
+    def reads_raw_numbers(self, operator: Any) -> bool:
+        # The output of a module has rows to count as well.
+        return True
+
+    def has_private_encoding(self, operator: Any) -> bool:
+        return True
+
 
 @register("sklearn.dummy.DummyClassifier")
 class DummyClassifier(Dummy):

@@ -22,6 +22,7 @@ from ...errors import ArgumentError
 from ...graph import join
 from ...modules import (
     BernoulliHead,
+    Constant,
     Head,
     Isolation,
     LeafIndicators,
@@ -34,13 +35,14 @@ from ...modules import (
 )
 from ...registry import Builder, Example, Expansion, Objective, register
 from ..arrays import to_array, to_tensor
-from ._base import validate
+from ._base import SKLEARN, parse_version, validate
 from ._flat_trees import flatten_trees, leaf_values, write_trees
 from .trees import Averaged, Trees, check_width_of_float32
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
 _SEVERAL = {"n_estimators": 4, "random_state": 0}
 _SMALL = DecisionTreeClassifier(max_depth=3)
+_ONE_CLASS = parse_version("1.6") <= SKLEARN
 
 
 def _not_trees(operator: Any) -> str | None:
@@ -54,10 +56,13 @@ class AnyMembers(Expansion):
     """The mean of the outputs of members that are not trees; without probabilities, they vote."""
 
     responses = ("predict", "predict_proba")
+    separate = ("decision_function",)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         classifies, votes = hasattr(operator, "classes_"), _votes_of_members(operator)
+        sure = method == "decision_function"
         asked = "votes" if votes else "predict_proba" if classifies else "predict"
+        asked = method if sure else asked
         checked = glue.Checked(operator, _checked)
         source = builder.add(join(path, "checked"), checked, (source,))
         values = []
@@ -68,7 +73,10 @@ class AnyMembers(Expansion):
                 picked = glue.Columns(np.asarray(columns))
                 through = builder.add(f"{name}/columns", picked, (source,))
             values.append(builder.expand(member, through, name, asked))
-        joint = glue.Average("votes" if votes else "classification" if classifies else "regression")
+        task = "votes" if votes else "classification" if classifies else "regression"
+        joint = glue.Average("regression" if sure else task)
+        if sure:
+            return builder.add(join(path, "average"), joint, tuple(values), "predict")
         if classifies and (operator.n_classes_ == 1 or not _complete(operator)):
             joint.places = tuple(tuple(m.classes_.tolist()) for m in operator.estimators_)
             joint.classes = operator.n_classes_
@@ -202,19 +210,26 @@ class AdaBoostClassifier(Trees):
     }
 
     def expansion(self, operator: Any) -> Expansion | None:
-        return _BOOSTED if self.refuse(operator) is None and _not_trees(operator) else None
+        if self.refuse(operator) or _one_class(operator):
+            return None
+        return _BOOSTED if _not_trees(operator) else None
 
     def refuse(self, operator: Any) -> str | None:
         if getattr(operator, "algorithm", "") == "SAMME.R":
             return "algorithm='SAMME.R' has no module; later versions removed it"
-        if operator.n_classes_ < 2:
-            return "it has only one class"
+        if _one_class(operator) and not _ONE_CLASS:
+            return "it has only one class, which scikit-learn itself does not predict before 1.6"
         for member in operator.estimators_ if _not_trees(operator) else ():
             if not np.array_equal(member.classes_, operator.classes_):
                 return "some of its members did not see every class"
         return None
 
+    def trainable(self, operator: Any) -> bool:
+        return not _one_class(operator)
+
     def to_torch(self, operator: Any) -> nn.Module:
+        if _one_class(operator):
+            return Constant(torch.zeros(1, dtype=torch.float64)).requires_grad_(False)
         two = operator.n_classes_ == 2
         return TreeEnsemble(
             **flatten_trees([tree.tree_ for tree in operator.estimators_]).structure,
@@ -235,7 +250,9 @@ class AdaBoostClassifier(Trees):
             )
         return super().module(operator, splits)
 
-    def write_back(self, module: TreeEnsemble, operator: Any) -> None:
+    def write_back(self, module: Any, operator: Any) -> None:
+        if _one_class(operator):
+            return
         weights = np.array(operator.estimator_weights_)
         factors = module.tree_factors()
         assert factors is not None
@@ -247,10 +264,23 @@ class AdaBoostClassifier(Trees):
     def head(self, operator: Any) -> Head:
         if operator.n_classes_ == 2:
             return BernoulliHead("logistic")
-        return MulticlassHead("softmax", scale=1 / (operator.n_classes_ - 1))
+        head = MulticlassHead("softmax", scale=_scale(operator))
+        if _one_class(operator):
+            # The zeros of the decision function are objects if X is sparse.
+            head.responses = ("predict", "predict_proba", "predict_log_proba")
+        return head
 
     def objective(self, operator: Any) -> Objective:
-        return Objective("log_loss", {"scale": 1 / (operator.n_classes_ - 1)})
+        return Objective("log_loss", {"scale": _scale(operator)})
+
+
+def _one_class(operator: Any) -> bool:
+    """Return whether the score is zero because there is one class only."""
+    return bool(operator.n_classes_ == 1)
+
+
+def _scale(operator: Any) -> float:
+    return 1 / max(1, operator.n_classes_ - 1)
 
 
 def _votes(operator: Any) -> NDArray[Any]:

@@ -32,7 +32,7 @@ from ...modules import (
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ..target_refusals import one_class
-from ._base import SklearnTranslation
+from ._base import LAST_OF_EQUALS, SklearnTranslation
 from .kernels import NAMES
 
 _PARAMETERS: dict[type, tuple[str, ...]] = {
@@ -273,7 +273,9 @@ class GaussianProcessClassifier(KernelProcess):
         )
 
     def head(self, operator: Any) -> Head:
-        return VotesHead() if _votes(operator) else ProbabilityHead(last=operator.n_classes_ > 2)
+        if _votes(operator):
+            return VotesHead()
+        return ProbabilityHead(last=LAST_OF_EQUALS and operator.n_classes_ > 2)
 
     def objective(self, operator: Any) -> Objective:
         return Objective("log_loss" if _votes(operator) else "negative_log_likelihood")

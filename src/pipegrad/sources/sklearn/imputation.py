@@ -14,7 +14,6 @@ from sklearn.utils.validation import FLOAT_DTYPES
 from torch import nn
 
 from ... import glue
-from ...errors import ArgumentError
 from ...graph import join
 from ...modules import Impute, Missing, NearestDonors, WithGradientOf
 from ...registry import Builder, Example, Expansion, register
@@ -84,20 +83,6 @@ class SimpleImputer(_AboutMissing):
     def trainable(self, operator: Any) -> bool:
         # The source keeps integer fill values as integers, which would round trained values.
         return bool(operator._fit_dtype.kind == "f")
-
-    def is_differentiable(self, operator: Any) -> bool:
-        return self.no_numbers(operator) is None
-
-    def reads_raw_numbers(self, operator: Any) -> bool:
-        return self.no_numbers(operator) is None
-
-    def encode(self, operator: Any, X: Any) -> Any:
-        if self.no_numbers(operator) is not None:
-            raise ArgumentError(
-                "The output must be numbers for a tensor, but SimpleImputer fills text or other "
-                "objects.\nHint: call net.transform(X), or put an encoder after the imputer."
-            )
-        return super().encode(operator, X)
 
     def to_torch(self, operator: Any) -> nn.Module:
         if self.no_numbers(operator) is not None:

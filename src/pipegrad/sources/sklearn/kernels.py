@@ -133,9 +133,9 @@ def written_points(module: KernelFeatures | KernelDistributions, rows: Any) -> A
     """The points of a module in the form of the rows that they were."""
     if isinstance(module.points, SparseParameter):
         rows = rows.copy()
-        rows.data = _floating(module.points.values, rows.data)
+        rows.data = to_array(module.points.values, rows.data)
         return rows
-    return _floating(module.vectors(), rows)
+    return to_array(module.vectors(), rows)
 
 
 class FourierSampler(SklearnTranslation):
@@ -260,10 +260,3 @@ def _numbers(operator: Any) -> dict[str, Any]:
     if "gamma" in known and operator.kernel != "chi2" and numbers.get("gamma") is None:
         numbers["gamma"] = 1.0 / operator.n_features_in_
     return numbers
-
-
-def _floating(values: torch.Tensor, like: Any) -> Any:
-    """Return values in the dtype of ``like``, unless it is an integer type, which would round."""
-    out = to_array(values)
-    kept = out.astype(like.dtype)
-    return to_array(values, like) if np.array_equal(kept, out) or like.dtype.kind == "f" else out

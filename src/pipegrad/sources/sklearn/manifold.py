@@ -28,6 +28,7 @@ from ._neighbors import (
     FoundWithin,
     metric_of,
     stored_rows,
+    ties_depend_on_type,
     too_many_numbers,
     without_metric,
 )
@@ -74,6 +75,9 @@ class LocallyLinearEmbedding(SklearnTranslation):
         "reconstruction_error_": "describes how the source was fitted",
     }
 
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        return ties_depend_on_type(operator.nbrs_, dtype)
+
     def to_torch(self, operator: Any) -> nn.Module:
         count = int(operator.n_neighbors)
         metric = metric_of(operator.nbrs_)
@@ -109,6 +113,9 @@ class Isomap(SklearnTranslation):
         "nbrs_": "stored rows do not train",
         "dist_matrix_": "the distances of stored rows do not train",
     }
+
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        return ties_depend_on_type(operator.nbrs_, dtype)
 
     def refuse(self, operator: Any) -> str | None:
         if metric_of(operator.nbrs_) is None:

@@ -91,9 +91,10 @@ class Mixture(SklearnTranslation):
 
 
 def _write(operator: Any, same: Any, covariance: Any, root: Any, precision: Any) -> None:
-    operator.covariances_ = np.where(same, operator.covariances_, covariance)
-    operator.precisions_cholesky_ = np.where(same, operator.precisions_cholesky_, root)
-    operator.precisions_ = np.where(same, operator.precisions_, precision)
+    written = {"covariances_": covariance, "precisions_cholesky_": root, "precisions_": precision}
+    for name, after in written.items():
+        before = getattr(operator, name)
+        setattr(operator, name, np.where(same, before, after).astype(before.dtype))
 
 
 def _matrices(factor: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

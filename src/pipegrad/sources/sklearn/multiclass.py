@@ -16,12 +16,10 @@ from ...losses.members import Codes
 from ...modules import Head, OneVsRestHead, OutputCodeHead, PairsHead
 from ...registry import Builder, Expansion, register
 from ..arrays import to_tensor
-from ._base import SKLEARN, SklearnTranslation, validate
+from ._base import LAST_OF_EQUALS, SKLEARN, SklearnTranslation, validate
 from ._members import Member, expanded, first_reason, joint_objective
 
-# Before, the last of several classes of the same confidence was predicted, and rows that no member
-# claims had no probabilities.
-_LAST = parse_version("1.8") > SKLEARN
+# Before, rows that no member claims had no probabilities.
 _ZEROS = parse_version("1.7") <= SKLEARN
 
 
@@ -55,10 +53,10 @@ class ConstantPredictor(SklearnTranslation):
 
 
 class _BinaryMembers(Expansion):
-    """Members that tell two groups of classes apart."""
+    """Members that tell two groups of classes apart, asked only how sure they are."""
 
     def refuse(self, operator: Any) -> str | None:
-        return first_reason(operator.estimators_)
+        return first_reason(operator.estimators_, separate=True)
 
 
 @register("sklearn.multiclass.OneVsRestClassifier")
@@ -67,7 +65,7 @@ class OneVsRestClassifier(_BinaryMembers):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         sources = [source] * len(operator.estimators_)
-        members = expanded(operator.estimators_, builder, sources, path)
+        members = expanded(operator.estimators_, builder, sources, path, sure=True)
         objective = joint_objective(members, labels=operator.multilabel_)
         joint = glue.Members(_one_vs_rest_head(operator, members), objective)
         return _joined(operator, builder, path, method, members, joint)
@@ -98,7 +96,7 @@ def _one_vs_rest_head(operator: Any, members: list[Member]) -> Head:
         labels=operator.multilabel_,
         alone=len(operator.classes_) == 1,
         responses=_responses(operator, members),
-        last=_LAST,
+        last=LAST_OF_EQUALS,
         zeros=_ZEROS,
     )
 
@@ -117,6 +115,10 @@ def _responses(operator: Any, members: list[Member]) -> tuple[str, ...]:
 @register("sklearn.multiclass.OneVsOneClassifier")
 class OneVsOneClassifier(_BinaryMembers):
     """A member for each pair of classes, which votes; members train on the rows of their pair."""
+
+    def refuse(self, operator: Any) -> str | None:
+        # Members vote as they predict, and only where they agree are they asked how sure they are.
+        return first_reason(operator.estimators_)
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         source = builder.add(join(path, "checked"), glue.Checked(operator, _checked), (source,))
@@ -161,7 +163,7 @@ class OutputCodeClassifier(_BinaryMembers):
 
     def expand(self, operator: Any, builder: Builder, source: str, path: str, method: str) -> str:
         sources = [source] * len(operator.estimators_)
-        members = expanded(operator.estimators_, builder, sources, path)
+        members = expanded(operator.estimators_, builder, sources, path, sure=True)
         head = OutputCodeHead(
             [m.head for m in members],
             [m.width for m in members],

@@ -61,9 +61,13 @@ class _Chain(Expansion):
 
     def refuse(self, operator: Any) -> str | None:
         asked = getattr(operator, "chain_method_", "predict")
-        for estimator in operator.estimators_[:-1]:
+        for estimator in operator.estimators_:
             if asked != "predict" and len(estimator.classes_) != 2:
-                return f"chain_method={asked!r} needs targets of two classes"
+                return (
+                    f"with chain_method={asked!r}, scikit-learn itself cannot predict targets of "
+                    f"{len(estimator.classes_)} classes"
+                )
+        for estimator in operator.estimators_[:-1]:
             reason = why_no_score(estimator, (asked,))
             if reason:
                 return reason

@@ -93,6 +93,8 @@ class KNeighborsTransformer(_Graph):
 class RadiusNeighborsTransformer(_Graph):
     """Distances to the rows within a radius as CSR rows, which may be empty."""
 
+    limit: ClassVar[str] = "radius"
+
     examples = (
         *({**params, "radius": 300.0} for params in _GRAPHS),
         Example({"metric": "precomputed", "radius": 0.1}, data="similarities"),

@@ -167,6 +167,8 @@ class KNeighborsRegressor(NeighborRegressor):
 class Radius:
     """Means over the rows within a radius."""
 
+    limit: ClassVar[str] = "radius"
+
     def mean(self, operator: Any, values: Tensor) -> nn.Module:
         """Return the module of the mean of values of stored rows."""
         return radius_mean(operator, values)

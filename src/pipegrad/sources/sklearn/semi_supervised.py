@@ -22,7 +22,7 @@ from ...modules import (
 from ...registry import Example, Objective, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation
-from ._neighbors import MOST_NUMBERS, Answers, stored_rows
+from ._neighbors import MOST_NUMBERS, Answers, stored_rows, ties_depend_on_type
 from .kernels import callable_kernel, stored_points, written_points
 
 _SURE = ("transduction_",)
@@ -60,6 +60,12 @@ class LabelGraph(SklearnTranslation):
                 needed = f"{8 * size / 1e9:.3g} GB"
                 return f"its sparse stored rows would need {needed} as dense ones for gradients"
         return None
+
+    def depends_on_type(self, operator: Any, dtype: Any) -> bool:
+        if operator.kernel == "knn":
+            return ties_depend_on_type(operator.nn_fit, dtype)
+        # The kernel of far rows is zero in single precision.
+        return bool(dtype == np.float32 and operator.X_.dtype == np.float32)
 
     def to_torch(self, operator: Any) -> nn.Module:
         shares = Distributions(to_tensor(operator.label_distributions_))

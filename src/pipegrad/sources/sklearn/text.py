@@ -53,6 +53,7 @@ class HashingVectorizer(OnHost):
 
     data = "texts"
     on_host = _TEXT
+    always_fitted = True
     examples = (
         {"n_features": 64},
         {"n_features": 32, "norm": "l1", "alternate_sign": False, "ngram_range": (1, 2)},
@@ -83,6 +84,7 @@ class FeatureHasher(OnHost):
 
     data = "dictionaries"
     on_host = _DICTS
+    always_fitted = True
     examples = (
         {"n_features": 16},
         {"n_features": 16, "alternate_sign": False, "dtype": np.float32},
@@ -97,6 +99,7 @@ class PatchExtractor(OnHost):
 
     data = "images"
     on_host = "it cuts images into patches, which are more rows than it is given"
+    always_fitted = True
     examples = (
         {"patch_size": (2, 3)},
         {"patch_size": (2, 2), "max_patches": 3, "random_state": 0},

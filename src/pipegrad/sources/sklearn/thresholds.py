@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -35,6 +35,8 @@ class _Thresholded(Expansion):
 
     def refuse(self, operator: Any) -> str | None:
         child = _classifier(operator)
+        if not hasattr(child, "classes_"):
+            return None  # It is not fitted, which is found when it unfolds.
         if not is_classifier(child) or len(child.classes_) != 2:
             return "it does not have two classes"
         return why_no_score(child, (_method(operator),))
@@ -68,6 +70,8 @@ def _positive(classifier: Any, label: Any) -> int:
 class FixedThresholdClassifier(_Thresholded):
     """A fixed threshold; the classifier trains."""
 
+    always_fitted: ClassVar[bool] = True
+
     def threshold(self, operator: Any) -> float:
         if operator.threshold != "auto":
             return float(operator.threshold)
@@ -77,8 +81,8 @@ class FixedThresholdClassifier(_Thresholded):
         return operator.pos_label
 
     def refuse(self, operator: Any) -> str | None:
-        label, classes = operator.pos_label, np.asarray(_classifier(operator).classes_).tolist()
-        if label is not None and label not in classes:
+        label, classes = operator.pos_label, getattr(_classifier(operator), "classes_", None)
+        if label is not None and classes is not None and label not in np.asarray(classes).tolist():
             return f"pos_label={label!r} is none of its classes"
         return super().refuse(operator)
 
