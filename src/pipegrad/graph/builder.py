@@ -10,6 +10,7 @@ from .graph import INPUT, Composite, Graph, Step
 _ALWAYS_FITTED = (
     *("Pipeline", "FeatureUnion", "FrozenEstimator", "FixedThresholdClassifier"),
     *("FeatureHasher", "HashingVectorizer", "PatchExtractor", "SparseCoder"),
+    "GaussianProcessRegressor",  # Without a fit it answers from its prior.
 )
 
 
