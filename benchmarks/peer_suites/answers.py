@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 import pipegrad as pg
 
 EVENTS: list[tuple[str, str]] = []
-"""What happened in the test that runs: ("translated", class), ("refused", reason) and so on."""
+"""What happened in the test that runs: ("begun", class), ("refused", reason) and so on."""
 
 OPTIONS: dict[str, Any] = {}
 """Arguments of `to_torch`; the command sets them."""
@@ -37,6 +37,7 @@ def translate(model: Any) -> Answers:
     foreign = sorted(_foreign(model))
     if foreign:
         raise NotApplicableError(f"an estimator that is not scikit-learn's ({foreign[0]})")
+    EVENTS.append(("begun", type(model).__name__))
     try:
         answers = Answers(model)
     except Exception as error:

@@ -12,7 +12,8 @@ onnxconverter-common, psutil and dill.
 A test does not apply where it fails and concerns the peer's own machinery: by the patterns `RULES`
 of each adapter (ONNX operators, the text of graphs, the peer's own errors, converters and
 estimators), by backends other than torch, by estimators that are not scikit-learn's, by a skip of
-its own, or where scikit-learn itself refuses what the test does before anything is converted.
+its own, or where scikit-learn itself refuses what the test does, or needs longer than the limit,
+before anything is converted.
 
 With --itself, the peer's own converter runs; --among takes the results of a run with pipegrad,
 whose tests that apply are counted.
@@ -160,8 +161,11 @@ def kind(line: dict[str, Any], itself: bool = False) -> tuple[str, str]:
         return "not applicable", line["machinery"]
     if line["error"].startswith("ModuleNotFoundError"):
         return "not applicable", "needs a package: " + line["error"][:80]
-    if not itself and not events and "_TooLongError" not in line["error"]:
-        return "not applicable", "scikit-learn itself refuses: " + line["error"][:80]
+    if not itself and not events:
+        slow = line["error"].startswith("_TooLongError")
+        return "not applicable", "scikit-learn itself " + (
+            "takes too long" if slow else f"refuses: {line['error'][:80]}"
+        )
     if line["error"].startswith(("WrongAnswerError", "AssertionError", "OnnxRuntimeAssertion")):
         return "wrong", line["error"].splitlines()[0][:160]
     return "other", line["error"].splitlines()[0][:160]

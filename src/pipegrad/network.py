@@ -25,6 +25,7 @@ from .modules import (
     Head,
     LeafIndices,
     Linear,
+    OwnNetwork,
     ParameterStack,
     Predictor,
     SparseRows,
@@ -416,12 +417,25 @@ class PipelineNetwork(nn.Module):
 
 
 def _first_number(module: nn.Module) -> Tensor:
-    """The first floating-point tensor of a module; a float64 number if it has none."""
+    """The first floating-point tensor of a module; a float64 number if it has none.
+
+    Networks that keep a precision of their own say what they have where there is nothing else.
+    """
     # Not from a list of all tensors: every step asks for it.
-    for tensor in chain(module.parameters(), module.buffers()):
+    parameters = (p for part in _converted(module) for p in part.parameters(recurse=False))
+    buffers = (b for part in _converted(module) for b in part.buffers(recurse=False))
+    for tensor in chain(parameters, buffers, module.parameters(), module.buffers()):
         if tensor.is_floating_point():
             return tensor.detach()
     return torch.zeros((), dtype=torch.float64)
+
+
+def _converted(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and its parts, without networks that keep their own precision."""
+    if not isinstance(module, OwnNetwork):
+        yield module
+        for child in module.children():
+            yield from _converted(child)
 
 
 _EMPTY = nn.ModuleDict()

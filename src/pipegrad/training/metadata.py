@@ -87,9 +87,10 @@ def _unrouted(estimator: Estimator, asked: Estimator) -> str:
         name, last = [step for step in estimator.steps if step[1] not in (None, "passthrough")][-1]
         return f"{name}__{_unrouted(last, asked)}"
     named, further = _signature(estimator)
-    if "sample_weight" in named:
+    # Before scikit-learn 1.7, votes and stacks name what they only pass on.
+    if "sample_weight" in named and not _is_ensemble(estimator):
         return "sample_weight"
-    if not further:
+    if "sample_weight" not in named and not further:
         raise _no_weights(estimator, asked)
     for attribute in _PASSED_TO:
         inner = getattr(estimator, attribute, None)
@@ -119,13 +120,27 @@ def _requests(consumer: Any, method: str, argument: str) -> bool:
     """Whether the metadata routing of an object passes an argument to its method, or beyond."""
     if not hasattr(consumer, "get_metadata_routing"):
         return False
-    return argument in consumer.get_metadata_routing().consumes(method, [argument])
+    try:
+        routing = consumer.get_metadata_routing()
+    except NotImplementedError:  # stacks and transformed targets before scikit-learn 1.6
+        return False
+    return argument in routing.consumes(method, [argument])
 
 
 def _is_pipeline(estimator: Estimator) -> bool:
     from sklearn.pipeline import Pipeline  # loads rich, which waits until it is needed
 
     return isinstance(estimator, Pipeline)
+
+
+def _is_ensemble(estimator: Estimator) -> bool:
+    from sklearn import ensemble  # loads much, like pipelines
+
+    kinds = (
+        *(ensemble.VotingClassifier, ensemble.VotingRegressor),
+        *(ensemble.StackingClassifier, ensemble.StackingRegressor),
+    )
+    return isinstance(estimator, kinds)
 
 
 def _takes(estimator: Estimator, argument: str) -> bool:

@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+from sklearn.preprocessing import TargetEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -162,9 +163,14 @@ def seeded(estimator: Estimator, generator: np.random.RandomState | None) -> Est
         Draws the seeds; without it, nothing changes.
     """
     if generator is not None:
-        for name, value in sorted(estimator.get_params(deep=True).items()):
-            if value is None and name.split("__")[-1] == "random_state":
-                estimator.set_params(**{name: generator.randint(np.iinfo(np.int32).max)})
+        parameters = estimator.get_params(deep=True)
+        for name, value in sorted(parameters.items()):
+            path, _, last = name.rpartition("__")
+            if value is None and last == "random_state":
+                owner = parameters[path] if path else estimator
+                # scikit-learn 1.5 takes no seed where nothing is shuffled.
+                if not isinstance(owner, TargetEncoder) or owner.shuffle:
+                    estimator.set_params(**{name: generator.randint(np.iinfo(np.int32).max)})
     return estimator
 
 

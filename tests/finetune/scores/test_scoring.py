@@ -101,7 +101,7 @@ def test_the_report_has_the_score_before_and_after(name, weight):
     # The loss did not decide, and is told.
     assert names[0] == "log loss"
     assert name not in names
-    assert (tuner.score(X, y) == get_scorer(name)(tuner.estimator_, X, y)) is True
+    assert tuner.score(X, y) == get_scorer(name)(tuner.estimator_, X, y)
     if tuner.improved_:
         assert report.verdict == f"Improved: {name} is {report.gain:.3g} higher"
         assert f"Validation {name}: " in str(report)

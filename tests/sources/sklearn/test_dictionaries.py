@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.decomposition import DictionaryLearning, SparseCoder, SparsePCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -106,8 +107,9 @@ def test_the_dictionary_trains_with_the_step_after_it(algorithm):
     tuned = pg.from_torch(net)
     assert ((tuned.predict(X) - y) ** 2).mean() < 0.8 * before
     assert_same_answers(net, tuned, X, 1e-9)
-    codes = tuned[0].transform(X)
-    assert_close(tuned[0].inverse_transform(codes), codes @ tuned[0].dictionary, 1e-9)
+    if hasattr(coder, "inverse_transform"):  # since scikit-learn 1.8
+        codes = tuned[0].transform(X)
+        assert_close(tuned[0].inverse_transform(codes), codes @ tuned[0].dictionary, 1e-9)
 
 
 def test_sparse_components_train_and_stay_sparse():
@@ -151,7 +153,9 @@ def test_dictionaries_of_whole_numbers_train_as_floating_point_numbers():
     atoms = np.random.default_rng(0).integers(-2, 3, size=(4, 6))
     coder = SparseCoder(atoms, transform_algorithm="lasso_lars").fit(X)
     net = pg.to_torch(coder)
-    assert_same_answers(net, coder, X, 1e-9)
+    # Older versions of scikit-learn cannot drop an atom from a path over whole numbers.
+    floating = clone(coder).set_params(dictionary=atoms.astype(float)).fit(X)
+    assert_same_answers(net, floating, X, 1e-9)
     with torch.no_grad():
         next(iter(net.trainable_parameters().values())).add_(0.1)
     tuned = pg.from_torch(net)

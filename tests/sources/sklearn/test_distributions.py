@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, SplineTransformer, StandardScaler
 
 import pipegrad as pg
+from pipegrad.errors import UntranslatableError
 from pipegrad.registry import lookup
 from pipegrad.testing import DATASETS, assert_close, perturb
 from pipegrad.testing.promises import shake
@@ -56,6 +57,10 @@ def test_repeated_knots(values, beyond, degree):
     column = REPEATED[values][:, None]
     options = {"knots": "quantile", "extrapolation": beyond, "degree": degree}
     operator = SplineTransformer(6, **options).fit(column)
+    if (values, beyond) == ("constant", "periodic") and not hasattr(operator, "handle_missing"):
+        with pytest.raises(UntranslatableError, match="answers NaN"):
+            pg.to_torch(operator)
+        return
     rows = np.concatenate([np.linspace(-2, 5, 15), operator.bsplines_[0].t, column[:5, 0]])
     net = pg.to_torch(operator)
     assert_close(net.transform(rows[:, None]), operator.transform(rows[:, None]), 1e-9)

@@ -132,8 +132,8 @@ def test_the_page_lists_what_is_refused(make_table: Any) -> None:
 def test_the_pages_of_the_mapping_table_are_up_to_date(make_table: Any) -> None:
     for library in ("catboost", "lightgbm", "xgboost"):
         pytest.importorskip(library)  # the page lists their rows as well
+    if parse_version("1.9") > SKLEARN:
+        pytest.skip("the pages list the attributes and methods of the newest version")
     kept = (DOCS / "what-training-keeps.md").read_text(encoding="utf-8")
     assert make_table.guarantees() == kept, "make docs"
-    if parse_version("1.9") > SKLEARN:
-        pytest.skip("the page lists the attributes of the newest version")
     assert make_table.page() == (DOCS / "operators.md").read_text(encoding="utf-8"), "make docs"

@@ -125,12 +125,14 @@ def test_dropout_is_active_in_training_only():
     np.testing.assert_allclose(module.predict_proba(X), pipe.predict_proba(X), rtol=1e-4, atol=1e-5)
 
 
-def test_a_net_in_a_stack():
+# liblinear computes in double precision, also from rows in the single one of the network.
+@pytest.mark.parametrize("solver", ["lbfgs", "liblinear"])
+def test_a_net_in_a_stack(solver):
     X = rows()
     y = (X[:, 0] > 0).astype(np.int64)
     members = [
         ("net", net(NeuralNetClassifier, 2, criterion=nn.CrossEntropyLoss)),
-        ("linear", LogisticRegression()),
+        ("linear", LogisticRegression(solver=solver)),
     ]
     stack = StackingClassifier(members, LogisticRegression(), cv=2).fit(X, y)
     module = pg.to_torch(stack)

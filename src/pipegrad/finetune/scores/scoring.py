@@ -80,7 +80,13 @@ class Scorer:
         weight = {} if part.weight is None else {"sample_weight": part.weight}
         if self.own:
             weight = {}  # A plain function takes the estimator, X and y.
-        return float(self.function(estimator, part.X, part.y, **weight))
+        try:
+            return float(self.function(estimator, part.X, part.y, **weight))
+        except ValueError as error:
+            # Newer versions of scikit-learn give NaN where 1.5 has no area under a curve.
+            if self.own or "Only one class present" not in str(error):
+                raise
+            return math.nan
 
     def terms(self, held: HeldOut, score: ScoreArray) -> NDArray[np.float64]:
         """Values whose mean is the score, and whose variance gives its standard error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,12 @@ from torch import nn
 from ...modules import NONE, Lookup, LookupColumns, OrdinalEncode
 from ...registry import Example, Translation, register
 from ..arrays import to_array, to_tensor
+
+
+def _examples(*several: dict[str, Any] | Example) -> tuple[Example, ...]:
+    """Examples for the versions that these rows serve."""
+    made = (one if isinstance(one, Example) else Example(one) for one in several)
+    return tuple(replace(one, since="2.11") for one in made)
 
 
 class CategoryEncodersTranslation(Translation):
@@ -137,7 +144,7 @@ def _with_numbers(table: Any, values: NDArray[np.float64]) -> Any:
 class TargetStatistics(_Tables):
     """The numbers of all categories in mapping are trainable, with those for unknown ones."""
 
-    examples: ClassVar[Any] = (
+    examples: ClassVar[Any] = _examples(
         {},
         {"return_df": False, "min_group_size": 5},
         Example({"handle_missing": "return_nan", "handle_unknown": 1.5}, data="categories_missing"),
@@ -150,7 +157,7 @@ class TargetStatistics(_Tables):
 class CountEncoder(_Tables):
     """The shares of all categories in mapping are trainable; counts are whole numbers and stay."""
 
-    examples: ClassVar[Any] = (
+    examples: ClassVar[Any] = _examples(
         {},
         {"normalize": True, "min_group_size": 0.2},
         Example({"handle_unknown": 3, "handle_missing": "return_nan"}, data="categories_missing"),
@@ -181,7 +188,7 @@ class CountEncoder(_Tables):
 class Indicators(CategoryEncodersTranslation):
     """Whole numbers. Nothing is trainable."""
 
-    examples: ClassVar[Any] = (
+    examples: ClassVar[Any] = _examples(
         {},
         {"return_df": False, "min_group_size": 5, "drop_invariant": True},
         Example({"handle_missing": "return_nan"}, data="categories_missing"),

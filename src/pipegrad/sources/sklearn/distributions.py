@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import BSpline
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from ...registry import Example, register
 from ..arrays import to_array, to_tensor
 from ._base import SklearnTranslation, validate
 
+_NO_PERIOD = (
+    "extrapolation='periodic' over knots that are all equal answers NaN before scikit-learn 1.8"
+)
 _KNOTS = np.linspace([-5.0, -40.0, -1.0, -15.0, -400.0, -5.0], [5.0, 50, 1.0, 9, 400, 5], 5)
 
 
@@ -51,6 +55,12 @@ class SplineTransformer(SklearnTranslation):
                 "wrong from the second column on, where it takes a later knot for the end of the "
                 "spline; extrapolation='continue' gives the straight lines that were meant"
             )
+        periodic = operator.extrapolation == "periodic"
+        # Versions with handle_missing answer 0.
+        if periodic and not hasattr(operator, "handle_missing"):
+            low, high = self._limits(operator)
+            if (low == high).any():
+                return _NO_PERIOD
         return None
 
     def is_differentiable(self, operator: Any) -> bool:
@@ -61,8 +71,7 @@ class SplineTransformer(SklearnTranslation):
         rows = validate(operator, X, finite=not zeros)
         # Constants of degree 0 beyond the knots are an error of the source, too.
         if operator.extrapolation == "error" or self._steps_end(operator):
-            knots = np.array([spline.t for spline in operator.bsplines_])
-            low, high = knots[:, operator.degree], knots[:, -operator.degree - 1]
+            low, high = self._limits(operator)
             beyond = np.argwhere((rows < low) | (rows > high))
             if beyond.size:
                 row, column = beyond[0]
@@ -86,6 +95,12 @@ class SplineTransformer(SklearnTranslation):
 
     def trainable(self, operator: Any) -> bool:
         return bool(operator.extrapolation != "error" and operator.degree)
+
+    @staticmethod
+    def _limits(operator: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The first and the last knot of each column."""
+        knots = np.array([spline.t for spline in operator.bsplines_])
+        return knots[:, operator.degree], knots[:, -operator.degree - 1]
 
     @staticmethod
     def _steps_end(operator: Any) -> bool:

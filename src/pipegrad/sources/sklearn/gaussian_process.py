@@ -153,6 +153,7 @@ class GaussianProcessRegressor(KernelProcess):
     One that is not fitted answers from its prior, in scikit-learn.
     """
 
+    always_fitted: ClassVar[bool] = True
     data = "regression"
     # Weights of stored rows are large and cancel each other.
     tolerance = 1e-7
