@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
+from .calls import Call, Chain, Group, has_hooks
 from .graph import Step
 from .joint_encoding import JointBlock
 from .modules import (
@@ -22,24 +23,35 @@ from .modules import (
     scaled_parts,
     side_by_side,
 )
-from .schedule import Call, Group, Schedule, has_hooks, side_by_side_of
+from .schedule import Schedule, side_by_side_of
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
 
 
 class Values(dict[str, Any]):
-    """Outputs of steps by name; those of members are taken out of their joint output when asked."""
+    """Outputs of steps by name; those of members are taken out of their joint output when asked.
 
-    def __init__(self, schedule: Schedule) -> None:
+    Parameters
+    ----------
+    schedule : Schedule
+        The calls.
+    compute : callable
+        ``compute(call)`` is the output of a step between the members of a chain.
+    """
+
+    def __init__(self, schedule: Schedule, compute: Callable[[Call], Any]) -> None:
         super().__init__()
-        self.schedule = schedule
+        self.schedule, self.compute = schedule, compute
         self.joint: dict[Group, SideBySide] = {}
 
     def __missing__(self, name: str) -> Any:
-        if name not in self.schedule.groups:
+        if name in self.schedule.groups:
+            group, place = self.schedule.groups[name]
+            self[name] = self.joint[group].parts[place]
+        elif name in self.schedule.between:
+            self[name] = self.compute(self.schedule.between[name])
+        else:
             raise KeyError(name)
-        group, place = self.schedule.groups[name]
-        self[name] = self.joint[group].parts[place]
         return self[name]
 
 
@@ -76,7 +88,7 @@ class Evaluation:
         self.waiting: Collection[Call | Group] = () if fusable is None else schedule.scaling
         self.check = check
         self.evaluating = evaluating
-        self.values = Values(schedule)
+        self.values = Values(schedule, self._output)
         self.own_blocks = {name for name in blocks if name[:1] in ("=", ">", "+")}
 
     def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
@@ -154,13 +166,16 @@ class Evaluation:
         out = self._joint_output(group)
         if out is None:
             with group.module.parameters_from_stacks():
-                self.values.update({call.step.name: self._output(call) for call in group.calls})
+                for call in group.all_calls:
+                    self.values[call.step.name] = self._output(call)
         else:
             self.values.joint[group] = out
 
     def _joint_output(self, group: Group) -> SideBySide | None:
         if self.own_blocks and self._replaces_any(group):
             return None
+        if isinstance(group, Chain):
+            return self._chained(group)
         x = self._joint_input(group)
         if x is None or (self.check and not self._finite(group, x)):
             return None
@@ -171,8 +186,15 @@ class Evaluation:
             return None
 
     def _replaces_any(self, group: Group) -> bool:
-        """Whether blocks replace the input or the output of any member."""
-        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in "=>")
+        """Whether blocks replace the input or the output of any member, or add to a chain."""
+        signs = "=>+" if isinstance(group, Chain) else "=>"
+        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in signs)
+
+    def _chained(self, chain: Chain) -> SideBySide | None:
+        (x,) = self._inputs(chain.calls[0])
+        out = None if isinstance(x, Tensor) and x.ndim != 2 else chain.module(x)
+        # Otherwise, each member says what is wrong.
+        return None if out is not None and self.check and not _is_finite(out.answers) else out
 
     def _joint_input(self, group: Group) -> Any:
         if group.source is None:

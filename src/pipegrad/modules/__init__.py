@@ -3,6 +3,7 @@
 from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
 from ._batching import AlikeModules, NotAlike, structure
+from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._calibrated import (
     CalibratedMean,
     MonotoneColumns,

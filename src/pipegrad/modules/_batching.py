@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -170,12 +170,13 @@ class AlikeModules:
                 owner[name] = member
 
     def zeros(self) -> Tensor | None:
-        """The weights of linear maps that stay zero; None if there are none."""
+        """The weights of linear maps that stay zero, one after the other; None if there are none."""
         known = [getattr(body, "zeros", None) for body in self.bodies] if self._has_zeros else []
         if not known:
             return None
-        none = torch.zeros_like(self.body.weight, dtype=torch.bool)
-        return torch.stack([none if one is None else one for one in known])
+        none = (torch.zeros_like(body.weight, dtype=torch.bool) for body in self.bodies)
+        pairs = zip(known, none, strict=True)
+        return torch.cat([other if one is None else one for one, other in pairs])
 
     def merged(self, shape: tuple[int, ...]) -> Any:
         """One module with the parameters of all, for modules that treat each column alone."""
@@ -210,12 +211,16 @@ def _owner(module: nn.Module, path: str) -> dict[str, Any]:
     return found
 
 
-def structure(module: nn.Module) -> Hashable | None:
-    """What modules must have in common to be computed as one; None if this one cannot be."""
+def structure(module: nn.Module, fixed: tuple[str, ...] | None = None) -> Hashable | None:
+    """What modules must have in common to be computed as one; None if this one cannot be.
+
+    ``fixed`` are the attributes that their tensors share; by default, those of their `Form`.
+    """
     body = unwrap_head(module)
     form = _FORMS.get(type(body))
     if form is None or not form.accepts(body):
         return None
+    form = form if fixed is None else replace(form, fixed=fixed)
     own: Hashable = _structure(body, form)
     if isinstance(module, Predictor):
         head = module.head
@@ -295,7 +300,7 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
         weight = weight.clamp(min=0)
     zeros = alike.zeros()
     if zeros is not None:
-        weight = weight.masked_fill(zeros, 0.0)
+        weight = weight.masked_fill(zeros.view(weight.shape), 0.0)
     out = _product(x, weight)
     if body.shift is not None:
         shift = alike.joined("shift").view(count, 1, features)
