@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from .graph import Step
-from .modules import AlikeModules
+from .modules import AlikeModules, Predictor
 
 
 @dataclass(eq=False)
@@ -107,6 +108,14 @@ def hooks_of(module: nn.Module) -> list[Any]:
     ]
 
 
+def called_parts(module: nn.Module) -> Iterator[nn.Module]:
+    """A module with all parts that its forward pass calls; a raw score needs no head."""
+    if isinstance(module, Predictor) and module.method == "score":
+        yield module
+        module = module.body
+    yield from module.modules()
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether someone watches a module, or has given it a function of its own."""
-    return any(any(hooks_of(part)) or "forward" in vars(part) for part in module.modules())
+    return any(any(hooks_of(part)) or "forward" in vars(part) for part in called_parts(module))

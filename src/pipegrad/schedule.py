@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .calls import Call, Chain, Group, has_hooks, hooks_of
+from .calls import Call, Chain, Group, called_parts, has_hooks, hooks_of
 from .chains import find_chains
 from .joint_encoding import JointBlock
 from .modules import (
@@ -234,7 +234,7 @@ class _Watched:
         self._present = steps._modules
         self._keys = keys
         self._first = [steps[key] for key in keys]
-        self._parts = [part for module in self._first for part in module.modules()]
+        self._parts = [part for module in self._first for part in called_parts(module)]
         self._kinds = list(map(type, self._parts))
         self._hooks = [hooks for part in self._parts for hooks in hooks_of(part)]
         self._hooked = list(map(bool, self._hooks))
