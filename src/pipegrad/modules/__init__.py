@@ -3,7 +3,6 @@
 from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, parameter
 from ._batching import AlikeModules, NotAlike, structure
-from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._calibrated import (
     CalibratedMean,
     MonotoneColumns,
@@ -12,6 +11,7 @@ from ._calibrated import (
     TemperatureScaling,
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._batching import AlikeModules, NotAlike, structure
+from ._batching import AlikeModules, structure
 from ._heads import BernoulliHead, RegressionHead
 from ._linear import Linear
 from ._members import Response
 from ._side_by_side import SideBySide
 from ._structural import Predictor, unwrap_head
-
 
 # The answer of a member as a function of its score, and the derivative by the answer.
 _LINKS: dict[str, tuple[Callable[..., Any], Callable[[Tensor], Tensor] | None]] = {
@@ -29,6 +28,7 @@ _LINKS: dict[str, tuple[Callable[..., Any], Callable[[Tensor], Tensor] | None]] 
     "above": (lambda score, out: torch.gt(score, 0, out=out), None),
     "from": (lambda score, out: torch.ge(score, 0, out=out), None),
 }
+_HARD = ("above", "from")
 # So many members are computed one by one before others use their answers.
 _BLOCK = 16
 
@@ -77,16 +77,21 @@ class ChainedModules(AlikeModules):
         """The scores of all members for their common columns (n, features)."""
         weight = self._weights()
         features = len(weight) - len(self)
-        base, links = x.matmul(weight[:features]), weight[features:]
-        for more in ("bias", "offset"):
-            if getattr(self.body, more) is not None:
-                base = base + self.joined(more)
+        base, links = self._plus_constants(x, weight[:features]), weight[features:]
         kind = link_of(self.responses[0])
-        if kind not in ("above", "from"):
+        labels = self._labels() if kind in _HARD else None
+        if labels is None or torch.equal(labels, _zero_and_one(labels)):
             return Chained(*_scores(base, links, kind))
-        first, step = self._labels()
+        first, step = labels[:, 0], labels[:, 1] - labels[:, 0]
         scores, second = _scores(base + first @ links, step[:, None] * links, kind)
         return Chained(scores, first + second * step)
+
+    def _plus_constants(self, x: Any, weight: Tensor) -> Tensor:
+        names = [name for name in ("bias", "offset") if getattr(self.body, name) is not None]
+        constants = [self.joined(name) for name in names]
+        if constants and isinstance(x, Tensor):
+            return torch.addmm(sum(constants[1:], constants[0]), x, weight)
+        return sum(constants, x.matmul(weight))
 
     def _weights(self) -> Tensor:
         """The weights of all members, (features + members, members); those of no column are 0."""
@@ -104,17 +109,18 @@ class ChainedModules(AlikeModules):
         none = weight.new_zeros((features + count) * count)
         return none.index_copy(0, self._places, weight.flatten()).view(-1, count)
 
-    def _labels(self) -> tuple[Tensor, Tensor]:
-        """The first label of each member, and what it lacks of the second; the last has none."""
-        known = self.kept.get("labels")
-        if known is None:
-            labels = [response.labels for response in self.responses]
-            known = torch.stack([*labels, torch.zeros_like(labels[0])], 1)
-        return known[0], known[1] - known[0]
+    def _labels(self) -> Tensor:
+        """The labels of each member's classes, (members, 2); the last member answers nobody."""
+        if "labels" in self.kept:
+            return self.kept["labels"]
+        labels = [response.labels for response in self.responses]
+        return torch.stack([*labels, labels[0]])
 
     def keep_buffers(self) -> None:
         """Join the buffers once, until `forget`, since nobody changes them."""
         super().keep_buffers()
+        if link_of(self.responses[0]) in _HARD:
+            self.kept["labels"] = self._labels()
 
 
 class Chained(SideBySide):
@@ -131,6 +137,10 @@ class Chained(SideBySide):
     def __init__(self, columns: Tensor, answers: Tensor) -> None:
         super().__init__(columns, [1] * columns.shape[1], flat=True)
         self.answers = answers
+
+
+def _zero_and_one(like: Tensor) -> Tensor:
+    return torch.arange(2, dtype=like.dtype, device=like.device).expand_as(like)
 
 
 def _scores(base: Tensor, weight: Tensor, kind: str | None) -> tuple[Tensor, Tensor]:
@@ -177,12 +187,17 @@ class _Chain(torch.autograd.Function):
         _, weight, kind = inputs
         ctx.slope = _LINKS[kind][1]
         ctx.save_for_backward(weight, output[1])
+        ctx.set_materialize_grads(False)
         if ctx.slope is None:
             ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx: Any, of_scores: Tensor, of_answers: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(
+        ctx: Any, of_scores: Tensor | None, of_answers: Tensor | None
+    ) -> tuple[Tensor, Tensor, None]:
         weight, answers = ctx.saved_tensors
+        if of_scores is None:
+            of_scores = torch.zeros_like(answers)
         if ctx.slope is not None:
             whole = _Chain._differentiable if torch.is_grad_enabled() else _Chain._in_place
             of_scores = whole(of_scores, of_answers, weight, ctx.slope(answers))
@@ -190,28 +205,40 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def _differentiable(
-        of_scores: Tensor, of_answers: Tensor, weight: Tensor, slopes: Tensor
+        of_scores: Tensor, of_answers: Tensor | None, weight: Tensor, slopes: Tensor
     ) -> Tensor:
         """The gradient with respect to scores, also by what later members make of the answers."""
         total = of_scores[:, :0]
         for i in reversed(range(len(weight))):
-            later = of_answers[:, i] + total @ weight[i, i + 1 :]
+            later = total @ weight[i, i + 1 :]
+            later = later if of_answers is None else later + of_answers[:, i]
             own = of_scores[:, i] + slopes[:, i] * later
             total = torch.cat([own[:, None], total], 1)
         return total
 
     @staticmethod
-    def _in_place(of_scores: Tensor, of_answers: Tensor, weight: Tensor, slopes: Tensor) -> Tensor:
+    def _in_place(
+        of_scores: Tensor, of_answers: Tensor | None, weight: Tensor, slopes: Tensor
+    ) -> Tensor:
         """The same in place, with fewer and faster operations."""
         total = of_scores.t().clone(memory_format=torch.contiguous_format)
-        later = of_answers.t().clone(memory_format=torch.contiguous_format)
+        later = (
+            torch.zeros_like(total)
+            if of_answers is None
+            else of_answers.t().clone(memory_format=torch.contiguous_format)
+        )
         slopes = slopes.t()
         for start in reversed(range(0, len(total), _BLOCK)):
             block = slice(start, start + _BLOCK)
             own, more = total[block], later[block]
             more.addmm_(weight[block, start + _BLOCK :], total[start + _BLOCK :])
             columns = own.t()
-            parts = own.unbind(), more.unbind(), weight[block, block].unbind(), slopes[block].unbind()
+            parts = (
+                own.unbind(),
+                more.unbind(),
+                weight[block, block].unbind(),
+                slopes[block].unbind(),
+            )
             for row, after, one, slope in reversed(list(zip(*parts, strict=True))):
                 row.addcmul_(slope, after.addmv_(columns, one))
         return total.t()
