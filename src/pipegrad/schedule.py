@@ -52,15 +52,12 @@ class Schedule:
         self._selections: dict[Group, Selected] = {}
         self.groups: dict[str, tuple[Group, int]] = {}
         self.chains: dict[str, Chain] = {}
-        for chain in find_chains(plan, steps):
-            self.chains.update(dict.fromkeys(chain.names, chain))
-            self.groups.update({c.step.name: (chain, i) for i, c in enumerate(chain.calls)})
-        self.between = {
-            call.step.name: call
-            for chain in set(self.chains.values())
-            for call in chain.whole
-            if call not in chain.calls
-        }
+        self.between: dict[str, Call] = {}
+        for found in find_chains(plan, steps):
+            self.chains.update(dict.fromkeys(found.names, found))
+            self.groups.update({c.step.name: (found, i) for i, c in enumerate(found.calls)})
+            others = [call for call in found.whole if call not in found.calls]
+            self.between.update({call.step.name: call for call in others})
         self._structures = {call.step.name: _structure(call, steps) for call in plan}
         levels = self._levels(plan)
         self.tasks: list[Call | Group] = list(plan)

@@ -37,6 +37,10 @@ _DTYPE = attrgetter("dtype")
 _OF_TORCH = frozenset(vars(nn.Module()))
 # A product with selected columns is one with whole rows if these have up to so many times more.
 _MORE_COLUMNS = 16
+# A column that lies so many times its scale from zero loses three digits, of sixteen.
+_FAR = 1000.0
+# Larger numbers may overflow.
+_LARGEST = 1e100
 # Heads that map each row on its own.
 _HEADS = (
     BernoulliHead,
@@ -96,10 +100,11 @@ class AlikeModules:
         first = self.modules[0]
         return _responses(first.head, first.method, out) if isinstance(first, Predictor) else out
 
-    def scaled(self, x: Any) -> SideBySide:
+    def scaled(self, x: Any, lossy: bool = True) -> SideBySide:
         """The outputs of modules that scale columns, which the linear maps after them take up.
 
-        This rounds differently, and is for float64 only: columns far from zero lose digits.
+        This rounds differently, and is for float64 only: columns far from zero lose digits. If it
+        is not to be ``lossy``, only finite rows of columns near zero are taken up.
         """
         affine = getattr(self.body, "affine", None)
         if affine is None or self.body.bounds is not None or isinstance(self.modules[0], Predictor):
@@ -109,6 +114,8 @@ class AlikeModules:
             return self(x)
         factor, added = self.merged((-1,)).affine()
         if rows.dtype != torch.float64 or factor.dtype != torch.float64:
+            return self(x)
+        if not (lossy or _near_zero(rows, added)):
             return self(x)
         widths = x.widths if isinstance(x, Selected) else (rows.shape[1],) * len(self)
         return Scaled(x, factor, added, lambda: self(x).columns, widths)
@@ -170,7 +177,7 @@ class AlikeModules:
                 owner[name] = member
 
     def zeros(self) -> Tensor | None:
-        """The weights of linear maps that stay zero, one after the other; None if there are none."""
+        """The weights of linear maps that stay zero, in a row; None if there are none."""
         known = [getattr(body, "zeros", None) for body in self.bodies] if self._has_zeros else []
         if not known:
             return None
@@ -287,6 +294,15 @@ def _responses(head: Head, method: str, scores: SideBySide) -> SideBySide:
     flat = answer.ndim == 1
     width = 1 if flat else answer.shape[1]
     return SideBySide(answer.reshape(-1, count * width), [width] * count, flat)
+
+
+def _near_zero(rows: Tensor, added: Tensor) -> bool:
+    """Whether rows are finite, and the middle of columns is near zero in units of their scale."""
+    try:
+        largest = torch.stack([*torch.aminmax(rows.detach())]).abs().max()
+        return bool((largest < _LARGEST) & (added.detach().abs().max() < _FAR))
+    except RuntimeError:  # no rows, or under `torch.func.vmap`
+        return False
 
 
 def _linear(alike: AlikeModules, x: Any) -> SideBySide:
