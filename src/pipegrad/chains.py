@@ -14,6 +14,7 @@ from .modules import ChainedModules, Concatenate, chained_structure, link_of
 _FEWEST = 3
 
 _Link: TypeAlias = tuple[Call, Call, Call]
+_Inputs: TypeAlias = list[tuple[str, str | None]]
 
 
 def find_chains(plan: Sequence[Call], steps: nn.ModuleDict) -> list[Chain]:
@@ -61,9 +62,13 @@ class _Search:
 
     def links_after(self, member: Call) -> list[_Link]:
         """What follows a member: answers, columns with the answer, and members that take them."""
-        found: list[_Link] = []
         before = self.calls.get(member.step.inputs[0])
-        columns = self.columns.get(before, _inputs(member)) if before else _inputs(member)
+        # The columns of the first member may be answers themselves.
+        inner = self.columns.get(before) if before is not None else None
+        return self._links(member, _inputs(member)) or self._links(member, inner or [])
+
+    def _links(self, member: Call, columns: _Inputs) -> list[_Link]:
+        found: list[_Link] = []
         while (link := self._next(member, columns)) is not None:
             response, joined, member = link
             if found and self.answers[response] != self.answers[found[0][0]]:
@@ -72,7 +77,7 @@ class _Search:
             found.append(link)
         return found
 
-    def _next(self, member: Call, columns: list[tuple[str, str | None]]) -> _Link | None:
+    def _next(self, member: Call, columns: _Inputs) -> _Link | None:
         for response in self._after(member):
             wanted = [*columns, (response.step.name, None)]
             for joined in self._after(response) if response in self.answers else []:
@@ -86,7 +91,7 @@ class _Search:
         return self.readers.get(call.step.name, [])
 
 
-def _inputs(call: Call) -> list[tuple[str, str | None]]:
+def _inputs(call: Call) -> _Inputs:
     return list(zip(call.step.inputs, call.ports, strict=True))
 
 
