@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .graph import Step
-from .modules import AlikeModules, Predictor
+from .modules import AlikeModules, ChainedModules, Predictor
 
 
 @dataclass(eq=False)
@@ -86,6 +86,7 @@ class Chain(Group):
         the order of the graph.
     """
 
+    module: ChainedModules
     whole: list[Call]
 
     def __post_init__(self) -> None:

@@ -181,7 +181,8 @@ class AlikeModules:
         known = [getattr(body, "zeros", None) for body in self.bodies] if self._has_zeros else []
         if not known:
             return None
-        none = (torch.zeros_like(body.weight, dtype=torch.bool) for body in self.bodies)
+        weights: Any = (body.weight for body in self.bodies)
+        none = (torch.zeros_like(weight, dtype=torch.bool) for weight in weights)
         pairs = zip(known, none, strict=True)
         return torch.cat([other if one is None else one for one, other in pairs])
 
