@@ -55,7 +55,7 @@ TWO = np.median(Y) < Y
 THREE = np.digitize(Y, np.quantile(Y, [0.3, 0.6]))
 FIVE = np.digitize(Y, np.quantile(Y, [0.2, 0.4, 0.6, 0.8]))
 SEVERAL = X[:, :5] + 0.2 * Y[:, None]
-LABELS = SEVERAL > SEVERAL.mean(0)
+LABELS = SEVERAL.mean(0) < SEVERAL
 
 
 def named(make, count=5):
@@ -527,7 +527,9 @@ def test_scales_are_taken_up_where_no_digits_are_lost(center):
     values = net.evaluate_steps(net.encode(rows).blocks, net.graph.ancestors(net.graph.output))
     assert bool(values.waiting) == (center == 0)
     columns = source[0].transform(rows)
-    assert_allclose(values["columntransformer/concatenate"].detach(), columns, rtol=1e-9, atol=1e-12)
+    assert_allclose(
+        values["columntransformer/concatenate"].detach(), columns, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_hook_on_the_map_after_scalers_sees_columns():

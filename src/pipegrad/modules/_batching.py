@@ -318,32 +318,39 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
     zeros = alike.zeros()
     if zeros is not None:
         weight = weight.masked_fill(zeros.view(weight.shape), 0.0)
-    out = _product(x, weight)
+    added = [alike.joined(n) for n in ("bias", "offset") if getattr(body, n) is not None]
     if body.shift is not None:
         shift = alike.joined("shift").view(count, 1, features)
-        out = out - (shift @ weight).flatten()
-    if body.bias is not None:
-        out = out + alike.joined("bias")
-    if body.offset is not None:
-        out = out + alike.joined("offset")
+        added.append(-(shift @ weight).flatten())
+    out = _product(x, weight, sum(added[1:], added[0]) if added else None)
     return SideBySide(out, [outputs] * count, body.squeeze)
 
 
-def _product(x: Any, weight: Tensor) -> Tensor:
+def _product(x: Any, weight: Tensor, added: Tensor | None) -> Tensor:
     """Rows times each of the weights (members, features, outputs), (n, members * outputs)."""
     if isinstance(x, Scaled):
         factor = x.factor.view(weight.shape[:2])[..., None]
-        added = x.added.view(len(weight), 1, -1) @ weight
-        return _product(x.source, factor * weight) + added.flatten()
+        constant = (x.added.view(len(weight), 1, -1) @ weight).flatten()
+        constant = constant if added is None else constant + added
+        return _product(x.source, factor * weight, constant)
     if isinstance(x, Selected) and _spans_rows(x, weight):
-        return x.rows.matmul(_columns_of_all(_spread(x, weight)))
+        return affine(x.rows, _columns_of_all(_spread(x, weight)), added)
     if isinstance(x, SideBySide):
         if not x.alike or x.widths[0] != weight.shape[1]:
             raise NotAlike
-        return torch.bmm(x.stacked().transpose(0, 1), weight).transpose(0, 1).flatten(1)
+        out = torch.bmm(x.stacked().transpose(0, 1), weight).transpose(0, 1).flatten(1)
+        return out if added is None else out + added
     if isinstance(x, Tensor) and x.ndim != 2:
         raise NotAlike
-    return x.matmul(_columns_of_all(weight))
+    return affine(x, _columns_of_all(weight), added)
+
+
+def affine(x: Any, weight: Tensor, added: Tensor | None) -> Tensor:
+    """Rows times a weight plus a constant, in one pass if the rows are dense."""
+    if added is not None and isinstance(x, Tensor):
+        return torch.addmm(added, x, weight)
+    out: Tensor = x.matmul(weight)
+    return out if added is None else out + added
 
 
 def _columns_of_all(weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._batching import AlikeModules, structure
+from ._batching import AlikeModules, affine, structure
 from ._heads import BernoulliHead, RegressionHead
 from ._linear import Linear
 from ._members import Response
@@ -77,7 +77,9 @@ class ChainedModules(AlikeModules):
         """The scores of all members for their common columns (n, features)."""
         weight = self._weights()
         features = len(weight) - len(self)
-        base, links = self._plus_constants(x, weight[:features]), weight[features:]
+        added = [self.joined(n) for n in ("bias", "offset") if getattr(self.body, n) is not None]
+        base = affine(x, weight[:features], sum(added[1:], added[0]) if added else None)
+        links = weight[features:]
         kind = link_of(self.responses[0])
         labels = self._labels() if kind in _HARD else None
         if labels is None or torch.equal(labels, _zero_and_one(labels)):
@@ -85,13 +87,6 @@ class ChainedModules(AlikeModules):
         first, step = labels[:, 0], labels[:, 1] - labels[:, 0]
         scores, second = _scores(base + first @ links, step[:, None] * links, kind)
         return Chained(scores, first + second * step)
-
-    def _plus_constants(self, x: Any, weight: Tensor) -> Tensor:
-        names = [name for name in ("bias", "offset") if getattr(self.body, name) is not None]
-        constants = [self.joined(name) for name in names]
-        if constants and isinstance(x, Tensor):
-            return torch.addmm(sum(constants[1:], constants[0]), x, weight)
-        return sum(constants, x.matmul(weight))
 
     def _weights(self) -> Tensor:
         """The weights of all members, (features + members, members); those of no column are 0."""
