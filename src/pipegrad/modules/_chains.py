@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ _LINKS: dict[str, tuple[Callable[..., Any], Callable[[Tensor], Tensor] | None]] 
         lambda answer: 1 - answer.exp(),
     ),
     # One for the second class and zero for the first, which have no derivative.
-    "above": (lambda score, out: torch.gt(score, 0, out=out), None),
-    "from": (lambda score, out: torch.ge(score, 0, out=out), None),
+    "above": (torch.gt, None),
+    "from": (torch.ge, None),
 }
 _HARD = ("above", "from")
 # So many members are computed one by one before others use their answers.
@@ -165,7 +166,9 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def forward(base: Tensor, weight: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-        answer, _ = _LINKS[kind]
+        answer = _LINKS[kind][0]
+        if kind in _HARD:  # A tensor takes half of the time of a number.
+            answer = partial(answer, other=base.new_zeros(()))
         scores = base.t().clone(memory_format=torch.contiguous_format)
         answers = torch.zeros_like(scores)
         for start in range(0, len(scores), _BLOCK):
@@ -175,7 +178,7 @@ class _Chain(torch.autograd.Function):
             columns, weights = found.t(), weight[block, block].t().contiguous()
             for row, out, one in zip(own.unbind(), found.unbind(), weights.unbind(), strict=True):
                 answer(row.addmv_(columns, one), out=out)
-        return scores.t(), answers.t()
+        return scores.t().contiguous(), answers.t()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
