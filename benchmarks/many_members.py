@@ -5,7 +5,8 @@ batches, and predicts the same rows. Both run in alternation on one thread, and 
 processor counts, so that other load affects neither; the ratio of the medians counts. "step" is a
 step of `net.fit`: a batch, forward, backward, optimizer. "own loop" is the same in a loop of the
 user's own, whose optimizer holds each parameter of each member. "forward" is the prediction from
-encoded rows, and "predict" is that from an array, with the checks of the source.
+encoded rows, and "predict" is that from an array, with the checks of the source; "source" is the
+``predict`` of the source itself, from the same array.
 
 Run: python benchmarks/many_members.py
 """
@@ -16,8 +17,11 @@ import argparse
 import statistics
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +33,8 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -37,9 +43,11 @@ from pipegrad.training.trainer import Trainer
 
 BOUND = 3.0
 MEMBERS, COLUMNS = 100, 20
-SCALED = 200
+SCALED, LINKED = 200, 50
 # Batch size and number of steps of a measurement.
 BATCHES = {256: 20, 2000: 5}
+# Rows of the source's own fit.
+FITTED = 1000
 
 
 def ridges():
@@ -52,28 +60,68 @@ def scalers(*kinds):
 
 
 bag = partial(BaggingRegressor, n_estimators=MEMBERS, random_state=0)
-# Pipeline, columns of the input, outputs of the layer with as many parameters.
+
+
+def numbers(y, noise):
+    return y
+
+
+def two_classes(y, noise):
+    return y > 1
+
+
+def many_classes(y, noise):
+    return np.argsort(np.argsort(y)) * MEMBERS // len(y)
+
+
+def targets(y, noise):
+    return 0.3 * y[:, None] + noise
+
+
+def labels(y, noise):
+    return targets(y, noise) > 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pipeline, its targets, and the columns and outputs of a layer with as many parameters."""
+
+    make: Callable[[], Any]
+    columns: int = COLUMNS
+    outputs: int = MEMBERS
+    target: Callable[..., Any] = numbers
+
+
+# As many weights and biases as the links of a chain add.
+CHAINED = LINKED + LINKED * (LINKED - 1) // 2 // (COLUMNS + 1)
 PIPELINES = {
-    "bagging of 100 Ridge": (lambda: bag(Ridge()), COLUMNS, MEMBERS),
-    "same, half of the columns": (lambda: bag(Ridge(), max_features=0.5), COLUMNS, MEMBERS),
-    "bagging of 100 LogisticRegression": (
+    "bagging of 100 Ridge": Case(lambda: bag(Ridge())),
+    "same, half of the columns": Case(lambda: bag(Ridge(), max_features=0.5)),
+    "bagging of 100 LogisticRegression": Case(
         lambda: BaggingClassifier(LogisticRegression(), MEMBERS, random_state=0),
-        COLUMNS,
-        MEMBERS,
+        target=two_classes,
     ),
-    "VotingRegressor of 100 Ridge": (lambda: VotingRegressor(ridges()), COLUMNS, MEMBERS),
-    "StackingRegressor of 100 Ridge": (
-        lambda: StackingRegressor(ridges(), Ridge(), cv=2),
-        COLUMNS,
-        MEMBERS,
+    "VotingRegressor of 100 Ridge": Case(lambda: VotingRegressor(ridges())),
+    "StackingRegressor of 100 Ridge": Case(lambda: StackingRegressor(ridges(), Ridge(), cv=2)),
+    "bagging of 100 scaler, Ridge": Case(
+        lambda: bag(make_pipeline(StandardScaler(), Ridge())), outputs=3 * MEMBERS
     ),
-    "bagging of 100 scaler, Ridge": (
-        lambda: bag(make_pipeline(StandardScaler(), Ridge())),
-        COLUMNS,
-        3 * MEMBERS,
+    "200 StandardScaler, Ridge": Case(lambda: scalers(StandardScaler), SCALED, 3),
+    "200 of two scalers, Ridge": Case(lambda: scalers(StandardScaler, MinMaxScaler), SCALED, 3),
+    "OneVsRest of 100 classes": Case(
+        lambda: OneVsRestClassifier(LogisticRegression()), target=many_classes
     ),
-    "200 StandardScaler, Ridge": (lambda: scalers(StandardScaler), SCALED, 3),
-    "200 of two scalers, Ridge": (lambda: scalers(StandardScaler, MinMaxScaler), SCALED, 3),
+    "RegressorChain of 50 Ridge": Case(
+        lambda: RegressorChain(Ridge()), outputs=CHAINED, target=targets
+    ),
+    "ClassifierChain of 50": Case(
+        lambda: ClassifierChain(LogisticRegression()), outputs=CHAINED, target=labels
+    ),
+    "same, linked by probabilities": Case(
+        lambda: ClassifierChain(LogisticRegression(), chain_method="predict_proba"),
+        outputs=CHAINED,
+        target=labels,
+    ),
 }
 
 
@@ -81,11 +129,11 @@ def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
 
-def data_of(columns, rows, classes):
+def data_of(case, rows):
     generator = np.random.default_rng(0)
-    X = generator.normal(size=(rows, columns))
-    y = X @ generator.normal(size=columns) + 1
-    return X, (y > 1 if classes else y)
+    X = generator.normal(size=(rows, case.columns))
+    y = X @ generator.normal(size=case.columns) + 1
+    return X, case.target(y, generator.normal(size=(rows, LINKED)))
 
 
 def loop_of(model, target, rows, steps, batch):
@@ -110,7 +158,8 @@ def layer_of(columns, outputs, X):
 def own_loop_of(net, encoded):
     def score(index):
         found = net(encoded[index])
-        return found if found.ndim == 1 else found[:, 1]
+        # The mean of the probabilities of two classes is a constant.
+        return found if found.ndim == 1 else found[:, 1:].mean(1)
 
     net.train()
     return list(net.parameters()), score
@@ -141,13 +190,14 @@ def seconds(call, count):
     return (time.process_time() - started) / count
 
 
-def measure(make, columns, outputs, batch, repeats, separate=False):
+def measure(case, batch, repeats, separate=False):
     """Median seconds by what was measured, of the pipeline and of the layer."""
     steps = BATCHES[batch]
-    classes = isinstance(make(), BaggingClassifier)
-    X, y = data_of(columns, batch * steps, classes)
-    pipe = make().fit(X[:400], y[:400])
-    target, part = torch.from_numpy(y).double(), X[:batch]
+    X, y = data_of(case, batch * steps)
+    few = slice(None, None, max(1, len(X) // FITTED))
+    pipe = case.make().fit(X[few], y[few])
+    part, target = X[:batch], torch.from_numpy(y).double()
+    target = target if target.ndim == 1 else target.mean(1)
     times = {}
 
     def add(name, mine, theirs):
@@ -156,7 +206,7 @@ def measure(make, columns, outputs, batch, repeats, separate=False):
     for turn in range(repeats + 1):
         net = pg.to_torch(pipe)
         with net.separate_members() if separate else nullcontext():
-            layer, score = layer_of(columns, outputs, X)
+            layer, score = layer_of(case.columns, case.outputs, X)
             by_hand = (list(layer.parameters()), score)
             theirs = loop_of(by_hand, target, len(X), steps, batch)
             own = loop_of(own_loop_of(net, net.encode(X)), target, len(X), steps, batch)
@@ -167,11 +217,13 @@ def measure(make, columns, outputs, batch, repeats, separate=False):
                 layers = seconds(lambda table=table, layer=layer: layer(table).mean(1), steps)
             forward = seconds(lambda net=net, rows=encoded: net.raw_score(rows), steps)
             predicted = seconds(lambda net=net: net.predict(part), steps)
+            source = seconds(lambda: pipe.predict(part), min(steps, 5))
         if turn:  # The first turn warms up.
             add("step", fitted, theirs)
             add("own loop", own, theirs)
             add("forward", forward, layers)
             add("predict", predicted, layers)
+            add("source", source, layers)
     return {
         name: tuple(statistics.median(column) for column in zip(*pairs, strict=True))
         for name, pairs in times.items()
@@ -188,13 +240,13 @@ def main() -> int:
     warnings.simplefilter("ignore")
     held = True
     print("Times as multiples of those of one linear layer, float64, fused Adam")
-    names = ("step", "own loop", "forward", "predict")
+    names = ("step", "own loop", "forward", "predict", "source")
     print(f"{'pipeline':36}{'batch':>6}{'layer':>10}" + "".join(f"{name:>10}" for name in names))
-    for name, (make, columns, outputs) in PIPELINES.items():
+    for name, case in PIPELINES.items():
         if arguments.only not in name:
             continue
         for batch in BATCHES:
-            found = measure(make, columns, outputs, batch, arguments.repeats, arguments.separate)
+            found = measure(case, batch, arguments.repeats, arguments.separate)
             ratios = {key: mine / theirs for key, (mine, theirs) in found.items()}
             held = held and ratios["step"] <= BOUND
             print(

@@ -50,6 +50,8 @@ PARTS = {
     "through": ("Graph, sources, losses", "steps with estimated gradients", (3, 4)),
     "host": ("Graph, sources, losses", "runs the host part", (4,)),
     "schedule": ("Graph, sources, losses", "alike modules in one call", (3,)),
+    "chains": ("Graph, sources, losses", "chains of linear models in one call", (3,)),
+    "calls": ("Graph, sources, losses", "what is evaluated as one", (3,)),
     "joint_encoding": ("Graph, sources, losses", "alike steps are encoded at once", (4,)),
     "sources": ("Graph, sources, losses", "translations and expansions, by library", (1, 2, 3, 5)),
     "graph": ("Graph, sources, losses", "steps and edges; drawings", (1,)),

@@ -23,9 +23,15 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import (
+    Lasso,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+)
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
-from sklearn.multioutput import MultiOutputRegressor
+from sklearn.multioutput import ClassifierChain, MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -36,8 +42,9 @@ from sklearn.preprocessing import (
 from sklearn.svm import LinearSVC
 
 import pipegrad as pg
+from pipegrad.calls import Group
 from pipegrad.host import Encoded
-from pipegrad.schedule import Group
+from pipegrad.modules import _chains
 from pipegrad.training.parameter_stacks import stacked_parameters
 
 _ROWS, _COLUMNS = 60, 6
@@ -47,6 +54,8 @@ Y = X @ _RNG.normal(size=_COLUMNS) + 0.3 * _RNG.normal(size=_ROWS)
 TWO = np.median(Y) < Y
 THREE = np.digitize(Y, np.quantile(Y, [0.3, 0.6]))
 FIVE = np.digitize(Y, np.quantile(Y, [0.2, 0.4, 0.6, 0.8]))
+SEVERAL = X[:, :5] + 0.2 * Y[:, None]
+LABELS = SEVERAL.mean(0) < SEVERAL
 
 
 def named(make, count=5):
@@ -195,6 +204,34 @@ PIPELINES = {
     "one against the rest": (OneVsRestClassifier(LogisticRegression()), FIVE, [5]),
     "one against one": (OneVsOneClassifier(LinearSVC(max_iter=5000)), FIVE, [10]),
     "one for each target": (MultiOutputRegressor(Ridge()), X[:, :5] + Y[:, None], [5]),
+    **{
+        f"chain of {name}": (RegressorChain(member, order=[2, 0, 4, 1, 3]), targets, [5])
+        for name, member, targets in (
+            ("numbers", Ridge(), SEVERAL),
+            ("rates", PoissonRegressor(), SEVERAL - SEVERAL.min() + 1),
+            ("zeros", Lasso(0.3), SEVERAL),
+        )
+    },
+    **{
+        f"chain of {method}": (ClassifierChain(member, chain_method=method), LABELS, [5])
+        for member, method in (
+            (LinearSVC(), "predict"),
+            (LogisticRegression(), "predict_proba"),
+            (LogisticRegression(), "predict_log_proba"),
+            (LogisticRegression(), "decision_function"),
+        )
+    },
+    "chain of other labels": (ClassifierChain(RidgeClassifier()), np.where(LABELS, 7, -2), [5]),
+    "chain after a scaler": (
+        make_pipeline(StandardScaler(), ClassifierChain(LogisticRegression())),
+        LABELS,
+        [5],
+    ),
+    "chain after scalers": (
+        make_pipeline(per_column(StandardScaler), RegressorChain(Ridge())),
+        SEVERAL,
+        [6, 5],
+    ),
 }
 NAMES = list(PIPELINES)
 
@@ -276,7 +313,17 @@ def test_training_multiplies_scales_with_the_maps_after_them(name):
 @pytest.mark.filterwarnings("ignore::pipegrad.errors.PipegradWarning")
 @pytest.mark.parametrize("optim", [torch.optim.Adam, torch.optim.SGD])
 @pytest.mark.parametrize(
-    "name", ["bagging", "stack", "pipelines", "alternating kinds", "probabilities of three"]
+    "name",
+    [
+        "bagging",
+        "stack",
+        "pipelines",
+        "alternating kinds",
+        "probabilities of three",
+        "chain of numbers",
+        "chain of predict",
+        "chain of predict_proba",
+    ],
 )
 def test_training_gives_the_numbers_of_training_each_member(name, optim):
     pipe, y, _ = fitted(name)
@@ -318,6 +365,9 @@ def modules_called(net, rows):
 
 
 def of_size(kind, count):
+    if kind == "chain":
+        targets = X @ np.random.default_rng(1).normal(size=(_COLUMNS, count))
+        return RegressorChain(Ridge()).fit(X, targets)
     if kind == "scalers":
         parts = [(f"c{i}", StandardScaler(), [i % _COLUMNS]) for i in range(count)]
         return make_pipeline(ColumnTransformer(parts), Ridge()).fit(X, Y)
@@ -326,7 +376,7 @@ def of_size(kind, count):
     return BaggingRegressor(member, count, random_state=0, **options).fit(X, Y)
 
 
-@pytest.mark.parametrize("kind", ["members", "selections", "pipelines", "scalers"])
+@pytest.mark.parametrize("kind", ["members", "selections", "pipelines", "scalers", "chain"])
 def test_the_number_of_calls_does_not_grow_with_the_members(kind):
     few, many = (pg.to_torch(of_size(kind, count)) for count in (8, 40))
     counts = [modules_called(net, net.encode(X)) for net in (few, many)]
@@ -348,6 +398,147 @@ def test_the_input_of_alike_members_is_encoded_once(kind, monkeypatch):
     assert set(calls.values()) == {1}
     assert len(encoded.blocks) == 1
     assert_allclose(net.predict(X), net.source.predict(X), rtol=1e-9)
+
+
+# Chains
+
+
+def chained(method="predict_proba"):
+    net = pg.to_torch(ClassifierChain(LogisticRegression(), chain_method=method).fit(X, LABELS))
+    assert groups_of(net) == [5]
+    return net
+
+
+def test_labels_and_probabilities_of_a_chain_are_those_of_its_source():
+    for method in ("predict", "predict_proba"):
+        net = chained(method)
+        rows = np.random.default_rng(1).normal(size=(500, _COLUMNS)) * 2
+        assert np.array_equal(net.predict(rows), net.source.predict(rows))
+        assert_allclose(net.predict_proba(rows), net.source.predict_proba(rows), rtol=1e-9)
+    assert len(net.predict(rows[:1])) == 1
+
+
+def test_more_members_than_a_block():
+    source = of_size("chain", 40)
+    net = pg.to_torch(source)
+    assert_allclose(net.predict(X), source.predict(X), rtol=1e-9, atol=1e-9)
+    numbers = X @ np.random.default_rng(2).normal(size=(_COLUMNS, 40))
+    labels = numbers > np.median(numbers, 0)
+    chain = ClassifierChain(LogisticRegression(), chain_method="predict_proba").fit(X, labels)
+    net = pg.to_torch(chain)
+    (score, gradients), (expected, separate) = both_ways(net, net.encode(X))
+    close(score, expected)
+    for key, gradient in separate.items():
+        close(gradients[key], gradient)
+
+
+@pytest.mark.parametrize("kind", ["above", "exp", "log_logistic", "logistic"])
+def test_derivatives_of_the_answers_of_a_chain(kind):
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 4, generator=generator, dtype=torch.float64).triu(1)
+    weight.requires_grad_()
+
+    def scores(base, weight):
+        return _chains._scores(base, weight.triu(1), kind)[: 1 if kind == "above" else 2]
+
+    assert torch.autograd.gradcheck(scores, (base, weight))
+    assert torch.autograd.gradgradcheck(scores, (base, weight))
+    each = [scores(base * factor, weight) for factor in (1.0, -2.0)]
+    together = torch.func.vmap(lambda factor: scores(base * factor, weight))(
+        torch.tensor([1.0, -2.0], dtype=torch.float64)
+    )
+    for joint, apart in zip(together, zip(*each, strict=True), strict=True):
+        close(joint.detach(), torch.stack(apart).detach())
+
+
+@pytest.mark.parametrize(
+    "step", ["estimators_/2", "estimators_/1/predict_proba", "estimators_/3/columns"]
+)
+def test_a_hook_within_a_chain_is_called(step):
+    net = chained()
+    before = net.predict_proba(X)
+    seen = []
+    hook = net.step_module(step).register_forward_hook(lambda *_: seen.append(1))
+    assert_allclose(net.predict_proba(X), before, rtol=1e-12)
+    assert seen
+    hook.remove()
+
+
+def test_blocks_replace_or_add_to_the_steps_of_a_chain():
+    net = chained()
+    blocks = net.encode(X).blocks
+    ones = torch.ones(_ROWS, dtype=torch.float64)
+    for name in ("+estimators_/0", "=estimators_/2", "=estimators_/1/predict_proba"):
+        joint = net(Encoded({**blocks, name: ones}))
+        with net.separate_members():
+            apart = net(Encoded({**blocks, name: ones}))
+        close(joint.detach(), apart.detach())
+        assert not torch.equal(joint, net(Encoded(blocks)))
+
+
+def test_outputs_within_a_chain_can_be_asked_for():
+    net = chained()
+    wanted = {step.name for step in net.neural_steps()}
+    blocks = net.encode(X).blocks
+    joint = net.evaluate_steps(blocks, wanted)
+    with net.separate_members():
+        apart = net.evaluate_steps(blocks, wanted)
+    for name in wanted:
+        close(joint[name].detach(), apart[name].detach())
+
+
+def test_members_of_a_chain_that_come_after_frozen_ones():
+    source = ClassifierChain(LogisticRegression()).fit(X, LABELS)
+    net = pg.to_torch(source, freeze=["estimators_/0"])
+    (score, _), (expected, _) = both_ways(net, net.encode(X))
+    close(score, expected)
+    net.step_module("estimators_/1").register_forward_hook(lambda *_: None)
+    assert groups_of(net) == [3]  # the last, whose columns have the answers of the first two
+    close(net.raw_score(X), expected)
+
+
+def test_a_score_that_is_infinite_between_members_is_refused():
+    net = chained("predict_log_proba")
+    with torch.no_grad():
+        net.step_module("estimators_/1").body.bias -= 1e4
+    with pytest.raises(ValueError, match=r"estimators_/2.*contains infinity"):
+        net.predict(X)
+
+
+def test_the_answer_shares_no_memory_with_the_rows():
+    source = FeatureUnion(named(lambda i: StandardScaler(with_mean=False, with_std=False)))
+    for pipe in (source, StandardScaler(with_mean=False, with_std=False)):
+        net, rows = pg.to_torch(pipe.fit(X), translate="all"), X.copy()
+        out = net.transform(rows)
+        assert not np.shares_memory(out, rows)
+
+
+def far_from_zero(center):
+    rows = X + center
+    return make_pipeline(per_column(StandardScaler), Ridge()).fit(rows, Y), rows
+
+
+@pytest.mark.parametrize("center", [0.0, 1e9])
+def test_scales_are_taken_up_where_no_digits_are_lost(center):
+    source, rows = far_from_zero(center)
+    net = pg.to_torch(source)
+    assert_allclose(net.predict(rows), source.predict(rows), rtol=1e-12)
+    values = net.evaluate_steps(net.encode(rows).blocks, net.graph.ancestors(net.graph.output))
+    assert bool(values.waiting) == (center == 0)
+    columns = source[0].transform(rows)
+    assert_allclose(
+        values["columntransformer/concatenate"].detach(), columns, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_a_hook_on_the_map_after_scalers_sees_columns():
+    source, rows = far_from_zero(0.0)
+    net = pg.to_torch(source)
+    before, seen = net.predict(rows), []
+    net.step_module("ridge").register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
+    assert_allclose(net.predict(rows), before, rtol=1e-12)
+    assert_allclose(seen[0], source[0].transform(rows), rtol=1e-9, atol=1e-12)
 
 
 # What users do to single members

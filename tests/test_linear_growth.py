@@ -154,7 +154,7 @@ def test_copies_share_parts_as_the_source_does():
 
 
 def wide_net():
-    rows = np.random.default_rng(0).normal(size=(700, 500))
+    rows = np.random.default_rng(0).normal(size=(1100, 500))
     target = rows[:, 0]
     net = pg.to_torch(Pipeline([("s", StandardScaler()), ("r", Ridge())]).fit(rows, target))
     return net, net.encode(rows), torch.as_tensor(target)

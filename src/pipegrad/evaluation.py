@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
+from .calls import Call, Chain, Group, has_hooks
 from .graph import Step
 from .joint_encoding import JointBlock
 from .modules import (
     Block,
     LeafIndices,
     NotAlike,
+    Scaled,
     ScaledParts,
     SideBySide,
     SparseRows,
@@ -22,24 +24,38 @@ from .modules import (
     scaled_parts,
     side_by_side,
 )
-from .schedule import Call, Group, Schedule, has_hooks, side_by_side_of
+from .schedule import Schedule, side_by_side_of
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
 
 
 class Values(dict[str, Any]):
-    """Outputs of steps by name; those of members are taken out of their joint output when asked."""
+    """Outputs of steps by name; those of members are taken out of their joint output when asked.
 
-    def __init__(self, schedule: Schedule) -> None:
+    Parameters
+    ----------
+    schedule : Schedule
+        The calls.
+    compute : callable
+        ``compute(call)`` is the output of a step between the members of a chain.
+    """
+
+    def __init__(self, schedule: Schedule, compute: Callable[[Call], Any]) -> None:
         super().__init__()
-        self.schedule = schedule
+        self.schedule, self.compute = schedule, compute
         self.joint: dict[Group, SideBySide] = {}
+        self.waiting: dict[str, ScaledParts] = {}
 
     def __missing__(self, name: str) -> Any:
-        if name not in self.schedule.groups:
+        if name in self.waiting:
+            self[name] = self.waiting[name].columns
+        elif name in self.schedule.groups:
+            group, place = self.schedule.groups[name]
+            self[name] = self.joint[group].parts[place]
+        elif name in self.schedule.between:
+            self[name] = self.compute(self.schedule.between[name])
+        else:
             raise KeyError(name)
-        group, place = self.schedule.groups[name]
-        self[name] = self.joint[group].parts[place]
         return self[name]
 
 
@@ -53,8 +69,8 @@ class Evaluation:
     blocks : mapping of str to Block
         Blocks by port, and others that `Encoded` may have.
     fusable : collection of str, optional
-        Linear maps that are multiplied with the next one; by default, none, and the scales of
-        members are not either.
+        Linear maps that are multiplied with the next one; by default none. The scales of members
+        then are, too, and otherwise only where no digits are lost.
     check : bool
         Whether to reject NaN between steps.
     evaluating : bool
@@ -73,10 +89,10 @@ class Evaluation:
         self.steps = schedule.steps
         self.blocks = blocks
         self.fusable = () if fusable is None else fusable
-        self.waiting: Collection[Call | Group] = () if fusable is None else schedule.scaling
+        self.fusing = fusable is not None
         self.check = check
         self.evaluating = evaluating
-        self.values = Values(schedule)
+        self.values = Values(schedule, self._output)
         self.own_blocks = {name for name in blocks if name[:1] in ("=", ">", "+")}
 
     def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
@@ -84,10 +100,22 @@ class Evaluation:
         for task in tasks:
             if isinstance(task, Call):
                 if task.step.name in wanted:
-                    self.values[task.step.name] = self._output(task)
+                    self._keep(task.step.name, self._output(task))
             elif not wanted.isdisjoint(task.names):
                 self._evaluate_group(task)
         return self.values
+
+    def _keep(self, name: str, output: Any) -> None:
+        """Keep an output for the steps after it."""
+        if isinstance(output, ScaledParts):
+            self.values.waiting[name] = output
+        else:
+            self.values[name] = output
+
+    def _value(self, name: str, reader: nn.Module) -> Any:
+        """An output as a reader takes it; only linear maps that nobody watches take up scales."""
+        found = self.values.waiting.get(name)
+        return self.values[name] if found is None or has_hooks(reader) else found
 
     def _output(self, call: Call) -> Any:
         name = call.step.name
@@ -118,8 +146,9 @@ class Evaluation:
             if self.check and isinstance(together, SideBySide):
                 check_finite(call.step, [together.columns])
             return [together]
+        module = self.steps[call.key]
         inputs = [
-            self.values[name] if port is None else self._block(port)
+            self._value(name, module) if port is None else self._block(port)
             for name, port in zip(call.step.inputs, call.ports, strict=True)
         ]
         if self.check:
@@ -138,7 +167,7 @@ class Evaluation:
             if not isinstance(value, SideBySide | Tensor):
                 return None
             found.append(value)
-        if call in self.waiting:
+        if call in self.schedule.scaling:
             parts = scaled_parts(found, call.places, call.orders)
             if parts is not None:
                 return parts
@@ -154,25 +183,36 @@ class Evaluation:
         out = self._joint_output(group)
         if out is None:
             with group.module.parameters_from_stacks():
-                self.values.update({call.step.name: self._output(call) for call in group.calls})
+                for call in group.all_calls:
+                    self._keep(call.step.name, self._output(call))
         else:
             self.values.joint[group] = out
 
     def _joint_output(self, group: Group) -> SideBySide | None:
         if self.own_blocks and self._replaces_any(group):
             return None
+        if isinstance(group, Chain):
+            return self._chained(group)
         x = self._joint_input(group)
         if x is None or (self.check and not self._finite(group, x)):
             return None
         try:
-            waits = group in self.waiting
-            return self._with_offsets(group, group.module.scaled(x) if waits else group.module(x))
+            waits = group in self.schedule.scaling
+            out = group.module.scaled(x, self.fusing) if waits else group.module(x)
+            return self._with_offsets(group, out)
         except NotAlike:
             return None
 
     def _replaces_any(self, group: Group) -> bool:
-        """Whether blocks replace the input or the output of any member."""
-        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in "=>")
+        """Whether blocks replace the input or the output of any member, or add to a chain."""
+        signs = "=>+" if isinstance(group, Chain) else "=>"
+        return any(f"{sign}{name}" in self.own_blocks for name in group.names for sign in signs)
+
+    def _chained(self, chain: Chain) -> SideBySide | None:
+        (x,) = self._inputs(chain.calls[0])
+        out = None if isinstance(x, Tensor) and x.ndim != 2 else chain.module(x)
+        # Otherwise, each member says what is wrong.
+        return None if out is not None and self.check and not _is_finite(out.answers) else out
 
     def _joint_input(self, group: Group) -> Any:
         if group.source is None:
@@ -187,7 +227,7 @@ class Evaluation:
         """The input of all members, or blocks with one for each of them, side by side."""
         ports = [call.ports[0] for call in group.calls]
         if ports[0] is None:
-            return self.values[group.calls[0].step.inputs[0]]
+            return self._value(group.calls[0].step.inputs[0], group.module.body)
         if ports[0] == ports[1]:
             return self.blocks[ports[0]]
         return _joined_blocks([self._block(port) for port in ports if port is not None])
@@ -212,6 +252,8 @@ class Evaluation:
         """Whether the input is finite; otherwise, each member says what is wrong."""
         if group.takes_missing or group.calls[0].ports[0] is not None:
             return True
+        if isinstance(x, Scaled | ScaledParts):
+            return True  # Rows that are not finite are not waiting.
         return _is_finite(x.columns if isinstance(x, SideBySide) else x)
 
     def _with_offsets(self, group: Group, out: SideBySide) -> SideBySide:
@@ -242,6 +284,8 @@ def check_finite(step: Step, inputs: list[Any]) -> None:
     if row is None or row.missing:
         return
     for value in inputs:
+        if isinstance(value, ScaledParts):
+            continue  # Rows that are not finite are not waiting.
         numbers = value.values if isinstance(value, SparseRows) else value
         if not torch.isfinite(numbers).all():
             what = "NaN" if torch.isnan(numbers).any() else "infinity"

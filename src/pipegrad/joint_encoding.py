@@ -71,7 +71,9 @@ class JointBlock:
         step, width = self.steps[0], self.widths[0]
         assert step.translation is not None
         # Its numbers in as many columns as a selection has, the last row filled up.
-        rows: Any = np.resize(block, (-(-block.size // width), width))
+        count = -(-block.size // width)
+        whole = block.size == count * width
+        rows: Any = block.reshape(count, width) if whole else np.resize(block, (count, width))
         names = getattr(step.operator, "feature_names_in_", None)
         if names is not None and hasattr(table, "columns"):
             import pandas as pd

@@ -237,9 +237,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if self.head.task == "classification":
             return self.classes_[answer]
         if self.head.task == "several":
-            columns = zip(self.target_classes, answer.T, strict=True)
-            first = self.classes_[0].dtype
-            return np.column_stack([labels[place].astype(first) for labels, place in columns])
+            return _labels_of_targets(self.target_classes, answer, self.classes_[0].dtype)
         if self.head.task == "clustering":
             return answer.astype(np.int32)
         return self.decode_target(answer)
@@ -313,6 +311,16 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
     def _repr_html_(self) -> str:
         return self.graph._repr_html_()
+
+
+def _labels_of_targets(
+    classes: list[NDArray[Any]], places: NDArray[Any], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The labels (n, targets) at these places, as the source gives them."""
+    if len(set(map(len, classes))) == 1 and {labels.dtype for labels in classes} == {dtype}:
+        return np.stack(classes)[np.arange(len(classes)), places]
+    columns = zip(classes, places.T, strict=True)
+    return np.column_stack([labels[place].astype(dtype) for labels, place in columns])
 
 
 def _own_format(value: Any) -> Any:

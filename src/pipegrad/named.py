@@ -70,12 +70,6 @@ class NamedPipeline(PipelineModule):
         """The scores of the model."""
         return self._answer("decision_function", X)
 
-    def encode(self, X: Any, cache: Any = None) -> Any:
-        """Run the host part once and return the input of the neural part."""
-        table = read_table(X)
-        self._require([self.graph.output], table)
-        return super().encode(table, cache)
-
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> NamedPipeline:
@@ -92,6 +86,11 @@ class NamedPipeline(PipelineModule):
 
     def _offers(self, method: str) -> bool:
         return method in self.source.answers
+
+    def _host_input(self, X: Any) -> Any:
+        table = read_table(X)
+        self._require([self.graph.output], table)
+        return super()._host_input(table)
 
     @standard_settings
     def _answer(self, method: str, X: Any) -> NDArray[Any]:

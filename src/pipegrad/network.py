@@ -139,13 +139,20 @@ class PipelineNetwork(nn.Module):
             Input blocks with the dtype and on the device of the module.
         """
         check_cache(cache)
-        X = without_tensors(X)
+        X = self._host_input(X)
         arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
-        like = self.reference_tensor()
-        blocks = {name: to_block(a, like.dtype, like.device) for name, a in arrays.items()}
-        return Encoded(blocks)
+        return Encoded(self._as_blocks(arrays))
 
-    def _blocks(self, X: Any) -> Mapping[str, Block | LeafIndices]:
+    def _host_input(self, X: Any) -> Any:
+        """Rows as the host part takes them."""
+        return without_tensors(X)
+
+    def _as_blocks(self, arrays: Mapping[str, Any], shared: bool = False) -> dict[str, Block]:
+        like = self.reference_tensor()
+        return {n: to_block(a, like.dtype, like.device, shared) for n, a in arrays.items()}
+
+    def _blocks(self, X: Any, shared: bool = False) -> Mapping[str, Block | LeafIndices]:
+        """The blocks of rows in any form; with ``shared``, they may have the memory of an array."""
         if isinstance(X, Encoded):
             return X.blocks
         if isinstance(X, SparseRows):
@@ -161,6 +168,8 @@ class PipelineNetwork(nn.Module):
         if values and all(isinstance(v, Tensor | SparseRows) for v in values):
             like = self.reference_tensor()
             return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
+        if shared:
+            return self._as_blocks(self.host_part.run(self._host_input(X)), shared)
         return self.encode(X).blocks
 
     def _rows_of_tensor(self, X: Tensor) -> Mapping[str, Block | LeafIndices] | None:
@@ -316,8 +325,10 @@ class PipelineNetwork(nn.Module):
         while others call the module itself in training mode.
         """
         with torch.no_grad():
-            values = self.evaluate_steps(self._blocks(X), self._needed, check, evaluating=True)
-        return values[self.graph.output]
+            # A copy of the rows would take longer than a linear map of them.
+            blocks = self._blocks(X, shared=True)
+            values = self.evaluate_steps(blocks, self._needed, check, evaluating=True)
+            return _of_its_own(values[self.graph.output], blocks)
 
     def ask_source(self, method: str, X: Any) -> Any:
         """The answer of the fitted source, which is not changed.
@@ -414,6 +425,16 @@ class PipelineNetwork(nn.Module):
         memo[id(self)] = new
         new.__dict__.update(copy.deepcopy(self._lasting_state(), memo))
         return new
+
+
+def _of_its_own(output: Any, blocks: Mapping[str, Any]) -> Any:
+    """An output that shares no memory with the blocks, nor with an array that they share."""
+    tensors = [block for block in blocks.values() if isinstance(block, Tensor)]
+    if not isinstance(output, Tensor) or output.layout != torch.strided:
+        return output
+    own = output.untyped_storage().data_ptr()
+    kept = any(block.untyped_storage().data_ptr() == own for block in tensors)
+    return output.clone() if kept else output
 
 
 def _first_number(module: nn.Module) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from .graph import Step
+from .calls import Call, Chain, Group, called_parts, has_hooks, hooks_of
+from .chains import find_chains
 from .joint_encoding import JointBlock
 from .modules import (
     AlikeModules,
@@ -28,62 +28,6 @@ from .modules import (
 _FEWEST = 4
 
 Blocks: TypeAlias = Mapping[str, Block | LeafIndices]
-
-
-@dataclass(eq=False)
-class Call:
-    """A step with its module.
-
-    Parameters
-    ----------
-    step : Step
-        The step.
-    key : str
-        Key of its module.
-    ports : list of str
-        For each input, the port of its block, or None if it is the output of another module.
-    sources : list of Group, str or (str, str)
-        For a step that joins the outputs of members: the groups that they belong to, the names of
-        other steps, and ports.
-    places : list of int
-        Place of each input among the outputs of all sources.
-    orders : dict
-        Keeps the order of columns; see `side_by_side`.
-    """
-
-    step: Step
-    key: str
-    ports: list[str | None]
-    sources: list[Any] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    orders: dict[Any, Tensor | None] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Group:
-    """Steps with alike modules, which one call evaluates.
-
-    Parameters
-    ----------
-    calls : list of Call
-        The steps.
-    module : AlikeModules
-        Their modules as one.
-    source : JointBlock, Group or None
-        Where their inputs are side by side; None if they have the same one.
-    places : list of int
-        The place of the input of each.
-    """
-
-    calls: list[Call]
-    module: AlikeModules
-    source: Any
-    places: list[int]
-
-    def __post_init__(self) -> None:
-        self.names = [call.step.name for call in self.calls]
-        first = self.calls[0].step.translation
-        self.takes_missing = first is None or first.missing
 
 
 class Schedule:
@@ -107,13 +51,20 @@ class Schedule:
         self._places: dict[JointBlock, Tensor] = {}
         self._selections: dict[Group, Selected] = {}
         self.groups: dict[str, tuple[Group, int]] = {}
+        self.chains: dict[str, Chain] = {}
+        self.between: dict[str, Call] = {}
+        for found in find_chains(plan, steps):
+            self.chains.update(dict.fromkeys(found.names, found))
+            self.groups.update({c.step.name: (found, i) for i, c in enumerate(found.calls)})
+            others = [call for call in found.whole if call not in found.calls]
+            self.between.update({call.step.name: call for call in others})
         self._structures = {call.step.name: _structure(call, steps) for call in plan}
         levels = self._levels(plan)
         self.tasks: list[Call | Group] = list(plan)
         if levels:
             self.tasks = [task for level in levels for task in self._grouped(level)]
         self.scaling = _scaled_before_linear(self.tasks, steps)
-        alike = [c.key for c in plan if self._structures[c.step.name] is not None]
+        alike = [c.key for c in plan if self._structures[c.step.name] or c.step.name in self.chains]
         self._watched = _Watched(steps, alike if levels else [])
 
     def places(self, joint: JointBlock) -> Tensor:
@@ -139,15 +90,18 @@ class Schedule:
     def _levels(self, plan: list[Call]) -> list[list[Call]]:
         """Calls by the length of the longest path to them; empty if no modules are alike."""
         found = Counter(s for s in self._structures.values() if s is not None)
-        if max(found.values(), default=0) < _FEWEST:
+        if max(found.values(), default=0) < _FEWEST and not self.chains:
             return []
         self._followers = _only_followers(plan)
         self._readers = Counter(port for call in plan for port in call.ports)
         depths: dict[str, int] = {}
         levels: dict[int, list[Call]] = {}
         for call in plan:
+            if call.step.name in depths:  # in a chain
+                continue
             depth = 1 + max((depths.get(name, 0) for name in call.step.inputs), default=0)
-            depths[call.step.name] = depth
+            chain = self.chains.get(call.step.name)
+            depths.update(dict.fromkeys([call.step.name] if chain is None else chain.names, depth))
             levels.setdefault(depth, []).append(call)
         return [levels[depth] for depth in sorted(levels)]
 
@@ -157,14 +111,18 @@ class Schedule:
             alike.setdefault(self._bucket(call), []).append(call)
         found: list[Call | Group] = []
         for bucket, calls in alike.items():
-            if isinstance(bucket, str) or len(calls) < _FEWEST:
+            if isinstance(bucket, Chain):
+                found.append(bucket)
+            elif isinstance(bucket, str) or len(calls) < _FEWEST:
                 found.extend(self._joining(call) for call in calls)
             else:
                 found.append(self._group(calls))
         return found
 
     def _bucket(self, call: Call) -> Hashable:
-        """What the members of a group have in common."""
+        """What the members of a group have in common; the chain that begins with a call."""
+        if call.step.name in self.chains:
+            return self.chains[call.step.name]
         kind = self._structures[call.step.name]
         if kind is None or has_hooks(self.steps[call.key]):
             return call.step.name
@@ -214,7 +172,7 @@ def _scaled_before_linear(tasks: list[Call | Group], steps: nn.ModuleDict) -> se
     """Groups that scale columns, and concatenations of these, that only linear maps take."""
     readers: dict[str, set[Call | Group]] = {}
     for task in tasks:
-        for call in task.calls if isinstance(task, Group) else [task]:
+        for call in task.all_calls if isinstance(task, Group) else [task]:
             for name, port in zip(call.step.inputs, call.ports, strict=True):
                 if port is None:
                     readers.setdefault(name, set()).add(task)
@@ -222,7 +180,7 @@ def _scaled_before_linear(tasks: list[Call | Group], steps: nn.ModuleDict) -> se
     for task in reversed(tasks):
         calls = task.calls if isinstance(task, Group) else [task]
         after = [readers.get(call.step.name, set()) for call in calls]
-        if not (all(after) and _may_wait(task, steps)):
+        if isinstance(task, Chain) or not (all(after) and _may_wait(task, steps)):
             continue
         if all(_is_linear(one, steps) or one in found for one in set().union(*after)):
             found.add(task)
@@ -240,6 +198,8 @@ def _may_wait(task: Call | Group, steps: nn.ModuleDict) -> bool:
 
 
 def _is_linear(task: Call | Group, steps: nn.ModuleDict) -> bool:
+    if isinstance(task, Chain):
+        return False
     module = task.module.body if isinstance(task, Group) else unwrap_head(steps[task.key])
     return isinstance(module, Linear)
 
@@ -264,20 +224,6 @@ def _only_followers(plan: list[Call]) -> dict[str, str]:
     return {name: found[0] for name, found in readers.items() if len(found) == 1}
 
 
-def _hooks(module: nn.Module) -> list[Any]:
-    return [
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    ]
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether someone watches a module, or has given it a function of its own."""
-    return any(any(_hooks(part)) or "forward" in vars(part) for part in module.modules())
-
-
 class _Watched:
     """Modules that are computed as one as long as nobody has changed any of them."""
 
@@ -285,9 +231,9 @@ class _Watched:
         self._present = steps._modules
         self._keys = keys
         self._first = [steps[key] for key in keys]
-        self._parts = [part for module in self._first for part in module.modules()]
+        self._parts = [part for module in self._first for part in called_parts(module)]
         self._kinds = list(map(type, self._parts))
-        self._hooks = [hooks for part in self._parts for hooks in _hooks(part)]
+        self._hooks = [hooks for part in self._parts for hooks in hooks_of(part)]
         self._hooked = list(map(bool, self._hooks))
         # New attributes, such as a function `forward`, make a module another one.
         self._own = list(map(vars, self._parts))

@@ -260,6 +260,15 @@ def signs(score: Tensor, target: Tensor) -> Tensor:
     return out.scatter_(1, target.long()[:, None], 1.0)
 
 
+def _against(score: Tensor, target: Tensor, scale: float) -> Tensor:
+    """The scaled score, with the other sign where the class or label holds."""
+    if target.shape == score.shape:
+        factor = (1 - 2 * target).to(score.dtype)
+    else:
+        factor = torch.ones_like(score).scatter_(1, target.long()[:, None], -1.0)
+    return (factor if scale == 1 else scale * factor) * score
+
+
 # Numbers
 
 
@@ -404,14 +413,14 @@ def tweedie(score: Tensor, target: Tensor, power: float, link: str) -> Tensor:
 @_loss("class", {"likelihood": True, "calibration": "logit"}, scale=1.0, positive=1.0)
 def log_loss(score: Tensor, target: Tensor, scale: float, positive: float) -> Tensor:
     if target.shape == score.shape:
-        loss = functional.softplus(-signs(score, target) * scale * score)
+        loss = functional.softplus(_against(score, target, scale))
         return loss if positive == 1 else loss * torch.where(target == 1, positive, 1.0)
     return functional.cross_entropy(scale * score, target.long(), reduction="none")
 
 
 @_loss("class", {"likelihood": True}, scale=1.0)
 def one_vs_rest_log_loss(score: Tensor, target: Tensor, scale: float) -> Tensor:
-    return functional.softplus(-signs(score, target) * scale * score)
+    return functional.softplus(_against(score, target, scale))
 
 
 @_loss("class", {"shown": LossMetric("hinge loss")})

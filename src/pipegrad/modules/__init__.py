@@ -11,6 +11,7 @@ from ._calibrated import (
     TemperatureScaling,
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
@@ -112,7 +113,7 @@ from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
-from ._side_by_side import ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
@@ -166,6 +167,8 @@ __all__ = [
     "CategoryEvents",
     "CentroidHead",
     "CentroidScores",
+    "Chained",
+    "ChainedModules",
     "ClassShares",
     "Coding",
     "CombinedCovariance",
@@ -290,6 +293,7 @@ __all__ = [
     "Response",
     "RidgeScores",
     "RowNorm",
+    "Scaled",
     "ScaledParts",
     "Select",
     "Selected",
@@ -328,9 +332,11 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "chained_structure",
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "link_of",
     "parameter",
     "preserved_modes",
     "scaled_parts",

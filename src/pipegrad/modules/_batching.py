@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +37,10 @@ _DTYPE = attrgetter("dtype")
 _OF_TORCH = frozenset(vars(nn.Module()))
 # A product with selected columns is one with whole rows if these have up to so many times more.
 _MORE_COLUMNS = 16
+# A column that lies so many times its scale from zero loses three digits, of sixteen.
+_FAR = 1000.0
+# Larger numbers may overflow.
+_LARGEST = 1e100
 # Heads that map each row on its own.
 _HEADS = (
     BernoulliHead,
@@ -96,10 +100,11 @@ class AlikeModules:
         first = self.modules[0]
         return _responses(first.head, first.method, out) if isinstance(first, Predictor) else out
 
-    def scaled(self, x: Any) -> SideBySide:
+    def scaled(self, x: Any, lossy: bool = True) -> SideBySide:
         """The outputs of modules that scale columns, which the linear maps after them take up.
 
-        This rounds differently, and is for float64 only: columns far from zero lose digits.
+        This rounds differently, and is for float64 only: columns far from zero lose digits. If it
+        is not to be ``lossy``, only finite rows of columns near zero are taken up.
         """
         affine = getattr(self.body, "affine", None)
         if affine is None or self.body.bounds is not None or isinstance(self.modules[0], Predictor):
@@ -109,6 +114,8 @@ class AlikeModules:
             return self(x)
         factor, added = self.merged((-1,)).affine()
         if rows.dtype != torch.float64 or factor.dtype != torch.float64:
+            return self(x)
+        if not (lossy or _near_zero(rows, added)):
             return self(x)
         widths = x.widths if isinstance(x, Selected) else (rows.shape[1],) * len(self)
         return Scaled(x, factor, added, lambda: self(x).columns, widths)
@@ -170,12 +177,14 @@ class AlikeModules:
                 owner[name] = member
 
     def zeros(self) -> Tensor | None:
-        """The weights of linear maps that stay zero; None if there are none."""
+        """The weights of linear maps that stay zero, in a row; None if there are none."""
         known = [getattr(body, "zeros", None) for body in self.bodies] if self._has_zeros else []
         if not known:
             return None
-        none = torch.zeros_like(self.body.weight, dtype=torch.bool)
-        return torch.stack([none if one is None else one for one in known])
+        weights: Any = (body.weight for body in self.bodies)
+        none = (torch.zeros_like(weight, dtype=torch.bool) for weight in weights)
+        pairs = zip(known, none, strict=True)
+        return torch.cat([other if one is None else one for one, other in pairs])
 
     def merged(self, shape: tuple[int, ...]) -> Any:
         """One module with the parameters of all, for modules that treat each column alone."""
@@ -210,12 +219,16 @@ def _owner(module: nn.Module, path: str) -> dict[str, Any]:
     return found
 
 
-def structure(module: nn.Module) -> Hashable | None:
-    """What modules must have in common to be computed as one; None if this one cannot be."""
+def structure(module: nn.Module, fixed: tuple[str, ...] | None = None) -> Hashable | None:
+    """What modules must have in common to be computed as one; None if this one cannot be.
+
+    ``fixed`` are the attributes that their tensors share; by default, those of their `Form`.
+    """
     body = unwrap_head(module)
     form = _FORMS.get(type(body))
     if form is None or not form.accepts(body):
         return None
+    form = form if fixed is None else replace(form, fixed=fixed)
     own: Hashable = _structure(body, form)
     if isinstance(module, Predictor):
         head = module.head
@@ -284,6 +297,15 @@ def _responses(head: Head, method: str, scores: SideBySide) -> SideBySide:
     return SideBySide(answer.reshape(-1, count * width), [width] * count, flat)
 
 
+def _near_zero(rows: Tensor, added: Tensor) -> bool:
+    """Whether rows are finite, and the middle of columns is near zero in units of their scale."""
+    try:
+        largest = torch.stack([*torch.aminmax(rows.detach())]).abs().max()
+        return bool((largest < _LARGEST) & (added.detach().abs().max() < _FAR))
+    except RuntimeError:  # no rows, or under `torch.func.vmap`
+        return False
+
+
 def _linear(alike: AlikeModules, x: Any) -> SideBySide:
     body = alike.body
     count, (features, outputs) = len(alike), body.weight.shape
@@ -295,33 +317,40 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
         weight = weight.clamp(min=0)
     zeros = alike.zeros()
     if zeros is not None:
-        weight = weight.masked_fill(zeros, 0.0)
-    out = _product(x, weight)
+        weight = weight.masked_fill(zeros.view(weight.shape), 0.0)
+    added = [alike.joined(n) for n in ("bias", "offset") if getattr(body, n) is not None]
     if body.shift is not None:
         shift = alike.joined("shift").view(count, 1, features)
-        out = out - (shift @ weight).flatten()
-    if body.bias is not None:
-        out = out + alike.joined("bias")
-    if body.offset is not None:
-        out = out + alike.joined("offset")
+        added.append(-(shift @ weight).flatten())
+    out = _product(x, weight, sum(added[1:], added[0]) if added else None)
     return SideBySide(out, [outputs] * count, body.squeeze)
 
 
-def _product(x: Any, weight: Tensor) -> Tensor:
+def _product(x: Any, weight: Tensor, added: Tensor | None) -> Tensor:
     """Rows times each of the weights (members, features, outputs), (n, members * outputs)."""
     if isinstance(x, Scaled):
         factor = x.factor.view(weight.shape[:2])[..., None]
-        added = x.added.view(len(weight), 1, -1) @ weight
-        return _product(x.source, factor * weight) + added.flatten()
+        constant = (x.added.view(len(weight), 1, -1) @ weight).flatten()
+        constant = constant if added is None else constant + added
+        return _product(x.source, factor * weight, constant)
     if isinstance(x, Selected) and _spans_rows(x, weight):
-        return x.rows.matmul(_columns_of_all(_spread(x, weight)))
+        return affine(x.rows, _columns_of_all(_spread(x, weight)), added)
     if isinstance(x, SideBySide):
         if not x.alike or x.widths[0] != weight.shape[1]:
             raise NotAlike
-        return torch.bmm(x.stacked().transpose(0, 1), weight).transpose(0, 1).flatten(1)
+        out = torch.bmm(x.stacked().transpose(0, 1), weight).transpose(0, 1).flatten(1)
+        return out if added is None else out + added
     if isinstance(x, Tensor) and x.ndim != 2:
         raise NotAlike
-    return x.matmul(_columns_of_all(weight))
+    return affine(x, _columns_of_all(weight), added)
+
+
+def affine(x: Any, weight: Tensor, added: Tensor | None) -> Tensor:
+    """Rows times a weight plus a constant, in one pass if the rows are dense."""
+    if added is not None and isinstance(x, Tensor):
+        return torch.addmm(added, x, weight)
+    out: Tensor = x.matmul(weight)
+    return out if added is None else out + added
 
 
 def _columns_of_all(weight: Tensor) -> Tensor:

@@ -330,7 +330,8 @@ class BernoulliHead(Head):
     def predict_proba(self, score: Tensor) -> Tensor:
         """Probabilities (n, 2)."""
         if self.probability == "logistic":
-            return torch.stack([1 - torch.sigmoid(score), torch.sigmoid(score)], 1)
+            second = torch.sigmoid(score)
+            return torch.stack([1 - second, second], 1)
         if self.probability == "softmax":
             return torch.softmax(torch.stack([-score, score], 1), 1)
         if self.probability == "modified_huber":

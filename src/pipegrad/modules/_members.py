@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._base import Module
-from ._heads import Head, MultioutputHead, Task
+from ._heads import BernoulliHead, Head, MultioutputHead, RegressionHead, Task
 from ._side_by_side import SideBySide
+
+_OF_TORCH = frozenset(vars(nn.Module()))
 
 
 class JoinScores(Module):
@@ -65,6 +67,7 @@ class MembersHead(Head):
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.widths, self.used = tuple(widths), tuple(used)
+        self._alike = len(heads) > 1 and not any(widths) and _are_alike(heads)
 
     def parts(self, score: Tensor) -> list[Tensor]:
         """The score of each member."""
@@ -82,6 +85,8 @@ class MembersHead(Head):
 
     def confidences(self, score: Tensor) -> Tensor:
         """How sure each member is of its second class, (n, members)."""
+        if self._alike and len(set(self.used)) == 1:
+            return self._together(score, self.used[0])
         members = zip(self.heads, self.parts(score), self.used, strict=True)
         return torch.stack([_confidence(head, part, how) for head, part, how in members], 1)
 
@@ -100,8 +105,22 @@ class MembersHead(Head):
 
     def second_shares(self, score: Tensor) -> Tensor:
         """The probability of each member's second class, (n, members)."""
+        if self._alike:
+            return self._together(score, "predict_proba")
         members = zip(self.heads, self.parts(score), strict=True)
         return torch.stack([_confidence(head, part, "predict_proba") for head, part in members], 1)
+
+    def _together(self, score: Tensor, method: str) -> Tensor:
+        """What alike members answer, (n, members), in one call."""
+        return _confidence(self.heads[0], score.reshape(-1), method).view(score.shape)
+
+
+def _are_alike(heads: Sequence[Head]) -> bool:
+    """Whether heads give the same for each score, which they map on its own."""
+    settings = [{k: v for k, v in vars(head).items() if k not in _OF_TORCH} for head in heads]
+    one = type(heads[0])
+    same = all(type(head) is one for head in heads) and all(s == settings[0] for s in settings)
+    return same and one in (BernoulliHead, RegressionHead)
 
 
 def _confidence(head: nn.Module, score: Tensor, method: str) -> Tensor:
@@ -368,6 +387,9 @@ class MultioutputMembersHead(MembersHead):
 
     def predict(self, score: Tensor) -> Tensor:
         """Class indices (n, targets)."""
+        if self._alike:
+            chosen: Tensor = self.heads[0].predict(score.reshape(-1))  # type: ignore[operator]
+            return chosen.view(score.shape)
         members = zip(self.heads, self.parts(score), strict=True)
         return torch.stack([head.predict(part) for head, part in members], 1)  # type: ignore[operator]
 

@@ -174,6 +174,12 @@ class ScaledParts:
         self.parts = parts
         self.order = order
 
+    @property
+    def columns(self) -> Tensor:
+        """The columns, scaled."""
+        columns = torch.cat([part.columns for part in self.parts], 1)
+        return columns if self.order is None else columns.index_select(1, self.order)
+
     def matmul(self, weight: Tensor) -> Tensor:
         """The product of all columns with a weight, (n, outputs)."""
         if self.order is not None:

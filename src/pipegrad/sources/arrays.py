@@ -78,8 +78,11 @@ def sparse_to_pattern(matrix: Any, transpose: bool = False) -> SparseParameter:
     return SparseParameter(values, rows, columns, (height, width))
 
 
-def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
-    """Return an array or CSR matrix as tensors that share no memory with it."""
+def to_block(values: Any, dtype: torch.dtype, device: torch.device, shared: bool = False) -> Block:
+    """Return an array or CSR matrix as tensors that share no memory with it.
+
+    With ``shared``, those of an array may, so that nobody may change or keep them.
+    """
     if sparse.issparse(values):
         starts = torch.from_numpy(values.indptr.astype(np.int64))
         columns = torch.from_numpy(values.indices.astype(np.int64))
@@ -92,7 +95,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device) -> Block:
             "Put an encoder or an imputer before it."
         )
     array = _native(array)
-    if not array.flags.writeable or array.dtype.kind == "f":
+    if not array.flags.writeable or (array.dtype.kind == "f" and not shared):
         array = np.array(array)
     return torch.from_numpy(array).to(device=device, dtype=dtype)
 

@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 from ..host import Encoded
 from ..modules import Block, LeafIndices
 
-# Input values (rows times features) computed at once, 2 MB of float64. More are computed in
+# Input values (rows times features) computed at once, 4 MB of float64. More are computed in
 # so many blocks, of at least the smallest size, below which the calls take longer than the numbers.
-_AT_ONCE, _BLOCKS, _SMALLEST = 2**18, 16, 2**16
+_AT_ONCE, _BLOCKS, _SMALLEST = 2**19, 16, 2**16
 
 
 class SelectedRows(Encoded):
