@@ -118,7 +118,8 @@ class Average(Module):
     def _of_members(self, values: SideBySide) -> Tensor:
         stacked = values.columns if values.flat else values.stacked()
         if self.weights is None:
-            return stacked.mean(1)
+            # The gradient of a mean would be divided for each member.
+            return stacked.sum(1) / stacked.shape[1]
         weights = stacked.new_tensor(self.weights)
         return weighted_sum(stacked, weights) / weights.sum()
 
