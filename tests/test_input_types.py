@@ -356,3 +356,36 @@ def test_constants_of_functions_in_single_precision():
     source = make_pipeline(StandardScaler(), scaled, Ridge()).fit(X, y)
     net = pg.to_torch(source, dtype=torch.float32)
     assert_allclose(net.predict(X), source.predict(X), rtol=1e-4, atol=1e-4)
+
+
+def _in_memory(name, X):
+    """The same numbers, stored in another way."""
+    if name == "turned columns":
+        return X[:, ::-1].copy()[:, ::-1]
+    if name == "turned rows":
+        return X[::-1].copy()[::-1]
+    if name == "every other column":
+        return np.repeat(X, 2, axis=1)[:, ::2]
+    if name == "one row for all":
+        return np.broadcast_to(X[:1], X.shape)
+    rows = np.zeros(len(X), dtype=[("flag", "i1"), ("x", X.dtype, X.shape[1:])])
+    rows["x"] = X
+    return rows["x"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+@pytest.mark.parametrize(
+    "name",
+    ["turned columns", "turned rows", "every other column", "one row for all", "part of records"],
+)
+def test_numbers_may_be_anywhere_in_memory(name, dtype):
+    rng = np.random.default_rng(0)
+    X = (10 * rng.normal(size=(20, 4))).astype(dtype)
+    source = make_pipeline(StandardScaler(), Ridge()).fit(X, X[:, 0])
+    net = pg.to_torch(source)
+    given = _in_memory(name, X)
+    before = given.copy()
+    np.testing.assert_allclose(net.predict(given), source.predict(before), rtol=1e-6)
+    np.testing.assert_array_equal(net.encode(given).blocks["input"].numpy(), before)
+    net.fit(given, before[:, 0], epochs=1, validation=None)
+    np.testing.assert_array_equal(given, before)

@@ -39,7 +39,7 @@ def test_answers_are_those_of_the_estimator(answers):
     model = Ridge().fit(X, [0.0, 1.0, 2.0])
     found = answers.translate(model)
     np.testing.assert_allclose(found.ask("predict", X), model.predict(X))
-    assert answers.EVENTS == [("translated", "Ridge")]
+    assert answers.EVENTS == [("begun", "Ridge"), ("translated", "Ridge")]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,8 @@ TRANSLATED = ["translated", "Ridge"]
         (line("failed", [TRANSLATED], "AssertionError: 1 != 2"), "wrong"),
         (line("failed", [TRANSLATED], "WrongAnswerError: Ridge"), "wrong"),
         (line("failed", [TRANSLATED], "TypeError: no"), "other"),
-        (line("failed", [], "_TooLongError: more than 60 seconds"), "other"),
+        (line("failed", [], "_TooLongError: more than 60 seconds"), "not applicable"),
+        (line("failed", [["begun", "Ridge"]], "_TooLongError: more than 60 seconds"), "other"),
     ],
 )
 def test_how_a_test_ended(run, result, kind):

@@ -1,6 +1,7 @@
 """Ctrl-C, callbacks that end training, and errors midway."""
 
 import _thread
+import signal
 import sys
 import threading
 
@@ -148,6 +149,15 @@ def test_interrupts_of_soft_trees_leave_them_soft(number):
     assert now == pytest.approx(best)
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to Ctrl-C, which processes in the background do not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_real_interrupt():
     net = fresh()
     timer = threading.Timer(0.5, _thread.interrupt_main)

@@ -95,9 +95,15 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device, shared: bool
             "Put an encoder or an imputer before it."
         )
     array = _native(array)
-    if not array.flags.writeable or (array.dtype.kind == "f" and not shared):
+    if not _may_be_tensor(array) or (array.dtype.kind == "f" and not shared):
         array = np.array(array)
     return torch.from_numpy(array).to(device=device, dtype=dtype)
+
+
+def _may_be_tensor(array: NDArray[Any]) -> bool:
+    """Whether a tensor can use the memory of an array."""
+    steps = all(0 <= step and step % array.itemsize == 0 for step in array.strides)
+    return bool(steps and array.flags.writeable and array.flags.aligned)
 
 
 def to_csr(rows: SparseRows) -> sparse.csr_matrix:

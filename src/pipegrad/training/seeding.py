@@ -11,7 +11,6 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
-from sklearn.preprocessing import TargetEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -163,6 +162,8 @@ def seeded(estimator: Estimator, generator: np.random.RandomState | None) -> Est
         Draws the seeds; without it, nothing changes.
     """
     if generator is not None:
+        from sklearn.preprocessing import TargetEncoder
+
         parameters = estimator.get_params(deep=True)
         for name, value in sorted(parameters.items()):
             path, _, last = name.rpartition("__")
