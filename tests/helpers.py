@@ -18,7 +18,7 @@ from pipegrad.testing import CHECKS, DATASETS, assert_close, cases, identical, p
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function")
 # Options of an operator seldom change whether these hold, and together they take half of the time.
-SELDOM_BY_OPTION = {"export", "inference", "state"}
+SELDOM_BY_OPTION = {"export", "inference", "methods", "nothing_is_shared", "state"}
 
 
 def contract_of(pattern: str) -> pytest.MarkDecorator:

@@ -29,6 +29,7 @@ def test_fine_tuning_reaches_the_bounds(result) -> None:
     assert mean["fine-tuned"] < mean["random weights"]
 
 
+@pytest.mark.slow
 def test_rounding_does_not_grow(result) -> None:
     X, y = load_bikes()
     noise = np.random.default_rng(0)

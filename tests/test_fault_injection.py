@@ -387,7 +387,10 @@ def global_state():
 raised = []
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(i, marks=[pytest.mark.slow] if i > SEEDS / 4 else []) for i in range(SEEDS)],
+)
 def test_faults_change_nothing(seed, monkeypatch):
     shorten_candidates(monkeypatch)
     with warnings.catch_warnings():

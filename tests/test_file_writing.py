@@ -210,7 +210,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(written):
             write(path)
 
     random_moments = random.Random(path.name)
-    for _ in range(12):
+    for _ in range(6):
         in_child(forever, until=random_moments.uniform(0, 0.06))
         torn = path.exists() and path.read_bytes() != OLD and not is_new(path, new)
         assert not torn

@@ -104,6 +104,7 @@ def test_layout_of_a_chain_settles_early(monkeypatch):
     assert max(sweeps.values()) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pipegrad.errors.PipegradWarning")
 @pytest.mark.parametrize("nested", [nested_first, nested_last])
 def test_pipelines_nested_two_hundred_times(nested):

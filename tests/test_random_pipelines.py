@@ -40,7 +40,7 @@ from pipegrad.testing import assert_close, cases, identical, perturb
 
 EXAMPLES = os.environ.get("PIPEGRAD_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 40),
+    max_examples=int(EXAMPLES or 25),
     derandomize=EXAMPLES is None,
     database=None,
     deadline=None,

@@ -119,6 +119,7 @@ def test_copies_pickles_and_exports_keep_the_zeros():
     assert np.allclose(program(net.encode(changed).blocks).detach(), expected)
 
 
+@pytest.mark.slow
 def test_the_recipe_keeps_the_zeros():
     model = fitted(linear.ElasticNet(alpha=0.05))
     tuner = pg.FineTuner(linear.ElasticNet(alpha=0.5), random_state=0).fit(X, LATER)

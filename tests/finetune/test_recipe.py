@@ -255,6 +255,7 @@ def test_the_report_prints(numbers, short):
         assert part in text
 
 
+@pytest.mark.slow
 def test_losses_of_ones_own_and_weights(numbers, short):
     X, y = numbers
     mean = lambda score, target: (score - target).abs().mean()  # noqa: E731

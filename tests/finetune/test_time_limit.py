@@ -88,6 +88,7 @@ def test_the_fit_ends_in_time(rows, slow, clock, seconds, costs):
     assert np.isfinite(tuner.predict(rows[0])).all()
 
 
+@pytest.mark.slow
 def test_more_time_leaves_out_less(rows, slow):
     splits, trained, improved = [], [], []
     for seconds in (5, 20, 60, 400):
@@ -103,6 +104,7 @@ def test_more_time_leaves_out_less(rows, slow):
     assert trained[-1] == CANDIDATES
 
 
+@pytest.mark.slow
 def test_enough_time_changes_nothing(rows, slow):
     X, y = rows
     free, limited = (fitted(slow(seconds, loss=0.01), X, y) for seconds in (None, 1e6))
@@ -175,6 +177,7 @@ def test_cross_fitting_ends_in_time(rows, clock, monkeypatch, seconds):
     assert tuner.report_.left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [5, 20, 60])
 def test_own_settings_end_in_time_too(rows, slow, clock, seconds):
     began = clock.now

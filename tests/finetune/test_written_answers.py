@@ -23,6 +23,7 @@ def pipeline(numeric):
     return make_pipeline(PCA(2), Ridge() if numeric else LogisticRegression())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"epochs": 30, "lr": 0.1}])
 @pytest.mark.parametrize("numeric", [True, False])
 def test_a_defect_of_writing_keeps_the_fitted_pipeline(monkeypatch, numeric, settings):

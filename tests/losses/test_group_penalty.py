@@ -111,6 +111,7 @@ def estimates(q, codes, size, count=3000):
     return found, plain, penalty(q, q, groups).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 64])
 def test_batches_estimate_the_part_without_bias(size):
     rng = np.random.default_rng(2)
@@ -285,6 +286,7 @@ def test_rows_count_by_their_weight_and_classes_in_the_loss_alone():
     assert again.history[0, "train_loss"] == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"recipe": None, "epochs": 30}])
 def test_a_tuner_closes_the_gap(short, settings):
     pipe = make_pipeline(StandardScaler(), LogisticRegression())

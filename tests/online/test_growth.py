@@ -292,6 +292,7 @@ def test_old_rows_are_not_forgotten_unless_the_user_says_so():
         assert old.increase(one.net, one.values) <= BOUND + 1e-6
 
 
+@pytest.mark.slow
 def test_other_pipelines_are_bounded_on_request():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 3))
@@ -341,6 +342,7 @@ def test_a_long_stream_does_not_grow_without_limit():
     assert max(rounds) == 40
 
 
+@pytest.mark.slow
 def test_growth_after_fit():
     tuner = pg.FineTuner(LGBMClassifier(**TREES), forget=True, random_state=0).fit(*OLD)
     tuner.partial_fit(*NEW)

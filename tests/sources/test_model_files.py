@@ -48,6 +48,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_a_file_is_read_tuned_and_written_again(tmp_path: Path, name: str) -> None:
     path, tuned = tmp_path / name, tmp_path / f"tuned{Path(name).suffix}"

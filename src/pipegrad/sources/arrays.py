@@ -102,7 +102,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device, shared: bool
 
 def _may_be_tensor(array: NDArray[Any]) -> bool:
     """Whether a tensor can use the memory of an array."""
-    steps = all(0 <= step and step % array.itemsize == 0 for step in array.strides)
+    steps = all(step >= 0 and step % array.itemsize == 0 for step in array.strides)
     return bool(steps and array.flags.writeable and array.flags.aligned)
 
 

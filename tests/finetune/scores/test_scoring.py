@@ -117,6 +117,7 @@ def test_labels_of_any_kind_are_the_users_own():
     assert tuned(bottleneck(), X, NAMES, scoring=f1).report_.before > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["roc_auc_ovr", "f1_macro", "accuracy", "neg_log_loss", "balanced_accuracy"]
 )
@@ -188,6 +189,7 @@ def test_predicted_labels_that_decide_are_not_shifted(monkeypatch):
 # The errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["average_precision", "f1_macro", "roc_auc", "f1"])
 def test_errors_are_those_of_a_bootstrap(name):
     """Of the same score of the same predictions, by rows or by groups of rows."""

@@ -183,6 +183,7 @@ def test_groups_stay_together():
         assert not set(groups[train]) & set(groups[valid])
 
 
+@pytest.mark.slow
 def test_groups_may_serve_the_splits_alone():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 10)
@@ -195,6 +196,7 @@ def test_groups_may_serve_the_splits_alone():
         tuner.fit(X, y)  # GroupKFold needs them.
 
 
+@pytest.mark.slow
 def test_groups_serve_a_penalty_and_the_splits():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(50), 8)

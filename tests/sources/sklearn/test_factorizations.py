@@ -89,6 +89,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_components_train_with_the_step_after_them(model):

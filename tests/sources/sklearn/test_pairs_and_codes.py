@@ -60,6 +60,7 @@ def test_one_vs_one_meets_the_contract(name: str, data: str) -> None:
     check_composite(OneVsOneClassifier(CLASSIFIERS[name]), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
 def test_one_vs_one_of_kernels(kernel: str) -> None:
     data = "similarities_multiclass" if kernel == "precomputed" else "multiclass"

@@ -136,6 +136,7 @@ def made(rng: Any, columns: int = 4, trees: int = 3) -> tuple[Any, list[bool]]:
     return xgboost.Booster(model_file=bytearray(text)), categorical
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
 def test_random_trees_route_as_xgboost_does(seed: int, dtype: Any) -> None:

@@ -459,6 +459,7 @@ def test_wrong_arguments(numbers):
 # -- lr="auto" -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_rate_is_searched_and_told(numbers):
     X, y = numbers
     pipe = make_pipeline(StandardScaler(), Nystroem(n_components=20, random_state=0), Ridge())
