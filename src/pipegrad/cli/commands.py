@@ -1,0 +1,186 @@
+"""What each command does; it returns what is printed, as text and for machines."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..file_writing import check_target
+from ..finetune.tuner import FineTuner
+from ..inspection import inspect
+from ..module import PipelineModule
+from ..supported import supported, supported_table
+from ..translate import from_torch, to_torch
+from .differences import different_numbers, different_predictions
+from .models import check_model_target, is_estimator_file, read_model, write_model
+from .tables import (
+    check_table_target,
+    inputs_of,
+    predictions_of,
+    read_table,
+    split_label,
+    write_table,
+)
+
+
+class Answer:
+    """What a command has found.
+
+    Parameters
+    ----------
+    shown : object
+        What `rich` prints.
+    data : object
+        The same for ``--json``.
+    code : int
+        The exit code.
+    """
+
+    def __init__(self, shown: Any, data: Any, code: int = 0) -> None:
+        self.shown, self.data, self.code = shown, data, code
+
+
+def show_supported(options: argparse.Namespace) -> Answer:
+    """The operators of the mapping table."""
+    entries = supported()
+    return Answer(supported_table(entries), [asdict(entry) for entry in entries])
+
+
+def show_steps(options: argparse.Namespace) -> Answer:
+    """The steps of a model, with what happens to each and why."""
+    steps = inspect(_model(options, options.model))
+    data = [
+        {
+            "name": step.name,
+            "operator": step.kind,
+            "status": step.status,
+            "parameters": step.parameters,
+            "reason": step.reason,
+        }
+        for step in steps
+    ]
+    return Answer(str(steps), data)
+
+
+def tune(options: argparse.Namespace) -> Answer:
+    """Fine-tune a model on a table, and write the result."""
+    started = time.monotonic()
+    model = _model(options, options.model)
+    check_model_target(options.output, model)
+    if options.report:
+        check_target(options.report, "a report", (".html", ".htm"))
+    X, y = split_label(read_table(options.data), options.label, options.data)
+    if not is_estimator_file(options.model):
+        return _tune_file(options, X, y, started)
+    tuner = FineTuner(
+        model,
+        random_state=options.seed,
+        max_seconds=options.max_seconds,
+        scoring=options.scoring,
+        verbose=int(not options.json),
+    )
+    tuner.fit(inputs_of(model, X, options.data), y)
+    write_model(options.output, tuner.estimator_)
+    if options.report:
+        tuner.report_.save(options.report)
+    report = tuner.report_
+    data = {
+        "improved": tuner.improved_,
+        "loss_before": report.before,
+        "loss_after": report.after,
+        "interval": list(report.interval) if tuner.improved_ else None,
+        "rows": len(y),
+        "seconds": time.monotonic() - started,
+        "output": options.output,
+    }
+    return Answer(f"{report}\n\nWrote {options.output}", data)
+
+
+def _tune_file(options: argparse.Namespace, X: Any, y: Any, started: float) -> Answer:
+    # A model of a library's own file cannot be fitted anew, so that one run starts from it.
+    if options.report or options.scoring:
+        raise ArgumentError("--report and --scoring need the model of a Python library.")
+    net = to_torch(options.model)
+    columns = X if hasattr(net, "columns") else inputs_of(net, X, options.data)
+    settings = {"validation": 0.2, "max_seconds": options.max_seconds}
+    net.fit(columns, y, seed=options.seed, verbose=int(not options.json), **settings)
+    from_torch(net, options.output)
+    losses = net.history[:, "valid_loss"]
+    data = {
+        "improved": bool(min(losses) < losses[0]),
+        "loss_before": float(losses[0]),
+        "loss_after": float(min(losses)),
+        "rows": len(y),
+        "seconds": time.monotonic() - started,
+        "output": options.output,
+    }
+    text = f"Validation loss {losses[0]:.6g} -> {min(losses):.6g}\nWrote {options.output}"
+    return Answer(text, data)
+
+
+def score(options: argparse.Namespace) -> Answer:
+    """Write the predictions of a model for a table."""
+    model = _model(options, options.model)
+    check_table_target(options.output)
+    table = read_table(options.data)
+    found = predictions_of(*_predictor(options.model, model, table, options.data))
+    write_table(options.output, found)
+    data = {"rows": len(found), "columns": list(found), "output": options.output}
+    return Answer(f"Wrote {len(found)} rows to {options.output}", data)
+
+
+def diff(options: argparse.Namespace) -> Answer:
+    """Show in which numbers two models differ, and how their predictions do."""
+    paths = (options.model, options.other)
+    models = [_model(options, path) for path in paths]
+    numbers = different_numbers(*models)
+    data: dict[str, Any] = {"numbers": numbers}
+    lines = [_line(entry) for entry in numbers] or ["The numbers of both models are the same."]
+    if options.data:
+        table = read_table(options.data)
+        pairs = [
+            _predictor(path, model, table, options.data)
+            for path, model in zip(paths, models, strict=True)
+        ]
+        data["predictions"] = found = different_predictions(pairs[0][0], pairs[1][0], pairs[0][1])
+        lines += ["", f"{found['different']} of {found['rows']} predictions differ"]
+        if "largest" in found:
+            lines[-1] += f", by at most {found['largest']:.3g} (mean {found['mean']:.3g})"
+    differ = bool(numbers) or bool(data.get("predictions", {}).get("different"))
+    return Answer("\n".join(lines), data, code=int(differ))
+
+
+def _model(options: argparse.Namespace, path: str) -> Any:
+    return read_model(path, options.trust, options.trust_pickle)
+
+
+def _predictor(path: str, model: Any, table: Any, name: str) -> tuple[Any, Any]:
+    """What predicts, and its input."""
+    if is_estimator_file(path):
+        return model, inputs_of(model, table, name)
+    net: PipelineModule = to_torch(model)
+    return net, table if hasattr(net, "columns") else inputs_of(net, table, name)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    if entry["kind"] == "changed":
+        return (
+            f"{entry['name']}: by at most {entry['largest']:.3g} "
+            f"({100 * entry['relative']:.3g}% of its largest value)"
+        )
+    if entry["kind"] == "shape":
+        shapes = " and ".join(str(tuple(shape)) for shape in entry["shapes"])
+        return f"{entry['name']}: of shapes {shapes}"
+    return f"{entry['name']}: {entry['kind']}"
+
+
+def for_json(value: Any) -> Any:
+    """Numbers of NumPy as those of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
