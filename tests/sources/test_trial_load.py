@@ -31,7 +31,8 @@ def script(folder: Path, body: str) -> Path:
         ("raise ValueError('wrong\\nmagic \\u2603')", r"refuses it: wrong magic \?\."),
         ("raise KeyError", "refuses it: KeyError"),
         pytest.param("bytearray(9 << 30)", "needs more memory", marks=limited),
-        pytest.param("while True: pass", "has not read it after 1 seconds", marks=limited),
+        # On a busy machine, the time is over before that of the processor is.
+        pytest.param("while True: pass", r"has not read it after [12] seconds", marks=limited),
         ("time.sleep(60)", "has not read it after 2 seconds"),
     ],
 )
