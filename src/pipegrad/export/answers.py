@@ -1,0 +1,124 @@
+"""The answers of a pipeline as one module from tensors to tensors, for exporters."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..modules import Head, OutlierHead, dense
+from ..network import PipelineNetwork
+from ..registry import lookup
+
+
+class Answers(nn.Module):
+    """The answers of a pipeline to the blocks of its neural part.
+
+    Parameters
+    ----------
+    net : PipelineNetwork
+        The translated pipeline, which is copied.
+    ports : list of str
+        Names of the blocks, in the order of the arguments.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the outputs.
+    """
+
+    def __init__(self, net: PipelineNetwork, ports: list[str]) -> None:
+        super().__init__()
+        self.net = in_dense_rows(copy.deepcopy(net).eval().requires_grad_(False))
+        self.ports = ports
+        self.inverse = _inverse(net)
+        self.names = _names(net)
+
+    def forward(self, *blocks: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in the order of ``names``."""
+        given = dict(zip(self.ports, blocks, strict=True))
+        net, last = self.net, self.net.graph.output
+        score = net.evaluate_steps(given, net.host_part.needed)[last]
+        if net.head is None:
+            return (_table(dense(score)),)
+        found: list[Tensor] = []
+        for name in dict.fromkeys(name.rpartition("_")[0] or name for name in self.names):
+            found += self._answer(net.head, name, score)
+        return tuple(found)
+
+    def _answer(self, head: Head, name: str, score: Tensor) -> list[Tensor]:
+        if name == "variable":
+            return [_table(self._unscaled(head.predict(score)))]
+        if name == "label":
+            label = head.predict(score)
+            return [_table(label) if isinstance(head, OutlierHead) else label]
+        method = next(m for m in SCORES if m in _responses(self.net))
+        answer: Any = head.respond(score, method)
+        return [_table(part) for part in (answer if isinstance(answer, list) else [answer])]
+
+    def _unscaled(self, prediction: Tensor) -> Tensor:
+        """A prediction in the unit of the user's target."""
+        if self.inverse is None:
+            return prediction
+        return self.inverse(_table(prediction))
+
+
+# What the second output of a predictor is, the first that there is.
+SCORES = ("predict_proba", "decision_function", "transform", "score_samples", "mahalanobis")
+
+
+def _responses(net: PipelineNetwork) -> tuple[str, ...]:
+    """The methods that the module of the last step answers."""
+    assert net.head is not None
+    more = ("transform",) if net.head.task == "clustering" else ()
+    known = (*net.head.responses, *more)
+    return tuple(name for name in known if hasattr(net.source, name))
+
+
+def _names(net: PipelineNetwork) -> list[str]:
+    head = net.head
+    if head is None or (head.task == "regression" and not isinstance(head, OutlierHead)):
+        return ["variable"]
+    found = ["label"] if "predict" in _responses(net) else []
+    method = next((name for name in SCORES if name in _responses(net)), None)
+    if method is None:
+        return found
+    if method != "predict_proba":
+        return [*found, "scores"]
+    parts = len(net.classes_) if head.task == "several" else 0
+    return found + ([f"probabilities_{i}" for i in range(parts)] or ["probabilities"])
+
+
+def _inverse(net: PipelineNetwork) -> nn.Module | None:
+    """The module that transforms predictions back to the scale of the user's target."""
+    owner = net.graph.target
+    if owner is None:
+        return None
+    row = lookup(type(owner.transformer_))
+    return None if row is None else row.inverse(owner.transformer_)
+
+
+def refused_target(net: PipelineNetwork) -> str | None:
+    """Why predictions cannot be transformed back to the user's target, or None."""
+    if net.graph.target is None or _inverse(net) is not None:
+        return None
+    return f"{type(net.graph.target.transformer_).__name__} has no inverse module"
+
+
+def in_dense_rows(net: nn.Module) -> nn.Module:
+    """The same module, whose parts return dense rows instead of sparse ones."""
+    for part in net.modules():
+        if getattr(part, "sparse", False) is True:
+            part.sparse = False  # type: ignore[assignment]
+    return net
+
+
+def _table(values: Tensor) -> Tensor:
+    return values[:, None] if values.ndim == 1 else values
+
+
+def example_blocks(widths: list[int], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """A few rows for a trace, which does not depend on their values."""
+    return tuple(torch.ones(3, width, dtype=dtype) for width in widths)

@@ -1,0 +1,235 @@
+"""The ONNX file of a whole pipeline: raw columns in, answers out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import GraphProto, ModelProto, ValueInfoProto, checker, compose, helper
+
+from ..errors import UntranslatableError
+from ..graph import INPUT
+from ..module import PipelineModule
+from ..modules import standard_settings
+from ..network import required_translation
+from ..registry import dotted_name
+from ..translate import to_torch
+from .answers import Answers, example_blocks, refused_target
+from .constants import traced
+from .host_steps import encoded, why_not
+from .inputs import add_inputs
+from .measured import largest_differences
+from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
+from .torch_operators import translations
+
+_NEURAL = "neural/"
+ML_OPSET = 3
+
+
+@standard_settings
+def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes:
+    """The content of the file.
+
+    Parameters
+    ----------
+    source : object
+        The fitted pipeline.
+    dtype : {"float64", "float32"}, optional
+        Type of real numbers.
+    rows : object, optional
+        Rows on which the file is compared with the pipeline.
+    opset : int
+        Version of ONNX's operators.
+    """
+    net = _translated(source, dtype)
+    _check(net)
+    real = str(net.reference_tensor().dtype).removeprefix("torch.")
+    writer = GraphWriter(real)
+    table = add_inputs(writer, source, net.graph, rows)
+    blocks = _blocks(writer, net, table)
+    module = Answers(net, list(blocks))
+    neural = _neural_part(module, list(blocks.values()), net.reference_tensor().dtype, opset)
+    model = _joined(writer, list(blocks.values()), neural, net, module.names, opset)
+    facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
+    _describe(model, {"pipegrad": _version(), **facts})
+    if rows is not None:
+        found = largest_differences(model.SerializeToString(), source, rows, module.names)
+        _describe(model, {"largest_difference": json.dumps(found)})
+    checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _translated(source: Any, dtype: str | None) -> PipelineModule:
+    """The pipeline with as many steps as possible in the neural part."""
+    kind = None if dtype is None else getattr(torch, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what training would not keep
+        return to_torch(source, freeze=["*"], translate="all", dtype=kind)
+
+
+def _check(net: PipelineModule) -> None:
+    """Reject a pipeline with steps that ONNX cannot express, with a list of all of them."""
+    problems = []
+    host, ports = net.host_part.host, {step for step, _ in net.host_part.ports}
+    for step in net.graph:
+        if step.name not in net.host_part.needed:
+            continue
+        reason = why_not(step) if step.name in host or step.name in ports else None
+        if reason is not None:
+            problems.append((step.name, step.kind, reason))
+    last = net.graph[net.graph.output]
+    row = required_translation(last)
+    reason = row.no_numbers(last.operator) or refused_target(net)
+    if reason is not None:
+        problems.append((last.name, last.kind, reason))
+    if problems:
+        hint = "leave these steps out of the pipeline, and run them before the file."
+        raise UntranslatableError(problems, len(net.graph), hint)
+
+
+def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
+    """The blocks that enter the neural part, by port."""
+    values = {INPUT: table}
+    for step in net.graph:
+        if step.name in net.host_part.host and step.name in net.host_part.needed:
+            values[step.name] = _host_value(writer, step, [values[name] for name in step.inputs])
+    found: dict[str, Part] = {}
+    for (name, source), port in net.host_part.ports.items():
+        if name in net.host_part.needed and port not in found:
+            found[port] = encoded(writer, net.graph[name], values[source])
+    return found
+
+
+def _host_value(writer: GraphWriter, step: Any, inputs: list[Table]) -> Table:
+    from ..glue import Columns
+
+    if isinstance(step.operator, Columns):
+        return writer.select(inputs[0], [int(i) for i in np.asarray(step.operator.indices)])
+    raise NotImplementedError(step.kind)
+
+
+def _neural_part(
+    module: Answers, blocks: list[Part], dtype: torch.dtype, opset: int
+) -> ModelProto:
+    """The modules as an ONNX model from blocks to answers."""
+    example = example_blocks([block.width for block in blocks], dtype)
+    with torch.no_grad(), _quiet():
+        graph = traced(module, example)
+        program = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=[f"block_{i}" for i in range(len(blocks))],
+            output_names=[f"answer_{i}" for i in range(len(module.names))],
+            dynamic_shapes=tuple({0: torch.export.Dim("rows", min=0)} for _ in example),
+            custom_translation_table=translations(),
+        )
+    assert program is not None
+    model = program.model_proto
+    compose.add_prefix(model, _NEURAL, inplace=True)
+    return model
+
+
+def _joined(
+    writer: GraphWriter,
+    blocks: list[Part],
+    neural: ModelProto,
+    net: PipelineModule,
+    names: list[str],
+    opset: int,
+) -> ModelProto:
+    """One model: the inputs, what reads them, the neural part and the labels."""
+    graph = neural.graph
+    for number, block in enumerate(blocks):
+        writer.node("Identity", block.name, output=f"{_NEURAL}block_{number}")
+    first = list(writer.nodes)
+    writer.nodes.clear()
+    for number, name in enumerate(names):
+        _add_output(writer, net, f"{_NEURAL}answer_{number}", name, graph.output[number])
+    joined = helper.make_graph(
+        [*first, *graph.node, *writer.nodes],
+        "pipegrad",
+        writer.inputs,
+        writer.outputs,
+        initializer=[*graph.initializer, *writer.constants],
+    )
+    opsets = {one.domain: one.version for one in neural.opset_import}
+    opsets = {**opsets, "": opset, **({"ai.onnx.ml": ML_OPSET} if _uses_ml(joined) else {})}
+    versions = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(
+        joined,
+        opset_imports=versions,
+        functions=neural.functions,
+        ir_version=neural.ir_version,
+        producer_name="pipegrad",
+    )
+
+
+def _uses_ml(graph: GraphProto) -> bool:
+    return any(node.domain == "ai.onnx.ml" for node in graph.node)
+
+
+def _add_output(
+    writer: GraphWriter, net: PipelineModule, answer: str, name: str, info: ValueInfoProto
+) -> None:
+    """Declare an output of the file: an answer of the modules, with labels for indices."""
+    kind = info.type.tensor_type.elem_type
+    shape: list[Any] = ["rows", *_widths(info)]
+    task = None if net.head is None else net.head.task
+    if name == "label" and task in ("classification", "several"):
+        classes = net.target_classes if task == "several" else [net.classes_]
+        labels = [labels_array(np.asarray(one).astype(classes[0].dtype)) for one in classes]
+        kind = ELEMENT[column_kind(labels[0])]
+        if task == "several":
+            columns = [_label(writer, answer, one, place) for place, one in enumerate(labels)]
+            writer.node("Concat", *columns, axis=1, output=name)
+        else:
+            writer.node("Gather", writer.constant(labels[0]), answer, axis=0, output=name)
+    else:
+        writer.node("Identity", answer, output=name)
+    writer.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+
+def _label(writer: GraphWriter, answer: str, labels: Any, place: int) -> str:
+    """The labels (n, 1) of one of several targets."""
+    index = writer.node("Gather", answer, writer.constant(np.array([place])), axis=1)
+    return writer.node("Gather", writer.constant(labels), index, axis=0)
+
+
+def _widths(info: ValueInfoProto) -> list[Any]:
+    """The sizes of an output after the first, the rows."""
+    dims = list(info.type.tensor_type.shape.dim)[1:]
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _describe(model: ModelProto, facts: dict[str, str]) -> None:
+    for key, value in facts.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context in which the exporter of torch does not log or warn."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
