@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..glue import Columns
 from ..graph import INPUT, Graph
-from .host_steps import reads
+from .host_steps import is_missing, reads
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind
 
 
@@ -73,12 +73,8 @@ def _typed(array: Any, kind: str) -> Any:
     if kind != "tensor(string)":
         return array.astype(_TYPES[kind])
     out = np.empty(array.shape, dtype=object)
-    out.ravel()[:] = ["" if _is_missing(value) else str(value) for value in array.ravel()]
+    out.ravel()[:] = ["" if is_missing(value) else str(value) for value in array.ravel()]
     return out
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or str(type(value).__name__) == "NAType" or value != value
 
 
 def _names_of_steps(graph: Graph) -> list[str] | None:

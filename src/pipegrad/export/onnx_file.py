@@ -22,7 +22,7 @@ from ..registry import dotted_name
 from ..translate import to_torch
 from .answers import Answers, example_blocks, refused_target
 from .constants import traced
-from .host_steps import encoded, why_not
+from .host_steps import encoded, host_value, why_not
 from .inputs import add_inputs
 from .measured import largest_differences
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
@@ -80,7 +80,8 @@ def _check(net: PipelineModule) -> None:
     for step in net.graph:
         if step.name not in net.host_part.needed:
             continue
-        reason = why_not(step) if step.name in host or step.name in ports else None
+        used = step.name in host or step.name in ports
+        reason = why_not(step, step.name in host) if used else None
         if reason is not None:
             problems.append((step.name, step.kind, reason))
     last = net.graph[net.graph.output]
@@ -98,20 +99,12 @@ def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str,
     values = {INPUT: table}
     for step in net.graph:
         if step.name in net.host_part.host and step.name in net.host_part.needed:
-            values[step.name] = _host_value(writer, step, [values[name] for name in step.inputs])
+            values[step.name] = host_value(writer, step, [values[name] for name in step.inputs])
     found: dict[str, Part] = {}
     for (name, source), port in net.host_part.ports.items():
         if name in net.host_part.needed and port not in found:
             found[port] = encoded(writer, net.graph[name], values[source])
     return found
-
-
-def _host_value(writer: GraphWriter, step: Any, inputs: list[Table]) -> Table:
-    from ..glue import Columns
-
-    if isinstance(step.operator, Columns):
-        return writer.select(inputs[0], [int(i) for i in np.asarray(step.operator.indices)])
-    raise NotImplementedError(step.kind)
 
 
 def _neural_part(
