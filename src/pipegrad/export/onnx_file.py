@@ -27,9 +27,10 @@ from .inputs import add_inputs
 from .measured import largest_differences
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
 from .torch_operators import translations
+from .trees import trees_as_operations
 
 _NEURAL = "neural/"
-ML_OPSET = 3
+ML_OPSET = 5
 
 
 @standard_settings
@@ -112,7 +113,7 @@ def _neural_part(
 ) -> ModelProto:
     """The modules as an ONNX model from blocks to answers."""
     example = example_blocks([block.width for block in blocks], dtype)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), trees_as_operations(module):
         graph = traced(module, example)
         program = torch.onnx.export(
             graph,

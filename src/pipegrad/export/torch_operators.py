@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from onnxscript import opset18 as op
+from onnxscript import opset_ai_onnx_ml5 as ml
+
+from . import trees
 
 INT64 = 7
 
@@ -31,10 +34,20 @@ def _bucketize(self: Any, boundaries: Any, out_int32: bool = False, right: bool 
     return _searchsorted(boundaries, self, right=right)
 
 
+def _tree_leaves(seen: Any, ensemble: int, trees_: int) -> Any:
+    return op.Cast(ml.TreeEnsemble(seen, **trees.leaf_numbers(ensemble)), to=INT64)
+
+
+def _tree_sums(seen: Any, ensemble: int, outputs: int) -> Any:
+    return ml.TreeEnsemble(seen, **trees.leaf_values(ensemble))
+
+
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """By operation, a function that adds its operators to the graph."""
     aten = torch.ops.aten
     return {
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
+        torch.ops.pipegrad.tree_leaves.default: _tree_leaves,
+        torch.ops.pipegrad.tree_sums.default: _tree_sums,
     }
