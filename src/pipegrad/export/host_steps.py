@@ -86,7 +86,8 @@ def reads(step: Step, width: int) -> list[str | None]:
     if known is None and step.kind == _IMPUTER and step.operator._fit_dtype.kind == "O":
         known = [[value] for value in step.operator.statistics_]
     if known is None and step.kind in _ENCODERS_OF_TABLES:
-        return [_kind(values) for values in _categories_of_table(step.operator)]
+        known = _categories_of_table(step.operator)
+        return ["float64" if values is None else _kind(values) for values in known]
     if known is None and step.kind in _OF_TEXT:
         return ["string"] * width
     if isinstance(known, list) and len(known) == width:
@@ -119,12 +120,17 @@ _ENCODERS = (
 )
 _OF_LABELS = ("sklearn.preprocessing.LabelBinarizer", "sklearn.preprocessing.LabelEncoder")
 _IMPUTER = "sklearn.impute.SimpleImputer"
-_ENCODERS_OF_TABLES: tuple[str, ...] = ()
+_ENCODERS_OF_TABLES = tuple(
+    f"category_encoders.{name}Encoder"
+    for name in ("Count", "JamesStein", "OneHot", "Ordinal", "Target")
+)
 _OF_TEXT: tuple[str, ...] = ()
+_WITHOUT_WIDTH = (*_OF_LABELS, "sklearn.isotonic.IsotonicRegression")
 
 
-def _categories_of_table(operator: Any) -> list[Any]:
-    return []
+def takes_one_column(step: Step) -> bool:
+    """Whether a step reads one column, which may be one-dimensional."""
+    return step.kind in (*_WITHOUT_WIDTH, *_OF_TEXT)
 
 
 def code_columns(
@@ -166,14 +172,25 @@ def _asked(
     answers = ask(turns)
     found = []
     for place, values in enumerate(known):
-        row = [[column[0]] for column in known]
-        row[place] = [_unknown(values)]
-        try:
-            otherwise = ask(row)[0, place]
-        except ValueError:  # rejected; the file has no errors
-            otherwise = np.nan if np.isnan(answers[:, place]).any() else -1.0
-        found.append(np.append(answers[: len(values), place], otherwise))
+        otherwise = _otherwise(known, place, ask, answers)
+        found.append(np.append(answers[: len(values), place], otherwise[place]))
     return found
+
+
+def _otherwise(
+    known: list[list[Any]],
+    place: int,
+    ask: Callable[[list[list[Any]]], NDArray[np.float64]],
+    answers: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What an operator gives for an unknown category of a column, and the first of the others."""
+    row = [[column[0]] for column in known]
+    row[place] = [_unknown(known[place])]
+    try:
+        return ask(row)[0]
+    except ValueError:  # rejected; a file has no errors
+        missing = np.isnan(answers).any(axis=0)
+        return np.where(missing, np.nan, -1.0)
 
 
 def _unknown(values: list[Any]) -> Any:
@@ -253,6 +270,63 @@ def _several_missing(operator: Any) -> str | None:
 
 
 _LIMITS: dict[str, Callable[[Any], str | None]] = dict.fromkeys(_ENCODERS, _several_missing)
+
+
+def _categories_of_table(operator: Any) -> list[Any]:
+    """The categories of each column of a table; None for columns that are not encoded."""
+    tables = getattr(operator, "mapping", None)
+    ordinal = getattr(operator, "ordinal_encoder", None)
+    if ordinal is not None:
+        tables = ordinal.mapping
+    if isinstance(tables, list):
+        known = {table["col"]: table["mapping"].index.tolist() for table in tables}
+    else:
+        known = {column: table.index.tolist() for column, table in (tables or {}).items()}
+    return [known.get(name) for name in operator.feature_names_in_]
+
+
+@emitter(ENCODERS, *_ENCODERS_OF_TABLES)
+def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
+    """Each column gives one or more columns, which depend on it alone."""
+    row, operator = required_translation(step), step.operator
+
+    def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(row.encode(operator, _frame(operator, columns)), dtype=np.float64)
+
+    categories = _categories_of_table(operator)
+    known = [[0.0, 1.0] if values is None else values for values in categories]
+    base = ask([[values[0]] for values in known])
+    parts: list[tuple[int, Part]] = []
+    for place, (part, values) in enumerate(zip(table.places(), known, strict=True)):
+        turns = [values if i == place else [v[0]] * len(values) for i, v in enumerate(known)]
+        answers = ask(turns)
+        last = _otherwise(known, place, ask, answers)
+        every = np.vstack([answers, last])
+        own = np.flatnonzero(((every != base) & ~(np.isnan(every) & np.isnan(base))).any(axis=0))
+        column = writer.select(Table((part[0],)), [part[1]]).parts[0]
+        if categories[place] is None:
+            parts.append((own[0], Part(writer.numbers(Table((column,))).name, 1, writer.real)))
+            continue
+        index = writer.node("Squeeze", _index(writer, column, list(values)), writer.constant([1]))
+        name = writer.node("Gather", writer.reals(every[:, own]), index, axis=0)
+        parts.append((own[0], Part(name, len(own), writer.real)))
+    return Table(tuple(part for _, part in sorted(parts, key=lambda pair: pair[0])))
+
+
+def _joins_categories(operator: Any) -> str | None:
+    if getattr(operator, "min_group_size", None) or getattr(operator, "_min_group_categories", None):
+        return "min_group_size joins categories"
+    return None
+
+
+_LIMITS.update(dict.fromkeys(_ENCODERS_OF_TABLES, _joins_categories))
+
+
+@emitter(ENCODERS, "xgboost.XGBRanker")
+def _without_groups(writer: GraphWriter, step: Step, table: Table) -> Table:
+    return Table(tuple(part for part in table.parts if part.name != "qid"))
 
 
 @emitter(ENCODERS, *_OF_LABELS)

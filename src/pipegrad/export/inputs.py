@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..glue import Columns
 from ..graph import INPUT, Graph
-from .host_steps import is_missing, reads
+from .host_steps import is_missing, reads, takes_one_column
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind
 
 
@@ -42,8 +42,8 @@ def feeds(inputs: list[Any], rows: Any) -> dict[str, Any]:
     """
     rows = rows.toarray() if hasattr(rows, "toarray") else rows
     table = hasattr(rows, "columns")
-    if len(inputs) == 1 and not table:
-        array = np.asarray(rows)
+    if len(inputs) == 1 and (not table or inputs[0].name not in map(str, rows.columns)):
+        array = rows.to_numpy() if table else np.asarray(rows)
         array = array.reshape(-1, 1) if array.ndim == 1 else array
         return {inputs[0].name: _typed(array, inputs[0].type)}
     array = None if table else np.asarray(rows, dtype=object)
@@ -98,7 +98,12 @@ def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
         width = getattr(one, "n_features_in_", None)
         if width is not None:
             return int(width)
-    return 1
+    if all(takes_one_column(step) for step in graph if INPUT in step.inputs):
+        return 1
+    raise ArgumentError(
+        "rows must hold some rows for this pipeline, which does not know its number of columns, "
+        "got None.\nHint: export(pipeline, path, rows=X[:100])."
+    )
 
 
 def _first_operators(graph: Graph) -> list[Any]:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_outlier_detector
 
 from .answers import SCORES
 from .inputs import feeds
@@ -43,7 +44,7 @@ def source_answers(source: Any, rows: Any, names: list[str]) -> dict[str, Any]:
                 method = next(m for m in SCORES if hasattr(source, m))
             value = getattr(source, method)(rows)
             value = value[int(number)] if number else value
-            found[name] = _as_table(value, kind)
+            found[name] = _as_table(value, kind, is_outlier_detector(source))
     return found
 
 
@@ -73,8 +74,9 @@ def difference(ours: Any, theirs: Any) -> float:
     return float((gap / size).max(initial=0))
 
 
-def _as_table(value: Any, kind: str) -> Any:
+def _as_table(value: Any, kind: str, outliers: bool) -> Any:
     value = value.toarray() if hasattr(value, "toarray") else value
     value = np.hstack(value) if isinstance(value, list) else np.asarray(value)
-    flat = value.ndim == 1 and kind != "label"
+    # Outliers have labels in a column, as in other exporters, unlike classes and clusters.
+    flat = value.ndim == 1 and (kind != "label" or outliers)
     return value[:, None] if flat else value
