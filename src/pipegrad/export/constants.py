@@ -29,7 +29,98 @@ def traced(module: nn.Module, blocks: tuple[Tensor, ...]) -> fx.GraphModule:
     program = program.run_decompositions({})  # without operations in place
     graph_module = program.module(check_guards=False)
     assert isinstance(graph_module, fx.GraphModule)
-    return _folded(graph_module)
+    real = blocks[0].dtype if blocks else torch.float64
+    return _with_exact_numbers(_folded(graph_module), real)
+
+
+# Numbers in the arguments of these are exact as tensors without dimensions.
+_ATEN = torch.ops.aten
+_WITH_TENSORS = {
+    _ATEN.add.Tensor: _ATEN.add.Tensor,
+    _ATEN.sub.Tensor: _ATEN.sub.Tensor,
+    _ATEN.mul.Tensor: _ATEN.mul.Tensor,
+    _ATEN.div.Tensor: _ATEN.div.Tensor,
+    _ATEN.add.Scalar: _ATEN.add.Tensor,
+    _ATEN.sub.Scalar: _ATEN.sub.Tensor,
+    _ATEN.mul.Scalar: _ATEN.mul.Tensor,
+    _ATEN.div.Scalar: _ATEN.div.Tensor,
+    _ATEN.pow.Tensor_Scalar: _ATEN.pow.Tensor_Tensor,
+    _ATEN.pow.Scalar: _ATEN.pow.Tensor_Tensor,
+    _ATEN.gt.Scalar: _ATEN.gt.Tensor,
+    _ATEN.ge.Scalar: _ATEN.ge.Tensor,
+    _ATEN.lt.Scalar: _ATEN.lt.Tensor,
+    _ATEN.le.Scalar: _ATEN.le.Tensor,
+    _ATEN.eq.Scalar: _ATEN.eq.Tensor,
+    _ATEN.ne.Scalar: _ATEN.ne.Tensor,
+    _ATEN.masked_fill.Scalar: _ATEN.masked_fill.Tensor,
+    _ATEN.where.ScalarOther: _ATEN.where.self,
+    _ATEN.where.ScalarSelf: _ATEN.where.self,
+    _ATEN.clamp.default: _ATEN.clamp.Tensor,
+    _ATEN.clamp_min.default: _ATEN.clamp_min.Tensor,
+    _ATEN.clamp_max.default: _ATEN.clamp_max.Tensor,
+    _ATEN.xlogy.Scalar_Other: _ATEN.xlogy.Tensor,
+}
+_FILLED = {_ATEN.full.default: 0, _ATEN.full_like.default: -1, _ATEN.new_full.default: 1}
+
+
+def _with_exact_numbers(module: fx.GraphModule, real: torch.dtype) -> fx.GraphModule:
+    """The same module; the exporter of torch rounds numbers to float32 that are no tensors."""
+    if real != torch.float64:
+        return module
+    for node in list(module.graph.nodes):
+        if node.op != "call_function":
+            continue
+        if node.target in _WITH_TENSORS and any(map(_is_rounded, _numbers(node))):
+            with module.graph.inserting_before(node):
+                node.args, node.kwargs = (
+                    _tensors(module, node.args, real), _tensors(module, node.kwargs, real)
+                )
+            node.target = _WITH_TENSORS[node.target]
+        elif node.target in _FILLED and any(map(_is_rounded, _numbers(node))):
+            _expand_instead(module, node, real)
+    module.recompile()
+    return module
+
+
+def _numbers(node: fx.Node) -> list[float]:
+    given = [*node.args, *node.kwargs.values()]
+    return [value for value in given if isinstance(value, float)]
+
+
+def _is_rounded(number: float) -> bool:
+    """Whether float32 does not have a number."""
+    return float(torch.tensor(number, dtype=torch.float32)) != number and number == number
+
+
+def _tensors(module: fx.GraphModule, given: Any, real: torch.dtype) -> Any:
+    """Arguments with tensors in the place of numbers."""
+    if isinstance(given, dict):
+        return {name: _number_node(module, value, real) for name, value in given.items()}
+    return tuple(_number_node(module, value, real) for value in given)
+
+
+def _number_node(module: fx.GraphModule, value: Any, real: torch.dtype) -> Any:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        return value
+    name = f"number_{len(dict(module.named_buffers()))}"
+    module.register_buffer(name, torch.tensor(value, dtype=real))
+    return module.graph.get_attr(name)
+
+
+def _expand_instead(module: fx.GraphModule, node: fx.Node, real: torch.dtype) -> None:
+    """Fill a tensor of a size by expanding a number."""
+    like = node.meta["val"]
+    if like.dtype != real:
+        return
+    place = _FILLED[node.target]
+    with module.graph.inserting_before(node):
+        number = _number_node(module, next(iter(_numbers(node))), real)
+        if place < 0:
+            new = module.graph.call_function(_ATEN.expand_as.default, (number, node.args[0]))
+        else:
+            new = module.graph.call_function(_ATEN.expand.default, (number, node.args[place]))
+    node.replace_all_uses_with(new)
+    module.graph.erase_node(node)
 
 
 def _folded(module: fx.GraphModule) -> fx.GraphModule:
