@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
 import torch
 from onnxscript import opset18 as op
 from onnxscript import opset_ai_onnx_ml5 as ml
@@ -34,6 +37,35 @@ def _bucketize(self: Any, boundaries: Any, out_int32: bool = False, right: bool 
     return _searchsorted(boundaries, self, right=right)
 
 
+def _cdist(x1: Any, x2: Any, p: float, compute_mode: Any = None) -> Any:
+    """Minkowski distances (n, m) by differences, so that equal rows have none at all."""
+    width = x2.shape[-1]
+    total = None
+    for place in range(width):
+        # shape: (n, 1) and (1, m)
+        left = op.Slice(x1, [place], [place + 1], [-1])
+        right = op.Transpose(op.Slice(x2, [place], [place + 1], [-1]), perm=[1, 0])
+        gap = op.Abs(op.Sub(left, right))
+        power = gap if p in (1, math.inf) else _power(gap, p)
+        if total is None:
+            total = power
+        else:
+            total = op.Max(total, power) if p == math.inf else op.Add(total, power)
+    if p in (1, math.inf):
+        return total
+    return op.Sqrt(total) if p == 2 else op.Pow(total, _like(1 / p, total))
+
+
+def _power(gap: Any, p: float) -> Any:
+    return op.Mul(gap, gap) if p == 2 else op.Pow(gap, _like(p, gap))
+
+
+def _like(number: float, value: Any) -> Any:
+    """A number as a tensor in the type of a value."""
+    real = np.float64 if value.dtype is None else value.dtype.numpy()
+    return op.Constant(value=ir.tensor(np.array(number, dtype=real)))
+
+
 def _tree_leaves(seen: Any, ensemble: int, trees_: int) -> Any:
     return op.Cast(ml.TreeEnsemble(seen, **trees.leaf_numbers(ensemble)), to=INT64)
 
@@ -48,6 +80,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
+        aten._cdist_forward.default: _cdist,
+        aten.cdist.default: _cdist,
         torch.ops.pipegrad.tree_leaves.default: _tree_leaves,
         torch.ops.pipegrad.tree_sums.default: _tree_sums,
     }
