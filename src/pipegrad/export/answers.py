@@ -79,7 +79,9 @@ def _responses(net: PipelineNetwork) -> tuple[str, ...]:
 
 def _names(net: PipelineNetwork) -> list[str]:
     head = net.head
-    if head is None or (head.task == "regression" and not isinstance(head, OutlierHead)):
+    if head is None:
+        return ["variable"]
+    if "predict" in _responses(net) and _gives_numbers(head):
         return ["variable"]
     found = ["label"] if "predict" in _responses(net) else []
     method = next((name for name in SCORES if name in _responses(net)), None)
@@ -89,6 +91,10 @@ def _names(net: PipelineNetwork) -> list[str]:
         return [*found, "scores"]
     parts = len(net.classes_) if head.task == "several" else 0
     return found + ([f"probabilities_{i}" for i in range(parts)] or ["probabilities"])
+
+
+def _gives_numbers(head: Head) -> bool:
+    return head.task == "regression" and not isinstance(head, OutlierHead)
 
 
 def _inverse(net: PipelineNetwork) -> nn.Module | None:

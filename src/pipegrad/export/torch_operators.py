@@ -15,6 +15,7 @@ from onnxscript import opset_ai_onnx_ml5 as ml
 from . import trees
 
 INT64 = 7
+_END = 2**31  # of a slice to the last entry
 
 
 def _searchsorted(
@@ -62,8 +63,28 @@ def _power(gap: Any, p: float) -> Any:
 
 def _like(number: float, value: Any) -> Any:
     """A number as a tensor in the type of a value."""
-    real = np.float64 if value.dtype is None else value.dtype.numpy()
-    return op.Constant(value=ir.tensor(np.array(number, dtype=real)))
+    return op.Constant(value=ir.tensor(np.array(number, dtype=_real(value))))
+
+
+def _real(value: Any) -> Any:
+    return np.float64 if value.dtype is None else value.dtype.numpy()
+
+
+def _solve(
+    A: Any, B: Any, left: bool = True, check_errors: bool = False
+) -> tuple[Any, Any, Any, Any]:
+    """Solutions of small systems of equations, without an exchange of rows (Gauss and Jordan)."""
+    size = A.shape[-1]
+    table = op.Concat(A, B, axis=-1)
+    for place in range(size):
+        row = op.Slice(table, [place], [place + 1], [-2])
+        column = op.Slice(table, [place], [place + 1], [-1])
+        row = op.Div(row, op.Slice(row, [place], [place + 1], [-1]))
+        unit = np.eye(size)[:, place : place + 1].astype(_real(A))
+        change = op.Sub(column, op.Constant(value=ir.tensor(unit)))
+        table = op.Sub(table, op.MatMul(change, row))
+    solved = op.Slice(table, [size], [_END], [-1])
+    return solved, op.Identity(A), op.Identity(A), op.Identity(A)
 
 
 def _tree_leaves(seen: Any, ensemble: int, trees_: int) -> Any:
@@ -80,6 +101,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
+        aten._linalg_solve_ex.default: _solve,
         aten._cdist_forward.default: _cdist,
         aten.cdist.default: _cdist,
         torch.ops.pipegrad.tree_leaves.default: _tree_leaves,
