@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..modules import Head, OutlierHead, dense
+from ..modules import Block, Head, OutlierHead, dense
 from ..network import PipelineNetwork
 from ..registry import lookup
 
@@ -22,41 +23,46 @@ class Answers(nn.Module):
         The translated pipeline, which is copied.
     ports : list of str
         Names of the blocks, in the order of the arguments.
-
-    Attributes
-    ----------
-    names : list of str
-        Names of the outputs.
+    note : callable
+        Gets the names of the outputs in a pass; a trace would restore an attribute.
     """
 
-    def __init__(self, net: PipelineNetwork, ports: list[str]) -> None:
+    def __init__(
+        self, net: PipelineNetwork, ports: list[str], note: Callable[[list[str]], None]
+    ) -> None:
         super().__init__()
         self.net = in_dense_rows(copy.deepcopy(net).eval().requires_grad_(False))
         self.ports = ports
         self.inverse = _inverse(net)
-        self.names = _names(net)
+        self.kinds = _kinds(net)
+        self.note = note
 
     def forward(self, *blocks: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in the order of ``names``."""
+        """The outputs, whose names are noted."""
         given = dict(zip(self.ports, blocks, strict=True))
-        net, last = self.net, self.net.graph.output
-        score = net.evaluate_steps(given, net.host_part.needed)[last]
-        if net.head is None:
-            return (_table(dense(score)),)
-        found: list[Tensor] = []
-        for name in dict.fromkeys(name.rpartition("_")[0] or name for name in self.names):
-            found += self._answer(net.head, name, score)
-        return tuple(found)
+        net = self.net
+        score = net.evaluate_steps(given, net.host_part.needed)[net.graph.output]
+        found: dict[str, Tensor] = {}
+        for name in self.kinds:
+            found |= self._answer(name, score)
+        self.note(list(found))
+        return tuple(found.values())
 
-    def _answer(self, head: Head, name: str, score: Tensor) -> list[Tensor]:
-        if name == "variable":
-            return [_table(self._unscaled(head.predict(score)))]
-        if name == "label":
+    def _answer(self, kind: str, score: Block) -> dict[str, Tensor]:
+        head = self.net.head
+        if head is None:
+            return {kind: _table(dense(score))}
+        assert isinstance(score, Tensor)
+        if kind == "variable":
+            return {kind: _table(self._unscaled(head.predict(score)))}
+        if kind == "label":
             label = head.predict(score)
-            return [_table(label) if isinstance(head, OutlierHead) else label]
+            return {kind: _table(label) if isinstance(head, OutlierHead) else label}
         method = next(m for m in SCORES if m in _responses(self.net))
         answer: Any = head.respond(score, method)
-        return [_table(part) for part in (answer if isinstance(answer, list) else [answer])]
+        if isinstance(answer, list):
+            return {f"{kind}_{i}": _table(part) for i, part in enumerate(answer)}
+        return {kind: _table(answer)}
 
     def _unscaled(self, prediction: Tensor) -> Tensor:
         """A prediction in the unit of the user's target."""
@@ -77,7 +83,7 @@ def _responses(net: PipelineNetwork) -> tuple[str, ...]:
     return tuple(name for name in known if hasattr(net.source, name))
 
 
-def _names(net: PipelineNetwork) -> list[str]:
+def _kinds(net: PipelineNetwork) -> list[str]:
     head = net.head
     if head is None:
         return ["variable"]
@@ -89,8 +95,7 @@ def _names(net: PipelineNetwork) -> list[str]:
         return found
     if method != "predict_proba":
         return [*found, "scores"]
-    parts = len(net.classes_) if head.task == "several" else 0
-    return found + ([f"probabilities_{i}" for i in range(parts)] or ["probabilities"])
+    return [*found, "probabilities"]
 
 
 def _gives_numbers(head: Head) -> bool:

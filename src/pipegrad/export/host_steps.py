@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .. import glue
 from ..graph import Step
 from ..network import required_translation
+from . import texts
 from .table import GraphWriter, Part, Table, column_kind
 
 Emitter = Callable[[GraphWriter, Step, Table], Table]
@@ -124,7 +125,7 @@ _ENCODERS_OF_TABLES = tuple(
     f"category_encoders.{name}Encoder"
     for name in ("Count", "JamesStein", "OneHot", "Ordinal", "Target")
 )
-_OF_TEXT: tuple[str, ...] = ()
+_OF_TEXT = ("sklearn.feature_extraction.text.CountVectorizer",)
 _WITHOUT_WIDTH = (*_OF_LABELS, "sklearn.isotonic.IsotonicRegression")
 
 
@@ -398,3 +399,15 @@ def _fills_text(operator: Any) -> str | None:
 
 
 _LIMITS[_IMPUTER] = _fills_text
+
+
+# -- text that is counted ------------------------------------------------------------------------
+
+
+@emitter(ENCODERS, *_OF_TEXT)
+@emitter(TRANSFORMERS, *_OF_TEXT)
+def _counts(writer: GraphWriter, step: Step, table: Table) -> Table:
+    return texts.counts(writer, step.operator, table)
+
+
+_LIMITS.update(dict.fromkeys(_OF_TEXT, texts.why_not_counts))

@@ -7,6 +7,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from operator import setitem
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ from .torch_operators import translations
 from .trees import trees_as_operations
 
 _NEURAL = "neural/"
-ML_OPSET = 5
+_OTHER_OPSETS = {"ai.onnx.ml": 5, "com.microsoft": 1}
 
 
 @standard_settings
@@ -54,13 +56,13 @@ def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes
     writer = GraphWriter(real)
     table = add_inputs(writer, source, net.graph, rows)
     blocks = _blocks(writer, net, table)
-    module = Answers(net, list(blocks))
-    neural = _neural_part(module, list(blocks.values()), net.reference_tensor().dtype, opset)
-    model = _joined(writer, list(blocks.values()), neural, net, module.names, opset)
+    parts = list(blocks.values())
+    neural, names = _neural_part(net, list(blocks), parts, opset)
+    model = _joined(writer, parts, neural, net, names, opset)
     facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
     _describe(model, {"pipegrad": _version(), **facts})
     if rows is not None:
-        found = largest_differences(model.SerializeToString(), source, rows, module.names)
+        found = largest_differences(model.SerializeToString(), source, rows, names)
         _describe(model, {"largest_difference": json.dumps(found)})
     checker.check_model(model)
     return model.SerializeToString()
@@ -109,9 +111,12 @@ def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str,
 
 
 def _neural_part(
-    module: Answers, blocks: list[Part], dtype: torch.dtype, opset: int
-) -> ModelProto:
-    """The modules as an ONNX model from blocks to answers."""
+    net: PipelineModule, ports: list[str], blocks: list[Part], opset: int
+) -> tuple[ModelProto, list[str]]:
+    """The modules as an ONNX model from blocks to answers, and the names of these."""
+    names: list[str] = []
+    module = Answers(net, ports, partial(setitem, names, slice(None)))
+    dtype = net.reference_tensor().dtype
     example = example_blocks([block.width for block in blocks], dtype)
     with torch.no_grad(), _quiet(), trees_as_operations(module):
         graph = traced(module, example)
@@ -122,14 +127,14 @@ def _neural_part(
             verbose=False,
             opset_version=opset,
             input_names=[f"block_{i}" for i in range(len(blocks))],
-            output_names=[f"answer_{i}" for i in range(len(module.names))],
+            output_names=[f"answer_{i}" for i in range(len(names))],
             dynamic_shapes=tuple({0: torch.export.Dim("rows", min=0)} for _ in example),
             custom_translation_table=translations(),
         )
     assert program is not None
     model = program.model_proto
     compose.add_prefix(model, _NEURAL, inplace=True)
-    return model
+    return model, names
 
 
 def _joined(
@@ -156,7 +161,8 @@ def _joined(
         initializer=[*graph.initializer, *writer.constants],
     )
     opsets = {one.domain: one.version for one in neural.opset_import}
-    opsets = {**opsets, "": opset, **({"ai.onnx.ml": ML_OPSET} if _uses_ml(joined) else {})}
+    used = {node.domain for node in joined.node}
+    opsets = {**opsets, "": opset, **{name: v for name, v in _OTHER_OPSETS.items() if name in used}}
     versions = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return helper.make_model(
         joined,
@@ -165,10 +171,6 @@ def _joined(
         ir_version=neural.ir_version,
         producer_name="pipegrad",
     )
-
-
-def _uses_ml(graph: GraphProto) -> bool:
-    return any(node.domain == "ai.onnx.ml" for node in graph.node)
 
 
 def _add_output(
