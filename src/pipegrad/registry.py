@@ -150,6 +150,10 @@ class Translation:
     on_host : str
         Why the operator's own library computes its output, which the module passes on; empty where
         the module computes it.
+    not_in_onnx : str
+        Why `pipegrad.export` cannot write the operator into an ONNX file; empty where it can.
+    onnx_tolerance : float
+        Largest relative difference between ONNX file and operator (float64).
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -168,6 +172,8 @@ class Translation:
     kept: ClassVar[tuple[str, ...]] = ()
     not_kept: ClassVar[str] = ""
     on_host: ClassVar[str] = ""
+    not_in_onnx: ClassVar[str] = ""
+    onnx_tolerance: ClassVar[float] = 1e-12
 
     name: str = ""
 

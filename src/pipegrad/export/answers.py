@@ -31,7 +31,7 @@ class Answers(nn.Module):
         self, net: PipelineNetwork, ports: list[str], note: Callable[[list[str]], None]
     ) -> None:
         super().__init__()
-        self.net = in_dense_rows(copy.deepcopy(net).eval().requires_grad_(False))
+        self.net: PipelineNetwork = _in_dense_rows(net)
         self.ports = ports
         self.inverse = _inverse(net)
         self.kinds = _kinds(net)
@@ -41,6 +41,9 @@ class Answers(nn.Module):
         """The outputs, whose names are noted."""
         given = dict(zip(self.ports, blocks, strict=True))
         net = self.net
+        if self.kinds == list(NEIGHBORS):
+            self.note(list(NEIGHBORS))
+            return net.step_module(net.graph.output).search(*blocks)  # type: ignore[operator]
         score = net.evaluate_steps(given, net.host_part.needed)[net.graph.output]
         found: dict[str, Tensor] = {}
         for name in self.kinds:
@@ -83,10 +86,14 @@ def _responses(net: PipelineNetwork) -> tuple[str, ...]:
     return tuple(name for name in known if hasattr(net.source, name))
 
 
+NEIGHBORS = ("distance", "index")
+"""The outputs of a search for neighbors."""
+
+
 def _kinds(net: PipelineNetwork) -> list[str]:
     head = net.head
     if head is None:
-        return ["variable"]
+        return ["variable"] if hasattr(net.source, "transform") else list(NEIGHBORS)
     if "predict" in _responses(net) and _gives_numbers(head):
         return ["variable"]
     found = ["label"] if "predict" in _responses(net) else []
@@ -118,12 +125,13 @@ def refused_target(net: PipelineNetwork) -> str | None:
     return f"{type(net.graph.target.transformer_).__name__} has no inverse module"
 
 
-def in_dense_rows(net: nn.Module) -> nn.Module:
-    """The same module, whose parts return dense rows instead of sparse ones."""
-    for part in net.modules():
+def _in_dense_rows(net: PipelineNetwork) -> PipelineNetwork:
+    """A copy in evaluation mode whose modules return dense rows instead of sparse ones."""
+    own = copy.deepcopy(net).eval().requires_grad_(False)
+    for part in own.modules():
         if getattr(part, "sparse", False) is True:
-            part.sparse = False  # type: ignore[assignment]
-    return net
+            vars(part)["sparse"] = False
+    return own
 
 
 def _table(values: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def _expand_instead(module: fx.GraphModule, node: fx.Node, real: torch.dtype) ->
     like = node.meta["val"]
     if like.dtype != real:
         return
-    place = _FILLED[node.target]
+    place = _FILLED[node.target]  # type: ignore[index]
     with module.graph.inserting_before(node):
         number = _number_node(module, next(iter(_numbers(node))), real)
         if place < 0:
@@ -137,13 +137,38 @@ def _folded(module: fx.GraphModule) -> fx.GraphModule:
                 new = module.graph.get_attr(name)
         for user in later:
             _replace(user, node, new)
-    for node in list(module.graph.nodes):
-        if node.target is _ATEN._linalg_check_errors.default:  # A file has no errors.
+    for node in reversed(list(module.graph.nodes)):
+        # Also checks of constants, which count as side effects.
+        if node in known and not node.users:
             module.graph.erase_node(node)
+    _with_inverses(module)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return module
+
+
+def _with_inverses(module: fx.GraphModule) -> None:
+    """Let products with inverse matrices replace systems of equations whose matrix is constant."""
+    for node in list(module.graph.nodes):
+        if node.target is not _ATEN.linalg_solve_triangular.default or not node.kwargs.get(
+            "left", True
+        ):
+            continue
+        matrix, right = node.args
+        if not isinstance(matrix, fx.Node) or matrix.op != "get_attr":
+            continue
+        values = _attribute(module, str(matrix.target))
+        unit = torch.eye(values.shape[-1], dtype=values.dtype)
+        inverse = torch.linalg.solve_triangular(values, unit, **node.kwargs)
+        name = f"inverse_{node.name}"
+        module.register_buffer(name, inverse)
+        with module.graph.inserting_before(node):
+            new = module.graph.call_function(
+                _ATEN.matmul.default, (module.graph.get_attr(name), right)
+            )
+        node.replace_all_uses_with(new)
+        module.graph.erase_node(node)
 
 
 def _known_values(module: fx.GraphModule) -> dict[fx.Node, Any]:
@@ -155,7 +180,7 @@ def _known_values(module: fx.GraphModule) -> dict[fx.Node, Any]:
                 known[node] = _attribute(module, str(node.target))
             elif node.op == "call_function" and all(n in known for n in node.all_input_nodes):
                 args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                known[node] = node.target(*args, **kwargs)
     return known
 
 

@@ -47,6 +47,8 @@ def why_not(step: Step, on_host: bool) -> str | None:
     if on_host:
         return _why_no_transform(step)
     row = required_translation(step)
+    if row.not_in_onnx:
+        return row.not_in_onnx
     if step.kind in ENCODERS:
         return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
     if not row.reads_raw_numbers(step.operator):
@@ -59,6 +61,9 @@ def _why_no_transform(step: Step) -> str | None:
         return None
     if step.method == "transform" and step.kind in TRANSFORMERS:
         return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
+    row = step.translation
+    if row is not None and row.not_in_onnx:
+        return row.not_in_onnx
     return step.reason.partition(" (")[2].rstrip(")") or f"{step.reason}, in its own library"
 
 

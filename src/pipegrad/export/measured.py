@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_outlier_detector
 
-from .answers import SCORES
+from .answers import NEIGHBORS, SCORES
 from .inputs import feeds
 
 
@@ -36,6 +36,9 @@ def source_answers(source: Any, rows: Any, names: list[str]) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         for name in names:
             kind, _, number = name.partition("_")
+            if name in NEIGHBORS:
+                found[name] = source.kneighbors(rows)[NEIGHBORS.index(name)]
+                continue
             if kind == "variable":
                 method = "predict" if hasattr(source, "predict") else "transform"
             elif kind == "label":

@@ -83,14 +83,16 @@ def _check(net: PipelineModule) -> None:
     for step in net.graph:
         if step.name not in net.host_part.needed:
             continue
-        used = step.name in host or step.name in ports
-        reason = why_not(step, step.name in host) if used else None
-        if reason is not None:
+        if step.name in host or step.name in ports:
+            reason = why_not(step, step.name in host)
+        else:
+            reason = required_translation(step).not_in_onnx
+        if reason:
             problems.append((step.name, step.kind, reason))
     last = net.graph[net.graph.output]
     row = required_translation(last)
     reason = row.no_numbers(last.operator) or refused_target(net)
-    if reason is not None:
+    if reason and not problems:
         problems.append((last.name, last.kind, reason))
     if problems:
         hint = "leave these steps out of the pipeline, and run them before the file."

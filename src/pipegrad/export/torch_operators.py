@@ -70,6 +70,45 @@ def _real(value: Any) -> Any:
     return np.float64 if value.dtype is None else value.dtype.numpy()
 
 
+# W. J. Cody, *Rational Chebyshev approximations for the error function*, 1969: numerators and
+# denominators below 0.46875, and of the complement above it.
+_ERF = (
+    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2)
+    + (3.20937758913846947e3,),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3)
+    + (2.84423683343917062e3,),
+)
+_ERFC = (
+    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1)
+    + (2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3)
+    + (2.05107837782607147e3, 1.23033935479799725e3),
+    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2)
+    + (1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3)
+    + (3.43936767414372164e3, 1.23033935480374942e3),
+)
+
+
+def _erf(self: Any) -> Any:
+    """The error function; the operator of ONNX Runtime has no double precision."""
+    if _real(self) != np.float64:
+        return op.Erf(self)
+    size = op.Min(op.Abs(self), _like(7.0, self))  # where it is one
+    square = op.Mul(size, size)
+    near = op.Mul(size, op.Div(*(_polynomial(square, terms) for terms in _ERF)))
+    rest = op.Div(*(_polynomial(size, terms) for terms in _ERFC))
+    far = op.Sub(_like(1.0, self), op.Mul(op.Exp(op.Neg(square)), rest))
+    value = op.Where(op.LessOrEqual(size, _like(0.46875, self)), near, far)
+    value = op.Where(op.IsNaN(self), self, value)
+    return op.Where(op.Less(self, _like(0.0, self)), op.Neg(value), value)
+
+
+def _polynomial(x: Any, terms: tuple[float, ...]) -> Any:
+    value = _like(terms[0], x)
+    for term in terms[1:]:
+        value = op.Add(op.Mul(value, x), _like(term, x))
+    return value
+
+
 def _solve(
     A: Any, B: Any, left: bool = True, check_errors: bool = False
 ) -> tuple[Any, Any, Any, Any]:
@@ -101,6 +140,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
+        aten.erf.default: _erf,
         aten._linalg_solve_ex.default: _solve,
         aten._cdist_forward.default: _cdist,
         aten.cdist.default: _cdist,
