@@ -73,7 +73,8 @@ def _with_exact_numbers(module: fx.GraphModule, real: torch.dtype) -> fx.GraphMo
         if node.target in _WITH_TENSORS and any(map(_is_rounded, _numbers(node))):
             with module.graph.inserting_before(node):
                 node.args, node.kwargs = (
-                    _tensors(module, node.args, real), _tensors(module, node.kwargs, real)
+                    _tensors(module, node.args, real),
+                    _tensors(module, node.kwargs, real),
                 )
             node.target = _WITH_TENSORS[node.target]
         elif node.target in _FILLED and any(map(_is_rounded, _numbers(node))):

@@ -30,9 +30,7 @@ TRANSFORMERS: dict[str, Emitter] = {}
 _UNKNOWN = "\x00 none of the categories"
 
 
-def emitter(
-    table: dict[str, Emitter], *names: str
-) -> Callable[[Emitter], Emitter]:
+def emitter(table: dict[str, Emitter], *names: str) -> Callable[[Emitter], Emitter]:
     """Add a function to a table under some names."""
 
     def add(function: Emitter) -> Emitter:
@@ -203,7 +201,13 @@ def _unknown(values: list[Any]) -> Any:
     present = [value for value in values if not is_missing(value)]
     if any(isinstance(value, str) for value in present):
         return _UNKNOWN
-    return max((float(value) for value in present), default=0.0) + 1
+    numbers = {float(value) for value in present} or {0.0}
+    around = (
+        max(numbers) + 1,
+        np.nextafter(max(numbers), np.inf),
+        np.nextafter(min(numbers), -1e308),
+    )
+    return next(number for number in around if number not in numbers and np.isfinite(number))
 
 
 def _index(writer: GraphWriter, column: Part, categories: list[Any]) -> str:
@@ -250,7 +254,9 @@ def _frame(operator: Any, columns: list[list[Any]]) -> Any:
         pairs = zip(names, columns, strict=True)
         return pd.DataFrame({name: pd.Series(values) for name, values in pairs})
     text = any(_kind(values) == "string" for values in columns)
-    return np.array([list(row) for row in zip(*columns, strict=True)], dtype=object if text else float)
+    return np.array(
+        [list(row) for row in zip(*columns, strict=True)], dtype=object if text else float
+    )
 
 
 @emitter(ENCODERS, *_ENCODERS)
@@ -322,7 +328,9 @@ def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
 
 
 def _joins_categories(operator: Any) -> str | None:
-    if getattr(operator, "min_group_size", None) or getattr(operator, "_min_group_categories", None):
+    if getattr(operator, "min_group_size", None) or getattr(
+        operator, "_min_group_categories", None
+    ):
         return "min_group_size joins categories"
     return None
 

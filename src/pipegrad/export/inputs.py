@@ -120,7 +120,9 @@ def _kinds(graph: Graph, rows: Any, width: int) -> list[str]:
         kinds = ["float64" if kind is None else kind for kind in known]
     unknown = next((kind for kind in kinds if kind not in ELEMENT), None)
     if unknown is not None:
-        raise ArgumentError(f"ONNX has no input of type {unknown}.\nHint: make numbers of it first.")
+        raise ArgumentError(
+            f"ONNX has no input of type {unknown}.\nHint: make numbers of it first."
+        )
     return kinds
 
 

@@ -67,7 +67,9 @@ def difference(ours: Any, theirs: Any) -> float:
     """The largest difference, relative to a column's size; a share for what is no number."""
     theirs = np.asarray(theirs)
     if theirs.dtype.kind not in "f":
-        return float(np.mean(np.asarray(ours, dtype=theirs.dtype) != theirs)) if theirs.size else 0.0
+        return (
+            float(np.mean(np.asarray(ours, dtype=theirs.dtype) != theirs)) if theirs.size else 0.0
+        )
     ours = np.asarray(ours, dtype=np.float64)
     finite = np.isfinite(theirs)
     if not np.array_equal(np.where(finite, 0, ours), np.where(finite, 0, theirs), equal_nan=True):

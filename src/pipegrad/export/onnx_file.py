@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import setitem
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import GraphProto, ModelProto, ValueInfoProto, checker, compose, helper
+from onnx import ModelProto, ValueInfoProto, checker, compose, helper
+from torch import nn
 
 from ..errors import UntranslatableError
 from ..graph import INPUT
@@ -120,23 +121,43 @@ def _neural_part(
     module = Answers(net, ports, partial(setitem, names, slice(None)))
     dtype = net.reference_tensor().dtype
     example = example_blocks([block.width for block in blocks], dtype)
-    with torch.no_grad(), _quiet(), trees_as_operations(module):
-        graph = traced(module, example)
+    with torch.no_grad(), trees_as_operations(module):
+        model = converted(module, example, lambda: len(names), opset)
+    compose.add_prefix(model, _NEURAL, inplace=True)
+    return model, names
+
+
+def converted(
+    module: nn.Module, example: tuple[torch.Tensor, ...], outputs: Callable[[], int], opset: int
+) -> ModelProto:
+    """A module as an ONNX model from ``block_0``, ``block_1`` and so on to ``answer_0`` ...
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module that takes some blocks of as many rows.
+    example : tuple of Tensor
+        A few rows of each block.
+    outputs : callable
+        Gives the number of outputs after the module was traced.
+    opset : int
+        Version of ONNX's operators.
+    """
+    with _quiet():
+        graph = traced(module.eval(), example)
         program = torch.onnx.export(
             graph,
             example,
             dynamo=True,
             verbose=False,
             opset_version=opset,
-            input_names=[f"block_{i}" for i in range(len(blocks))],
-            output_names=[f"answer_{i}" for i in range(len(names))],
+            input_names=[f"block_{i}" for i in range(len(example))],
+            output_names=[f"answer_{i}" for i in range(outputs())],
             dynamic_shapes=tuple({0: torch.export.Dim("rows", min=0)} for _ in example),
             custom_translation_table=translations(),
         )
     assert program is not None
-    model = program.model_proto
-    compose.add_prefix(model, _NEURAL, inplace=True)
-    return model, names
+    return program.model_proto
 
 
 def _joined(

@@ -82,9 +82,7 @@ class GraphWriter:
     ) -> str:
         """Add a node with one output; return the name of the output."""
         output = output or f"host/{operator}_{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], domain=domain, **attributes)
-        )
+        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
         return output
 
     def constant(self, values: Any) -> str:
