@@ -12,7 +12,7 @@ from torch import nn
 pytest.importorskip("onnxruntime")
 from pipegrad.export.constants import traced
 from pipegrad.export.measured import onnx_answers, session
-from pipegrad.export.onnx_file import converted, onnx_file
+from pipegrad.export.onnx_file import UnknownOperationError, converted, onnx_file
 from pipegrad.testing import DATASETS, assert_close
 
 # Of torch's exporter, about itself.
@@ -111,3 +111,9 @@ def test_rows_on_thresholds_reach_the_same_leaves(name):
     else:
         assert_close(ours["probabilities"], model.predict_proba(rows), 1e-14)
         assert (ours["label"] == model.predict(rows)).all()
+
+
+def test_an_operation_without_operators_is_named_with_its_module():
+    with pytest.raises(UnknownOperationError) as caught:
+        answer(lambda self, x: torch.special.bessel_j0(x), ROWS)
+    assert "bessel_j0" in caught.value.operation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from onnx import ModelProto, ValueInfoProto, checker, compose, helper
-from torch import nn
+from torch import fx, nn
 
 from ..errors import UntranslatableError
 from ..graph import INPUT
@@ -33,6 +34,7 @@ from .torch_operators import translations
 from .trees import trees_as_operations
 
 _NEURAL = "neural/"
+_HINT = "leave these steps out of the pipeline, and run them before the file."
 _OTHER_OPSETS = {"ai.onnx.ml": 5, "com.microsoft": 1}
 
 
@@ -96,8 +98,7 @@ def _check(net: PipelineModule) -> None:
     if reason and not problems:
         problems.append((last.name, last.kind, reason))
     if problems:
-        hint = "leave these steps out of the pipeline, and run them before the file."
-        raise UntranslatableError(problems, len(net.graph), hint)
+        raise UntranslatableError(problems, len(net.graph), _HINT)
 
 
 def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
@@ -122,9 +123,55 @@ def _neural_part(
     dtype = net.reference_tensor().dtype
     example = example_blocks([block.width for block in blocks], dtype)
     with torch.no_grad(), trees_as_operations(module):
-        model = converted(module, example, lambda: len(names), opset)
+        try:
+            model = converted(module, example, lambda: len(names), opset)
+        except UnknownOperationError as error:
+            raise _refusal(net, error) from error
     compose.add_prefix(model, _NEURAL, inplace=True)
     return model, names
+
+
+class UnknownOperationError(Exception):
+    """An operation of torch has no operators in ONNX.
+
+    Parameters
+    ----------
+    operation : str
+        Its name, or what the exporter says.
+    module : str
+        Path of the module that calls it; empty if unknown.
+    """
+
+    def __init__(self, operation: str, module: str) -> None:
+        super().__init__(operation, module)
+        self.operation, self.module = operation, module
+
+
+def _unknown_operation(graph: fx.GraphModule, error: BaseException) -> UnknownOperationError:
+    """The operation in a graph that torch's exporter failed on."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    known = re.search(r"op='(\w+)[.:]+(\w+)", str(error))
+    if known is None:
+        return UnknownOperationError(str(error).strip().partition("\n")[0], "")
+    name = f"{known[1]}.{known[2]}"
+    for node in graph.graph.nodes:
+        if str(node.target).startswith(name):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            return UnknownOperationError(name, stack[-1][0] if stack else "")
+    return UnknownOperationError(name, "")
+
+
+def _refusal(net: PipelineModule, error: UnknownOperationError) -> UntranslatableError:
+    """The error of the step whose module calls an operation that ONNX lacks."""
+    found = [
+        step
+        for step in net.neural_steps()
+        if f"{error.module}.".startswith(f"net.{net.parameter_prefix(step.name)}")
+    ]
+    step = max(found, key=lambda one: len(one.name), default=net.graph[net.graph.output])
+    reason = f"ONNX has no operator for {error.operation}, which its module calls"
+    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), _HINT)
 
 
 def converted(
@@ -142,20 +189,29 @@ def converted(
         Gives the number of outputs after the module was traced.
     opset : int
         Version of ONNX's operators.
+
+    Raises
+    ------
+    UnknownOperationError
+        When an operation of the module has no operators in ONNX.
     """
     with _quiet():
         graph = traced(module.eval(), example)
-        program = torch.onnx.export(
-            graph,
-            example,
-            dynamo=True,
-            verbose=False,
-            opset_version=opset,
-            input_names=[f"block_{i}" for i in range(len(example))],
-            output_names=[f"answer_{i}" for i in range(outputs())],
-            dynamic_shapes=tuple({0: torch.export.Dim("rows", min=0)} for _ in example),
-            custom_translation_table=translations(),
-        )
+        rows = torch.export.Dim("rows", min=0)
+        try:
+            program = torch.onnx.export(
+                graph,
+                example,
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=[f"block_{i}" for i in range(len(example))],
+                output_names=[f"answer_{i}" for i in range(outputs())],
+                dynamic_shapes=tuple({0: rows} for _ in example),
+                custom_translation_table=translations(),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _unknown_operation(graph, error) from error
     assert program is not None
     return program.model_proto
 
