@@ -50,7 +50,8 @@ def why_not(step: Step, on_host: bool) -> str | None:
     if step.kind in ENCODERS:
         return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
     if not row.reads_raw_numbers(step.operator):
-        return row.on_host or "only its own library reads its raw values"
+        known = row.no_numbers(step.operator) or row.on_host
+        return known or "only its own library reads its raw values"
     return None
 
 
@@ -85,7 +86,7 @@ def host_value(writer: GraphWriter, step: Step, inputs: Sequence[Table]) -> Tabl
 def reads(step: Step, width: int) -> list[str | None]:
     """The type of each column that a step was fitted on; None if unknown."""
     known = getattr(step.operator, "categories_", None)
-    if known is None and hasattr(step.operator, "classes_") and step.kind in _OF_LABELS:
+    if known is None and step.kind in _OF_LABELS and not _is_multilabel(step.operator):
         known = [step.operator.classes_]
     if known is None and step.kind == _IMPUTER and step.operator._fit_dtype.kind == "O":
         known = [[value] for value in step.operator.statistics_]
@@ -132,9 +133,15 @@ _OF_TEXT = ("sklearn.feature_extraction.text.CountVectorizer",)
 _WITHOUT_WIDTH = (*_OF_LABELS, "sklearn.isotonic.IsotonicRegression")
 
 
-def takes_one_column(step: Step) -> bool:
-    """Whether a step reads one column, which may be one-dimensional."""
-    return step.kind in (*_WITHOUT_WIDTH, *_OF_TEXT)
+def columns_of(step: Step) -> int | None:
+    """The number of columns of a step that does not know it; None if unknown."""
+    if _is_multilabel(step.operator):
+        return len(step.operator.classes_)
+    return 1 if step.kind in (*_WITHOUT_WIDTH, *_OF_TEXT) else None
+
+
+def _is_multilabel(operator: Any) -> bool:
+    return str(getattr(operator, "y_type_", "")).startswith("multilabel")
 
 
 def code_columns(
@@ -252,7 +259,9 @@ def _frame(operator: Any, columns: list[list[Any]]) -> Any:
         import pandas as pd
 
         pairs = zip(names, columns, strict=True)
-        return pd.DataFrame({name: pd.Series(values) for name, values in pairs})
+        table = pd.DataFrame({name: pd.Series(values) for name, values in pairs})
+        kinds = zip(names, getattr(operator, "feature_dtypes_in_", ()), strict=False)
+        return table.astype({name: kind for name, kind in kinds if str(kind) == "category"})
     text = any(_kind(values) == "string" for values in columns)
     return np.array(
         [list(row) for row in zip(*columns, strict=True)], dtype=object if text else float
@@ -308,6 +317,8 @@ def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
             return np.asarray(row.encode(operator, _frame(operator, columns)), dtype=np.float64)
 
     categories = _categories_of_table(operator)
+    if "error" in _ways_with_missing(operator):
+        categories = [values and [v for v in values if not is_missing(v)] for values in categories]
     known = [[0.0, 1.0] if values is None else values for values in categories]
     base = ask([[values[0]] for values in known])
     parts: list[tuple[int, Part]] = []
@@ -317,6 +328,7 @@ def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
         last = _otherwise(known, place, ask, answers)
         every = np.vstack([answers, last])
         own = np.flatnonzero(((every != base) & ~(np.isnan(every) & np.isnan(base))).any(axis=0))
+        own = own if own.size else np.array([place])
         column = writer.select(Table((part[0],)), [part[1]]).parts[0]
         if categories[place] is None:
             parts.append((own[0], Part(writer.numbers(Table((column,))).name, 1, writer.real)))
@@ -325,6 +337,12 @@ def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
         name = writer.node("Gather", writer.reals(every[:, own]), index, axis=0)
         parts.append((own[0], Part(name, len(own), writer.real)))
     return Table(tuple(part for _, part in sorted(parts, key=lambda pair: pair[0])))
+
+
+def _ways_with_missing(operator: Any) -> list[Any]:
+    """What an encoder does with missing entries, for each column where that may differ."""
+    ways = getattr(operator, "_handle_missing", operator.handle_missing)
+    return list(ways.values()) if isinstance(ways, dict) else [ways]
 
 
 def _joins_categories(operator: Any) -> str | None:
@@ -346,8 +364,11 @@ def _without_groups(writer: GraphWriter, step: Step, table: Table) -> Table:
 @emitter(ENCODERS, *_OF_LABELS)
 def _labels(writer: GraphWriter, step: Step, table: Table) -> Table:
     row, operator = required_translation(step), step.operator
-    if str(getattr(operator, "y_type_", "")).startswith("multilabel"):
-        return table
+    if _is_multilabel(operator):
+        numbers = writer.numbers(table)
+        absent = writer.node("Equal", numbers.name, writer.reals([0.0]))
+        off, on = writer.reals([operator.neg_label]), writer.reals([operator.pos_label])
+        return Table((Part(writer.node("Where", absent, off, on), numbers.width, writer.real),))
 
     def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
         values = np.array(columns[0], dtype=operator.classes_.dtype)
@@ -412,6 +433,23 @@ def _fills_text(operator: Any) -> str | None:
 
 
 _LIMITS[_IMPUTER] = _fills_text
+
+
+@emitter(ENCODERS, "sklearn.impute.MissingIndicator")
+def _marks(writer: GraphWriter, step: Step, table: Table) -> Table:
+    """Text becomes the mark of missing entries, or another number."""
+    mark = step.operator.missing_values
+    number = np.nan if is_missing(mark) or isinstance(mark, str) else float(mark)
+    other = 0.0 if np.isnan(number) else number + 1
+    parts = []
+    for part, place in table.places():
+        column = writer.select(Table((part,)), [place]).parts[0]
+        if column.kind == "string":
+            absent = _absent(writer, column, mark)
+            name = writer.node("Where", absent, writer.reals([number]), writer.reals([other]))
+            column = Part(name, 1, writer.real)
+        parts.append(column)
+    return Table(tuple(parts))
 
 
 # -- text that is counted ------------------------------------------------------------------------

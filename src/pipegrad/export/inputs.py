@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..glue import Columns
 from ..graph import INPUT, Graph
-from .host_steps import is_missing, reads, takes_one_column
+from .host_steps import columns_of, is_missing, reads
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind
 
 
@@ -98,8 +98,9 @@ def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
         width = getattr(one, "n_features_in_", None)
         if width is not None:
             return int(width)
-    if all(takes_one_column(step) for step in graph if INPUT in step.inputs):
-        return 1
+    known = [columns_of(step) for step in graph if INPUT in step.inputs]
+    if known and known[0] is not None:
+        return known[0]
     raise ArgumentError(
         "rows must hold some rows for this pipeline, which does not know its number of columns, "
         "got None.\nHint: export(pipeline, path, rows=X[:100])."

@@ -18,7 +18,7 @@ from onnx import ModelProto, ValueInfoProto, checker, compose, helper
 from torch import fx, nn
 
 from ..errors import UntranslatableError
-from ..graph import INPUT
+from ..graph import INPUT, Step
 from ..module import PipelineModule
 from ..modules import standard_settings
 from ..network import required_translation
@@ -110,8 +110,17 @@ def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str,
     found: dict[str, Part] = {}
     for (name, source), port in net.host_part.ports.items():
         if name in net.host_part.needed and port not in found:
-            found[port] = encoded(writer, net.graph[name], values[source])
+            found[port] = _encoded(writer, net, net.graph[name], values[source])
     return found
+
+
+def _encoded(writer: GraphWriter, net: PipelineModule, step: Step, table: Table) -> Part:
+    try:
+        return encoded(writer, step, table)
+    except ValueError as error:
+        reason = f"it rejects the categories that it was fitted on: {error}"
+        problems = [(step.name, step.kind, reason)]
+        raise UntranslatableError(problems, len(net.graph), _HINT) from error
 
 
 def _neural_part(
