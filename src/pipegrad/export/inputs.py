@@ -96,6 +96,9 @@ def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
         return shape[1] if len(shape) > 1 else 1
     for one in [source, *_first_operators(graph)]:
         width = getattr(one, "n_features_in_", None)
+        if width is None:  # The boosters of LightGBM and XGBoost have a method instead.
+            count = getattr(one, "num_feature", None) or getattr(one, "num_features", None)
+            width = count() if callable(count) else None
         if width is not None:
             return int(width)
     known = [columns_of(step) for step in graph if INPUT in step.inputs]

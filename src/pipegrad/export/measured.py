@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_outlier_detector
 
+from ..registry import translation
 from .answers import NEIGHBORS, SCORES
 from .inputs import feeds
 
@@ -32,6 +33,8 @@ def onnx_answers(running: Any, rows: Any) -> dict[str, Any]:
 def source_answers(source: Any, rows: Any, names: list[str]) -> dict[str, Any]:
     """The answers of the pipeline itself, in the shape of the outputs of its file."""
     found: dict[str, Any] = {}
+    row = translation(source)
+    rows = rows if row is None else row.native_input(source, rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:

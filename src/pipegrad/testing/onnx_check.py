@@ -35,16 +35,18 @@ def check_onnx(case: Case) -> None:
     names = [one.name for one in running.get_outputs()]
     usual = source_answers(operator, X, names)
     for what, rows in _variants(X).items():
-        ours = onnx_answers(running, rows)
         if what == "no rows":
-            for name, value in ours.items():
+            for name, value in onnx_answers(running, rows).items():
                 assert value.shape == (0, *usual[name].shape[1:]), f"{what}: {name} {value.shape}"
             continue
         theirs = _answers_or_none(operator, rows, names)
         if theirs is None:
             assert what != "all rows"
             continue
+        ours = onnx_answers(running, rows)
         for name in names:
+            if theirs[name].shape[1:] != usual[name].shape[1:]:
+                continue  # the operator itself is inconsistent
             assert ours[name].shape == theirs[name].shape, f"{what}: {name} {ours[name].shape}"
             size = _beside(theirs[name], usual[name])
             gap = difference(
