@@ -93,6 +93,8 @@ def reads(step: Step, width: int) -> list[str | None]:
     if known is None and step.kind in _ENCODERS_OF_TABLES:
         known = _categories_of_table(step.operator)
         return ["float64" if values is None else _kind(values) for values in known]
+    if step.kind in _HISTOGRAMS and step.operator._preprocessor is not None:
+        known = _categories_of_histograms(step.operator)
     if known is None and step.kind in _OF_TEXT:
         return ["string"] * width
     if isinstance(known, list) and len(known) == width:
@@ -394,6 +396,34 @@ def _nothing(writer: GraphWriter, step: Step, table: Table) -> Table:
     shape = writer.node("Concat", shape, writer.constant(np.array([1])), axis=0)
     zeros = writer.node("Expand", writer.reals([0.0]), shape)
     return Table((Part(zeros, 1, writer.real),))
+
+
+_HISTOGRAMS = tuple(
+    f"sklearn.ensemble.HistGradientBoosting{kind}" for kind in ("Classifier", "Regressor")
+)
+
+
+@emitter(ENCODERS, *_HISTOGRAMS)
+def _of_histograms(writer: GraphWriter, step: Step, table: Table) -> Table:
+    """Codes of the categorical columns, and then the others."""
+    operator = step.operator
+    if operator._preprocessor is None:
+        return table
+    encoder = operator._preprocessor.named_transformers_["encoder"]
+
+    def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
+        return np.asarray(encoder.transform(_frame(encoder, columns)), dtype=np.float64)
+
+    chosen = np.asarray(operator.is_categorical_, dtype=bool)
+    codes = writer.select(table, np.flatnonzero(chosen).tolist())
+    others = writer.select(table, np.flatnonzero(~chosen).tolist())
+    return Table((*code_columns(writer, codes, encoder.categories_, ask).parts, *others.parts))
+
+
+def _categories_of_histograms(operator: Any) -> list[Any]:
+    encoder = operator._preprocessor.named_transformers_["encoder"]
+    found = dict(zip(np.flatnonzero(operator.is_categorical_), encoder.categories_, strict=True))
+    return [found.get(place) for place in range(len(operator.is_categorical_))]
 
 
 # -- text that is filled -------------------------------------------------------------------------

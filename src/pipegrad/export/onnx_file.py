@@ -28,7 +28,7 @@ from .answers import Answers, example_blocks, refused_target
 from .constants import traced
 from .host_steps import encoded, host_value, why_not
 from .inputs import add_inputs
-from .measured import largest_differences
+from .measured import largest_differences, session
 from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
 from .torch_operators import translations
 from .trees import trees_as_operations
@@ -64,6 +64,7 @@ def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes
     model = _joined(writer, parts, neural, net, names, opset)
     facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
     _describe(model, {"pipegrad": _version(), **facts})
+    _check_runs(model, net)
     if rows is not None:
         found = largest_differences(model.SerializeToString(), source, rows, names)
         _describe(model, {"largest_difference": json.dumps(found)})
@@ -292,6 +293,18 @@ def _widths(info: ValueInfoProto) -> list[Any]:
     """The sizes of an output after the first, the rows."""
     dims = list(info.type.tensor_type.shape.dim)[1:]
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _check_runs(model: ModelProto, net: PipelineModule) -> None:
+    """Reject a file that ONNX Runtime cannot load, such as for a type that an operator lacks."""
+    try:
+        session(model.SerializeToString())
+    except Exception as error:  # Its errors have no common class.
+        last = net.graph[net.graph.output]
+        reason = f"ONNX Runtime cannot run it: {str(error).strip()}"
+        raise UntranslatableError(
+            [(last.name, last.kind, reason)], len(net.graph), _HINT
+        ) from error
 
 
 def _describe(model: ModelProto, facts: dict[str, str]) -> None:

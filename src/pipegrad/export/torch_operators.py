@@ -135,6 +135,14 @@ def _polynomial(x: Any, terms: tuple[float, ...]) -> Any:
     return value
 
 
+def _where(condition: Any, self: Any, other: Any) -> Any:
+    """One of two values; the operator of ONNX Runtime takes no truth values."""
+    if self.dtype != ir.DataType.BOOL:
+        return op.Where(condition, self, other)
+    chosen = op.And(condition, self)
+    return op.Or(chosen, op.And(op.Not(condition), other))
+
+
 def _solve(
     A: Any, B: Any, left: bool = True, check_errors: bool = False
 ) -> tuple[Any, Any, Any, Any]:
@@ -167,6 +175,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
         aten.erf.default: _erf,
+        aten.where.self: _where,
         aten._linalg_solve_ex.default: _solve,
         aten._cdist_forward.default: _cdist,
         aten.cdist.default: _cdist,

@@ -53,10 +53,11 @@ def trees_as_operations(module: nn.Module) -> Iterator[None]:
         if isinstance(part, TreeEnsemble) and len(part.levels):
             number = max(_OPEN, default=-1) + 1
             _OPEN[number] = part
+            chosen = _categorical(part)  # Not in a trace, which could not ask how many there are.
             own.append(number)
-            vars(part)["_route"] = partial(_leaves, part, number)
+            vars(part)["_route"] = partial(_leaves, part, number, chosen)
             if part.linear_weight is None and part.leaf_table().shape[1] == 1:
-                vars(part)["_hard"] = partial(_sums, part, number)
+                vars(part)["_hard"] = partial(_sums, part, number, chosen)
     try:
         yield
     finally:
@@ -66,34 +67,37 @@ def trees_as_operations(module: nn.Module) -> Iterator[None]:
             del _OPEN[number]
 
 
-def _leaves(part: TreeEnsemble, number: int, x: Tensor, bounds: Tensor) -> Tensor:
-    return tree_leaves(_seen(part, x, bounds.dtype), number, part.roots.shape[0])
+def _leaves(
+    part: TreeEnsemble, number: int, chosen: list[int], x: Tensor, bounds: Tensor
+) -> Tensor:
+    return tree_leaves(_seen(part, chosen, x, bounds.dtype), number, part.roots.shape[0])
 
 
-def _sums(part: TreeEnsemble, number: int, x: Tensor) -> Tensor:
+def _sums(part: TreeEnsemble, number: int, chosen: list[int], x: Tensor) -> Tensor:
     low = torch.float32 if part.single else x.dtype
-    return part._finish(tree_sums(_seen(part, x, low), number, part.outputs))
+    return part._finish(tree_sums(_seen(part, chosen, x, low), number, part.outputs))
 
 
-def _seen(part: TreeEnsemble, x: Tensor, low: torch.dtype) -> Tensor:
+def _seen(part: TreeEnsemble, chosen: list[int], x: Tensor, low: torch.dtype) -> Tensor:
     """The columns that nodes test, with -1 or 1 for each categorical node that sends left or right.
 
     They have the type of the leaf values.
     """
     real = part.leaf_table().dtype
     columns = part._columns(x, low)
-    at = _categorical(part)
-    if not at.numel():
+    if not chosen:
         return columns.to(real)
+    at = torch.tensor(chosen)
     values = columns.index_select(1, part._column[at].long())
     right = part._goes_right(at.expand(values.shape), values)
     return torch.cat([columns.to(real), torch.where(right, 1.0, -1.0).to(real)], 1)
 
 
-def _categorical(part: TreeEnsemble) -> Tensor:
+def _categorical(part: TreeEnsemble) -> list[int]:
+    """The categorical nodes, in the order of the walk."""
     if part.category_width is None:
-        return torch.zeros(0, dtype=torch.int64)
-    return torch.nonzero(part._category_width > 0)[:, 0]
+        return []
+    return np.flatnonzero(_array(part._category_width)).tolist()
 
 
 def leaf_numbers(ensemble: int) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def _attributes(
     bounds, column, right, leaf = (
         _array(one) for one in (part._rounded(low), part._column, part._right, part._leaf_at)
     )
-    chosen = _array(_categorical(part))
+    chosen = _categorical(part)
     column, bounds = column.copy(), bounds.astype(real)
     column[chosen] = len(part._column_feature) + np.arange(len(chosen))
     bounds[chosen] = 0
