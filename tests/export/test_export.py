@@ -9,10 +9,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pipegrad as pg
+
+pytest.importorskip("onnxruntime")
+import onnx
+
 from pipegrad.export.measured import onnx_answers, session, source_answers
 from pipegrad.testing import DATASETS, assert_close
-
-onnx = pytest.importorskip("onnx")
 
 
 @pytest.fixture(scope="module")

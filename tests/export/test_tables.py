@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -157,3 +158,22 @@ def test_all_steps_without_an_operator_are_named(tmp_path):
     pipe.fit(X, y > np.median(y))
     with pytest.raises(pg.UntranslatableError, match=r"'nmf' .*the end of iterations"):
         pg.export(pipe, tmp_path / "pipe.onnx")
+
+
+def test_categories_of_a_table_reach_the_same_leaves():
+    X, y = DATASETS["categories_of_pandas"]()
+    boosted = HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3).fit(X, y)
+    file = running(boosted)
+    ours = onnx_answers(file, X)
+    assert_close(ours["probabilities"], boosted.predict_proba(X), 1e-14)
+    assert (ours["label"] == boosted.predict(X)).all()
+
+
+def test_rows_may_have_their_columns_in_another_order(mixed):
+    pipe, X, _ = mixed
+    turned = X[X.columns[::-1]].assign(more="text")
+    file = running(pipe, rows=turned)
+    ours = onnx_answers(file, turned)
+    assert_close(ours["probabilities"], pipe.predict_proba(X), 1e-12)
+    with pytest.raises(pg.ArgumentError, match=r"rows must have the columns .* lack \['big'\]"):
+        running(pipe, rows=X.drop(columns="big"))

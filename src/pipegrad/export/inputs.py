@@ -17,7 +17,7 @@ def add_inputs(writer: GraphWriter, source: Any, graph: Graph, rows: Any) -> Tab
     """Declare the inputs of a pipeline, and return its raw table."""
     names = getattr(source, "feature_names_in_", None)
     names = _names_of_steps(graph) if names is None else list(names)
-    kinds = _kinds(graph, rows, _width(source, graph, rows, names))
+    kinds = _kinds(graph, rows, names, _width(source, graph, rows, names))
     real = {"float64": writer.real}
     kinds = [real.get(kind, kind) for kind in kinds]
     if names is None and len(set(kinds)) == 1:
@@ -115,10 +115,10 @@ def _first_operators(graph: Graph) -> list[Any]:
     return [one for operator in first for one in (getattr(operator, "owner", None), operator)]
 
 
-def _kinds(graph: Graph, rows: Any, width: int) -> list[str]:
+def _kinds(graph: Graph, rows: Any, names: list[Any] | None, width: int) -> list[str]:
     """The type of each column: that of the rows, or what the first steps were fitted on."""
     if rows is not None:
-        kinds = _kinds_of_rows(rows, width)
+        kinds = _kinds_of_rows(rows, names, width)
     else:
         known = _kinds_by_readers(graph, INPUT, width)
         kinds = ["float64" if kind is None else kind for kind in known]
@@ -130,9 +130,13 @@ def _kinds(graph: Graph, rows: Any, width: int) -> list[str]:
     return kinds
 
 
-def _kinds_of_rows(rows: Any, width: int) -> list[str]:
+def _kinds_of_rows(rows: Any, names: list[Any] | None, width: int) -> list[str]:
     if hasattr(rows, "columns"):
-        return [column_kind(rows[name]) for name in rows.columns]
+        found = rows.columns if names is None else names
+        missing = [name for name in found if name not in rows.columns]
+        if missing:
+            raise ArgumentError(f"rows must have the columns of the pipeline, but lack {missing}.")
+        return [column_kind(rows[name]) for name in found]
     if hasattr(rows, "toarray"):
         return ["float64"] * width
     array = np.asarray(rows)
