@@ -34,6 +34,7 @@ PARTS = {
     "cli": ("Entry points", "the command line", ()),
     "demo": ("Entry points", "the paper's experiment", ()),
     "testing": ("Entry points", "the contract of a translation, as checks", ()),
+    "export": ("Entry points", "files that answer without Python", ()),
     "finetune": ("Fine-tuning", "FineTuner: selects a training strategy", (1, 2, 3, 4, 5)),
     "inspection": ("Translation and the module", "inspect: what becomes of each step", (1, 2)),
     "translate": ("Translation and the module", "to_torch and from_torch", (1, 2, 3, 5)),

@@ -26,11 +26,13 @@ Generated from the mapping table and from a fitted example of each class.
 - **Written back.** The fitted attributes that training changes, in the first example with trainable
   parameters; *its model* where the library has no such attributes.
 - **Sparse.** Whether sparse rows stay sparse in the module.
+- **ONNX.** Whether `pg.export` writes it into an [ONNX file](deploy.md). Options that ONNX cannot
+  express are refused, with the reason.
 
 A class that is not in this table runs in its own library where it stands before the first trained
 step. After that it is refused, for the reason in the last table.
 """
-HEADER = ("class", "translated", "trainable", "written back", "sparse", "notes")
+HEADER = ("class", "translated", "trainable", "written back", "sparse", "ONNX", "notes")
 TRANSLATED = {"operator": "module", "composite": "its parts", "host": "on the host"}
 
 
@@ -43,6 +45,7 @@ class Entry:
     trainable: bool
     written: tuple[str, ...]
     sparse: bool
+    in_onnx: bool
     notes: str
 
     def line(self) -> str:
@@ -50,14 +53,16 @@ class Entry:
         written = ", ".join(f"`{name}`" for name in self.written)
         if self.trainable and not written:
             written = "its model"
-        flags = ["yes" if flag else "" for flag in (self.trainable, self.sparse)]
-        cells = f"`{self.name}`", self.translated, flags[0], written, flags[1], self.notes
+        found = (self.trainable, self.sparse, self.in_onnx)
+        flags = ["yes" if flag else "" for flag in found]
+        cells = f"`{self.name}`", self.translated, flags[0], written, *flags[1:], self.notes
         return f"| {' | '.join(cells)} |"
 
 
 def entries() -> list[Entry]:
     """The rows of the table."""
     sparse = {name for name, row in rows() if isinstance(row, Translation) and row.sparse}
+    not_in_onnx = {name for name, row in rows() if isinstance(row, Translation) and row.not_in_onnx}
     found = []
     for row in pg.supported():
         with warnings.catch_warnings():
@@ -65,8 +70,8 @@ def entries() -> list[Entry]:
             written = _written(row.name) if row.kind == "operator" else None
         changed = () if written is None else written
         kind = TRANSLATED[row.kind]
-        in_sparse = row.name in sparse
-        found.append(Entry(row.name, kind, written is not None, changed, in_sparse, row.summary))
+        flags = row.name in sparse, row.name not in not_in_onnx
+        found.append(Entry(row.name, kind, written is not None, changed, *flags, row.summary))
     return found
 
 

@@ -10,6 +10,7 @@ from .errors import (
     UntranslatableError,
     WriteBackError,
 )
+from .export import export
 from .featurizer import Featurizer
 from .finetune.tuner import FineTuner
 from .graph import Graph, Step
@@ -39,6 +40,7 @@ __all__ = [
     "Translation",
     "UntranslatableError",
     "WriteBackError",
+    "export",
     "from_torch",
     "inspect",
     "register",

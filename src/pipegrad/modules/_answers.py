@@ -84,7 +84,7 @@ def answer_or_nan(x: Block, answer: Callable[[Any], Tensor]) -> Tensor:
         lost[x.rows()[~finite]] = True
     else:
         out = answer(known)
-        lost = ~finite.reshape(len(x), -1).all(1)
+        lost = ~finite.reshape(x.shape[0], -1).all(1)
     if out.is_floating_point():
         out[lost] = torch.nan
     return out

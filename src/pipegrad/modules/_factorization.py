@@ -321,7 +321,7 @@ def _curvature(rows: Block, weights: Tensor, components: Tensor, problem: Factor
     """Second derivatives of the loss of each row, (n, components, components)."""
     count, beta = len(components), problem.beta
     if beta == 2:
-        return _with_squares(components @ components.T, problem).expand(len(weights), -1, -1)
+        return _with_squares(components @ components.T, problem).expand(weights.shape[0], -1, -1)
     pairs = (components[:, None] * components).reshape(count * count, -1).T
     near = _at_values(rows, weights, components).clamp(min=_SMALL)
     bend = _with_values(rows, (2 - beta) * _values(rows) * near ** (beta - 3))

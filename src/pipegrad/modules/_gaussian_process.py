@@ -68,11 +68,11 @@ class ConstantCovariance(Covariance):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The constant, (n, m)."""
         other = x if y is None else y
-        return self.constant_value().expand(len(x), len(other))  # type: ignore[operator]
+        return self.constant_value().expand(x.shape[0], other.shape[0])  # type: ignore[operator]
 
     def diagonal(self, x: Tensor) -> Tensor:
         """The constant, (n,)."""
-        return self.constant_value().expand(len(x))  # type: ignore[operator]
+        return self.constant_value().expand(x.shape[0])  # type: ignore[operator]
 
 
 class WhiteNoise(Covariance):
@@ -82,11 +82,11 @@ class WhiteNoise(Covariance):
         """The noise, (n, n), or zeros (n, m)."""
         if y is None:
             return torch.diag(self.diagonal(x))
-        return x.new_zeros(len(x), len(y))
+        return x.new_zeros(x.shape[0], y.shape[0])
 
     def diagonal(self, x: Tensor) -> Tensor:
         """The noise, (n,)."""
-        return self.noise_level().expand(len(x))  # type: ignore[operator]
+        return self.noise_level().expand(x.shape[0])  # type: ignore[operator]
 
 
 class StationaryCovariance(Covariance):
@@ -133,7 +133,7 @@ class StationaryCovariance(Covariance):
         """A Matérn kernel of any smoothness; rows have a covariance of one with themselves."""
         gaps = torch.where(gaps == 0, sys.float_info.epsilon, gaps)
         out = matern_height(self.nu, math.sqrt(2 * self.nu) * gaps)
-        same = torch.eye(len(out), dtype=torch.bool, device=out.device) if own else None
+        same = torch.eye(out.shape[0], dtype=torch.bool, device=out.device) if own else None
         return out if same is None else torch.where(same, 1.0, out)
 
     def _height(self, gaps: Tensor) -> Tensor:

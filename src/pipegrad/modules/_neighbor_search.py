@@ -113,11 +113,18 @@ class NeighborGraph(Module):
     def __init__(self, search: NeighborSearch, width: int, connectivity: bool = False) -> None:
         super().__init__()
         self.search, self.width, self.connectivity = search, width, connectivity
+        self.sparse = True
+        """Whether the result is sparse; programs for dense rows only set it to False."""
 
-    def forward(self, x: Block) -> SparseRows:
-        """Map (n, features) to sparse rows (n, stored)."""
+    def forward(self, x: Block) -> Block:
+        """Map (n, features) to rows (n, stored)."""
         gaps, index = self.search(x)
         present = index != NO_NEIGHBOR
+        if not self.sparse:
+            values = torch.ones_like(gaps) if self.connectivity else gaps
+            # What is no neighbor goes to an extra column, which is removed.
+            out = gaps.new_zeros(gaps.shape[0], self.width + 1)
+            return out.scatter(1, torch.where(present, index, self.width), values)[:, :-1]
         starts = functional.pad(present.sum(1).cumsum(0), (1, 0))
         values = torch.ones_like(gaps) if self.connectivity else gaps
         return SparseRows(starts, index[present], values[present], self.width)
@@ -173,7 +180,10 @@ class BarycentricMap(Module):
         added = torch.where(trace > 0, self.penalty * trace, self.penalty)
         size = gram.shape[1]
         unit = torch.eye(size, dtype=gram.dtype, device=gram.device)
-        shares = torch.linalg.solve(gram + added[:, None, None] * unit, gram.new_ones(size, 1))
+        # Without a check of the result: the matrices are positive definite.
+        shares, _ = torch.linalg.solve_ex(
+            gram + added[:, None, None] * unit, gram.new_ones(gram.shape[0], size, 1)
+        )
         shares = shares.squeeze(2)
         return shares / shares.sum(1, keepdim=True)
 

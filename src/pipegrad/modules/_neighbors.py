@@ -150,7 +150,7 @@ class RadiusMean(_ValuedPoints):
             weights = (gaps <= self.radius).to(gaps.dtype)
         if self.inverse:
             weights = weights * inverse_weights(gaps)
-        return weighted_mean(weights, self.values.expand(len(gaps), *self.values.shape))
+        return weighted_mean(weights, self.values.expand(gaps.shape[0], *self.values.shape))
 
 
 def soft_weights(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:

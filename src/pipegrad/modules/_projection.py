@@ -83,7 +83,7 @@ class FactorScores(Module):
         weighted = self.loadings / self.noise()
         identity = torch.eye(len(self.loadings), dtype=weighted.dtype, device=weighted.device)
         precision = identity + weighted @ self.loadings.T
-        return torch.linalg.solve(precision, ((dense(x) - self.mean) @ weighted.T).T).T
+        return torch.linalg.solve_ex(precision, ((dense(x) - self.mean) @ weighted.T).T)[0].T
 
     def reset_parameters(self) -> None:
         """Draw random loadings; set zero mean and unit variances."""
@@ -209,12 +209,11 @@ class RidgeScores(Module):
         if not self.penalty:
             return _least_squares(components, rows)
         if components.shape[0] <= components.shape[1]:
-            return torch.linalg.solve(
-                _with_diagonal(components @ components.T, self.penalty), components @ rows.T
-            ).T
+            inner = _with_diagonal(components @ components.T, self.penalty)
+            return torch.linalg.solve_ex(inner, components @ rows.T)[0].T
         # The dual problem is smaller.
         gram = _with_diagonal(components.T @ components, self.penalty)
-        return torch.linalg.solve(gram, rows.T).T @ components.T
+        return torch.linalg.solve_ex(gram, rows.T)[0].T @ components.T
 
     def fix_zeros(self) -> None:
         """Keep the entries of the components that are zero now at zero."""

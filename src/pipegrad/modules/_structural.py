@@ -127,7 +127,7 @@ class Average(Module):
 def _spread(value: Tensor, places: tuple[int, ...], width: int) -> Tensor:
     if places == tuple(range(width)) and value.shape[1] == width:
         return value
-    out = value.new_zeros(len(value), width)
+    out = value.new_zeros(value.shape[0], width)
     index = torch.tensor(places, device=value.device)
     return out.index_copy(1, index, value[:, : len(places)])
 

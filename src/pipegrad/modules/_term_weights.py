@@ -36,12 +36,15 @@ class TermWeights(Module):
             self.register_buffer("infinite", ~finite)
         self.norm = None if norm is None else NormalizeRows(norm)
         self.sublinear = sublinear
+        self.sparse = True
+        """Whether dense rows become sparse ones."""
 
-    def forward(self, x: Block) -> SparseRows:
+    def forward(self, x: Block) -> Block:
         """Same shape out as in; dense rows become sparse ones with an entry for every column."""
         rows = self._damped(x)
         if self.weights is not None:
-            rows = rows.scale(self.present_weights())
+            weights = self.present_weights()
+            rows = rows.scale(weights) if isinstance(rows, SparseRows) else rows * weights
         return rows if self.norm is None else self.norm(rows)
 
     def present_weights(self) -> Tensor:
@@ -49,14 +52,14 @@ class TermWeights(Module):
         assert self.weights is not None
         return self.weights.masked_fill(self.infinite, torch.inf)
 
-    def _damped(self, x: Block) -> SparseRows:
+    def _damped(self, x: Block) -> Block:
         if isinstance(x, SparseRows):
             return x.with_values(torch.log(x.values) + 1.0) if self.sublinear else x
         if self.sublinear:
             # Dense zeros are no entries; their logarithm has no gradient either.
             none = x == 0
             x = (torch.log(x.masked_fill(none, 1.0)) + 1.0).masked_fill(none, 0.0)
-        return SparseRows.from_dense(x)
+        return SparseRows.from_dense(x) if self.sparse else x
 
     def reset_parameters(self) -> None:
         """Set all weights to one."""

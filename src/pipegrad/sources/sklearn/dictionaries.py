@@ -17,6 +17,8 @@ from ._base import SKLEARN, SklearnTranslation, parse_version
 _SCREENS = parse_version("1.8.dev0") <= SKLEARN
 _OF_THE_FIT = "records how the source was fitted"
 
+_SOLVER = "its answer to each row is the end of iterations, whose number depends on the row"
+
 
 class SparseComponents(SklearnTranslation):
     """components_ and mean_ are trainable; entries of the components that are zero stay zero."""
@@ -60,6 +62,7 @@ class MiniBatchSparsePCA(SparseComponents):
 class SparseCoding(SklearnTranslation):
     """The dictionary is trainable; its non-negative entries stay so with ``positive_dict``."""
 
+    not_in_onnx = _SOLVER
     kept: ClassVar[tuple[str, ...]] = ("components",)
     not_kept = "atoms have unit length"
 

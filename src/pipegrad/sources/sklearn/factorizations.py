@@ -17,6 +17,8 @@ from ._base import SklearnTranslation
 
 _OF_THE_FIT = "records how the source was fitted"
 
+_SOLVER = "its answer to each row is the end of iterations, whose number depends on the row"
+
 
 class NonNegativeFactorization(SklearnTranslation):
     """components_ are trainable and stay at least zero.
@@ -25,6 +27,7 @@ class NonNegativeFactorization(SklearnTranslation):
     together, in the source and in the module.
     """
 
+    not_in_onnx = _SOLVER
     sparse = True
     adds_entries = False
     kept: ClassVar[tuple[str, ...]] = ("components",)

@@ -18,11 +18,14 @@ _SHORT = {"n_components": 3, "max_iter": 3, "random_state": 0}
 _OF_THE_FIT = "records how the source was fitted"
 _PRIOR = "an argument"
 
+_SOLVER = "its answer to each row is the end of iterations, whose number depends on the row"
+
 
 @register("sklearn.decomposition.LatentDirichletAllocation")
 class LatentDirichletAllocation(SklearnTranslation):
     """components_ train, above zero; exp_dirichlet_component_ follows them."""
 
+    not_in_onnx = _SOLVER
     sparse = True
     data = "word_counts"
     kept: ClassVar[tuple[str, ...]] = ("components",)

@@ -1,0 +1,161 @@
+"""The inputs of an exported pipeline: one for an array, or one for each column of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..glue import Columns
+from ..graph import INPUT, Graph
+from .host_steps import columns_of, is_missing, reads
+from .table import ELEMENT, GraphWriter, Part, Table, column_kind
+
+
+def add_inputs(writer: GraphWriter, source: Any, graph: Graph, rows: Any) -> Table:
+    """Declare the inputs of a pipeline, and return its raw table."""
+    names = getattr(source, "feature_names_in_", None)
+    names = _names_of_steps(graph) if names is None else list(names)
+    kinds = _kinds(graph, rows, names, _width(source, graph, rows, names))
+    real = {"float64": writer.real}
+    kinds = [real.get(kind, kind) for kind in kinds]
+    if names is None and len(set(kinds)) == 1:
+        writer.add_input("X", kinds[0], ["rows", len(kinds)])
+        return Table((Part("X", len(kinds), kinds[0]),))
+    names = [f"X{i}" for i in range(len(kinds))] if names is None else names
+    for name, kind in zip(names, kinds, strict=True):
+        writer.add_input(str(name), kind, ["rows", 1])
+    parts = zip(names, kinds, strict=True)
+    return Table(tuple(Part(str(name), 1, kind) for name, kind in parts))
+
+
+def feeds(inputs: list[Any], rows: Any) -> dict[str, Any]:
+    """The rows as the inputs of an ONNX Runtime session.
+
+    Parameters
+    ----------
+    inputs : list of NodeArg
+        ``session.get_inputs()``.
+    rows : array, DataFrame, sparse matrix or list
+        Rows in the format of the pipeline.
+    """
+    rows = rows.toarray() if hasattr(rows, "toarray") else rows
+    table = hasattr(rows, "columns")
+    if len(inputs) == 1 and (not table or inputs[0].name not in map(str, rows.columns)):
+        array = rows.to_numpy() if table else np.asarray(rows)
+        array = array.reshape(-1, 1) if array.ndim == 1 else array
+        return {inputs[0].name: _typed(array, inputs[0].type)}
+    array = None if table else np.asarray(rows, dtype=object)
+    found = {}
+    for place, one in enumerate(inputs):
+        if array is None:
+            column = rows[_column_named(rows, one.name)].to_numpy(dtype=object)
+        else:
+            column = array[:, place]
+        found[one.name] = _typed(column.reshape(-1, 1), one.type)
+    return found
+
+
+def _column_named(rows: Any, name: str) -> Any:
+    return next(column for column in rows.columns if str(column) == name)
+
+
+_TYPES = {
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+
+def _typed(array: Any, kind: str) -> Any:
+    if kind != "tensor(string)":
+        return array.astype(_TYPES[kind])
+    out = np.empty(array.shape, dtype=object)
+    out.ravel()[:] = ["" if is_missing(value) else str(value) for value in array.ravel()]
+    return out
+
+
+def _names_of_steps(graph: Graph) -> list[str] | None:
+    """The names of columns that the first steps know, where the pipeline itself knows none."""
+    for step in graph:
+        if INPUT in step.inputs:
+            owner = getattr(step.operator, "owner", None) or step.operator
+            names = getattr(owner, "feature_names_in_", None)
+            if names is not None:
+                return list(names)
+    return None
+
+
+def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
+    if names is not None:
+        return len(names)
+    shape = getattr(rows, "shape", None)
+    if shape is not None:
+        return shape[1] if len(shape) > 1 else 1
+    for one in [source, *_first_operators(graph)]:
+        width = getattr(one, "n_features_in_", None)
+        if width is None:  # The boosters of LightGBM and XGBoost have a method instead.
+            count = getattr(one, "num_feature", None) or getattr(one, "num_features", None)
+            width = count() if callable(count) else None
+        if width is not None:
+            return int(width)
+    known = [columns_of(step) for step in graph if INPUT in step.inputs]
+    if known and known[0] is not None:
+        return known[0]
+    raise ArgumentError(
+        "rows must hold some rows for this pipeline, which does not know its number of columns, "
+        "got None.\nHint: export(pipeline, path, rows=X[:100])."
+    )
+
+
+def _first_operators(graph: Graph) -> list[Any]:
+    first = [step.operator for step in graph if INPUT in step.inputs]
+    return [one for operator in first for one in (getattr(operator, "owner", None), operator)]
+
+
+def _kinds(graph: Graph, rows: Any, names: list[Any] | None, width: int) -> list[str]:
+    """The type of each column: that of the rows, or what the first steps were fitted on."""
+    if rows is not None:
+        kinds = _kinds_of_rows(rows, names, width)
+    else:
+        known = _kinds_by_readers(graph, INPUT, width)
+        kinds = ["float64" if kind is None else kind for kind in known]
+    unknown = next((kind for kind in kinds if kind not in ELEMENT), None)
+    if unknown is not None:
+        raise ArgumentError(
+            f"ONNX has no input of type {unknown}.\nHint: make numbers of it first."
+        )
+    return kinds
+
+
+def _kinds_of_rows(rows: Any, names: list[Any] | None, width: int) -> list[str]:
+    if hasattr(rows, "columns"):
+        found = rows.columns if names is None else names
+        missing = [name for name in found if name not in rows.columns]
+        if missing:
+            raise ArgumentError(f"rows must have the columns of the pipeline, but lack {missing}.")
+        return [column_kind(rows[name]) for name in found]
+    if hasattr(rows, "toarray"):
+        return ["float64"] * width
+    array = np.asarray(rows)
+    if array.dtype.kind in "fiub":
+        return ["float64"] * width
+    columns = array.reshape(len(array), -1).T
+    return [column_kind(column) for column in columns]
+
+
+def _kinds_by_readers(graph: Graph, name: str, width: int) -> list[str | None]:
+    """The type that the steps which read a table know for each of its columns."""
+    kinds: list[str | None] = [None] * width
+    for step in graph.consumers(name):
+        places = list(range(width))
+        if isinstance(step.operator, Columns):
+            places = [int(place) for place in np.asarray(step.operator.indices, dtype=int)]
+            found = _kinds_by_readers(graph, step.name, len(places))
+        else:
+            found = reads(step, width)
+        for place, kind in zip(places, found, strict=True):
+            kinds[place] = kinds[place] or kind
+    return kinds

@@ -1,0 +1,332 @@
+"""The ONNX file of a whole pipeline: raw columns in, answers out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from operator import setitem
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto, ValueInfoProto, checker, compose, helper
+from torch import fx, nn
+
+from ..errors import UntranslatableError
+from ..graph import INPUT, Step
+from ..module import PipelineModule
+from ..modules import standard_settings
+from ..network import required_translation
+from ..registry import dotted_name
+from ..translate import to_torch
+from .answers import Answers, example_blocks, refused_target
+from .constants import traced
+from .host_steps import encoded, host_value, why_not
+from .inputs import add_inputs
+from .measured import largest_differences, session
+from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
+from .torch_operators import translations
+from .trees import trees_as_operations
+
+_NEURAL = "neural/"
+_HINT = "leave these steps out of the pipeline, and run them before the file."
+_OTHER_OPSETS = {"ai.onnx.ml": 5, "com.microsoft": 1}
+
+
+@standard_settings
+def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes:
+    """The content of the file.
+
+    Parameters
+    ----------
+    source : object
+        The fitted pipeline.
+    dtype : {"float64", "float32"}, optional
+        Type of real numbers.
+    rows : object, optional
+        Rows on which the file is compared with the pipeline.
+    opset : int
+        Version of ONNX's operators.
+    """
+    net = _translated(source, dtype)
+    _check(net)
+    real = str(net.reference_tensor().dtype).removeprefix("torch.")
+    writer = GraphWriter(real)
+    table = add_inputs(writer, source, net.graph, rows)
+    blocks = _blocks(writer, net, table)
+    parts = list(blocks.values())
+    neural, names = _neural_part(net, list(blocks), parts, opset)
+    model = _joined(writer, parts, neural, net, names, opset)
+    facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
+    _describe(model, {"pipegrad": _version(), **facts})
+    _check_runs(model, net)
+    if rows is not None:
+        found = largest_differences(model.SerializeToString(), source, rows, names)
+        _describe(model, {"largest_difference": json.dumps(found)})
+    checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _translated(source: Any, dtype: str | None) -> PipelineModule:
+    """The pipeline with as many steps as possible in the neural part."""
+    kind = None if dtype is None else getattr(torch, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what training would not keep
+        return to_torch(source, freeze=["*"], translate="all", dtype=kind)
+
+
+def _check(net: PipelineModule) -> None:
+    """Reject a pipeline with steps that ONNX cannot express, with a list of all of them."""
+    problems = []
+    host, ports = net.host_part.host, {step for step, _ in net.host_part.ports}
+    for step in net.graph:
+        if step.name not in net.host_part.needed:
+            continue
+        if step.name in host or step.name in ports:
+            reason = why_not(step, step.name in host)
+        else:
+            reason = required_translation(step).not_in_onnx
+        if reason:
+            problems.append((step.name, step.kind, reason))
+    last = net.graph[net.graph.output]
+    row = required_translation(last)
+    reason = row.no_numbers(last.operator) or refused_target(net)
+    if reason and not problems:
+        problems.append((last.name, last.kind, reason))
+    if problems:
+        raise UntranslatableError(problems, len(net.graph), _HINT)
+
+
+def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
+    """The blocks that enter the neural part, by port."""
+    values = {INPUT: table}
+    for step in net.graph:
+        if step.name in net.host_part.host and step.name in net.host_part.needed:
+            values[step.name] = host_value(writer, step, [values[name] for name in step.inputs])
+    found: dict[str, Part] = {}
+    for (name, source), port in net.host_part.ports.items():
+        if name in net.host_part.needed and port not in found:
+            found[port] = _encoded(writer, net, net.graph[name], values[source])
+    return found
+
+
+def _encoded(writer: GraphWriter, net: PipelineModule, step: Step, table: Table) -> Part:
+    try:
+        return encoded(writer, step, table)
+    except ValueError as error:
+        reason = f"it rejects the categories that it was fitted on: {error}"
+        problems = [(step.name, step.kind, reason)]
+        raise UntranslatableError(problems, len(net.graph), _HINT) from error
+
+
+def _neural_part(
+    net: PipelineModule, ports: list[str], blocks: list[Part], opset: int
+) -> tuple[ModelProto, list[str]]:
+    """The modules as an ONNX model from blocks to answers, and the names of these."""
+    names: list[str] = []
+    module = Answers(net, ports, partial(setitem, names, slice(None)))
+    dtype = net.reference_tensor().dtype
+    example = example_blocks([block.width for block in blocks], dtype)
+    with torch.no_grad(), trees_as_operations(module):
+        try:
+            model = converted(module, example, lambda: len(names), opset)
+        except UnknownOperationError as error:
+            raise _refusal(net, error) from error
+    compose.add_prefix(model, _NEURAL, inplace=True)
+    return model, names
+
+
+class UnknownOperationError(Exception):
+    """An operation of torch has no operators in ONNX.
+
+    Parameters
+    ----------
+    operation : str
+        Its name, or what the exporter says.
+    module : str
+        Path of the module that calls it; empty if unknown.
+    """
+
+    def __init__(self, operation: str, module: str) -> None:
+        super().__init__(operation, module)
+        self.operation, self.module = operation, module
+
+
+def _unknown_operation(graph: fx.GraphModule, error: BaseException) -> UnknownOperationError:
+    """The operation in a graph that torch's exporter failed on."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    known = re.search(r"op='(\w+)[.:]+(\w+)", str(error))
+    if known is None:
+        return UnknownOperationError(str(error).strip().partition("\n")[0], "")
+    name = f"{known[1]}.{known[2]}"
+    for node in graph.graph.nodes:
+        if str(node.target).startswith(name):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            return UnknownOperationError(name, stack[-1][0] if stack else "")
+    return UnknownOperationError(name, "")
+
+
+def _refusal(net: PipelineModule, error: UnknownOperationError) -> UntranslatableError:
+    """The error of the step whose module calls an operation that ONNX lacks."""
+    found = [
+        step
+        for step in net.neural_steps()
+        if f"{error.module}.".startswith(f"net.{net.parameter_prefix(step.name)}")
+    ]
+    step = max(found, key=lambda one: len(one.name), default=net.graph[net.graph.output])
+    reason = f"ONNX has no operator for {error.operation}, which its module calls"
+    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), _HINT)
+
+
+def converted(
+    module: nn.Module, example: tuple[torch.Tensor, ...], outputs: Callable[[], int], opset: int
+) -> ModelProto:
+    """A module as an ONNX model from ``block_0``, ``block_1`` and so on to ``answer_0`` ...
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module that takes some blocks of as many rows.
+    example : tuple of Tensor
+        A few rows of each block.
+    outputs : callable
+        Gives the number of outputs after the module was traced.
+    opset : int
+        Version of ONNX's operators.
+
+    Raises
+    ------
+    UnknownOperationError
+        When an operation of the module has no operators in ONNX.
+    """
+    with _quiet():
+        graph = traced(module.eval(), example)
+        rows = torch.export.Dim("rows", min=0)
+        try:
+            program = torch.onnx.export(
+                graph,
+                example,
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=[f"block_{i}" for i in range(len(example))],
+                output_names=[f"answer_{i}" for i in range(outputs())],
+                dynamic_shapes=tuple({0: rows} for _ in example),
+                custom_translation_table=translations(),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _unknown_operation(graph, error) from error
+    assert program is not None
+    return program.model_proto
+
+
+def _joined(
+    writer: GraphWriter,
+    blocks: list[Part],
+    neural: ModelProto,
+    net: PipelineModule,
+    names: list[str],
+    opset: int,
+) -> ModelProto:
+    """One model: the inputs, what reads them, the neural part and the labels."""
+    graph = neural.graph
+    for number, block in enumerate(blocks):
+        writer.node("Identity", block.name, output=f"{_NEURAL}block_{number}")
+    first = list(writer.nodes)
+    writer.nodes.clear()
+    for number, name in enumerate(names):
+        _add_output(writer, net, f"{_NEURAL}answer_{number}", name, graph.output[number])
+    joined = helper.make_graph(
+        [*first, *graph.node, *writer.nodes],
+        "pipegrad",
+        writer.inputs,
+        writer.outputs,
+        initializer=[*graph.initializer, *writer.constants],
+    )
+    opsets = {one.domain: one.version for one in neural.opset_import}
+    used = {node.domain for node in joined.node}
+    opsets = {**opsets, "": opset, **{name: v for name, v in _OTHER_OPSETS.items() if name in used}}
+    versions = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(
+        joined,
+        opset_imports=versions,
+        functions=neural.functions,
+        ir_version=neural.ir_version,
+        producer_name="pipegrad",
+    )
+
+
+def _add_output(
+    writer: GraphWriter, net: PipelineModule, answer: str, name: str, info: ValueInfoProto
+) -> None:
+    """Declare an output of the file: an answer of the modules, with labels for indices."""
+    kind = info.type.tensor_type.elem_type
+    shape: list[Any] = ["rows", *_widths(info)]
+    task = None if net.head is None else net.head.task
+    if name == "label" and task in ("classification", "several"):
+        classes = net.target_classes if task == "several" else [net.classes_]
+        labels = [labels_array(np.asarray(one).astype(classes[0].dtype)) for one in classes]
+        kind = ELEMENT[column_kind(labels[0])]
+        if task == "several":
+            columns = [_label(writer, answer, one, place) for place, one in enumerate(labels)]
+            writer.node("Concat", *columns, axis=1, output=name)
+        else:
+            writer.node("Gather", writer.constant(labels[0]), answer, axis=0, output=name)
+    else:
+        writer.node("Identity", answer, output=name)
+    writer.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+
+def _label(writer: GraphWriter, answer: str, labels: Any, place: int) -> str:
+    """The labels (n, 1) of one of several targets."""
+    index = writer.node("Gather", answer, writer.constant(np.array([place])), axis=1)
+    return writer.node("Gather", writer.constant(labels), index, axis=0)
+
+
+def _widths(info: ValueInfoProto) -> list[Any]:
+    """The sizes of an output after the first, the rows."""
+    dims = list(info.type.tensor_type.shape.dim)[1:]
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _check_runs(model: ModelProto, net: PipelineModule) -> None:
+    """Reject a file that ONNX Runtime cannot load, such as for a type that an operator lacks."""
+    try:
+        session(model.SerializeToString())
+    except Exception as error:  # Its errors have no common class.
+        last = net.graph[net.graph.output]
+        reason = f"ONNX Runtime cannot run it: {str(error).strip()}"
+        raise UntranslatableError(
+            [(last.name, last.kind, reason)], len(net.graph), _HINT
+        ) from error
+
+
+def _describe(model: ModelProto, facts: dict[str, str]) -> None:
+    for key, value in facts.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context in which the exporter of torch does not log or warn."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

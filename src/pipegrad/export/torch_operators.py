@@ -1,0 +1,184 @@
+"""Operations of torch that its exporter does not know, on operators of ONNX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnxscript import opset18 as op
+from onnxscript import opset_ai_onnx_ml5 as ml
+
+from . import trees
+
+INT64 = 7
+_END = 2**31  # of a slice to the last entry
+
+
+def _searchsorted(
+    sorted_sequence: Any,
+    self: Any,
+    out_int32: bool = False,
+    right: bool = False,
+    side: Any = None,
+    sorter: Any = None,
+) -> Any:
+    """The number of entries of a sequence below each value (or not above); NaN is above all."""
+    from_right = right or side == "right"
+    # shape: (..., values, 1) and (..., 1, sequence)
+    values, sequence = op.Unsqueeze(self, [-1]), op.Unsqueeze(sorted_sequence, [-2])
+    beyond = op.Greater(sequence, values) if from_right else op.GreaterOrEqual(sequence, values)
+    return op.ReduceSum(op.Cast(op.Not(beyond), to=INT64), [-1], keepdims=False)
+
+
+def _bucketize(self: Any, boundaries: Any, out_int32: bool = False, right: bool = False) -> Any:
+    return _searchsorted(boundaries, self, right=right)
+
+
+def _cdist(x1: Any, x2: Any, p: float, compute_mode: Any = None) -> Any:
+    """Minkowski distances (n, m) by differences, so that equal rows have none at all."""
+    width = x2.shape[-1]
+    total = None
+    for place in range(width):
+        # shape: (n, 1) and (1, m)
+        left = op.Slice(x1, [place], [place + 1], [-1])
+        right = op.Transpose(op.Slice(x2, [place], [place + 1], [-1]), perm=[1, 0])
+        gap = op.Abs(op.Sub(left, right))
+        power = gap if p in (1, math.inf) else _power(gap, p)
+        if total is None:
+            total = power
+        else:
+            total = op.Max(total, power) if p == math.inf else op.Add(total, power)
+    if p in (1, math.inf):
+        return total
+    return op.Sqrt(total) if p == 2 else op.Pow(total, _like(1 / p, total))
+
+
+def _power(gap: Any, p: float) -> Any:
+    return op.Mul(gap, gap) if p == 2 else op.Pow(gap, _like(p, gap))
+
+
+def _like(number: float, value: Any) -> Any:
+    """A number as a tensor in the type of a value."""
+    return op.Constant(value=ir.tensor(np.array(number, dtype=_real(value))))
+
+
+def _real(value: Any) -> Any:
+    return np.float64 if value.dtype is None else value.dtype.numpy()
+
+
+# W. J. Cody, *Rational Chebyshev approximations for the error function*, 1969: numerators and
+# denominators below 0.46875, and of the complement above it.
+_ERF = (
+    (
+        0.18577770618460315,
+        3.1611237438705655,
+        113.86415415105016,
+        377.485237685302,
+        3209.3775891384694,
+    ),
+    (
+        1.0,
+        23.601290952344122,
+        244.02463793444417,
+        1282.6165260773723,
+        2844.236833439171,
+    ),
+)
+_ERFC = (
+    (
+        2.1531153547440383e-08,
+        0.5641884969886701,
+        8.883149794388377,
+        66.11919063714163,
+        298.6351381974001,
+        881.952221241769,
+        1712.0476126340707,
+        2051.0783778260716,
+        1230.3393547979972,
+    ),
+    (
+        1.0,
+        15.744926110709835,
+        117.6939508913125,
+        537.1811018620099,
+        1621.3895745666903,
+        3290.7992357334597,
+        4362.619090143247,
+        3439.3676741437216,
+        1230.3393548037495,
+    ),
+)
+
+
+def _erf(self: Any) -> Any:
+    """The error function; the operator of ONNX Runtime has no double precision."""
+    if _real(self) != np.float64:
+        return op.Erf(self)
+    size = op.Min(op.Abs(self), _like(7.0, self))  # where it is one
+    square = op.Mul(size, size)
+    near = op.Mul(size, op.Div(*(_polynomial(square, terms) for terms in _ERF)))
+    rest = op.Div(*(_polynomial(size, terms) for terms in _ERFC))
+    far = op.Sub(_like(1.0, self), op.Mul(op.Exp(op.Neg(square)), rest))
+    value = op.Where(op.LessOrEqual(size, _like(0.46875, self)), near, far)
+    value = op.Where(op.IsNaN(self), self, value)
+    return op.Where(op.Less(self, _like(0.0, self)), op.Neg(value), value)
+
+
+def _polynomial(x: Any, terms: tuple[float, ...]) -> Any:
+    value = _like(terms[0], x)
+    for term in terms[1:]:
+        value = op.Add(op.Mul(value, x), _like(term, x))
+    return value
+
+
+def _where(condition: Any, self: Any, other: Any) -> Any:
+    """One of two values; the operator of ONNX Runtime takes no truth values."""
+    if self.dtype != ir.DataType.BOOL:
+        return op.Where(condition, self, other)
+    chosen = op.And(condition, self)
+    return op.Or(chosen, op.And(op.Not(condition), other))
+
+
+def _solve(
+    A: Any, B: Any, left: bool = True, check_errors: bool = False
+) -> tuple[Any, Any, Any, Any]:
+    """Solutions of small systems of equations, without an exchange of rows (Gauss and Jordan)."""
+    size = A.shape[-1]
+    table = op.Concat(A, B, axis=-1)
+    for place in range(size):
+        row = op.Slice(table, [place], [place + 1], [-2])
+        column = op.Slice(table, [place], [place + 1], [-1])
+        row = op.Div(row, op.Slice(row, [place], [place + 1], [-1]))
+        unit = np.eye(size)[:, place : place + 1].astype(_real(A))
+        change = op.Sub(column, op.Constant(value=ir.tensor(unit)))
+        table = op.Sub(table, op.MatMul(change, row))
+    solved = op.Slice(table, [size], [_END], [-1])
+    return solved, op.Identity(A), op.Identity(A), op.Identity(A)
+
+
+def _tree_leaves(seen: Any, ensemble: int, trees_: int) -> Any:
+    return op.Cast(ml.TreeEnsemble(seen, **trees.leaf_numbers(ensemble)), to=INT64)
+
+
+def _tree_sums(seen: Any, ensemble: int, outputs: int) -> Any:
+    return ml.TreeEnsemble(seen, **trees.leaf_values(ensemble))
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """By operation, a function that adds its operators to the graph."""
+    aten = torch.ops.aten
+    return {
+        aten.searchsorted.Tensor: _searchsorted,
+        aten.bucketize.Tensor: _bucketize,
+        aten.erf.default: _erf,
+        aten.where.self: _where,
+        aten._linalg_solve_ex.default: _solve,
+        aten._cdist_forward.default: _cdist,
+        aten.cdist.default: _cdist,
+        torch.ops.pipegrad.tree_leaves.default: _tree_leaves,
+        torch.ops.pipegrad.tree_sums.default: _tree_sums,
+    }
