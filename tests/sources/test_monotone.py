@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from sklearn import ensemble, tree
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from pipegrad.errors import ArgumentError, PipegradWarning
@@ -19,6 +21,7 @@ Y = np.maximum(X[:, 0], 0) + np.sin(3 * X[:, 1]) - 0.5 * X[:, 2] + 0.3 * RNG.nor
 # What is learned later contradicts both constraints.
 LATER = Y - 0.9 * X[:, 0] + 0.8 * np.cos(2 * X[:, 2])
 SIGNS = [1, 0, -1, 0]
+SAMME = {"algorithm": "SAMME"} if parse_version(sklearn.__version__) < parse_version("1.6") else {}
 CONSTRAINED = {0: 1, 2: -1}
 MODES = ["leaves", "soft", "straight-through"]
 
@@ -173,7 +176,8 @@ def test_float32_modules_write_ordered_values_of_higher_precision():
 
 
 def test_votes_of_boosted_trees_keep_positive_weights():
-    model = ensemble.AdaBoostClassifier(VOTES, n_estimators=6, random_state=0).fit(X, labels(Y))
+    model = ensemble.AdaBoostClassifier(VOTES, n_estimators=6, random_state=0, **SAMME)
+    model.fit(X, labels(Y))
     net = trained(model, 1 - labels(Y), lr=0.5, epochs=20)
     after = pg.from_torch(net)
     assert after.estimator_weights_.min() == 0

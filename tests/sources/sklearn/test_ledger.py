@@ -125,7 +125,7 @@ def test_reasons_are_sentences_that_a_user_understands() -> None:
 
 def test_the_page_lists_what_is_refused(make_table: Any) -> None:
     page = make_table.page()
-    assert "| class | translated | trainable | written back | sparse | notes |" in page
+    assert "| class | translated | trainable | written back | sparse | ONNX | notes |" in page
     assert all(f"| `{name}` | {reason} |" in page for name, reason in REFUSED.items())
 
 
