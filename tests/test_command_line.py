@@ -118,6 +118,19 @@ def test_diff_tells_equal_models_from_others(folder: Path, capsys: Any) -> None:
     assert found["predictions"]["different"] == (one.predict(X) != other.predict(X)).sum()
 
 
+def test_export_writes_what_onnx_runtime_answers(folder: Path, capsys: Any) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    to, frame = folder / "model.onnx", table()
+    data = folder / "data.parquet"
+    assert run(capsys, "export", folder / "model.skops", to, "--data", data)[0] == 0
+    session = runtime.InferenceSession(to.read_bytes())
+    inputs = {i.name: frame[[i.name]].to_numpy() for i in session.get_inputs()}
+    label, shares = session.run(["label", "probabilities"], inputs)
+    model = joblib.load(folder / "model.joblib")
+    assert (label == model.predict(frame)).all()
+    np.testing.assert_allclose(shares, model.predict_proba(frame), rtol=1e-12)
+
+
 def test_models_without_names_of_columns_take_numbers(folder: Path, capsys: Any) -> None:
     frame = table()[["a", "b", "c"]]
     model = Ridge().fit(frame.to_numpy(), frame.a)

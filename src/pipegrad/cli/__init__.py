@@ -1,4 +1,4 @@
-"""The command line: ``pipegrad inspect | tune | score | diff | supported | demo``."""
+"""The command line: ``pipegrad inspect | tune | score | export | diff | supported | demo``."""
 
 from __future__ import annotations
 
@@ -116,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("model", metavar="MODEL")
     score.add_argument("data", metavar="DATA")
     score.add_argument("-o", "--output", required=True, metavar="FILE", help="the predictions")
+    export = command("export", "export_model", "write a model into an ONNX file")
+    export.add_argument("model", metavar="MODEL")
+    export.add_argument("output", metavar="FILE", help="the file, which ends in .onnx")
+    export.add_argument("--data", metavar="DATA", help="rows on which to measure differences")
+    export.add_argument("--dtype", choices=["float64", "float32"], help="type of the numbers")
     diff = command("diff", "diff", "show in which numbers and predictions two models differ")
     diff.add_argument("model", metavar="A")
     diff.add_argument("other", metavar="B")

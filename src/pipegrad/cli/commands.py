@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..export import export
 from ..file_writing import check_target
 from ..finetune.tuner import FineTuner
 from ..inspection import inspect
@@ -132,6 +133,16 @@ def score(options: argparse.Namespace) -> Answer:
     write_table(options.output, found)
     data = {"rows": len(found), "columns": list(found), "output": options.output}
     return Answer(f"Wrote {len(found)} rows to {options.output}", data)
+
+
+def export_model(options: argparse.Namespace) -> Answer:
+    """Write a model into a file that answers raw rows without Python."""
+    model = _model(options, options.model)
+    rows = None
+    if options.data:
+        rows = inputs_of(model, read_table(options.data), options.data)
+    path = export(model, options.output, dtype=options.dtype, rows=rows)
+    return Answer(f"Wrote {path}", {"output": str(path)})
 
 
 def diff(options: argparse.Namespace) -> Answer:
