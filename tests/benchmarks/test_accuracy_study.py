@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+from sklearn.utils.fixes import parse_version
 
 from study_files import FOLDER, importable, module  # noqa: F401
 
@@ -132,6 +134,9 @@ def test_the_page_of_a_study_that_ran(ran, tmp_path):
 # The search
 
 
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.7"), reason="the pipelines need 1.7"
+)
 def test_the_search_draws_for_every_pipeline():
     templates, spaces, data = (module(n) for n in ("templates", "search_spaces", "data"))
     table = pd.DataFrame({"a": np.arange(9.0), "sex": list("xyxyxyxyx")}).astype({"sex": object})
