@@ -235,9 +235,10 @@ def _unfinished_folder(target: Path) -> tuple[Path, int | None]:
 
 def _put_in_place(new: Path, target: Path) -> None:
     """Move a folder to a name; the folder that has this name takes the other one."""
-    if not target.exists():
-        os.rename(new, target)
-        return
+    with suppress(OSError):  # Another writer may have made the target in the meantime.
+        if not target.exists():
+            os.rename(new, target)
+            return
     if _exchanged(new, target):
         return
     aside = new.with_name(f"{_stem(target)}{secrets.token_hex(8)}.old")
@@ -372,7 +373,10 @@ def _remove_leftovers(target: Path) -> None:
     pattern = re.compile(f"(?:{own})|(?:{earlier})")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
-            if pattern.fullmatch(entry.name) and not entry.is_symlink():
+            is_file = entry.is_file(follow_symlinks=False)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            name = entry.name
+            if (is_file and pattern.fullmatch(name)) or (is_folder and re.fullmatch(own, name)):
                 _remove_dead(Path(entry.path))
 
 

@@ -31,7 +31,10 @@ def skops_content(thing: Any, what: str) -> bytes:
     """
     io = _skops(what)
     try:
-        return bytes(io.dumps(thing))
+        content = bytes(io.dumps(thing))
+        # It writes what it cannot read again, such as functions without a name.
+        io.loads(content, trusted=io.get_untrusted_types(data=content))
+        return content
     except Exception as error:
         raise ArgumentError(
             f"{what}: skops cannot store a {type(thing).__name__}: {error!s:.300}"
