@@ -104,7 +104,7 @@ def loaded(
 
 def _options(place: Place) -> tuple[TranslationOptions, torch.dtype]:
     through = place["through"]
-    ways = None
+    ways: dict[str, str | None] | None = None
     if through.value is not None:
         ways = {step: way.one_of(WAYS) for step, way in through.members()}
     options = TranslationOptions(

@@ -8,6 +8,7 @@ the metadata. Nothing here interprets the source or the JSON beyond that.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -61,7 +62,7 @@ def check_module_target(path: Any) -> Path:
         If it is neither a file's name that ends in ``.safetensors`` nor that of a folder, or must
         not be replaced.
     """
-    kind = Path(path).suffix if isinstance(path, str | Path) else SUFFIX
+    kind = Path(path).suffix if isinstance(path, str | os.PathLike) else SUFFIX
     if kind.lower() == SUFFIX:
         return check_target(path, "a module", (SUFFIX,))
     if kind:
@@ -165,7 +166,7 @@ def read_module(path: Any) -> SavedModule:
     ModelFileError
         If it is damaged, of another kind, or of a newer version of the format.
     """
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path must be the name of a file or folder, got {path!r:.80}.")
     place = Path(path)
     if not place.exists():

@@ -72,7 +72,7 @@ def _tuned(history: Any) -> dict[str, Any] | None:
     """The number of epochs of the last training, and its best losses."""
     if not history:
         return None
-    best = {}
+    best: dict[str, float] = {}
     for name in ("train_loss", "valid_loss"):
         losses = [row[name] for row in history if isinstance(row.get(name), float)]
         finite = [loss for loss in losses if math.isfinite(loss)]
