@@ -27,6 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 import pipegrad as pg
 from helpers import identical, shorten_candidates
 from pipegrad.cli import main
+from pipegrad.cli.models import write_model
 from pipegrad.module_files import SavedModule, read_module, write_module
 from pipegrad.testing import perturb
 
@@ -443,3 +444,16 @@ def test_the_command_line_reads_saved_modules(
     assert main(["inspect", path]) == 0
     assert main(["diff", path, path, data]) == 0
     assert "0 of 80 predictions differ" in capsys.readouterr().out
+
+
+def test_the_command_line_writes_saved_modules(tmp_path: Path) -> None:
+    net, X, y = made(booster)
+    path, data = str(net.save(tmp_path / "net")), str(tmp_path / "data.parquet")
+    pd.DataFrame(X).rename(columns=str).assign(y=y).to_parquet(data)
+    better = str(tmp_path / "better.safetensors")
+    assert main(["tune", path, data, "--label", "y", "-o", better, "--json"]) == 0
+    assert pg.load(better).history is None
+    assert not np.array_equal(pg.load(better).predict(X), net.predict(X))
+    net, X, _ = made(pca)
+    write_model(better, pg.from_torch(net))
+    np.testing.assert_allclose(pg.load(better).predict_proba(X), net.predict_proba(X), rtol=1e-12)

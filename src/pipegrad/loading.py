@@ -91,13 +91,13 @@ def loaded(
             f"Hint: it was saved with {_shown_versions(about)}."
         )
     _check_tensors(net, saved, name)
-    parameters = dict(net.named_parameters())
+    parameters, trainable = dict(net.named_parameters()), set(names)
     unknown = next((one for one in names if one not in parameters), None)
     if unknown is not None:
         about["trainable"].fail(f"{unknown!r:.80} is no parameter.")
     net.load_state_dict(dict(saved.tensors))
     for one, parameter in parameters.items():
-        parameter.requires_grad_(one in names)
+        parameter.requires_grad_(one in trainable)
     net.init = init
     return net.train(training)
 

@@ -14,6 +14,7 @@ from ..file_writing import check_target
 from ..finetune.tuner import FineTuner
 from ..inspection import inspect
 from ..module import PipelineModule
+from ..module_files import SUFFIX
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
 from .differences import different_numbers, different_predictions
@@ -109,7 +110,10 @@ def _tune_file(options: argparse.Namespace, model: Any, X: Any, y: Any, started:
     columns = X if hasattr(net, "columns") else inputs_of(net, X, options.data)
     settings = {"validation": 0.2, "max_seconds": options.max_seconds}
     net.fit(columns, y, seed=options.seed, verbose=int(not options.json), **settings)
-    from_torch(net, options.output)
+    if options.output.lower().endswith(SUFFIX):
+        net.save(options.output)
+    else:
+        from_torch(net, options.output)
     losses = net.history[:, "valid_loss"]
     data = {
         "improved": bool(min(losses) < losses[0]),

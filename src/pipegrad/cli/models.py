@@ -12,9 +12,9 @@ from .. import source_catalog
 from ..errors import ArgumentError, ModelFileError
 from ..file_writing import check_target, write_file
 from ..loading import loaded
-from ..module_files import is_module_path, read_module
+from ..module_files import SUFFIX, check_module_target, is_module_path, read_module
 from ..skops_files import read_skops, skops_content
-from ..translate import from_torch, open_source
+from ..translate import from_torch, open_source, to_torch
 
 SKOPS = (".skops",)
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -61,6 +61,9 @@ def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = Fa
 
 def check_model_target(path: str, model: Any) -> None:
     """Raise an error unless a model can be written to a path, before any work is done."""
+    if Path(path).suffix.lower() == SUFFIX:
+        check_module_target(path)
+        return
     if Path(path).suffix.lower() in (*SKOPS, *PICKLES):
         if not hasattr(model, "get_params"):
             raise ArgumentError(
@@ -74,8 +77,10 @@ def check_model_target(path: str, model: Any) -> None:
 
 
 def write_model(path: str, model: Any) -> None:
-    """Write an estimator as a skops file or a pickle, completely or not at all."""
-    if Path(path).suffix.lower() in SKOPS:
+    """Write an estimator as a skops file, a module or a pickle, completely or not at all."""
+    if Path(path).suffix.lower() == SUFFIX:
+        to_torch(model).save(path)
+    elif Path(path).suffix.lower() in SKOPS:
         write_file(path, skops_content(model, path))
     else:
         import io
@@ -95,7 +100,7 @@ def is_estimator_file(path: str, model: Any) -> bool:
 
 
 def _check_suffix(path: str, suffix: str) -> None:
-    known = (*SKOPS, *PICKLES, *source_catalog.file_suffixes())
+    known = (*SKOPS, SUFFIX, *PICKLES, *source_catalog.file_suffixes())
     if suffix not in known:
         raise ArgumentError(
             f"{os.fspath(path)}: the name of a model file must end in {_known(known)}."
