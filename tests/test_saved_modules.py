@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import pickle
 import random
 import shutil
 import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -408,6 +410,38 @@ def test_nodes_of_other_trees_are_refused(tmp_path: Path) -> None:
     write_module(tmp_path / "net", SavedModule(saved.about, tensors, saved.source))
     with pytest.raises(pg.ModelFileError, match="does not belong to the source"):
         pg.load(tmp_path / "net", trusted=TREES)
+
+
+@pytest.mark.parametrize(
+    ("bomb", "match"), [("zeros", "it unpacks to"), ("a large array", "cannot be read: .*Memory")]
+)
+def test_sources_that_unpack_to_more_than_fits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: str, match: str
+) -> None:
+    monkeypatch.setattr("pipegrad.skops_files._MOST_UNPACKED", 1 << 20)
+    saved = read_module(made(pca)[0].save(tmp_path / "net.safetensors"))
+    content = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved.source)) as archive,
+        zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as changed,
+    ):
+        for name in archive.namelist():
+            inner = archive.read(name)
+            if bomb == "zeros" and name == "schema.json":
+                changed.writestr("zeros", bytes(2 << 20))
+            elif bomb == "a large array" and name.endswith(".npy") and b"(3, 4)" in inner:
+                inner = npy_header((10**9, 1000))
+            changed.writestr(name, inner)
+    write_module(tmp_path / "net", SavedModule(saved.about, saved.tensors, content.getvalue()))
+    with pytest.raises(pg.ModelFileError, match=match):
+        pg.load(tmp_path / "net")
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    content = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, header)
+    return content.getvalue()
 
 
 def test_newer_and_other_files_are_told_apart(tmp_path: Path) -> None:
