@@ -94,7 +94,9 @@ WRITERS: dict[str, Writer] = {
     "learning_curves.png": picture,
     "figure1.skops": pipeline_file,
     "c0ffee.safetensors": cache_entry,
+    "net.safetensors": lambda path: mlnet().save(path),
 }
+CACHED = "c0ffee.safetensors"
 OLD = b"a good file" * 500
 
 needs_fork = pytest.mark.skipif(
@@ -157,7 +159,7 @@ def test_a_full_disk_never_costs_the_old_file(written, room):
 
     status = in_child(on_full_disk)
     # The cache goes on without its entry; its old entry was of no use.
-    if path.suffix == ".safetensors":
+    if path.name == CACHED:
         assert status == 0
         assert not path.exists()
     else:
@@ -205,7 +207,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(written):
 
     def forever() -> None:
         while True:
-            if path.suffix == ".safetensors":
+            if path.name == CACHED:
                 path.unlink(missing_ok=True)
             write(path)
 
@@ -223,7 +225,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(written):
 @pytest.mark.parametrize("event", ["open", "os.chmod", "os.rename"])
 def test_a_writer_killed_between_write_and_replace_leaves_the_old_file(written, event):
     path, write, new = written
-    if path.suffix == ".safetensors":
+    if path.name == CACHED:
         pytest.skip("an old entry that is of no use is removed first")
 
     def killed() -> None:
@@ -236,6 +238,47 @@ def test_a_writer_killed_between_write_and_replace_leaves_the_old_file(written, 
     write(path)
     assert is_new(path, new)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def whole_folder(path: Path) -> bool:
+    """Whether a module can be loaded; an error otherwise."""
+    return type(pg.load(path)) is type(mlnet())
+
+
+@needs_fork
+def test_a_killed_writer_of_a_folder_leaves_the_old_one_or_the_new(tmp_path):
+    path, random_moments = tmp_path / "net", random.Random(0)
+    mlnet().save(path)
+
+    def forever() -> None:
+        while True:
+            mlnet().save(path)
+
+    for _ in range(8):
+        in_child(forever, until=random_moments.uniform(0, 0.06))
+        assert whole_folder(path)
+    mlnet().save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+def test_threads_write_one_folder(tmp_path):
+    errors = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                mlnet().save(tmp_path / "net")
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert whole_folder(tmp_path / "net")
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
 
 
 @needs_fork
@@ -268,7 +311,9 @@ def test_what_earlier_versions_left_is_removed(tmp_path):
 # -- several writers -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["model.zip", "model.ubj", "model.txt", "report.html"])
+@pytest.mark.parametrize(
+    "name", ["model.zip", "model.ubj", "model.txt", "report.html", "net.safetensors"]
+)
 def test_threads_write_one_path(tmp_path, name):
     path, write = tmp_path / name, WRITERS[name]
     write(path)

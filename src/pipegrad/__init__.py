@@ -15,6 +15,7 @@ from .featurizer import Featurizer
 from .finetune.tuner import FineTuner
 from .graph import Graph, Step
 from .inspection import Inspection, inspect
+from .loading import load
 from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
 from .supported import Supported, supported
@@ -43,6 +44,7 @@ __all__ = [
     "export",
     "from_torch",
     "inspect",
+    "load",
     "register",
     "supported",
     "to_torch",

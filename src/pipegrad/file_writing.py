@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -154,6 +154,115 @@ def replacement(path: Any, private: bool = False) -> Iterator[Path]:
     _sync(target.parent)
 
 
+def check_folder_target(path: Any, content: str, replaceable: Callable[[Path], bool]) -> Path:
+    """The path of a folder that can be written or replaced.
+
+    Parameters
+    ----------
+    path : str or path
+        Path given by the user.
+    content : str
+        What the folder will hold, for the errors ("a saved module").
+    replaceable : callable
+        Whether a folder that is there may be replaced.
+
+    Raises
+    ------
+    ArgumentError
+        If the path is none, lies in no folder, or is that of something else.
+    """
+    if not Path(path).name:
+        raise ArgumentError(f"path must be the name of a folder, got {str(path)!r:.80}.")
+    try:
+        real = _real(Path(path))
+        there = os.path.lexists(real)
+        folder = real.is_dir()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{str(path)!r:.120} is not the name of a folder: {why}.") from error
+    if not real.parent.is_dir():
+        raise ArgumentError(f"{path}: there is no folder {str(real.parent)!r}.")
+    if not os.access(real.parent, os.W_OK):
+        raise ArgumentError(f"{path}: nothing can be made in {str(real.parent)!r}.")
+    if there and not (folder and replaceable(real)):
+        kind = "a folder" if folder else "a file"
+        raise ArgumentError(
+            f"{path} is {kind} that does not hold {content}.\nHint: give a new name, or remove it."
+        )
+    return Path(path)
+
+
+@contextmanager
+def folder_replacement(path: Any) -> Iterator[Path]:
+    """An unfinished folder that takes the place of ``path`` if the block ends without an error.
+
+    Where the system can, the two folders are exchanged at once; elsewhere, a process that is killed
+    in between leaves the old one beside, and never a part of the new one.
+
+    Parameters
+    ----------
+    path : str or path
+        Folder to replace or to create.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it.
+    """
+    target = _real(Path(path))
+    _remove_leftovers(target)
+    partial, lock = _unfinished_folder(target)
+    try:
+        yield partial
+        _sync(partial)
+        _put_in_place(partial, target)
+    finally:
+        # What is there now is the old folder, or an unfinished one.
+        shutil.rmtree(partial, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+    _sync(target.parent)
+
+
+def _unfinished_folder(target: Path) -> tuple[Path, int | None]:
+    while True:
+        partial = target.with_name(f"{_stem(target)}{secrets.token_hex(8)}.part")
+        partial.mkdir()
+        claimed, lock = _claimed(partial)
+        if claimed:
+            return partial, lock
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    """Move a folder to a name; the folder that has this name takes the other one."""
+    with suppress(OSError):  # Another writer may have made the target in the meantime.
+        if not target.exists():
+            os.rename(new, target)
+            return
+    if _exchanged(new, target):
+        return
+    aside = new.with_name(f"{_stem(target)}{secrets.token_hex(8)}.old")
+    os.rename(target, aside)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    import ctypes
+
+    at, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(at, os.fsencode(one), at, os.fsencode(other), exchange) == 0)
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A private folder for intermediate files; those of killed processes are removed."""
@@ -264,7 +373,10 @@ def _remove_leftovers(target: Path) -> None:
     pattern = re.compile(f"(?:{own})|(?:{earlier})")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
-            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            is_file = entry.is_file(follow_symlinks=False)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            name = entry.name
+            if (is_file and pattern.fullmatch(name)) or (is_folder and re.fullmatch(own, name)):
                 _remove_dead(Path(entry.path))
 
 

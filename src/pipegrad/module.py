@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -304,6 +305,30 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         from .online.partial_fit import partial_fit
 
         return partial_fit(self, X, y, optim=optim, **options)
+
+    def save(self, path: Any) -> Path:
+        """Save the module for `pipegrad.load`, as a whole or not at all, without pickles.
+
+        Parameters
+        ----------
+        path : str or path
+            A file whose name ends in ``.safetensors``, or a folder, whose name has no suffix. A
+            saved module that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The path.
+
+        Raises
+        ------
+        ArgumentError
+            If nothing can be written there, a gradient is estimated by a torch module
+            (``through``), or skops cannot store the source. Nothing is written then.
+        """
+        from .saving import save_module
+
+        return save_module(self, path)
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.trainable_parameters().values())

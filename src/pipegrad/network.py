@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
@@ -47,6 +48,37 @@ Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 Network = TypeVar("Network", bound="PipelineNetwork")
 
 
+@dataclass(frozen=True)
+class TranslationOptions:
+    """The options of `to_torch` from which the same module can be made again.
+
+    Parameters
+    ----------
+    translate, trees : str
+        As given.
+    train, freeze : tuple of str, optional
+        Patterns of steps.
+    temperature : float
+        Width of soft splits.
+    train_zeros : bool
+        Whether zeros of a selection train.
+    through : dict of str to str, optional
+        By patterns of steps, how gradients are estimated; None for a torch module.
+    """
+
+    translate: str
+    train: tuple[str, ...] | None
+    freeze: tuple[str, ...] | None
+    trees: str
+    temperature: float
+    train_zeros: bool
+    through: dict[str, str | None] | None
+
+    def arguments(self) -> dict[str, Any]:
+        """The options as keyword arguments."""
+        return dict(vars(self))
+
+
 class PipelineNetwork(nn.Module):
     """A partitioned graph with a module for each translated step.
 
@@ -62,6 +94,9 @@ class PipelineNetwork(nn.Module):
     steps : mapping of str to Module
         A module for each translated step, by name.
     """
+
+    # Also of modules that were pickled before there were any.
+    translation_options: TranslationOptions | None = None
 
     def __init__(self, source: Any, graph: Graph, steps: Mapping[str, nn.Module]) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from .modules import (
     unwrap_head,
 )
 from .named import NamedPipeline
-from .network import required_translation
+from .network import TranslationOptions, required_translation
 from .partition import Translate, check, partition
 from .registry import dotted_name, load_file, lookup, translation
 from .source_catalog import file_attribute
@@ -133,12 +133,16 @@ def to_torch(
     check_arguments(translate, init, data, trees, temperature, train_zeros, dtype, through)
     if not isinstance(trusted, bool):
         raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
+    train, freeze = _as_tuple(train), _as_tuple(freeze)
     fitted = own_copy(open_source(source, trusted), data if init == "random" else None)
     splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits, through)
     check(graph)
     made = NamedPipeline if graph.columns else PipelineModule
     net = made(fitted, graph, _modules(graph, splits, train_zeros))
+    net.translation_options = TranslationOptions(
+        translate, train, freeze, trees, float(temperature), train_zeros, _ways_by_name(through)
+    )
     _warn_about_broken_constraints(net)
     if init == "random":
         with own_generator():
@@ -148,6 +152,18 @@ def to_torch(
     if data is not None and _has_modules(through):
         _compare_modules(net, data[0])
     return net
+
+
+def _as_tuple(patterns: Iterable[str] | None) -> tuple[str, ...] | None:
+    if patterns is None:
+        return None
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+
+
+def _ways_by_name(through: Through | None) -> dict[str, str | None] | None:
+    if through is None:
+        return None
+    return {step: way if isinstance(way, str) else None for step, way in through.items()}
 
 
 def _has_modules(through: Through | None) -> bool:

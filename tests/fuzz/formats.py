@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutations import BYTES, JSON, TEXT, Mutation, overwrite_integer
-from sklearn.linear_model import Ridge
+from mutations import BYTES, JSON, TEXT, Mutation, change_document, overwrite_integer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import pipegrad as pg
 from pipegrad.array_cache import cached_arrays
+from pipegrad.module_files import SavedModule, read_module, write_module
 
 MLNET = Path(__file__).parents[1] / "data" / "mlnet"
 ROWS = 40
@@ -303,6 +306,53 @@ def read_cache(content: bytes) -> None:
     assert all(np.array_equal(found[name], ARRAYS[name]) for name in ARRAYS)
 
 
+def module_seeds() -> list[bytes]:
+    X = np.random.default_rng(0).normal(size=(ROWS, 4))
+    y = X @ np.arange(4.0)
+    nets = [
+        pg.to_torch(make_pipeline(StandardScaler(), PCA(2), LogisticRegression()).fit(X, y > 0)),
+        pg.to_torch(make_pipeline(StandardScaler(), Ridge()).fit(X, y), freeze=["standardscaler"]),
+        pg.to_torch(DecisionTreeRegressor(max_depth=3, random_state=0).fit(X, y), trees="soft"),
+        pg.to_torch(MLNET / "fasttree_regression.zip"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        return [net.save(Path(folder, "net.safetensors")).read_bytes() for net in nets]
+
+
+def read_saved(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.safetensors")
+        path.write_bytes(content)
+        pg.load(path, trusted=["sklearn.tree._tree.Tree"])
+
+
+def change_part(content: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+    """Change one part of a saved module, whose digests are right again afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.safetensors")
+        path.write_bytes(content)
+        saved = read_module(path)
+        path.write_bytes(rng.choice(others))
+        other = read_module(path)
+        about, tensors, source = saved.about, dict(saved.tensors), saved.source
+        kind = rng.randrange(8)
+        if kind < 3:
+            about = change_document(about, rng)
+            if not isinstance(about.get("source_suffix"), str):
+                about["source_suffix"] = ".zip"
+        elif kind < 5:
+            name, another = rng.choice(sorted(tensors)), rng.choice(sorted(other.tensors))
+            moved = rng.choice((tensors.pop(name), other.tensors[another]))
+            tensors[rng.choice((name, another, f"{name}x"))] = moved[..., : rng.randrange(5)]
+        elif kind == 5:
+            source = other.source
+        else:
+            source = rng.choice(BYTES)(source, rng, [other.source]) or b"0"
+        path.unlink()
+        write_module(path, SavedModule(about, tensors, source))
+        return path.read_bytes()
+
+
 FORMATS = {
     "lightgbm.txt": Format(lightgbm_seeds, TEXT, from_file(".txt"), lightgbm_answers),
     "xgboost.json": Format(
@@ -318,6 +368,7 @@ FORMATS = {
     "mlnet.zip": Format(mlnet_seeds, (*[change_entry] * 9, *BYTES), from_file(".zip")),
     "graph.json": Format(graph_seeds, JSON, read_graph),
     "cache.safetensors": Format(cache_seeds, BYTES, read_cache),
+    "module.safetensors": Format(module_seeds, (*[change_part] * 6, *BYTES), read_saved),
 }
 
 

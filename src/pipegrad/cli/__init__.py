@@ -89,8 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pipegrad",
         description="Fine-tune fitted pipelines by backpropagation.",
-        epilog="Models are .skops files, pickles (with --trust-pickle), or files of LightGBM, "
-        "XGBoost, CatBoost and ML.NET; data are .parquet, .csv, .arrow or .feather files.",
+        epilog="Models are .skops files, saved modules, pickles (with --trust-pickle), or files "
+        "of LightGBM, XGBoost, CatBoost and ML.NET; data are .parquet, .csv, .arrow or .feather "
+        "files.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     general = argparse.ArgumentParser(add_help=False)

@@ -15,6 +15,7 @@ from ..file_writing import check_target
 from ..finetune.tuner import FineTuner
 from ..inspection import inspect
 from ..module import PipelineModule
+from ..module_files import SUFFIX
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
 from .differences import different_numbers, different_predictions
@@ -76,8 +77,8 @@ def tune(options: argparse.Namespace) -> Answer:
     if options.report:
         check_target(options.report, "a report", (".html", ".htm"))
     X, y = split_label(read_table(options.data), options.label, options.data)
-    if not is_estimator_file(options.model):
-        return _tune_file(options, X, y, started)
+    if not is_estimator_file(options.model, model):
+        return _tune_file(options, model, X, y, started)
     tuner = FineTuner(
         model,
         random_state=options.seed,
@@ -102,15 +103,18 @@ def tune(options: argparse.Namespace) -> Answer:
     return Answer(f"{report}\n\nWrote {options.output}", data)
 
 
-def _tune_file(options: argparse.Namespace, X: Any, y: Any, started: float) -> Answer:
+def _tune_file(options: argparse.Namespace, model: Any, X: Any, y: Any, started: float) -> Answer:
     # A model of a library's own file cannot be fitted anew, so that one run starts from it.
     if options.report or options.scoring:
         raise ArgumentError("--report and --scoring need the model of a Python library.")
-    net = to_torch(options.model)
+    net = to_torch(model)
     columns = X if hasattr(net, "columns") else inputs_of(net, X, options.data)
     settings = {"validation": 0.2, "max_seconds": options.max_seconds}
     net.fit(columns, y, seed=options.seed, verbose=int(not options.json), **settings)
-    from_torch(net, options.output)
+    if options.output.lower().endswith(SUFFIX):
+        net.save(options.output)
+    else:
+        from_torch(net, options.output)
     losses = net.history[:, "valid_loss"]
     data = {
         "improved": bool(min(losses) < losses[0]),
@@ -172,7 +176,7 @@ def _model(options: argparse.Namespace, path: str) -> Any:
 
 def _predictor(path: str, model: Any, table: Any, name: str) -> tuple[Any, Any]:
     """What predicts, and its input."""
-    if is_estimator_file(path):
+    if is_estimator_file(path, model):
         return model, inputs_of(model, table, name)
     net: PipelineModule = to_torch(model)
     return net, table if hasattr(net, "columns") else inputs_of(net, table, name)

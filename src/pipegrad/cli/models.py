@@ -11,10 +11,15 @@ from typing import Any
 from .. import source_catalog
 from ..errors import ArgumentError, ModelFileError
 from ..file_writing import check_target, write_file
-from ..translate import open_source
+from ..loading import loaded
+from ..module_files import SUFFIX, check_module_target, is_module_path, read_module
+from ..skops_files import read_skops, skops_content
+from ..translate import from_torch, open_source, to_torch
 
 SKOPS = (".skops",)
 PICKLES = (".pkl", ".pickle", ".joblib")
+
+_HINT = "add --trust {plain}"
 
 
 def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = False) -> Any:
@@ -23,7 +28,7 @@ def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = Fa
     Parameters
     ----------
     path : str
-        A skops file, a pickle, or a file of a library that stores models.
+        A skops file, a saved module, a pickle, or a file of a library that stores models.
     trusted : collection of str
         Dotted names of types in a skops file that may be loaded, beside those known to be safe.
     trust_pickle : bool
@@ -37,13 +42,15 @@ def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = Fa
         If it is damaged.
     """
     suffix = Path(path).suffix.lower()
+    if is_module_path(path):
+        return from_torch(loaded(read_module(path), path, trusted, _HINT))
     if suffix not in (*SKOPS, *PICKLES):
         _check_suffix(path, suffix)
         return open_source(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if suffix in SKOPS:
-        return _from_skops(path, trusted)
+        return read_skops(Path(path).read_bytes(), path, trusted, _HINT)
     if not trust_pickle:
         raise ArgumentError(
             f"{path} is a pickle, which can run any code when it is loaded.\n"
@@ -54,6 +61,9 @@ def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = Fa
 
 def check_model_target(path: str, model: Any) -> None:
     """Raise an error unless a model can be written to a path, before any work is done."""
+    if Path(path).suffix.lower() == SUFFIX:
+        check_module_target(path)
+        return
     if Path(path).suffix.lower() in (*SKOPS, *PICKLES):
         if not hasattr(model, "get_params"):
             raise ArgumentError(
@@ -67,11 +77,11 @@ def check_model_target(path: str, model: Any) -> None:
 
 
 def write_model(path: str, model: Any) -> None:
-    """Write an estimator as a skops file or a pickle, completely or not at all."""
-    if Path(path).suffix.lower() in SKOPS:
-        import skops.io
-
-        write_file(path, skops.io.dumps(model))
+    """Write an estimator as a skops file, a module or a pickle, completely or not at all."""
+    if Path(path).suffix.lower() == SUFFIX:
+        to_torch(model).save(path)
+    elif Path(path).suffix.lower() in SKOPS:
+        write_file(path, skops_content(model, path))
     else:
         import io
 
@@ -82,13 +92,15 @@ def write_model(path: str, model: Any) -> None:
         write_file(path, content.getvalue())
 
 
-def is_estimator_file(path: str) -> bool:
-    """Whether a file holds a Python object, and not the format of a library's own."""
+def is_estimator_file(path: str, model: Any) -> bool:
+    """Whether a file holds an estimator of Python, and not the format of a library's own."""
+    if is_module_path(path):
+        return hasattr(model, "get_params")
     return Path(path).suffix.lower() in (*SKOPS, *PICKLES)
 
 
 def _check_suffix(path: str, suffix: str) -> None:
-    known = (*SKOPS, *PICKLES, *source_catalog.file_suffixes())
+    known = (*SKOPS, SUFFIX, *PICKLES, *source_catalog.file_suffixes())
     if suffix not in known:
         raise ArgumentError(
             f"{os.fspath(path)}: the name of a model file must end in {_known(known)}."
@@ -100,39 +112,13 @@ def _known(suffixes: Collection[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _from_skops(path: str, trusted: Collection[str]) -> Any:
-    try:
-        import skops.io
-    except ModuleNotFoundError as error:
-        raise ArgumentError(f"{path} requires skops: pip install 'pipegrad[files]'.") from error
-    try:
-        unknown = skops.io.get_untrusted_types(file=path)
-    except Exception as error:  # Damaged files end in errors of many kinds.
-        raise _damaged(path, error) from error
-    lacking = sorted(set(unknown) - set(trusted))
-    if lacking and "all" not in trusted:
-        raise ArgumentError(
-            f"{path} contains types that are not known to be safe: {', '.join(lacking)}.\n"
-            f"Hint: if you trust them, add --trust {' '.join(lacking)}"
-        )
-    return _loaded(path, lambda: skops.io.load(path, trusted=unknown))
-
-
 def _from_pickle(path: str) -> Any:
     import joblib
 
-    return _loaded(path, lambda: joblib.load(path))
-
-
-def _loaded(path: str, load: Any) -> Any:
     try:
         with warnings.catch_warnings():
             # Of another version of scikit-learn, which translation checks in its own way.
             warnings.filterwarnings("ignore", "Trying to unpickle estimator")
-            return load()
-    except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: str, error: Exception) -> ModelFileError:
-    return ModelFileError(f"{path} cannot be read: {type(error).__name__}: {error}")
+            return joblib.load(path)
+    except Exception as error:  # Damaged files end in errors of many kinds.
+        raise ModelFileError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
