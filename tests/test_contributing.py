@@ -43,3 +43,9 @@ def test_the_translation_has_fifteen_lines_at_most():
 def test_all_python_blocks_are_run():
     assert [name for name, _ in FILES] == ["my_package", "my_translations", "test_my_translations"]
     assert TEXT.count("```python") == len(FILES)
+
+
+def test_test_files_have_names_of_their_own():
+    """Python imports them by these names, the first of two for both."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names))
