@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from pipegrad.finetune import portfolio
 from pipegrad.testing import CHECKS, DATASETS, assert_close, cases, identical, perturb
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function")
+# Before scikit-learn 1.6, the default of AdaBoost is another algorithm; later there is no other.
+SAMME = {"algorithm": "SAMME"} if parse_version(sklearn.__version__) < parse_version("1.6") else {}
 # Options of an operator seldom change whether these hold, and together they take half of the time.
 SELDOM_BY_OPTION = {"export", "inference", "methods", "nothing_is_shared", "state"}
 

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -261,22 +261,30 @@ def test_a_killed_writer_of_a_folder_leaves_the_old_one_or_the_new(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
 
 
-def test_threads_write_one_folder(tmp_path):
+def at_once(works: list[Callable[[], None]]) -> None:
+    """Run functions in threads, none of which may fail."""
     errors = []
 
-    def work() -> None:
+    def run(work: Callable[[], None]) -> None:
         try:
-            for _ in range(5):
-                mlnet().save(tmp_path / "net")
+            work()
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_threads_write_one_folder(tmp_path):
+    def work() -> None:
+        for _ in range(5):
+            mlnet().save(tmp_path / "net")
+
+    at_once([work] * 4)
     assert whole_folder(tmp_path / "net")
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
 
@@ -317,43 +325,27 @@ def test_what_earlier_versions_left_is_removed(tmp_path):
 def test_threads_write_one_path(tmp_path, name):
     path, write = tmp_path / name, WRITERS[name]
     write(path)
-    new, errors = path.read_bytes(), []
+    new = path.read_bytes()
 
     def work() -> None:
-        try:
-            for _ in range(5):
-                write(path)
-                assert is_new(path, new)
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(5):
+            write(path)
+            assert is_new(path, new)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    at_once([work] * 4)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_threads_never_mix_their_contents(tmp_path):
-    path, errors = tmp_path / "file", []
+    path = tmp_path / "file"
     contents = [bytes([letter]) * 50_000 for letter in b"abcd"]
 
     def work(content: bytes) -> None:
-        try:
-            for _ in range(20):
-                write_file(path, content)
-                assert path.read_bytes() in contents
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(20):
+            write_file(path, content)
+            assert path.read_bytes() in contents
 
-    threads = [threading.Thread(target=work, args=(content,)) for content in contents]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    at_once([partial(work, content) for content in contents])
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

@@ -57,17 +57,7 @@ def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Pat
     target = Path(path)
     if suffixes and target.suffix.lower() not in suffixes:
         raise ArgumentError(f"{target}: the file of {content} must end in {' or '.join(suffixes)}.")
-    try:
-        real = _real(target)
-        folder = real.parent.is_dir()
-        mode = os.stat(real).st_mode if real.exists() else None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"{str(target)!r:.120} is not the name of a file: {why}.") from error
-    if not folder:
-        raise ArgumentError(f"{target}: there is no folder {str(real.parent)!r}.")
-    if not os.access(real.parent, os.W_OK):
-        raise ArgumentError(f"{target}: no file can be made in {str(real.parent)!r}.")
+    real, mode = _checked_place(target, "a file", "no file")
     if mode is None:
         return target
     if not stat.S_ISREG(mode):
@@ -76,6 +66,22 @@ def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Pat
     if not os.access(real, os.W_OK):
         raise ArgumentError(f"{target} is write-protected.")
     return target
+
+
+def _checked_place(path: Path, kind: str, made: str) -> tuple[Path, int | None]:
+    """Where a path leads, and the mode of what is there; an error if nothing can be made there."""
+    try:
+        real = _real(path)
+        folder = real.parent.is_dir()
+        mode = os.stat(real).st_mode if real.exists() else None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{str(path)!r:.120} is not the name of {kind}: {why}.") from error
+    if not folder:
+        raise ArgumentError(f"{path}: there is no folder {str(real.parent)!r}.")
+    if not os.access(real.parent, os.W_OK):
+        raise ArgumentError(f"{path}: {made} can be made in {str(real.parent)!r}.")
+    return real, mode
 
 
 def write_file(path: Any, content: bytes, private: bool = False) -> None:
@@ -173,18 +179,9 @@ def check_folder_target(path: Any, content: str, replaceable: Callable[[Path], b
     """
     if not Path(path).name:
         raise ArgumentError(f"path must be the name of a folder, got {str(path)!r:.80}.")
-    try:
-        real = _real(Path(path))
-        there = os.path.lexists(real)
-        folder = real.is_dir()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"{str(path)!r:.120} is not the name of a folder: {why}.") from error
-    if not real.parent.is_dir():
-        raise ArgumentError(f"{path}: there is no folder {str(real.parent)!r}.")
-    if not os.access(real.parent, os.W_OK):
-        raise ArgumentError(f"{path}: nothing can be made in {str(real.parent)!r}.")
-    if there and not (folder and replaceable(real)):
+    real, mode = _checked_place(Path(path), "a folder", "nothing")
+    folder = mode is not None and stat.S_ISDIR(mode)
+    if os.path.lexists(real) and not (folder and replaceable(real)):
         kind = "a folder" if folder else "a file"
         raise ArgumentError(
             f"{path} is {kind} that does not hold {content}.\nHint: give a new name, or remove it."

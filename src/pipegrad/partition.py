@@ -141,13 +141,13 @@ def _refused_method(step: Step) -> str | None:
 
 
 def _chosen(graph: Graph, train: Iterable[str] | None, freeze: Iterable[str] | None) -> set[str]:
-    kept = graph.select(_patterns(freeze or ()), "freeze")
+    kept = graph.select(as_patterns(freeze or ()), "freeze")
     if train is None:
         chosen = {step.name for step in graph}
         kept |= {step.name for step in graph if step.frozen}
     else:
-        chosen = graph.select(_patterns(train), "train")
-        for pattern in _patterns(train):
+        chosen = graph.select(as_patterns(train), "train")
+        for pattern in as_patterns(train):
             _check_apart(graph, pattern, kept)
             _check_trains(graph, pattern)
     # An operator that occurs several times is frozen everywhere if it is frozen anywhere.
@@ -178,8 +178,9 @@ def _check_trains(graph: Graph, pattern: str) -> None:
         )
 
 
-def _patterns(patterns: Iterable[str]) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns)
+def as_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+    """The patterns of steps, of which one may be given alone."""
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
 def _reached_by_gradients(

@@ -6,7 +6,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def save_module(net: PipelineNetwork, path: Any) -> Path:
     content, suffix = _source_content(net.source, str(target))
     about = {
         "graph": json.loads(net.graph.to_json(indent=None)),
-        "options": {**asdict(options), "dtype": str(net.reference_tensor().dtype)},
+        "options": {**options.arguments(), "dtype": str(net.reference_tensor().dtype)},
         "trainable": list(net.trainable_parameters()),
         "training": net.training,
         "init": net.init,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -81,12 +82,21 @@ def read_skops(
             f"Hint: if you trust them, {told}"
         )
     try:
-        with warnings.catch_warnings():
-            # Of another version of scikit-learn, which translation checks in its own way.
-            warnings.filterwarnings("ignore", "Trying to unpickle estimator")
+        with other_versions():
             return io.loads(content, trusted=unknown)
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+@contextmanager
+def other_versions() -> Iterator[None]:
+    """Context without warnings about objects that another version of scikit-learn stored.
+
+    Translation checks them in its own way.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Trying to unpickle estimator")
+        yield
 
 
 def _skops(what: str) -> Any:

@@ -30,7 +30,7 @@ from .modules import (
 )
 from .named import NamedPipeline
 from .network import TranslationOptions, required_translation
-from .partition import Translate, check, partition
+from .partition import Translate, as_patterns, check, partition
 from .registry import dotted_name, load_file, lookup, translation
 from .source_catalog import file_attribute
 from .sources.arrays import without_tensors
@@ -133,7 +133,7 @@ def to_torch(
     check_arguments(translate, init, data, trees, temperature, train_zeros, dtype, through)
     if not isinstance(trusted, bool):
         raise ArgumentError(f"trusted must be True or False, got {trusted!r:.80}.")
-    train, freeze = _as_tuple(train), _as_tuple(freeze)
+    train, freeze = (None if given is None else as_patterns(given) for given in (train, freeze))
     fitted = own_copy(open_source(source, trusted), data if init == "random" else None)
     splits = SplitRelaxation(trees, temperature)
     graph = partition(unfold(fitted), translate, train, freeze, splits, through)
@@ -152,12 +152,6 @@ def to_torch(
     if data is not None and _has_modules(through):
         _compare_modules(net, data[0])
     return net
-
-
-def _as_tuple(patterns: Iterable[str] | None) -> tuple[str, ...] | None:
-    if patterns is None:
-        return None
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
 def _ways_by_name(through: Through | None) -> dict[str, str | None] | None:

@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from sklearn import ensemble, tree
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
+from helpers import SAMME
 from pipegrad.errors import ArgumentError, PipegradWarning
 from pipegrad.modules import LeafOrder, TreeEnsemble
 
@@ -21,7 +20,6 @@ Y = np.maximum(X[:, 0], 0) + np.sin(3 * X[:, 1]) - 0.5 * X[:, 2] + 0.3 * RNG.nor
 # What is learned later contradicts both constraints.
 LATER = Y - 0.9 * X[:, 0] + 0.8 * np.cos(2 * X[:, 2])
 SIGNS = [1, 0, -1, 0]
-SAMME = {"algorithm": "SAMME"} if parse_version(sklearn.__version__) < parse_version("1.6") else {}
 CONSTRAINED = {0: 1, 2: -1}
 MODES = ["leaves", "soft", "straight-through"]
 

@@ -7,7 +7,6 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import ensemble, tree
@@ -17,9 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler, TargetEncoder
-from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
+from helpers import SAMME
 from pipegrad.modules import LeafIndices, TreeEnsemble
 from pipegrad.training import prepare, tree_splits
 from pipegrad.training.criterion import make_criterion, metric_of
@@ -29,9 +28,7 @@ TRAIN, VALID, TEST = slice(0, 400), slice(400, 650), slice(650, 900)
 LABELS = np.digitize(Y, np.quantile(Y, [0.3, 0.7]))
 SOFT = ["soft", "straight-through"]
 SMALL = {"n_estimators": 8, "random_state": 0}
-# Later versions know no other algorithm.
-OLD = parse_version(sklearn.__version__) < parse_version("1.6")
-VOTES = {**SMALL, "algorithm": "SAMME"} if OLD else SMALL
+VOTES = {**SMALL, **SAMME}
 
 MODELS = [
     (tree.DecisionTreeRegressor(max_depth=4), Y),

@@ -108,9 +108,9 @@ def _tune_file(options: argparse.Namespace, model: Any, X: Any, y: Any, started:
     if options.report or options.scoring:
         raise ArgumentError("--report and --scoring need the model of a Python library.")
     net = to_torch(model)
-    columns = X if hasattr(net, "columns") else inputs_of(net, X, options.data)
+    rows = _rows_for(net, X, options.data)
     settings = {"validation": 0.2, "max_seconds": options.max_seconds}
-    net.fit(columns, y, seed=options.seed, verbose=int(not options.json), **settings)
+    net.fit(rows, y, seed=options.seed, verbose=int(not options.json), **settings)
     if options.output.lower().endswith(SUFFIX):
         net.save(options.output)
     else:
@@ -179,7 +179,12 @@ def _predictor(path: str, model: Any, table: Any, name: str) -> tuple[Any, Any]:
     if is_estimator_file(path, model):
         return model, inputs_of(model, table, name)
     net: PipelineModule = to_torch(model)
-    return net, table if hasattr(net, "columns") else inputs_of(net, table, name)
+    return net, _rows_for(net, table, name)
+
+
+def _rows_for(net: PipelineModule, table: Any, name: str) -> Any:
+    """A table as a module takes it; those with columns of their own find them themselves."""
+    return table if hasattr(net, "columns") else inputs_of(net, table, name)
 
 
 def _line(entry: dict[str, Any]) -> str:

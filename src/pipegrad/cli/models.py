@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ..errors import ArgumentError, ModelFileError
 from ..file_writing import check_target, write_file
 from ..loading import loaded
 from ..module_files import SUFFIX, check_module_target, is_module_path, read_module
-from ..skops_files import read_skops, skops_content
+from ..skops_files import other_versions, read_skops, skops_content
 from ..translate import from_torch, open_source, to_torch
 
 SKOPS = (".skops",)
@@ -116,9 +115,7 @@ def _from_pickle(path: str) -> Any:
     import joblib
 
     try:
-        with warnings.catch_warnings():
-            # Of another version of scikit-learn, which translation checks in its own way.
-            warnings.filterwarnings("ignore", "Trying to unpickle estimator")
+        with other_versions():
             return joblib.load(path)
     except Exception as error:  # Damaged files end in errors of many kinds.
         raise ModelFileError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

@@ -23,14 +23,19 @@ def traced(module: nn.Module, blocks: tuple[Tensor, ...]) -> fx.GraphModule:
     torch.fx.GraphModule
         A module that computes the same; each result that depends on parameters only is a buffer.
     """
-    rows = torch.export.Dim("rows", min=0)
-    shapes = (tuple({0: rows} for _ in blocks),)
+    shapes = (any_rows(blocks),)
     program = torch.export.export(module, blocks, dynamic_shapes=shapes, strict=False)
     program = program.run_decompositions({})  # without operations in place
     graph_module = program.module(check_guards=False)
     assert isinstance(graph_module, fx.GraphModule)
     real = blocks[0].dtype if blocks else torch.float64
     return _with_exact_numbers(_folded(graph_module), real)
+
+
+def any_rows(blocks: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """The shapes of blocks that have the same number of rows, whatever it is."""
+    rows = torch.export.Dim("rows", min=0)
+    return tuple({0: rows} for _ in blocks)
 
 
 # Numbers in the arguments of these are exact as tensors without dimensions.

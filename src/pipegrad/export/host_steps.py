@@ -20,6 +20,7 @@ from . import texts
 from .table import GraphWriter, Part, Table, column_kind
 
 Emitter = Callable[[GraphWriter, Step, Table], Table]
+Asks = Callable[[list[list[Any]]], NDArray[np.float64]]
 
 ENCODERS: dict[str, Emitter] = {}
 """By the name of a class, what `Translation.encode` computes of a raw table."""
@@ -150,7 +151,7 @@ def code_columns(
     writer: GraphWriter,
     table: Table,
     categories: Sequence[Any],
-    ask: Callable[[list[list[Any]]], NDArray[np.float64]],
+    ask: Asks,
 ) -> Table:
     """The numbers that stand for the categories of each column.
 
@@ -175,9 +176,7 @@ def code_columns(
     return Table(tuple(Part(name, 1, writer.real) for name in names))
 
 
-def _asked(
-    categories: Sequence[Any], ask: Callable[[list[list[Any]]], NDArray[np.float64]]
-) -> list[NDArray[np.float64]]:
+def _asked(categories: Sequence[Any], ask: Asks) -> list[NDArray[np.float64]]:
     """For each column, the number of each category, and at the end that of unknown ones."""
     known = [list(values) for values in categories]
     count = max(map(len, known), default=0)
@@ -193,7 +192,7 @@ def _asked(
 def _otherwise(
     known: list[list[Any]],
     place: int,
-    ask: Callable[[list[list[Any]]], NDArray[np.float64]],
+    ask: Asks,
     answers: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """What an operator gives for an unknown category of a column, and the first of the others."""
@@ -272,6 +271,11 @@ def _frame(operator: Any, columns: list[list[Any]]) -> Any:
 
 @emitter(ENCODERS, *_ENCODERS)
 def _encoder(writer: GraphWriter, step: Step, table: Table) -> Table:
+    return code_columns(writer, table, step.operator.categories_, _asks(step))
+
+
+def _asks(step: Step) -> Asks:
+    """What maps columns of values to the numbers that an encoder gives for them."""
     row, operator = required_translation(step), step.operator
 
     def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
@@ -279,7 +283,7 @@ def _encoder(writer: GraphWriter, step: Step, table: Table) -> Table:
             warnings.simplefilter("ignore")
             return np.asarray(row.encode(operator, _frame(operator, columns)), dtype=np.float64)
 
-    return code_columns(writer, table, operator.categories_, ask)
+    return ask
 
 
 def _several_missing(operator: Any) -> str | None:
@@ -311,13 +315,7 @@ def _categories_of_table(operator: Any) -> list[Any]:
 @emitter(ENCODERS, *_ENCODERS_OF_TABLES)
 def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
     """Each column gives one or more columns, which depend on it alone."""
-    row, operator = required_translation(step), step.operator
-
-    def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return np.asarray(row.encode(operator, _frame(operator, columns)), dtype=np.float64)
-
+    operator, ask = step.operator, _asks(step)
     categories = _categories_of_table(operator)
     if "error" in _ways_with_missing(operator):
         categories = [values and [v for v in values if not is_missing(v)] for values in categories]

@@ -25,7 +25,7 @@ from ..network import required_translation
 from ..registry import dotted_name
 from ..translate import to_torch
 from .answers import Answers, example_blocks, refused_target
-from .constants import traced
+from .constants import any_rows, traced
 from .host_steps import encoded, host_value, why_not
 from .inputs import add_inputs
 from .measured import largest_differences, session
@@ -207,7 +207,6 @@ def converted(
     """
     with _quiet():
         graph = traced(module.eval(), example)
-        rows = torch.export.Dim("rows", min=0)
         try:
             program = torch.onnx.export(
                 graph,
@@ -217,7 +216,7 @@ def converted(
                 opset_version=opset,
                 input_names=[f"block_{i}" for i in range(len(example))],
                 output_names=[f"answer_{i}" for i in range(outputs())],
-                dynamic_shapes=tuple({0: rows} for _ in example),
+                dynamic_shapes=any_rows(example),
                 custom_translation_table=translations(),
             )
         except torch.onnx.OnnxExporterError as error:

@@ -202,12 +202,12 @@ class Graph:
                 found.add(step.name)
         return found
 
-    def select(self, patterns: list[str], argument: str) -> set[str]:
+    def select(self, patterns: Iterable[str], argument: str) -> set[str]:
         """Select steps by patterns.
 
         Parameters
         ----------
-        patterns : list of str
+        patterns : iterable of str
             Shell-style patterns of steps, as for `Step.matches`.
         argument : str
             Name of the argument, for the error message.

@@ -147,6 +147,11 @@ class AlikeModules:
             raise NotAlike
         return torch.cat(tensors)
 
+    def constant(self) -> Tensor | None:
+        """What linear maps add, one after the other; None if they add nothing."""
+        given = [self.joined(n) for n in ("bias", "offset") if getattr(self.body, n) is not None]
+        return sum(given[1:], given[0]) if given else None
+
     def keep_buffers(self) -> None:
         """Join the buffers once, until `forget`, since nobody changes them."""
         for path, _ in self.body.named_buffers():
@@ -318,11 +323,11 @@ def _linear(alike: AlikeModules, x: Any) -> SideBySide:
     zeros = alike.zeros()
     if zeros is not None:
         weight = weight.masked_fill(zeros.view(weight.shape), 0.0)
-    added = [alike.joined(n) for n in ("bias", "offset") if getattr(body, n) is not None]
+    added = alike.constant()
     if body.shift is not None:
-        shift = alike.joined("shift").view(count, 1, features)
-        added.append(-(shift @ weight).flatten())
-    out = _product(x, weight, sum(added[1:], added[0]) if added else None)
+        shift = -(alike.joined("shift").view(count, 1, features) @ weight).flatten()
+        added = shift if added is None else added + shift
+    out = _product(x, weight, added)
     return SideBySide(out, [outputs] * count, body.squeeze)
 
 

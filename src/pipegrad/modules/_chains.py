@@ -78,8 +78,7 @@ class ChainedModules(AlikeModules):
         """The scores of all members for their common columns (n, features)."""
         weight = self._weights()
         features = len(weight) - len(self)
-        added = [self.joined(n) for n in ("bias", "offset") if getattr(self.body, n) is not None]
-        base = affine(x, weight[:features], sum(added[1:], added[0]) if added else None)
+        base = affine(x, weight[:features], self.constant())
         links = weight[features:]
         kind = link_of(self.responses[0])
         labels = self._labels() if kind in _HARD else None

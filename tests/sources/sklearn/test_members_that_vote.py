@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sklearn
 import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -27,17 +26,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.fixes import parse_version
 
 import pipegrad as pg
 from composite_checks import as_table, check_composite, lower_loss, mean_loss
-from helpers import assert_alike, assert_round_trip, fitted
+from helpers import SAMME, assert_alike, assert_round_trip, fitted
 from pipegrad.graph import Graph
 from pipegrad.testing import DATASETS, assert_close, perturb
-
-SKLEARN = parse_version(sklearn.__version__)
-# Before scikit-learn 1.6, the default is another algorithm.
-SAMME = {"algorithm": "SAMME"} if parse_version("1.6") > SKLEARN else {}
 
 
 def fit(estimator: Any, data: Any) -> tuple[Any, Any, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import ArgumentError
+from ...partition import as_patterns
 from ..optimizers import LEARNING_RATE, is_number
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class Configuration:
         names = net.trainable_parameters()
         if self.train is None:
             return [True] * len(names)
-        patterns = [self.train] if isinstance(self.train, str) else list(self.train)
-        steps = net.graph.select(patterns, "Configuration: train")
+        steps = net.graph.select(as_patterns(self.train), "Configuration: train")
         prefixes = tuple(f"steps.{c.key}." for c in net.plan if c.step.name in steps)
         found = [name.startswith(prefixes) for name in names]
         if not any(found):
