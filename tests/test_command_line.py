@@ -106,6 +106,17 @@ def test_tune_writes_a_better_model(folder: Path, capsys: Any, monkeypatch: Any)
     np.testing.assert_array_equal(direct.predict_proba(X), tuned.predict_proba(X))
 
 
+@pytest.mark.parametrize(("name", "start"), [("r.json", "{"), ("r.md", "# Fine-tuning report")])
+def test_reports_have_the_form_of_their_name(
+    folder: Path, capsys: Any, monkeypatch: Any, name: str, start: str
+) -> None:
+    shorten_candidates(monkeypatch)
+    given = ("tune", folder / "model.skops", folder / "data.parquet", "--label", "y")
+    code, _, err = run(capsys, *given, "-o", folder / "better.skops", "--report", folder / name)
+    assert code == 0, err
+    assert (folder / name).read_text("utf-8").startswith(start)
+
+
 def test_diff_tells_equal_models_from_others(folder: Path, capsys: Any) -> None:
     model = folder / "model.skops"
     code, out, _ = run(capsys, "diff", model, folder / "model.joblib", "--trust-pickle")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -46,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    from ..report.json_form import finite
     from . import commands
 
     run: Callable[[argparse.Namespace], commands.Answer] = getattr(commands, chosen.run)
@@ -54,7 +54,7 @@ def _run(chosen: argparse.Namespace) -> int:
         warnings.showwarning = _show_warning
         answer = run(chosen)
     if chosen.json:
-        print(json.dumps(_finite(answer.data), indent=2, default=commands.for_json))
+        print(json.dumps(finite(answer.data), indent=2, default=commands.for_json))
     elif isinstance(answer.shown, str):
         print(answer.shown)
     else:
@@ -74,15 +74,6 @@ def _tell(error: Exception) -> None:
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
     print(f"pipegrad: {category.__name__}: {message}", file=sys.stderr)
-
-
-def _finite(value: Any) -> Any:
-    """The value without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +131,9 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("data", metavar="DATA")
     tune.add_argument("--label", required=True, metavar="COLUMN", help="the column to predict")
     tune.add_argument("-o", "--output", required=True, metavar="FILE", help="the tuned model")
-    tune.add_argument("--report", metavar="FILE", help="an HTML page of what changed")
+    tune.add_argument(
+        "--report", metavar="FILE", help="what changed and by how much, as .html, .json or .md"
+    )
     tune.add_argument("--scoring", metavar="NAME", help="a score of scikit-learn that decides")
     tune.add_argument("--max-seconds", type=float, metavar="S", help="the most time to take")
     tune.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)")

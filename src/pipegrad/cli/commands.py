@@ -16,6 +16,7 @@ from ..finetune.tuner import FineTuner
 from ..inspection import inspect
 from ..module import PipelineModule
 from ..module_files import SUFFIX
+from ..report.results import FORMATS
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
 from .differences import different_numbers, different_predictions
@@ -75,7 +76,7 @@ def tune(options: argparse.Namespace) -> Answer:
     model = _model(options, options.model)
     check_model_target(options.output, model)
     if options.report:
-        check_target(options.report, "a report", (".html", ".htm"))
+        check_target(options.report, "a report", FORMATS)
     X, y = split_label(read_table(options.data), options.label, options.data)
     if not is_estimator_file(options.model, model):
         return _tune_file(options, model, X, y, started)

@@ -19,6 +19,7 @@ from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
 from ..modules import sent_as_copy, standard_settings
+from ..report.model_summary import summarize_model
 from ..report.results import Report
 from ..sources.arrays import without_tensors
 from ..through import check_through
@@ -171,7 +172,7 @@ class FineTuner(DelegatingEstimator):
         candidates.
     report_ : pipegrad.finetune.Report
         Which candidates were compared, which one was selected and why, and which parameters
-        changed; ``print`` it, or ``save`` it as an HTML page.
+        changed; ``print`` it, or ``save`` it as HTML, Markdown or JSON.
     stream_ : list of dict
         One entry for each of the last 1,000 calls of `partial_fit`: "rows", the number of rows;
         "loss", the loss of the learner that was in use until then; "losses", the losses of all
@@ -339,7 +340,7 @@ class FineTuner(DelegatingEstimator):
             result.estimator,
             improved_=result.improved,
             history_=result.history,
-            report_=result.report,
+            report_=replace(result.report, model=summarize_model(result.estimator, len(rows))),
             frozen_=pipeline.frozen,
             _stream=None,
             _known=known,
@@ -482,11 +483,13 @@ class FineTuner(DelegatingEstimator):
         fitted, known = self._pipeline().fit(samples), self._counts(samples)
         old = self._old_rows(fitted, samples)
         stream, frozen = self._open_stream(fitted, known, old)
+        why = "partial_fit fitted the pipeline; later calls evaluate it"
+        rows = _num_samples(samples.X)
         self._keep(
             fitted,
             improved_=False,
             history_=None,
-            report_=Report(None, "partial_fit fitted the pipeline; later calls evaluate it"),
+            report_=Report(None, why, model=summarize_model(fitted, rows)),
             frozen_=frozen,
             stream_=[],
             _stream=stream,

@@ -1,4 +1,4 @@
-"""The report of fine-tuning as HTML: a card for notebooks and a self-contained page."""
+"""The report of fine-tuning as HTML: a fragment for notebooks and a self-contained page."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _DARK = """
   --pg-good-paper: #143524; --pg-plain-paper: #2b313b; --pg-third: #2f5c9e;
   color-scheme: dark;
 """
-# A card has its own background. The theme of a notebook, if it declares one, takes precedence over
-# that of the system.
+# The fragment has its own background. The theme of a notebook, if it declares one, takes precedence
+# over that of the system.
 _STYLE = f"""
 .pg-report {{{_LIGHT}}}
 @media (prefers-color-scheme: dark) {{ .pg-report {{{_DARK}}} }}
@@ -123,7 +123,7 @@ main {{ margin: 0 auto; max-width: 980px; }}
 </head>
 <body>
 <main>
-{card}
+{content}
 </main>
 </body>
 </html>
@@ -143,10 +143,10 @@ def page(report: Report) -> str:
     str
         The page.
     """
-    return _PAGE.format(title="Fine-tuning: " + escape(report.verdict), card=card(report))
+    return _PAGE.format(title="Fine-tuning: " + escape(report.verdict), content=fragment(report))
 
 
-def card(report: Report) -> str:
+def fragment(report: Report) -> str:
     """The report as an HTML fragment with its own style.
 
     Parameters

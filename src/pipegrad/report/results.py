@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from ..file_writing import check_target, write_file
 from .calibration import Calibration
 from .learning_curves import Curve
 from .metrics import MetricResult
+from .model_summary import ModelSummary
 from .parameter_changes import MovedStep
 from .timing import Timings
+
+HTML, JSON, MARKDOWN = (".html", ".htm"), (".json",), (".md",)
+FORMATS = (*HTML, *JSON, *MARKDOWN)  # the ends of the names of files that `Report.save` writes
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Report:
         The time limit, if there was one.
     left_out : tuple of str
         What the time limit, or an interrupt by the user (Ctrl-C), left out or cut short.
+    model : ModelSummary, optional
+        What the pipeline consists of, and on how many rows it was fitted.
 
     Examples
     --------
@@ -144,6 +151,7 @@ class Report:
     validation: str = ""
     max_seconds: float | None = None
     left_out: tuple[str, ...] = ()
+    model: ModelSummary | None = None
 
     @property
     def after(self) -> float:
@@ -193,35 +201,150 @@ class Report:
         """
         from .page import page
 
-        if path is not None:
-            check_target(path, "a report", (".html", ".htm"))
-        text = page(self)
-        if path is not None:
-            write_file(path, text.encode())
-        return text
+        return _written(path, lambda: page(self), HTML)
+
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as Markdown, for pull requests and wikis.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write to (``"report.md"``), as a whole or not at all.
+
+        Returns
+        -------
+        str
+            The text. Names of others, such as those of columns and steps, are escaped.
+
+        Examples
+        --------
+        >>> print(Report(None, "30 rows are too few").to_markdown())
+        # Fine-tuning report
+        <BLANKLINE>
+        **Unchanged: 30 rows are too few.**
+        ...
+        """
+        from .markdown import markdown
+
+        return _written(path, lambda: markdown(self), MARKDOWN)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON, for programs.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write to (``"report.json"``), as a whole or not at all.
+
+        Returns
+        -------
+        str
+            One object, which follows the JSON Schema in `pipegrad.report.schema`. Numbers that JSON
+            does not have, such as NaN, are null.
+
+        Examples
+        --------
+        >>> import json
+        >>> content = json.loads(Report(None, "30 rows are too few").to_json())
+        >>> content["improved"], content["error"]
+        (False, None)
+        """
+        from .json_form import json_text
+
+        return _written(path, lambda: json_text(self), JSON)
+
+    def card(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        dataset: str | None = None,
+        file: str | None = None,
+    ) -> str:
+        """The report as a model card: Markdown after YAML metadata, as hubs of models read it.
+
+        It says what the model is, what was measured before and after training, what moved, how it
+        was chosen, its limits, and how to load it. Losses are stated as plainly as gains. There
+        is no license in it.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write to (``"README.md"``), as a whole or not at all.
+        name : str, optional
+            Name of the model.
+        dataset : str, optional
+            Name of the data.
+        file : str, optional
+            Name of the file with the model, for the lines that load it: a skops file, a saved
+            module (``.safetensors``) or the folder of one. By default there are lines for either.
+
+        Returns
+        -------
+        str
+            The card. All texts of the user are escaped.
+
+        Examples
+        --------
+        >>> card = Report(None, "30 rows are too few").card(name="Churn")
+        >>> print(card)
+        ---
+        tags:
+        - "pipegrad"
+        ---
+        <BLANKLINE>
+        # Churn
+        <BLANKLINE>
+        **Unchanged: 30 rows are too few.**
+        ...
+        """
+        from .model_card import model_card
+
+        return _written(path, lambda: model_card(self, name, dataset, file), MARKDOWN)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_html` to a file.
+        """Write the report to a file, in the form that the end of its name says.
 
         Parameters
         ----------
         path : str or path
-            File to write; its name ends in ``.html``.
+            File to write: ``.html`` for `to_html`, ``.json`` for `to_json`, ``.md`` for
+            `to_markdown`.
 
         Returns
         -------
         Path
             The path of the file.
+
+        Raises
+        ------
+        ArgumentError
+            When the name ends differently, or its folder does not exist; nothing is written.
         """
-        self.to_html(path)
-        return Path(path)
+        target = check_target(path, "a report", FORMATS)
+        suffix = target.suffix.lower()
+        forms = {JSON[0]: self.to_json, MARKDOWN[0]: self.to_markdown}
+        forms.get(suffix, self.to_html)(target)
+        return target
 
     def _repr_html_(self) -> str:
-        from .page import card
+        from .page import fragment
 
-        return card(self)
+        return fragment(self)
 
     def __str__(self) -> str:
         from .text import text
 
         return text(self)
+
+
+def _written(
+    path: str | os.PathLike[str] | None, text_of: Callable[[], str], suffixes: tuple[str, ...]
+) -> str:
+    """The text, which is also written to a path if there is one."""
+    if path is not None:
+        check_target(path, "a report", suffixes)
+    text = text_of()
+    if path is not None:
+        write_file(path, text.encode())
+    return text
