@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-mlnet fuzz check format docs benchmarks study study-small clean
+.PHONY: help demo test test-oldest test-mlnet test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -32,6 +32,11 @@ test-oldest:  ## Run the tests with the oldest supported scikit-learn
 test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrote (Linux on x86-64; 850 MB of packages)
 	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
 	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/mlnet/check_mlnet.py
+
+# Too large for all tests: 115 MB.
+test-mlflow: $(VENV)/.installed-test $(VENV)/.installed-mlflow  ## Let real MLflow keep models and runs, in files and in SQLite
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) alembic sqlalchemy
+	$(RUN_TESTS) $(ARGS) tests/with_mlflow src/pipegrad/mlflow tests/test_docs.py -k "mlflow or deploy"
 
 # SECONDS for all formats together; ARGS="xgboost.ubj --count 100000 --seed 3" for one of them.
 SECONDS ?= 600

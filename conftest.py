@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
+
+# Examples that need what the tests do not install.
+collect_ignore_glob = [] if find_spec("mlflow") else ["src/pipegrad/mlflow/*"]
 
 
 @pytest.fixture(autouse=True)

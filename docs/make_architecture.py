@@ -33,6 +33,7 @@ PARTS = {
     "__main__": ("Entry points", "python -m pipegrad", ()),
     "cli": ("Entry points", "the command line", ()),
     "demo": ("Entry points", "the paper's experiment", ()),
+    "mlflow": ("Entry points", "models and runs in MLflow", ()),
     "testing": ("Entry points", "the contract of a translation, as checks", ()),
     "export": ("Entry points", "files that answer without Python", ()),
     "finetune": ("Fine-tuning", "FineTuner: selects a training strategy", (1, 2, 3, 4, 5)),

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     text = (ROOT / page).read_text("utf-8")
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, page, "exec"), names)
+    for needed, block in re.findall(r"```python(?: needs=(\S+))?\n(.*?)```", text, re.DOTALL):
+        if all(find_spec(name) for name in filter(None, needed.split(","))):
+            exec(compile(block, page, "exec"), names)
 
 
 def test_the_version_is_the_same_everywhere():

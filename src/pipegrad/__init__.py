@@ -53,9 +53,9 @@ __version__ = "0.1.0.dev0"
 
 
 def __getattr__(name: str) -> object:
-    # Only those who add operators need the contract tests; the import is lazy to save time.
-    if name == "testing":
+    # Few need the contract tests or MLflow; the import is lazy to save time.
+    if name in ("mlflow", "testing"):
         import importlib
 
-        return importlib.import_module("pipegrad.testing")
+        return importlib.import_module(f"pipegrad.{name}")
     raise AttributeError(f"module 'pipegrad' has no attribute {name!r}")
