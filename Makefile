@@ -38,6 +38,13 @@ test-mlflow: $(VENV)/.installed-test $(VENV)/.installed-mlflow  ## Let real MLfl
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) alembic sqlalchemy
 	$(RUN_TESTS) $(ARGS) tests/with_mlflow src/pipegrad/mlflow tests/test_docs.py -k "mlflow or deploy"
 
+# orbital requires an older ONNX than the other tests.
+test-sql:  ## Let real DuckDB answer with the queries that orbital makes of tuned pipelines
+	@$(MAKE) .venv-sql/.installed-pandas VENV=.venv-sql
+	grep -v '^onnx' $(CONSTRAINTS) > .venv-sql/constraints.txt
+	.venv-sql/bin/python -m pip install --quiet -c .venv-sql/constraints.txt duckdb orbital pytest
+	.venv-sql/bin/python -m pytest $(ARGS) tests/test_sql.py
+
 # SECONDS for all formats together; ARGS="xgboost.ubj --count 100000 --seed 3" for one of them.
 SECONDS ?= 600
 fuzz: $(VENV)/.installed-test  ## Read mutants of model files for SECONDS; each must be read right or refused clearly
@@ -76,7 +83,7 @@ study-small: $(VENV)/.installed-test  ## The same with fewer data sets, pipeline
 	$(BIN)/python benchmarks/accuracy/study.py --out study-output/small --report study-output/small/study.md
 
 clean:  ## Remove the virtual environment and build products
-	rm -rf $(VENV) .venv-oldest .venv-mlnet build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-mlnet .venv-sql build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

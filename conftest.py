@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
+# MLflow tells its makers of its use unless this is set before it is imported.
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 # Examples that need what the tests do not install.
 collect_ignore_glob = [] if find_spec("mlflow") else ["src/pipegrad/mlflow/*"]
 
