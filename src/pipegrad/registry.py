@@ -178,6 +178,7 @@ class Translation:
     on_host: ClassVar[str] = ""
     always_fitted: ClassVar[bool] = False
     not_in_onnx: ClassVar[str] = ""
+    not_in_torch_program: ClassVar[str] = ""
     onnx_tolerance: ClassVar[float] = 1e-12
 
     name: str = ""

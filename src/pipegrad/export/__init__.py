@@ -1,4 +1,4 @@
-"""Files of pipelines for programs without Python: ONNX."""
+"""Files of pipelines that answer without pipegrad: ONNX, and programs of torch."""
 
 from .files import export
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
 
 
 def traced(module: nn.Module, blocks: tuple[Tensor, ...]) -> fx.GraphModule:
@@ -23,13 +24,50 @@ def traced(module: nn.Module, blocks: tuple[Tensor, ...]) -> fx.GraphModule:
     torch.fx.GraphModule
         A module that computes the same; each result that depends on parameters only is a buffer.
     """
-    shapes = (any_rows(blocks),)
+    real = blocks[0].dtype if blocks else torch.float64
+    graph = _folded(_graph(module, blocks, (any_rows(blocks),)))
+    _with_inverses(graph)
+    return _with_exact_numbers(_cleared(graph), real)
+
+
+def folded(module: nn.Module, rows: Tensor) -> ExportedProgram:
+    """The program of a module for any number of rows, with constants computed.
+
+    It refers to no code but that of torch.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module that takes one matrix.
+    rows : Tensor
+        A few rows of it.
+    """
+    shapes = any_rows((rows,))
+    graph = _cleared(_folded(_graph(module, (rows,), shapes)))
+    _keep_used_tensors(graph)
+    program = torch.export.export(graph, (rows,), dynamic_shapes=shapes, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
+
+
+def _graph(
+    module: nn.Module, blocks: tuple[Tensor, ...], shapes: tuple[Any, ...]
+) -> fx.GraphModule:
     program = torch.export.export(module, blocks, dynamic_shapes=shapes, strict=False)
     program = program.run_decompositions({})  # without operations in place
     graph_module = program.module(check_guards=False)
     assert isinstance(graph_module, fx.GraphModule)
-    real = blocks[0].dtype if blocks else torch.float64
-    return _with_exact_numbers(_folded(graph_module), real)
+    return graph_module
+
+
+def _keep_used_tensors(module: fx.GraphModule) -> None:
+    """Remove tensors that no node reads."""
+    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in (*module.named_parameters(), *module.named_buffers())]:
+        if name not in used:
+            owner, _, last = name.rpartition(".")
+            delattr(module.get_submodule(owner), last)
 
 
 def any_rows(blocks: tuple[Tensor, ...]) -> tuple[Any, ...]:
@@ -147,7 +185,10 @@ def _folded(module: fx.GraphModule) -> fx.GraphModule:
         # Also checks of constants, which count as side effects.
         if node in known and not node.users:
             module.graph.erase_node(node)
-    _with_inverses(module)
+    return module
+
+
+def _cleared(module: fx.GraphModule) -> fx.GraphModule:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()

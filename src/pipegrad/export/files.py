@@ -27,24 +27,29 @@ def export(
     *,
     dtype: str | None = None,
     rows: Any = None,
-    opset: int = 20,
+    opset: int | None = None,
+    compiled: bool = False,
 ) -> Path:
-    """Write a fitted pipeline into a file that answers raw rows without Python.
+    """Write a fitted pipeline into a file that answers without pipegrad and without its library.
 
     Parameters
     ----------
     thing : estimator, PipelineModule or FineTuner
         A fitted pipeline, the module of one, or a fitted `FineTuner`. It is not changed.
     path : str or path
-        The file, whose name ends in ``.onnx``. It is written whole or not at all.
+        The file, whose name ends in ``.onnx`` for ONNX, or in ``.pt2`` for a program of
+        `torch.export`. It is written whole or not at all.
     dtype : {"float64", "float32"}, optional
         Type in which the file computes; that of the pipeline's own parameters by default.
     rows : array, DataFrame, sparse matrix or list, optional
-        Rows in the format of the pipeline. The file answers them with ONNX Runtime, and the largest
-        difference from the pipeline's own answers is written into the file's metadata. The types of
-        columns of a DataFrame are those of the inputs.
-    opset : int
-        Version of ONNX's operators, from 20 to 23.
+        Rows in the format of the pipeline. The file answers them, and the largest difference from
+        the pipeline's own answers is written into the file. The types of columns of a DataFrame are
+        those of the inputs.
+    opset : int, optional
+        Version of ONNX's operators, from 20 to 23; 20 by default.
+    compiled : bool
+        Whether a ``.pt2`` file is a package of AOTInductor: machine code for this kind of
+        processor instead of a program. It takes a C++ compiler, and half a minute or more.
 
     Returns
     -------
@@ -54,36 +59,71 @@ def export(
     Raises
     ------
     UntranslatableError
-        When ONNX cannot express some steps; the error lists all of them, before any work.
+        When the file cannot express some steps; the error lists all of them, before any work.
     ArgumentError
-        When an argument is invalid, or a package of the extra ``onnx`` is missing.
+        When an argument is invalid, or a package of the extra ``onnx`` or a compiler is missing.
 
     Notes
     -----
-    An array enters as ``X`` (n, features). A DataFrame enters column by column, each as (n, 1)
-    under its name. Classifiers give ``label`` (n,) and ``probabilities`` (n, classes), or
-    ``scores`` where there are no probabilities; regressors and transformers give ``variable``.
+    Classifiers give ``label`` (n,) and ``probabilities`` (n, classes), or ``scores`` where there
+    are no probabilities; regressors and transformers give ``variable``.
+
+    In ONNX, an array enters as ``X`` (n, features), and a DataFrame column by column, each as
+    (n, 1) under its name. A program of torch takes one matrix (n, columns), and gives a dict of
+    tensors; `docs/deploy.md` shows how text becomes numbers before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pipegrad as pg
+    >>> import torch
+    >>> from sklearn.linear_model import Ridge
+    >>> X = np.arange(12.0).reshape(6, 2)
+    >>> ridge = Ridge().fit(X, X[:, 0])
+    >>> path = pg.export(ridge, getfixture("tmp_path") / "ridge.pt2")
+    >>> answers = torch.export.load(path).module()(torch.from_numpy(X))
+    >>> np.allclose(answers["variable"][:, 0], ridge.predict(X), rtol=1e-12)
+    True
     """
     target = check_target(path, "an exported pipeline", tuple(_WRITERS))
-    _check_options(dtype, opset)
-    writer = _WRITERS[target.suffix.lower()]
-    content = writer(_source(thing), {"dtype": dtype, "rows": rows, "opset": opset})
+    form = target.suffix.lower()
+    _check_options(dtype, opset, compiled, form)
+    options = {"dtype": dtype, "rows": rows}
+    options |= {"opset": opset or OPSETS[0]} if form == ".onnx" else {"compiled": compiled}
+    content = _WRITERS[form](_source(thing), options)
     write_file(target, content)
     return target
 
 
-def _check_options(dtype: Any, opset: Any) -> None:
+def _check_options(dtype: Any, opset: Any, compiled: Any, form: str) -> None:
     if dtype is not None and (not isinstance(dtype, str) or dtype not in DTYPES):
         raise ArgumentError(
             f"dtype must be 'float64', 'float32' or None, got {dtype!r:.60}.\n"
             "Hint: by default, the file computes in the precision of the pipeline."
         )
+    if opset is not None:
+        _check_opset(opset, form)
+    if not isinstance(compiled, bool):
+        raise ArgumentError(f"compiled must be True or False, got {compiled!r:.60}.")
+    if compiled and form != ".pt2":
+        raise ArgumentError(
+            f"compiled must be False for a file that ends in {form}, got True.\n"
+            "Hint: give a path that ends in .pt2."
+        )
+
+
+def _check_opset(opset: Any, form: str) -> None:
     first, last = OPSETS
     whole = isinstance(opset, int) and not isinstance(opset, bool)
     if not whole or not first <= opset <= last:
         raise ArgumentError(
             f"opset must be a whole number from {first} to {last}, got {opset!r:.60}.\n"
             f"Hint: opset={first} runs in ONNX Runtime 1.17 and later."
+        )
+    if form != ".onnx":
+        raise ArgumentError(
+            f"opset must be None for a file that ends in {form}, got {opset}.\n"
+            "Hint: only ONNX files have versions of operators."
         )
 
 
@@ -114,4 +154,12 @@ def _onnx(source: Any, options: Mapping[str, Any]) -> bytes:
     return onnx_file(source, **options)
 
 
-_WRITERS: dict[str, Callable[[Any, Mapping[str, Any]], bytes]] = {".onnx": _onnx}
+def _torch(source: Any, options: Mapping[str, Any]) -> bytes:
+    from .torch_program import check_compiler, torch_program
+
+    if options["compiled"]:
+        check_compiler()
+    return torch_program(source, **options)
+
+
+_WRITERS: dict[str, Callable[[Any, Mapping[str, Any]], bytes]] = {".onnx": _onnx, ".pt2": _torch}

@@ -1,4 +1,4 @@
-"""Steps that read raw values, on operators of ONNX: one function for each class.
+"""Steps that read raw values, as operations on a table: one function for each class.
 
 A category is looked up among those of the fit, and the number that stands for it is asked of the
 operator itself, whatever its options make of categories that are rare, dropped, missing or unknown.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from .. import glue
 from ..graph import Step
 from ..network import required_translation
-from . import texts
-from .table import GraphWriter, Part, Table, column_kind
+from .table import Part, Table, TableWriter, column_kind, is_missing
 
-Emitter = Callable[[GraphWriter, Step, Table], Table]
+Form = Literal["onnx", "torch"]
+Emitter = Callable[[TableWriter, Step, Table], Table]
 Asks = Callable[[list[list[Any]]], NDArray[np.float64]]
 
 ENCODERS: dict[str, Emitter] = {}
@@ -41,39 +41,46 @@ def emitter(table: dict[str, Emitter], *names: str) -> Callable[[Emitter], Emitt
     return add
 
 
-def why_not(step: Step, on_host: bool) -> str | None:
-    """Why ONNX cannot express how a step reads raw values, or None."""
+def why_not(step: Step, on_host: bool, form: Form) -> str | None:
+    """Why a file of this form cannot express how a step reads raw values, or None."""
     if on_host:
-        return _why_no_transform(step)
+        return _why_no_transform(step, form)
     row = required_translation(step)
-    if row.not_in_onnx:
+    if row.not_in_onnx and form == "onnx":
         return row.not_in_onnx
     if step.kind in ENCODERS:
-        return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
+        return _limit(step, form)
     if not row.reads_raw_numbers(step.operator):
         known = row.no_numbers(step.operator) or row.on_host
         return known or "only its own library reads its raw values"
     return None
 
 
-def _why_no_transform(step: Step) -> str | None:
+def _limit(step: Step, form: Form) -> str | None:
+    """Why the options of an operator are beyond a form."""
+    if step.kind in _OF_TEXT:
+        return _why_no_counts(step.operator, form)
+    return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
+
+
+def _why_no_transform(step: Step, form: Form) -> str | None:
     if isinstance(step.operator, glue.Columns | glue.Concatenate | glue.Checked):
         return None
     if step.method == "transform" and step.kind in TRANSFORMERS:
-        return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
+        return _limit(step, form)
     row = step.translation
-    if row is not None and row.not_in_onnx:
+    if row is not None and row.not_in_onnx and form == "onnx":
         return row.not_in_onnx
     return step.reason.partition(" (")[2].rstrip(")") or f"{step.reason}, in its own library"
 
 
-def encoded(writer: GraphWriter, step: Step, table: Table) -> Part:
+def encoded(writer: TableWriter, step: Step, table: Table) -> Part:
     """What the module of a step takes for a raw table."""
     emit = ENCODERS.get(step.kind)
     return writer.numbers(table if emit is None else emit(writer, step, table))
 
 
-def host_value(writer: GraphWriter, step: Step, inputs: Sequence[Table]) -> Table:
+def host_value(writer: TableWriter, step: Step, inputs: Sequence[Table]) -> Table:
     """The output of a step that stays outside of the modules."""
     if isinstance(step.operator, glue.Columns):
         return writer.select(inputs[0], np.asarray(step.operator.indices, dtype=int).tolist())
@@ -114,11 +121,6 @@ def _kind(values: Any) -> str | None:
     return "string" if any(isinstance(value, str) for value in present) else "float64"
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN or the missing value of pandas."""
-    return value is None or type(value).__name__ == "NAType" or bool(value != value)
-
-
 # -- categories ----------------------------------------------------------------------------------
 
 _ENCODERS = (
@@ -148,7 +150,7 @@ def _is_multilabel(operator: Any) -> bool:
 
 
 def code_columns(
-    writer: GraphWriter,
+    writer: TableWriter,
     table: Table,
     categories: Sequence[Any],
     ask: Asks,
@@ -157,7 +159,7 @@ def code_columns(
 
     Parameters
     ----------
-    writer : GraphWriter
+    writer : TableWriter
         The graph.
     table : Table
         The columns.
@@ -168,12 +170,11 @@ def code_columns(
         operator rejects.
     """
     codes = _asked(categories, ask)
-    names = []
-    for (part, place), known, numbers in zip(table.places(), categories, codes, strict=True):
-        column = writer.select(Table((part,)), [place]).parts[0]
-        index = _index(writer, column, list(known))
-        names.append(writer.node("Gather", writer.reals(numbers), index, axis=0))
-    return Table(tuple(Part(name, 1, writer.real) for name in names))
+    parts = []
+    for place, (known, numbers) in enumerate(zip(categories, codes, strict=True)):
+        column = writer.select(table, [place]).parts[0]
+        parts.append(writer.look_up(column, list(known), numbers[:, None]))
+    return Table(tuple(parts))
 
 
 def _asked(categories: Sequence[Any], ask: Asks) -> list[NDArray[np.float64]]:
@@ -218,41 +219,6 @@ def _unknown(values: list[Any]) -> Any:
     return next(number for number in around if number not in numbers and np.isfinite(number))
 
 
-def _index(writer: GraphWriter, column: Part, categories: list[Any]) -> str:
-    """The place (n, 1) of each entry among some categories; their number if it is none of them."""
-    missing = [place for place, value in enumerate(categories) if is_missing(value)]
-    present = [place for place, value in enumerate(categories) if not is_missing(value)]
-    count = len(categories)
-    if any(isinstance(categories[place], str) for place in present):
-        keys = [str(categories[place]) for place in present]
-        places = [*present, *missing]
-        return writer.node(
-            "LabelEncoder",
-            column.name if column.kind == "string" else writer.cast(column.name, "string"),
-            domain="ai.onnx.ml",
-            keys_strings=[*keys, *("" for _ in missing)],
-            values_int64s=places,
-            default_int64=count,
-        )
-    return _index_of_numbers(writer, column, categories, present, missing)
-
-
-def _index_of_numbers(
-    writer: GraphWriter, column: Part, categories: list[Any], present: list[int], missing: list[int]
-) -> str:
-    number = writer.cast(column.name, "float64", column.kind)
-    values = [float(categories[place]) for place in present]
-    hits = writer.node("Equal", number, writer.constant(np.array([values])))
-    if missing:
-        hits = writer.node("Concat", hits, writer.node("IsNaN", number), axis=1)
-        present = [*present, missing[0]]
-    # No more than one hit, so that the sum of the places after the last one is exact.
-    ranks = np.array([[place - len(categories)] for place in present], dtype=np.float64)
-    rank = writer.node("MatMul", writer.cast(hits, "float64"), writer.constant(ranks))
-    rank = writer.cast(rank, "int64")
-    return writer.node("Add", rank, writer.constant(np.array([len(categories)])))
-
-
 def _frame(operator: Any, columns: list[list[Any]]) -> Any:
     """Columns of values in the format that the operator was fitted on."""
     names = getattr(operator, "feature_names_in_", None)
@@ -270,7 +236,7 @@ def _frame(operator: Any, columns: list[list[Any]]) -> Any:
 
 
 @emitter(ENCODERS, *_ENCODERS)
-def _encoder(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _encoder(writer: TableWriter, step: Step, table: Table) -> Table:
     return code_columns(writer, table, step.operator.categories_, _asks(step))
 
 
@@ -313,7 +279,7 @@ def _categories_of_table(operator: Any) -> list[Any]:
 
 
 @emitter(ENCODERS, *_ENCODERS_OF_TABLES)
-def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _encoder_of_tables(writer: TableWriter, step: Step, table: Table) -> Table:
     """Each column gives one or more columns, which depend on it alone."""
     operator, ask = step.operator, _asks(step)
     categories = _categories_of_table(operator)
@@ -322,20 +288,18 @@ def _encoder_of_tables(writer: GraphWriter, step: Step, table: Table) -> Table:
     known = [[0.0, 1.0] if values is None else values for values in categories]
     base = ask([[values[0]] for values in known])
     parts: list[tuple[int, Part]] = []
-    for place, (part, values) in enumerate(zip(table.places(), known, strict=True)):
+    for place, values in enumerate(known):
         turns = [values if i == place else [v[0]] * len(values) for i, v in enumerate(known)]
         answers = ask(turns)
         last = _otherwise(known, place, ask, answers)
         every = np.vstack([answers, last])
         own = np.flatnonzero(((every != base) & ~(np.isnan(every) & np.isnan(base))).any(axis=0))
         own = own if own.size else np.array([place])
-        column = writer.select(Table((part[0],)), [part[1]]).parts[0]
+        column = writer.select(table, [place])
         if categories[place] is None:
-            parts.append((own[0], Part(writer.numbers(Table((column,))).name, 1, writer.real)))
+            parts.append((own[0], writer.numbers(column)))
             continue
-        index = writer.node("Squeeze", _index(writer, column, list(values)), writer.constant([1]))
-        name = writer.node("Gather", writer.reals(every[:, own]), index, axis=0)
-        parts.append((own[0], Part(name, len(own), writer.real)))
+        parts.append((own[0], writer.look_up(column.parts[0], list(values), every[:, own])))
     return Table(tuple(part for _, part in sorted(parts, key=lambda pair: pair[0])))
 
 
@@ -357,18 +321,16 @@ _LIMITS.update(dict.fromkeys(_ENCODERS_OF_TABLES, _joins_categories))
 
 
 @emitter(ENCODERS, "xgboost.XGBRanker")
-def _without_groups(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _without_groups(writer: TableWriter, step: Step, table: Table) -> Table:
     return Table(tuple(part for part in table.parts if part.name != "qid"))
 
 
 @emitter(ENCODERS, *_OF_LABELS)
-def _labels(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _labels(writer: TableWriter, step: Step, table: Table) -> Table:
     row, operator = required_translation(step), step.operator
     if _is_multilabel(operator):
         numbers = writer.numbers(table)
-        absent = writer.node("Equal", numbers.name, writer.reals([0.0]))
-        off, on = writer.reals([operator.neg_label]), writer.reals([operator.pos_label])
-        return Table((Part(writer.node("Where", absent, off, on), numbers.width, writer.real),))
+        return Table((writer.replaced(numbers, 0.0, operator.neg_label, operator.pos_label),))
 
     def ask(columns: list[list[Any]]) -> NDArray[np.float64]:
         values = np.array(columns[0], dtype=operator.classes_.dtype)
@@ -381,19 +343,13 @@ def _labels(writer: GraphWriter, step: Step, table: Table) -> Table:
 
 
 @emitter(ENCODERS, "sklearn.naive_bayes.CategoricalNB")
-def _whole(writer: GraphWriter, step: Step, table: Table) -> Table:
-    numbers = writer.numbers(table)
-    whole = writer.cast(numbers.name, "int64", numbers.kind)
-    return Table((Part(writer.cast(whole, writer.real), numbers.width, writer.real),))
+def _whole(writer: TableWriter, step: Step, table: Table) -> Table:
+    return Table((writer.whole(writer.numbers(table)),))
 
 
 @emitter(ENCODERS, "sklearn.dummy.DummyClassifier", "sklearn.dummy.DummyRegressor")
-def _nothing(writer: GraphWriter, step: Step, table: Table) -> Table:
-    part = table.parts[0]
-    shape = writer.node("Shape", part.name, start=0, end=1)
-    shape = writer.node("Concat", shape, writer.constant(np.array([1])), axis=0)
-    zeros = writer.node("Expand", writer.reals([0.0]), shape)
-    return Table((Part(zeros, 1, writer.real),))
+def _nothing(writer: TableWriter, step: Step, table: Table) -> Table:
+    return Table((writer.zeros(table),))
 
 
 _HISTOGRAMS = tuple(
@@ -402,7 +358,7 @@ _HISTOGRAMS = tuple(
 
 
 @emitter(ENCODERS, *_HISTOGRAMS)
-def _of_histograms(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _of_histograms(writer: TableWriter, step: Step, table: Table) -> Table:
     """Codes of the categorical columns, and then the others."""
     operator = step.operator
     if operator._preprocessor is None:
@@ -428,28 +384,13 @@ def _categories_of_histograms(operator: Any) -> list[Any]:
 
 
 @emitter(TRANSFORMERS, _IMPUTER)
-def _filled(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _filled(writer: TableWriter, step: Step, table: Table) -> Table:
     operator = step.operator
     parts = []
-    for (part, place), fill in zip(table.places(), operator.statistics_, strict=True):
-        column = writer.select(Table((part,)), [place]).parts[0]
-        absent = _absent(writer, column, operator.missing_values)
-        text = column.kind == "string"
-        value = writer.constant(np.array([str(fill)], dtype=object) if text else [float(fill)])
-        if not text:
-            value = writer.cast(value, column.kind)
-        parts.append(Part(writer.node("Where", absent, value, column.name), 1, column.kind))
+    for place, fill in enumerate(operator.statistics_):
+        column = writer.select(table, [place]).parts[0]
+        parts.append(writer.replaced(column, operator.missing_values, fill))
     return Table(tuple(parts))
-
-
-def _absent(writer: GraphWriter, column: Part, mark: Any) -> str:
-    if column.kind == "string":
-        text = "" if is_missing(mark) else str(mark)
-        return writer.node("Equal", column.name, writer.constant(np.array([text], dtype=object)))
-    if is_missing(mark):
-        return writer.node("IsNaN", column.name)
-    value = writer.cast(writer.constant(np.array([float(mark)])), column.kind)
-    return writer.node("Equal", column.name, value)
 
 
 def _fills_text(operator: Any) -> str | None:
@@ -464,19 +405,16 @@ _LIMITS[_IMPUTER] = _fills_text
 
 
 @emitter(ENCODERS, "sklearn.impute.MissingIndicator")
-def _marks(writer: GraphWriter, step: Step, table: Table) -> Table:
+def _marks(writer: TableWriter, step: Step, table: Table) -> Table:
     """Text becomes the mark of missing entries, or another number."""
     mark = step.operator.missing_values
     number = np.nan if is_missing(mark) or isinstance(mark, str) else float(mark)
     other = 0.0 if np.isnan(number) else number + 1
     parts = []
-    for part, place in table.places():
-        column = writer.select(Table((part,)), [place]).parts[0]
-        if column.kind == "string":
-            absent = _absent(writer, column, mark)
-            name = writer.node("Where", absent, writer.reals([number]), writer.reals([other]))
-            column = Part(name, 1, writer.real)
-        parts.append(column)
+    for place in range(table.width):
+        column = writer.select(table, [place]).parts[0]
+        text = column.kind == "string"
+        parts.append(writer.replaced(column, mark, number, other) if text else column)
     return Table(tuple(parts))
 
 
@@ -485,8 +423,17 @@ def _marks(writer: GraphWriter, step: Step, table: Table) -> Table:
 
 @emitter(ENCODERS, *_OF_TEXT)
 @emitter(TRANSFORMERS, *_OF_TEXT)
-def _counts(writer: GraphWriter, step: Step, table: Table) -> Table:
-    return texts.counts(writer, step.operator, table)
+def _counts(writer: TableWriter, step: Step, table: Table) -> Table:
+    from .onnx_graph import GraphWriter
+    from .texts import counts
+
+    assert isinstance(writer, GraphWriter)
+    return counts(writer, step.operator, table)
 
 
-_LIMITS.update(dict.fromkeys(_OF_TEXT, texts.why_not_counts))
+def _why_no_counts(operator: Any, form: Form) -> str | None:
+    if form == "torch":
+        return "a program of torch takes numbers, and it counts the words of text"
+    from .texts import why_not_counts
+
+    return why_not_counts(operator)

@@ -9,25 +9,35 @@ import numpy as np
 from ..errors import ArgumentError
 from ..glue import Columns
 from ..graph import INPUT, Graph
-from .host_steps import columns_of, is_missing, reads
-from .table import ELEMENT, GraphWriter, Part, Table, column_kind
+from .host_steps import columns_of, reads
+from .table import KINDS, Table, TableWriter, column_kind, is_missing
 
 
-def add_inputs(writer: GraphWriter, source: Any, graph: Graph, rows: Any) -> Table:
+def input_table(writer: TableWriter, source: Any, graph: Graph, rows: Any) -> Table:
     """Declare the inputs of a pipeline, and return its raw table."""
     names = getattr(source, "feature_names_in_", None)
     names = _names_of_steps(graph) if names is None else list(names)
     kinds = _kinds(graph, rows, names, _width(source, graph, rows, names))
-    real = {"float64": writer.real}
-    kinds = [real.get(kind, kind) for kind in kinds]
-    if names is None and len(set(kinds)) == 1:
-        writer.add_input("X", kinds[0], ["rows", len(kinds)])
-        return Table((Part("X", len(kinds), kinds[0]),))
-    names = [f"X{i}" for i in range(len(kinds))] if names is None else names
-    for name, kind in zip(names, kinds, strict=True):
-        writer.add_input(str(name), kind, ["rows", 1])
-    parts = zip(names, kinds, strict=True)
-    return Table(tuple(Part(str(name), 1, kind) for name, kind in parts))
+    kinds = [writer.real if kind == "float64" else kind for kind in kinds]
+    return writer.add_inputs(None if names is None else list(map(str, names)), kinds)
+
+
+def raw_columns(names: list[Any], rows: Any) -> list[Any]:
+    """The columns of rows in the format of the pipeline.
+
+    Parameters
+    ----------
+    names : list of str or int
+        Names of the columns of a table; as many entries as an array has columns.
+    rows : array, DataFrame, sparse matrix or list
+        Rows in the format of the pipeline.
+    """
+    rows = rows.toarray() if hasattr(rows, "toarray") else rows
+    known = list(map(str, rows.columns)) if hasattr(rows, "columns") else []
+    if known and set(map(str, names)) <= set(known):
+        return [rows.iloc[:, known.index(str(name))].to_numpy(dtype=object) for name in names]
+    array = np.asarray(rows)
+    return list(array.reshape(-1, 1).T if array.ndim == 1 else array.T)
 
 
 def feeds(inputs: list[Any], rows: Any) -> dict[str, Any]:
@@ -122,10 +132,10 @@ def _kinds(graph: Graph, rows: Any, names: list[Any] | None, width: int) -> list
     else:
         known = _kinds_by_readers(graph, INPUT, width)
         kinds = ["float64" if kind is None else kind for kind in known]
-    unknown = next((kind for kind in kinds if kind not in ELEMENT), None)
+    unknown = next((kind for kind in kinds if kind not in KINDS), None)
     if unknown is not None:
         raise ArgumentError(
-            f"ONNX has no input of type {unknown}.\nHint: make numbers of it first."
+            f"An exported file has no input of type {unknown}.\nHint: make numbers of it first."
         )
     return kinds
 

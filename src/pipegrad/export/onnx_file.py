@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from operator import setitem
 from typing import Any
@@ -18,23 +15,20 @@ from onnx import ModelProto, ValueInfoProto, checker, compose, helper
 from torch import fx, nn
 
 from ..errors import UntranslatableError
-from ..graph import INPUT, Step
 from ..module import PipelineModule
 from ..modules import standard_settings
-from ..network import required_translation
 from ..registry import dotted_name
-from ..translate import to_torch
-from .answers import Answers, example_blocks, refused_target
+from .answers import Answers, example_blocks
 from .constants import any_rows, traced
-from .host_steps import encoded, host_value, why_not
-from .inputs import add_inputs
+from .inputs import input_table
 from .measured import largest_differences, session
-from .table import ELEMENT, GraphWriter, Part, Table, column_kind, labels_array
+from .onnx_graph import ELEMENT, GraphWriter
+from .preparation import HINT, check_steps, encoded_blocks, quiet, translated, version
+from .table import Part, column_kind, labels_array
 from .torch_operators import translations
 from .trees import trees_as_operations
 
 _NEURAL = "neural/"
-_HINT = "leave these steps out of the pipeline, and run them before the file."
 _OTHER_OPSETS = {"ai.onnx.ml": 5, "com.microsoft": 1}
 
 
@@ -53,75 +47,23 @@ def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes
     opset : int
         Version of ONNX's operators.
     """
-    net = _translated(source, dtype)
-    _check(net)
+    net = translated(source, dtype)
+    check_steps(net, "onnx")
     real = str(net.reference_tensor().dtype).removeprefix("torch.")
     writer = GraphWriter(real)
-    table = add_inputs(writer, source, net.graph, rows)
-    blocks = _blocks(writer, net, table)
+    table = input_table(writer, source, net.graph, rows)
+    blocks = encoded_blocks(writer, net, table)
     parts = list(blocks.values())
     neural, names = _neural_part(net, list(blocks), parts, opset)
     model = _joined(writer, parts, neural, net, names, opset)
     facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
-    _describe(model, {"pipegrad": _version(), **facts})
+    _describe(model, {"pipegrad": version(), **facts})
     _check_runs(model, net)
     if rows is not None:
         found = largest_differences(model.SerializeToString(), source, rows, names)
         _describe(model, {"largest_difference": json.dumps(found)})
     checker.check_model(model)
     return model.SerializeToString()
-
-
-def _translated(source: Any, dtype: str | None) -> PipelineModule:
-    """The pipeline with as many steps as possible in the neural part."""
-    kind = None if dtype is None else getattr(torch, dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what training would not keep
-        return to_torch(source, freeze=["*"], translate="all", dtype=kind)
-
-
-def _check(net: PipelineModule) -> None:
-    """Reject a pipeline with steps that ONNX cannot express, with a list of all of them."""
-    problems = []
-    host, ports = net.host_part.host, {step for step, _ in net.host_part.ports}
-    for step in net.graph:
-        if step.name not in net.host_part.needed:
-            continue
-        if step.name in host or step.name in ports:
-            reason = why_not(step, step.name in host)
-        else:
-            reason = required_translation(step).not_in_onnx
-        if reason:
-            problems.append((step.name, step.kind, reason))
-    last = net.graph[net.graph.output]
-    row = required_translation(last)
-    reason = row.no_numbers(last.operator) or refused_target(net)
-    if reason and not problems:
-        problems.append((last.name, last.kind, reason))
-    if problems:
-        raise UntranslatableError(problems, len(net.graph), _HINT)
-
-
-def _blocks(writer: GraphWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
-    """The blocks that enter the neural part, by port."""
-    values = {INPUT: table}
-    for step in net.graph:
-        if step.name in net.host_part.host and step.name in net.host_part.needed:
-            values[step.name] = host_value(writer, step, [values[name] for name in step.inputs])
-    found: dict[str, Part] = {}
-    for (name, source), port in net.host_part.ports.items():
-        if name in net.host_part.needed and port not in found:
-            found[port] = _encoded(writer, net, net.graph[name], values[source])
-    return found
-
-
-def _encoded(writer: GraphWriter, net: PipelineModule, step: Step, table: Table) -> Part:
-    try:
-        return encoded(writer, step, table)
-    except ValueError as error:
-        reason = f"it rejects the categories that it was fitted on: {error}"
-        problems = [(step.name, step.kind, reason)]
-        raise UntranslatableError(problems, len(net.graph), _HINT) from error
 
 
 def _neural_part(
@@ -181,7 +123,7 @@ def _refusal(net: PipelineModule, error: UnknownOperationError) -> Untranslatabl
     ]
     step = max(found, key=lambda one: len(one.name), default=net.graph[net.graph.output])
     reason = f"ONNX has no operator for {error.operation}, which its module calls"
-    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), _HINT)
+    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT)
 
 
 def converted(
@@ -205,7 +147,7 @@ def converted(
     UnknownOperationError
         When an operation of the module has no operators in ONNX.
     """
-    with _quiet():
+    with quiet():
         graph = traced(module.eval(), example)
         try:
             program = torch.onnx.export(
@@ -301,31 +243,10 @@ def _check_runs(model: ModelProto, net: PipelineModule) -> None:
     except Exception as error:  # Its errors have no common class.
         last = net.graph[net.graph.output]
         reason = f"ONNX Runtime cannot run it: {str(error).strip()}"
-        raise UntranslatableError(
-            [(last.name, last.kind, reason)], len(net.graph), _HINT
-        ) from error
+        raise UntranslatableError([(last.name, last.kind, reason)], len(net.graph), HINT) from error
 
 
 def _describe(model: ModelProto, facts: dict[str, str]) -> None:
     for key, value in facts.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-
-
-def _version() -> str:
-    from .. import __version__
-
-    return __version__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Context in which the exporter of torch does not log or warn."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

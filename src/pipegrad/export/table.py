@@ -1,23 +1,16 @@
-"""Values of an ONNX graph under construction: tables of columns that may differ in type."""
+"""Tables of columns that may differ in type, and the operations on them that host steps need."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-ELEMENT = {
-    "float64": TensorProto.DOUBLE,
-    "float32": TensorProto.FLOAT,
-    "int64": TensorProto.INT64,
-    "bool": TensorProto.BOOL,
-    "string": TensorProto.STRING,
-}
-NUMBERS = ("float64", "float32", "int64", "bool")
+KINDS = ("float64", "float32", "int64", "bool", "string")
 
 
 @dataclass(frozen=True)
@@ -27,11 +20,11 @@ class Part:
     Parameters
     ----------
     name : str
-        Name of the tensor (n, width) in the graph.
+        Name of the tensor (n, width).
     width : int
         Number of columns.
     kind : str
-        Type of the entries, a key of `ELEMENT`.
+        Type of the entries, one of `KINDS`.
     """
 
     name: str
@@ -55,8 +48,12 @@ class Table:
         return [(part, place) for part in self.parts for place in range(part.width)]
 
 
-class GraphWriter:
-    """The nodes, constants and inputs of an ONNX graph under construction.
+class NotNumbersError(Exception):
+    """A step reads numbers where a table has text."""
+
+
+class TableWriter(ABC):
+    """What writes the operations of host steps on raw columns into a file of some form.
 
     Parameters
     ----------
@@ -66,46 +63,10 @@ class GraphWriter:
 
     def __init__(self, real: str) -> None:
         self.real = real
-        self.inputs: list[ValueInfoProto] = []
-        self.outputs: list[ValueInfoProto] = []
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._columns: dict[tuple[str, tuple[int, ...]], str] = {}
 
-    def add_input(self, name: str, kind: str, shape: Sequence[Any]) -> None:
-        """Declare an input of the graph."""
-        self.inputs.append(helper.make_tensor_value_info(name, ELEMENT[kind], shape))
-
-    def node(
-        self, operator: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
-    ) -> str:
-        """Add a node with one output; return the name of the output."""
-        output = output or f"host/{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
-        return output
-
-    def constant(self, values: Any) -> str:
-        """The name of a constant; equal ones are stored once."""
-        array = np.asarray(values)
-        if array.dtype.kind in "UO":
-            array = array.astype(object)
-            key = ("string", array.shape, repr(array.tolist()).encode())
-        else:
-            key = (str(array.dtype), array.shape, array.tobytes())
-        if key not in self._known:
-            name = f"host/constant_{len(self.constants)}"
-            self.constants.append(numpy_helper.from_array(array, name))
-            self._known[key] = name
-        return self._known[key]
-
-    def reals(self, values: Any) -> str:
-        """The name of a constant of real numbers."""
-        return self.constant(np.asarray(values, dtype=self.real))
-
-    def cast(self, name: str, kind: str, now: str = "") -> str:
-        """A tensor in another type."""
-        return name if kind == now else self.node("Cast", name, to=ELEMENT[kind])
+    @abstractmethod
+    def add_inputs(self, names: list[str] | None, kinds: list[str]) -> Table:
+        """Declare the raw columns; those of an array have no names."""
 
     def select(self, table: Table, indices: Sequence[int]) -> Table:
         """Some columns of a table."""
@@ -120,28 +81,49 @@ class GraphWriter:
         return Table(tuple(self._picked(part, chosen) for part, chosen in runs))
 
     def _picked(self, part: Part, chosen: list[int]) -> Part:
-        if chosen == list(range(part.width)):
-            return part
-        key = (part.name, tuple(chosen))
-        if key not in self._columns:
-            places = self.constant(np.array(chosen, dtype=np.int64))
-            self._columns[key] = self.node("Gather", part.name, places, axis=1)
-        return Part(self._columns[key], len(chosen), part.kind)
+        return part if chosen == list(range(part.width)) else self.columns(part, chosen)
 
+    @abstractmethod
+    def columns(self, part: Part, chosen: list[int]) -> Part:
+        """Some columns of a part."""
+
+    @abstractmethod
     def numbers(self, table: Table) -> Part:
         """All columns as one block of real numbers."""
-        names = [self.cast(part.name, self.real, part.kind) for part in table.parts]
-        if len(names) == 1:
-            return Part(names[0], table.width, self.real)
-        if not names:
-            raise ValueError("a table without columns")
-        return Part(self.node("Concat", *names, axis=1), table.width, self.real)
 
-    def graph(self, name: str) -> GraphProto:
-        """The finished graph."""
-        return helper.make_graph(
-            self.nodes, name, self.inputs, self.outputs, initializer=self.constants
-        )
+    @abstractmethod
+    def look_up(self, column: Part, categories: list[Any], numbers: NDArray[Any]) -> Part:
+        """The numbers that stand for the entries of a column.
+
+        Parameters
+        ----------
+        column : Part
+            One column.
+        categories : list
+            Texts or numbers, and perhaps a missing value.
+        numbers : array of shape (categories + 1, width)
+            What each category becomes, and at the end any other entry.
+        """
+
+    @abstractmethod
+    def replaced(self, part: Part, mark: Any, new: Any, otherwise: float | None = None) -> Part:
+        """A part with ``new`` where its entries are ``mark``, which may be a missing value.
+
+        Other entries stay, or become the number ``otherwise``, so that all are real numbers.
+        """
+
+    @abstractmethod
+    def whole(self, part: Part) -> Part:
+        """Real numbers without their fractions."""
+
+    @abstractmethod
+    def zeros(self, table: Table) -> Part:
+        """A column of zeros, in as many rows as a table has."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN or the missing value of pandas."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def column_kind(values: Any) -> str:
@@ -165,7 +147,7 @@ def _are_numbers(values: Any) -> bool:
 
 
 def labels_array(labels: Any) -> NDArray[Any]:
-    """Labels as an array of a type that ONNX has."""
+    """Labels as an array of a type that files have."""
     array = np.asarray(labels)
     if array.dtype.kind == "b":
         return array

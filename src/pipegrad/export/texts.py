@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from .table import GraphWriter, Part, Table
+from .onnx_graph import GraphWriter
+from .table import Part, Table
 
 # Patterns of which a token is a whole run of letters, digits and underscores, and its least length.
 _PATTERNS = {

@@ -1,0 +1,95 @@
+"""What all files of pipelines have in common: translation, refusals, and the blocks of modules."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..errors import UntranslatableError
+from ..graph import INPUT, Step
+from ..module import PipelineModule
+from ..network import required_translation
+from ..translate import to_torch
+from .answers import refused_target
+from .host_steps import Form, encoded, host_value, why_not
+from .table import NotNumbersError, Part, Table, TableWriter
+
+HINT = "leave these steps out of the pipeline, and run them before the file."
+
+
+def translated(source: Any, dtype: str | None) -> PipelineModule:
+    """The pipeline with as many steps as possible in the neural part."""
+    kind = None if dtype is None else getattr(torch, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what training would not keep
+        return to_torch(source, freeze=["*"], translate="all", dtype=kind)
+
+
+def check_steps(net: PipelineModule, form: Form) -> None:
+    """Reject a pipeline with steps that the file cannot express, with a list of all of them."""
+    problems = []
+    host, ports = net.host_part.host, {step for step, _ in net.host_part.ports}
+    for step in net.graph:
+        if step.name not in net.host_part.needed:
+            continue
+        if step.name in host or step.name in ports:
+            reason = why_not(step, step.name in host, form)
+        else:
+            reason = required_translation(step).not_in_onnx if form == "onnx" else None
+        if reason:
+            problems.append((step.name, step.kind, reason))
+    last = net.graph[net.graph.output]
+    row = required_translation(last)
+    reason = row.no_numbers(last.operator) or refused_target(net)
+    if reason and not problems:
+        problems.append((last.name, last.kind, reason))
+    if problems:
+        raise UntranslatableError(problems, len(net.graph), HINT)
+
+
+def encoded_blocks(writer: TableWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
+    """The blocks that enter the neural part, by port."""
+    values = {INPUT: table}
+    for step in net.graph:
+        if step.name in net.host_part.host and step.name in net.host_part.needed:
+            values[step.name] = host_value(writer, step, [values[name] for name in step.inputs])
+    found: dict[str, Part] = {}
+    for (name, source), port in net.host_part.ports.items():
+        if name in net.host_part.needed and port not in found:
+            found[port] = _encoded(writer, net, net.graph[name], values[source])
+    return found
+
+
+def _encoded(writer: TableWriter, net: PipelineModule, step: Step, table: Table) -> Part:
+    try:
+        return encoded(writer, step, table)
+    except NotNumbersError as error:
+        reason, cause = str(error), error
+    except ValueError as error:
+        reason, cause = f"it rejects the categories that it was fitted on: {error}", error
+    raise UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT) from cause
+
+
+def version() -> str:
+    """The version of pipegrad."""
+    from .. import __version__
+
+    return __version__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Context in which the exporters of torch do not log or warn."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
