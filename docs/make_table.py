@@ -62,7 +62,7 @@ class Entry:
 def entries() -> list[Entry]:
     """The rows of the table."""
     sparse = {name for name, row in rows() if isinstance(row, Translation) and row.sparse}
-    not_in_onnx = {name for name, row in rows() if isinstance(row, Translation) and row.not_in_onnx}
+    not_exported = {name for name, row in rows() if isinstance(row, Translation) and row.not_exported}
     found = []
     for row in pg.supported():
         with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def entries() -> list[Entry]:
             written = _written(row.name) if row.kind == "operator" else None
         changed = () if written is None else written
         kind = TRANSLATED[row.kind]
-        flags = row.name in sparse, row.name not in not_in_onnx
+        flags = row.name in sparse, row.name not in not_exported
         found.append(Entry(row.name, kind, written is not None, changed, *flags, row.summary))
     return found
 

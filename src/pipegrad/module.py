@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
+from .answer_differences import largest_differences
 from .errors import ArgumentError
 from .glue import Glue
 from .graph import INPUT
 from .host import Encoded, in_container
 from .modules import SparseRows, sent_as_copy
 from .network import Optim, PipelineNetwork
+from .quantization import quantized
 from .registry import translation
 from .source_methods import SourceMethods, source_has
 from .sources.answer_types import in_types_of_source, is_narrow
@@ -70,7 +72,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if X is None or arguments or options or not self._answers("predict", X):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
-        return self.decoded(self.head.predict(self.raw_score(X)).cpu().numpy())
+        return self.decoded(without_tensors(self.head.predict(self.raw_score(X))))
 
     @available_if(source_has("predict_proba"))
     @in_types_of_source
@@ -97,7 +99,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("decision_function", X):
             return self._ask("decision_function", X, *arguments, **options)
         assert self.head is not None
-        return self.head.decision_function(self.raw_score(X)).cpu().numpy()
+        return without_tensors(self.head.decision_function(self.raw_score(X)))
 
     @available_if(source_has("score_samples"))
     @in_types_of_source
@@ -106,7 +108,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("score_samples", X):
             return self._ask("score_samples", X, *arguments, **options)
         assert self.head is not None
-        return self.head.score_samples(self.raw_score(X)).cpu().numpy()
+        return without_tensors(self.head.score_samples(self.raw_score(X)))
 
     @available_if(source_has("mahalanobis"))
     @in_types_of_source
@@ -115,7 +117,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("mahalanobis", X):
             return self._ask("mahalanobis", X, *arguments, **options)
         assert self.head is not None
-        return self.head.mahalanobis(self.raw_score(X)).cpu().numpy()
+        return without_tensors(self.head.mahalanobis(self.raw_score(X)))
 
     @available_if(source_has("transform"))
     @in_types_of_source
@@ -126,7 +128,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         out = self.raw_score(X)
         if isinstance(out, SparseRows):
             return to_csr(out)
-        return self._in_container(out.cpu().numpy(), X)
+        return self._in_container(without_tensors(out), X)
 
     def apply(  # type: ignore[override]  # rows or a function
         self, X: Any = None, *arguments: Any, **options: Any
@@ -171,6 +173,9 @@ class PipelineModule(SourceMethods, PipelineNetwork):
     def feature_names_in_(self) -> NDArray[Any]:
         """Names of the columns of the source's input."""
         return self.source.feature_names_in_
+
+    largest_differences: dict[str, float] | None = None
+    """Of a quantized copy, how far its answers are from those of the module, by method."""
 
     # -- internals -----------------------------------------------------------------------------
 
@@ -306,6 +311,43 @@ class PipelineModule(SourceMethods, PipelineNetwork):
 
         return partial_fit(self, X, y, optim=optim, **options)
 
+    def quantize(self, rows: Any = None) -> PipelineModule:
+        """A copy whose linear maps compute with whole numbers of 8 bits, for answers only.
+
+        Weights have a scale for each output, and each row gets one as it comes. Steps without
+        linear maps, and the results of all steps, stay in the precision of the module.
+
+        Parameters
+        ----------
+        rows : array, DataFrame, sparse matrix or list, optional
+            Rows in the format of the source, on which ``largest_differences`` compares the answers
+            of the copy with those of this module.
+
+        Returns
+        -------
+        PipelineModule
+            The copy; this module does not change. It cannot train, be saved or be written back.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no linear map.
+
+        Examples
+        --------
+        >>> import pipegrad as pg
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import RidgeClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> net = pg.to_torch(RidgeClassifier().fit(X, y))
+        >>> small = net.quantize(rows=X)
+        >>> small.largest_differences["decision_function"] < 0.05
+        True
+        """
+        new = quantized(self)
+        new.largest_differences = None if rows is None else largest_differences(new, self, rows)
+        return new
+
     def save(self, path: Any) -> Path:
         """Save the module for `pipegrad.load`, as a whole or not at all, without pickles.
 
@@ -359,5 +401,5 @@ def _own_format(value: Any) -> Any:
 
 def _arrays(answer: Tensor | list[Tensor]) -> Any:
     if isinstance(answer, list):
-        return [part.cpu().numpy() for part in answer]
-    return answer.cpu().numpy()
+        return [without_tensors(part) for part in answer]
+    return without_tensors(answer)

@@ -29,6 +29,7 @@ from .modules import (
     OwnNetwork,
     ParameterStack,
     Predictor,
+    QuantizedLinear,
     SparseRows,
     TreeEnsemble,
     settle_after_fork,
@@ -324,6 +325,16 @@ class PipelineNetwork(nn.Module):
     def step_module(self, name: str) -> nn.Module:
         """The module of a step."""
         return self.steps[_key(name)]
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the linear maps compute with 8 bits, so that the module only answers."""
+        return any(isinstance(part, QuantizedLinear) for part in self.modules())
+
+    def forget_plans(self) -> None:
+        """Plan evaluation again, after modules have been replaced."""
+        self._schedule = None
+        self._fusable = self._fusable_maps()
 
     def reference_tensor(self) -> Tensor:
         """A tensor with the dtype and on the device of the module."""

@@ -154,10 +154,10 @@ class Translation:
         Where the output is no numbers, so that no module can pass it on, `no_numbers` is the place.
     always_fitted : bool
         Whether the operator learns nothing in ``fit``, so that it predicts without one.
-    not_in_onnx : str
-        Why `pipegrad.export` cannot write the operator into an ONNX file; empty where it can.
-    onnx_tolerance : float
-        Largest relative difference between ONNX file and operator (float64).
+    not_exported : str
+        Why `pipegrad.export` cannot write the operator into a file; empty where it can.
+    export_tolerance : float
+        Largest relative difference between exported file and operator (float64).
     """
 
     examples: ClassVar[tuple[Mapping[str, Any] | Example, ...]] = ({},)
@@ -177,9 +177,8 @@ class Translation:
     not_kept: ClassVar[str] = ""
     on_host: ClassVar[str] = ""
     always_fitted: ClassVar[bool] = False
-    not_in_onnx: ClassVar[str] = ""
-    not_in_torch_program: ClassVar[str] = ""
-    onnx_tolerance: ClassVar[float] = 1e-12
+    not_exported: ClassVar[str] = ""
+    export_tolerance: ClassVar[float] = 1e-12
 
     name: str = ""
 

@@ -20,6 +20,11 @@ from .skops_files import skops_content
 def save_module(net: PipelineNetwork, path: Any) -> Path:
     """Write a module to a file or folder; see `PipelineModule.save`."""
     target = check_module_target(path)
+    if net.quantized:
+        raise ArgumentError(
+            "A quantized module cannot be saved.\n"
+            "Hint: save the module that quantize() was called on, and quantize it again."
+        )
     options = _storable(net.translation_options)
     content, suffix = _source_content(net.source, str(target))
     about = {

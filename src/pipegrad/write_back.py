@@ -35,8 +35,13 @@ def written_back(net: PipelineNetwork) -> Any:
     Raises
     ------
     WriteBackError
-        When a parameter is not finite.
+        When a parameter is not finite, or when the network is quantized.
     """
+    if net.quantized:
+        raise WriteBackError(
+            "A quantized module has no parameters for a pipeline.\n"
+            "Hint: use the module that quantize() was called on."
+        )
     changes = list(_changes(net))
     memo: dict[int, Any] = {}
     result = copy_source(net.source, memo)

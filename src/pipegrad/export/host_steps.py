@@ -46,8 +46,8 @@ def why_not(step: Step, on_host: bool, form: Form) -> str | None:
     if on_host:
         return _why_no_transform(step, form)
     row = required_translation(step)
-    if row.not_in_onnx and form == "onnx":
-        return row.not_in_onnx
+    if row.not_exported:
+        return row.not_exported
     if step.kind in ENCODERS:
         return _limit(step, form)
     if not row.reads_raw_numbers(step.operator):
@@ -58,8 +58,8 @@ def why_not(step: Step, on_host: bool, form: Form) -> str | None:
 
 def _limit(step: Step, form: Form) -> str | None:
     """Why the options of an operator are beyond a form."""
-    if step.kind in _OF_TEXT:
-        return _why_no_counts(step.operator, form)
+    if form == "torch" and step.kind in NOT_IN_TORCH:
+        return NOT_IN_TORCH[step.kind]
     return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
 
 
@@ -69,8 +69,8 @@ def _why_no_transform(step: Step, form: Form) -> str | None:
     if step.method == "transform" and step.kind in TRANSFORMERS:
         return _limit(step, form)
     row = step.translation
-    if row is not None and row.not_in_onnx and form == "onnx":
-        return row.not_in_onnx
+    if row is not None and row.not_exported:
+        return row.not_exported
     return step.reason.partition(" (")[2].rstrip(")") or f"{step.reason}, in its own library"
 
 
@@ -431,9 +431,16 @@ def _counts(writer: TableWriter, step: Step, table: Table) -> Table:
     return counts(writer, step.operator, table)
 
 
-def _why_no_counts(operator: Any, form: Form) -> str | None:
-    if form == "torch":
-        return "a program of torch takes numbers, and it counts the words of text"
+def _why_no_counts(operator: Any) -> str | None:
     from .texts import why_not_counts
 
     return why_not_counts(operator)
+
+
+_LIMITS.update(dict.fromkeys(_OF_TEXT, _why_no_counts))
+
+NOT_IN_TORCH = dict.fromkeys(
+    (*_OF_TEXT, "sklearn.feature_extraction.text.TfidfVectorizer"),
+    "a program of torch takes numbers, and it counts the words of text",
+)
+"""By the name of a class that ONNX can express, why a program of torch cannot."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_outlier_detector
 
+from ..answer_differences import difference
 from ..registry import translation
 from .answers import NEIGHBORS, SCORES
 from .inputs import feeds
@@ -64,22 +65,6 @@ def largest_differences(
     ours = onnx_answers(session(content), rows)
     theirs = source_answers(source, rows, names)
     return {name: difference(ours[name], theirs[name]) for name in names}
-
-
-def difference(ours: Any, theirs: Any) -> float:
-    """The largest difference, relative to a column's size; a share for what is no number."""
-    theirs = np.asarray(theirs)
-    if theirs.dtype.kind not in "f":
-        return (
-            float(np.mean(np.asarray(ours, dtype=theirs.dtype) != theirs)) if theirs.size else 0.0
-        )
-    ours = np.asarray(ours, dtype=np.float64)
-    finite = np.isfinite(theirs)
-    if not np.array_equal(np.where(finite, 0, ours), np.where(finite, 0, theirs), equal_nan=True):
-        return float("inf")
-    size = np.abs(np.where(finite, theirs, 0)).max(axis=0, initial=1e-300)
-    gap = np.abs(np.where(finite, ours, 0) - np.where(finite, theirs, 0))
-    return float((gap / size).max(initial=0))
 
 
 def _as_table(value: Any, kind: str, outliers: bool) -> Any:

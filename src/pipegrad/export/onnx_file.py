@@ -23,7 +23,16 @@ from .constants import any_rows, traced
 from .inputs import input_table
 from .measured import largest_differences, session
 from .onnx_graph import ELEMENT, GraphWriter
-from .preparation import HINT, check_steps, encoded_blocks, quiet, translated, version
+from .preparation import (
+    HINT,
+    UnknownOperationError,
+    check_steps,
+    encoded_blocks,
+    operation_refused,
+    quiet,
+    translated,
+    version,
+)
 from .table import Part, column_kind, labels_array
 from .torch_operators import translations
 from .trees import trees_as_operations
@@ -78,25 +87,9 @@ def _neural_part(
         try:
             model = converted(module, example, lambda: len(names), opset)
         except UnknownOperationError as error:
-            raise _refusal(net, error) from error
+            raise operation_refused(net, error, "ONNX") from error
     compose.add_prefix(model, _NEURAL, inplace=True)
     return model, names
-
-
-class UnknownOperationError(Exception):
-    """An operation of torch has no operators in ONNX.
-
-    Parameters
-    ----------
-    operation : str
-        Its name, or what the exporter says.
-    module : str
-        Path of the module that calls it; empty if unknown.
-    """
-
-    def __init__(self, operation: str, module: str) -> None:
-        super().__init__(operation, module)
-        self.operation, self.module = operation, module
 
 
 def _unknown_operation(graph: fx.GraphModule, error: BaseException) -> UnknownOperationError:
@@ -112,18 +105,6 @@ def _unknown_operation(graph: fx.GraphModule, error: BaseException) -> UnknownOp
             stack = list(node.meta.get("nn_module_stack", {}).values())
             return UnknownOperationError(name, stack[-1][0] if stack else "")
     return UnknownOperationError(name, "")
-
-
-def _refusal(net: PipelineModule, error: UnknownOperationError) -> UntranslatableError:
-    """The error of the step whose module calls an operation that ONNX lacks."""
-    found = [
-        step
-        for step in net.neural_steps()
-        if f"{error.module}.".startswith(f"net.{net.parameter_prefix(step.name)}")
-    ]
-    step = max(found, key=lambda one: len(one.name), default=net.graph[net.graph.output])
-    reason = f"ONNX has no operator for {error.operation}, which its module calls"
-    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT)
 
 
 def converted(

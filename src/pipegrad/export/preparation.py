@@ -40,7 +40,7 @@ def check_steps(net: PipelineModule, form: Form) -> None:
         if step.name in host or step.name in ports:
             reason = why_not(step, step.name in host, form)
         else:
-            reason = required_translation(step).not_in_onnx if form == "onnx" else None
+            reason = required_translation(step).not_exported
         if reason:
             problems.append((step.name, step.kind, reason))
     last = net.graph[net.graph.output]
@@ -73,6 +73,36 @@ def _encoded(writer: TableWriter, net: PipelineModule, step: Step, table: Table)
     except ValueError as error:
         reason, cause = f"it rejects the categories that it was fitted on: {error}", error
     raise UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT) from cause
+
+
+class UnknownOperationError(Exception):
+    """A module calls an operation that a form of files does not have.
+
+    Parameters
+    ----------
+    operation : str
+        Its name, or what an exporter says.
+    module : str
+        Path of the module that calls it; empty if unknown.
+    """
+
+    def __init__(self, operation: str, module: str) -> None:
+        super().__init__(operation, module)
+        self.operation, self.module = operation, module
+
+
+def operation_refused(
+    net: PipelineModule, error: UnknownOperationError, form: str
+) -> UntranslatableError:
+    """The error of the step whose module calls an operation that a form of files lacks."""
+    found = [
+        step
+        for step in net.neural_steps()
+        if f"net.{net.parameter_prefix(step.name)}" in f"{error.module}."
+    ]
+    step = max(found, key=lambda one: len(one.name), default=net.graph[net.graph.output])
+    reason = f"{form} has no operator for {error.operation}, which its module calls"
+    return UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT)
 
 
 def version() -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ..answer_differences import difference
 from ..errors import ArgumentError
 from ..module import PipelineModule
 from ..modules import standard_settings
@@ -25,8 +26,16 @@ from .answers import Answers
 from .column_module import ColumnModule, ColumnWriter, RawColumn
 from .constants import folded
 from .inputs import input_table, raw_columns
-from .measured import difference, source_answers
-from .preparation import check_steps, encoded_blocks, quiet, translated, version
+from .measured import source_answers
+from .preparation import (
+    UnknownOperationError,
+    check_steps,
+    encoded_blocks,
+    operation_refused,
+    quiet,
+    translated,
+    version,
+)
 from .table import labels_array
 
 TABLE = "table.json"
@@ -115,7 +124,20 @@ def _program(
     module = _Program(columns, net, ports, classes if numbers else None).eval()
     example = torch.ones(3, width, dtype=net.reference_tensor().dtype)
     with torch.no_grad(), quiet():
-        return folded(module.requires_grad_(False), example)
+        program = folded(module.requires_grad_(False), example)
+    for node in program.graph.nodes:
+        if node.op == "call_function" and not _is_of_torch(node.target):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            error = UnknownOperationError(str(node.target), stack[-1][0] if stack else "")
+            raise operation_refused(net, error, "torch")
+    return program
+
+
+def _is_of_torch(operation: Any) -> bool:
+    """Whether a process that has torch alone has an operation."""
+    if isinstance(operation, torch._ops.OpOverload):
+        return operation.namespace in ("aten", "prims")
+    return operation.__module__.partition(".")[0] in ("_operator", "math", "torch", "builtins")
 
 
 def _classes(net: PipelineModule) -> list[NDArray[Any]] | None:
@@ -157,10 +179,10 @@ def matrix(columns: list[RawColumn], rows: Any, dtype: str) -> Tensor:
 def labelled(answers: Mapping[str, Tensor], table: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs as arrays, with labels in the place of their numbers."""
     found = {name: value.numpy() for name, value in answers.items()}
-    if table.get("labels") != "places":
+    if table.get("labels") != "places" or "label" not in found:
         return found
     places, classes = found["label"], table["classes"]
-    if places.ndim == 1:
+    if not isinstance(classes[0], list):
         found["label"] = np.array(classes)[places]
     else:
         columns = zip(classes, places.T, strict=True)

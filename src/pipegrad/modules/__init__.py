@@ -110,6 +110,7 @@ from ._projection import (
     SparseProjection,
 )
 from ._quantiles import QuantileRanks, QuantilesOfRanks
+from ._quantized import QuantizedLinear, quantize_linear_
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
@@ -285,6 +286,7 @@ __all__ = [
     "Projection",
     "QuantileRanks",
     "QuantilesOfRanks",
+    "QuantizedLinear",
     "RadiusMean",
     "RandomFourierFeatures",
     "ReconstructionError",
@@ -339,6 +341,7 @@ __all__ = [
     "link_of",
     "parameter",
     "preserved_modes",
+    "quantize_linear_",
     "scaled_parts",
     "sent_as_copy",
     "settle_after_fork",

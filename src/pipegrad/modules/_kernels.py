@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ._answers import is_exported
 from ._base import Module, Positive, parameter
 from ._distances import city_block_distances, product, squared_distances, squares
 from ._linear import Deferred
@@ -287,10 +288,17 @@ class PolynomialSketch(Module):
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs)."""
-        spectrum = torch.fft.fft(self._sketch(x, 0))
+        spectrum = self._spectrum(x, 0)
         for power in range(1, self.places.shape[0]):
-            spectrum = spectrum * torch.fft.fft(self._sketch(x, power))
-        return torch.fft.ifft(spectrum).real
+            spectrum = spectrum * self._spectrum(x, power)
+        columns = torch.fft.ifft(spectrum).real
+        return columns[: x.shape[0]] if is_exported() else columns
+
+    def _spectrum(self, x: Block, power: int) -> Tensor:
+        sketch = self._sketch(x, power)
+        if is_exported():  # A program may get no rows, which MKL rejects.
+            sketch = torch.cat([sketch, sketch.new_zeros(1, self.outputs)])
+        return torch.fft.fft(sketch)
 
     def _sketch(self, x: Block, power: int) -> Tensor:
         places, signs = self.places[power, : x.shape[1]], self.signs[power, : x.shape[1]]

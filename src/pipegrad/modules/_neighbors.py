@@ -70,7 +70,8 @@ class NeighborMean(_ValuedPoints):
         else:
             near, index = gaps.topk(self.count, largest=False)
             weights = inverse_weights(near) if self.inverse else torch.ones_like(near)
-        return weighted_mean(weights, self.values[index])
+        mean = weighted_mean if soft or self.inverse else mean_of_chosen
+        return mean(weights, self.values[index])
 
 
 class NeighborDistributions(Module):
@@ -150,7 +151,8 @@ class RadiusMean(_ValuedPoints):
             weights = (gaps <= self.radius).to(gaps.dtype)
         if self.inverse:
             weights = weights * inverse_weights(gaps)
-        return weighted_mean(weights, self.values.expand(gaps.shape[0], *self.values.shape))
+        mean = weighted_mean if soft or self.inverse else mean_of_chosen
+        return mean(weights, self.values.expand(gaps.shape[0], *self.values.shape))
 
 
 def soft_weights(gaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -355,3 +357,15 @@ class CentroidHead(MulticlassHead):
     def predict_log_proba(self, score: Tensor) -> Tensor:
         """Logarithms of the class probabilities."""
         return torch.log_softmax(score, 1)
+
+
+def mean_of_chosen(weights: Tensor, values: Tensor) -> Tensor:
+    """The mean for weights of zero and one.
+
+    Votes add up before they become shares, so that as many votes are equal shares in any order.
+    """
+    total = weights.sum(1, keepdim=True)
+    total = torch.where(total > 0, total, 1.0)
+    if values.ndim == 2:
+        return (weights * values).sum(1) / total[:, 0]
+    return (weights[:, :, None] * values).sum(1) / total

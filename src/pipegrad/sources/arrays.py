@@ -56,7 +56,7 @@ def to_array(tensor: Tensor, like: Any = None) -> NDArray[Any]:
 
     Numbers that an integer type would round keep their own type.
     """
-    array = tensor.detach().cpu().numpy()
+    array = without_tensors(tensor)
     if like is None:
         return array.copy()
     like = np.asarray(like)
@@ -109,7 +109,7 @@ def _may_be_tensor(array: NDArray[Any]) -> bool:
 def to_csr(rows: SparseRows) -> sparse.csr_matrix:
     """Return sparse rows as a CSR matrix."""
     parts = (rows.values, rows.columns, rows.starts)
-    return sparse.csr_matrix(tuple(part.cpu().numpy() for part in parts), shape=rows.shape)
+    return sparse.csr_matrix(tuple(map(without_tensors, parts)), shape=rows.shape)
 
 
 def stores_entries_twice(matrix: Any) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..answer_differences import difference
 from ..errors import UntranslatableError
-from ..export.measured import difference, source_answers
+from ..export.measured import source_answers
 from .checks import Case
 
 Run = Callable[[Any], dict[str, Any]]

@@ -22,14 +22,14 @@ def check_onnx(case: Case) -> None:
         When answers differ.
     """
     operator = case.fitted()
-    if case.row.not_in_onnx:
+    if case.row.not_exported:
         check_refusal(
-            lambda: onnx_file(operator, dtype=None, rows=None, opset=20), case.row.not_in_onnx
+            lambda: onnx_file(operator, dtype=None, rows=None, opset=20), case.row.not_exported
         )
         return
     content = onnx_file(operator, dtype=None, rows=needed_rows(case, operator), opset=20)
     running = session(content)
     names = [one.name for one in running.get_outputs()]
     check_answers(
-        case, operator, lambda rows: onnx_answers(running, rows), names, case.row.onnx_tolerance
+        case, operator, lambda rows: onnx_answers(running, rows), names, case.row.export_tolerance
     )

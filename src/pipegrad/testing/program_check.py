@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..export.column_module import RawColumn
+from ..export.host_steps import NOT_IN_TORCH
 from ..export.torch_program import TABLE, labelled, matrix, torch_program
 from .checks import Case
 from .export_check import check_answers, check_refusal, needed_rows
@@ -32,12 +33,13 @@ def check_program(case: Case) -> None:
     export = lambda: torch_program(  # noqa: E731
         operator, dtype=None, rows=needed_rows(case, operator), compiled=False
     )
-    if case.row.not_in_torch_program:
-        check_refusal(export, case.row.not_in_torch_program)
+    reason = case.row.not_exported or NOT_IN_TORCH.get(case.name)
+    if reason:
+        check_refusal(export, reason)
         return
     run = running(export())
     names = list(run(case.data()[0]))
-    check_answers(case, operator, run, names, case.row.onnx_tolerance)
+    check_answers(case, operator, run, names, case.row.export_tolerance)
 
 
 def running(content: bytes) -> Callable[[Any], dict[str, Any]]:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def check_trainable(net: PipelineNetwork) -> None:
     """Reject a module without parameters that gradients can train."""
+    if net.quantized:
+        raise ArgumentError(
+            "A quantized module does not train.\n"
+            "Hint: train the module that quantize() was called on, and quantize it again."
+        )
     frozen = [name for name, p in net.trainable_parameters().items() if p.is_inference()]
     if frozen:
         raise ArgumentError(

@@ -139,7 +139,7 @@ class Birch(Centers):
     The tree that `partial_fit` grows keeps the centers of the source's fit.
     """
 
-    onnx_tolerance = 1e-8  # the source itself rounds distances of rows close to a center
+    export_tolerance = 1e-8  # the source itself rounds distances of rows close to a center
     tolerance = 1e-7  # Many rows are centers, and the root of their distance magnifies rounding.
     examples: ClassVar[Any] = (
         {"threshold": 30.0},

@@ -136,7 +136,7 @@ class TruncatedSVD(SklearnTranslation):
 class FactorAnalysis(SklearnTranslation):
     """components_, noise_variance_ and mean_ are trainable."""
 
-    onnx_tolerance = 1e-11
+    export_tolerance = 1e-11
     kept: ClassVar[tuple[str, ...]] = ("scale",)
     examples: ClassVar[Any] = (
         {"n_components": 2, "max_iter": 20},

@@ -62,7 +62,7 @@ class MiniBatchSparsePCA(SparseComponents):
 class SparseCoding(SklearnTranslation):
     """The dictionary is trainable; its non-negative entries stay so with ``positive_dict``."""
 
-    not_in_onnx = _SOLVER
+    not_exported = _SOLVER
     kept: ClassVar[tuple[str, ...]] = ("components",)
     not_kept = "atoms have unit length"
 

@@ -174,7 +174,7 @@ class LabelEncoder(_Targets):
 class MultiLabelBinarizer(_Targets):
     """Zeros and ones for sets of labels, on the host."""
 
-    not_in_onnx = "an ONNX file takes columns, not sets of labels"
+    not_exported = "an exported file takes columns, not sets of labels"
     examples = (
         {},
         {"sparse_output": True},

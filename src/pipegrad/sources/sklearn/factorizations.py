@@ -27,7 +27,7 @@ class NonNegativeFactorization(SklearnTranslation):
     together, in the source and in the module.
     """
 
-    not_in_onnx = _SOLVER
+    not_exported = _SOLVER
     sparse = True
     adds_entries = False
     kept: ClassVar[tuple[str, ...]] = ("components",)

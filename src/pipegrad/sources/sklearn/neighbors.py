@@ -223,7 +223,7 @@ class RadiusNeighborsRegressor(Radius, NeighborRegressor):
 class LocalOutlierFactorTranslation(Neighbors):
     """The score is the decision function for new rows. Nothing is trainable."""
 
-    onnx_tolerance = 1e-10
+    export_tolerance = 1e-10
     examples = (
         {"novelty": True, "n_neighbors": 5},
         {"novelty": True, "contamination": 0.2, "metric": "manhattan"},

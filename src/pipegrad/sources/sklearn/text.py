@@ -51,7 +51,7 @@ class CountVectorizer(OnHost):
 class HashingVectorizer(OnHost):
     """Hashed counts of terms, on the host; sparse."""
 
-    not_in_onnx = "ONNX has no operator for hashes of words"
+    not_exported = "exported files have no operation for hashes of words"
     data = "texts"
     on_host = _TEXT
     always_fitted = True
@@ -69,7 +69,7 @@ class HashingVectorizer(OnHost):
 class DictVectorizer(OnHost):
     """One column for each number and for each value of a name, on the host."""
 
-    not_in_onnx = "an ONNX file takes columns, not dictionaries"
+    not_exported = "an exported file takes columns, not dictionaries"
     data = "dictionaries"
     on_host = _DICTS
     examples = (
@@ -84,7 +84,7 @@ class DictVectorizer(OnHost):
 class FeatureHasher(OnHost):
     """Hashed columns of names with numbers, on the host; sparse."""
 
-    not_in_onnx = "ONNX has no operator for hashes of names"
+    not_exported = "exported files have no operation for hashes of names"
     data = "dictionaries"
     on_host = _DICTS
     always_fitted = True
@@ -100,7 +100,7 @@ class FeatureHasher(OnHost):
 class PatchExtractor(OnHost):
     """Patches of images, on the host: more rows than it is given."""
 
-    not_in_onnx = "it gives more rows than it is given"
+    not_exported = "it gives more rows than it is given"
     data = "images"
     on_host = "it cuts images into patches, which are more rows than it is given"
     always_fitted = True

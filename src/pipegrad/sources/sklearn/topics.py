@@ -25,7 +25,7 @@ _SOLVER = "its answer to each row is the end of iterations, whose number depends
 class LatentDirichletAllocation(SklearnTranslation):
     """components_ train, above zero; exp_dirichlet_component_ follows them."""
 
-    not_in_onnx = _SOLVER
+    not_exported = _SOLVER
     sparse = True
     data = "word_counts"
     kept: ClassVar[tuple[str, ...]] = ("components",)
