@@ -86,6 +86,7 @@ class _DenseDistances(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
         x, points, ctx.root = inputs
         ctx.save_for_backward(x, points, output)
+        ctx.save_for_forward(x, points, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -100,6 +101,20 @@ class _DenseDistances(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_points = (pull.sum(0)[:, None] * centers - pull.T @ wide).to(points.dtype)
         return to_x, to_points, None
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor | None, of_points: Tensor | None, _: None = None) -> Tensor:
+        x, points, out = ctx.saved_tensors
+        wide, centers = x.to(torch.float64), points.to(torch.float64)
+        change = torch.zeros_like(out, dtype=torch.float64)
+        if of_x is not None:
+            there = of_x.to(torch.float64)
+            change = change + (wide * there).sum(1)[:, None] - there @ centers.T
+        if of_points is not None:
+            there = of_points.to(torch.float64)
+            change = change + (centers * there).sum(1) - wide @ there.T
+        change = change / out if ctx.root else 2 * change
+        return change.masked_fill(out == 0, 0.0).to(out.dtype)
 
 
 def city_block_distances(x: Block, points: Tensor) -> Tensor:

@@ -139,8 +139,8 @@ class Birch(Centers):
     The tree that `partial_fit` grows keeps the centers of the source's fit.
     """
 
-    export_tolerance = 1e-8  # the source itself rounds distances of rows close to a center
-    tolerance = 1e-7  # Many rows are centers, and the root of their distance magnifies rounding.
+    # Many rows are centers, and the root of their distance magnifies rounding.
+    export_tolerance = tolerance = 1e-7
     examples: ClassVar[Any] = (
         {"threshold": 30.0},
         {"threshold": 30.0, "n_clusters": None, "branching_factor": 10, "compute_labels": False},
