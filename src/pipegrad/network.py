@@ -19,6 +19,7 @@ from .errors import ArgumentError
 from .evaluation import Evaluation, batching_is_possible
 from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
+from .half_precision import check_half_precision
 from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
     AlikeModules,
@@ -26,12 +27,12 @@ from .modules import (
     Head,
     LeafIndices,
     Linear,
-    OwnNetwork,
     ParameterStack,
     Predictor,
     QuantizedLinear,
     SparseRows,
     TreeEnsemble,
+    converted_modules,
     settle_after_fork,
     standard_settings,
     structure,
@@ -457,6 +458,13 @@ class PipelineNetwork(nn.Module):
         """The common prefix of the names of a step's parameters."""
         return f"steps.{_key(step)}."
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PipelineNetwork:
+        """Move or cast all tensors, as `torch.nn.Module.to` asks for."""
+        modules = {step.name: self.step_module(step.name) for step in self.neural_steps()}
+        check_half_precision(modules, self.reference_tensor(), fn)
+        super()._apply(fn, recurse)
+        return self
+
     def _lasting_state(self) -> dict[str, Any]:
         return {**self.__dict__, "_schedule": None, "stacks": [], "_leaves": []}
 
@@ -489,20 +497,12 @@ def _first_number(module: nn.Module) -> Tensor:
     Networks that keep a precision of their own say what they have where there is nothing else.
     """
     # Not from a list of all tensors: every step asks for it.
-    parameters = (p for part in _converted(module) for p in part.parameters(recurse=False))
-    buffers = (b for part in _converted(module) for b in part.buffers(recurse=False))
+    parameters = (p for part in converted_modules(module) for p in part.parameters(recurse=False))
+    buffers = (b for part in converted_modules(module) for b in part.buffers(recurse=False))
     for tensor in chain(parameters, buffers, module.parameters(), module.buffers()):
         if tensor.is_floating_point():
             return tensor.detach()
     return torch.zeros((), dtype=torch.float64)
-
-
-def _converted(module: nn.Module) -> Iterator[nn.Module]:
-    """A module and its parts, without networks that keep their own precision."""
-    if not isinstance(module, OwnNetwork):
-        yield module
-        for child in module.children():
-            yield from _converted(child)
 
 
 _EMPTY = nn.ModuleDict()

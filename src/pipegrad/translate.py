@@ -285,7 +285,7 @@ def check_arguments(
         )
 
 
-_DTYPES = (torch.float16, torch.float32, torch.float64)
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _check_dtype(dtype: Any) -> None:
@@ -293,9 +293,6 @@ def _check_dtype(dtype: Any) -> None:
     if dtype is None or dtype is float or any(dtype is one for one in _DTYPES):
         return
     hint = "Hint: by default, a module has the precision of its source."
-    if dtype is torch.bfloat16:
-        hint = "Hint: predictions are NumPy arrays, which have no bfloat16; for net(X) alone, "
-        hint += "net.to(torch.bfloat16)."
     known = ", ".join(map(str, _DTYPES))
     raise ArgumentError(f"dtype must be one of {known}, or None, got {dtype!r:.60}.\n{hint}")
 

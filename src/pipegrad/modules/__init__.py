@@ -96,7 +96,7 @@ from ._neighbors import (
 )
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
-from ._own_network import OwnNetwork
+from ._own_network import OwnNetwork, converted_modules
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -335,6 +335,7 @@ __all__ = [
     "WithGradientOf",
     "YeoJohnson",
     "chained_structure",
+    "converted_modules",
     "coupled_probabilities",
     "dense",
     "evaluation_view",

@@ -91,9 +91,9 @@ class _DenseDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, points, out = ctx.saved_tensors
-        pull = grad / out if ctx.root else 2 * grad
-        # At zero the root has no gradient, and negative squares were set to zero.
-        pull = pull.masked_fill(out == 0, 0.0).to(torch.float64)
+        # At zero, the root has no gradient, and the squares have one of zero and a curvature.
+        pull = (grad / out).masked_fill(out == 0, 0.0) if ctx.root else 2 * grad
+        pull = pull.to(torch.float64)
         wide, centers = x.to(torch.float64), points.to(torch.float64)
         to_x = to_points = None
         if ctx.needs_input_grad[0]:
@@ -113,8 +113,8 @@ class _DenseDistances(torch.autograd.Function):
         if of_points is not None:
             there = of_points.to(torch.float64)
             change = change + (centers * there).sum(1) - wide @ there.T
-        change = change / out if ctx.root else 2 * change
-        return change.masked_fill(out == 0, 0.0).to(out.dtype)
+        change = (change / out).masked_fill(out == 0, 0.0) if ctx.root else 2 * change
+        return change.to(out.dtype)
 
 
 def city_block_distances(x: Block, points: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -60,6 +60,14 @@ class OwnNetwork(Module):
             reset = getattr(part, "reset_parameters", None)
             if reset is not None:
                 reset()
+
+
+def converted_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and its parts, without networks that keep their own precision."""
+    if not isinstance(module, OwnNetwork):
+        yield module
+        for child in module.children():
+            yield from converted_modules(child)
 
 
 def _with_fixed_statistics(module: nn.Module) -> nn.Module:

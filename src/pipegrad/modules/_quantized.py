@@ -100,8 +100,10 @@ def _quantized(module: nn.Module) -> QuantizedLinear | None:
     """The same map with 8 bits; None for other modules."""
     if type(module) is nn.Linear:
         return QuantizedLinear(module.weight.t(), module.bias)
-    if type(module) is not Linear:
+    if not isinstance(module, Linear):
         return None
-    known = [part for part in (module.bias, module.offset) if part is not None]
-    added = sum(known[1:], known[0]) if known else None
-    return QuantizedLinear(module.effective_weight(), added, module.shift, module.squeeze)
+    whole = module.deferred(module.weight)
+    added = whole.added
+    if module.shift is not None and added is not None:
+        added = added + module.shift @ whole.weight  # Rows are shifted before they are rounded.
+    return QuantizedLinear(whole.weight, added, module.shift, module.squeeze)
