@@ -62,7 +62,9 @@ class Entry:
 def entries() -> list[Entry]:
     """The rows of the table."""
     sparse = {name for name, row in rows() if isinstance(row, Translation) and row.sparse}
-    not_exported = {name for name, row in rows() if isinstance(row, Translation) and row.not_exported}
+    not_exported = {
+        name for name, row in rows() if isinstance(row, Translation) and row.not_exported
+    }
     found = []
     for row in pg.supported():
         with warnings.catch_warnings():

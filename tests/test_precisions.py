@@ -141,7 +141,9 @@ def test_options_of_linear_maps_are_kept():
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_all_linear_maps_are_quantized():
-    pipe = make_pipeline(StandardScaler(), PCA(4), MLPRegressor(hidden_layer_sizes=(5, 3), max_iter=20))
+    pipe = make_pipeline(
+        StandardScaler(), PCA(4), MLPRegressor(hidden_layer_sizes=(5, 3), max_iter=20)
+    )
     small = pg.to_torch(pipe.fit(X, X[:, 0])).quantize(rows=X)
     assert sum(isinstance(part, QuantizedLinear) for part in small.modules()) == 4
     assert not any(isinstance(part, Linear) for part in small.modules())

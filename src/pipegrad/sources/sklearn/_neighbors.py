@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...graph import copy_source
 from ...modules import METRICS, NO_NEIGHBOR, Block, Metric, SparseRows
 from ...warning_filters import ignored_warnings
-from ..arrays import to_csr, to_tensor
+from ..arrays import to_csr, to_tensor, without_tensors
 from ._base import SklearnTranslation, reject_entries_stored_twice, validate
 
 # Stored sparse rows become dense as long as they have no more numbers than this.
@@ -58,7 +58,7 @@ class Answers:
         return torch.as_tensor(out, dtype=x.dtype, device=x.device)
 
     def _rows(self, x: Block) -> Any:
-        rows: Any = to_csr(x) if isinstance(x, SparseRows) else x.detach().cpu().numpy()
+        rows: Any = to_csr(x) if isinstance(x, SparseRows) else without_tensors(x)
         if getattr(self.operator._fit_X, "dtype", None) == np.float32:
             narrow = rows.astype(np.float32)
             # In float32, the source breaks ties in another way.
