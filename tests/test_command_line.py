@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import sklearn
 import skops.io
+import torch
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -146,6 +147,19 @@ def test_export_writes_what_onnx_runtime_answers(folder: Path, capsys: Any) -> N
     model = joblib.load(folder / "model.joblib")
     assert (label == model.predict(frame)).all()
     np.testing.assert_allclose(shares, model.predict_proba(frame), rtol=1e-12)
+
+
+def test_export_writes_a_program_of_torch(folder: Path, capsys: Any) -> None:
+    frame = table()[["a", "b", "c"]]
+    model = Ridge().fit(frame.to_numpy(), frame.a)
+    skops.io.dump(model, folder / "for_torch.skops")
+    to = folder / "model.pt2"
+    assert run(capsys, "export", folder / "for_torch.skops", to)[0] == 0
+    answers = torch.export.load(to).module()(torch.tensor(frame.to_numpy()))
+    np.testing.assert_allclose(
+        answers["variable"][:, 0], model.predict(frame.to_numpy()), rtol=1e-12
+    )
+    assert run(capsys, "export", folder / "for_torch.skops", folder / "m.onnx", "--compiled")[0]
 
 
 def test_models_without_names_of_columns_take_numbers(folder: Path, capsys: Any) -> None:

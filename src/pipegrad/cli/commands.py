@@ -141,12 +141,13 @@ def score(options: argparse.Namespace) -> Answer:
 
 
 def export_model(options: argparse.Namespace) -> Answer:
-    """Write a model into a file that answers raw rows without Python."""
+    """Write a model into a file that answers without pipegrad."""
     model = _model(options, options.model)
     rows = None
     if options.data:
         rows = inputs_of(model, read_table(options.data), options.data)
-    path = export(model, options.output, dtype=options.dtype, rows=rows)
+    compiled = options.compiled
+    path = export(model, options.output, dtype=options.dtype, rows=rows, compiled=compiled)
     return Answer(f"Wrote {path}", {"output": str(path)})
 
 
