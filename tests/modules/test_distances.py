@@ -5,6 +5,9 @@ import torch
 
 from pipegrad.modules._distances import Distances, distances, squared_distances
 
+# Of torch.func about itself.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
 
 def plain(x, points):
     return (x[:, None] - points).square().sum(2)
@@ -75,3 +78,24 @@ def test_many_sets_of_centers_at_once():
     (alone,) = torch.autograd.grad(sum(loss(points) for points in sets), sets)
     torch.testing.assert_close(batched, alone)
     torch.testing.assert_close(inside, alone)
+
+
+@pytest.mark.parametrize("function", [distances, squared_distances])
+@pytest.mark.parametrize("moving", [0, 1])
+def test_forward_mode_agrees_with_reverse_mode(function, moving):
+    torch.manual_seed(0)
+    given = [torch.randn(5, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)]
+    given[1][0] = given[0][0]
+
+    def call(values):
+        return function(*[values if i == moving else one for i, one in enumerate(given)])
+
+    there = torch.func.jacfwd(call)(given[moving])
+    assert torch.allclose(there, torch.func.jacrev(call)(given[moving]), atol=1e-13)
+    assert (there != 0).any()
+
+
+def test_squared_distances_of_equal_rows_have_a_curvature():
+    point = torch.ones(1, 3, dtype=torch.float64)
+    curvature = torch.func.hessian(lambda row: squared_distances(row[None], point).sum())(point[0])
+    assert torch.allclose(curvature, 2 * torch.eye(3, dtype=torch.float64), atol=1e-13)
