@@ -93,6 +93,10 @@ def test_forward_mode_agrees_with_reverse_mode(function, moving):
     there = torch.func.jacfwd(call)(given[moving])
     assert torch.allclose(there, torch.func.jacrev(call)(given[moving]), atol=1e-13)
     assert (there != 0).any()
+    total = lambda values: call(values).exp().sum()  # noqa: E731
+    curvature = torch.func.hessian(total)(given[moving])
+    twice = torch.func.jacrev(torch.func.jacrev(total))(given[moving])
+    assert torch.allclose(curvature, twice, atol=1e-12)
 
 
 def test_squared_distances_of_equal_rows_have_a_curvature():
