@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import NMF
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -22,6 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 import pipegrad as pg
+from pipegrad.export.torch_program import torch_program
+from pipegrad.registry import translation
 from pipegrad.testing import DATASETS, assert_close
 from pipegrad.testing.program_check import running
 
@@ -275,6 +279,21 @@ def test_machine_code_takes_a_compiler(fitted, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_older_torch_is_refused(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.export.ExportedProgram, "module", lambda self: None)
+    with pytest.raises(pg.ArgumentError, match="requires a newer torch than"):
+        pg.export(fitted[0], tmp_path / "pipe.pt2")
+
+
+def test_operations_that_torch_lacks_are_named_with_their_step(monkeypatch):
+    """Such as those of a plug-in whose row does not say so."""
+    rows, _ = DATASETS["positive"]()
+    model = make_pipeline(NMF(2, max_iter=20, tol=0.1)).fit(rows)
+    monkeypatch.setattr(type(translation(model[0])), "not_exported", "")
+    with pytest.raises(pg.UntranslatableError, match=r"'nmf' .*operator for pipegrad\."):
+        torch_program(model, dtype=None, rows=None, compiled=False)
+
+
 # -- other sources of a pipeline -----------------------------------------------------------------
 
 
@@ -289,3 +308,20 @@ def test_a_module_exports_its_present_parameters(tmp_path):
     ours = program(torch.from_numpy(X))["variable"][:, 0]
     assert_close(ours, net.predict(X), 1e-12)
     assert np.abs(ours.numpy() - before).max() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="machine code needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler about itself
+def test_machine_code_gives_the_same_answers(fitted, tmp_path):
+    pipe, X = fitted
+    path = pg.export(pipe, tmp_path / "pipe.pt2", rows=X, compiled=True)
+    package = torch._inductor.aoti_load_package(str(path))
+    table = json.loads(package.get_metadata()["table.json"])
+    assert table["classes"] == ["ant", "bee", "cat"]
+    for count in (len(X), 2, 1, 0):
+        ours = package(torch.from_numpy(X[:count]))
+        assert [tuple(v.shape) for v in ours.values()] == [(count,), (count, 3)]
+        if count:
+            assert (np.array(table["classes"])[ours["label"]] == pipe.predict(X[:count])).all()
+            assert_close(ours["probabilities"], pipe.predict_proba(X[:count]), 1e-12)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import ArgumentError
 from ..file_writing import check_target, write_file
@@ -155,6 +158,13 @@ def _onnx(source: Any, options: Mapping[str, Any]) -> bytes:
 
 
 def _torch(source: Any, options: Mapping[str, Any]) -> bytes:
+    from torch.export import ExportedProgram
+
+    if "check_guards" not in signature(ExportedProgram.module).parameters:
+        raise ArgumentError(
+            f"A program of torch requires a newer torch than {torch.__version__}.\n"
+            "Hint: pip install --upgrade torch."
+        )
     from .torch_program import check_compiler, torch_program
 
     if options["compiled"]:
