@@ -65,7 +65,7 @@ class ColumnWriter(TableWriter):
 
     def add_inputs(self, names: list[str] | None, kinds: list[str]) -> Table:
         """All columns are one matrix, ``X``."""
-        given = range(len(kinds)) if names is None else names
+        given: Sequence[str | int] = range(len(kinds)) if names is None else names
         pairs = list(zip(given, kinds, strict=True))
         self.raw = [RawColumn(name, {} if kind == "string" else None) for name, kind in pairs]
         if names is None and "string" not in kinds:

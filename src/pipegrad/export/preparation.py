@@ -68,11 +68,12 @@ def encoded_blocks(writer: TableWriter, net: PipelineModule, table: Table) -> di
 def _encoded(writer: TableWriter, net: PipelineModule, step: Step, table: Table) -> Part:
     try:
         return encoded(writer, step, table)
-    except NotNumbersError as error:
-        reason, cause = str(error), error
-    except ValueError as error:
-        reason, cause = f"it rejects the categories that it was fitted on: {error}", error
-    raise UntranslatableError([(step.name, step.kind, reason)], len(net.graph), HINT) from cause
+    except (NotNumbersError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, ValueError):
+            reason = f"it rejects the categories that it was fitted on: {error}"
+        problems = [(step.name, step.kind, reason)]
+        raise UntranslatableError(problems, len(net.graph), HINT) from error
 
 
 class UnknownOperationError(Exception):
