@@ -27,8 +27,8 @@ Generated from the mapping table and from a fitted example of each class.
   parameters; *its model* where the library has no such attributes.
 - **Sparse.** Whether sparse rows stay sparse in the module.
 - **ONNX.** Whether `pg.export` writes it into an [ONNX file](deploy.md). Options that ONNX cannot
-  express are refused, with the reason. Programs of torch (`.pt2`) exist for the same classes, but for those
-  that count words.
+  express are refused, with the reason. Programs of torch (`.pt2`) exist for the same classes, but
+  for those that count words.
 
 A class that is not in this table runs in its own library where it stands before the first trained
 step. After that it is refused, for the reason in the last table.
