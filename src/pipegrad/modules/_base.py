@@ -109,17 +109,11 @@ class _ClampAtZero(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return torch.where((x > 0) | (grad < 0), grad, torch.zeros_like(grad))
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.where(x > 0, change, torch.zeros_like(change))
 
 
 def clamp_between(x: Tensor, low: float, high: float) -> Tensor:
@@ -139,18 +133,12 @@ class _ClampBetween(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
         x, ctx.low, ctx.high = inputs
         ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         free = ((x >= ctx.low) | (grad < 0)) & ((x <= ctx.high) | (grad > 0))
         return torch.where(free, grad, torch.zeros_like(grad)), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor, *_: None) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return torch.where((x >= ctx.low) & (x <= ctx.high), change, torch.zeros_like(change))
 
 
 def parameter(values: Tensor) -> nn.Parameter:

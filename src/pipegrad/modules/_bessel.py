@@ -67,17 +67,12 @@ class _BesselK(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
         x, ctx.order = inputs
         ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _BesselK.jvp(ctx, grad), None
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor, _: None = None) -> Tensor:
         (x,) = ctx.saved_tensors
         slope = bessel_k(ctx.order - 1, x) + bessel_k(ctx.order + 1, x)
-        return -0.5 * change * slope
+        return -0.5 * grad * slope, None
 
 
 class _MaternHeight(torch.autograd.Function):
@@ -94,18 +89,13 @@ class _MaternHeight(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
         x, ctx.nu = inputs
         ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _MaternHeight.jvp(ctx, grad), None
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor, _: None = None) -> Tensor:
         (x,) = ctx.saved_tensors
         # The derivative of x ** nu * K(nu, x), without the difference of large numbers near zero.
         factor = 2 ** (1 - ctx.nu) / math.gamma(ctx.nu)
-        return -change * factor * x**ctx.nu * bessel_k(ctx.nu - 1, x)
+        return -grad * factor * x**ctx.nu * bessel_k(ctx.nu - 1, x), None
 
 
 def _scaled(order: float, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -265,13 +265,8 @@ class _Permuted(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
-        ctx.save_for_forward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (order,) = ctx.saved_tensors
         return grad.index_select(1, torch.argsort(order)), None
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor, _: None = None) -> Tensor:
-        return change.index_select(1, *ctx.saved_tensors)
