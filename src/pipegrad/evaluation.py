@@ -21,6 +21,7 @@ from .modules import (
     SideBySide,
     SparseRows,
     evaluation_view,
+    is_finite,
     scaled_parts,
     side_by_side,
 )
@@ -73,8 +74,9 @@ class Evaluation:
         then are, too, and otherwise only where no digits are lost.
     check : bool
         Whether to reject NaN between steps.
-    evaluating : bool
-        Whether to compute in evaluation mode, without a change of the mode of the modules.
+    views : dict of str to Module, optional
+        Modules in evaluation mode, by key; those that are missing are added. None to compute in
+        the mode that the modules are in.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Evaluation:
         blocks: Blocks,
         fusable: Collection[str] | None = None,
         check: bool = False,
-        evaluating: bool = False,
+        views: dict[str, nn.Module] | None = None,
     ) -> None:
         self.schedule = schedule
         self.steps = schedule.steps
@@ -91,12 +93,15 @@ class Evaluation:
         self.fusable = () if fusable is None else fusable
         self.fusing = fusable is not None
         self.check = check
-        self.evaluating = evaluating
+        self.evaluating = views is not None
+        self.views = {} if views is None else views
         self.values = Values(schedule, self._output)
         self.own_blocks = {name for name in blocks if name[:1] in ("=", ">", "+")}
 
     def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
         """Evaluate the wanted steps, and all members of a group if one of them is wanted."""
+        if self.schedule.plain and not self.own_blocks and not self.fusing:
+            return self._run_one_by_one(wanted)
         for task in tasks:
             if isinstance(task, Call):
                 if task.step.name in wanted:
@@ -104,6 +109,25 @@ class Evaluation:
             elif not wanted.isdisjoint(task.names):
                 self._evaluate_group(task)
         return self.values
+
+    def _run_one_by_one(self, wanted: set[str]) -> Values:
+        """Evaluate steps none of which waits for another; a single row takes half the time."""
+        values, blocks = self.values, self.blocks
+        for call in self.schedule.tasks:
+            step = call.step  # type: ignore[union-attr]
+            if step.name not in wanted:
+                continue
+            inputs, found = [], []
+            for name, port in zip(step.inputs, call.ports, strict=True):  # type: ignore[union-attr]
+                if port is None:
+                    found.append(values[name])
+                    inputs.append(values[name])
+                else:
+                    inputs.append(blocks[port] if port in blocks else self._block(port))
+            if self.check and found:
+                check_finite(step, found)
+            values[step.name] = self._module(call)(*inputs)  # type: ignore[arg-type]
+        return values
 
     def _keep(self, name: str, output: Any) -> None:
         """Keep an output for the steps after it."""
@@ -137,8 +161,11 @@ class Evaluation:
         return module(*inputs)
 
     def _module(self, call: Call) -> nn.Module:
-        module = self.steps[call.key]
-        return evaluation_view(module) if self.evaluating else module
+        if not self.evaluating:
+            return self.steps[call.key]
+        if call.key not in self.views:
+            self.views[call.key] = evaluation_view(self.steps[call.key])
+        return self.views[call.key]
 
     def _inputs(self, call: Call) -> list[Any]:
         together = self._together(call) if call.sources else None
@@ -274,8 +301,7 @@ def _joined_blocks(blocks: list[Any]) -> SideBySide | None:
 
 
 def _is_finite(value: Any) -> bool:
-    numbers = value.values if isinstance(value, SparseRows) else value
-    return bool(torch.isfinite(numbers).all())
+    return is_finite(value.values if isinstance(value, SparseRows) else value)
 
 
 def check_finite(step: Step, inputs: list[Any]) -> None:
@@ -287,7 +313,7 @@ def check_finite(step: Step, inputs: list[Any]) -> None:
         if isinstance(value, ScaledParts):
             continue  # Rows that are not finite are not waiting.
         numbers = value.values if isinstance(value, SparseRows) else value
-        if not torch.isfinite(numbers).all():
+        if not is_finite(numbers):
             what = "NaN" if torch.isnan(numbers).any() else "infinity"
             raise ValueError(f"Input X of step {step.name!r} ({step.kind}) contains {what}.")
 

@@ -124,7 +124,7 @@ class HostPart:
         values[INPUT] = X
         wanted = self.needed if wanted is None else wanted
         blocks = self._outputs_of_integers(wanted, values)
-        done = self._encode_together(wanted, values, blocks)
+        done = self._encode_together(wanted, values, blocks) if self.joint else set()
         known: set[Any] = set()
         for step, row, checks, ports in self._border:
             if step.name in done or step.name not in wanted or f"={step.name}" in blocks:
@@ -155,6 +155,8 @@ class HostPart:
     def _outputs_of_integers(self, wanted: set[str], values: dict[str, Any]) -> dict[str, Any]:
         """Outputs of the first modules where their operators would compute in another type."""
         places = self._typed & wanted
+        if not places:
+            return {}
         typed = [step for step in self.graph if step.name in places]
         raw = {name for step in typed for name in step.inputs} - self._typed
         if all(_is_floating_point(self.value(name, values)) for name in raw):
@@ -192,6 +194,11 @@ class HostPart:
         inputs = [self.value(source, values) for source in step.inputs]
         if isinstance(step.operator, Glue):
             return step.operator.run(*inputs)
+        row = step.translation
+        if row is not None and step.method == "transform":
+            known = row.transformed(step.operator, *inputs)
+            if known is not None:
+                return known
         return call_operator(step.operator, step.method, *inputs)
 
 

@@ -72,7 +72,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if X is None or arguments or options or not self._answers("predict", X):
             return self._ask("predict", X, *arguments, **options)
         assert self.head is not None
-        return self.decoded(without_tensors(self.head.predict(self.raw_score(X))))
+        return self.decoded(without_tensors(self.head.predict(self._raw_score(X))))
 
     @available_if(source_has("predict_proba"))
     @in_types_of_source
@@ -81,7 +81,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if X is None or arguments or options or not self._answers("predict_proba", X):
             return self._ask("predict_proba", X, *arguments, **options)
         assert self.head is not None
-        return _arrays(self.head.predict_proba(self.raw_score(X)))
+        return _arrays(self.head.predict_proba(self._raw_score(X)))
 
     @available_if(source_has("predict_log_proba"))
     @in_types_of_source
@@ -90,7 +90,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("predict_log_proba", X):
             return self._ask("predict_log_proba", X, *arguments, **options)
         assert self.head is not None
-        return _arrays(self.head.predict_log_proba(self.raw_score(X)))
+        return _arrays(self.head.predict_log_proba(self._raw_score(X)))
 
     @available_if(source_has("decision_function"))
     @in_types_of_source
@@ -99,7 +99,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("decision_function", X):
             return self._ask("decision_function", X, *arguments, **options)
         assert self.head is not None
-        return without_tensors(self.head.decision_function(self.raw_score(X)))
+        return without_tensors(self.head.decision_function(self._raw_score(X)))
 
     @available_if(source_has("score_samples"))
     @in_types_of_source
@@ -108,7 +108,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("score_samples", X):
             return self._ask("score_samples", X, *arguments, **options)
         assert self.head is not None
-        return without_tensors(self.head.score_samples(self.raw_score(X)))
+        return without_tensors(self.head.score_samples(self._raw_score(X)))
 
     @available_if(source_has("mahalanobis"))
     @in_types_of_source
@@ -117,7 +117,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         if arguments or options or not self._answers("mahalanobis", X):
             return self._ask("mahalanobis", X, *arguments, **options)
         assert self.head is not None
-        return without_tensors(self.head.mahalanobis(self.raw_score(X)))
+        return without_tensors(self.head.mahalanobis(self._raw_score(X)))
 
     @available_if(source_has("transform"))
     @in_types_of_source
@@ -125,7 +125,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         """Columns (n, k) in the source's format: dense, CSR or a DataFrame."""
         if arguments or options or not self._answers("transform", X) or self._is_rounded(X):
             return self._ask("transform", X, *arguments, **options)
-        out = self.raw_score(X)
+        out = self._raw_score(X)
         if isinstance(out, SparseRows):
             return to_csr(out)
         return self._in_container(without_tensors(out), X)

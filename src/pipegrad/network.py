@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .array_cache import check_cache
+from .calls import has_hooks
 from .errors import ArgumentError
 from .evaluation import Evaluation, batching_is_possible
 from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
 from .half_precision import check_half_precision
-from .host import DEEP, Encoded, HostPart, cached
+from .host import DEEP, Encoded, HostPart, cached, rows_of
 from .modules import (
     AlikeModules,
     Block,
@@ -33,16 +34,21 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     converted_modules,
+    map_in_threads,
     settle_after_fork,
     standard_settings,
     structure,
     tensors_on_cpu,
+    threads_for,
     unwrap_head,
 )
 from .registry import Objective, Translation
 from .schedule import Call, Group, Schedule
 from .sources.array_arguments import check_targets_form, dense_targets, number_targets
 from .sources.arrays import to_block, without_tensors
+
+# Numbers of the input that are evaluated at a time: two megabytes of float64.
+_PART = 1 << 18
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -240,18 +246,20 @@ class PipelineNetwork(nn.Module):
         wanted: set[str],
         check: bool = False,
         evaluating: bool = False,
+        views: dict[str, nn.Module] | None = None,
     ) -> dict[str, Any]:
         """The outputs of the wanted neural steps by name.
 
         ``check`` rejects NaN between steps. ``evaluating`` computes in evaluation mode, without a
-        change of the mode of the module.
+        change of the mode of the module; ``views`` keeps its modules for further rows.
         """
-        fusing = self._fusing and self.training and not evaluating
+        views = {} if evaluating and views is None else views
+        fusing = self._fusing and self.training and views is None
         schedule = self._current_schedule()
         joint = self.stacks or (self._batching and batching_is_possible())
         tasks = schedule.tasks if joint else self.plan
         fusable = self._fusable if fusing else None
-        return Evaluation(schedule, blocks, fusable, check, evaluating).run(tasks, wanted)
+        return Evaluation(schedule, blocks, fusable, check, views).run(tasks, wanted)
 
     def _current_schedule(self) -> Schedule:
         known = self._schedule
@@ -371,11 +379,53 @@ class PipelineNetwork(nn.Module):
         Nothing of the module changes, so that any number of threads may call it at once, also
         while others call the module itself in training mode.
         """
+        return self._raw_score(X, check)
+
+    def _raw_score(self, X: Any, check: bool = True) -> Tensor:
+        """The raw score, for callers in torch's usual settings."""
         with torch.no_grad():
             # A copy of the rows would take longer than a linear map of them.
             blocks = self._blocks(X, shared=True)
-            values = self.evaluate_steps(blocks, self._needed, check, evaluating=True)
-            return _of_its_own(values[self.graph.output], blocks)
+            out = self._score_in_parts(blocks, check)
+            return _of_its_own(self._scored(blocks, check), blocks) if out is None else out
+
+    def _scored(
+        self,
+        blocks: Mapping[str, Block | LeafIndices],
+        check: bool,
+        views: dict[str, nn.Module] | None = None,
+    ) -> Any:
+        values = self.evaluate_steps(blocks, self._needed, check, evaluating=True, views=views)
+        return values[self.graph.output]
+
+    def _score_in_parts(
+        self, blocks: Mapping[str, Block | LeafIndices], check: bool
+    ) -> Tensor | None:
+        """The output for many rows, part by part in the threads of torch; None to do it at once.
+
+        What steps hand to each other then stays in the cache of a processor.
+        """
+        tensors = [x.values if isinstance(x, SparseRows) else x for x in blocks.values()]
+        if not all(isinstance(x, Tensor) and x.layout == torch.strided for x in tensors):
+            return None
+        numbers = sum(x.numel() for x in tensors)  # type: ignore[union-attr]
+        if numbers <= _PART or any(x.device.type != "cpu" for x in tensors):
+            return None
+        if not batching_is_possible() or any(has_hooks(module) for module in self.steps.values()):
+            return None  # Who watches the modules sees all rows.
+        threads = threads_for(*tensors)  # type: ignore[arg-type]
+        rows = rows_of(blocks)
+        parts = -(-numbers // _PART)
+        size = -(-rows // (-(-parts // threads) * threads))
+        cut = [Encoded(blocks)[start : start + size].blocks for start in range(0, rows, size)]
+        self._current_schedule()
+        views: dict[str, nn.Module] = {}
+        outs = map_in_threads(
+            lambda part: self._scored(part, check, views), [(part,) for part in cut], threads
+        )
+        if not all(isinstance(out, Tensor) and out.layout == torch.strided for out in outs):
+            return None
+        return torch.cat(outs)
 
     def ask_source(self, method: str, X: Any) -> Any:
         """The answer of the fitted source, which is not changed.
@@ -496,11 +546,11 @@ def _first_number(module: nn.Module) -> Tensor:
 
     Networks that keep a precision of their own say what they have where there is nothing else.
     """
-    # Not from a list of all tensors: every step asks for it.
-    parameters = (p for part in converted_modules(module) for p in part.parameters(recurse=False))
-    buffers = (b for part in converted_modules(module) for b in part.buffers(recurse=False))
+    # Not from a list of all tensors, nor by torch's own iterators, since every prediction asks.
+    parameters = (p for part in converted_modules(module) for p in part._parameters.values())
+    buffers = (b for part in converted_modules(module) for b in part._buffers.values())
     for tensor in chain(parameters, buffers, module.parameters(), module.buffers()):
-        if tensor.is_floating_point():
+        if tensor is not None and tensor.is_floating_point():
             return tensor.detach()
     return torch.zeros((), dtype=torch.float64)
 

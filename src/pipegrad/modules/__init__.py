@@ -1,7 +1,7 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
 from ._answers import WithGradientOf
-from ._base import Module, NonNegative, Positive, parameter
+from ._base import Module, NonNegative, Positive, is_finite, parameter
 from ._batching import AlikeModules, NotAlike, structure
 from ._calibrated import (
     CalibratedMean,
@@ -135,6 +135,7 @@ from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from ._topics import Inference, TopicShares
 from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
+from ._threads import map_in_threads, threads_for
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -339,7 +340,9 @@ __all__ = [
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "is_finite",
     "link_of",
+    "map_in_threads",
     "parameter",
     "preserved_modes",
     "quantize_linear_",
@@ -351,5 +354,6 @@ __all__ = [
     "structure",
     "take",
     "tensors_on_cpu",
+    "threads_for",
     "unwrap_head",
 ]

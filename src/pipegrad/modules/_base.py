@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -60,7 +61,30 @@ class Positive(Module):
 
 def is_finite(values: Tensor) -> bool:
     """Whether all values are finite."""
+    if values.device.type == "cpu":
+        # If a sum is finite, then so are all terms; it needs no masks in memory.
+        total = values.detach().sum().item()
+        if math.isfinite(total):
+            return True
     return bool(torch.isfinite(values).all())
+
+
+def may_overwrite(*tensors: Tensor) -> bool:
+    """Whether a new result of these tensors may be changed in place, which saves memory traffic.
+
+    It may not where gradients are recorded, in a traced graph, and under `torch.func.vmap`.
+    """
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling() and has_memory(*tensors)
+
+
+def has_memory(*tensors: Tensor) -> bool:
+    """Whether tensors have memory of their own; those that `torch.func` wraps have none."""
+    try:
+        for tensor in tensors:
+            tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def fixed_unless(trains: Tensor, values: Tensor) -> Tensor:

@@ -26,17 +26,21 @@ def evaluation_view(module: nn.Module) -> nn.Module:
     -------
     torch.nn.Module
         The module itself if it is in evaluation mode, or else a shallow copy that shares all
-        parameters, buffers and hooks.
+        parameters, buffers and hooks. A class with a ``train`` of its own is copied deeply, unless
+        its attribute ``mode_is_flag`` says that ``train`` changes no more than the flag.
     """
     if _has_own_mode(module):
         return copy.deepcopy(module).eval() if module.training else module
-    children = {name: child and evaluation_view(child) for name, child in module._modules.items()}
-    known = all(child is module._modules[name] for name, child in children.items())
-    if known and not module.training:
+    own = children = module._modules
+    if own:
+        children = {name: child and evaluation_view(child) for name, child in own.items()}
+    if not module.training and all(child is own[name] for name, child in children.items()):
         return module
-    view = module.__class__.__new__(module.__class__)
-    view.__dict__.update(module.__dict__, training=False, _modules=children)
-    view.__dict__.pop("_compiled_call_impl", None)  # It is bound to the module itself.
+    view = object.__new__(module.__class__)
+    state = vars(view)
+    state.update(vars(module))
+    state["training"], state["_modules"] = False, children
+    state.pop("_compiled_call_impl", None)  # It is bound to the module itself.
     return view
 
 
@@ -54,4 +58,7 @@ def preserved_modes(module: nn.Module) -> Iterator[None]:
 
 def _has_own_mode(module: nn.Module) -> bool:
     """Whether the mode is more than the flag of a Python object."""
-    return isinstance(module, torch.jit.ScriptModule) or type(module).train is not nn.Module.train
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
+    kind = type(module)
+    return kind.train is not nn.Module.train and not getattr(kind, "mode_is_flag", False)

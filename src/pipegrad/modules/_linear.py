@@ -7,8 +7,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, parameter
+from ._base import Module, may_overwrite, parameter
 from ._sparse import Block, SparseRows
+
+_MANY = 64
+
+def product(x: Block, weight: Tensor) -> Tensor:
+    """``x @ weight``, shape (n, outputs).
+
+    Without gradients, many dense rows are multiplied as ``(weight.T @ x.T).T``: for few outputs,
+    MKL takes half the time for it.
+    """
+    if isinstance(x, Tensor) and x.ndim == 2 and x.shape[0] > _MANY and may_overwrite(x, weight):
+        return weight.T.matmul(x.T).T
+    return x.matmul(weight)
 
 
 class Deferred:
@@ -88,14 +100,16 @@ class Linear(Module):
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
         weight = self.effective_weight()
-        out = x.matmul(weight)
-        if self.shift is not None:
-            # Two products instead of a shifted copy of x: sparse rows stay sparse.
-            out = out - self.shift @ weight
-        if self.bias is not None:
-            out = out + self.bias
-        if self.offset is not None:
-            out = out + self.offset
+        out = product(x, weight)
+        # Two products instead of a shifted copy of x: sparse rows stay sparse.
+        shift = None if self.shift is None else -(self.shift @ weight)
+        added = [values for values in (shift, self.bias, self.offset) if values is not None]
+        if may_overwrite(out, *added):
+            for values in added:
+                out.add_(values)
+        else:
+            for values in added:
+                out = out + values
         return out.squeeze(1) if self.squeeze else out
 
     def deferred(self, x: Block) -> Deferred:

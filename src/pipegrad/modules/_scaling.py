@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, Positive, fixed_unless, is_finite, parameter
+from ._base import Module, Positive, fixed_unless, is_finite, may_overwrite, parameter
 from ._sparse import Block, SparseRows
 
 
@@ -14,18 +16,19 @@ def set_missing_aside(x: Tensor) -> tuple[Tensor | None, Tensor]:
 
     A NaN that only passes through would still turn the gradients of a whole column into NaN.
     """
-    missing = torch.isnan(x)
-    # Without NaN there is nothing to fill, which saves two passes. A traced graph must be valid for
-    # all data, and on an accelerator this check would synchronize.
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not _any(missing):
+    # Without NaN there is nothing to fill, which saves three passes. A traced graph must be valid
+    # for all data, and on an accelerator this check would synchronize.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not _may_have_missing(x):
         return None, x
+    missing = torch.isnan(x)
     return missing, x.masked_fill(missing, 0.0)
 
 
-def _any(flags: Tensor) -> bool:
-    """Whether any flag is set; True under `torch.func.vmap`, which cannot branch on data."""
+def _may_have_missing(x: Tensor) -> bool:
+    """Whether there is a NaN; True under `torch.func.vmap`, which cannot branch on data."""
     try:
-        return bool(flags.any())
+        # A sum is NaN if a term is; otherwise, only for infinities of both signs.
+        return math.isnan(x.detach().sum().item()) and bool(torch.isnan(x).any())
     except RuntimeError:
         return True
 
@@ -70,9 +73,12 @@ class Standardize(Module):
         return self._entries(x, shift, scale)
 
     def _entries(self, x: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-        missing, out = set_missing_aside(x)
+        # Gradients alone need NaN set aside: a difference and a quotient pass it through.
+        missing, out = (None, x) if may_overwrite(x) else set_missing_aside(x)
         out = out if shift is None else out - shift
-        out = out if scale is None else out / scale
+        if scale is not None:
+            in_place = shift is not None and may_overwrite(out, scale)
+            out = out.div_(scale) if in_place else out / scale
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)
@@ -116,9 +122,10 @@ class Rescale(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        missing, x = set_missing_aside(x)
+        missing, x = (None, x) if may_overwrite(x) else set_missing_aside(x)
         offset = self.offset if self._whole else _trained_where_finite(self.offset)
-        out = x * self.scale() + offset
+        out = x * self.scale()
+        out = out.add_(offset) if may_overwrite(out, offset) else out + offset
         if self.bounds is not None:
             out = torch.clamp(out, *self.bounds)
         return put_missing_back(missing, out)

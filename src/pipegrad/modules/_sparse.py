@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ._base import may_overwrite
+
 _FEW_OUTPUTS = 4
 # Rows of more columns are made dense only as long as they have no more numbers than this.
 _MOST_COLUMNS, _MOST_NUMBERS = 1 << 20, 1 << 26
@@ -142,6 +144,10 @@ class SparseRows:
             )
         dense = self.values.new_full(self.shape, fill)
         place = self.rows(), self.columns
+        if fill == 0 and may_overwrite(dense, self.values):
+            flat = place[0].mul_(self.width).add_(self.columns)
+            dense.view(-1).index_add_(0, flat, self.values)
+            return dense
         return dense.index_put(place, self.values, accumulate=fill == 0)
 
     def select(self, keep: Tensor) -> SparseRows:

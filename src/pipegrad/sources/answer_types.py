@@ -140,11 +140,11 @@ def _kind(X: Any) -> Hashable | None:
     if hasattr(X, "dtypes"):
         return type(X), frozenset(map(str, X.dtypes)) if hasattr(X, "columns") else str(X.dtypes)
     if isinstance(X, list | tuple):
-        return type(X), _name(np.asarray(X[:1]).dtype)
-    return (type(X), _name(X.dtype)) if hasattr(X, "dtype") else None
+        return type(X), _without_length(np.asarray(X[:1]).dtype)
+    return (type(X), _without_length(X.dtype)) if hasattr(X, "dtype") else None
 
 
-def _name(dtype: Any) -> str:
-    """The name of a dtype; texts of any length have the same."""
+def _without_length(dtype: Any) -> Hashable:
+    """A dtype; that of texts of any length is the same."""
     kind = getattr(dtype, "kind", "")
-    return kind if kind in ("S", "U") else str(dtype)
+    return kind if kind in ("S", "U") else dtype

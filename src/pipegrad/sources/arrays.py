@@ -13,6 +13,8 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..modules import Block, SparseParameter, SparseRows
 
+_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
     """Return a tensor that shares no memory; integers and booleans become float64."""
@@ -88,6 +90,12 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device, shared: bool
         columns = torch.from_numpy(values.indices.astype(np.int64))
         numbers = torch.from_numpy(_native(np.array(values.data))).to(dtype)
         return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
+    if shared and type(values) is np.ndarray and values.dtype in _DTYPES:
+        flags = values.flags
+        if flags.c_contiguous and flags.writeable and flags.aligned:
+            rows = torch.from_numpy(values)
+            plain = rows.dtype == dtype and rows.device == device
+            return rows if plain else rows.to(device=device, dtype=dtype)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ArgumentError(

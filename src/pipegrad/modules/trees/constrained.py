@@ -30,13 +30,15 @@ class MonotoneTrees(SoftTrees):
     _violated: Tensor
     _direction: Tensor | None
     order: LeafOrder | None
-    _latest: tuple[Tensor, LeafOrder] | None
+    _latest: Latest
+    mode_is_flag = True
+    """Evaluation mode computes, ahead of time, what tracing needs; it is computed on demand, too."""
 
     def _constrain(
         self, monotone: Tensor | None, table: Tensor, direction: Tensor | None = None
     ) -> None:
         """Set the constraint of each node; pairs of leaves that ``table`` violates stay free."""
-        self._latest = self.order = None
+        self._latest, self.order = Latest(), None
         constrained = monotone is not None and bool((monotone != 0).any())
         self._optional("monotone", monotone if constrained else None)
         if not constrained:
@@ -94,14 +96,14 @@ class MonotoneTrees(SoftTrees):
     def _order_at(self, thresholds: Tensor) -> LeafOrder:
         """The order of the leaves; computed anew only if the thresholds differ."""
         assert self.order is not None
-        latest = self._latest
+        latest = self._latest.entry
         if _captured():
             return self.order if latest is None else latest[1]
         if _identical(self._ordered_at, thresholds):
             return self.order
         if latest is None or not _identical(latest[0], thresholds):
             latest = thresholds.clone(), self._order_for(thresholds)
-            self._latest = latest
+            self._latest.entry = latest
         return latest[1]
 
     def _order_for(self, thresholds: Tensor) -> LeafOrder:
@@ -165,13 +167,24 @@ class MonotoneTrees(SoftTrees):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         fixed = self.order is not None and _identical(self._ordered_at, self.thresholds().detach())
         super()._apply(fn, recurse)
-        self._latest = None
+        self._latest = Latest()
         if fixed:  # Thresholds that rounding makes equal separate leaves in the source.
             self._ordered_at = self.thresholds().detach().clone()
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_latest": None}
+
+class Latest:
+    """The latest thresholds with the order of the leaves at them.
+
+    Views of a module share it; copies and pickles start with an empty one. Threads may use it at
+    the same time, since an entry is replaced as a whole.
+    """
+
+    def __init__(self) -> None:
+        self.entry: tuple[Tensor, LeafOrder] | None = None
+
+    def __reduce__(self) -> tuple[type[Latest], tuple[()]]:
+        return Latest, ()
 
 
 def _identical(a: Tensor, b: Tensor) -> bool:

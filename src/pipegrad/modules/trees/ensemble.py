@@ -14,7 +14,7 @@ from .constrained import MonotoneTrees
 from .relaxation import LeafIndices
 from .routing import NAN, _captured
 from .simplex import Simplex
-from .threads import side_by_side, threads_for
+from .._threads import map_in_threads, threads_for
 
 _FEW_OUTPUTS = 32
 
@@ -273,7 +273,7 @@ class TreeEnsemble(MonotoneTrees):
             return self._finish(self._total(self._route(x, bounds), x, table, ordered), ordered)
         threads = threads_for(x, bounds, table)
         parts = [(part,) for part in x.split(self._rows(x, threads))]
-        totals = side_by_side(
+        totals = map_in_threads(
             lambda part: self._total(self._route(part, bounds), part, table, ordered),
             parts,
             threads,
@@ -303,7 +303,7 @@ class TreeEnsemble(MonotoneTrees):
         ends = leaves.split(rows)
         seen = [None] * len(ends) if x is None else x.split(rows)
         parts = list(zip(ends, seen, strict=True))
-        totals = side_by_side(lambda part, x: self._total(part, x, table, ordered), parts, threads)
+        totals = map_in_threads(lambda part, x: self._total(part, x, table, ordered), parts, threads)
         return self._finish(torch.cat(totals), ordered)
 
     def route(self, x: Block) -> LeafIndices:

@@ -11,6 +11,7 @@ import sklearn
 from scipy import sparse
 from sklearn.utils.fixes import parse_version
 
+from ...glue import has_fitted_names
 from ...registry import Translation
 from ..arrays import stores_entries_twice
 
@@ -27,6 +28,7 @@ except ImportError:  # scikit-learn 1.5 has it as a method
         return _estimator._validate_data(X, **kwargs)
 
 
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _FINITE = (
     "ensure_all_finite"
     if "ensure_all_finite" in inspect.signature(sklearn.utils.check_array).parameters
@@ -55,6 +57,10 @@ def checked(
     dtype: Any = "numeric",
 ) -> Any:
     """Run the same checks and keep the dtype of the values."""
+    if dtype == "numeric":
+        rows = _values_of_table(X) if has_fitted_names(operator, X) else X
+        if _passes_checks(operator, rows, finite, named=rows is not X):
+            return rows
     options: dict[str, Any] = {_FINITE: finite}
     return _validate_data(
         operator,
@@ -64,6 +70,30 @@ def checked(
         dtype=dtype,
         **options,
     )
+
+
+def _values_of_table(X: Any) -> Any:
+    """The numbers of a table that has nothing but float64; the table itself otherwise."""
+    return X.to_numpy() if all(dtype == np.float64 for dtype in X.dtypes) else X
+
+
+def _passes_checks(operator: Any, X: Any, finite: bool | str, named: bool) -> bool:
+    """Whether the checks would return this very array; False where only they can tell.
+
+    ``named`` tells that the array comes from a table whose names are known to be right.
+
+    They take longer than a linear map of a few rows.
+    """
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in _FLOATS or not len(X):
+        return False
+    width = getattr(operator, "n_features_in_", None)
+    if width != X.shape[1] or hasattr(operator, "feature_names_in_") != named:
+        return False
+    if finite is False:
+        return True
+    # If a sum is finite, then so are all terms.
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(X.sum()))
 
 
 def as_float(X: Any) -> Any:

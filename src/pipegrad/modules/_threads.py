@@ -17,6 +17,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ._base import has_memory
+
 T = TypeVar("T")
 _lock = threading.Lock()
 _pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -26,15 +28,11 @@ def threads_for(*tensors: Tensor) -> int:
     """The number of threads for plain tensors in main memory; 1 for all others."""
     if not _apart() or any(t.device.type != "cpu" for t in tensors):
         return 1
-    try:  # tensors wrapped by torch.func belong to this thread and have no storage
-        for tensor in tensors:
-            tensor.data_ptr()
-    except RuntimeError:
-        return 1
-    return torch.get_num_threads()
+    # Tensors that torch.func wraps belong to this thread.
+    return torch.get_num_threads() if has_memory(*tensors) else 1
 
 
-def side_by_side(function: Callable[..., T], parts: Sequence[tuple], threads: int) -> list[T]:
+def map_in_threads(function: Callable[..., T], parts: Sequence[tuple], threads: int) -> list[T]:
     """Apply a function to each chunk, in parallel.
 
     Parameters
