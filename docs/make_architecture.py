@@ -34,6 +34,7 @@ PARTS = {
     "cli": ("Entry points", "the command line", ()),
     "demo": ("Entry points", "the paper's experiment", ()),
     "mlflow": ("Entry points", "models and runs in MLflow", ()),
+    "serving": ("Entry points", "raw rows in microseconds", ()),
     "testing": ("Entry points", "the contract of a translation, as checks", ()),
     "export": ("Entry points", "files that answer without pipegrad", ()),
     "finetune": ("Fine-tuning", "FineTuner: selects a training strategy", (1, 2, 3, 4, 5)),

@@ -18,11 +18,13 @@ from .inspection import Inspection, inspect
 from .loading import load
 from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
+from .serving import CompiledPipeline, compile  # noqa: A004
 from .supported import Supported, supported
 from .translate import from_torch, to_torch
 
 __all__ = [
     "ArgumentError",
+    "CompiledPipeline",
     "DivergedError",
     "Example",
     "Expansion",
@@ -41,6 +43,7 @@ __all__ = [
     "Translation",
     "UntranslatableError",
     "WriteBackError",
+    "compile",
     "export",
     "from_torch",
     "inspect",

@@ -77,14 +77,16 @@ def export(
 
     Examples
     --------
+    >>> import tempfile
     >>> import numpy as np
     >>> import pipegrad as pg
     >>> import torch
     >>> from sklearn.linear_model import Ridge
     >>> X = np.arange(12.0).reshape(6, 2)
     >>> ridge = Ridge().fit(X, X[:, 0])
-    >>> path = pg.export(ridge, getfixture("tmp_path") / "ridge.pt2")
-    >>> answers = torch.export.load(path).module()(torch.from_numpy(X))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pg.export(ridge, f"{folder}/ridge.pt2")
+    ...     answers = torch.export.load(path).module()(torch.from_numpy(X))
     >>> np.allclose(answers["variable"][:, 0], ridge.predict(X), rtol=1e-12)
     True
     """
@@ -93,7 +95,7 @@ def export(
     _check_options(dtype, opset, compiled, form)
     options = {"dtype": dtype, "rows": rows}
     options |= {"opset": opset or OPSETS[0]} if form == ".onnx" else {"compiled": compiled}
-    content = _WRITERS[form](_source(thing), options)
+    content = _WRITERS[form](fitted_source(thing), options)
     write_file(target, content)
     return target
 
@@ -130,7 +132,7 @@ def _check_opset(opset: Any, form: str) -> None:
         )
 
 
-def _source(thing: Any) -> Any:
+def fitted_source(thing: Any) -> Any:
     """The fitted pipeline that answers for a module or a tuner."""
     if isinstance(thing, PipelineModule):
         return latest_source(thing)

@@ -18,7 +18,9 @@ def product(x: Block, weight: Tensor) -> Tensor:
     Without gradients, many dense rows are multiplied as ``(weight.T @ x.T).T``: for few outputs,
     MKL takes half the time for it.
     """
-    if isinstance(x, Tensor) and x.ndim == 2 and x.shape[0] > _MANY and may_overwrite(x, weight):
+    # First of all, because a trace must not depend on the number of rows.
+    plain = isinstance(x, Tensor) and may_overwrite(x, weight)
+    if plain and x.ndim == 2 and x.shape[0] > _MANY:  # type: ignore[union-attr]
         return weight.T.matmul(x.T).T
     return x.matmul(weight)
 

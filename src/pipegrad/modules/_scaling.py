@@ -74,7 +74,7 @@ class Standardize(Module):
 
     def _entries(self, x: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
         # Gradients alone need NaN set aside: a difference and a quotient pass it through.
-        missing, out = (None, x) if may_overwrite(x) else set_missing_aside(x)
+        missing, out = set_missing_aside(x) if torch.is_grad_enabled() else (None, x)
         out = out if shift is None else out - shift
         if scale is not None:
             in_place = shift is not None and may_overwrite(out, scale)
@@ -122,7 +122,7 @@ class Rescale(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        missing, x = (None, x) if may_overwrite(x) else set_missing_aside(x)
+        missing, x = set_missing_aside(x) if torch.is_grad_enabled() else (None, x)
         offset = self.offset if self._whole else _trained_where_finite(self.offset)
         out = x * self.scale()
         out = out.add_(offset) if may_overwrite(out, offset) else out + offset

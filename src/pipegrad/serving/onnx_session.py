@@ -1,0 +1,138 @@
+"""The answers of one method by an ONNX Runtime session, in the format of the source."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from ..errors import UntranslatableError
+from ..export.answers import SCORES
+from ..module import PipelineModule
+from .raw_rows import ArrayReader, TableReader, reader_of
+
+
+class OnnxAnswers:
+    """Answers of one method.
+
+    Parameters
+    ----------
+    session : InferenceSession
+        A session whose only output is the answer.
+    reader : ArrayReader or TableReader
+        Turns raw rows into the inputs of the session.
+    """
+
+    def __init__(self, session: Any, reader: ArrayReader | TableReader) -> None:
+        self.run = session.run
+        self.outputs = [session.get_outputs()[0].name]
+        self.read = reader.feeds
+        self.dtype: Any = None
+        self.flat = self.numbers = False
+
+    def takes_format_of(self, answer: Any, X: Any) -> bool:
+        """Answer in the type and shape of an answer of the module from now on.
+
+        Returns
+        -------
+        bool
+            Whether the session gives that answer; otherwise it must not be used.
+        """
+        feeds = self.read(X)
+        if feeds is None or type(answer) is not np.ndarray or answer.ndim not in (1, 2):
+            return False
+        (mine,) = self.run(self.outputs, feeds)
+        flat = answer.ndim == 1 and mine.ndim == 2
+        if flat and mine.shape[1] != 1:
+            return False
+        mine = (mine.ravel() if flat else mine).astype(answer.dtype)
+        if mine.shape != answer.shape or not _agree(mine, answer):
+            return False
+        self.dtype, self.flat, self.numbers = answer.dtype, flat, answer.dtype.kind == "f"
+        return True
+
+    def __call__(self, X: Any) -> Any:
+        """The answer; None for rows that the module should see."""
+        feeds = self.read(X)
+        if feeds is None:
+            return None
+        answer = self.run(self.outputs, feeds)[0]
+        if self.flat:
+            answer = answer.ravel()
+        if answer.dtype != self.dtype:
+            return answer.astype(self.dtype)
+        # Where the source raises an error for a value, there is NaN.
+        if self.numbers and not isfinite(answer.sum()):
+            return None
+        return answer
+
+
+def _agree(mine: Any, answer: Any) -> bool:
+    if answer.dtype.kind != "f":
+        return bool((mine == answer).all())
+    tolerance = 1e-9 if answer.dtype == np.float64 else 1e-5
+    size = np.abs(answer).max(initial=1e-300)
+    return bool((np.abs(mine - answer) <= tolerance * size).all())
+
+
+def onnx_answers(net: PipelineModule, threads: int) -> dict[str, OnnxAnswers]:
+    """A session for each method that ONNX Runtime can answer.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        The pipeline.
+    threads : int
+        Number of threads of each session.
+    """
+    from ..export.onnx_file import onnx_file
+
+    try:
+        content = onnx_file(net.source, dtype=None, rows=None, opset=20)
+    except UntranslatableError:
+        return {}
+    found = {}
+    for method, output in _outputs(net, content).items():
+        session = _session(content, output, threads)
+        reader = reader_of(net, session.get_inputs())
+        if reader is not None:
+            found[method] = OnnxAnswers(session, reader)
+    return found
+
+
+def _outputs(net: PipelineModule, content: bytes) -> dict[str, str]:
+    """The output of the file that answers each method."""
+    import onnx
+
+    names = {one.name for one in onnx.load_from_string(content).graph.output}
+    found = {}
+    if "label" in names:
+        found["predict"] = "label"
+    if "variable" in names:
+        found["predict" if hasattr(net, "predict") else "transform"] = "variable"
+    second = names & {"probabilities", "scores"}
+    method = next((name for name in SCORES if hasattr(net, name)), None)
+    if second and method is not None:
+        found[method] = second.pop()
+    return {method: output for method, output in found.items() if hasattr(net, method)}
+
+
+def _session(content: bytes, output: str, threads: int) -> Any:
+    """A session that computes nothing but one output."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load_from_string(content)
+    # A session computes all that it was given, so the rest is cut off.
+    inputs = [one.name for one in model.graph.input]
+    part = onnx.utils.Extractor(model).extract_model(inputs, [output])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait for work would take time from other requests.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
