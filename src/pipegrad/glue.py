@@ -14,7 +14,7 @@ from scipy import sparse
 
 
 def has_fitted_names(operator: Any, X: Any) -> bool:
-    """Whether an input is a table of pandas with just the columns that an operator was fitted on."""
+    """Whether an input is a table of pandas with the very columns of the operator's fit."""
     kind, names = type(X), getattr(operator, "feature_names_in_", None)
     if names is None or kind.__name__ != "DataFrame":
         return False

@@ -405,15 +405,16 @@ class PipelineNetwork(nn.Module):
 
         What steps hand to each other then stays in the cache of a processor.
         """
+        tensors: list[Any]
         tensors = [x.values if isinstance(x, SparseRows) else x for x in blocks.values()]
         if not all(isinstance(x, Tensor) and x.layout == torch.strided for x in tensors):
             return None
-        numbers = sum(x.numel() for x in tensors)  # type: ignore[union-attr]
+        numbers = sum(x.numel() for x in tensors)
         if numbers <= _PART or any(x.device.type != "cpu" for x in tensors):
             return None
         if not batching_is_possible() or any(has_hooks(module) for module in self.steps.values()):
             return None  # Who watches the modules sees all rows.
-        threads = threads_for(*tensors)  # type: ignore[arg-type]
+        threads = threads_for(*tensors)
         rows = rows_of(blocks)
         parts = -(-numbers // _PART)
         size = -(-rows // (-(-parts // threads) * threads))

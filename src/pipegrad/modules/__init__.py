@@ -133,9 +133,9 @@ from ._structural import (
 )
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
+from ._threads import map_in_threads, threads_for
 from ._topics import Inference, TopicShares
 from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
-from ._threads import map_in_threads, threads_for
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures

@@ -74,7 +74,9 @@ def may_overwrite(*tensors: Tensor) -> bool:
 
     It may not where gradients are recorded, in a traced graph, and under `torch.func.vmap`.
     """
-    return not torch.is_grad_enabled() and not torch.compiler.is_compiling() and has_memory(*tensors)
+    return (
+        not torch.is_grad_enabled() and not torch.compiler.is_compiling() and has_memory(*tensors)
+    )
 
 
 def has_memory(*tensors: Tensor) -> bool:

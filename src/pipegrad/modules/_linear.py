@@ -12,15 +12,15 @@ from ._sparse import Block, SparseRows
 
 _MANY = 64
 
+
 def product(x: Block, weight: Tensor) -> Tensor:
     """``x @ weight``, shape (n, outputs).
 
     Without gradients, many dense rows are multiplied as ``(weight.T @ x.T).T``: for few outputs,
     MKL takes half the time for it.
     """
-    # First of all, because a trace must not depend on the number of rows.
-    plain = isinstance(x, Tensor) and may_overwrite(x, weight)
-    if plain and x.ndim == 2 and x.shape[0] > _MANY:  # type: ignore[union-attr]
+    # The number of rows comes last, because a trace must not depend on it.
+    if isinstance(x, Tensor) and may_overwrite(x, weight) and x.ndim == 2 and len(x) > _MANY:
         return weight.T.matmul(x.T).T
     return x.matmul(weight)
 

@@ -243,7 +243,9 @@ def compile(  # noqa: A001
     """
     whole = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and (not whole or threads < 1):
-        raise ArgumentError(f"threads must be a positive whole number or None, got {threads!r:.60}.")
+        raise ArgumentError(
+            f"threads must be a positive whole number or None, got {threads!r:.60}."
+        )
     return CompiledPipeline(fitted_source(thing), rows, threads)
 
 
@@ -268,7 +270,8 @@ def _repeated(rows: Any, size: int) -> Any:
 
 def _seconds(function: Any, X: Any) -> float:
     """The time of the fastest of some calls."""
-    found, end = [], perf_counter() + 0.05
+    found: list[float] = []
+    end = perf_counter() + 0.05
     while not found or (perf_counter() < end and len(found) < 50):
         start = perf_counter()
         function(X)

@@ -81,7 +81,7 @@ class Column:
         return values.reshape(-1, 1)
 
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "double": np.dtype(np.float64),
     "float": np.dtype(np.float32),
     "int64": np.dtype(np.int64),
@@ -97,7 +97,7 @@ def are_usual(values: NDArray[Any], takes_missing: bool) -> bool:
         lowest, highest = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
         if lowest != lowest:  # nothing but NaN
             return True
-        return bool(-_LARGEST < lowest and highest < _LARGEST)
+        return bool(lowest > -_LARGEST and highest < _LARGEST)
     flat = values.ravel()
     # NaN fails the comparison, and no sum of squares hides a large number.
     return bool(np.dot(flat, flat) < _LARGEST**2)
@@ -316,4 +316,3 @@ def _places(net: PipelineModule, step: Any, width: int) -> list[int] | None:
     if not isinstance(before.operator, Columns) or list(before.inputs) != [INPUT]:
         return None
     return [int(place) for place in np.asarray(before.operator.indices, dtype=int)]
-

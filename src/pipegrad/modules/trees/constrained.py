@@ -32,7 +32,7 @@ class MonotoneTrees(SoftTrees):
     order: LeafOrder | None
     _latest: Latest
     mode_is_flag = True
-    """Evaluation mode computes, ahead of time, what tracing needs; it is computed on demand, too."""
+    """Setting evaluation mode computes in advance what is computed on demand, too."""
 
     def _constrain(
         self, monotone: Tensor | None, table: Tensor, direction: Tensor | None = None

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from .._base import Module, NonNegative, Positive, parameter
 from .._sparse import Block
+from .._threads import map_in_threads, threads_for
 from .constrained import MonotoneTrees
 from .relaxation import LeafIndices
 from .routing import NAN, _captured
 from .simplex import Simplex
-from .._threads import map_in_threads, threads_for
 
 _FEW_OUTPUTS = 32
 
@@ -303,7 +303,9 @@ class TreeEnsemble(MonotoneTrees):
         ends = leaves.split(rows)
         seen = [None] * len(ends) if x is None else x.split(rows)
         parts = list(zip(ends, seen, strict=True))
-        totals = map_in_threads(lambda part, x: self._total(part, x, table, ordered), parts, threads)
+        totals = map_in_threads(
+            lambda part, x: self._total(part, x, table, ordered), parts, threads
+        )
         return self._finish(torch.cat(totals), ordered)
 
     def route(self, x: Block) -> LeafIndices:

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from .._base import Module
 from .._sparse import Block, SparseRows
+from .._threads import map_in_threads, threads_for
 from .bitvectors import Scan, Shape, even_trees, small_trees
 from .cache import Cache
 from .relaxation import LeafIndices
-from .._threads import map_in_threads, threads_for
 
 if TYPE_CHECKING:
     from typing import Self
