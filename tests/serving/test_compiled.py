@@ -57,7 +57,7 @@ def columns(unknown="ignore"):
 
 def taken(serving, method):
     """Whether a session answers a method by now."""
-    return method in serving._fast
+    return getattr(serving, method).fast is not None
 
 
 ON_ARRAYS = {
@@ -189,7 +189,7 @@ def test_missing_values_of_trees_are_answered_by_the_session():
     pipe = HistGradientBoostingRegressor(max_iter=8, early_stopping=False).fit(X, TARGET)
     serving = pg.compile(pipe)
     serving.predict(X[:4])
-    serving._net = None  # The module does not answer any more.
+    serving.predict.module = None  # The module does not answer any more.
     np.testing.assert_allclose(serving.predict(X[:1]), pipe.predict(X[:1]), rtol=1e-12)
     np.testing.assert_allclose(serving.predict(X[:50]), pipe.predict(X[:50]), rtol=1e-12)
 
@@ -249,7 +249,7 @@ def test_a_session_that_disagrees_is_not_used(monkeypatch):
 
     pipe = make_pipeline(StandardScaler(), Ridge()).fit(ARRAY, TARGET)
     serving = pg.compile(pipe)
-    session = serving._waiting["predict"]
+    session = serving.predict.waiting
     assert isinstance(session, OnnxAnswers)
     run = session.run
     session.run = lambda *given: [answer + 1 for answer in run(*given)]

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 
 from ..errors import ArgumentError
 from ..export.files import fitted_source
+from ..module import PipelineModule
 from ..translate import to_torch
 from .onnx_session import OnnxAnswers, onnx_answers
 from .raw_rows import ArrayReader
@@ -25,8 +25,82 @@ _MANY = 1 << 62
 _SIZES = (1, 32, 1_000, 10_000)
 
 
-def _has(method: str) -> Any:
-    return lambda self: method in self._methods
+class CompiledMethod:
+    """One method of a compiled pipeline, to call with raw rows.
+
+    Parameters
+    ----------
+    net : PipelineModule
+        The pipeline.
+    name : str
+        Name of the method.
+    session : OnnxAnswers, optional
+        A session that answers it, too.
+    """
+
+    def __init__(self, net: PipelineModule, name: str, session: OnnxAnswers | None) -> None:
+        self.net, self.name = net, name
+        self.module = getattr(net, name)
+        self.waiting = session
+        self.fast: OnnxAnswers | None = None
+        numbers = session is not None and isinstance(session.reader, ArrayReader)
+        self.most = _FEW if numbers else _MANY
+        self.lock = Lock()
+
+    def __call__(self, X: Any) -> Any:
+        """The answer of the pipeline's method to raw rows.
+
+        Parameters
+        ----------
+        X : array, DataFrame, dict or list
+            Raw rows; a dict is a single row, by column.
+
+        Returns
+        -------
+        array
+            What the method of the pipeline returns.
+        """
+        fast = self.fast
+        if fast is not None and (type(X) is dict or len(X) <= self.most):
+            answer = fast(X)
+            if answer is not None:
+                return answer
+        answer = self.module(_in_format(self.net, X))
+        if self.waiting is not None:
+            self._try(X, answer)
+        return answer
+
+    def _try(self, X: Any, answer: Any) -> None:
+        """Take the session into use if it gives the answer that the module gave."""
+        with self.lock:
+            waiting = self.waiting
+            if waiting is None or waiting.read(X) is None:
+                return  # These rows tell nothing.
+            self.waiting = None
+            if waiting.takes_format_of(answer, X):
+                self.fast = waiting
+
+    def measure(self, rows: Any) -> None:
+        """Find out up to how many rows the session is the faster one."""
+        self(rows)
+        if self.fast is None:
+            return
+        most = 0
+        for size in _SIZES:
+            some = _repeated(rows, size)
+            table = _in_format(self.net, some)
+            if _seconds(self.fast, some) > _seconds(self.module, table):
+                break
+            most = size
+        self.most = _MANY if most == _SIZES[-1] else most
+
+    @property
+    def engine(self) -> str:
+        """What answers, and up to how many rows."""
+        if (self.fast is None and self.waiting is None) or not self.most:
+            return "the module"
+        until = "" if self.most == _MANY else f" up to {self.most:,} rows, else the module"
+        return f"ONNX Runtime{until}"
 
 
 class CompiledPipeline:
@@ -47,42 +121,25 @@ class CompiledPipeline:
         Number of threads of ONNX Runtime.
     """
 
+    predict: CompiledMethod
+    predict_proba: CompiledMethod
+    predict_log_proba: CompiledMethod
+    decision_function: CompiledMethod
+    transform: CompiledMethod
+
     def __init__(self, source: Any, rows: Any = None, threads: int | None = None) -> None:
         self._made = source, rows, threads
-        self._net = to_torch(source).eval().requires_grad_(False)
-        self._methods = [method for method in METHODS if hasattr(self._net, method)]
+        self._net = net = to_torch(source).eval().requires_grad_(False)
         count = torch.get_num_threads() if threads is None else threads
-        self._waiting = onnx_answers(self._net, count) if _has_onnx() else {}
-        self._fast: dict[str, OnnxAnswers] = {}
-        self._most: dict[str, int] = {}
-        self._lock = Lock()
-        if rows is not None:
-            self._measure(rows)
-
-    @available_if(_has("predict"))
-    def predict(self, X: Any) -> Any:
-        """Predictions (n,) or (n, k) for n raw rows."""
-        return self._answer("predict", X)
-
-    @available_if(_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
-        """Class probabilities (n, classes) for n raw rows."""
-        return self._answer("predict_proba", X)
-
-    @available_if(_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the class probabilities (n, classes) for n raw rows."""
-        return self._answer("predict_log_proba", X)
-
-    @available_if(_has("decision_function"))
-    def decision_function(self, X: Any) -> Any:
-        """Decision values (n,) or (n, k) for n raw rows."""
-        return self._answer("decision_function", X)
-
-    @available_if(_has("transform"))
-    def transform(self, X: Any) -> Any:
-        """Columns (n, k) for n raw rows."""
-        return self._answer("transform", X)
+        sessions = onnx_answers(net, count) if _has_onnx() else {}
+        self._methods: dict[str, CompiledMethod] = {}
+        for name in METHODS:
+            if hasattr(net, name):
+                method = self._methods[name] = CompiledMethod(net, name, sessions.get(name))
+                # On the object, where a look-up takes less time than on its class.
+                setattr(self, name, method)
+        for method in self._methods.values() if rows is not None else ():
+            method.measure(rows)
 
     @property
     def classes_(self) -> Any:
@@ -102,13 +159,7 @@ class CompiledPipeline:
     @property
     def engines_(self) -> dict[str, str]:
         """For each method, what answers it, and up to how many rows."""
-        found = {}
-        for method in self._methods:
-            most = self._most.get(method, self._first_limit(method))
-            known = method in self._fast or method in self._waiting
-            until = "" if most == _MANY else f" up to {most:,} rows, else the module"
-            found[method] = f"ONNX Runtime{until}" if known and most else "the module"
-        return found
+        return {name: method.engine for name, method in self._methods.items()}
 
     def __repr__(self) -> str:
         return f"CompiledPipeline of {type(self._net.source).__name__}: {self.engines_}"
@@ -116,78 +167,28 @@ class CompiledPipeline:
     def __reduce__(self) -> Any:
         return CompiledPipeline, self._made
 
-    # -- internals -----------------------------------------------------------------------------
 
-    def _answer(self, method: str, X: Any) -> Any:
-        fast = self._fast.get(method)
-        if fast is not None and _count(X) <= self._most[method]:
-            answer = fast(X)
-            if answer is not None:
-                return answer
-        answer = getattr(self._net, method)(self._table(X))
-        if fast is None and method in self._waiting:
-            self._try(method, X, answer)
-        return answer
-
-    def _try(self, method: str, X: Any, answer: Any) -> None:
-        """Take a session into use if it gives the answer that the module gave."""
-        with self._lock:
-            waiting = self._waiting.get(method)
-            if waiting is None or waiting.read(X) is None:
-                return  # These rows tell nothing.
-            del self._waiting[method]
-            if waiting.takes_format_of(answer, X):
-                self._most.setdefault(method, self._first_limit(method, waiting))
-                self._fast[method] = waiting
-
-    def _first_limit(self, method: str, answers: OnnxAnswers | None = None) -> int:
-        answers = answers or self._fast.get(method) or self._waiting.get(method)
-        if answers is None:
-            return 0
-        numbers = isinstance(getattr(answers.read, "__self__", None), ArrayReader)
-        return _FEW if numbers else _MANY
-
-    def _measure(self, rows: Any) -> None:
-        """Find out up to how many rows a session is the faster one."""
-        for method in self._methods:
-            self._most.pop(method, None)
-            self._answer(method, rows)
-            fast = self._fast.get(method)
-            if fast is None:
-                continue
-            most = 0
-            for size in _SIZES:
-                some = _repeated(rows, size)
-                module = getattr(self._net, method)
-                if _seconds(fast, some) > _seconds(lambda X, ask=module: ask(self._table(X)), some):
-                    break
-                most = size
-            self._most[method] = _MANY if most == _SIZES[-1] else most
-
-    def _table(self, X: Any) -> Any:
-        """Raw rows in the format of the source: dicts become a table."""
-        if isinstance(X, dict):
-            X = [X]
-        if isinstance(X, list) and X and all(isinstance(row, dict) for row in X):
-            return self._table_of_dicts(X)
+def _in_format(net: PipelineModule, X: Any) -> Any:
+    """Raw rows in the format of the source: dicts become a table."""
+    if isinstance(X, dict):
+        X = [X]
+    if not (isinstance(X, list) and X and all(isinstance(row, dict) for row in X)):
         return X
+    names = getattr(net.source, "feature_names_in_", None)
+    if names is None:
+        raise ArgumentError(
+            "X must be an array for a pipeline that was fitted on an array, got dicts.\n"
+            "Hint: fit the pipeline on a DataFrame, which names its columns."
+        )
+    import pandas as pd
 
-    def _table_of_dicts(self, rows: list[dict[str, Any]]) -> Any:
-        names = getattr(self._net.source, "feature_names_in_", None)
-        if names is None:
-            raise ArgumentError(
-                "X must be an array for a pipeline that was fitted on an array, got dicts.\n"
-                "Hint: fit the pipeline on a DataFrame, which names its columns."
-            )
-        import pandas as pd
-
-        missing = [str(name) for name in names if any(name not in row for row in rows)]
-        if missing:
-            raise ArgumentError(
-                f"X must have the columns of the pipeline, but lacks {', '.join(missing[:10])}.\n"
-                "Hint: pass None or NaN for a value that is missing."
-            )
-        return pd.DataFrame(rows)[list(names)]
+    missing = [str(name) for name in names if any(name not in row for row in X)]
+    if missing:
+        raise ArgumentError(
+            f"X must have the columns of the pipeline, but lacks {', '.join(missing[:10])}.\n"
+            "Hint: pass None or NaN for a value that is missing."
+        )
+    return pd.DataFrame(X)[list(names)]
 
 
 def compile(  # noqa: A001
@@ -251,11 +252,6 @@ def compile(  # noqa: A001
 
 def _has_onnx() -> bool:
     return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
-
-
-def _count(X: Any) -> int:
-    """The number of rows; 1 for a dict."""
-    return 1 if isinstance(X, dict) else len(X)
 
 
 def _repeated(rows: Any, size: int) -> Any:

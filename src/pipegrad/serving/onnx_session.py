@@ -27,7 +27,7 @@ class OnnxAnswers:
     def __init__(self, session: Any, reader: ArrayReader | TableReader) -> None:
         self.run = session.run
         self.outputs = [session.get_outputs()[0].name]
-        self.read = reader.feeds
+        self.reader, self.read = reader, reader.feeds
         self.dtype: Any = None
         self.flat = self.numbers = False
 
