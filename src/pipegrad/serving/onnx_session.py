@@ -60,7 +60,7 @@ class OnnxAnswers:
         answer = self.run(self.outputs, feeds)[0]
         if self.flat:
             answer = answer.ravel()
-        if answer.dtype != self.dtype:
+        if answer.dtype is not self.dtype:
             return answer.astype(self.dtype)
         # Where the source raises an error for a value, there is NaN.
         if self.numbers and not isfinite(answer.sum()):
