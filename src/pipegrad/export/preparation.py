@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,10 +108,8 @@ def operation_refused(
 
 
 def version() -> str:
-    """The version of pipegrad."""
-    from .. import __version__
-
-    return __version__
+    """The version of pipegrad, which imports this module."""
+    return str(sys.modules["pipegrad"].__version__)
 
 
 @contextmanager

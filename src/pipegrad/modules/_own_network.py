@@ -66,8 +66,9 @@ def converted_modules(module: nn.Module) -> Iterator[nn.Module]:
     """A module and its parts, without networks that keep their own precision."""
     if not isinstance(module, OwnNetwork):
         yield module
-        for child in module.children():
-            yield from converted_modules(child)
+        for child in module._modules.values():
+            if child is not None:
+                yield from converted_modules(child)
 
 
 def _with_fixed_statistics(module: nn.Module) -> nn.Module:
