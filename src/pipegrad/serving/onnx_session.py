@@ -123,10 +123,12 @@ def _session(content: bytes, output: str, threads: int) -> Any:
     import onnx
     import onnxruntime
 
+    from .folded_graph import folded
+
     model = onnx.load_from_string(content)
     # A session computes all that it was given, so the rest is cut off.
     inputs = [one.name for one in model.graph.input]
-    part = onnx.utils.Extractor(model).extract_model(inputs, [output])
+    part = folded(onnx.utils.Extractor(model).extract_model(inputs, [output]))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
