@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import stat
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,11 @@ def test_training_reads_the_cache(tmp_path):
     for _ in range(2):
         cached = pg.to_torch(source).fit(table, y, cache=tmp_path, **options)
         assert np.array_equal(plain.predict_proba(table), cached.predict_proba(table))
+
+
+def test_without_safetensors_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    net = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
+    with pytest.raises(pg.ArgumentError, match=r"requires safetensors.\nHint: .*pipegrad\[files\]"):
+        net.encode([[2.0]], cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

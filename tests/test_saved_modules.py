@@ -518,3 +518,12 @@ def test_the_command_line_writes_saved_modules(tmp_path: Path) -> None:
     net, X, _ = made(pca)
     write_model(better, pg.from_torch(net))
     np.testing.assert_allclose(pg.load(better).predict_proba(X), net.predict_proba(X), rtol=1e-12)
+
+
+def test_without_safetensors_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    net = pg.to_torch(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
+    for name in ("net.safetensors", "folder"):
+        with pytest.raises(pg.ArgumentError, match="requires safetensors"):
+            net.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

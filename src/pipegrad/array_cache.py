@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from .errors import ArgumentError, warn
-from .file_writing import write_file
+from .file_writing import files_library, write_file
 
 Arrays: TypeAlias = Mapping[str, Any]
 """Dense (n, k) or CSR arrays of numbers, by name; all have the same rows."""
@@ -43,7 +43,8 @@ def check_cache(cache: Any) -> None:
     Raises
     ------
     ArgumentError
-        If ``cache`` is neither None nor the path of a folder, existing or new.
+        If ``cache`` is neither None nor the path of a folder, existing or new, or safetensors is
+        not installed.
     """
     if cache is None:
         return
@@ -51,6 +52,7 @@ def check_cache(cache: Any) -> None:
         raise ArgumentError(f"cache must be the path of a folder, got {cache!r:.80}.")
     if os.path.lexists(cache) and not os.path.isdir(cache):
         raise ArgumentError(f"cache must be the path of a folder; {str(cache)!r} is a file.")
+    files_library("safetensors.numpy", "cache=")
 
 
 def cached_arrays(folder: Any, key: str, rows: int | None, compute: Callable[[], Arrays]) -> Arrays:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,30 @@ except ImportError:  # Windows
 _SCRATCH = "pipegrad-"
 # Age in seconds from which an unfinished file is a leftover where files cannot be locked.
 _ABANDONED = 24 * 3600
+
+
+def files_library(name: str, what: str) -> Any:
+    """A module of the extra ``files``.
+
+    Parameters
+    ----------
+    name : str
+        Dotted name of the module.
+    what : str
+        What requires it, for the error.
+
+    Raises
+    ------
+    ArgumentError
+        If its package is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        raise ArgumentError(
+            f"{what} requires {package}.\nHint: pip install 'pipegrad[files]'."
+        ) from error
 
 
 def check_target(path: Any, content: str, suffixes: tuple[str, ...] = ()) -> Path:

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from . import source_catalog
 from .errors import ArgumentError, ModelFileError
-from .file_writing import check_folder_target, check_target, folder_replacement, write_checked
+from .file_writing import (
+    check_folder_target,
+    check_target,
+    files_library,
+    folder_replacement,
+    write_checked,
+)
 from .file_writing import write_file as write_whole
 from .sources.document import Place, read_json
 from .sources.files import LARGEST_FILE, ModelFile
@@ -122,9 +128,8 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def _packed(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    from safetensors.torch import save
-
-    return bytes(save(tensors, metadata))
+    library = files_library("safetensors.torch", "A saved module")
+    return bytes(library.save(tensors, metadata))
 
 
 def _envelope(saved: SavedModule) -> dict[str, Any]:
@@ -226,9 +231,8 @@ def _checked_envelope(document: Place) -> tuple[dict[str, Any], Place]:
 
 
 def _unpacked(content: bytes, place: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load
-
+    library = files_library("safetensors.torch", str(place))
     try:
-        return dict(load(content))
+        return dict(library.load(content))
     except Exception as error:  # Damaged files end in errors of many kinds.
         raise ModelFileError(f"{place}: {type(error).__name__}: {error!s:.200}") from error

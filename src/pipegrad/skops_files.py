@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any
 
 from .errors import ArgumentError, ModelFileError
+from .file_writing import files_library
 
 # What a smaller file may unpack to, in bytes.
 _MOST_UNPACKED = 1 << 30
@@ -30,7 +31,7 @@ def skops_content(thing: Any, what: str) -> bytes:
     ArgumentError
         If skops is not installed, or cannot store the object.
     """
-    io = _skops(what)
+    io = files_library("skops.io", what)
     try:
         content = bytes(io.dumps(thing))
         # It writes what it cannot read again, such as functions without a name.
@@ -66,7 +67,7 @@ def read_skops(
     ModelFileError
         If it is damaged.
     """
-    io = _skops(name)
+    io = files_library("skops.io", name)
     try:
         _check_size(content, name)
         unknown = io.get_untrusted_types(data=content)
@@ -97,14 +98,6 @@ def other_versions() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to unpickle estimator")
         yield
-
-
-def _skops(what: str) -> Any:
-    try:
-        import skops.io
-    except ModuleNotFoundError as error:
-        raise ArgumentError(f"{what} requires skops: pip install 'pipegrad[files]'.") from error
-    return skops.io
 
 
 def _check_size(content: bytes, name: str) -> None:
