@@ -194,6 +194,22 @@ def test_missing_values_of_trees_are_answered_by_the_session():
     np.testing.assert_allclose(serving.predict(X[:50]), pipe.predict(X[:50]), rtol=1e-12)
 
 
+@pytest.mark.parametrize("imputed", [True, False])
+def test_a_missing_value_is_refused_by_whichever_step_refuses_it(imputed):
+    steps = [SimpleImputer()] if imputed else []
+    pipe = make_pipeline(*steps, StandardScaler(), LogisticRegression()).fit(ARRAY, CLASSES)
+    serving = pg.compile(pipe)
+    serving.predict(ARRAY[:5])
+    rows = ARRAY[:2].copy()
+    rows[1, 1] = np.nan
+    if not imputed:
+        with pytest.raises(ValueError, match="NaN"):
+            serving.predict(rows)
+        return
+    serving.predict.module = None  # The module does not answer any more.
+    assert (serving.predict(rows) == pipe.predict(rows)).all()
+
+
 def test_categories_of_numbers_are_known_ones():
     X = np.column_stack([rng.integers(0, 4, 300).astype(float), rng.normal(size=300)])
     encoder = make_column_transformer((OrdinalEncoder(), [0]), remainder="passthrough")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..glue import Columns
+from ..glue import Columns, Glue
 from ..graph import INPUT
 from ..module import PipelineModule
 
@@ -17,6 +17,11 @@ from ..module import PipelineModule
 _LARGEST = 1e15
 # Encoders with these options refuse, or warn of, categories that they do not know.
 _REFUSING = ("error", "warn", "raise")
+_IMPUTERS = {
+    "sklearn.impute.SimpleImputer",
+    "sklearn.impute.KNNImputer",
+    "sklearn.impute.IterativeImputer",
+}
 _FEW = 32
 
 Feeds = dict[str, NDArray[Any]]
@@ -270,22 +275,33 @@ def reader_of(net: PipelineModule, inputs: Sequence[Any]) -> ArrayReader | Table
         for name, kind, values in zip(labels, kinds, known, strict=True)
     ]
     if len(inputs) != len(kinds) or inputs[0].name == "X":
+        if kinds[0] not in _DTYPES:
+            return None  # Texts one by one, not in columns.
         return ArrayReader(columns, inputs[0].name, None if names is None else names.tolist())
     return None if names is None else TableReader(columns)
 
 
 def _takes_missing(net: PipelineModule) -> bool:
-    """Whether all steps that read raw numbers take NaN."""
-    rows = [step.translation for step in net.graph if _reads_raw(net, step)]
-    return all(row is not None and row.missing for row in rows)
+    """Whether no step would refuse a NaN in the raw numbers, wherever it passes through."""
+    reached = {INPUT}
+    for step in net.graph:
+        if reached.isdisjoint(step.inputs):
+            continue
+        if isinstance(step.operator, Glue):
+            reached.add(step.name)
+            continue
+        row = step.translation
+        if row is None or not row.missing or _is_monotone_tree(step.operator):
+            return False
+        if step.kind not in _IMPUTERS:
+            reached.add(step.name)
+    return True
 
 
-def _reads_raw(net: PipelineModule, step: Any) -> bool:
-    if isinstance(step.operator, Columns):
-        return False
-    return any(
-        name == INPUT or isinstance(net.graph[name].operator, Columns) for name in step.inputs
-    )
+def _is_monotone_tree(operator: Any) -> bool:
+    """Whether a tree of scikit-learn has constraints, which exclude missing values."""
+    constrained = getattr(operator, "monotonic_cst", None) is not None
+    return constrained and not type(operator).__name__.startswith("Hist")
 
 
 def _known_values(net: PipelineModule, width: int) -> list[frozenset[Any] | None] | None:

@@ -243,7 +243,7 @@ def _codes_of_strings(operator: Any, X: Any) -> NDArray[np.float64] | None:
 
     A dictionary finds them in a fraction of the time that the source's checks take.
     """
-    if not has_fitted_names(operator, X):
+    if not len(X) or not has_fitted_names(operator, X):
         return None
     known = _KNOWN.get(operator)
     if known is None or known[0] is not operator.categories_:
