@@ -76,6 +76,11 @@ def test_numbers_are_not_rounded_to_float32():
     assert (found == (np.float64(0.1) + 1 / 3) ** 1.1).all()
 
 
+def test_numbers_near_zero_and_one_are_kept():
+    found = answer(lambda self, x: (x + 1e-9) * (1 + 1e-6) / (1 + 1e-7), np.ones((3, 2)))
+    assert (found == (1 + 1e-9) * (1 + 1e-6) / (1 + 1e-7)).all()
+
+
 def test_what_depends_on_parameters_only_is_computed_once():
     def forward(self, x):
         factor = torch.linalg.cholesky(self.points @ self.points.T + torch.eye(5))

@@ -141,11 +141,36 @@ def converted(
                 output_names=[f"answer_{i}" for i in range(outputs())],
                 dynamic_shapes=any_rows(example),
                 custom_translation_table=translations(),
+                optimize=False,
             )
         except torch.onnx.OnnxExporterError as error:
             raise _unknown_operation(graph, error) from error
     assert program is not None
+    _simplify(program.model)
     return program.model_proto
+
+
+def _simplify(model: Any) -> None:
+    """Compute what is constant and leave out what is not used, in a model of ONNX IR.
+
+    The exporter's own optimization also takes 1e-9 for zero and 1.000001 for one.
+    """
+    from onnx_ir.passes import Sequential, common
+    from onnxscript import optimizer
+
+    common.InlinePass()(model)
+    optimizer.fold_constants(model, onnx_shape_inference=False)
+    Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 def _joined(
@@ -158,12 +183,13 @@ def _joined(
 ) -> ModelProto:
     """One model: the inputs, what reads them, the neural part and the labels."""
     graph = neural.graph
-    for number, block in enumerate(blocks):
-        writer.node("Identity", block.name, output=f"{_NEURAL}block_{number}")
+    for block, port in zip(blocks, graph.input, strict=bool(graph.input)):
+        writer.node("Identity", block.name, output=port.name)
     first = list(writer.nodes)
     writer.nodes.clear()
     for number, name in enumerate(names):
-        _add_output(writer, net, f"{_NEURAL}answer_{number}", name, graph.output[number])
+        info = graph.output[number]  # which need not be named in order
+        _add_output(writer, net, info.name, name, info)
     joined = helper.make_graph(
         [*first, *graph.node, *writer.nodes],
         "pipegrad",
