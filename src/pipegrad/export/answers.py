@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..modules import Block, Head, OutlierHead, dense
+from ..modules import Block, Head, OutlierHead, dense, with_results_held
 from ..network import PipelineNetwork
 from ..registry import lookup
 
@@ -31,7 +31,7 @@ class Answers(nn.Module):
         self, net: PipelineNetwork, ports: list[str], note: Callable[[list[str]], None]
     ) -> None:
         super().__init__()
-        self.net: PipelineNetwork = _in_dense_rows(net)
+        self.net: PipelineNetwork = in_dense_rows(net)
         self.ports = ports
         self.inverse = _inverse(net)
         self.kinds = _kinds(net)
@@ -54,24 +54,24 @@ class Answers(nn.Module):
     def _answer(self, kind: str, score: Block) -> dict[str, Tensor]:
         head = self.net.head
         if head is None:
-            return {kind: _table(dense(score))}
+            return {kind: as_table(dense(score))}
         assert isinstance(score, Tensor)
         if kind == "variable":
-            return {kind: _table(self._unscaled(head.predict(score)))}
+            return {kind: as_table(self._unscaled(head.predict(score)))}
         if kind == "label":
             label = head.predict(score)
-            return {kind: _table(label) if isinstance(head, OutlierHead) else label}
+            return {kind: as_table(label) if isinstance(head, OutlierHead) else label}
         method = next(m for m in SCORES if m in _responses(self.net))
         answer: Any = head.respond(score, method)
         if isinstance(answer, list):
-            return {f"{kind}_{i}": _table(part) for i, part in enumerate(answer)}
-        return {kind: _table(answer)}
+            return {f"{kind}_{i}": as_table(part) for i, part in enumerate(answer)}
+        return {kind: as_table(answer)}
 
     def _unscaled(self, prediction: Tensor) -> Tensor:
         """A prediction in the unit of the user's target."""
         if self.inverse is None:
             return prediction
-        return self.inverse(_table(prediction))
+        return self.inverse(as_table(prediction))
 
 
 # What the second output of a predictor is, the first that there is.
@@ -125,16 +125,18 @@ def refused_target(net: PipelineNetwork) -> str | None:
     return f"{type(net.graph.target.transformer_).__name__} has no inverse module"
 
 
-def _in_dense_rows(net: PipelineNetwork) -> PipelineNetwork:
-    """A copy in evaluation mode whose modules return dense rows instead of sparse ones."""
+def in_dense_rows(net: PipelineNetwork) -> PipelineNetwork:
+    """A copy in evaluation mode that nothing trains, whose modules return no sparse rows."""
     own = copy.deepcopy(net).eval().requires_grad_(False)
     for part in own.modules():
         if getattr(part, "sparse", False) is True:
             vars(part)["sparse"] = False
+    with_results_held(own)
     return own
 
 
-def _table(values: Tensor) -> Tensor:
+def as_table(values: Tensor) -> Tensor:
+    """Values (n, k); a vector (n,) becomes a column."""
     return values[:, None] if values.ndim == 1 else values
 
 

@@ -15,6 +15,7 @@ from onnxscript import opset_ai_onnx_ml5 as ml
 from . import trees
 
 INT64 = 7
+_UINT64 = 13
 _END = 2**31  # of a slice to the last entry
 
 
@@ -135,6 +136,103 @@ def _polynomial(x: Any, terms: tuple[float, ...]) -> Any:
     return value
 
 
+# The best rational approximation of (atan(x) / x - 1) / x**2 in x**2, for x below 0.67.
+_ATAN = (
+    (
+        -0.8743535828283032,
+        -15.979241004568888,
+        -73.6173919813165,
+        -119.91466680344226,
+        -63.00041130647656,
+    ),
+    (
+        1.0,
+        24.632920178047467,
+        162.40491176877856,
+        423.7384915793777,
+        473.144740761975,
+        189.0012339194297,
+    ),
+)
+
+
+def _atan(self: Any) -> Any:
+    """The arc tangent; this and the next operators of ONNX Runtime have no double precision."""
+    if _real(self) != np.float64:
+        return op.Atan(self)
+    size, one = op.Abs(self), _like(1.0, self)
+    large = op.Greater(size, _like(1 + math.sqrt(2), self))
+    small = op.LessOrEqual(size, _like(0.66, self))
+    middle = op.Div(op.Sub(size, one), op.Add(size, one))
+    x = op.Where(large, op.Div(_like(-1.0, self), size), op.Where(small, size, middle))
+    square = op.Mul(x, x)
+    rest = op.Mul(square, op.Div(*(_polynomial(square, terms) for terms in _ATAN)))
+    start = op.Where(
+        large,
+        _like(math.pi / 2, self),
+        op.Where(small, _like(0.0, self), _like(math.pi / 4, self)),
+    )
+    value = op.Add(start, op.Add(op.Mul(x, rest), x))
+    return op.Where(op.Less(self, _like(0.0, self)), op.Neg(value), value)
+
+
+def _asin(self: Any) -> Any:
+    if _real(self) != np.float64:
+        return op.Asin(self)
+    one = _like(1.0, self)
+    return _atan(op.Div(self, op.Sqrt(op.Mul(op.Sub(one, self), op.Add(one, self)))))
+
+
+def _acos(self: Any) -> Any:
+    if _real(self) != np.float64:
+        return op.Acos(self)
+    one = _like(1.0, self)
+    half = _atan(op.Sqrt(op.Div(op.Sub(one, self), op.Add(one, self))))
+    return op.Mul(_like(2.0, self), half)
+
+
+def _tan(self: Any) -> Any:
+    return op.Tan(self) if _real(self) != np.float64 else op.Div(op.Sin(self), op.Cos(self))
+
+
+def _cosh(self: Any) -> Any:
+    if _real(self) != np.float64:
+        return op.Cosh(self)
+    rise, fall = _halves_of_exponentials(self)
+    return op.Add(rise, fall)
+
+
+def _sinh(self: Any) -> Any:
+    if _real(self) != np.float64:
+        return op.Sinh(self)
+    rise, fall = _halves_of_exponentials(self)
+    far = op.Mul(op.Sign(self), op.Sub(rise, fall))
+    square = op.Mul(self, self)
+    terms = tuple(1 / math.factorial(n) for n in range(19, 0, -2))
+    near = op.Mul(self, _polynomial(square, terms))
+    return op.Where(op.Less(op.Abs(self), _like(1.0, self)), near, far)
+
+
+def _halves_of_exponentials(self: Any) -> tuple[Any, Any]:
+    """Half of the exponential of the size of numbers, and of its negative."""
+    root = op.Exp(op.Mul(_like(0.5, self), op.Abs(self)))  # whose square may be beyond the largest
+    half = op.Mul(_like(0.5, self), root)
+    return op.Mul(half, root), op.Div(op.Div(_like(0.5, self), root), root)
+
+
+def _right_shift(self: Any, other: Any) -> Any:
+    """Whole numbers without their last binary digits, rounded down as in torch."""
+    places = op.Cast(other, to=_UINT64) if isinstance(other, ir.Value) else _whole(other)
+    by = op.Cast(op.BitShift(_whole(1), places, direction="LEFT"), to=INT64)
+    zero, one = (op.Constant(value=ir.tensor(np.array(n, dtype=np.int64))) for n in (0, 1))
+    down = op.Where(op.Less(self, zero), op.Sub(by, one), zero)
+    return op.Div(op.Sub(self, down), by)
+
+
+def _whole(number: int) -> Any:
+    return op.Constant(value=ir.tensor(np.array(number, dtype=np.uint64)))
+
+
 def _where(condition: Any, self: Any, other: Any) -> Any:
     """One of two values; the operator of ONNX Runtime takes no truth values."""
     if self.dtype != ir.DataType.BOOL:
@@ -175,6 +273,14 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         aten.searchsorted.Tensor: _searchsorted,
         aten.bucketize.Tensor: _bucketize,
         aten.erf.default: _erf,
+        aten.atan.default: _atan,
+        aten.asin.default: _asin,
+        aten.acos.default: _acos,
+        aten.tan.default: _tan,
+        aten.cosh.default: _cosh,
+        aten.sinh.default: _sinh,
+        aten.__rshift__.Scalar: _right_shift,
+        aten.__rshift__.Tensor: _right_shift,
         aten.where.self: _where,
         aten._linalg_solve_ex.default: _solve,
         aten._cdist_forward.default: _cdist,

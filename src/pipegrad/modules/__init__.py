@@ -1,7 +1,7 @@
 """The mathematics: modules named after what they compute, independent of any source library."""
 
 from ._answers import WithGradientOf
-from ._base import Module, NonNegative, Positive, is_finite, parameter
+from ._base import Module, NonNegative, Positive, is_finite, parameter, with_results_held
 from ._batching import AlikeModules, NotAlike, structure
 from ._calibrated import (
     CalibratedMean,
@@ -356,4 +356,5 @@ __all__ = [
     "tensors_on_cpu",
     "threads_for",
     "unwrap_head",
+    "with_results_held",
 ]

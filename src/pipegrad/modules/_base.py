@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def from_parameters(method: Any) -> Any:
+    """Mark a method without arguments whose result depends on parameters and buffers alone.
+
+    Exported programs hold the result instead of the computation: see `with_results_held`.
+    """
+    method.from_parameters = True
+    return method
+
+
+def with_results_held(module: nn.Module) -> None:
+    """Let the methods of all parts that depend on parameters alone return what they now return.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module that nothing trains any more; it changes.
+    """
+    for part in module.modules():
+        for name in dir(type(part)):
+            method = getattr(type(part), name)
+            if getattr(method, "from_parameters", False):
+                with torch.no_grad():
+                    vars(part)[name] = partial(_held, method(part))
+
+
+def _held(result: Any) -> Any:
+    return result
 
 
 class Module(nn.Module):

@@ -8,7 +8,7 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from ._base import Module, Positive
+from ._base import Module, Positive, from_parameters
 from ._bessel import matern_height
 from ._kernels import Kernel
 
@@ -287,6 +287,7 @@ class GaussianProcess(Module):
         """The lower Cholesky factor (stored, stored) of the table; NaN if there is none."""
         return _factor_or_nan(self.table())
 
+    @from_parameters
     def present_weights(self) -> Tensor:
         """The weights of the stored rows, which follow the kernel."""
         if keeps_given_numbers(self, self.moved()):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._base import Module
+from ._base import Module, from_parameters
 from ._gaussian_process import (
     Covariance,
     is_set,
@@ -96,6 +96,7 @@ class LaplaceClassifier(Module):
         """Whether the kernel is no longer the one that the given mode belongs to."""
         return parameters_moved(self.kernel)
 
+    @from_parameters
     def present_mode(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Probabilities at the mode, the factor of B, and B, through which its gradient flows.
 

@@ -111,10 +111,13 @@ class OneVsOneHead(Head):
         if self.platt is None:
             return super().predict_proba(score)
         first = self.platt(score if self.pairwise else -score[:, None])
-        i, j = torch.triu_indices(self.classes, self.classes, 1, device=score.device)
-        table = first.new_zeros(len(first), self.classes, self.classes)
-        every = torch.arange(len(first), device=score.device)[:, None]
-        table = table.index_put((every, i, j), first).index_put((every, j, i), 1 - first)
+        pairs = _pairs(self.classes)
+        place = [[2 * len(pairs)] * self.classes for _ in range(self.classes)]
+        for k, (i, j) in enumerate(pairs):
+            place[i][j], place[j][i] = k, k + len(pairs)
+        known = torch.cat([first, 1 - first, first.new_zeros(first.shape[0], 1)], 1)
+        index = torch.tensor(place, device=score.device)
+        table = known[:, index.flatten()].unflatten(1, index.shape)
         return coupled_probabilities(table)
 
     def columns(self, classes: int) -> int:

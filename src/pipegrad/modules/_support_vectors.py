@@ -131,7 +131,7 @@ class SupportVectorMachine(Module):
     def _exact_sums(self, x: Block) -> Tensor:
         values = self._similarities(x)
         out = self._sums(values)
-        if not self.coef.shape[1] or not len(out):
+        if not self.coef.shape[1] or not out.shape[0]:
             return out
         size = values.abs().amax(1)[:, None] * self.weight().abs().sum(0) + self.bias.abs()
         near = (out.abs() <= _TIE * size).any(1)

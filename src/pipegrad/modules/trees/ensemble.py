@@ -387,9 +387,9 @@ class TreeEnsemble(MonotoneTrees):
         weights = self.tree_factors()
         weighted = values if weights is None else values * weights
         rounds = values.shape[1] // self.outputs
-        terms = weighted.reshape(len(values), rounds, self.outputs)
+        terms = weighted.reshape(values.shape[0], rounds, self.outputs)
         if self.base is not None:
-            base = self.base.to(terms.dtype).expand(len(values), 1, self.outputs)
+            base = self.base.to(terms.dtype).expand(values.shape[0], 1, self.outputs)
             terms = torch.cat([base, terms], 1)
         return terms.cumsum(1)[:, -1]
 
