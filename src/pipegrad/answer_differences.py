@@ -48,7 +48,7 @@ def difference(ours: Any, theirs: Any) -> float:
         return (
             float(np.mean(np.asarray(ours, dtype=theirs.dtype) != theirs)) if theirs.size else 0.0
         )
-    ours = np.asarray(ours, dtype=np.float64)
+    ours, theirs = (np.asarray(one, dtype=np.float64) for one in (ours, theirs))
     finite = np.isfinite(theirs)
     if not np.array_equal(np.where(finite, 0, ours), np.where(finite, 0, theirs), equal_nan=True):
         return float("inf")

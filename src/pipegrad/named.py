@@ -100,7 +100,7 @@ class NamedPipeline(PipelineModule):
         return self.source.answer_of(method, columns[name])
 
     def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, Any]:
-        exact = self._exact_steps()
+        exact = self.exact_steps()
         steps = self.graph.ancestors(*(step for step in wanted.values() if step not in exact))
         host: dict[str, Any] = {}
         arrays = self.host_part.run(table, steps, host)
@@ -114,7 +114,7 @@ class NamedPipeline(PipelineModule):
             found[name] = self.source.column(name, _array(value))
         return found
 
-    def _exact_steps(self) -> set[str]:
+    def exact_steps(self) -> set[str]:
         """Host steps, and the steps after them that are more precise there than as a module."""
         found = set(self.host_part.host)
         for step in self.graph:

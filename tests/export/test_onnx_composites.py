@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import pipegrad as pg
 from composite_cases import CASES, logistic
@@ -49,9 +50,24 @@ def test_parts_answer_together_as_the_composite(name):
 
 
 @pytest.mark.slow
+def test_a_module_for_one_number_of_rows_is_refused():
+    X, y = DATASETS["multiclass"]()
+    model = GaussianProcessClassifier(multi_class="one_vs_one").fit(X, y)
+    with pytest.raises(pg.UntranslatableError, match="cannot trace its module for any number"):
+        onnx_file(model, dtype=None, rows=None, opset=20)
+
+
+@pytest.mark.slow
+def test_probabilities_of_pairs_of_classes_exist_for_no_rows():
+    X, y = DATASETS["multiclass"]()
+    check(SVC(probability=True, random_state=0).fit(X[::3], y[::3]), X[:20])
+
+
+@pytest.mark.slow
 def test_a_frozen_estimator_is_the_estimator():
+    frozen = pytest.importorskip("sklearn.frozen")  # new in scikit-learn 1.6
     X, y = DATASETS["binary_strings"]()
-    check(FrozenEstimator(logistic().fit(X, y)), X)
+    check(frozen.FrozenEstimator(logistic().fit(X, y)), X)
 
 
 @pytest.mark.slow

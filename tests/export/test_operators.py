@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from scipy import special
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from torch import nn
 
+import pipegrad as pg
+
 pytest.importorskip("onnxruntime")
+import onnx
+
 from pipegrad.export.constants import traced
 from pipegrad.export.measured import onnx_answers, session
 from pipegrad.export.onnx_file import UnknownOperationError, converted, onnx_file
@@ -53,6 +63,25 @@ def test_the_error_function_is_exact_in_double_precision():
     X[0] = -np.inf, np.inf, 0.0
     found = answer(lambda self, x: torch.erf(x), X)
     np.testing.assert_allclose(found, special.erf(X), rtol=1e-15, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", ["atan", "asin", "acos", "tan", "sinh", "cosh"])
+def test_functions_without_double_precision_in_onnx_runtime_are_exact(name):
+    X = np.linspace(-1, 1, 3000).reshape(-1, 3)
+    if name not in ("asin", "acos"):
+        X = X**3 * (20 if name == "tan" else 709)
+        X[0] = -np.inf, np.inf, 0.0
+    X[1] = np.nan, 1e-9, -1e-300
+    X[2] = 1 + np.sqrt(2), 0.66, -0.67
+    found = answer(lambda self, x: getattr(torch, name)(x), X)
+    tolerance = 1e-12 if name == "tan" else 2e-15  # near a pole
+    np.testing.assert_allclose(found, getattr(torch, name)(torch.as_tensor(X)), rtol=tolerance)
+
+
+def test_binary_digits_are_shifted_as_in_torch():
+    X = np.array([[-5.0, -1.0], [0.0, 7.0]])
+    found = answer(lambda self, x: x.long()[..., None] >> torch.arange(3), X)
+    assert (found == X.astype(int)[..., None] >> np.arange(3)).all()
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.5, float("inf")])
@@ -122,3 +151,37 @@ def test_an_operation_without_operators_is_named_with_its_module():
     with pytest.raises(UnknownOperationError) as caught:
         answer(lambda self, x: torch.special.bessel_j0(x), ROWS)
     assert "bessel_j0" in caught.value.operation
+
+
+def test_the_mode_of_a_gaussian_process_is_no_part_of_the_file():
+    X, y = DATASETS["binary"]()
+    model = GaussianProcessClassifier().fit(X, y)
+    net = pg.to_torch(model)
+    with torch.no_grad():  # as after training
+        for name, parameter in net.named_parameters():
+            parameter.add_(0.1 if name.endswith("log_ratio") else 0)
+    content = onnx_file(pg.from_torch(net), dtype=None, rows=None, opset=20)
+    assert len(onnx.load_from_string(content).graph.node) < 300
+    ours = onnx_answers(session(content), X)
+    assert_close(ours["probabilities"], pg.from_torch(net).predict_proba(X), 1e-11)
+
+
+def test_rows_across_a_threshold_are_counted(tmp_path):
+    X, y = DATASETS["regression"]()
+    y = y + 100 * (X[:, 0] > np.median(X[:, 0]))  # so that a wrong leaf is seen
+    pipe = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=2)).fit(X, y)
+    tree, scaler = pipe[-1].tree_, pipe[0]
+    feature, threshold = tree.feature[0], tree.threshold[0]
+    odd = X[:41].copy()
+    edge = threshold * scaler.scale_[feature] + scaler.mean_[feature]
+    odd[:, feature] = edge * (1 + np.linspace(-1e-6, 1e-6, 41))
+    for rows in (X, odd):
+        path = pg.export(pipe, tmp_path / "pipe.onnx", dtype="float32", rows=rows)
+        facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+        ours = onnx_answers(session(path.read_bytes()), rows)["variable"][:, 0]
+        count = (abs(ours - pipe.predict(rows)) > 1).sum()
+        assert int(facts["rows_across_thresholds"]) == count
+        assert (count > 0) == (rows is odd)
+        assert json.loads(facts["largest_difference"])["variable"] < 1e-6
+    path = pg.export(pipe, tmp_path / "pipe.onnx", rows=odd)
+    assert "rows_across_thresholds" not in {e.key for e in onnx.load(path).metadata_props}

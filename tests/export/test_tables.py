@@ -169,6 +169,81 @@ def test_categories_of_a_table_reach_the_same_leaves():
     assert (ours["label"] == boosted.predict(X)).all()
 
 
+@pytest.fixture(scope="module")
+def categories():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "a": rng.normal(size=200),
+            "c": pd.Categorical(rng.choice(["x", "y", "ä"], 200)),
+            "k": pd.Categorical(rng.choice([3, 7, 11], 200)),
+        }
+    )
+    X.loc[::9, "a"] = np.nan
+    X.loc[::7, "c"] = np.nan
+    y = X["a"].fillna(1) + (X["c"] == "x") * 2 + X["k"].astype(float) * 0.1
+    odd = X[:40].copy()
+    odd["c"] = pd.Categorical(["x", "violet", None, "y", "ä"] * 8)
+    odd["k"] = pd.Categorical([11, 3, 5, None] * 10)
+    return X, y, odd
+
+
+def boosted_by(library, X, y):
+    few = {"n_estimators": 5, "n_jobs": 1}
+    if library == "lightgbm":
+        from lightgbm import LGBMRegressor
+
+        return LGBMRegressor(**few, min_child_samples=3, min_data_per_group=3, verbose=-1).fit(X, y)
+    from xgboost import XGBRegressor
+
+    return XGBRegressor(**few, enable_categorical=True).fit(X, y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_categories_of_a_table_are_coded_inside_of_the_file(categories, library, whole):
+    X, y, odd = categories
+    if library == "xgboost":  # It rejects unknown categories, and confuses names beyond ASCII.
+        X, odd = (table.assign(c=table["c"].astype(object)) for table in (X, odd))
+        X["c"] = pd.Categorical(X["c"].replace("ä", "z"))
+        odd["c"] = pd.Categorical(odd["c"].replace({"ä": "z", "violet": None}))
+        odd["k"] = pd.Categorical([11, 3, 7, None] * 10)
+    model = boosted_by(library, X, y)
+    file = running(model if whole else getattr(model, "booster_", None) or model.get_booster())
+    assert [one.type for one in file.get_inputs()][1] == "tensor(string)"
+    for rows in (X, odd, X[:1]):
+        ours = onnx_answers(file, rows)["variable"]
+        assert_close(ours[:, 0], model.predict(rows), 1e-6, library)
+
+
+def test_names_that_are_not_in_the_model_are_refused(categories):
+    from catboost import CatBoostRegressor
+
+    X, y, _ = categories
+    table = X.assign(c=X["c"].astype(object).fillna("none"), k=X["k"].astype(int))
+    model = CatBoostRegressor(
+        iterations=2, cat_features=["c", "k"], verbose=0, allow_writing_files=False
+    ).fit(table, y)
+    with pytest.raises(pg.UntranslatableError, match="hashes of its categories, without"):
+        running(model)
+    with pytest.raises(pg.UntranslatableError, match="confuses the names of its categories"):
+        running(boosted_by("xgboost", X, y))
+
+
+@pytest.mark.slow
+def test_columns_of_catboost_are_inputs_under_their_names(categories):
+    from catboost import CatBoostRegressor
+
+    X, y, _ = categories
+    table = X[["a", "k"]].assign(k=X["k"].astype(float))
+    model = CatBoostRegressor(iterations=3, verbose=0, allow_writing_files=False).fit(table, y)
+    file = running(model)
+    assert [one.name for one in file.get_inputs()] == ["a", "k"]
+    ours = onnx_answers(file, table[["k", "a"]])["variable"]
+    assert_close(ours[:, 0], model.predict(table), 1e-12)
+
+
 def test_rows_may_have_their_columns_in_another_order(mixed):
     pipe, X, _ = mixed
     turned = X[X.columns[::-1]].assign(more="text")

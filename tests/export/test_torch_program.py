@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import pipegrad as pg
 from pipegrad.export.torch_program import torch_program
@@ -325,3 +326,46 @@ def test_machine_code_gives_the_same_answers(fitted, tmp_path):
         if count:
             assert (np.array(table["classes"])[ours["label"]] == pipe.predict(X[:count])).all()
             assert_close(ours["probabilities"], pipe.predict_proba(X[:count]), 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_categories_of_boosted_trees_are_numbers_of_the_table(library):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=200), "c": rng.choice(["x", "y", "z"], 200)})
+    X["k"] = pd.Categorical(rng.choice([3, 7, 11], 200))
+    X["c"] = pd.Categorical(X["c"].where(X.index % 7 > 0))
+    y = X["a"] + (X["c"] == "x") * 2 + X["k"].astype(float) * 0.1
+    if library == "lightgbm":
+        from lightgbm import LGBMRegressor
+
+        few = {"min_child_samples": 3, "min_data_per_group": 3, "verbose": -1}
+        model = LGBMRegressor(n_estimators=5, n_jobs=1, **few).fit(X, y)
+    else:
+        from xgboost import XGBRegressor
+
+        model = XGBRegressor(n_estimators=5, n_jobs=1, enable_categorical=True).fit(X, y)
+    run = running(torch_program(model, dtype=None, rows=None, compiled=False))
+    assert_close(run(X)["variable"][:, 0], model.predict(X), 1e-6)
+
+
+def test_columns_of_mlnet_are_refused():
+    path = PAGE.parents[1] / "tests" / "data" / "mlnet" / "linear_svm.zip"
+    model = pg.to_torch(path).source
+    with pytest.raises(pg.UntranslatableError, match=r"and ML\.NET columns of types"):
+        torch_program(model, dtype=None, rows=None, compiled=False)
+
+
+def test_rows_across_a_threshold_are_counted(tmp_path):
+    X, y = DATASETS["regression"]()
+    y = y + 100 * (X[:, 0] > np.median(X[:, 0]))  # so that a wrong leaf is seen
+    pipe = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=2)).fit(X, y)
+    tree, scaler = pipe[-1].tree_, pipe[0]
+    feature, rows = tree.feature[0], X[:41].copy()
+    edge = tree.threshold[0] * scaler.scale_[feature] + scaler.mean_[feature]
+    rows[:, feature] = edge * (1 + np.linspace(-1e-6, 1e-6, 41))
+    program, table = loaded(pg.export(pipe, tmp_path / "p.pt2", dtype="float32", rows=rows))
+    ours = program(torch.from_numpy(rows.astype(np.float32)))["variable"][:, 0].numpy()
+    count = (abs(ours - pipe.predict(rows)) > 1).sum()
+    assert table["rows_across_thresholds"] == count > 0
+    assert table["largest_difference"]["variable"] < 1e-6

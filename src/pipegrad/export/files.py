@@ -37,8 +37,9 @@ def export(
 
     Parameters
     ----------
-    thing : estimator, PipelineModule or FineTuner
-        A fitted pipeline, the module of one, or a fitted `FineTuner`. It is not changed.
+    thing : estimator, PipelineModule, FineTuner or path
+        A fitted pipeline, the module of one, a fitted `FineTuner`, or the model file of another
+        library. It is not changed.
     path : str or path
         The file, whose name ends in ``.onnx`` for ONNX, or in ``.pt2`` for a program of
         `torch.export`. It is written whole or not at all.

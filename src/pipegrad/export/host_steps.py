@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from .. import glue
 from ..graph import Step
 from ..network import required_translation
+from ..registry import dotted_name
 from .table import Part, Table, TableWriter, column_kind, is_missing
 
-Form = Literal["onnx", "torch"]
 Emitter = Callable[[TableWriter, Step, Table], Table]
 Asks = Callable[[list[list[Any]]], NDArray[np.float64]]
 
@@ -27,6 +27,15 @@ ENCODERS: dict[str, Emitter] = {}
 
 TRANSFORMERS: dict[str, Emitter] = {}
 """By the name of a class, what ``transform`` computes of a raw table; results need no numbers."""
+
+LIMITS: dict[str, Callable[[Any], str | None]] = {}
+"""By the name of a class, what tells why an operator reads raw values as no file can, or None."""
+
+NOT_IN_TORCH: dict[str, str] = {}
+"""By the name of a class that ONNX can express, why a program of torch cannot."""
+
+READS: dict[str, Callable[[Any], list[str | None] | None]] = {}
+"""By the name of a class, what tells the types of columns as `reads` does; None if unknown."""
 
 _UNKNOWN = "\x00 none of the categories"
 
@@ -41,42 +50,25 @@ def emitter(table: dict[str, Emitter], *names: str) -> Callable[[Emitter], Emitt
     return add
 
 
-def why_not(step: Step, on_host: bool, form: Form) -> str | None:
-    """Why a file of this form cannot express how a step reads raw values, or None."""
-    if on_host:
-        return _why_no_transform(step, form)
-    row = required_translation(step)
-    if row.not_exported:
-        return row.not_exported
-    if step.kind in ENCODERS:
-        return _limit(step, form)
-    if not row.reads_raw_numbers(step.operator):
-        known = row.no_numbers(step.operator) or row.on_host
-        return known or "only its own library reads its raw values"
-    return None
+def onnx_emitter(reason: str, table: dict[str, Emitter], *names: str) -> Callable[[Any], Any]:
+    """Add a function to a table that writes operators of ONNX; a program of torch has a reason."""
+
+    def add(function: Emitter) -> Emitter:
+        NOT_IN_TORCH.update(dict.fromkeys(names, reason))
+        return emitter(table, *names)(function)
+
+    return add
 
 
-def _limit(step: Step, form: Form) -> str | None:
-    """Why the options of an operator are beyond a form."""
-    if form == "torch" and step.kind in NOT_IN_TORCH:
-        return NOT_IN_TORCH[step.kind]
-    return _LIMITS.get(step.kind, lambda operator: None)(step.operator)
-
-
-def _why_no_transform(step: Step, form: Form) -> str | None:
-    if isinstance(step.operator, glue.Columns | glue.Concatenate | glue.Checked):
-        return None
-    if step.method == "transform" and step.kind in TRANSFORMERS:
-        return _limit(step, form)
-    row = step.translation
-    if row is not None and row.not_exported:
-        return row.not_exported
-    return step.reason.partition(" (")[2].rstrip(")") or f"{step.reason}, in its own library"
+def key_of(step: Step) -> str:
+    """The name of the class of a step in these tables."""
+    # ML.NET calls several classes by one name.
+    return dotted_name(type(step.operator)) if step.kind.startswith("mlnet.") else step.kind
 
 
 def encoded(writer: TableWriter, step: Step, table: Table) -> Part:
     """What the module of a step takes for a raw table."""
-    emit = ENCODERS.get(step.kind)
+    emit = ENCODERS.get(key_of(step))
     return writer.numbers(table if emit is None else emit(writer, step, table))
 
 
@@ -88,11 +80,16 @@ def host_value(writer: TableWriter, step: Step, inputs: Sequence[Table]) -> Tabl
         return Table(tuple(part for table in inputs for part in table.parts))
     if isinstance(step.operator, glue.Checked):
         return inputs[0]
-    return TRANSFORMERS[step.kind](writer, step, inputs[0])
+    table = Table(tuple(part for table in inputs for part in table.parts))
+    return TRANSFORMERS[key_of(step)](writer, step, table)
 
 
 def reads(step: Step, width: int) -> list[str | None]:
     """The type of each column that a step was fitted on; None if unknown."""
+    own = READS.get(step.kind)
+    found = None if own is None else own(step.operator)
+    if found is not None and len(found) == width:
+        return found
     known = getattr(step.operator, "categories_", None)
     if known is None and step.kind in _OF_LABELS and not _is_multilabel(step.operator):
         known = [step.operator.classes_]
@@ -100,17 +97,17 @@ def reads(step: Step, width: int) -> list[str | None]:
         known = [[value] for value in step.operator.statistics_]
     if known is None and step.kind in _ENCODERS_OF_TABLES:
         known = _categories_of_table(step.operator)
-        return ["float64" if values is None else _kind(values) for values in known]
+        return ["float64" if values is None else kind_of(values) for values in known]
     if step.kind in _HISTOGRAMS and step.operator._preprocessor is not None:
         known = _categories_of_histograms(step.operator)
     if known is None and step.kind in _OF_TEXT:
         return ["string"] * width
     if isinstance(known, list) and len(known) == width:
-        return [_kind(values) for values in known]
+        return [kind_of(values) for values in known]
     return [None] * width
 
 
-def _kind(values: Any) -> str | None:
+def kind_of(values: Any) -> str | None:
     """The type of a column of which some values are known."""
     if values is None:
         return None
@@ -229,7 +226,7 @@ def _frame(operator: Any, columns: list[list[Any]]) -> Any:
         table = pd.DataFrame({name: pd.Series(values) for name, values in pairs})
         kinds = zip(names, getattr(operator, "feature_dtypes_in_", ()), strict=False)
         return table.astype({name: kind for name, kind in kinds if str(kind) == "category"})
-    text = any(_kind(values) == "string" for values in columns)
+    text = any(kind_of(values) == "string" for values in columns)
     return np.array(
         [list(row) for row in zip(*columns, strict=True)], dtype=object if text else float
     )
@@ -262,7 +259,7 @@ def _several_missing(operator: Any) -> str | None:
     return None
 
 
-_LIMITS: dict[str, Callable[[Any], str | None]] = dict.fromkeys(_ENCODERS, _several_missing)
+LIMITS.update(dict.fromkeys(_ENCODERS, _several_missing))
 
 
 def _categories_of_table(operator: Any) -> list[Any]:
@@ -317,12 +314,7 @@ def _joins_categories(operator: Any) -> str | None:
     return None
 
 
-_LIMITS.update(dict.fromkeys(_ENCODERS_OF_TABLES, _joins_categories))
-
-
-@emitter(ENCODERS, "xgboost.XGBRanker")
-def _without_groups(writer: TableWriter, step: Step, table: Table) -> Table:
-    return Table(tuple(part for part in table.parts if part.name != "qid"))
+LIMITS.update(dict.fromkeys(_ENCODERS_OF_TABLES, _joins_categories))
 
 
 @emitter(ENCODERS, *_OF_LABELS)
@@ -401,7 +393,7 @@ def _fills_text(operator: Any) -> str | None:
     return None
 
 
-_LIMITS[_IMPUTER] = _fills_text
+LIMITS[_IMPUTER] = _fills_text
 
 
 @emitter(ENCODERS, "sklearn.impute.MissingIndicator")
@@ -421,13 +413,15 @@ def _marks(writer: TableWriter, step: Step, table: Table) -> Table:
 # -- text that is counted ------------------------------------------------------------------------
 
 
-@emitter(ENCODERS, *_OF_TEXT)
-@emitter(TRANSFORMERS, *_OF_TEXT)
-def _counts(writer: TableWriter, step: Step, table: Table) -> Table:
-    from .onnx_graph import GraphWriter
+_NO_TEXT = "a program of torch takes numbers, and it counts the words of text"
+NOT_IN_TORCH["sklearn.feature_extraction.text.TfidfVectorizer"] = _NO_TEXT  # which has it inside
+
+
+@onnx_emitter(_NO_TEXT, ENCODERS, *_OF_TEXT)
+@onnx_emitter(_NO_TEXT, TRANSFORMERS, *_OF_TEXT)
+def _counts(writer: Any, step: Step, table: Table) -> Table:
     from .texts import counts
 
-    assert isinstance(writer, GraphWriter)
     return counts(writer, step.operator, table)
 
 
@@ -437,10 +431,4 @@ def _why_no_counts(operator: Any) -> str | None:
     return why_not_counts(operator)
 
 
-_LIMITS.update(dict.fromkeys(_OF_TEXT, _why_no_counts))
-
-NOT_IN_TORCH = dict.fromkeys(
-    (*_OF_TEXT, "sklearn.feature_extraction.text.TfidfVectorizer"),
-    "a program of torch takes numbers, and it counts the words of text",
-)
-"""By the name of a class that ONNX can express, why a program of torch cannot."""
+LIMITS.update(dict.fromkeys(_OF_TEXT, _why_no_counts))

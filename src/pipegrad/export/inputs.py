@@ -15,8 +15,8 @@ from .table import KINDS, Table, TableWriter, column_kind, is_missing
 
 def input_table(writer: TableWriter, source: Any, graph: Graph, rows: Any) -> Table:
     """Declare the inputs of a pipeline, and return its raw table."""
-    names = getattr(source, "feature_names_in_", None)
-    names = _names_of_steps(graph) if names is None else list(names)
+    names = _own_names(source)
+    names = _names_of_steps(graph) if names is None else names
     kinds = _kinds(graph, rows, names, _width(source, graph, rows, names))
     kinds = [writer.real if kind == "float64" else kind for kind in kinds]
     return writer.add_inputs(None if names is None else list(map(str, names)), kinds)
@@ -47,9 +47,13 @@ def feeds(inputs: list[Any], rows: Any) -> dict[str, Any]:
     ----------
     inputs : list of NodeArg
         ``session.get_inputs()``.
-    rows : array, DataFrame, sparse matrix or list
-        Rows in the format of the pipeline.
+    rows : array, DataFrame, sparse matrix, list or dict of arrays
+        Rows in the format of the pipeline, or its columns by name.
     """
+    if isinstance(rows, dict):
+        columns = {one.name: rows[one.name] for one in inputs}
+        columns = {n: v[:, None] if v.ndim == 1 else v for n, v in columns.items()}
+        return {one.name: _typed(columns[one.name], one.type) for one in inputs}
     rows = rows.toarray() if hasattr(rows, "toarray") else rows
     table = hasattr(rows, "columns")
     if len(inputs) == 1 and (not table or inputs[0].name not in map(str, rows.columns)):
@@ -71,17 +75,14 @@ def _column_named(rows: Any, name: str) -> Any:
     return next(column for column in rows.columns if str(column) == name)
 
 
-_TYPES = {
-    "tensor(double)": np.float64,
-    "tensor(float)": np.float32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-}
+# What ONNX Runtime calls types by other names than NumPy.
+_TYPES = {"double": "float64", "float": "float32"}
 
 
 def _typed(array: Any, kind: str) -> Any:
     if kind != "tensor(string)":
-        return array.astype(_TYPES[kind])
+        name = kind.removeprefix("tensor(").removesuffix(")")
+        return array.astype(_TYPES.get(name, name))
     out = np.empty(array.shape, dtype=object)
     out.ravel()[:] = ["" if is_missing(value) else str(value) for value in array.ravel()]
     return out
@@ -92,10 +93,26 @@ def _names_of_steps(graph: Graph) -> list[str] | None:
     for step in graph:
         if INPUT in step.inputs:
             owner = getattr(step.operator, "owner", None) or step.operator
-            names = getattr(owner, "feature_names_in_", None)
+            names = _own_names(owner)
             if names is not None:
-                return list(names)
+                return names
     return None
+
+
+_NAMES = ("feature_names_in_", "feature_names_", "feature_names", "feature_name")
+_BOOSTED = ("catboost", "lightgbm", "xgboost")
+
+
+def _own_names(operator: Any) -> list[Any] | None:
+    """The names of columns that an operator was fitted on; None if it was fitted on an array."""
+    boosted = type(operator).__module__.partition(".")[0] in _BOOSTED
+    found = (getattr(operator, name, None) for name in (_NAMES if boosted else _NAMES[:1]))
+    known = (one() if callable(one) else one for one in found)
+    names = next((list(one) for one in known if one is not None), None)
+    if names is None or not boosted:
+        return names
+    made_up = [[f"{start}{i}" for i in range(len(names))] for start in ("", "Column_")]
+    return None if names in made_up else names
 
 
 def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
@@ -106,10 +123,10 @@ def _width(source: Any, graph: Graph, rows: Any, names: Any) -> int:
         return shape[1] if len(shape) > 1 else 1
     for one in [source, *_first_operators(graph)]:
         width = getattr(one, "n_features_in_", None)
-        if width is None:  # The boosters of LightGBM and XGBoost have a method instead.
+        if not width:  # Boosters have a method instead, and models of CatBoost a list of names.
             count = getattr(one, "num_feature", None) or getattr(one, "num_features", None)
-            width = count() if callable(count) else None
-        if width is not None:
+            width = count() if callable(count) else len(getattr(one, "feature_names_", ()))
+        if width:
             return int(width)
     known = [columns_of(step) for step in graph if INPUT in step.inputs]
     if known and known[0] is not None:

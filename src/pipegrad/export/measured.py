@@ -1,4 +1,4 @@
-"""Comparison of the answers of an ONNX file with those of the pipeline."""
+"""Comparison of the answers of a file with those of the pipeline."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import numpy as np
 from sklearn.base import is_outlier_detector
 
 from ..answer_differences import difference
+from ..module import PipelineModule
 from ..registry import translation
+from ..translate import to_torch
 from .answers import NEIGHBORS, SCORES
+from .columns import OUTPUT, named_columns
 from .inputs import feeds
+from .preparation import translated
+from .thresholds import rows_across_thresholds
 
 
 def session(content: bytes) -> Any:
@@ -24,16 +29,30 @@ def session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def onnx_answers(running: Any, rows: Any) -> dict[str, Any]:
-    """The outputs of a session for rows in the format of the pipeline, by name."""
+def onnx_answers(running: Any, rows: Any, source: Any = None) -> dict[str, Any]:
+    """The outputs of a session for rows in the format of the pipeline, by name.
+
+    A source with named columns says how it reads them from a table.
+    """
     names = [one.name for one in running.get_outputs()]
-    outputs = running.run(names, feeds(running.get_inputs(), rows))
+    inputs = running.get_inputs()
+    given = rows if source is None or not _has_columns(source) else named_columns(source, rows)
+    outputs = running.run(names, feeds(inputs, given))
     return dict(zip(names, outputs, strict=True))
+
+
+def _has_columns(source: Any) -> bool:
+    return hasattr(source, "answers") and hasattr(source, "reads")
 
 
 def source_answers(source: Any, rows: Any, names: list[str]) -> dict[str, Any]:
     """The answers of the pipeline itself, in the shape of the outputs of its file."""
     found: dict[str, Any] = {}
+    if _has_columns(source):
+        net: Any = to_torch(source)
+        columns = net.columns(rows)
+        found = {name: columns[name.removesuffix(OUTPUT)] for name in names}
+        return {name: v[:, None] if v.ndim == 1 else v for name, v in found.items()}
     row = translation(source)
     rows = rows if row is None else row.native_input(source, rows)
     with warnings.catch_warnings():
@@ -55,16 +74,38 @@ def source_answers(source: Any, rows: Any, names: list[str]) -> dict[str, Any]:
     return found
 
 
-def largest_differences(
-    content: bytes, source: Any, rows: Any, names: list[str]
-) -> dict[str, float]:
-    """The largest difference of each output, relative to the largest entry of its column.
+def comparison(net: PipelineModule, source: Any, rows: Any, ours: dict[str, Any]) -> dict[str, Any]:
+    """How far the answers of a file are from those of the pipeline.
 
-    For labels, it is the share of rows with another label.
+    Parameters
+    ----------
+    net : PipelineModule
+        The module that the file has.
+    source : object
+        The pipeline.
+    rows : object
+        Rows in the format of the pipeline.
+    ours : dict of str to array
+        The outputs of the file for these rows.
+
+    Returns
+    -------
+    dict
+        ``largest_difference`` of each output, relative to the largest entry of its column, or for
+        labels the share of rows with another one. Where the file has another precision than the
+        pipeline, ``rows_across_thresholds`` counts the rows that reach other leaves of trees, which
+        do not take part in the differences.
     """
-    ours = onnx_answers(session(content), rows)
-    theirs = source_answers(source, rows, names)
-    return {name: difference(ours[name], theirs[name]) for name in names}
+    found: dict[str, Any] = {}
+    kept: Any = slice(None)
+    exact = translated(source, None)
+    if net.reference_tensor().dtype != exact.reference_tensor().dtype:
+        across = rows_across_thresholds(exact, net, rows)
+        found["rows_across_thresholds"] = int(across.sum())
+        kept = ~across
+    theirs = source_answers(source, rows, list(ours))
+    gaps = {name: difference(ours[name][kept], theirs[name][kept]) for name in ours}
+    return {**found, "largest_difference": gaps}
 
 
 def _as_table(value: Any, kind: str, outliers: bool) -> Any:

@@ -17,23 +17,26 @@ from torch import fx, nn
 from ..errors import UntranslatableError
 from ..module import PipelineModule
 from ..modules import standard_settings
+from ..named import NamedPipeline
 from ..registry import dotted_name
 from .answers import Answers, example_blocks
+from .columns import ColumnAnswers, GivenColumns, given_columns
 from .constants import any_rows, traced
 from .inputs import input_table
-from .measured import largest_differences, session
+from .measured import comparison, onnx_answers, session
 from .onnx_graph import ELEMENT, GraphWriter
 from .preparation import (
-    HINT,
     UnknownOperationError,
-    check_steps,
     encoded_blocks,
+    host_values,
     operation_refused,
     quiet,
+    refused_for_fixed_rows,
     translated,
     version,
 )
-from .table import Part, column_kind, labels_array
+from .refusals import HINT, check_steps
+from .table import Part, Table, column_kind, labels_array
 from .torch_operators import translations
 from .trees import trees_as_operations
 
@@ -57,39 +60,58 @@ def onnx_file(source: Any, *, dtype: str | None, rows: Any, opset: int) -> bytes
         Version of ONNX's operators.
     """
     net = translated(source, dtype)
-    check_steps(net, "onnx")
+    columns = given_columns(net) if isinstance(net, NamedPipeline) else None
+    needed = net.host_part.needed if columns is None else columns.needed
+    outside = net.host_part.host & needed if columns is None else columns.outside
+    check_steps(net, "onnx", needed, outside)
     real = str(net.reference_tensor().dtype).removeprefix("torch.")
     writer = GraphWriter(real)
-    table = input_table(writer, source, net.graph, rows)
-    blocks = encoded_blocks(writer, net, table)
-    parts = list(blocks.values())
-    neural, names = _neural_part(net, list(blocks), parts, opset)
-    model = _joined(writer, parts, neural, net, names, opset)
+    table = Table(()) if columns else input_table(writer, source, net.graph, rows)
+    values = host_values(writer, net, table, outside)
+    blocks = encoded_blocks(writer, net, values, needed)
+    neural, names = _neural_part(net, columns, blocks, opset)
+    model = _joined(writer, list(blocks.values()), neural, net, (names, columns, values), opset)
     facts = {"dtype": real, "opset": str(opset), "source": dotted_name(type(source))}
     _describe(model, {"pipegrad": version(), **facts})
-    _check_runs(model, net)
+    if columns is not None and columns.left_out:
+        _describe(model, {"columns_left_out": json.dumps(columns.left_out)})
+    running = _session(model, net)
     if rows is not None:
-        found = largest_differences(model.SerializeToString(), source, rows, names)
-        _describe(model, {"largest_difference": json.dumps(found)})
+        found = comparison(net, source, rows, onnx_answers(running, rows, source))
+        _describe(model, {name: json.dumps(value) for name, value in found.items()})
     checker.check_model(model)
     return model.SerializeToString()
 
 
 def _neural_part(
-    net: PipelineModule, ports: list[str], blocks: list[Part], opset: int
+    net: PipelineModule, columns: GivenColumns | None, blocks: dict[str, Part], opset: int
 ) -> tuple[ModelProto, list[str]]:
     """The modules as an ONNX model from blocks to answers, and the names of these."""
     names: list[str] = []
-    module = Answers(net, ports, partial(setitem, names, slice(None)))
+    note = partial(setitem, names, slice(None))
+    module: Answers | ColumnAnswers
+    if columns is None:
+        module = Answers(net, list(blocks), note)
+    else:
+        assert isinstance(net, NamedPipeline)
+        module = ColumnAnswers(net, list(blocks), note, columns)
+        if not module.names:
+            return _nothing(opset), []
     dtype = net.reference_tensor().dtype
-    example = example_blocks([block.width for block in blocks], dtype)
-    with torch.no_grad(), trees_as_operations(module):
+    example = example_blocks([block.width for block in blocks.values()], dtype)
+    with torch.no_grad(), trees_as_operations(module), refused_for_fixed_rows(net):
         try:
             model = converted(module, example, lambda: len(names), opset)
         except UnknownOperationError as error:
             raise operation_refused(net, error, "ONNX") from error
     compose.add_prefix(model, _NEURAL, inplace=True)
     return model, names
+
+
+def _nothing(opset: int) -> ModelProto:
+    """A model without operators, for a pipeline without modules."""
+    graph = helper.make_graph([], "nothing", [], [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
 def _unknown_operation(graph: fx.GraphModule, error: BaseException) -> UnknownOperationError:
@@ -178,7 +200,7 @@ def _joined(
     blocks: list[Part],
     neural: ModelProto,
     net: PipelineModule,
-    names: list[str],
+    answers: tuple[list[str], GivenColumns | None, dict[str, Table]],
     opset: int,
 ) -> ModelProto:
     """One model: the inputs, what reads them, the neural part and the labels."""
@@ -187,9 +209,18 @@ def _joined(
         writer.node("Identity", block.name, output=port.name)
     first = list(writer.nodes)
     writer.nodes.clear()
+    names, columns, values = answers
     for number, name in enumerate(names):
         info = graph.output[number]  # which need not be named in order
-        _add_output(writer, net, info.name, name, info)
+        if columns is None:
+            _add_output(writer, net, name, info)
+        else:
+            columns.add_answer(writer, name, Part(info.name, _widths(info)[0], writer.real))
+    if columns is not None:
+        columns.add_exact(writer, values)
+    if writer.named:
+        read = {name for node in [*first, *graph.node] for name in node.input}
+        writer.inputs = [one for one in writer.inputs if one.name in read] or writer.inputs[:1]
     joined = helper.make_graph(
         [*first, *graph.node, *writer.nodes],
         "pipegrad",
@@ -210,11 +241,9 @@ def _joined(
     )
 
 
-def _add_output(
-    writer: GraphWriter, net: PipelineModule, answer: str, name: str, info: ValueInfoProto
-) -> None:
+def _add_output(writer: GraphWriter, net: PipelineModule, name: str, info: ValueInfoProto) -> None:
     """Declare an output of the file: an answer of the modules, with labels for indices."""
-    kind = info.type.tensor_type.elem_type
+    answer, kind = info.name, info.type.tensor_type.elem_type
     shape: list[Any] = ["rows", *_widths(info)]
     task = None if net.head is None else net.head.task
     if name == "label" and task in ("classification", "several"):
@@ -243,10 +272,10 @@ def _widths(info: ValueInfoProto) -> list[Any]:
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
 
 
-def _check_runs(model: ModelProto, net: PipelineModule) -> None:
-    """Reject a file that ONNX Runtime cannot load, such as for a type that an operator lacks."""
+def _session(model: ModelProto, net: PipelineModule) -> Any:
+    """What runs a file; ONNX Runtime may not, such as for a type that an operator lacks."""
     try:
-        session(model.SerializeToString())
+        return session(model.SerializeToString())
     except Exception as error:  # Its errors have no common class.
         last = net.graph[net.graph.output]
         reason = f"ONNX Runtime cannot run it: {str(error).strip()}"

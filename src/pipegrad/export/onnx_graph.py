@@ -14,7 +14,10 @@ from .table import Part, Table, TableWriter, is_missing
 ELEMENT = {
     "float64": TensorProto.DOUBLE,
     "float32": TensorProto.FLOAT,
-    "int64": TensorProto.INT64,
+    **{
+        name: getattr(TensorProto, name.upper())
+        for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+    },
     "bool": TensorProto.BOOL,
     "string": TensorProto.STRING,
 }
@@ -35,6 +38,8 @@ class GraphWriter(TableWriter):
         self.outputs: list[ValueInfoProto] = []
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
+        self.named = False  # whether each input is a column of a table
+        self._count = 0
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._columns: dict[tuple[str, tuple[int, ...]], str] = {}
 
@@ -43,6 +48,7 @@ class GraphWriter(TableWriter):
         if names is None and len(set(kinds)) == 1:
             self.add_input("X", kinds[0], ["rows", len(kinds)])
             return Table((Part("X", len(kinds), kinds[0]),))
+        self.named = names is not None
         names = [f"X{i}" for i in range(len(kinds))] if names is None else names
         for name, kind in zip(names, kinds, strict=True):
             self.add_input(name, kind, ["rows", 1])
@@ -53,11 +59,17 @@ class GraphWriter(TableWriter):
         """Declare an input of the graph."""
         self.inputs.append(helper.make_tensor_value_info(name, ELEMENT[kind], shape))
 
+    def add_output(self, name: str, value: str, kind: str, shape: Sequence[Any]) -> None:
+        """Declare a tensor as an output of the graph."""
+        self.node("Identity", value, output=name)
+        self.outputs.append(helper.make_tensor_value_info(name, ELEMENT[kind], shape))
+
     def node(
         self, operator: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
     ) -> str:
         """Add a node with one output; return the name of the output."""
-        output = output or f"host/{operator}_{len(self.nodes)}"
+        self._count += 1
+        output = output or f"host/{operator}_{self._count}"
         self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
         return output
 
@@ -126,11 +138,12 @@ class GraphWriter(TableWriter):
                 values_int64s=places,
                 default_int64=count,
             )
-        return self._index_of_numbers(column, categories, present, missing)
+        return self.index_of_numbers(column, categories, present, missing)
 
-    def _index_of_numbers(
+    def index_of_numbers(
         self, column: Part, categories: list[Any], present: list[int], missing: list[int]
     ) -> str:
+        """The place (n, 1) of each entry among numbers, some of which may be missing (NaN)."""
         number = self.cast(column.name, "float64", column.kind)
         values = [float(categories[place]) for place in present]
         hits = self.node("Equal", number, self.constant(np.array([values])))

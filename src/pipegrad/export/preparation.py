@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._dynamo.exc import UserError
 
 from ..errors import UntranslatableError
 from ..graph import INPUT, Step
 from ..module import PipelineModule
-from ..network import required_translation
 from ..translate import to_torch
-from .answers import refused_target
-from .host_steps import Form, encoded, host_value, why_not
+from .host_steps import encoded, host_value
+from .refusals import HINT
 from .table import NotNumbersError, Part, Table, TableWriter
-
-HINT = "leave these steps out of the pipeline, and run them before the file."
 
 
 def translated(source: Any, dtype: str | None) -> PipelineModule:
@@ -31,37 +29,24 @@ def translated(source: Any, dtype: str | None) -> PipelineModule:
         return to_torch(source, freeze=["*"], translate="all", dtype=kind)
 
 
-def check_steps(net: PipelineModule, form: Form) -> None:
-    """Reject a pipeline with steps that the file cannot express, with a list of all of them."""
-    problems = []
-    host, ports = net.host_part.host, {step for step, _ in net.host_part.ports}
-    for step in net.graph:
-        if step.name not in net.host_part.needed:
-            continue
-        if step.name in host or step.name in ports:
-            reason = why_not(step, step.name in host, form)
-        else:
-            reason = required_translation(step).not_exported
-        if reason:
-            problems.append((step.name, step.kind, reason))
-    last = net.graph[net.graph.output]
-    row = required_translation(last)
-    reason = row.no_numbers(last.operator) or refused_target(net)
-    if reason and not problems:
-        problems.append((last.name, last.kind, reason))
-    if problems:
-        raise UntranslatableError(problems, len(net.graph), HINT)
-
-
-def encoded_blocks(writer: TableWriter, net: PipelineModule, table: Table) -> dict[str, Part]:
-    """The blocks that enter the neural part, by port."""
+def host_values(
+    writer: TableWriter, net: PipelineModule, table: Table, steps: Container[str]
+) -> dict[str, Table]:
+    """The values of some steps outside of the modules, and the raw table, by name."""
     values = {INPUT: table}
     for step in net.graph:
-        if step.name in net.host_part.host and step.name in net.host_part.needed:
+        if step.name in steps:
             values[step.name] = host_value(writer, step, [values[name] for name in step.inputs])
+    return values
+
+
+def encoded_blocks(
+    writer: TableWriter, net: PipelineModule, values: dict[str, Table], needed: Container[str]
+) -> dict[str, Part]:
+    """The blocks that enter the neural part, by port."""
     found: dict[str, Part] = {}
     for (name, source), port in net.host_part.ports.items():
-        if name in net.host_part.needed and port not in found:
+        if name in needed and port not in found:
             found[port] = _encoded(writer, net, net.graph[name], values[source])
     return found
 
@@ -110,6 +95,18 @@ def operation_refused(
 def version() -> str:
     """The version of pipegrad, which imports this module."""
     return str(sys.modules["pipegrad"].__version__)
+
+
+@contextmanager
+def refused_for_fixed_rows(net: PipelineModule) -> Iterator[None]:
+    """Context in which torch may find that a module is for one number of rows."""
+    try:
+        yield
+    except UserError as error:
+        last = net.graph[net.graph.output]
+        reason = "torch cannot trace its module for any number of rows"
+        problems = [(last.name, last.kind, reason)]
+        raise UntranslatableError(problems, len(net.graph), HINT) from error
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from ..answer_differences import difference
 from ..errors import ArgumentError
 from ..module import PipelineModule
 from ..modules import standard_settings
@@ -26,16 +25,18 @@ from .answers import Answers
 from .column_module import ColumnModule, ColumnWriter, RawColumn
 from .constants import folded
 from .inputs import input_table, raw_columns
-from .measured import source_answers
+from .measured import comparison
 from .preparation import (
     UnknownOperationError,
-    check_steps,
     encoded_blocks,
+    host_values,
     operation_refused,
     quiet,
+    refused_for_fixed_rows,
     translated,
     version,
 )
+from .refusals import check_steps
 from .table import labels_array
 
 TABLE = "table.json"
@@ -58,14 +59,18 @@ def torch_program(source: Any, *, dtype: str | None, rows: Any, compiled: bool) 
         Whether the file has machine code instead of a program.
     """
     net = translated(source, dtype)
-    check_steps(net, "torch")
+    needed, outside = net.host_part.needed, net.host_part.host & net.host_part.needed
+    check_steps(net, "torch", needed, outside)
     real = str(net.reference_tensor().dtype).removeprefix("torch.")
     writer = ColumnWriter(real)
-    blocks = encoded_blocks(writer, net, input_table(writer, source, net.graph, rows))
+    values = host_values(writer, net, input_table(writer, source, net.graph, rows), outside)
+    blocks = encoded_blocks(writer, net, values, needed)
     program = _program(net, writer.module(list(blocks.values())), list(blocks), len(writer.raw))
     table = _table(source, net, writer.raw, real)
     if rows is not None:
-        table["largest_difference"] = _largest_differences(program, table, source, rows, writer.raw)
+        with torch.no_grad():
+            ours = labelled(program.module()(matrix(writer.raw, rows, real)), table)
+        table |= comparison(net, source, rows, ours)
     return _compiled(program, table) if compiled else _saved(program, table)
 
 
@@ -123,7 +128,7 @@ def _program(
     numbers = classes is not None and all(one.dtype.kind != "O" for one in classes)
     module = _Program(columns, net, ports, classes if numbers else None).eval()
     example = torch.ones(3, width, dtype=net.reference_tensor().dtype)
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), quiet(), refused_for_fixed_rows(net):
         program = folded(module.requires_grad_(False), example)
     for node in program.graph.nodes:
         if node.op == "call_function" and not _is_of_torch(node.target):
@@ -188,16 +193,6 @@ def labelled(answers: Mapping[str, Tensor], table: Mapping[str, Any]) -> dict[st
         columns = zip(classes, places.T, strict=True)
         found["label"] = np.column_stack([np.array(one)[place] for one, place in columns])
     return found
-
-
-def _largest_differences(
-    program: ExportedProgram, table: dict[str, Any], source: Any, rows: Any, raw: list[RawColumn]
-) -> dict[str, float]:
-    """The largest difference of each output on some rows; a share for labels."""
-    with torch.no_grad():
-        ours = labelled(program.module()(matrix(raw, rows, table["dtype"])), table)
-    theirs = source_answers(source, rows, list(ours))
-    return {name: difference(ours[name], theirs[name]) for name in ours}
 
 
 def _saved(program: ExportedProgram, table: dict[str, Any]) -> bytes:

@@ -91,6 +91,11 @@ HASHES: dict[str, Callable[[Any, int], int | None]] = {
 """The hash function of each kind of value."""
 
 
+def seed_of_slot(seed: int, slot: int, ordered: bool) -> int:
+    """The state in which the hash of a slot of a vector begins."""
+    return _round(seed, slot) if ordered else seed
+
+
 def hash_keys(
     values: NDArray[Any], kind: str, seed: int, ordered: bool, bits: int
 ) -> NDArray[np.uint32]:
@@ -100,7 +105,7 @@ def hash_keys(
     mask = (1 << bits) - 1
     out = np.zeros(table.shape, dtype=np.uint32)
     for slot in range(table.shape[1]):
-        own = _round(seed, slot) if ordered else seed
+        own = seed_of_slot(seed, slot, ordered)
         known: dict[Any, int] = {}
         for row, value in enumerate(table[:, slot].tolist()):
             if value not in known:
