@@ -58,7 +58,9 @@ def test_a_module_for_one_number_of_rows_is_refused():
 
 
 @pytest.mark.slow
-def test_probabilities_of_pairs_of_classes_exist_for_no_rows():
+def test_probabilities_of_pairs_of_classes_exist_for_no_rows(monkeypatch):
+    # As many steps as these rows need; the export of all of them takes minutes.
+    monkeypatch.setattr("pipegrad.modules._one_vs_one._STEPS", 8)
     X, y = DATASETS["multiclass"]()
     check(SVC(probability=True, random_state=0).fit(X[::3], y[::3]), X[:20])
 

@@ -24,6 +24,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
+from sklearn.svm import SVC
 
 import pipegrad as pg
 from pipegrad.serving import compiled
@@ -107,6 +108,45 @@ def test_tables_and_dicts_have_the_answers_of_the_pipeline(count):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     shuffled = rows[["paid", "city", "age", "count"]]
     np.testing.assert_allclose(serving.predict(shuffled), expected, rtol=1e-12)
+
+
+def test_columns_that_no_step_reads_are_no_inputs():
+    few = make_column_transformer(
+        (OneHotEncoder(handle_unknown="error"), ["city"]), (StandardScaler(), ["age"])
+    )
+    pipe = make_pipeline(few, Ridge()).fit(TABLE, TARGET)
+    serving = pg.compile(pipe)
+    serving.predict(TABLE[:3])
+    assert taken(serving, "predict")
+    for count in (3, 100):
+        table = TABLE[:count].assign(count="text", paid=None)
+        np.testing.assert_allclose(serving.predict(table), pipe.predict(table), rtol=1e-12)
+    row = TABLE.iloc[0].to_dict()
+    np.testing.assert_allclose(serving.predict(row), pipe.predict(TABLE[:1]), rtol=1e-12)
+    with pytest.raises(ValueError, match="unknown categories"):
+        serving.predict({**row, "city": "Basel"})
+    with pytest.raises(pg.ArgumentError, match="lacks paid"):
+        serving.predict({name: value for name, value in row.items() if name != "paid"})
+
+
+def test_categories_of_boosted_trees_are_read_by_their_library():
+    table = TABLE[["age", "city"]].astype({"city": "category"})
+    model = lightgbm.LGBMRegressor(n_estimators=3, n_jobs=1, verbose=-1).fit(table, TARGET)
+    serving = pg.compile(model)
+    np.testing.assert_allclose(serving.predict(table), model.predict(table), rtol=1e-6)
+    assert not taken(serving, "predict")
+    with pytest.raises(ValueError):
+        serving.predict({"age": 1.0, "city": "Bern"})
+
+
+@pytest.mark.filterwarnings("ignore")  # Of scikit-learn, about probability=True.
+def test_probabilities_of_pairs_of_classes_are_no_session():
+    machine = SVC(probability=True, random_state=0).fit(ARRAY[:90, :2], CLASSES[:90])
+    serving = pg.compile(machine)
+    np.testing.assert_allclose(
+        serving.predict_proba(ARRAY[:5, :2]), machine.predict_proba(ARRAY[:5, :2]), rtol=1e-9
+    )
+    assert serving.engines_["predict_proba"] == "the module"
 
 
 def test_transformers_are_compiled_too():

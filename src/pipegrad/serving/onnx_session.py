@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import UntranslatableError
 from ..export.answers import SCORES
 from ..module import PipelineModule
+from ..modules import OneVsOneHead
+from ..named import NamedPipeline
 from .raw_rows import ArrayReader, TableReader, reader_of
 
 
@@ -88,6 +90,10 @@ def onnx_answers(net: PipelineModule, threads: int) -> dict[str, OnnxAnswers]:
     """
     from ..export.onnx_file import onnx_file
 
+    if isinstance(net, NamedPipeline):
+        return {}  # Its methods choose among columns, which a file gives under their names.
+    if isinstance(net.head, OneVsOneHead) and net.head.platt is not None:
+        return {}  # A file has each step of the coupling of pairs, and takes minutes to make.
     try:
         content = onnx_file(net.source, dtype=None, rows=None, opset=20)
     except UntranslatableError:

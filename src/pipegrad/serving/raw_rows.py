@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..export.boosted_steps import reads_categories
 from ..glue import Columns, Glue
 from ..graph import INPUT
 from ..module import PipelineModule
@@ -169,12 +170,16 @@ class TableReader:
     Parameters
     ----------
     columns : sequence of Column
-        The columns.
+        The columns that the session reads.
+    names : list of str
+        Names of all columns of the table, in its order.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = columns
-        self.names = [column.name for column in columns]
+    def __init__(self, columns: Sequence[Column], names: list[str]) -> None:
+        self.columns, self.names = columns, names
+        read = {column.name for column in columns}
+        self.others = [name for name in names if name not in read]
+        self.places = [names.index(column.name) for column in columns]
 
     def feeds(self, X: Any) -> Feeds | None:
         """The inputs of the session; None for rows that the module should see."""
@@ -195,6 +200,8 @@ class TableReader:
                 if values is None:
                     return None
                 found[name] = values
+            if any(name not in row for name in self.others for row in rows):
+                return None  # The pipeline may refuse rows without a column that it does not use.
         except (KeyError, TypeError):  # A column is missing, or a value cannot be hashed.
             return None
         return found
@@ -202,8 +209,10 @@ class TableReader:
     def _of_few(self, table: Any) -> Feeds | None:
         """A few rows of a table, whose columns are slower to take one by one."""
         kinds = [dtype.kind for dtype in table.dtypes]
+        array = table.to_numpy().T
         found = {}
-        for column, kind, values in zip(self.columns, kinds, table.to_numpy().T, strict=True):
+        for column, place in zip(self.columns, self.places, strict=True):
+            kind, values = kinds[place], array[place]
             # Mixed columns become objects, so that the type has to be looked at here.
             if not _takes(column, kind):
                 return None
@@ -258,27 +267,32 @@ def reader_of(net: PipelineModule, inputs: Sequence[Any]) -> ArrayReader | Table
     inputs : sequence of NodeArg
         ``session.get_inputs()``.
     """
-    names = getattr(net.source, "feature_names_in_", None)
+    found = getattr(net.source, "feature_names_in_", None)
+    names = None if found is None else list(found)
     if names is not None and not all(isinstance(name, str) for name in names):
         return None
     kinds = [one.type.removeprefix("tensor(").removesuffix(")") for one in inputs]
-    if len(inputs) == 1 and inputs[0].name == "X" and (names is None or len(names) > 1):
-        kinds = kinds * int(inputs[0].shape[1])
-    known = _known_values(net, len(kinds))
     missing = _takes_missing(net)
+    read = [one.name for one in inputs if names and one.name in names and one.shape[1] == 1]
+    if names and len(read) == len(inputs):  # an input for each column that a step reads
+        known = _known_values(net, len(names))
+        if known is None:
+            return None
+        mine = [known[names.index(name)] for name in read]
+        columns = [Column(*one, missing) for one in zip(read, kinds, mine, strict=True)]
+        return TableReader(columns, names)
+    # No texts one by one, which stand in no columns.
+    if len(inputs) > 1 or inputs[0].name != "X" or kinds[0] not in _DTYPES:
+        return None
+    width = int(inputs[0].shape[1])
+    known = _known_values(net, width)
     if known is None:
         return None
-    labels = [one.name for one in inputs] if len(inputs) == len(kinds) else names
-    labels = [str(place) for place in range(len(kinds))] if labels is None else labels
+    labels = names or [str(place) for place in range(width)]
     columns = [
-        Column(str(name), kind, values, missing)
-        for name, kind, values in zip(labels, kinds, known, strict=True)
+        Column(name, kinds[0], values, missing) for name, values in zip(labels, known, strict=True)
     ]
-    if len(inputs) != len(kinds) or inputs[0].name == "X":
-        if kinds[0] not in _DTYPES:
-            return None  # Texts one by one, not in columns.
-        return ArrayReader(columns, inputs[0].name, None if names is None else names.tolist())
-    return None if names is None else TableReader(columns)
+    return ArrayReader(columns, "X", names)
 
 
 def _takes_missing(net: PipelineModule) -> bool:
@@ -308,6 +322,8 @@ def _known_values(net: PipelineModule, width: int) -> list[frozenset[Any] | None
     """The values of each raw column that no step refuses; None if only the steps can tell."""
     found: list[frozenset[Any] | None] = [None] * width
     for step in net.graph:
+        if reads_categories(step):
+            return None  # Their library takes columns of categories alone, not any text.
         if getattr(step.operator, "handle_unknown", None) not in _REFUSING:
             continue
         categories = getattr(step.operator, "categories_", None)
