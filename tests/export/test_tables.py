@@ -30,6 +30,16 @@ DOCUMENTS = np.array(
     ],
     dtype=object,
 )
+ODD = np.array(
+    [
+        " ",
+        "  \t a  big\u2003\u2003NO \n",
+        "\tthe\tthe\nbig the no big x2 31337 007 ٣٤",
+        "a\u0000b \x02\x01 c\u0301 e\u0301é 🙂🙂🙂 big",
+        "b",
+    ],
+    dtype=object,
+)
 
 
 def running(pipe, **options):
@@ -84,6 +94,14 @@ def test_text_and_numbers_are_read_inside_of_the_file(mixed, what):
     assert_close(ours["probabilities"], theirs["probabilities"], 1e-12)
 
 
+def test_columns_that_no_step_reads_are_no_inputs(mixed):
+    _, X, _ = mixed
+    columns = ColumnTransformer([("number", SimpleImputer(), ["grade"])]).fit(X)
+    file = running(columns)
+    assert [one.name for one in file.get_inputs()] == ["grade"]
+    assert_close(onnx_answers(file, X)["variable"], columns.transform(X), 1e-12)
+
+
 def test_types_follow_from_what_the_steps_were_fitted_on(mixed):
     pipe, _, _ = mixed
     kinds = [one.type for one in running(pipe).get_inputs()]
@@ -113,13 +131,23 @@ def test_two_kinds_of_missing_text_are_refused():
         {"strip_accents": "unicode", "binary": True},
         {"strip_accents": "ascii", "token_pattern": r"(?u)\b\w+\b"},
         {"stop_words": ["the", "no"]},
+        {"stop_words": ["the", "no"], "ngram_range": (1, 3)},
+        {"stop_words": "english", "ngram_range": (2, 2), "binary": True},
+        {"analyzer": "char"},
+        {"analyzer": "char", "ngram_range": (2, 4), "strip_accents": "unicode"},
+        {"analyzer": "char_wb", "ngram_range": (1, 3)},
+        {"analyzer": "char_wb", "ngram_range": (4, 6), "lowercase": False},
+        {"token_pattern": r"\S+"},
+        {"token_pattern": "[a-z]+", "ngram_range": (1, 2)},
+        {"token_pattern": r"(?u)\b\w{3,}\b"},
+        {"token_pattern": r"\d+"},
     ],
     ids=str,
 )
 def test_words_are_those_of_scikit_learn(options):
     counter = CountVectorizer(**options).fit(DOCUMENTS)
     file = running(counter)
-    for documents in (DOCUMENTS, DOCUMENTS[:1], DOCUMENTS[2:3]):
+    for documents in (DOCUMENTS, DOCUMENTS[:1], DOCUMENTS[2:3], ODD):
         ours = onnx_answers(file, documents)["variable"]
         assert (ours == counter.transform(documents).toarray()).all()
     assert onnx_answers(file, DOCUMENTS[:0])["variable"].shape == (0, len(counter.vocabulary_))
@@ -136,10 +164,10 @@ def test_weights_of_terms_follow_the_counts():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"analyzer": "char"}, "analyzer='char' has no operator"),
+        ({"analyzer": str.split}, "analyzer= is a Python function"),
         ({"tokenizer": str.split, "token_pattern": None}, "tokenizer= is a Python function"),
-        ({"token_pattern": "[a-z]+"}, r"token_pattern='\[a-z\]\+' is none of"),
-        ({"stop_words": ["the"], "ngram_range": (1, 2)}, "stop_words= joins words"),
+        ({"token_pattern": "[a-z]+|[0-9]"}, "is no run of letters of one kind"),
+        ({"token_pattern": r"\b[a-z]+\b"}, "is no run of letters of one kind"),
     ],
     ids=str,
 )
@@ -162,7 +190,8 @@ def test_all_steps_without_an_operator_are_named(tmp_path):
 
 def test_categories_of_a_table_reach_the_same_leaves():
     X, y = DATASETS["categories_of_pandas"]()
-    boosted = HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3).fit(X, y)
+    options = {"max_iter": 4, "min_samples_leaf": 3, "categorical_features": "from_dtype"}
+    boosted = HistGradientBoostingClassifier(**options).fit(X, y)
     file = running(boosted)
     ours = onnx_answers(file, X)
     assert_close(ours["probabilities"], boosted.predict_proba(X), 1e-14)
