@@ -131,7 +131,8 @@ class CompiledPipeline:
         self._made = source, rows, threads
         self._net = net = to_torch(source).eval().requires_grad_(False)
         count = torch.get_num_threads() if threads is None else threads
-        sessions = onnx_answers(net, count) if _has_onnx() else {}
+        table = None if rows is None else _in_format(net, rows)
+        sessions = onnx_answers(net, count, table) if _has_onnx() else {}
         self._methods: dict[str, CompiledMethod] = {}
         for name in METHODS:
             if hasattr(net, name):

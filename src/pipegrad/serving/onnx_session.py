@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UntranslatableError
+from ..errors import ArgumentError, UntranslatableError
 from ..export.answers import SCORES
 from ..module import PipelineModule
 from ..modules import OneVsOneHead
@@ -78,7 +78,7 @@ def _agree(mine: Any, answer: Any) -> bool:
     return bool((np.abs(mine - answer) <= tolerance * size).all())
 
 
-def onnx_answers(net: PipelineModule, threads: int) -> dict[str, OnnxAnswers]:
+def onnx_answers(net: PipelineModule, threads: int, rows: Any) -> dict[str, OnnxAnswers]:
     """A session for each method that ONNX Runtime can answer.
 
     Parameters
@@ -87,6 +87,8 @@ def onnx_answers(net: PipelineModule, threads: int) -> dict[str, OnnxAnswers]:
         The pipeline.
     threads : int
         Number of threads of each session.
+    rows : object, optional
+        Rows in the format of the pipeline, for one that does not know its number of columns.
     """
     from ..export.onnx_file import onnx_file
 
@@ -94,9 +96,10 @@ def onnx_answers(net: PipelineModule, threads: int) -> dict[str, OnnxAnswers]:
         return {}  # Its methods choose among columns, which a file gives under their names.
     if isinstance(net.head, OneVsOneHead) and net.head.platt is not None:
         return {}  # A file has each step of the coupling of pairs, and takes minutes to make.
+    known = rows is None or hasattr(net.source, "n_features_in_")
     try:
-        content = onnx_file(net.source, dtype=None, rows=None, opset=20)
-    except UntranslatableError:
+        content = onnx_file(net.source, dtype=None, rows=None if known else rows, opset=20)
+    except (UntranslatableError, ArgumentError):  # The module answers.
         return {}
     found = {}
     for method, output in _outputs(net, content).items():
