@@ -56,6 +56,7 @@ PARTS = {
     "supported": ("Graph, sources, losses", "lists operators", ()),
     "through": ("Graph, sources, losses", "steps with estimated gradients", (3, 4)),
     "host": ("Graph, sources, losses", "runs the host part", (4,)),
+    "row_parts": ("Graph, sources, losses", "many rows, part by part", ()),
     "schedule": ("Graph, sources, losses", "alike modules in one call", (3,)),
     "chains": ("Graph, sources, losses", "chains of linear models in one call", (3,)),
     "calls": ("Graph, sources, losses", "what is evaluated as one", (3,)),

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import pipegrad as pg
-from pipegrad import network
+from pipegrad import row_parts
 from pipegrad.modules import evaluation_view
 from pipegrad.sources.sklearn import encoders
 
@@ -27,7 +27,7 @@ TABLE["d"] = rng.choice(["red", "green", "blue"], len(X))
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(network, "_PART", 600)
+    monkeypatch.setattr(row_parts, "_PART", 600)
 
 
 def calls_of(net):
@@ -35,9 +35,9 @@ def calls_of(net):
     found = []
     own = net._scored
 
-    def noted(blocks, *others):
+    def noted(blocks, *others, **named):
         found.append(len(next(iter(blocks.values()))) if blocks else 0)
-        return own(blocks, *others)
+        return own(blocks, *others, **named)
 
     net._scored = noted
     return found

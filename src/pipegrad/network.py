@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,7 +22,7 @@ from .evaluation import Evaluation, batching_is_possible
 from .glue import Glue
 from .graph import INPUT, Graph, Step, copy_source
 from .half_precision import check_half_precision
-from .host import DEEP, Encoded, HostPart, cached, rows_of
+from .host import DEEP, Encoded, HostPart, cached
 from .modules import (
     AlikeModules,
     Block,
@@ -34,21 +35,17 @@ from .modules import (
     SparseRows,
     TreeEnsemble,
     converted_modules,
-    map_in_threads,
     settle_after_fork,
     standard_settings,
     structure,
     tensors_on_cpu,
-    threads_for,
     unwrap_head,
 )
 from .registry import Objective, Translation
+from .row_parts import evaluated_in_parts
 from .schedule import Call, Group, Schedule
 from .sources.array_arguments import check_targets_form, dense_targets, number_targets
 from .sources.arrays import to_block, without_tensors
-
-# Numbers of the input that are evaluated at a time: two megabytes of float64.
-_PART = 1 << 18
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -386,8 +383,15 @@ class PipelineNetwork(nn.Module):
         with torch.no_grad():
             # A copy of the rows would take longer than a linear map of them.
             blocks = self._blocks(X, shared=True)
-            out = self._score_in_parts(blocks, check)
-            return _of_its_own(self._scored(blocks, check), blocks) if out is None else out
+            views: dict[str, nn.Module] = {}
+            evaluate = partial(self._scored, check=check, views=views)
+            out = evaluated_in_parts(blocks, evaluate, self._is_watched)
+            return _of_its_own(self._scored(blocks, check, views), blocks) if out is None else out
+
+    def _is_watched(self) -> bool:
+        """Whether someone watches a module, who then sees all rows at once."""
+        watched = any(has_hooks(module) for module in self.steps.values())
+        return watched or not batching_is_possible()
 
     def _scored(
         self,
@@ -397,36 +401,6 @@ class PipelineNetwork(nn.Module):
     ) -> Any:
         values = self.evaluate_steps(blocks, self._needed, check, evaluating=True, views=views)
         return values[self.graph.output]
-
-    def _score_in_parts(
-        self, blocks: Mapping[str, Block | LeafIndices], check: bool
-    ) -> Tensor | None:
-        """The output for many rows, part by part in the threads of torch; None to do it at once.
-
-        What steps hand to each other then stays in the cache of a processor.
-        """
-        tensors: list[Any]
-        tensors = [x.values if isinstance(x, SparseRows) else x for x in blocks.values()]
-        if not all(isinstance(x, Tensor) and x.layout == torch.strided for x in tensors):
-            return None
-        numbers = sum(x.numel() for x in tensors)
-        if numbers <= _PART or any(x.device.type != "cpu" for x in tensors):
-            return None
-        if not batching_is_possible() or any(has_hooks(module) for module in self.steps.values()):
-            return None  # Who watches the modules sees all rows.
-        threads = threads_for(*tensors)
-        rows = rows_of(blocks)
-        parts = -(-numbers // _PART)
-        size = -(-rows // (-(-parts // threads) * threads))
-        cut = [Encoded(blocks)[start : start + size].blocks for start in range(0, rows, size)]
-        self._current_schedule()
-        views: dict[str, nn.Module] = {}
-        outs = map_in_threads(
-            lambda part: self._scored(part, check, views), [(part,) for part in cut], threads
-        )
-        if not all(isinstance(out, Tensor) and out.layout == torch.strided for out in outs):
-            return None
-        return torch.cat(outs)
 
     def ask_source(self, method: str, X: Any) -> Any:
         """The answer of the fitted source, which is not changed.
