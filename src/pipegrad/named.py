@@ -152,7 +152,9 @@ def _array(value: Any) -> Any:
 def read_table(X: Any) -> Any:
     """The table itself, or the one in a CSV or Parquet file."""
     if not isinstance(X, str | os.PathLike):
-        return without_tensors(X)
+        # Tables of pyarrow and polars; those of pandas have rows by place.
+        other = hasattr(X, "to_pandas") and not hasattr(X, "iloc")
+        return X.to_pandas() if other else without_tensors(X)
     import pandas as pd
 
     path = os.fspath(X)

@@ -530,7 +530,7 @@ def load_file(path: Any, trusted: bool = False) -> Any:
     Parameters
     ----------
     path : str or path
-        The model file.
+        The model file or folder.
     trusted : bool
         Whether the library of the source may read the file at once.
 
@@ -546,6 +546,8 @@ def load_file(path: Any, trusted: bool = False) -> Any:
     """
     suffix = Path(path).suffix.lower()
     served = source_catalog.sources_of_file(suffix)
+    if Path(path).is_dir() and not (served and not (Path(path) / "metadata").is_dir()):
+        return _load_folder(path, trusted)
     if not served:
         known = ", ".join(source_catalog.file_suffixes())
         raise ArgumentError(
@@ -564,6 +566,11 @@ def load_file(path: Any, trusted: bool = False) -> Any:
             f"{path!s} requires {error.name}: pip install 'pipegrad[{lacking.extra}]'."
         ) from error
     return source.load(path, trusted)
+
+
+def _load_folder(path: Any, trusted: bool) -> Any:
+    (loader,) = source_catalog.folder_loaders()
+    return importlib.import_module(loader).load(path, trusted)
 
 
 def _how_to_open(suffix: str) -> str:

@@ -28,6 +28,9 @@ class Source:
         Extra of pipegrad that installs ``library``.
     loaders : dict of str to str
         By file suffix, the module whose ``load(path, trusted)`` returns the source object.
+    folder_loader : str
+        The module whose ``load(path, trusted)`` returns the source object in a folder; "" if its
+        models are files.
     json_key : str
         Top-level key that identifies the library's own JSON model files.
     graph_format : str
@@ -43,6 +46,7 @@ class Source:
     library: str = ""
     extra: str = ""
     loaders: dict[str, str] = field(default_factory=dict)
+    folder_loader: str = ""
     json_key: str = ""
     graph_format: str = ""
     file_attributes: dict[str, str] = field(default_factory=dict)
@@ -98,6 +102,12 @@ SOURCES: tuple[Source, ...] = (
         file_attributes={"nimbusml": "model"},
     ),
     Source(
+        name="spark",
+        module="pipegrad.sources.spark",
+        packages=("pyspark",),
+        folder_loader="pipegrad.sources.spark",
+    ),
+    Source(
         name="lightgbm",
         module="pipegrad.sources.lightgbm",
         packages=("lightgbm",),
@@ -140,6 +150,11 @@ def optional_source(library: str | None) -> Source | None:
 def sources_of_file(suffix: str) -> list[Source]:
     """The sources whose model files have this suffix."""
     return [source for source in SOURCES if suffix in source.loaders]
+
+
+def folder_loaders() -> list[str]:
+    """The modules that load models which are folders."""
+    return [source.folder_loader for source in SOURCES if source.folder_loader]
 
 
 def file_suffixes() -> list[str]:

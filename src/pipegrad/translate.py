@@ -234,6 +234,9 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
 
 
 def _check_target(source: Any, path: Any) -> None:
+    if hasattr(source, "check_target"):
+        source.check_target(path)
+        return
     writer = source if hasattr(source, "save") else translation(source)
     suffixes = getattr(writer, "file_suffixes", ())
     if not suffixes and writer is not source:

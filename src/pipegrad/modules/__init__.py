@@ -12,6 +12,19 @@ from ._calibrated import (
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
 from ._chains import Chained, ChainedModules, chained_structure, link_of
+from ._class_scores import (
+    InverseLink,
+    Multiples,
+    Product,
+    ScaledLargest,
+    Total,
+    place_of_largest,
+    place_of_smallest,
+    second_column,
+    shares_with_floor,
+    two_scores,
+    two_shares,
+)
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
 from ._distances import Distances
@@ -97,6 +110,7 @@ from ._neighbors import (
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
+from ._pairwise_products import PairwiseProducts, TrainedInterpolation
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -136,6 +150,18 @@ from ._term_weights import TermWeights
 from ._threads import map_in_threads, threads_for
 from ._topics import Inference, TopicShares
 from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
+from ._vector_columns import (
+    Centered,
+    ChosenColumns,
+    CosineTransform,
+    ExpandedProducts,
+    IndexIndicators,
+    Intervals,
+    OuterProducts,
+    PlacesOfValues,
+    Shift,
+    UnitRows,
+)
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
@@ -167,10 +193,12 @@ __all__ = [
     "BoxCox",
     "CalibratedMean",
     "CategoryEvents",
+    "Centered",
     "CentroidHead",
     "CentroidScores",
     "Chained",
     "ChainedModules",
+    "ChosenColumns",
     "ClassShares",
     "Coding",
     "CombinedCovariance",
@@ -180,6 +208,7 @@ __all__ = [
     "ConstantCovariance",
     "ConstantHead",
     "ConstantProbabilities",
+    "CosineTransform",
     "Covariance",
     "DiagonalGaussians",
     "DiscriminantHead",
@@ -188,6 +217,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "ExpandedProducts",
     "ExpressionProgram",
     "FactorScores",
     "FactoredPrecision",
@@ -202,10 +232,13 @@ __all__ = [
     "IdentityHead",
     "Impute",
     "ImputedColumn",
+    "IndexIndicators",
     "Inference",
     "InitializedBoosting",
+    "Intervals",
     "Inverse",
     "InverseBoxCox",
+    "InverseLink",
     "InverseYeoJohnson",
     "Isolation",
     "JoinScores",
@@ -248,6 +281,7 @@ __all__ = [
     "MultioutputHead",
     "MultioutputMembersHead",
     "MultioutputRegressionHead",
+    "Multiples",
     "NamedCovariance",
     "NearestDonors",
     "NearestHead",
@@ -269,21 +303,25 @@ __all__ = [
     "OneVsOneHead",
     "OneVsRestHead",
     "OrdinalEncode",
+    "OuterProducts",
     "OutlierHead",
     "OutputCodeHead",
     "OwnNetwork",
     "PairVotes",
     "PairsHead",
     "PairwiseCoupling",
+    "PairwiseProducts",
     "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
+    "PlacesOfValues",
     "PlattScaling",
     "PolynomialSketch",
     "PooledColumns",
     "Positive",
     "Predictor",
     "ProbabilityHead",
+    "Product",
     "Projection",
     "QuantileRanks",
     "QuantilesOfRanks",
@@ -297,11 +335,13 @@ __all__ = [
     "RidgeScores",
     "RowNorm",
     "Scaled",
+    "ScaledLargest",
     "ScaledParts",
     "Select",
     "Selected",
     "Sequential",
     "ShareHead",
+    "Shift",
     "ShortestPaths",
     "SideBySide",
     "SigmoidColumns",
@@ -325,8 +365,11 @@ __all__ = [
     "Threshold",
     "ThresholdHead",
     "TopicShares",
+    "Total",
+    "TrainedInterpolation",
     "TreeEnsemble",
     "TreeFeatures",
+    "UnitRows",
     "UnlessAllMissing",
     "Vote",
     "VotesHead",
@@ -344,17 +387,23 @@ __all__ = [
     "link_of",
     "map_in_threads",
     "parameter",
+    "place_of_largest",
+    "place_of_smallest",
     "preserved_modes",
     "quantize_linear_",
     "scaled_parts",
+    "second_column",
     "sent_as_copy",
     "settle_after_fork",
+    "shares_with_floor",
     "side_by_side",
     "standard_settings",
     "structure",
     "take",
     "tensors_on_cpu",
     "threads_for",
+    "two_scores",
+    "two_shares",
     "unwrap_head",
     "with_results_held",
 ]

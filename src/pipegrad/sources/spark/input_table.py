@@ -1,0 +1,162 @@
+"""Converts the columns of the user's table to numbers, vectors and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ...errors import ArgumentError
+
+# Vectors of more entries stay sparse if most of them are zero.
+_DENSE = 256
+
+
+def has_column(table: Any, name: str) -> bool:
+    """Whether a table has a column."""
+    names = table.columns if hasattr(table, "columns") else getattr(table, "keys", None)
+    if names is None:
+        raise ArgumentError(
+            "The model takes a DataFrame, a pyarrow table, or the path of a CSV or Parquet file, "
+            f"not {table!r:.60}."
+        )
+    return name in (names() if callable(names) else names)
+
+
+def raw_column(table: Any, name: str) -> Any:
+    """A column of a table.
+
+    Returns
+    -------
+    array or CSR matrix
+        Numbers (n,) in their own type, texts (n,) of objects with None for missing ones, or
+        vectors (n, k).
+    """
+    if not has_column(table, name):
+        raise ArgumentError(f"The table has no column {name!r}.")
+    values = _values(table[name])
+    if sparse.issparse(values):
+        return values.tocsr().astype(np.float64)
+    if values.dtype.kind in "fiub":
+        return values
+    if values.dtype.kind in "US":
+        return values.astype(object)
+    return _objects(values, name)
+
+
+def _values(values: Any) -> Any:
+    if sparse.issparse(values):
+        return values
+    if hasattr(values, "to_numpy"):
+        kind = getattr(values.dtype, "kind", "O")
+        plain = isinstance(values.dtype, np.dtype) and kind in "fiub"
+        return np.asarray(values.to_numpy() if plain else values.to_numpy(dtype=object))
+    return np.asarray(values)
+
+
+def _objects(values: NDArray[Any], name: str) -> Any:
+    cells = [None if _is_missing(cell) else cell for cell in values.ravel().tolist()]
+    known = [cell for cell in cells if cell is not None]
+    if known and all(isinstance(cell, bool | int | float | np.number | np.bool_) for cell in known):
+        numbers = [np.nan if cell is None else cell for cell in cells]
+        whole = len(known) == len(cells) and all(isinstance(c, int | np.integer) for c in cells)
+        return np.array(numbers, dtype=np.int64 if whole else np.float64)
+    if known and all(isinstance(cell, str) for cell in known):
+        return _array_of(cells)
+    if known and all(_is_list_of_texts(cell) for cell in known):
+        return _array_of([None if c is None else [str(t) for t in c] for c in cells])
+    if known and not any(isinstance(cell, str) for cell in known):
+        return vectors(cells, name)
+    if known:
+        raise ArgumentError(f"Column {name!r} must hold values of one kind, got {known[0]!r:.60}.")
+    return np.full(len(cells), np.nan)
+
+
+def _array_of(cells: list[Any]) -> NDArray[Any]:
+    out = np.empty(len(cells), dtype=object)
+    out[:] = cells
+    return out
+
+
+def _is_missing(cell: Any) -> bool:
+    if cell is None:
+        return True
+    return type(cell).__name__ == "NAType"
+
+
+def _is_list_of_texts(cell: Any) -> bool:
+    shaped = isinstance(cell, list | tuple | np.ndarray) and not isinstance(cell, str)
+    return shaped and all(isinstance(term, str) for term in cell)
+
+
+def vectors(cells: list[Any], name: str) -> Any:
+    """Vectors (n, k) from Spark's structs, or from lists of numbers; sparse ones if that is less.
+
+    A missing vector becomes a row of NaN.
+    """
+    try:
+        rows = [None if cell is None else _vector(cell) for cell in cells]
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ArgumentError(f"Column {name!r} holds something else than vectors.") from error
+    widths = {row[0] for row in rows if row is not None}
+    if len(widths) != 1:
+        raise ArgumentError(
+            f"Column {name!r} must hold vectors of one size, got sizes {sorted(widths)[:4]}."
+        )
+    width = widths.pop()
+    if width > _DENSE and all(row is not None and row[1] is not None for row in rows):
+        lengths = [len(row[1]) for row in rows]  # type: ignore[index, arg-type]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.concatenate([row[1] for row in rows])  # type: ignore[index]
+        numbers = np.concatenate([row[2] for row in rows])  # type: ignore[index]
+        return sparse.csr_matrix((numbers, places, starts), shape=(len(rows), width))
+    out = np.full((len(rows), width), np.nan)
+    for target, row in zip(out, rows, strict=True):
+        if row is not None and row[1] is None:
+            target[:] = row[2]
+        elif row is not None:
+            target[:] = 0.0
+            target[row[1]] = row[2]
+    return out
+
+
+def _vector(cell: Any) -> tuple[int, Any, Any]:
+    """Size, places and numbers of a vector; no places if it is dense."""
+    if isinstance(cell, dict):
+        numbers = np.asarray(cell["values"], dtype=np.float64)
+        if cell["type"] == 1:
+            return len(numbers), None, numbers
+        return int(cell["size"]), np.asarray(cell["indices"], dtype=np.int64), numbers
+    numbers = np.asarray(cell, dtype=np.float64)
+    if numbers.ndim != 1:
+        raise ValueError
+    return len(numbers), None, numbers
+
+
+def as_texts(values: NDArray[Any]) -> list[str | None]:
+    """Values as Spark casts them to texts, with None for missing ones."""
+    if values.dtype == object:
+        return [None if value is None else str(value) for value in values.tolist()]
+    if values.dtype.kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
+    if values.dtype.kind in "iu":
+        return [str(value) for value in values.tolist()]
+    shown = values if values.dtype == np.float32 else values.astype(np.float64)
+    return [number_as_text(value) for value in shown]
+
+
+def number_as_text(value: Any) -> str:
+    """A floating point number as Java writes it."""
+    number = float(value)
+    if number != number:
+        return "NaN"
+    if np.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    digits = np.format_float_scientific(value, unique=True, trim="-")
+    mantissa, _, power = digits.partition("e")
+    if number == 0 or 1e-3 <= abs(number) < 1e7:
+        plain = np.format_float_positional(value, unique=True, trim="-")
+        return plain if "." in plain else f"{plain}.0"
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}E{int(power)}"

@@ -1,0 +1,27 @@
+"""The stages of Spark that have translations, one file per family; each registers its readers."""
+
+from . import (
+    categories,
+    clusters,
+    columns,
+    composites,
+    linear,
+    naive_bayes,
+    networks,
+    scaling,
+    texts,
+    trees,
+)
+
+__all__ = [
+    "categories",
+    "clusters",
+    "columns",
+    "composites",
+    "linear",
+    "naive_bayes",
+    "networks",
+    "scaling",
+    "texts",
+    "trees",
+]

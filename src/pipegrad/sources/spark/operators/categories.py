@@ -1,0 +1,178 @@
+"""Stages that index and encode categories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ....errors import ArgumentError
+from .._base import Host, Operator
+from ..folder import Stage
+from ..input_table import as_texts
+from ..plan import Plan, reads
+
+
+def refuse_rows(kind: str, invalid: Any, how: str, what: str) -> None:
+    """Raise an error for rows that Spark refuses, or that it leaves out of its answer."""
+    rows = np.flatnonzero(invalid)
+    if not len(rows):
+        return
+    places = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    if how == "skip":
+        raise ArgumentError(
+            f"{kind} leaves out rows with {what} (handleInvalid='skip'), which are rows {places}.\n"
+            "Hint: leave them out of the table."
+        )
+    raise ArgumentError(f"{kind} refuses {what} (handleInvalid='error'), in rows {places}.")
+
+
+@dataclass(eq=False, kw_only=True)
+class IndexTexts(Host):
+    """The index of each text in a list; ``len(labels)`` for others, if they are kept."""
+
+    labels: list[str]
+    invalid: str
+
+    @cached_property
+    def places(self) -> dict[str | None, float]:
+        """The index of each text."""
+        # Of two equal labels, which Spark never writes, the later one counts, as in its own map.
+        return {label: float(place) for place, label in enumerate(self.labels)}
+
+    def run(self, *values: Any) -> Any:
+        """Indices (n,)."""
+        texts = as_texts(np.asarray(values[0]))
+        out = np.array([self.places.get(text, -1.0) for text in texts], dtype=np.float64)
+        unknown = out < 0
+        if self.invalid == "keep":
+            return np.where(unknown, float(len(self.labels)), out)
+        refuse_rows(self.kind, unknown, self.invalid, "labels that are missing or unseen")
+        return out
+
+
+@reads("feature.StringIndexerModel")
+def _string_indexer(stage: Stage, plan: Plan) -> None:
+    row = stage.row()
+    lists = row.get("labelsArray")
+    if lists is None and "labels" in row:  # Spark 2
+        lists = [row["labels"]]
+    pairs = stage.inputs_and_outputs()
+    texts = isinstance(lists, list) and all(
+        isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        for labels in lists
+    )
+    if not texts or len(lists) != len(pairs):
+        stage.fail("its labels are damaged.")
+    invalid = stage.text("handleInvalid", "error")
+    for (source, made), labels in zip(pairs, lists, strict=True):
+        operator = IndexTexts(labels=labels, invalid=invalid)
+        step = plan.step(stage, operator, plan.column(source), name=made)
+        plan.name(stage, made, step)
+        kept = ["__unknown"] if invalid == "keep" else []
+        plan.labels[made] = source, [*labels, *kept]
+
+
+@dataclass(eq=False, kw_only=True)
+class TextOfIndex(Operator):
+    """Indices, whose texts `Model.column` looks up; a module cannot hold texts."""
+
+
+@reads("feature.IndexToString")
+def _index_to_string(stage: Stage, plan: Plan) -> None:
+    labels = stage.texts("labels")
+    ((source, made),) = stage.inputs_and_outputs()
+    if not labels:
+        labels = plan.labels.get(source, ("", []))[1]
+    if not labels:
+        from ..unsupported import require_columns
+
+        require_columns(stage, plan, "its labels are attributes of a column, which are not saved")
+        return
+    step = plan.step(stage, TextOfIndex(), plan.column(source), name=made)
+    plan.name(stage, made, step)
+    plan.texts[made] = labels
+    plan.sources[made] = source
+
+
+@dataclass(eq=False, kw_only=True)
+class Indicators(Operator):
+    """One-hot encoding of indices."""
+
+    size: int
+    drop_last: bool
+    invalid: str
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the encoding."""
+        return max(0, self.size + (self.invalid == "keep") - self.drop_last)
+
+
+@reads("feature.OneHotEncoderModel")
+def _one_hot_encoder(stage: Stage, plan: Plan) -> None:
+    sizes = stage.row().get("categorySizes")
+    pairs = stage.inputs_and_outputs()
+    whole = isinstance(sizes, list) and all(isinstance(n, int) and n >= 0 for n in sizes)
+    if not whole or len(sizes) != len(pairs):
+        stage.fail("its sizes are damaged.")
+    for (source, made), size in zip(pairs, sizes, strict=True):
+        operator = Indicators(
+            size=size,
+            drop_last=stage.flag("dropLast", True),
+            invalid=stage.text("handleInvalid", "error"),
+        )
+        plan.name(stage, made, plan.step(stage, operator, plan.column(source), name=made))
+
+
+@dataclass(eq=False, kw_only=True)
+class IndexValues(Operator):
+    """Values of some columns of a vector replaced by their indices.
+
+    Parameters
+    ----------
+    maps : dict
+        By column, the values in the order of their indices.
+    """
+
+    maps: dict[int, list[float]]
+    invalid: str
+
+
+@reads("feature.VectorIndexerModel")
+def _vector_indexer(stage: Stage, plan: Plan) -> None:
+    row = stage.row()
+    try:
+        maps = {int(c): dict(pairs) for c, pairs in row["categoryMaps"]}
+        lists = {c: sorted(pairs, key=pairs.__getitem__) for c, pairs in maps.items()}
+    except (KeyError, TypeError, ValueError):
+        stage.fail("its categories are damaged.")
+    if any(sorted(pairs.values()) != list(range(len(pairs))) for pairs in maps.values()):
+        stage.fail("its categories are not numbered from zero.")
+    ((source, made),) = stage.inputs_and_outputs()
+    operator = IndexValues(maps=lists, invalid=stage.text("handleInvalid", "error"))
+    plan.name(stage, made, plan.step(stage, operator, plan.column(source)))
+
+
+@dataclass(eq=False, kw_only=True)
+class Buckets(Operator):
+    """The index of the interval that contains a number."""
+
+    splits: list[float]
+    invalid: str
+
+
+@reads("feature.Bucketizer")
+def _bucketizer(stage: Stage, plan: Plan) -> None:
+    pairs = stage.inputs_and_outputs()
+    lists = [stage.numbers("splits")] * len(pairs)
+    if stage.given("splitsArray") is not None:
+        given = stage.given("splitsArray")
+        lists = [[float(v) for v in one] for one in given]
+    for (source, made), splits in zip(pairs, lists, strict=True):
+        if len(splits) < 3 or any(a >= b for a, b in zip(splits, splits[1:], strict=False)):
+            stage.fail("its splits do not increase.")
+        operator = Buckets(splits=splits, invalid=stage.text("handleInvalid", "error"))
+        plan.name(stage, made, plan.step(stage, operator, plan.column(source), name=made))

@@ -1,0 +1,173 @@
+"""Stages that put columns together, select them, or compute new ones without learned numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._base import Operator
+from ..folder import Stage
+from ..plan import Plan, reads
+from ..unsupported import require_columns
+
+
+@dataclass(eq=False, kw_only=True)
+class Assemble(Operator):
+    """Numbers and vectors side by side."""
+
+    invalid: str
+
+
+@reads("feature.VectorAssembler")
+def _assembler(stage: Stage, plan: Plan) -> None:
+    names = stage.texts("inputCols")
+    if not names:
+        stage.fail("it has no input columns.")
+    operator = Assemble(invalid=stage.text("handleInvalid", "error"))
+    made = stage.text("outputCol")
+    plan.name(stage, made, plan.step(stage, operator, *[plan.column(n) for n in names]))
+
+
+@dataclass(eq=False, kw_only=True)
+class SelectEntries(Operator):
+    """Some entries of a vector."""
+
+    places: list[int]
+
+
+@reads(
+    "feature.VectorSlicer",
+    "feature.ChiSqSelectorModel",
+    "feature.UnivariateFeatureSelectorModel",
+    "feature.VarianceThresholdSelectorModel",
+)
+def _selector(stage: Stage, plan: Plan) -> None:
+    if stage.kind == "VectorSlicer":
+        if stage.texts("names"):
+            require_columns(stage, plan, "names of entries are attributes, which are not saved")
+            return
+        places = stage.given("indices")
+        source, made = stage.text("inputCol"), stage.text("outputCol")
+    else:
+        found = stage.row().get("selectedFeatures")
+        places = None if found is None else sorted(found)
+        source = stage.text("featuresCol", "features")
+        made = stage.text("outputCol")
+    if not isinstance(places, list) or not all(isinstance(p, int) and p >= 0 for p in places):
+        stage.fail("its selection is damaged.")
+    step = plan.step(stage, SelectEntries(places=places), plan.column(source))
+    plan.name(stage, made, step)
+
+
+@dataclass(eq=False, kw_only=True)
+class CheckSize(Operator):
+    """A vector whose size is checked."""
+
+    size: int
+    invalid: str
+
+
+@reads("feature.VectorSizeHint")
+def _size_hint(stage: Stage, plan: Plan) -> None:
+    # The output has the name of the input.
+    source = stage.text("inputCol")
+    invalid = stage.text("handleInvalid", "error")
+    operator = CheckSize(size=stage.integer("size", 0), invalid=invalid)
+    plan.columns[source] = plan.step(stage, operator, plan.column(source))
+
+
+@dataclass(eq=False, kw_only=True)
+class Binarize(Operator):
+    """Whether entries exceed a threshold."""
+
+    threshold: float
+
+
+@reads("feature.Binarizer")
+def _binarizer(stage: Stage, plan: Plan) -> None:
+    pairs = stage.inputs_and_outputs()
+    several = stage.numbers("thresholds")
+    thresholds = several or [stage.number("threshold", 0.0)] * len(pairs)
+    if len(thresholds) != len(pairs):
+        stage.fail("it has another number of thresholds than of columns.")
+    for (source, made), threshold in zip(pairs, thresholds, strict=True):
+        operator = Binarize(threshold=threshold)
+        plan.name(stage, made, plan.step(stage, operator, plan.column(source), name=made))
+
+
+@dataclass(eq=False, kw_only=True)
+class UnitNorm(Operator):
+    """Vectors divided by their p-norm."""
+
+    p: float
+
+
+@dataclass(eq=False, kw_only=True)
+class Products(Operator):
+    """All products of entries up to a degree."""
+
+    degree: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Cosines(Operator):
+    """The discrete cosine transform of vectors."""
+
+    inverse: bool
+
+
+@dataclass(eq=False, kw_only=True)
+class Multiply(Operator):
+    """Vectors times fixed factors."""
+
+    factors: list[float]
+
+
+@dataclass(eq=False, kw_only=True)
+class OuterProducts(Operator):
+    """All products of one entry of each input."""
+
+
+@reads("feature.Normalizer")
+def _normalizer(stage: Stage, plan: Plan) -> None:
+    _one_to_one(stage, plan, UnitNorm(p=stage.number("p", 2.0)))
+
+
+@reads("feature.PolynomialExpansion")
+def _polynomial(stage: Stage, plan: Plan) -> None:
+    _one_to_one(stage, plan, Products(degree=stage.integer("degree", 2)))
+
+
+@reads("feature.DCT")
+def _cosines(stage: Stage, plan: Plan) -> None:
+    _one_to_one(stage, plan, Cosines(inverse=stage.flag("inverse", False)))
+
+
+@reads("feature.ElementwiseProduct")
+def _product(stage: Stage, plan: Plan) -> None:
+    given = stage.given("scalingVec")
+    try:
+        dense = given["type"] == 1 if isinstance(given, dict) else True
+        factors = [float(v) for v in (given["values"] if isinstance(given, dict) else given)]
+        if not dense:
+            full = [0.0] * int(given["size"])
+            for place, factor in zip(given["indices"], factors, strict=True):
+                full[place] = factor
+            factors = full
+    except (KeyError, TypeError, ValueError, IndexError):
+        stage.fail("its factors are damaged.")
+    _one_to_one(stage, plan, Multiply(factors=factors))
+
+
+@reads("feature.Interaction")
+def _interaction(stage: Stage, plan: Plan) -> None:
+    names = stage.texts("inputCols")
+    if any(name in plan.labels for name in names):
+        require_columns(stage, plan, "it encodes categories by attributes, which are not saved")
+        return
+    step = plan.step(stage, OuterProducts(), *[plan.column(name) for name in names])
+    plan.name(stage, stage.text("outputCol"), step)
+
+
+def _one_to_one(stage: Stage, plan: Plan, operator: Operator) -> None:
+    ((source, made),) = stage.inputs_and_outputs()
+    plan.name(stage, made, plan.step(stage, operator, plan.column(source)))

@@ -1,0 +1,276 @@
+"""Stages that cut texts into terms and count them; they run on the host."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ....errors import ArgumentError
+from .._base import Host
+from ..folder import Stage
+from ..plan import Plan, reads
+from ..unsupported import require_columns
+
+# What Java's \s and String.split drop.
+_SPACES = re.compile("[ \t\n\x0b\f\r]")
+
+
+def cells_of(kind: str, values: Any, inner: type) -> list[Any]:
+    """The cells of a column of texts, or of lists of texts."""
+    cells = np.asarray(values, dtype=object)
+    if cells.ndim != 1:
+        raise ArgumentError(f"{kind} takes a column of texts.")
+    found = cells.tolist()
+    if not all(isinstance(cell, inner) for cell in found):
+        what = "texts" if inner is str else "lists of texts"
+        raise ArgumentError(f"{kind} takes {what}, and none may be missing.")
+    return found
+
+
+def as_cells(cells: list[Any]) -> Any:
+    """Lists as one column of objects."""
+    out = np.empty(len(cells), dtype=object)
+    out[:] = cells
+    return out
+
+
+def java_split(text: str, pattern: re.Pattern[str]) -> list[str]:
+    """The parts of a text as Java's ``split`` gives them: none that is empty at the end."""
+    parts: list[str] = []
+    start = 0
+    for match in pattern.finditer(text):
+        if match.end() == 0:
+            continue  # No empty part before the text.
+        parts.append(text[start : match.start()])
+        start = match.end()
+    parts.append(text[start:])
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return parts
+
+
+@dataclass(eq=False, kw_only=True)
+class Split(Host):
+    """Lower-case texts, cut at single white spaces."""
+
+    def run(self, *values: Any) -> Any:
+        """Lists of terms."""
+        texts = cells_of(self.kind, values[0], str)
+        return as_cells([java_split(text.lower(), _SPACES) for text in texts])
+
+
+@dataclass(eq=False, kw_only=True)
+class SplitByPattern(Host):
+    """Texts cut at the matches of a pattern, or the matches themselves."""
+
+    pattern: str
+    gaps: bool
+    shortest: int
+    lower: bool
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern."""
+        return re.compile(self.pattern, re.ASCII)
+
+    def run(self, *values: Any) -> Any:
+        """Lists of terms."""
+        out = []
+        for text in cells_of(self.kind, values[0], str):
+            cased = text.lower() if self.lower else text
+            if self.gaps:
+                found = java_split(cased, self.compiled)
+            else:
+                found = [match.group() for match in self.compiled.finditer(cased)]
+            out.append([term for term in found if len(term) >= self.shortest])
+        return as_cells(out)
+
+
+@dataclass(eq=False, kw_only=True)
+class RemoveTerms(Host):
+    """Lists of terms without some of them."""
+
+    words: list[str]
+    cased: bool
+
+    @cached_property
+    def removed(self) -> frozenset[str]:
+        """The terms to remove."""
+        return frozenset(self.words if self.cased else (word.lower() for word in self.words))
+
+    def run(self, *values: Any) -> Any:
+        """Lists of terms."""
+        lists = cells_of(self.kind, values[0], list)
+        key = (lambda term: term) if self.cased else str.lower
+        return as_cells([[t for t in terms if key(t) not in self.removed] for terms in lists])
+
+
+@dataclass(eq=False, kw_only=True)
+class JoinTerms(Host):
+    """Every run of ``n`` terms, joined by spaces."""
+
+    n: int
+
+    def run(self, *values: Any) -> Any:
+        """Lists of runs."""
+        lists = cells_of(self.kind, values[0], list)
+        n = self.n
+        return as_cells(
+            [[" ".join(terms[i : i + n]) for i in range(len(terms) - n + 1)] for terms in lists]
+        )
+
+
+def counted(rows: list[dict[int, float]], width: int) -> Any:
+    """A CSR matrix of the numbers of each row."""
+    starts = np.cumsum([0, *map(len, rows)])
+    ordered = [sorted(row.items()) for row in rows]
+    places = np.array([place for row in ordered for place, _ in row], dtype=np.int64)
+    numbers = np.array([number for row in ordered for _, number in row], dtype=np.float64)
+    return sparse.csr_matrix((numbers, places, starts), shape=(len(rows), width))
+
+
+@dataclass(eq=False, kw_only=True)
+class HashTerms(Host):
+    """How often terms of each hash occur."""
+
+    size: int
+    binary: bool
+    known: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def run(self, *values: Any) -> Any:
+        """Counts (n, size), sparse."""
+        rows = []
+        for terms in cells_of(self.kind, values[0], list):
+            counts = Counter(self._place(term) for term in terms)
+            rows.append({place: 1.0 if self.binary else float(n) for place, n in counts.items()})
+        return counted(rows, self.size)
+
+    def _place(self, term: str) -> int:
+        if term not in self.known:
+            self.known[term] = murmur3(term.encode("utf-8")) % self.size
+        return self.known[term]
+
+
+@dataclass(eq=False, kw_only=True)
+class CountTerms(Host):
+    """How often the terms of a vocabulary occur."""
+
+    terms: list[str]
+    least: float
+    binary: bool
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The column of each term."""
+        return {term: place for place, term in enumerate(self.terms)}
+
+    def run(self, *values: Any) -> Any:
+        """Counts (n, terms), sparse."""
+        rows = []
+        for terms in cells_of(self.kind, values[0], list):
+            places = (self.places[term] for term in terms if term in self.places)
+            counts = Counter(places)
+            least = self.least if self.least >= 1 else len(terms) * self.least
+            kept = {place: float(n) for place, n in counts.items() if n >= least}
+            rows.append(dict.fromkeys(kept, 1.0) if self.binary else kept)
+        return counted(rows, len(self.terms))
+
+
+def murmur3(data: bytes, seed: int = 42) -> int:
+    """Spark's 32-bit hash of bytes, signed.
+
+    It follows MurmurHash3, except that bytes after the last whole word are mixed one by one, as
+    signed words, where the original joins them.
+    """
+    mask = 0xFFFFFFFF
+    whole = len(data) & ~3
+    words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, whole, 4)]
+    h = seed
+    for word in words:
+        h = _mixed(h, word, mask)
+    tail = data[whole:]
+    if tail:
+        # The variant of HashingTF since Spark 3 joins them, as the original does.
+        k = int.from_bytes(tail, "little")
+        k = k * 0xCC9E2D51 & mask
+        k = (k << 15 | k >> 17) & mask
+        h ^= k * 0x1B873593 & mask
+    h ^= len(data)
+    h ^= h >> 16
+    h = h * 0x85EBCA6B & mask
+    h ^= h >> 13
+    h = h * 0xC2B2AE35 & mask
+    h ^= h >> 16
+    return h - (1 << 32) if h >> 31 else h
+
+
+def _mixed(h: int, word: int, mask: int) -> int:
+    k = word * 0xCC9E2D51 & mask
+    k = (k << 15 | k >> 17) & mask
+    h ^= k * 0x1B873593 & mask
+    h = (h << 13 | h >> 19) & mask
+    return (h * 5 + 0xE6546B64) & mask
+
+
+@reads("feature.Tokenizer")
+def _tokenizer(stage: Stage, plan: Plan) -> None:
+    _one_to_one(stage, plan, Split())
+
+
+@reads("feature.RegexTokenizer")
+def _regex_tokenizer(stage: Stage, plan: Plan) -> None:
+    pattern = stage.text("pattern", "\\s+")
+    # The rest of Java's patterns may mean something else in Python, or take exponential time.
+    if not re.fullmatch(r"(?:\\[sSwWdD]|\[(?:[\w ,.;:!?-]|\\[swWd])+\]|[\w ,])(?:\+)?", pattern):
+        require_columns(stage, plan, f"its pattern {pattern!r:.60} is of Java's own kind")
+        return
+    operator = SplitByPattern(
+        pattern=pattern,
+        gaps=stage.flag("gaps", True),
+        shortest=stage.integer("minTokenLength", 1),
+        lower=stage.flag("toLowercase", True),
+    )
+    _one_to_one(stage, plan, operator)
+
+
+@reads("feature.StopWordsRemover")
+def _stop_words(stage: Stage, plan: Plan) -> None:
+    words, cased = stage.texts("stopWords"), stage.flag("caseSensitive", False)
+    for source, made in stage.inputs_and_outputs():
+        operator = RemoveTerms(words=words, cased=cased)
+        plan.name(stage, made, plan.step(stage, operator, plan.column(source), name=made))
+
+
+@reads("feature.NGram")
+def _ngram(stage: Stage, plan: Plan) -> None:
+    _one_to_one(stage, plan, JoinTerms(n=stage.integer("n", 2)))
+
+
+@reads("feature.HashingTF")
+def _hashing(stage: Stage, plan: Plan) -> None:
+    size = stage.integer("numFeatures", 1 << 18)
+    if not 0 < size < 1 << 31:
+        stage.fail(f"it has {size} columns.")
+    _one_to_one(stage, plan, HashTerms(size=size, binary=stage.flag("binary", False)))
+
+
+@reads("feature.CountVectorizerModel")
+def _counts(stage: Stage, plan: Plan) -> None:
+    terms = stage.row().get("vocabulary")
+    if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+        stage.fail("its vocabulary is damaged.")
+    operator = CountTerms(
+        terms=terms, least=stage.number("minTF", 1.0), binary=stage.flag("binary", False)
+    )
+    _one_to_one(stage, plan, operator)
+
+
+def _one_to_one(stage: Stage, plan: Plan, operator: Host) -> None:
+    ((source, made),) = stage.inputs_and_outputs()
+    plan.name(stage, made, plan.step(stage, operator, plan.column(source)))

@@ -1,0 +1,215 @@
+"""Translations of linear models, clusters, naive Bayes and networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....modules import (
+    BernoulliEvents,
+    DiagonalGaussians,
+    Distances,
+    FullGaussians,
+    InverseLink,
+    JoinScores,
+    JointLogLikelihood,
+    Linear,
+    MultilayerPerceptron,
+    PairwiseProducts,
+    Total,
+    TrainedInterpolation,
+)
+from ....registry import register
+from ...arrays import to_array
+from ..operators import clusters, composites, linear, naive_bayes, networks
+from ._base import SparkTranslation, numbers_of, write_numbers
+
+_AT = "pipegrad.sources.spark.operators"
+
+
+@register(f"{_AT}.linear.LinearMap")
+class LinearMap(SparkTranslation):
+    """Coefficients train, and the intercept if there is one."""
+
+    def to_torch(self, operator: linear.LinearMap) -> nn.Module:
+        weight = numbers_of(np.atleast_2d(operator.weight.values))
+        bias = None
+        if operator.bias is not None:
+            bias = numbers_of(np.atleast_1d(operator.bias.values))
+        squeeze = operator.task != "softmax"
+        return Linear(weight.T, bias, squeeze=squeeze)
+
+    def write_back(self, module: Linear, operator: linear.LinearMap) -> None:
+        write_numbers(operator.weight, module.weight.T)
+        write_numbers(operator.bias, module.bias)
+
+
+@register(f"{_AT}.linear.Sum")
+class Sum(SparkTranslation):
+    """A linear predictor and its offset."""
+
+    def to_torch(self, operator: linear.Sum) -> nn.Module:
+        return Total()
+
+
+@register(f"{_AT}.linear.Mean")
+class Mean(SparkTranslation):
+    """Converts linear predictors to means."""
+
+    def to_torch(self, operator: linear.Mean) -> nn.Module:
+        return InverseLink(operator.link, operator.power)
+
+
+@register(f"{_AT}.linear.Interpolate")
+class Interpolate(SparkTranslation):
+    """Values at the boundaries train, whether they stay isotonic or not."""
+
+    sparse = False
+
+    def to_torch(self, operator: linear.Interpolate) -> nn.Module:
+        bounds, values = numbers_of(operator.bounds), numbers_of(operator.values)
+        return TrainedInterpolation(bounds, values, operator.place)
+
+    def write_back(self, module: TrainedInterpolation, operator: linear.Interpolate) -> None:
+        write_numbers(operator.values, module.values)
+
+
+@register(f"{_AT}.linear.FactorizationMachine")
+class FactorizationMachine(SparkTranslation):
+    """Weights and factors train, and the intercept if there is one."""
+
+    def to_torch(self, operator: linear.FactorizationMachine) -> nn.Module:
+        weight = None if operator.weight is None else numbers_of(operator.weight)
+        bias = None if operator.bias is None else numbers_of(operator.bias)
+        return PairwiseProducts(numbers_of(operator.factors), weight, bias)
+
+    def write_back(self, module: PairwiseProducts, operator: linear.FactorizationMachine) -> None:
+        write_numbers(operator.factors, module.factors)
+        write_numbers(operator.weight, module.weight)
+        write_numbers(operator.bias, module.bias)
+
+
+@register(f"{_AT}.networks.Perceptron")
+class PerceptronRow(SparkTranslation):
+    """All layers train."""
+
+    def to_torch(self, operator: networks.Perceptron) -> nn.Module:
+        layers, start = [], 0
+        for size, width in zip(operator.layers, operator.layers[1:], strict=False):
+            # Spark stores (outputs, inputs) by columns, which is (inputs, outputs) by rows.
+            middle, end = start + size * width, start + (size + 1) * width
+            weight = operator.weights.values[start:middle].reshape(size, width)
+            layers.append(Linear(numbers_of(weight), numbers_of(operator.weights.values[middle:end])))
+            start = end
+        return MultilayerPerceptron(*layers, activation=torch.sigmoid)
+
+    def write_back(self, module: MultilayerPerceptron, operator: networks.Perceptron) -> None:
+        parts: list[Tensor] = []
+        for layer in module.layers:
+            assert layer.bias is not None
+            parts += [layer.weight.reshape(-1), layer.bias]
+        write_numbers(operator.weights, torch.cat(parts))
+
+
+@register(f"{_AT}.clusters.SquaredDistances")
+class SquaredDistances(SparkTranslation):
+    """Centers train."""
+
+    def to_torch(self, operator: clusters.SquaredDistances) -> nn.Module:
+        return Distances(numbers_of(_centers(operator)), squared=True)
+
+    def write_back(self, module: Distances, operator: clusters.SquaredDistances) -> None:
+        before, now = _centers(operator), to_array(module.centers)
+        found = operator.centers.values.copy()
+        same = before == now
+        found[operator.places] = np.where(same, found[operator.places], now)
+        operator.centers.put(found)
+
+
+def _centers(operator: clusters.SquaredDistances) -> Any:
+    found = operator.centers.values[operator.places]
+    if not operator.cosine:
+        return found
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / np.where(lengths == 0, 1.0, lengths)
+
+
+@register(f"{_AT}.clusters.Mixture")
+class Mixture(SparkTranslation):
+    """Weights, means and covariances train."""
+
+    sparse = False
+
+    def to_torch(self, operator: clusters.Mixture) -> nn.Module:
+        roots = np.linalg.cholesky(np.linalg.inv(operator.covariances.values))
+        densities = FullGaussians(numbers_of(operator.means), numbers_of(roots))
+        return JointLogLikelihood(densities, numbers_of(np.log(operator.weights.values)))
+
+    def refuse(self, operator: clusters.Mixture) -> str | None:
+        smallest = np.linalg.eigvalsh(operator.covariances.values)
+        singular = (smallest[:, 0] <= 1e-12 * smallest[:, -1]).any()
+        return "a covariance is singular" if singular else None
+
+    def write_back(self, module: JointLogLikelihood, operator: clusters.Mixture) -> None:
+        densities = module.likelihood
+        assert isinstance(densities, FullGaussians)
+        assert module.prior is not None
+        unchanged = to_array(densities.unchanged())
+        factors = to_array(densities.current())
+        for number, factor in enumerate(factors):
+            if not unchanged[number]:
+                inverse = np.linalg.inv(factor)
+                found = operator.covariances.values.copy()
+                found[number] = inverse.T @ inverse
+                operator.covariances.put(found)
+        write_numbers(operator.means, densities.mean())
+        before = operator.weights.values
+        now = np.exp(to_array(module.prior()).reshape(-1))
+        operator.weights.put(np.where(np.isclose(now, before, rtol=1e-14, atol=0), before, now))
+
+
+@register(f"{_AT}.naive_bayes.JointLogProbabilities")
+class JointLogProbabilities(SparkTranslation):
+    """Priors and the numbers of the distributions train."""
+
+    def to_torch(self, operator: naive_bayes.JointLogProbabilities) -> nn.Module:
+        theta, prior = numbers_of(operator.theta), numbers_of(operator.prior)
+        if operator.variant == "complement":
+            return Linear(theta.T)
+        if operator.variant == "multinomial":
+            return Linear(theta.T, prior)
+        if operator.variant == "bernoulli":
+            odds = operator.theta.values - np.log1p(-np.exp(operator.theta.values))
+            return _joint(BernoulliEvents(numbers_of(odds)), operator)
+        assert operator.sigma is not None
+        densities = DiagonalGaussians(theta, numbers_of(operator.sigma))
+        return _joint(densities, operator)
+
+    def write_back(self, module: Any, operator: naive_bayes.JointLogProbabilities) -> None:
+        if isinstance(module, Linear):
+            write_numbers(operator.theta, module.weight.T)
+            write_numbers(operator.prior, module.bias)
+            return
+        prior = to_array(module.prior().reshape(-1))
+        operator.prior.put(prior)
+        inner = module.likelihood
+        if isinstance(inner, BernoulliEvents):
+            operator.theta.put(to_array(inner.log_probability()))
+        else:
+            write_numbers(operator.theta, inner.mean())
+            write_numbers(operator.sigma, inner.variance())
+
+
+def _joint(likelihood: nn.Module, operator: naive_bayes.JointLogProbabilities) -> nn.Module:
+    return JointLogLikelihood(likelihood, numbers_of(operator.prior))
+
+
+@register(f"{_AT}.composites.Beside")
+class Beside(SparkTranslation):
+    """Scores of members side by side."""
+
+    def to_torch(self, operator: composites.Beside) -> nn.Module:
+        return JoinScores()

@@ -1,0 +1,42 @@
+"""Stages of Spark that have no translation; the table must have the columns that they write."""
+
+from __future__ import annotations
+
+from ...errors import UntranslatableError
+from .folder import Stage
+from .plan import Plan
+
+UNSUPPORTED = {
+    "SQLTransformer": "its statement is SQL, which Spark alone runs",
+    "RFormulaModel": "its formula is expanded with the attributes of columns, which it does not keep",
+    "Word2VecModel": "its vectors are averaged over words of a text",
+    "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
+    "MinHashLSHModel": "its hashes are lists of vectors",
+    "LDAModel": "topics are inferred with random numbers of Spark",
+    "DistributedLDAModel": "it keeps the documents, whose topics Spark alone infers",
+    "LocalLDAModel": "topics are inferred with random numbers of Spark",
+    "ALSModel": "it looks up users and items, of which a module has no table",
+    "FPGrowthModel": "its rules are no numbers",
+    "PrefixSpan": "its patterns are no numbers",
+    "PowerIterationClustering": "it does not transform rows",
+}
+
+_OUTPUTS = ("outputCol", "predictionCol", "probabilityCol", "rawPredictionCol")
+
+
+def require_columns(stage: Stage, plan: Plan, why: str = "") -> None:
+    """Require in the table what a stage would write.
+
+    Raises
+    ------
+    UntranslatableError
+        If the stage does not name its output columns.
+    """
+    why = why or UNSUPPORTED.get(stage.kind, "it has no translation")
+    names = stage.texts("outputCols") or [stage.text(name) for name in _OUTPUTS]
+    names = [name for name in names if name]
+    if not names:
+        place = stage.path or stage.uid
+        raise UntranslatableError([(place, stage.kind, why)], hint=f"stage {stage.uid}")
+    for name in names:
+        plan.missing(stage, name, why)
