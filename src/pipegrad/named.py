@@ -73,16 +73,26 @@ class NamedPipeline(PipelineModule):
     def fit(
         self, X: Any, y: Any = None, *, optim: Optim = torch.optim.Adam, **options: Any
     ) -> NamedPipeline:
-        """Fine-tune all trainable steps; ``y`` may be the name of a column of ``X``."""
-        table, y = _target(read_table(X), y)
+        """Fine-tune all trainable steps; ``y`` may be the name of a column of ``X``.
+
+        Without ``y``, the targets are those that the model names, if its source keeps their name.
+        """
+        table = read_table(X)
+        y = self._target(table, y)
         held = options.get("validation")
         if isinstance(held, tuple) and len(held) > 1:
-            rows, target = _target(read_table(held[0]), held[1])
-            options["validation"] = (rows, target, *held[2:])
+            rows = read_table(held[0])
+            options["validation"] = (rows, self._target(rows, held[1]), *held[2:])
         super().fit(table, y, optim=optim, **options)
         return self
 
     # -- internals -----------------------------------------------------------------------------
+
+    def _target(self, table: Any, y: Any) -> Any:
+        if y is not None and not isinstance(y, str):
+            return y
+        find = getattr(self.source, "target", _column_of_targets)
+        return find(table, y)
 
     def _offers(self, method: str) -> bool:
         return method in self.source.answers
@@ -165,10 +175,10 @@ def read_table(X: Any) -> Any:
     raise ArgumentError(f"{path}: a table must be a .csv or .parquet file.")
 
 
-def _target(table: Any, y: Any) -> tuple[Any, Any]:
-    if not isinstance(y, str):
-        return table, y
+def _column_of_targets(table: Any, y: str | None) -> Any:
+    if y is None:
+        return None
     names = table.columns if hasattr(table, "columns") else table.keys()
     if y not in names:
         raise ArgumentError(f"y={y!r} is not a column of X.")
-    return table, np.asarray(table[y])
+    return np.asarray(table[y])

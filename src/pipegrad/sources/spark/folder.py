@@ -73,14 +73,15 @@ class Folder:
 
     def text(self, folder: str) -> str:
         """The first line of the text files in a folder."""
-        for name in self.parts(folder):
-            try:
-                lines = self.files[name].decode("utf-8").splitlines()
-            except UnicodeDecodeError:
-                self.fail(f"{name!r} is no text.")
-            if lines:
-                return lines[0]
-        self.fail(f"{folder!r} has no content.")
+        content = b"\n".join(self.files[name] for name in self.parts(folder))
+        try:
+            lines = content.decode("utf-8").split("\n")
+        except UnicodeDecodeError:
+            self.fail(f"{folder!r} is no text.")
+        first = next((line for line in lines if line.strip()), "")
+        if not first:
+            self.fail(f"{folder!r} has no content.")
+        return first
 
     def table(self, folder: str) -> Any:
         """The Parquet files in a folder as one pyarrow table."""
@@ -177,8 +178,9 @@ class Stage:
     def read(cls, folder: Folder, path: str = "") -> Stage:
         """Read the metadata of the stage at a path."""
         place = f"{path}/metadata" if path else "metadata"
+        text = folder.text(place)
         try:
-            metadata = json.loads(folder.text(place), parse_constant=float)
+            metadata = json.loads(text, parse_constant=float)
         except (ValueError, RecursionError):
             folder.fail(f"{place!r} is no JSON.")
         maps = ("paramMap", "defaultParamMap")

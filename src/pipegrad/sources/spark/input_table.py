@@ -63,6 +63,9 @@ def _objects(values: NDArray[Any], name: str) -> Any:
         numbers = [np.nan if cell is None else cell for cell in cells]
         whole = len(known) == len(cells) and all(isinstance(c, int | np.integer) for c in cells)
         return np.array(numbers, dtype=np.int64 if whole else np.float64)
+    # Texts are missing as None, or as NaN.
+    cells = [None if isinstance(cell, float) and cell != cell else cell for cell in cells]
+    known = [cell for cell in cells if cell is not None]
     if known and all(isinstance(cell, str) for cell in known):
         return _array_of(cells)
     if known and all(_is_list_of_texts(cell) for cell in known):
@@ -107,7 +110,7 @@ def vectors(cells: list[Any], name: str) -> Any:
         )
     width = widths.pop()
     if width > _DENSE and all(row is not None and row[1] is not None for row in rows):
-        lengths = [len(row[1]) for row in rows]  # type: ignore[index, arg-type]
+        lengths = [len(row[1]) for row in rows]  # type: ignore[index]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         places = np.concatenate([row[1] for row in rows])  # type: ignore[index]
         numbers = np.concatenate([row[2] for row in rows])  # type: ignore[index]

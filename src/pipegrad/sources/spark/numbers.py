@@ -110,9 +110,9 @@ def find(
             return Numbers(_decoded(_at(stage.row(sub), keys), kind), stage.at(sub), keys, kind)
         found = [_decoded(_at(row, keys), kind) for row in rows]
         return Numbers(np.stack(found), stage.at(sub), keys, kind, range(len(rows)))
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         stage.fail(f"its {'.'.join(keys)!r} does not hold a {kind}.")
 
 

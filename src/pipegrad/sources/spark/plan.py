@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .folder import Stage
 from ._base import Input, Operator
+from .folder import Stage
 
 TABLE = "input"
 _MOST_STEPS = 50_000
@@ -84,11 +84,18 @@ class Plan:
         self._inputs[name] = self._add(name, operator, (TABLE,))
 
     def step(
-        self, stage: Stage, operator: Operator, *inputs: str, name: str = "", method: str = "transform"
+        self,
+        stage: Stage,
+        operator: Operator,
+        *inputs: str,
+        name: str = "",
+        method: str = "transform",
     ) -> str:
         """Add a step that reads other steps; return its name."""
         operator.kind = stage.kind
-        return self._add(f"{_short(stage)}/{name}" if name else _short(stage), operator, inputs, method)
+        return self._add(
+            f"{_short(stage)}/{name}" if name else _short(stage), operator, inputs, method
+        )
 
     def _add(
         self, path: str, operator: Operator, inputs: tuple[str, ...], method: str = "transform"
@@ -134,7 +141,9 @@ def nested(stage: Stage, plan: Plan) -> Any:
     """Read a stage with the reader of its class."""
     from .unsupported import require_columns
 
-    reader = READERS.get(str(stage.metadata["class"]).replace("pyspark.ml", "org.apache.spark.ml", 1))
+    reader = READERS.get(
+        str(stage.metadata["class"]).replace("pyspark.ml", "org.apache.spark.ml", 1)
+    )
     if reader is None:
         require_columns(stage, plan)
     else:

@@ -8,7 +8,7 @@ from .plan import Plan
 
 UNSUPPORTED = {
     "SQLTransformer": "its statement is SQL, which Spark alone runs",
-    "RFormulaModel": "its formula is expanded with the attributes of columns, which it does not keep",
+    "RFormulaModel": "its formula needs attributes of columns, which are not saved",
     "Word2VecModel": "its vectors are averaged over words of a text",
     "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
     "MinHashLSHModel": "its hashes are lists of vectors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class IndexTexts(Host):
 @reads("feature.StringIndexerModel")
 def _string_indexer(stage: Stage, plan: Plan) -> None:
     row = stage.row()
-    lists = row.get("labelsArray")
+    lists: Any = row.get("labelsArray")
     if lists is None and "labels" in row:  # Spark 2
         lists = [row["labels"]]
     pairs = stage.inputs_and_outputs()
@@ -113,7 +114,7 @@ class Indicators(Operator):
 
 @reads("feature.OneHotEncoderModel")
 def _one_hot_encoder(stage: Stage, plan: Plan) -> None:
-    sizes = stage.row().get("categorySizes")
+    sizes: Any = stage.row().get("categorySizes")
     pairs = stage.inputs_and_outputs()
     whole = isinstance(sizes, list) and all(isinstance(n, int) and n >= 0 for n in sizes)
     if not whole or len(sizes) != len(pairs):
@@ -172,7 +173,7 @@ def _bucketizer(stage: Stage, plan: Plan) -> None:
         given = stage.given("splitsArray")
         lists = [[float(v) for v in one] for one in given]
     for (source, made), splits in zip(pairs, lists, strict=True):
-        if len(splits) < 3 or any(a >= b for a, b in zip(splits, splits[1:], strict=False)):
+        if len(splits) < 3 or any(a >= b for a, b in pairwise(splits)):
             stage.fail("its splits do not increase.")
         operator = Buckets(splits=splits, invalid=stage.text("handleInvalid", "error"))
         plan.name(stage, made, plan.step(stage, operator, plan.column(source), name=made))

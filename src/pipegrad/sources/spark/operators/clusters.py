@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class SquaredDistances(Predictor):
 def _kmeans(stage: Stage, plan: Plan) -> None:
     rows = stage.rows()
     centers = find(stage, "clusterCenter", rows=rows)
-    index = [row.get("clusterIdx") for row in rows]
+    index: list[Any] = [row.get("clusterIdx") for row in rows]
     if not rows or sorted(index, key=str) != sorted(range(len(rows)), key=str):
         stage.fail("its clusters are not numbered one after the other.")
     places = np.argsort(index).tolist()
@@ -94,4 +95,3 @@ def _mixture(stage: Stage, plan: Plan) -> None:
     plan.name(stage, predict, decided)
     plan.name(stage, proba, shares)
     plan.answer = ModelOutput(score, predict, proba)
-

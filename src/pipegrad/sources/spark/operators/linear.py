@@ -72,6 +72,8 @@ def _logistic_regression(stage: Stage, plan: Plan) -> None:
         stage.fail("its number of classes is damaged.")
     weight = find(stage, "coefficientMatrix", kind="matrix")
     bias = _bias(stage, "interceptVector", kind="vector")
+    if classes < 1 or (classes > 2 and not several):
+        stage.fail(f"it has {classes} classes.")
     rows = classes if several else 1
     if weight.values.shape[0] != rows or (bias is not None and len(bias.values) != rows):
         stage.fail("its coefficients have another size than its classes.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .._base import Predictor
 from ..folder import Stage
@@ -37,7 +38,7 @@ def _perceptron(stage: Stage, plan: Plan) -> None:
     if not sizes or not all(isinstance(n, int) and n > 0 for n in layers):
         stage.fail("its layers are damaged.")
     weights = find(stage, "weights")
-    count = sum((a + 1) * b for a, b in zip(layers, layers[1:], strict=False))
+    count = sum((a + 1) * b for a, b in pairwise(layers))
     if weights.values.shape != (count,):
         stage.fail("it has another number of weights than its layers need.")
     operator = Perceptron(weights=weights, layers=layers, task="softmax")

@@ -141,6 +141,7 @@ class HashTerms(Host):
 
     size: int
     binary: bool
+    old: bool = False
     known: dict[str, int] = field(default_factory=dict, repr=False)
 
     def run(self, *values: Any) -> Any:
@@ -153,7 +154,7 @@ class HashTerms(Host):
 
     def _place(self, term: str) -> int:
         if term not in self.known:
-            self.known[term] = murmur3(term.encode("utf-8")) % self.size
+            self.known[term] = murmur3(term.encode("utf-8"), old=self.old) % self.size
         return self.known[term]
 
 
@@ -182,25 +183,30 @@ class CountTerms(Host):
         return counted(rows, len(self.terms))
 
 
-def murmur3(data: bytes, seed: int = 42) -> int:
-    """Spark's 32-bit hash of bytes, signed.
+def murmur3(data: bytes, seed: int = 42, old: bool = False) -> int:
+    """The 32-bit MurmurHash3 of bytes, signed.
 
-    It follows MurmurHash3, except that bytes after the last whole word are mixed one by one, as
-    signed words, where the original joins them.
+    Parameters
+    ----------
+    data : bytes
+        What to hash.
+    seed : int
+        Seed.
+    old : bool
+        Whether the bytes after the last whole word are mixed one by one, each as a signed word, as
+        Spark did before its third version.
     """
     mask = 0xFFFFFFFF
     whole = len(data) & ~3
-    words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, whole, 4)]
     h = seed
-    for word in words:
-        h = _mixed(h, word, mask)
+    for i in range(0, whole, 4):
+        h = _mixed(h, int.from_bytes(data[i : i + 4], "little"))
     tail = data[whole:]
-    if tail:
-        # The variant of HashingTF since Spark 3 joins them, as the original does.
-        k = int.from_bytes(tail, "little")
-        k = k * 0xCC9E2D51 & mask
-        k = (k << 15 | k >> 17) & mask
-        h ^= k * 0x1B873593 & mask
+    if old:
+        for byte in tail:
+            h = _mixed(h, byte - 256 & mask if byte > 127 else byte)
+    elif tail:
+        h ^= _scrambled(int.from_bytes(tail, "little"))
     h ^= len(data)
     h ^= h >> 16
     h = h * 0x85EBCA6B & mask
@@ -210,12 +216,16 @@ def murmur3(data: bytes, seed: int = 42) -> int:
     return h - (1 << 32) if h >> 31 else h
 
 
-def _mixed(h: int, word: int, mask: int) -> int:
-    k = word * 0xCC9E2D51 & mask
-    k = (k << 15 | k >> 17) & mask
-    h ^= k * 0x1B873593 & mask
-    h = (h << 13 | h >> 19) & mask
-    return (h * 5 + 0xE6546B64) & mask
+def _scrambled(word: int) -> int:
+    k = word * 0xCC9E2D51 & 0xFFFFFFFF
+    k = (k << 15 | k >> 17) & 0xFFFFFFFF
+    return k * 0x1B873593 & 0xFFFFFFFF
+
+
+def _mixed(h: int, word: int) -> int:
+    h ^= _scrambled(word)
+    h = (h << 13 | h >> 19) & 0xFFFFFFFF
+    return (h * 5 + 0xE6546B64) & 0xFFFFFFFF
 
 
 @reads("feature.Tokenizer")
@@ -257,7 +267,8 @@ def _hashing(stage: Stage, plan: Plan) -> None:
     size = stage.integer("numFeatures", 1 << 18)
     if not 0 < size < 1 << 31:
         stage.fail(f"it has {size} columns.")
-    _one_to_one(stage, plan, HashTerms(size=size, binary=stage.flag("binary", False)))
+    old = str(stage.metadata.get("sparkVersion", "")).startswith(("1.", "2."))
+    _one_to_one(stage, plan, HashTerms(size=size, binary=stage.flag("binary", False), old=old))
 
 
 @reads("feature.CountVectorizerModel")

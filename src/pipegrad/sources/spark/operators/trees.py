@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....errors import ModelFileError
 from .._base import Operator, Predictor
 from ..folder import Stage
 from ..numbers import Numbers
@@ -16,7 +17,6 @@ from .answers import Derive, add_classification, add_regression
 from .linear import features
 
 _MOST_NODES = 5_000_000
-_IMPURITY = "variance"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -126,10 +126,10 @@ def _read(stage: Stage, classes: int = 0) -> dict[str, Any]:
             "thresholds": Numbers(values.reshape(len(cut), 1), place, keys, "list", cut.tolist()),
             "numeric": numeric,
         }
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        if type(error) is ValueError or not isinstance(error, ValueError):
-            stage.fail("its nodes are damaged.")
+    except ModelFileError:
         raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        stage.fail("its nodes are damaged.")
 
 
 def _structure(
@@ -195,7 +195,7 @@ def _split(stage: Stage, split: Any) -> tuple[int, int, NDArray[np.bool_], bool]
 def _weights(stage: Stage) -> list[float]:
     rows = stage.rows("treesMetadata")
     try:
-        ordered = sorted(rows, key=lambda row: row.get("_1", row.get("treeID")))
+        ordered = sorted(rows, key=lambda row: int(row["_1"] if "_1" in row else row["treeID"]))
         found = [float(row["_3"] if "_3" in row else row["weights"]) for row in ordered]
     except (KeyError, TypeError, ValueError):
         stage.fail("the weights of its trees are damaged.")

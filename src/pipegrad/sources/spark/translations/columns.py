@@ -49,9 +49,8 @@ class Assemble(SparkTranslation):
         found = super().encode(operator, X)
         if operator.invalid != "keep" and isinstance(found, np.ndarray):
             # Spark looks for NaN in columns of numbers, and for missing vectors.
-            invalid = np.isnan(found)
-            if found.ndim == 2:
-                invalid = invalid.all(1) & bool(found.shape[1])
+            missing = np.isnan(found)
+            invalid = missing.all(1) & bool(found.shape[1]) if found.ndim == 2 else missing
             refuse_rows(operator.kind, invalid, operator.invalid, "missing values")
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,13 @@ class PerceptronRow(SparkTranslation):
 
     def to_torch(self, operator: networks.Perceptron) -> nn.Module:
         layers, start = [], 0
-        for size, width in zip(operator.layers, operator.layers[1:], strict=False):
+        for size, width in pairwise(operator.layers):
             # Spark stores (outputs, inputs) by columns, which is (inputs, outputs) by rows.
             middle, end = start + size * width, start + (size + 1) * width
             weight = operator.weights.values[start:middle].reshape(size, width)
-            layers.append(Linear(numbers_of(weight), numbers_of(operator.weights.values[middle:end])))
+            layers.append(
+                Linear(numbers_of(weight), numbers_of(operator.weights.values[middle:end]))
+            )
             start = end
         return MultilayerPerceptron(*layers, activation=torch.sigmoid)
 

@@ -1,0 +1,552 @@
+"""Models of Spark MLlib: read, translated, trained, written; folders that lie are refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import pipegrad as pg
+from pipegrad.sources.spark import load
+from pipegrad.sources.spark.input_table import as_texts, raw_column
+from pipegrad.sources.spark.operators.texts import java_split, murmur3
+from pipegrad.testing import perturb
+
+DATA = Path(__file__).parents[2] / "data" / "spark"
+NAMES = sorted(path.stem for path in DATA.glob("*.zip"))
+# Nothing that the output depends on can train.
+NOTHING_TRAINS = {"categories", "functions"}
+# What Spark alone computes.
+GIVEN = {"without_translation": ["total", "meaning"]}
+
+
+def unpacked(name, folder):
+    with zipfile.ZipFile(DATA / f"{name}.zip") as file:
+        file.extractall(folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spark")
+    return {name: unpacked(name, folder) for name in NAMES}
+
+
+def expected_of(name):
+    return pd.read_parquet(DATA / f"{name}.parquet")
+
+
+def table_of(name, net):
+    """The rows without the columns that the model computes, unless it needs them."""
+    table = expected_of(name)
+    return table.drop(columns=[c for c in net.graph.columns if c in table.columns])
+
+
+def dense(values):
+    return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+
+
+def assert_same_columns(found, table, names, tolerance=1e-9):
+    for name in names:
+        mine, real = dense(found[name]), dense(raw_column(table, name))
+        assert mine.shape == real.shape, name
+        if real.dtype == object:
+            assert mine.tolist() == real.tolist(), name
+            continue
+        assert mine.dtype == real.dtype, name
+        size = np.abs(real[np.isfinite(real)]).max(initial=0.0) or 1.0
+        np.testing.assert_allclose(
+            mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_are_those_of_spark(models, name):
+    net, table = pg.to_torch(models[name]), expected_of(name)
+    found = net.columns(table_of(name, net))
+    assert set(found) == set(net.graph.columns)
+    assert_same_columns(found, table, found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modules_of_all_steps_give_the_columns_of_spark(models, name):
+    net, table = pg.to_torch(models[name], translate="all"), expected_of(name)
+    found = net.columns(table_of(name, net))
+    assert_same_columns(found, table, found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_untouched_model_comes_back_byte_for_byte(models, name, tmp_path):
+    pg.from_torch(pg.to_torch(models[name]), tmp_path / "again")
+    assert contents_of(tmp_path / "again") == contents_of(models[name])
+    assert [p.name for p in tmp_path.iterdir()] == ["again"]
+
+
+def files_of(folder):
+    return [p for p in folder.rglob("*") if p.is_file()]
+
+
+def contents_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in files_of(folder)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_numbers_are_read_again(models, name, tmp_path):
+    net = pg.to_torch(models[name])
+    table = table_of(name, net)
+    assert (not net.trainable_parameters()) == (name in NOTHING_TRAINS)
+    before = net.columns(table)
+    perturb(net)
+    after = net.columns(table)
+    pg.from_torch(net, tmp_path / "tuned")
+    again = pg.to_torch(tmp_path / "tuned").columns(table)
+    for column, values in after.items():
+        mine, other = dense(again[column]), dense(values)
+        if other.dtype == object:
+            assert mine.tolist() == other.tolist()
+        else:
+            np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12, err_msg=column)
+    moved = [c for c in after if not np.array_equal(dense(before[c]), dense(after[c]))
+             and dense(after[c]).dtype.kind == "f"]  # fmt: skip
+    assert name in NOTHING_TRAINS or any(not np.array_equal(
+        dense(before[c]), dense(after[c]), equal_nan=True) for c in moved)  # fmt: skip
+
+
+def test_no_checksum_of_a_changed_file_is_left(models, tmp_path):
+    net = pg.to_torch(models["logistic"])
+    perturb(net)
+    pg.from_torch(net, tmp_path / "tuned")
+    before, after = contents_of(models["logistic"]), contents_of(tmp_path / "tuned")
+    lost = {path.name for path in before.keys() - after.keys()}
+    assert after.keys() < before.keys()
+    changed = {path for path, content in after.items() if content != before[path]}
+    assert {f".{path.name}.crc" for path in changed} == lost
+
+
+def test_written_tables_have_the_types_of_spark(models, tmp_path):
+    net = pg.to_torch(models["forest"])
+    perturb(net)
+    pg.from_torch(net, tmp_path / "tuned")
+    for place in (tmp_path / "tuned").rglob("*.parquet"):
+        original = models["forest"] / place.relative_to(tmp_path / "tuned")
+        assert pq.read_schema(place).equals(pq.read_schema(original), check_metadata=True)
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+def test_classifiers_predict_the_labels_of_the_indexed_column(models):
+    net = pg.to_torch(models["text_labels"])
+    table = expected_of("text_labels")
+    assert sorted(net.classes_) == ["a", "b", "c"]
+    assert net.predict(table).tolist() == table["answer"].tolist()
+    wanted = raw_column(table, "probability")
+    np.testing.assert_allclose(net.predict_proba(table), wanted, rtol=1e-9)
+    np.testing.assert_allclose(net.decision_function(table), raw_column(table, "rawPrediction"))
+
+
+def test_other_classifiers_predict_numbers(models):
+    net, table = pg.to_torch(models["logistic"]), expected_of("logistic")
+    np.testing.assert_array_equal(net.classes_, [0.0, 1.0])
+    np.testing.assert_array_equal(net.predict(table), table["prediction"])
+
+
+def test_regressors_predict_and_have_no_probabilities(models):
+    net, table = pg.to_torch(models["poisson"]), expected_of("poisson")
+    np.testing.assert_allclose(net.predict(table), table["prediction"], rtol=1e-12)
+    assert not hasattr(net, "predict_proba")
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in NOTHING_TRAINS])
+def test_gradients_reach_every_trainable_parameter(models, name):
+    net = pg.to_torch(models[name])
+    table = table_of(name, net)
+    for column in GIVEN.get(name, ()):
+        table[column] = expected_of(name)[column]
+    blocks = net.encode(table)
+    net(blocks).square().sum().backward()
+    for parameter, value in net.trainable_parameters().items():
+        assert value.grad is not None, parameter
+        assert torch.isfinite(value.grad).all(), parameter
+
+
+def test_fit_finds_the_targets_that_the_model_names(models):
+    net, table = pg.to_torch(models["text_labels"]), expected_of("text_labels")
+    rows = pd.concat([table] * 5, ignore_index=True)
+    torch.manual_seed(0)
+    net.fit(rows, max_epochs=20, verbose=0)
+    named = pg.to_torch(models["text_labels"])
+    torch.manual_seed(0)
+    named.fit(rows, "c", max_epochs=20, verbose=0)
+    np.testing.assert_array_equal(net.predict_proba(table), named.predict_proba(table))
+    before = pg.to_torch(models["text_labels"]).predict_proba(table)
+    place = [["a", "b", "c"].index(c) for c in table["c"]]
+    order = [list(net.classes_).index(c) for c in ("a", "b", "c")]
+
+    def loss(shares):
+        return -np.log(shares[:, order][np.arange(len(place)), place]).mean()
+
+    assert loss(net.predict_proba(table)) < loss(before) - 0.01
+
+
+def test_fit_needs_the_targets(models):
+    net, table = pg.to_torch(models["poisson"]), expected_of("poisson")
+    with pytest.raises(pg.ArgumentError, match="no column 'pos', which holds the targets"):
+        net.fit(table.drop(columns="pos"))
+
+
+def test_soft_trees_are_written_with_moved_thresholds(models, tmp_path):
+    for name in ("boosted", "forest", "tree_regression"):
+        net = pg.to_torch(models[name], trees="soft")
+        table = table_of(name, net)
+        perturb(net)
+        pg.from_torch(net, tmp_path / name)
+        again = pg.to_torch(tmp_path / name)
+        np.testing.assert_allclose(
+            again.columns(table)["prediction"], net.columns(table)["prediction"], rtol=1e-9
+        )
+        old, new = load(models[name]), load(tmp_path / name)
+        moved = [
+            not np.array_equal(a.operator.thresholds.values, b.operator.thresholds.values)
+            for a, b in zip(old.plan.steps.values(), new.plan.steps.values(), strict=True)
+            if hasattr(a.operator, "thresholds")
+        ]
+        assert any(moved)
+
+
+# -- input -----------------------------------------------------------------------------------------
+
+
+def test_tables_of_other_kinds(models, tmp_path):
+    net, table = pg.to_torch(models["vectors"]), expected_of("vectors")
+    raw = table[["u", "v", "w", "k"]]
+    wanted = net.columns(raw)
+    raw.to_parquet(tmp_path / "rows.parquet")
+    raw.to_csv(tmp_path / "rows.csv", index=False)
+    kinds = (
+        pa.Table.from_pandas(raw),
+        {name: raw[name].to_numpy() for name in raw},
+        tmp_path / "rows.parquet",
+        str(tmp_path / "rows.csv"),
+    )
+    for given in kinds:
+        found = net.columns(given)
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-12)
+
+
+def test_vectors_are_structs_or_lists(models):
+    net, table = pg.to_torch(models["single"]), expected_of("single")
+    wanted = table["prediction"]
+    np.testing.assert_allclose(net.predict(table), wanted, rtol=1e-12)
+    vectors = raw_column(table, "features")
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 2)
+    for column in (pd.Series(list(vectors)), pd.Series(vectors.tolist())):
+        np.testing.assert_allclose(net.predict({"features": column}), wanted, rtol=1e-12)
+    np.testing.assert_allclose(net.predict(pa.table({"features": lists})), wanted, rtol=1e-12)
+    np.testing.assert_allclose(net.predict({"features": vectors}), wanted, rtol=1e-12)
+    half = [{"type": 0, "size": 2, "indices": [1], "values": [v[1]]} for v in vectors]
+    zeroed = vectors * [0, 1]
+    np.testing.assert_allclose(
+        net.predict({"features": half}), net.predict({"features": zeroed}), rtol=1e-12
+    )
+
+
+def test_wrong_vectors_are_refused(models):
+    net = pg.to_torch(models["single"])
+    for cells, match in [
+        ([[1.0], [1.0, 2.0]], "one size"),
+        ([{"type": 0}], "something else than vectors"),
+        (["text"], "takes numbers"),
+    ]:
+        with pytest.raises(pg.ArgumentError, match=match):
+            net.predict({"features": pd.Series(cells)})
+
+
+def test_missing_columns_are_named(models):
+    net, table = pg.to_torch(models["logistic"]), expected_of("logistic")
+    with pytest.raises(pg.ArgumentError, match="lacks columns that the model reads: 'c', 'u'"):
+        net.predict(table[["t", "v", "k"]])
+    found = net.columns(table[["c"]])
+    assert set(found) == {"ci", "co"}
+
+
+def test_columns_that_spark_alone_computes_are_required(models):
+    net, table = pg.to_torch(models["without_translation"]), expected_of("without_translation")
+    raw = table[["u", "v", "words"]]
+    with pytest.raises(pg.UntranslatableError, match="'meaning' with Spark"):
+        net.predict(raw)
+    given = raw.assign(meaning=table["meaning"])
+    np.testing.assert_allclose(net.predict(given), table["prediction"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"c": "new"}, r"StringIndexerModel refuses labels .* in rows 3"),
+        ({"c": None}, r"StringIndexerModel refuses labels .* in rows 3"),
+        ({"u": np.nan}, r"VectorAssembler refuses missing values .* in rows 3"),
+    ],
+)
+def test_rows_that_spark_refuses_are_refused(models, change, match):
+    net, table = pg.to_torch(models["logistic"]), expected_of("logistic")
+    for name, value in change.items():
+        table.loc[3, name] = value
+    with pytest.raises(pg.ArgumentError, match=match):
+        net.predict(table)
+
+
+def test_no_rows(models):
+    for name in ("logistic", "forest", "poisson", "text_labels"):
+        net = pg.to_torch(models[name])
+        table = expected_of(name).iloc[:0]
+        assert len(net.predict(table)) == 0
+
+
+def test_numbers_are_texts_as_in_java():
+    values = np.array([1.0, 0.5, 1e7, 12345678.0, 1e-3, 1e-4, -0.0, np.inf, np.nan, 1.5e300])
+    wanted = ["1.0", "0.5", "1.0E7", "1.2345678E7", "0.001", "1.0E-4", "-0.0", "Infinity", "NaN",
+              "1.5E300"]  # fmt: skip
+    assert as_texts(values) == wanted
+    assert as_texts(np.array([3, -1])) == ["3", "-1"]
+    assert as_texts(np.array([True, False])) == ["true", "false"]
+
+
+def test_texts_are_split_as_in_java():
+    space = re.compile(" ")
+    assert java_split("  a  b ", space) == ["", "", "a", "", "b"]
+    assert java_split("", space) == [""]
+    assert java_split("a", space) == ["a"]
+
+
+def test_hashes_are_those_of_spark():
+    # The test vectors of MurmurHash3, and Spark's `hash` of a text.
+    assert murmur3(b"", seed=0) == 0
+    assert murmur3(b"", seed=1) == 0x514E28B7
+    assert murmur3(b"test", seed=0) & 0xFFFFFFFF == 0xBA6BD213
+    assert murmur3(b"Hello, world!", seed=0) & 0xFFFFFFFF == 0xC0363E43
+    assert murmur3(b"a", old=True) == 1485273170
+
+
+# -- copies ----------------------------------------------------------------------------------------
+
+
+def test_copies_and_pickles_answer_alike(models):
+    net, table = pg.to_torch(models["boosted"]), expected_of("boosted")
+    wanted = net.predict(table)
+    for again in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        np.testing.assert_array_equal(again.predict(table), wanted)
+
+
+def test_source_is_not_changed(models):
+    model = load(models["logistic"])
+    before = [n.values.copy() for s in model.plan.steps.values() for n in s.operator.numbers()]
+    net = pg.to_torch(model)
+    perturb(net)
+    pg.from_torch(net)
+    after = [n.values for s in model.plan.steps.values() for n in s.operator.numbers()]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# -- damaged folders -------------------------------------------------------------------------------
+
+
+def part_of(folder, pattern):
+    (found,) = folder.glob(f"{pattern}/part-*")
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return unpacked("logistic", tmp_path)
+
+
+def test_folders_of_other_kinds(tmp_path):
+    with pytest.raises(pg.ModelFileError, match="no model of Spark"):
+        pg.to_torch(tmp_path)
+    (tmp_path / "metadata").mkdir()
+    with pytest.raises(pg.ModelFileError, match="has no content"):
+        pg.to_torch(tmp_path)
+    (tmp_path / "metadata" / "part-00000").write_text('{"class": "x.Y", "uid": "z"}')
+    with pytest.raises(pg.UntranslatableError, match="no translation"):
+        pg.to_torch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"class": 3}', b"[" * 100_000, b'{"uid": "a"}']
+)
+def test_damaged_metadata(folder, content):
+    part_of(folder, "metadata").write_bytes(content)
+    with pytest.raises(pg.ModelFileError):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 1000])
+def test_damaged_tables(folder, content):
+    part_of(folder, "stages/4_Log*/data").write_bytes(content)
+    with pytest.raises(pg.ModelFileError, match="cannot be read"):
+        pg.to_torch(folder)
+
+
+def test_missing_tables_and_stages(folder):
+    place = part_of(folder, "stages/4_Log*/data")
+    place.unlink()
+    with pytest.raises(pg.ModelFileError, match="no content in"):
+        pg.to_torch(folder)
+    part_of(folder, "stages/2_*/metadata").unlink()
+    with pytest.raises(pg.ModelFileError, match="no content"):
+        pg.to_torch(folder)
+
+
+def changed(place, change):
+    table = pq.read_table(place)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place)
+
+
+def set_field(*keys_and_value):
+    *keys, value = keys_and_value
+
+    def change(rows):
+        target = rows
+        for key in keys[:-1]:
+            target = target[key]
+        target[keys[-1]] = value
+
+    return change
+
+
+SPARSE = {"type": 0, "size": 1, "indices": [0], "values": [1.0]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.clear(),
+        lambda rows: rows.append(rows[0]),
+        set_field(0, "numClasses", 7),
+        set_field(0, "coefficientMatrix", "numRows", 1 << 30),
+        set_field(0, "coefficientMatrix", "numCols", -1),
+        set_field(0, "coefficientMatrix", "values", None),
+        set_field(0, "coefficientMatrix", None),
+        set_field(0, "interceptVector", {**SPARSE, "size": 1 << 30}),
+        set_field(0, "interceptVector", {**SPARSE, "indices": [5]}),
+    ],
+)
+def test_damaged_coefficients(folder, change):
+    changed(part_of(folder, "stages/4_Log*/data"), change)
+    with pytest.raises(pg.ModelFileError):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_field(0, "nodeData", "leftChild", 0),
+        set_field(0, "nodeData", "rightChild", 10_000),
+        set_field(0, "nodeData", "id", 5),
+        set_field(1, "nodeData", "leftChild", 1),
+        set_field(0, "nodeData", "split", "leftCategoriesOrThreshold", []),
+        set_field(0, "nodeData", "split", "featureIndex", -1),
+        set_field(0, "nodeData", "split", None),
+        set_field(0, "treeID", 3),
+        lambda rows: rows.pop(),
+        lambda rows: rows.clear(),
+    ],
+)
+def test_damaged_trees(tmp_path, change):
+    folder = unpacked("boosted", tmp_path)
+    changed(part_of(folder, "stages/*GBT*/data"), change)
+    with pytest.raises(pg.ModelFileError):
+        pg.to_torch(folder)
+
+
+def test_rows_of_trees_may_be_in_any_order(models, tmp_path):
+    folder = unpacked("boosted", tmp_path)
+    changed(part_of(folder, "stages/*GBT*/data"), lambda rows: rows.reverse())
+    table = expected_of("boosted")
+    net, original = pg.to_torch(folder), pg.to_torch(models["boosted"])
+    np.testing.assert_array_equal(net.predict_proba(table), original.predict_proba(table))
+    perturb(net)
+    pg.from_torch(net, tmp_path / "tuned")
+    again = pg.to_torch(tmp_path / "tuned")
+    np.testing.assert_allclose(again.predict_proba(table), net.predict_proba(table), rtol=1e-12)
+
+
+def test_tables_of_several_files(folder, models):
+    place = part_of(folder, "stages/4_Log*/data")
+    empty = pq.read_table(place).slice(0, 0)
+    pq.write_table(empty, place.with_name("part-00001-x.snappy.parquet"))
+    net, table = pg.to_torch(folder), expected_of("logistic")
+    perturb(net)
+    pg.from_torch(net, folder)
+    assert len(list(place.parent.glob("part-*"))) == 1
+    np.testing.assert_allclose(
+        pg.to_torch(folder).predict_proba(table), net.predict_proba(table), rtol=1e-12
+    )
+
+
+def test_links_and_devices_are_refused(folder, tmp_path):
+    (folder / "metadata" / "part-00001").symlink_to("/dev/zero")
+    with pytest.raises(pg.ModelFileError, match="no regular file"):
+        pg.to_torch(folder)
+
+
+def test_parameters_of_other_types_are_refused(folder):
+    place = part_of(folder, "stages/4_Log*/metadata")
+    content = json.loads(place.read_text())
+    for name, value in [("threshold", "x"), ("featuresCol", 3), ("fitIntercept", "no")]:
+        damaged = {**content, "paramMap": {**content["paramMap"], name: value}}
+        place.write_text(json.dumps(damaged))
+        with pytest.raises(pg.ModelFileError, match=name):
+            pg.to_torch(folder)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def test_folders_that_hold_something_else_are_not_replaced(models, tmp_path):
+    net = pg.to_torch(models["poisson"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(pg.ArgumentError, match="does not hold a model of Spark"):
+        pg.from_torch(net, tmp_path / "mine")
+    with pytest.raises(pg.ArgumentError, match="no folder"):
+        pg.from_torch(net, tmp_path / "none" / "tuned")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_model_replaces_a_model(models, tmp_path):
+    folder = unpacked("poisson", tmp_path)
+    net, table = pg.to_torch(folder), expected_of("poisson")
+    perturb(net)
+    pg.from_torch(net, folder)
+    np.testing.assert_allclose(pg.to_torch(folder).predict(table), net.predict(table), rtol=1e-12)
+    assert [p.name for p in tmp_path.iterdir()] == ["poisson"]
+
+
+def test_a_full_disk_leaves_the_old_folder(models, tmp_path, monkeypatch):
+    folder = unpacked("poisson", tmp_path)
+    before = {p: p.read_bytes() for p in files_of(folder)}
+    net = pg.to_torch(folder)
+    perturb(net)
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipegrad.sources.spark.model.write_checked", full)
+    with pytest.raises(OSError, match="No space"):
+        pg.from_torch(net, folder)
+    assert {p: p.read_bytes() for p in files_of(tmp_path)} == before
