@@ -1,10 +1,10 @@
 """Real Spark, to train models and to score tables with: what `make test-spark` compares with.
 
 python tests/spark_runtime.py install FOLDER                  pyspark from PyPI into FOLDER: 450 MB
-FOLDER/bin/python tests/spark_runtime.py train OUT [NAME...]  the models of `CASES`, zipped
+FOLDER/bin/python tests/spark_runtime.py train OUT [NAME...]  the models of `CASES`, as archives
 FOLDER/bin/python tests/spark_runtime.py score JOBS.json      [model folder, table, result], ...
 
-It needs Java 17 or newer. For each case, `train` writes OUT/NAME.zip, the folder that Spark saved,
+It needs Java 17 or newer. For each case, `train` writes OUT/NAME.spark, the folder that Spark saved,
 and OUT/NAME.parquet, the table that Spark's `transform` makes of the rows in it.
 """
 
@@ -532,7 +532,10 @@ def texts(at):
         f.CountVectorizer(inputCol="kept", outputCol="counts", minDF=2.0),
         f.CountVectorizer(inputCol="kept", outputCol="often", minTF=0.3, binary=True),
         f.IDF(inputCol="hashes", outputCol="idf", minDocFreq=3),
-        at.assemble(["idf", "counts", "u"]),
+        f.Word2Vec(inputCol="terms", outputCol="meaning", vectorSize=3, minCount=1, seed=1),
+        f.FeatureHasher(inputCols=["c", "n", "u", "b", "day"], outputCol="hashed", numFeatures=64,
+                        categoricalCols=["day"]),
+        at.assemble(["idf", "counts", "u", "meaning", "hashed"]),
         _classifier("LogisticRegression", featuresCol="x", regParam=0.1),
     )  # fmt: skip
     return model, at.with_rows({"words": ""}, {"words": "  two  spaces "}, {"words": "fox\tfox"})
@@ -564,13 +567,14 @@ def single(at):
 
 @case
 def without_translation(at):
+    from pyspark.ml import clustering
+
     f = at.feature
     model = at.fitted(
         f.SQLTransformer(statement="SELECT *, u + v AS total FROM __THIS__"),
         at.assemble(["u", "v"]),
-        f.Tokenizer(inputCol="words", outputCol="terms"),
-        f.Word2Vec(inputCol="terms", outputCol="meaning", vectorSize=2, minCount=1, seed=1),
-        at.assemble(["x", "meaning"], "features"),
+        clustering.BisectingKMeans(featuresCol="x", k=3, seed=1, predictionCol="cluster"),
+        at.assemble(["x", "total", "cluster"], "features"),
         _regressor("LinearRegression", labelCol="y"),
     )
     return model, at.test
@@ -585,9 +589,9 @@ def train(out: Path, names: list[str]) -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / name
                 model.write().save(str(folder))
-                _zipped(folder, out / f"{name}.zip")
+                _zipped(folder, out / f"{name}.spark")
                 _as_parquet(model.transform(test), out / f"{name}.parquet")
-            print(name, (out / f"{name}.zip").stat().st_size, flush=True)
+            print(name, (out / f"{name}.spark").stat().st_size, flush=True)
         except Exception as error:  # the next cases are still worth knowing
             print(name, error, flush=True)
 

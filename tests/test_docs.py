@@ -8,6 +8,7 @@ import os
 import pkgutil
 import re
 import shutil
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def test_all_lists_name_what_exists(name):
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     for file in (ROOT / "tests" / "data" / "mlnet").glob("figure1*"):
         shutil.copy(file, tmp_path)
+    with zipfile.ZipFile(ROOT / "tests" / "data" / "spark" / "text_labels.spark") as file:
+        file.extractall(tmp_path / "spark-model")
+    shutil.copy(ROOT / "tests" / "data" / "spark" / "text_labels.parquet", tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     text = (ROOT / page).read_text("utf-8")

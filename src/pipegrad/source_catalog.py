@@ -105,6 +105,7 @@ SOURCES: tuple[Source, ...] = (
         name="spark",
         module="pipegrad.sources.spark",
         packages=("pyspark",),
+        loaders={".spark": "pipegrad.sources.spark"},
         folder_loader="pipegrad.sources.spark",
     ),
     Source(

@@ -44,7 +44,8 @@ def read_model(path: str, trusted: Collection[str] = (), trust_pickle: bool = Fa
     if is_module_path(path):
         return from_torch(loaded(read_module(path), path, trusted, _HINT))
     if suffix not in (*SKOPS, *PICKLES):
-        _check_suffix(path, suffix)
+        if not Path(path).is_dir():
+            _check_suffix(path, suffix)
         return open_source(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
@@ -70,6 +71,9 @@ def check_model_target(path: str, model: Any) -> None:
                 f"Hint: give a name that ends in {_known(source_catalog.file_suffixes())}."
             )
         check_target(path, "a model")
+        return
+    if hasattr(model, "check_target"):  # It may be a folder.
+        model.check_target(path)
         return
     _check_suffix(path, Path(path).suffix.lower())
     check_target(path, f"a {type(model).__name__}")

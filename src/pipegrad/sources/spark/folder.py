@@ -6,13 +6,15 @@ import io
 import json
 import os
 import stat
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import ArgumentError, ModelFileError
-from ..files import LARGEST_FILE
+from ..files import LARGEST_FILE, ModelFile
 
 _MOST_FILES = 20_000
 _DEEPEST = 24
@@ -23,7 +25,7 @@ _LARGEST_TABLE = 1 << 30
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of a saved model, read once.
+    """The files of a saved model, read once, from its folder or from an archive of it.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ class Folder:
 
     @classmethod
     def read(cls, path: Any) -> Folder:
-        """Read every file below a folder.
+        """Read every file below a folder, or in a zip archive of such a folder.
 
         Raises
         ------
@@ -46,6 +48,8 @@ class Folder:
             If it holds no ``metadata``, or is too large to be a model.
         """
         root = Path(path)
+        if root.is_file():
+            return cls(str(root), _unzipped(ModelFile.read(root)))
         if not (root / "metadata").is_dir():
             raise ModelFileError(
                 f"{root}: the folder has no 'metadata', so that it is no model of Spark.\n"
@@ -126,6 +130,42 @@ class Folder:
                 parent, _, last = name.rpartition("/")
                 files.pop(f"{parent}/.{last}.crc", None)
         return files
+
+
+def _unzipped(file: ModelFile) -> dict[str, bytes]:
+    """The files in an archive, by their names."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            total = sum(entry.file_size for entry in entries)
+            if len(entries) > _MOST_FILES or total > LARGEST_FILE:
+                raise ModelFileError(
+                    f"{file.name}: {len(entries)} files of {total} bytes are too many."
+                )
+            if not all(_is_plain(entry.filename) for entry in entries):
+                raise ModelFileError(f"{file.name}: the names of its files lead elsewhere.")
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise ModelFileError(f"{file.name}: it is no readable archive: {error!s:.120}") from None
+    except RuntimeError as error:  # of encrypted archives
+        raise ModelFileError(f"{file.name}: {error!s:.120}") from None
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    odd = any(mark in name for mark in "\\:\0")
+    return not odd and len(parts) <= _DEEPEST and not {"", ".", ".."}.intersection(parts)
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """An archive of files."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return sink.getvalue()
 
 
 def _regular_files(root: Path) -> list[Path]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError, UntranslatableError
-from ...file_writing import check_folder_target, folder_replacement, write_checked
+from ...file_writing import (
+    check_folder_target,
+    check_target,
+    folder_replacement,
+    write_checked,
+    write_file,
+)
 from ...printable import printable
 from ..protocol import NamedSource
 from ._base import Input
-from .folder import Folder, Stage, _pyarrow
+from .folder import Folder, Stage, _pyarrow, zipped
 from .input_table import as_texts, has_column, raw_column
 from .numbers import Numbers
 from .plan import ModelOutput, Plan, nested
@@ -33,6 +40,8 @@ class Model:
     plan : Plan
         The operators by name, in execution order, and the columns.
     """
+
+    file_suffixes: ClassVar[tuple[str, ...]] = (".spark",)
 
     def __init__(self, folder: Folder, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
@@ -172,11 +181,16 @@ class Model:
         return self.folder.replaced(tables)
 
     def check_target(self, path: Any) -> None:
-        """Reject a path at which no folder can be written."""
-        check_folder_target(path, "a model of Spark", _holds_model)
+        """Reject a path at which neither a folder nor an archive can be written."""
+        if _is_archive(path):
+            check_target(path, "a model of Spark", self.file_suffixes)
+        elif isinstance(path, str | os.PathLike):
+            check_folder_target(path, "a model of Spark", _holds_model)
+        else:
+            raise ArgumentError(f"path must be the name of a folder, got {path!r:.80}.")
 
     def save(self, path: Any) -> None:
-        """Write the folder completely or not at all.
+        """Write the folder completely or not at all; an archive of it if ``path`` ends in .spark.
 
         Files of stages that did not change are preserved byte for byte. A changed file has no
         checksum beside it, which Hadoop does not require.
@@ -184,11 +198,19 @@ class Model:
         self.check_target(path)
         files = self.files()
         read_model(Folder(str(path), files))  # Verify that the result can be read.
+        if _is_archive(path):
+            write_file(path, zipped(files))
+            return
         with folder_replacement(path) as partial:
             for name, content in files.items():
                 place = partial / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write_checked(place, content)
+
+
+def _is_archive(path: Any) -> bool:
+    named = isinstance(path, str | os.PathLike)
+    return named and Path(path).suffix.lower() in Model.file_suffixes and not Path(path).is_dir()
 
 
 def _has(table: Any, name: str | None) -> bool:
@@ -209,7 +231,7 @@ def load(path: Any, trusted: bool = False) -> Model:
     Parameters
     ----------
     path : str or path
-        A folder written by ``model.write().save(path)``.
+        A folder written by ``model.write().save(path)``, or a zip archive of one (``.spark``).
     trusted : bool
         Without effect, since no other library reads the folder but pyarrow.
 

@@ -9,7 +9,7 @@ from .plan import Plan
 UNSUPPORTED = {
     "SQLTransformer": "its statement is SQL, which Spark alone runs",
     "RFormulaModel": "its formula needs attributes of columns, which are not saved",
-    "Word2VecModel": "its vectors are averaged over words of a text",
+    "BisectingKMeansModel": "rows descend a tree of centers",
     "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
     "MinHashLSHModel": "its hashes are lists of vectors",
     "LDAModel": "topics are inferred with random numbers of Spark",

@@ -12,8 +12,10 @@ import numpy as np
 from scipy import sparse
 
 from ....errors import ArgumentError
-from .._base import Host
+from .._base import Host, Operator
 from ..folder import Stage
+from ..input_table import as_texts
+from ..numbers import Numbers, find
 from ..plan import Plan, reads
 from ..unsupported import require_columns
 
@@ -228,6 +230,64 @@ def _mixed(h: int, word: int) -> int:
     return (h * 5 + 0xE6546B64) & 0xFFFFFFFF
 
 
+@dataclass(eq=False, kw_only=True)
+class ShareOfTerms(Host):
+    """The share of each term of a vocabulary in all terms of a row."""
+
+    terms: list[str]
+
+    def run(self, *values: Any) -> Any:
+        """Shares (n, terms), sparse."""
+        places = {term: place for place, term in enumerate(self.terms)}
+        rows = []
+        for terms in cells_of(self.kind, values[0], list):
+            counts = Counter(places[term] for term in terms if term in places)
+            rows.append({place: n / len(terms) for place, n in counts.items()})
+        return counted(rows, len(self.terms))
+
+
+@dataclass(eq=False, kw_only=True)
+class MeanOfVectors(Operator):
+    """Shares of terms times their vectors, which are fixed."""
+
+    vectors: Numbers
+
+
+@dataclass(eq=False, kw_only=True)
+class HashColumns(Host):
+    """Several columns in one vector, at places that are hashes of names and of texts.
+
+    Parameters
+    ----------
+    names : list of str
+        The columns.
+    categories : frozenset of str
+        Columns of numbers whose values are texts.
+    size : int
+        Number of entries.
+    """
+
+    names: list[str]
+    categories: frozenset[str]
+    size: int
+
+    def run(self, *values: Any) -> Any:
+        """Vectors (n, size), sparse."""
+        rows: list[dict[int, float]] = [{} for _ in range(len(values[0]))]
+        for name, column in zip(self.names, values, strict=True):
+            array = np.asarray(column)
+            if array.dtype.kind in "iuf" and name not in self.categories:
+                place = murmur3(name.encode("utf-8")) % self.size
+                for row, number in zip(rows, array.tolist(), strict=True):
+                    row[place] = row.get(place, 0.0) + number
+                continue
+            for row, text in zip(rows, as_texts(array), strict=True):
+                if text is not None:
+                    place = murmur3(f"{name}={text}".encode()) % self.size
+                    row[place] = row.get(place, 0.0) + 1.0
+        return counted(rows, self.size)
+
+
 @reads("feature.Tokenizer")
 def _tokenizer(stage: Stage, plan: Plan) -> None:
     _one_to_one(stage, plan, Split())
@@ -280,6 +340,30 @@ def _counts(stage: Stage, plan: Plan) -> None:
         terms=terms, least=stage.number("minTF", 1.0), binary=stage.flag("binary", False)
     )
     _one_to_one(stage, plan, operator)
+
+
+@reads("feature.Word2VecModel")
+def _word_vectors(stage: Stage, plan: Plan) -> None:
+    rows = stage.rows()
+    terms = [row.get("word") for row in rows]
+    if not rows or not all(isinstance(term, str) for term in terms):
+        stage.fail("its vocabulary is damaged.")
+    vectors = find(stage, "vector", kind="list", rows=rows)
+    ((source, made),) = stage.inputs_and_outputs()
+    shares = ShareOfTerms(terms=[str(term) for term in terms])
+    step = plan.step(stage, shares, plan.column(source), name="shares")
+    plan.name(stage, made, plan.step(stage, MeanOfVectors(vectors=vectors), step))
+
+
+@reads("feature.FeatureHasher")
+def _hashed_columns(stage: Stage, plan: Plan) -> None:
+    names, size = stage.texts("inputCols"), stage.integer("numFeatures", 1 << 18)
+    if not names or not 0 < size < 1 << 31:
+        stage.fail("its columns are damaged.")
+    categories = frozenset(stage.texts("categoricalCols"))
+    operator = HashColumns(names=names, categories=categories, size=size)
+    step = plan.step(stage, operator, *[plan.column(name) for name in names])
+    plan.name(stage, stage.text("outputCol"), step)
 
 
 def _one_to_one(stage: Stage, plan: Plan, operator: Host) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from torch import nn
 
-from ....modules import IndexIndicators, Intervals, OrdinalEncode, PlacesOfValues
+from ....modules import IndexIndicators, Intervals, Linear, OrdinalEncode, PlacesOfValues
 from ....registry import register
 from .._base import Host, Input
 from ..operators import categories, texts
@@ -39,6 +39,8 @@ class InputRow(SparkTranslation):
     f"{_AT}.operators.categories.IndexTexts",
     f"{_AT}.operators.texts.HashTerms",
     f"{_AT}.operators.texts.CountTerms",
+    f"{_AT}.operators.texts.ShareOfTerms",
+    f"{_AT}.operators.texts.HashColumns",
 )
 class HostRow(SparkTranslation):
     """Converts texts to numbers on the host; modules receive the numbers."""
@@ -67,6 +69,17 @@ class TextRow(SparkTranslation):
 
     def refuse(self, operator: texts.Host) -> str | None:
         return "gives lists of texts; it runs on the host"
+
+
+@register(f"{_AT}.operators.texts.MeanOfVectors")
+class MeanOfVectors(SparkTranslation):
+    """Vectors of words stay fixed: Spark keeps them in single precision."""
+
+    def to_torch(self, operator: texts.MeanOfVectors) -> nn.Module:
+        return Linear(numbers_of(operator.vectors)).requires_grad_(False)
+
+    def trainable(self, operator: texts.MeanOfVectors) -> bool:
+        return False
 
 
 @register(f"{_AT}.operators.categories.TextOfIndex")
