@@ -4,8 +4,8 @@ python tests/spark_runtime.py install FOLDER                  pyspark from PyPI 
 FOLDER/bin/python tests/spark_runtime.py train OUT [NAME...]  the models of `CASES`, as archives
 FOLDER/bin/python tests/spark_runtime.py score JOBS.json      [model folder, table, result], ...
 
-It needs Java 17 or newer. For each case, `train` writes OUT/NAME.spark, the folder that Spark saved,
-and OUT/NAME.parquet, the table that Spark's `transform` makes of the rows in it.
+It needs Java 17 or newer. For each case, `train` writes OUT/NAME.spark, the folder that Spark
+saved, and OUT/NAME.parquet, the table that Spark's `transform` makes of the rows in it.
 """
 
 from __future__ import annotations

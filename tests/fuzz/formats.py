@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 import zipfile
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from mutations import BYTES, JSON, TEXT, Mutation, change_document, overwrite_integer
+from pyarrow import parquet
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -22,8 +25,10 @@ from sklearn.tree import DecisionTreeRegressor
 import pipegrad as pg
 from pipegrad.array_cache import cached_arrays
 from pipegrad.module_files import SavedModule, read_module, write_module
+from pipegrad.sources.spark.folder import zipped
 
 MLNET = Path(__file__).parents[1] / "data" / "mlnet"
+SPARK = Path(__file__).parents[1] / "data" / "spark"
 ROWS = 40
 
 
@@ -266,6 +271,32 @@ def change_entry(content: bytes, rng: random.Random, others: list[bytes]) -> byt
     return out.getvalue()
 
 
+# -- Spark ---------------------------------------------------------------------------------------
+
+
+def spark_seeds() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(SPARK.glob("*.spark"))]
+
+
+def change_stage(content: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+    """Change the parameters or the table of one stage, so that its file can still be read."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    chosen = rng.choice([name for name in files if "/part-" in name and "/." not in name])
+    data = files[chosen]
+    if chosen.endswith(".parquet") and rng.randrange(6):
+        rows = change_document(parquet.read_table(BytesIO(data)).to_pylist(), rng)
+        sink = BytesIO()
+        parquet.write_table(pa.Table.from_pylist(rows), sink)
+        files[chosen] = sink.getvalue()
+    elif chosen.endswith(".parquet"):
+        files[chosen] = rng.choice(BYTES)(data, rng, [data])
+    else:
+        changed = change_document(json.loads(data.splitlines()[0]), rng)
+        files[chosen] = json.dumps(changed).encode()
+    return zipped(files)
+
+
 # -- pipegrad's own ------------------------------------------------------------------------------
 
 
@@ -366,6 +397,7 @@ FORMATS = {
         lambda: catboost_seeds("json"), JSON, from_file(".json"), catboost_answers("json")
     ),
     "mlnet.zip": Format(mlnet_seeds, (*[change_entry] * 9, *BYTES), from_file(".zip")),
+    "spark.spark": Format(spark_seeds, (*[change_stage] * 9, *BYTES), from_file(".spark")),
     "graph.json": Format(graph_seeds, JSON, read_graph),
     "cache.safetensors": Format(cache_seeds, BYTES, read_cache),
     "module.safetensors": Format(module_seeds, (*[change_part] * 6, *BYTES), read_saved),

@@ -1,8 +1,8 @@
 """Real Spark scores what pipegrad wrote, and trains models anew: `make test-spark`.
 
 It needs pyspark in the virtual environment that the variable SPARK names; see
-`tests/spark_runtime.py`. Every model among the fixtures is read, all numbers that train are moved by
-some percent, the model is written, and Spark loads the folder and gives every column.
+`tests/spark_runtime.py`. Every model among the fixtures is read, all numbers that train are moved
+by some percent, the model is written, and Spark loads the folder and gives every column.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import stat
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,13 @@ _DEEPEST = 24
 # Rows of one table, and values in all of its columns.
 _MOST_ROWS = 5_000_000
 _LARGEST_TABLE = 1 << 30
+_NOT_FINITE = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "Inf": math.inf,
+    "-Infinity": -math.inf,
+    "-Inf": -math.inf,
+}
 
 
 @dataclass(frozen=True)
@@ -145,10 +152,10 @@ def _unzipped(file: ModelFile) -> dict[str, bytes]:
             if not all(_is_plain(entry.filename) for entry in entries):
                 raise ModelFileError(f"{file.name}: the names of its files lead elsewhere.")
             return {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:  # Damaged archives end in errors of many kinds.
         raise ModelFileError(f"{file.name}: it is no readable archive: {error!s:.120}") from None
-    except RuntimeError as error:  # of encrypted archives
-        raise ModelFileError(f"{file.name}: {error!s:.120}") from None
 
 
 def _is_plain(name: str) -> bool:
@@ -267,11 +274,23 @@ class Stage:
         return self._typed(name, default, bool)
 
     def number(self, name: str, default: float) -> float:
-        """A parameter that is a number; Spark writes those that are not finite as texts."""
+        """A parameter that is a number."""
         value = self.given(name)
-        if value in ("NaN", "Infinity", "-Infinity", "Inf", "-Inf"):
-            return float(str(value).replace("Infinity", "inf"))
-        return float(self._typed(name, default, (int, float)))
+        return default if value is None else self._number(name, value)
+
+    def _number(self, name: str, value: Any) -> float:
+        # Spark writes those that are not finite as texts.
+        if isinstance(value, str) and value in _NOT_FINITE:
+            return _NOT_FINITE[value]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._refuse(name, value)
+        try:
+            return float(value)
+        except OverflowError:
+            self._refuse(name, value)
+
+    def _refuse(self, name: str, value: Any) -> NoReturn:
+        self.fail(f"parameter {name!r} has no such value: {value!r:.60}.")
 
     def integer(self, name: str, default: int) -> int:
         """A parameter that is a whole number."""
@@ -279,30 +298,31 @@ class Stage:
 
     def texts(self, name: str) -> list[str]:
         """A parameter that is a list of texts; empty if it is not set."""
-        return self._listed(name, str)
+        found = self._listed(name, self.given(name))
+        if not all(isinstance(value, str) for value in found):
+            self._refuse(name, found)
+        return found
 
     def numbers(self, name: str) -> list[float]:
         """A parameter that is a list of numbers; empty if it is not set."""
-        found = self.given(name)
-        if isinstance(found, list):
-            infinite = {"NaN", "Infinity", "-Infinity", "Inf", "-Inf"}
-            found = [float(v.replace("Infinity", "inf")) if v in infinite else v for v in found]
-        return [float(v) for v in self._listed(name, (int, float), found)]
+        return [self._number(name, value) for value in self._listed(name, self.given(name))]
 
-    def _listed(self, name: str, kind: Any, found: Any = None) -> list[Any]:
-        values = self.given(name) if found is None else found
-        if values is None:
-            return []
-        if not isinstance(values, list) or not all(isinstance(v, kind) for v in values):
-            self.fail(f"parameter {name!r} is no list of such values: {values!r:.60}.")
-        return values
+    def lists_of_numbers(self, name: str) -> list[list[float]]:
+        """A parameter that is a list of lists of numbers; empty if it is not set."""
+        lists = [self._listed(name, one) for one in self._listed(name, self.given(name))]
+        return [[self._number(name, value) for value in one] for one in lists]
 
-    def _typed(self, name: str, default: Any, kind: Any) -> Any:
+    def _listed(self, name: str, value: Any) -> list[Any]:
+        if value is not None and not isinstance(value, list):
+            self._refuse(name, value)
+        return value or []
+
+    def _typed(self, name: str, default: Any, kind: type) -> Any:
         value = self.given(name)
         if value is None:
             return default
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            self.fail(f"parameter {name!r} has no such value: {value!r:.60}.")
+            self._refuse(name, value)
         return value
 
     def inputs_and_outputs(self) -> list[tuple[str, str]]:

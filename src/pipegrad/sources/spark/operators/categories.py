@@ -168,10 +168,9 @@ class Buckets(Operator):
 @reads("feature.Bucketizer")
 def _bucketizer(stage: Stage, plan: Plan) -> None:
     pairs = stage.inputs_and_outputs()
-    lists = [stage.numbers("splits")] * len(pairs)
-    if stage.given("splitsArray") is not None:
-        given = stage.given("splitsArray")
-        lists = [[float(v) for v in one] for one in given]
+    lists = stage.lists_of_numbers("splitsArray") or [stage.numbers("splits")] * len(pairs)
+    if len(lists) != len(pairs):
+        stage.fail("it has another number of splits than of columns.")
     for (source, made), splits in zip(pairs, lists, strict=True):
         if len(splits) < 3 or any(a >= b for a, b in pairwise(splits)):
             stage.fail("its splits do not increase.")

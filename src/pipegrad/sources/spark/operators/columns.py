@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .._base import Operator
 from ..folder import Stage
@@ -49,13 +50,17 @@ def _selector(stage: Stage, plan: Plan) -> None:
         source, made = stage.text("inputCol"), stage.text("outputCol")
     else:
         found = stage.row().get("selectedFeatures")
-        places = None if found is None else sorted(found)
+        places = sorted(found) if _are_places(found) else None
         source = stage.text("featuresCol", "features")
         made = stage.text("outputCol")
-    if not isinstance(places, list) or not all(isinstance(p, int) and p >= 0 for p in places):
+    if not _are_places(places):
         stage.fail("its selection is damaged.")
     step = plan.step(stage, SelectEntries(places=places), plan.column(source))
     plan.name(stage, made, step)
+
+
+def _are_places(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(p, int) and 0 <= p < 1 << 31 for p in found)
 
 
 @dataclass(eq=False, kw_only=True)
