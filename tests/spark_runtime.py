@@ -500,6 +500,9 @@ def clusters(at):
                           distanceMeasure="cosine"),
         clustering.GaussianMixture(featuresCol="x", k=2, seed=1, predictionCol="mixture",
                                    probabilityCol="shares", maxIter=5),
+        clustering.BisectingKMeans(featuresCol="x", k=4, seed=1, predictionCol="bisected"),
+        clustering.BisectingKMeans(featuresCol="x", k=3, seed=1, predictionCol="bisected_cosine",
+                                   distanceMeasure="cosine"),
         clustering.KMeans(featuresCol="x", k=3, seed=1),
     )  # fmt: skip
     return model, at.with_rows({"u": 1e6})
@@ -567,14 +570,11 @@ def single(at):
 
 @case
 def without_translation(at):
-    from pyspark.ml import clustering
-
     f = at.feature
     model = at.fitted(
         f.SQLTransformer(statement="SELECT *, u + v AS total FROM __THIS__"),
         at.assemble(["u", "v"]),
-        clustering.BisectingKMeans(featuresCol="x", k=3, seed=1, predictionCol="cluster"),
-        at.assemble(["x", "total", "cluster"], "features"),
+        at.assemble(["x", "total"], "features"),
         _regressor("LinearRegression", labelCol="y"),
     )
     return model, at.test

@@ -27,7 +27,7 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
-from ._distances import Distances
+from ._distances import Distances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
@@ -283,6 +283,7 @@ __all__ = [
     "MultioutputRegressionHead",
     "Multiples",
     "NamedCovariance",
+    "NearestDescent",
     "NearestDonors",
     "NearestHead",
     "NeighborDistances",

@@ -36,6 +36,49 @@ class Distances(Module):
         nn.init.normal_(self.centers)
 
 
+class NearestDescent(Module):
+    """The leaf that each row reaches in a tree of points, through the nearest child of each.
+
+    Parameters
+    ----------
+    points : Tensor, shape (nodes, features)
+        Coordinates of the nodes.
+    children : Tensor of int64, shape (nodes, k)
+        Children of each node, padded with -1; leaves have none.
+    numbers : Tensor of int64, shape (nodes,)
+        Number of each leaf.
+    root : int
+        The first node.
+    depth : int
+        Most steps from the root to a leaf.
+    """
+
+    points: Tensor
+    children_of: Tensor
+    numbers: Tensor
+
+    def __init__(
+        self, points: Tensor, children: Tensor, numbers: Tensor, root: int, depth: int
+    ) -> None:
+        super().__init__()
+        self.register_buffer("points", points.clone())
+        self.register_buffer("children_of", children)
+        self.register_buffer("numbers", numbers)
+        self.root, self.depth = root, depth
+
+    def forward(self, x: Block) -> Tensor:
+        """(n, features) to numbers of leaves (n,)."""
+        far = squared_distances(x, self.points)
+        at = torch.full((far.shape[0],), self.root, dtype=torch.int64, device=far.device)
+        for _ in range(self.depth):
+            below = self.children_of[at]
+            known = below >= 0
+            cost = far.gather(1, below.clamp(min=0)).masked_fill(~known, torch.inf)
+            nearest = below.gather(1, cost.argmin(1, keepdim=True)).squeeze(1)
+            at = torch.where(known.any(1), nearest, at)
+        return self.numbers[at].to(far.dtype)
+
+
 def squared_distances(x: Block, points: Tensor) -> Tensor:
     """Squared Euclidean distances (n, points), never negative.
 

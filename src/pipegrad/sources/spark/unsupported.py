@@ -9,7 +9,6 @@ from .plan import Plan
 UNSUPPORTED = {
     "SQLTransformer": "its statement is SQL, which Spark alone runs",
     "RFormulaModel": "its formula needs attributes of columns, which are not saved",
-    "BisectingKMeansModel": "rows descend a tree of centers",
     "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
     "MinHashLSHModel": "its hashes are lists of vectors",
     "LDAModel": "topics are inferred with random numbers of Spark",
@@ -21,7 +20,13 @@ UNSUPPORTED = {
     "PowerIterationClustering": "it does not transform rows",
 }
 
-_OUTPUTS = ("outputCol", "predictionCol", "probabilityCol", "rawPredictionCol")
+_OUTPUTS = (
+    "outputCol",
+    "predictionCol",
+    "probabilityCol",
+    "rawPredictionCol",
+    "topicDistributionCol",
+)
 
 
 def require_columns(stage: Stage, plan: Plan, why: str = "") -> None:

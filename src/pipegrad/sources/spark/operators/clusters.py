@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._base import Predictor
+from ....errors import ModelFileError
+from .._base import Operator, Predictor
 from ..folder import Stage
-from ..numbers import Numbers, find
+from ..numbers import Numbers, find, matrix, vector
 from ..plan import ModelOutput, Plan, reads
 from .answers import Derive, name_of
 from .columns import UnitNorm
@@ -57,6 +60,67 @@ def _kmeans(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
+class CenterTree(Operator):
+    """The leaf that a row reaches in a tree of centers.
+
+    Parameters
+    ----------
+    centers : array
+        Coordinates (nodes, entries).
+    children : list of list of int
+        Places of the children of each node.
+    numbers_ : list of int
+        Number of each leaf; below zero at other nodes.
+    root, depth : int
+        Place of the first node, and most steps to a leaf.
+    """
+
+    centers: NDArray[np.float64]
+    children: list[list[int]]
+    numbers_: list[int]
+    root: int
+    depth: int
+
+
+@reads("clustering.BisectingKMeansModel")
+def _bisecting(stage: Stage, plan: Plan) -> None:
+    nodes = stage.rows("data/data")
+    try:
+        about = json.loads(stage.folder.text(stage.at("data/metadata")))
+        places = {int(node["index"]): place for place, node in enumerate(nodes)}
+        children = [[places[int(child)] for child in node["children"]] for node in nodes]
+        centers = np.stack([vector(node["center"]) for node in nodes])
+        root, cosine = places[int(about["rootId"])], about["distanceMeasure"] == "cosine"
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError):
+        stage.fail("its tree of centers is damaged.")
+    source = features(stage, plan)
+    if cosine:
+        source = plan.step(stage, UnitNorm(p=2.0), source, name="unit")
+        lengths = np.linalg.norm(centers, axis=1, keepdims=True)
+        centers = centers / np.where(lengths == 0, 1.0, lengths)
+    depth = _depth(stage, children, root)
+    operator = CenterTree(
+        centers=centers, children=children, numbers_=list(places), root=root, depth=depth
+    )
+    predict = name_of(stage, "predictionCol", "prediction")
+    plan.whole.add(predict)
+    plan.name(stage, predict, plan.step(stage, operator, source))
+
+
+def _depth(stage: Stage, children: list[list[int]], root: int) -> int:
+    """The most steps from the root to a leaf; an error if the nodes are no tree."""
+    level, depth, seen = [root], -1, 0
+    while level:
+        seen, depth = seen + len(level), depth + 1
+        if seen > len(children):
+            stage.fail("its centers are no tree.")
+        level = [child for node in level for child in children[node]]
+    return depth
+
+
+@dataclass(eq=False, kw_only=True)
 class Mixture(Predictor):
     """Weighted normal densities of the components of a mixture."""
 
@@ -69,8 +133,6 @@ class Mixture(Predictor):
 def _mixture(stage: Stage, plan: Plan) -> None:
     row = stage.row()
     try:
-        from ..numbers import matrix, vector
-
         means = np.stack([vector(one) for one in row["mus"]])
         sigmas = np.stack([matrix(one) for one in row["sigmas"]])
     except (KeyError, TypeError, ValueError):

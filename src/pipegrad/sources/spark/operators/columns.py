@@ -46,10 +46,10 @@ def _selector(stage: Stage, plan: Plan) -> None:
         if stage.texts("names"):
             require_columns(stage, plan, "names of entries are attributes, which are not saved")
             return
-        places = stage.given("indices")
+        places: Any = stage.given("indices")
         source, made = stage.text("inputCol"), stage.text("outputCol")
     else:
-        found = stage.row().get("selectedFeatures")
+        found: Any = stage.row().get("selectedFeatures")
         places = sorted(found) if _are_places(found) else None
         source = stage.text("featuresCol", "features")
         made = stage.text("outputCol")

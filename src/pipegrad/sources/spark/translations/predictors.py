@@ -19,6 +19,7 @@ from ....modules import (
     JointLogLikelihood,
     Linear,
     MultilayerPerceptron,
+    NearestDescent,
     PairwiseProducts,
     Total,
     TrainedInterpolation,
@@ -26,7 +27,7 @@ from ....modules import (
 from ....registry import register
 from ...arrays import to_array
 from ..operators import clusters, composites, linear, naive_bayes, networks
-from ._base import SparkTranslation, numbers_of, write_numbers
+from ._base import SparkTranslation, index, numbers_of, write_numbers
 
 _AT = "pipegrad.sources.spark.operators"
 
@@ -138,6 +139,24 @@ def _centers(operator: clusters.SquaredDistances) -> Any:
         return found
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     return found / np.where(lengths == 0, 1.0, lengths)
+
+
+@register(f"{_AT}.clusters.CenterTree")
+class CenterTree(SparkTranslation):
+    """Centers stay fixed."""
+
+    differentiable = False
+
+    def to_torch(self, operator: clusters.CenterTree) -> nn.Module:
+        width = max(1, *map(len, operator.children))
+        children = [[*found, *[-1] * (width - len(found))] for found in operator.children]
+        return NearestDescent(
+            numbers_of(operator.centers),
+            index(children),
+            index(operator.numbers_),
+            operator.root,
+            operator.depth,
+        )
 
 
 @register(f"{_AT}.clusters.Mixture")
