@@ -262,6 +262,30 @@ def test_vectors_are_structs_or_lists(models):
     )
 
 
+class DenseVector:
+    """What the cells of a pandas DataFrame hold that pyspark made."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def toArray(self):
+        return self.values
+
+
+class SparseVector(DenseVector):
+    def __init__(self, values):
+        super().__init__(values)
+        self.size, self.indices = len(values), np.arange(len(values))
+
+
+def test_vectors_of_pyspark(models):
+    net, table = pg.to_torch(models["single"]), expected_of("single")
+    vectors = raw_column(table, "features")
+    for kind in (DenseVector, SparseVector):
+        cells = pd.Series([kind(values) for values in vectors])
+        np.testing.assert_allclose(net.predict({"features": cells}), table["prediction"])
+
+
 def test_wrong_vectors_are_refused(models):
     net = pg.to_torch(models["single"])
     for cells, match in [

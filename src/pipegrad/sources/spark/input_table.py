@@ -132,6 +132,10 @@ def _vector(cell: Any) -> tuple[int, Any, Any]:
         if cell["type"] == 1:
             return len(numbers), None, numbers
         return int(cell["size"]), np.asarray(cell["indices"], dtype=np.int64), numbers
+    if hasattr(cell, "toArray"):  # a vector of pyspark
+        if hasattr(cell, "indices"):
+            return int(cell.size), np.asarray(cell.indices, dtype=np.int64), np.asarray(cell.values)
+        cell = cell.toArray()
     numbers = np.asarray(cell, dtype=np.float64)
     if numbers.ndim != 1:
         raise ValueError
