@@ -369,7 +369,7 @@ def forest(at):
     model = at.fitted(
         *_indexed(at),
         _classifier("RandomForestClassifier", featuresCol="xi", labelCol="three", maxDepth=3,
-                    numTrees=4, seed=1, thresholds=[0.5, 0.2, 0.3]),
+                    numTrees=4, seed=1).setThresholds([0.5, 0.2, 0.3]),
     )  # fmt: skip
     return model, at.with_rows({"c": "new"})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...errors import UntranslatableError
 from .folder import Stage
 from .plan import Plan
@@ -39,9 +41,12 @@ def require_columns(stage: Stage, plan: Plan, why: str = "") -> None:
     """
     why = why or UNSUPPORTED.get(stage.kind, "it has no translation")
     names = stage.texts("outputCols") or [stage.text(name) for name in _OUTPUTS]
+    if stage.kind == "SQLTransformer":
+        names = re.findall(r"\bas\s+`?(\w+)`?", stage.text("statement"), re.IGNORECASE)
     names = [name for name in names if name]
     if not names:
         place = stage.path or stage.uid
-        raise UntranslatableError([(place, stage.kind, why)], hint=f"stage {stage.uid}")
+        hint = "run this stage with Spark, and save a pipeline of those after it."
+        raise UntranslatableError([(place, stage.kind, why)], hint=hint)
     for name in names:
         plan.missing(stage, name, why)

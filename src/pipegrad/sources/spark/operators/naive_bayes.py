@@ -45,4 +45,6 @@ def _naive_bayes(stage: Stage, plan: Plan) -> None:
         variant=variant, prior=prior, theta=theta, sigma=sigma, task="likelihood"
     )
     score = plan.step(stage, operator, features(stage, plan), method="score")
-    add_classification(stage, plan, score, classes, (), ("softmax",))
+    # Spark normalizes the scores of this kind alone.
+    raw = ("log_softmax",) if variant == "complement" else ()
+    add_classification(stage, plan, score, classes, raw, ("softmax",))

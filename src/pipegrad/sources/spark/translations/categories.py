@@ -40,7 +40,6 @@ class InputRow(SparkTranslation):
     f"{_AT}.operators.texts.HashTerms",
     f"{_AT}.operators.texts.CountTerms",
     f"{_AT}.operators.texts.ShareOfTerms",
-    f"{_AT}.operators.texts.HashColumns",
 )
 class HostRow(SparkTranslation):
     """Converts texts to numbers on the host; modules receive the numbers."""
@@ -69,6 +68,17 @@ class TextRow(SparkTranslation):
 
     def refuse(self, operator: texts.Host) -> str | None:
         return "gives lists of texts; it runs on the host"
+
+
+@register(f"{_AT}.operators.texts.HashColumns")
+class HashColumns(SparkTranslation):
+    """Numbers and texts of several columns in one vector, on the host."""
+
+    def to_torch(self, operator: texts.HashColumns) -> nn.Module:
+        return OrdinalEncode()
+
+    def refuse(self, operator: texts.HashColumns) -> str | None:
+        return "hashes texts; it runs on the host"
 
 
 @register(f"{_AT}.operators.texts.MeanOfVectors")

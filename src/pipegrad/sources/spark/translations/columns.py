@@ -165,8 +165,8 @@ class Derive(SparkTranslation):
         what, numbers = operator.what, operator.numbers_
         if what in _FUNCTIONS:
             return Elementwise(_FUNCTIONS[what], elementwise=False)
-        if what == "softmax":
-            return Elementwise(torch.softmax, {"dim": 1}, elementwise=False)
+        if what in ("softmax", "log_softmax"):
+            return Elementwise(getattr(torch, what), {"dim": 1}, elementwise=False)
         if what == "twice_sigmoid":
             return Sequential(
                 Multiples(numbers_of(2.0)), Elementwise(torch.sigmoid, elementwise=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -208,7 +209,9 @@ class JointLogProbabilities(SparkTranslation):
             return _joint(BernoulliEvents(numbers_of(odds)), operator)
         assert operator.sigma is not None
         densities = DiagonalGaussians(theta, numbers_of(operator.sigma))
-        return _joint(densities, operator)
+        # Spark leaves out the constant of the densities.
+        constant = 0.5 * math.log(2 * math.pi) * theta.shape[1]
+        return _joint(densities, operator, torch.full_like(prior, constant))
 
     def write_back(self, module: Any, operator: naive_bayes.JointLogProbabilities) -> None:
         if isinstance(module, Linear):
@@ -225,8 +228,12 @@ class JointLogProbabilities(SparkTranslation):
             write_numbers(operator.sigma, inner.variance())
 
 
-def _joint(likelihood: nn.Module, operator: naive_bayes.JointLogProbabilities) -> nn.Module:
-    return JointLogLikelihood(likelihood, numbers_of(operator.prior))
+def _joint(
+    likelihood: nn.Module,
+    operator: naive_bayes.JointLogProbabilities,
+    offset: Tensor | None = None,
+) -> nn.Module:
+    return JointLogLikelihood(likelihood, numbers_of(operator.prior), offset=offset)
 
 
 @register(f"{_AT}.composites.Beside")

@@ -34,7 +34,8 @@ class Scale(SparkTranslation):
             return
         write_numbers(operator.center, module.offset)
         before = operator.spread.values
-        operator.spread.put(_inverse(module, before))
+        after = _inverse(module, before)
+        operator.spread.put(after if operator.keeps else np.where(before == 0, 0.0, after))
 
 
 def _factor(spread: Any, otherwise: float) -> Any:
