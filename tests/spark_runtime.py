@@ -267,6 +267,8 @@ def linear_regressions(at):
         _regressor("FMRegressor", featuresCol="x", labelCol="y", predictionCol="machine",
                    factorSize=2, maxIter=5),
         _regressor("IsotonicRegression", featuresCol="x", labelCol="y", predictionCol="isotonic"),
+        _regressor("IsotonicRegression", featuresCol="x", labelCol="y", predictionCol="antitonic",
+                   featureIndex=1, isotonic=False),
         _regressor("LinearRegression", featuresCol="x", labelCol="y", predictionCol="last",
                    regParam=0.01),
     )  # fmt: skip
@@ -344,6 +346,25 @@ def tree_regressions(at):
         made("GBTRegressor", "boosted", maxIter=4, stepSize=0.3),
     )
     return model, at.with_rows({"c": "new"}, {"t": None}, {"u": 1e300})
+
+
+@case
+def tree_categories(at):
+    """Categories that a tree has not seen, on either side of its splits."""
+    from pyspark.sql.functions import expr
+
+    indexer = at.feature.StringIndexer(inputCols=["c", "day"], outputCols=["ci", "di"])
+    indexer = indexer.fit(at.train)
+    at.train, test = indexer.transform(at.train), indexer.transform(at.test)
+    model = at.fitted(
+        at.assemble(["ci", "di"]),
+        _regressor("RandomForestRegressor", featuresCol="x", labelCol="y", maxDepth=4, numTrees=6,
+                   seed=1),
+    )  # fmt: skip
+    for name in ("ci", "di"):
+        odd = f"case when u > 0.5 then 9.0 when w < -1.4 then -1.0 else {name} end"
+        test = test.withColumn(name, expr(odd))
+    return model, test
 
 
 @case
@@ -429,7 +450,7 @@ def linear_classifiers(at):
     f = at.feature
     model = at.fitted(
         at.assemble(["u", "v", "w"]),
-        _classifier("LogisticRegression", featuresCol="x", thresholds=[0.4, 0.6], **_named("pair")),
+        _classifier("LogisticRegression", featuresCol="x", thresholds=[0.4, 0.8], **_named("pair")),
         _classifier("LogisticRegression", featuresCol="x", labelCol="three", fitIntercept=False,
                     thresholds=[0.3, 0.0, 0.7], **_named("several")),
         _classifier("LogisticRegression", featuresCol="x", family="multinomial", **_named("two")),

@@ -111,6 +111,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
 from ._pairwise_products import PairwiseProducts, TrainedInterpolation
+from ._pairwise_products import PairwiseProducts
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
@@ -157,6 +158,7 @@ from ._vector_columns import (
     ExpandedProducts,
     IndexIndicators,
     Intervals,
+    OneColumn,
     OuterProducts,
     PlacesOfValues,
     Shift,
@@ -299,6 +301,7 @@ __all__ = [
     "NormalizeRows",
     "NormalizedColumns",
     "NotAlike",
+    "OneColumn",
     "OneHot",
     "OneVersusRest",
     "OneVsOneHead",
@@ -367,7 +370,6 @@ __all__ = [
     "ThresholdHead",
     "TopicShares",
     "Total",
-    "TrainedInterpolation",
     "TreeEnsemble",
     "TreeFeatures",
     "UnitRows",

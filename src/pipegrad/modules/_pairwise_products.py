@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ._base import Module, parameter
@@ -47,45 +46,3 @@ class PairwiseProducts(Module):
         for values in (self.weight, self.bias):
             if values is not None:
                 nn.init.zeros_(values)
-
-
-class TrainedInterpolation(Module):
-    """Linear interpolation of one column between fixed points, whose values train.
-
-    Parameters
-    ----------
-    bounds : Tensor, shape (points,)
-        Non-decreasing positions.
-    values : Tensor, shape (points,)
-        Values there.
-    place : int
-        The column, if the input has several.
-    """
-
-    bounds: Tensor
-
-    def __init__(self, bounds: Tensor, values: Tensor, place: int = 0) -> None:
-        super().__init__()
-        self.register_buffer("bounds", bounds.clone())
-        self.values = parameter(values)
-        self.place = place
-
-    def forward(self, x: Block) -> Tensor:
-        """Map (n, features) or (n,) to (n,)."""
-        rows = x.to_dense() if isinstance(x, SparseRows) else x
-        column = (rows if rows.ndim == 1 else rows[:, self.place]).contiguous()
-        last = self.bounds.shape[0] - 1
-        right = torch.searchsorted(self.bounds, column)
-        # At a bound that occurs twice, the first of them counts.
-        exact = self.bounds[right.clamp(max=last)] == column
-        left = torch.where(exact, right, right - 1).clamp(0, last)
-        right = right.clamp(max=last)
-        width = self.bounds[right] - self.bounds[left]
-        share = (column - self.bounds[left]) / torch.where(width == 0, 1.0, width)
-        share = torch.where(width == 0, 0.0, share)
-        return self.values[left] + (self.values[right] - self.values[left]) * share
-
-    def reset_parameters(self) -> None:
-        """Values from zero to one."""
-        with torch.no_grad():
-            self.values.copy_(torch.linspace(0, 1, self.values.shape[0]))

@@ -257,6 +257,25 @@ class PlacesOfValues(Module):
         return torch.stack(out, 1)
 
 
+class OneColumn(Module):
+    """One column of a block; a single column passes through.
+
+    Parameters
+    ----------
+    place : int
+        The column.
+    """
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+
+    def forward(self, x: Block) -> Tensor:
+        """(n, features) or (n,) to (n,)."""
+        rows = dense(x)
+        return rows if rows.ndim == 1 else rows[:, self.place]
+
+
 class ChosenColumns(Module):
     """Columns in any order; those of sparse rows become dense unless their order is kept.
 

@@ -499,6 +499,33 @@ def test_damaged_trees(tmp_path, change):
         pg.to_torch(folder)
 
 
+def test_matrices_keep_their_layout(models, tmp_path):
+    # Spark refuses coefficients of two classes that are not stored by rows.
+    for name, across in [("logistic", True), ("text_labels", None)]:
+        net = pg.to_torch(models[name])
+        perturb(net)
+        pg.from_torch(net, tmp_path / name)
+        stages = [folder / "stages" for folder in (models[name], tmp_path / name)]
+        before, after = (
+            pq.read_table(part_of(folder, "*LogisticRegression*/data")).to_pylist()[0]
+            for folder in stages
+        )
+        flags = [row["coefficientMatrix"]["isTransposed"] for row in (before, after)]
+        assert flags[0] == flags[1]
+        assert across in (flags[0], None)
+
+
+def test_isotonic_regressions_stay_isotonic(models, tmp_path):
+    net = pg.to_torch(models["isotonic"])
+    perturb(net, 5.0)
+    pg.from_torch(net, tmp_path / "tuned")
+    (step,) = (
+        s.operator for s in load(tmp_path / "tuned").plan.steps.values() if s.method == "score"
+    )
+    assert (np.diff(step.values.values) >= 0).all()
+    assert not np.array_equal(step.values.values, 0)
+
+
 def test_rows_of_trees_may_be_in_any_order(models, tmp_path):
     folder = unpacked("boosted", tmp_path)
     changed(part_of(folder, "stages/*GBT*/data"), lambda rows: rows.reverse())

@@ -62,10 +62,10 @@ class Numbers:
         *path, last = self.keys
         for key in path:
             row = row[key]
-        row[last] = _encoded(value, self.kind)
+        row[last] = _encoded(value, self.kind, row[last])
 
 
-def _encoded(value: Any, kind: Kind) -> Any:
+def _encoded(value: Any, kind: Kind, before: Any) -> Any:
     if kind == "number":
         return float(value)
     if kind == "list":
@@ -74,16 +74,18 @@ def _encoded(value: Any, kind: Kind) -> Any:
         return {"type": 1, "size": None, "indices": None, "values": np.asarray(value).tolist()}
     if kind in ("vectors", "matrices"):
         inner: Kind = "vector" if kind == "vectors" else "matrix"
-        return [_encoded(one, inner) for one in value]
+        return [_encoded(one, inner, old) for one, old in zip(value, before, strict=True)]
     height, width = value.shape
+    # Spark expects the numbers of some models by rows.
+    across = bool(before["isTransposed"])
     return {
         "type": 1,
         "numRows": height,
         "numCols": width,
         "colPtrs": None,
         "rowIndices": None,
-        "values": value.ravel(order="F").tolist(),
-        "isTransposed": False,
+        "values": value.ravel(order="C" if across else "F").tolist(),
+        "isTransposed": across,
     }
 
 

@@ -194,6 +194,7 @@ class Interpolate(Predictor):
     bounds: Numbers
     values: Numbers
     place: int
+    increasing: bool
 
 
 @reads("regression.IsotonicRegressionModel")
@@ -201,10 +202,16 @@ def _isotonic(stage: Stage, plan: Plan) -> None:
     bounds, values = find(stage, "boundaries", kind="list"), find(stage, "predictions", kind="list")
     if len(bounds.values) != len(values.values) or not len(bounds.values):
         stage.fail("its points are damaged.")
-    if (np.diff(bounds.values) < 0).any():
-        stage.fail("its boundaries do not increase.")
+    increasing = stage.flag("isotonic", True)
+    steps = np.diff(values.values)
+    if (np.diff(bounds.values) <= 0).any() or ((steps < 0) if increasing else (steps > 0)).any():
+        stage.fail("its points are not in order.")
     operator = Interpolate(
-        bounds=bounds, values=values, place=stage.integer("featureIndex", 0), task="squared_error"
+        bounds=bounds,
+        values=values,
+        place=stage.integer("featureIndex", 0),
+        increasing=increasing,
+        task="squared_error",
     )
     score = plan.step(stage, operator, features(stage, plan), method="score")
     add_regression(stage, plan, score, score)

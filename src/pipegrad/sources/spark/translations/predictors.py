@@ -19,11 +19,13 @@ from ....modules import (
     JoinScores,
     JointLogLikelihood,
     Linear,
+    MonotoneInterpolation,
     MultilayerPerceptron,
     NearestDescent,
+    OneColumn,
     PairwiseProducts,
+    Sequential,
     Total,
-    TrainedInterpolation,
 )
 from ....registry import register
 from ...arrays import to_array
@@ -68,16 +70,19 @@ class Mean(SparkTranslation):
 
 @register(f"{_AT}.linear.Interpolate")
 class Interpolate(SparkTranslation):
-    """Values at the boundaries train, whether they stay isotonic or not."""
+    """Values at the boundaries train, and stay isotonic, which Spark requires."""
 
     sparse = False
 
     def to_torch(self, operator: linear.Interpolate) -> nn.Module:
         bounds, values = numbers_of(operator.bounds), numbers_of(operator.values)
-        return TrainedInterpolation(bounds, values, operator.place)
+        curve = MonotoneInterpolation(bounds, values, operator.increasing, clip=True)
+        return Sequential(OneColumn(operator.place), curve)
 
-    def write_back(self, module: TrainedInterpolation, operator: linear.Interpolate) -> None:
-        write_numbers(operator.values, module.values)
+    def write_back(self, module: Sequential, operator: linear.Interpolate) -> None:
+        curve = module.links[1]
+        assert isinstance(curve, MonotoneInterpolation)
+        write_numbers(operator.values, curve.values())
 
 
 @register(f"{_AT}.linear.FactorizationMachine")
