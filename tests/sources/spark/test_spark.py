@@ -590,6 +590,59 @@ def test_model_replaces_a_model(models, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["poisson"]
 
 
+def test_archives_are_models_as_well(models, tmp_path):
+    net, table = pg.to_torch(DATA / "logistic.spark"), expected_of("logistic")
+    perturb(net)
+    pg.from_torch(net, tmp_path / "tuned.spark")
+    again = pg.to_torch(tmp_path / "tuned.spark")
+    np.testing.assert_allclose(again.predict_proba(table), net.predict_proba(table), rtol=1e-12)
+    pg.from_torch(again, tmp_path / "tuned")
+    with zipfile.ZipFile(tmp_path / "tuned.spark") as file:
+        entries = {Path(name): file.read(name) for name in file.namelist()}
+    assert entries == contents_of(tmp_path / "tuned")
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", "a//b", "C:x", "a\\b"])
+def test_archives_whose_names_lead_elsewhere_are_refused(tmp_path, name):
+    path = tmp_path / "model.spark"
+    path.write_bytes((DATA / "poisson.spark").read_bytes())
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(name, "x")
+    with pytest.raises(pg.ModelFileError, match="lead elsewhere"):
+        pg.to_torch(path)
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    path = tmp_path / "model.spark"
+    content = (DATA / "poisson.spark").read_bytes()
+    for damaged in (content[:-30], content[:100], b"PK", content.replace(b"PK\1\2", b"PK\1\3")):
+        path.write_bytes(damaged)
+        with pytest.raises(pg.ModelFileError):
+            pg.to_torch(path)
+
+
+def test_modules_are_saved_with_their_model(models, tmp_path):
+    net, table = pg.to_torch(models["text_labels"]), expected_of("text_labels")
+    perturb(net)
+    again = pg.load(net.save(tmp_path / "net.safetensors"))
+    np.testing.assert_array_equal(again.predict_proba(table), net.predict_proba(table))
+    pg.from_torch(again, tmp_path / "tuned")
+    np.testing.assert_array_equal(
+        pg.to_torch(tmp_path / "tuned").predict(table), net.predict(table)
+    )
+
+
+def test_the_command_line_takes_folders(models, tmp_path, capsys):
+    from pipegrad.cli import main
+
+    assert main(["inspect", str(models["text_labels"])]) == 0
+    assert "PCAModel" in capsys.readouterr().out
+    table, made = DATA / "text_labels.parquet", tmp_path / "answers.parquet"
+    assert main(["score", str(models["text_labels"]), str(table), "-o", str(made)]) == 0
+    answers = pd.read_parquet(made)
+    assert answers.iloc[:, 0].tolist() == expected_of("text_labels")["answer"].tolist()
+
+
 def test_a_full_disk_leaves_the_old_folder(models, tmp_path, monkeypatch):
     folder = unpacked("poisson", tmp_path)
     before = {p: p.read_bytes() for p in files_of(folder)}
