@@ -110,7 +110,6 @@ from ._neighbors import (
 from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
-from ._pairwise_products import PairwiseProducts, TrainedInterpolation
 from ._pairwise_products import PairwiseProducts
 from ._perceptron import MultilayerPerceptron
 from ._pooling import PooledColumns
