@@ -154,6 +154,23 @@ def categories(at):
 
 
 @case
+def formula(at):
+    f = at.feature
+    model = at.fitted(
+        f.TargetEncoder(inputCols=["n", "day"], outputCols=["ne", "de"], labelCol="y",
+                        targetType="continuous", handleInvalid="keep", smoothing=2.0),
+        f.TargetEncoder(inputCol="n", outputCol="nb", labelCol="label", handleInvalid="keep"),
+        f.StringIndexer(inputCol="t", outputCol="ti"),
+        f.Interaction(inputCols=["ti", "u", "v"], outputCol="crossed"),
+        f.RFormula(formula="y ~ u + c + v:w + c:v + day + de + nb", labelCol="target",
+                   featuresCol="f"),
+        at.assemble(["f", "crossed"], "features"),
+        _regressor("LinearRegression", labelCol="target", regParam=0.1),
+    )  # fmt: skip
+    return model, at.with_rows({"n": 9}, {"n": -1}, {"day": 11.0})
+
+
+@case
 def vectors(at):
     f = at.feature
     model = at.fitted(

@@ -122,6 +122,28 @@ class IndexIndicators(Module):
         return self.inner(torch.where(codes < self.width, codes, -1.0))
 
 
+class NumberOfIndex(Module):
+    """A trainable number for each index.
+
+    Parameters
+    ----------
+    values : Tensor, shape (indices,)
+        The numbers.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = parameter(values)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """(n,) to (n,)."""
+        return self.values[index.to(torch.int64)]
+
+    def reset_parameters(self) -> None:
+        """Draw standard normal numbers."""
+        nn.init.normal_(self.values)
+
+
 class Intervals(Module):
     """The index of the interval that contains each entry; the last one includes its upper bound.
 

@@ -145,7 +145,7 @@ class Model:
             Their column; by default the one that the model itself was fitted to.
         """
         label = "" if self.answer is None else self.answer.label
-        source, _ = self.plan.labels.get(label, (label, []))
+        source, _ = self.plan.labels.get(label, (self.plan.targets.get(label, label), []))
         wanted = source if name in (None, label) and not _has(table, name) else name
         if not wanted:
             return None

@@ -56,6 +56,7 @@ class Plan:
         self.texts: dict[str, list[str]] = {}
         self.labels: dict[str, tuple[str, list[str]]] = {}
         self.sources: dict[str, str] = {}
+        self.targets: dict[str, str] = {}
         self.whole: set[str] = set()
         self.answer: ModelOutput | None = None
         self.parent: Plan | None = None

@@ -10,7 +10,6 @@ from .plan import Plan
 
 UNSUPPORTED = {
     "SQLTransformer": "its statement is SQL, which Spark alone runs",
-    "RFormulaModel": "its formula needs attributes of columns, which are not saved",
     "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
     "MinHashLSHModel": "its hashes are lists of vectors",
     "LDAModel": "topics are inferred with random numbers of Spark",

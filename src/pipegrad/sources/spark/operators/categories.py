@@ -13,6 +13,7 @@ from ....errors import ArgumentError
 from .._base import Host, Operator
 from ..folder import Stage
 from ..input_table import as_texts
+from ..numbers import Numbers
 from ..plan import Plan, reads
 
 
@@ -155,6 +156,91 @@ def _vector_indexer(stage: Stage, plan: Plan) -> None:
     ((source, made),) = stage.inputs_and_outputs()
     operator = IndexValues(maps=lists, invalid=stage.text("handleInvalid", "error"))
     plan.name(stage, made, plan.step(stage, operator, plan.column(source)))
+
+
+@dataclass(eq=False, kw_only=True)
+class IndexNumbers(Host):
+    """The index of each number in a list, or of the list's last entry for others, if kept."""
+
+    categories: list[float]
+    invalid: str
+
+    def run(self, *values: Any) -> Any:
+        """Indices (n,)."""
+        numbers = np.asarray(values[0])
+        if numbers.dtype == object or numbers.ndim != 1:
+            raise ArgumentError(f"{self.kind} takes columns of numbers.")
+        # A missing number is a category of its own where there were some in training.
+        given = np.where(np.isnan(numbers.astype(np.float64)), _MISSING, numbers)
+        order = np.argsort(self.categories)
+        ranked = np.asarray(self.categories)[order]
+        place = np.searchsorted(ranked, given).clip(max=len(ranked) - 1)
+        unknown = (ranked[place] != given) | (given == _UNSEEN)
+        if self.invalid != "keep":
+            refuse_rows(self.kind, unknown, self.invalid, "unseen categories")
+        last = len(self.categories) - 1
+        return np.where(unknown, last, order[place]).astype(np.float64)
+
+
+# Spark's numbers for missing and for unseen categories.
+_MISSING, _UNSEEN = -1.0, float((1 << 31) - 1)
+
+
+@dataclass(eq=False, kw_only=True)
+class TargetMeans(Operator):
+    """The mean target of each category, drawn to that of all.
+
+    Parameters
+    ----------
+    stats : Numbers
+        The mean of each category, or its sum for targets of two classes; that of all comes last.
+    counts : list of float
+        Number of rows of each category.
+    smoothing : float
+        Number of rows that the mean of all counts as.
+    sums : bool
+        Whether the statistics are sums.
+    order : list of int
+        Place of each category in the file.
+    """
+
+    stats: Numbers
+    counts: list[float]
+    smoothing: float
+    sums: bool
+    order: list[int]
+
+
+@reads("feature.TargetEncoderModel")
+def _target_encoder(stage: Stage, plan: Plan) -> None:
+    rows = sorted(enumerate(stage.rows()), key=lambda pair: str(pair[1].get("index")).zfill(12))
+    pairs, invalid = stage.inputs_and_outputs(), stage.text("handleInvalid", "error")
+    if len(rows) != len(pairs):
+        stage.fail("it has other statistics than columns.")
+    sums = stage.text("targetType", "binary") == "binary"
+    for (source, made), (place, row) in zip(pairs, rows, strict=True):
+        stats = Numbers(np.zeros(0), stage.at("data"), ("stats",), "list", [place])
+        try:
+            categories = [float(value) for value in row["categories"]]
+            counts = [float(value) for value in row["counts"]]
+            stats.values = np.array([row["stats"]], dtype=np.float64)
+        except (KeyError, TypeError, ValueError):
+            stage.fail("its statistics are damaged.")
+        alike = len(categories) == len(counts) == stats.values.size == len(set(categories))
+        if not alike or _UNSEEN not in categories or not all(count > 0 for count in counts):
+            stage.fail("its statistics are damaged.")
+        order = [n for n, value in enumerate(categories) if value != _UNSEEN]
+        order.append(categories.index(_UNSEEN))
+        index = IndexNumbers(categories=[categories[n] for n in order], invalid=invalid)
+        operator = TargetMeans(
+            stats=stats,
+            counts=[counts[n] for n in order],
+            smoothing=stage.number("smoothing", 0.0),
+            sums=sums,
+            order=order,
+        )
+        step = plan.step(stage, index, plan.column(source), name=f"{made}/index")
+        plan.name(stage, made, plan.step(stage, operator, step, name=made))
 
 
 @dataclass(eq=False, kw_only=True)

@@ -9,6 +9,7 @@ from .._base import Operator
 from ..folder import Stage
 from ..plan import Plan, reads
 from ..unsupported import require_columns
+from .categories import Indicators
 
 
 @dataclass(eq=False, kw_only=True)
@@ -165,12 +166,17 @@ def _product(stage: Stage, plan: Plan) -> None:
 
 @reads("feature.Interaction")
 def _interaction(stage: Stage, plan: Plan) -> None:
-    names = stage.texts("inputCols")
-    if any(name in plan.labels for name in names):
-        require_columns(stage, plan, "it encodes categories by attributes, which are not saved")
-        return
-    step = plan.step(stage, OuterProducts(), *[plan.column(name) for name in names])
-    plan.name(stage, stage.text("outputCol"), step)
+    inputs = []
+    for name in stage.texts("inputCols"):
+        step = plan.column(name)
+        if name in plan.labels:  # Spark encodes indices of texts.
+            size = len(plan.labels[name][1])
+            encode = Indicators(size=size, drop_last=False, invalid="error")
+            step = plan.step(stage, encode, step, name=name)
+        inputs.append(step)
+    if not inputs:
+        stage.fail("it has no input columns.")
+    plan.name(stage, stage.text("outputCol"), plan.step(stage, OuterProducts(), *inputs))
 
 
 def _one_to_one(stage: Stage, plan: Plan, operator: Operator) -> None:

@@ -26,6 +26,28 @@ def _best(stage: Stage, plan: Plan) -> None:
     nested(stage.child("bestModel"), plan)
 
 
+@reads("feature.RFormulaModel")
+def _formula(stage: Stage, plan: Plan) -> None:
+    nested(stage.child("pipelineModel"), plan)
+    label = stage.row().get("label")
+    if isinstance(label, str):
+        plan.targets[label_of(stage)] = label
+
+
+@reads("feature.VectorAttributeRewriter")
+def _attributes(stage: Stage, plan: Plan) -> None:
+    """Attributes are names of entries, and change no number."""
+
+
+@reads("feature.ColumnPruner")
+def _pruner(stage: Stage, plan: Plan) -> None:
+    names = stage.row().get("columnsToPrune")
+    if not isinstance(names, list):
+        stage.fail("its columns are damaged.")
+    for name in names:
+        plan.columns.pop(name, None)
+
+
 @dataclass(eq=False, kw_only=True)
 class Beside(Predictor):
     """Scores of the members of a composite side by side."""

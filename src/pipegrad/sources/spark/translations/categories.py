@@ -8,8 +8,16 @@ import numpy as np
 from scipy import sparse
 from torch import nn
 
-from ....modules import IndexIndicators, Intervals, Linear, OrdinalEncode, PlacesOfValues
+from ....modules import (
+    IndexIndicators,
+    Intervals,
+    Linear,
+    NumberOfIndex,
+    OrdinalEncode,
+    PlacesOfValues,
+)
 from ....registry import register
+from ...arrays import to_array
 from .._base import Host, Input
 from ..operators import categories, texts
 from ..operators.categories import refuse_rows
@@ -36,6 +44,7 @@ class InputRow(SparkTranslation):
 
 
 @register(
+    f"{_AT}.operators.categories.IndexNumbers",
     f"{_AT}.operators.categories.IndexTexts",
     f"{_AT}.operators.texts.HashTerms",
     f"{_AT}.operators.texts.CountTerms",
@@ -142,6 +151,36 @@ class IndexValues(SparkTranslation):
                 unknown |= ~np.isin(rows[:, column], values)
             refuse_rows(operator.kind, unknown, operator.invalid, "unseen values")
         return found
+
+
+@register(f"{_AT}.operators.categories.TargetMeans")
+class TargetMeans(SparkTranslation):
+    """The number of each category trains."""
+
+    differentiable = False
+
+    def to_torch(self, operator: categories.TargetMeans) -> nn.Module:
+        return NumberOfIndex(numbers_of(_encodings(operator)))
+
+    def write_back(self, module: NumberOfIndex, operator: categories.TargetMeans) -> None:
+        before, now = _encodings(operator), to_array(module.values)
+        if np.array_equal(before, now):
+            return
+        counts = np.array(operator.counts)
+        share = counts / (counts + operator.smoothing)
+        means = (now - (1 - share) * now[-1]) / share
+        means[-1] = now[-1]
+        stats = operator.stats.values.copy()
+        stats[0, operator.order] = means * counts if operator.sums else means
+        operator.stats.put(stats)
+
+
+def _encodings(operator: categories.TargetMeans) -> Any:
+    counts = np.array(operator.counts)
+    means = operator.stats.values[0, operator.order]
+    means = means / counts if operator.sums else means
+    share = counts / (counts + operator.smoothing)
+    return share * means + (1 - share) * means[-1]
 
 
 @register(f"{_AT}.operators.categories.Buckets")
