@@ -332,6 +332,22 @@ def test_rows_that_spark_refuses_are_refused(models, change, match):
         net.predict(table)
 
 
+def test_rows_that_spark_leaves_out_are_refused(tmp_path):
+    folder, table = unpacked("logistic", tmp_path), expected_of("logistic")
+    for stage in ("0_StringIndexer*", "2_VectorAssembler*"):
+        place = part_of(folder, f"stages/{stage}/metadata")
+        content = json.loads(place.read_text())
+        content["paramMap"]["handleInvalid"] = "skip"
+        place.write_text(json.dumps(content))
+    net = pg.to_torch(folder)
+    np.testing.assert_array_equal(net.predict(table), table["prediction"])
+    for name, value in [("c", "new"), ("u", np.nan)]:
+        changed_table = table.copy()
+        changed_table.loc[[2, 5], name] = value
+        with pytest.raises(pg.ArgumentError, match=r"leaves out rows .* which are rows 2, 5"):
+            net.predict(changed_table)
+
+
 def test_no_rows(models):
     for name in ("logistic", "forest", "poisson", "text_labels"):
         net = pg.to_torch(models[name])

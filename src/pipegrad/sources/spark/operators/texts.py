@@ -21,6 +21,8 @@ from ..unsupported import require_columns
 
 # What Java's \s and String.split drop.
 _SPACES = re.compile("[ \t\n\x0b\f\r]")
+# Terms whose hash is remembered.
+_MOST_KNOWN = 1 << 18
 
 
 def cells_of(kind: str, values: Any, inner: type) -> list[Any]:
@@ -156,6 +158,8 @@ class HashTerms(Host):
 
     def _place(self, term: str) -> int:
         if term not in self.known:
+            if len(self.known) >= _MOST_KNOWN:
+                self.known.clear()
             self.known[term] = murmur3(term.encode("utf-8"), old=self.old) % self.size
         return self.known[term]
 
