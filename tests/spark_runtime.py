@@ -672,6 +672,8 @@ def _outputs(model) -> list[str]:
         return [name for stage in model.stages for name in _outputs(stage)]
     if type(model).__name__ == "SQLTransformer":
         return ["total"]
+    if type(model).__name__ == "RFormulaModel":
+        return [model.getOrDefault("featuresCol"), model.getOrDefault("labelCol")]
     found = []
     for name in ("outputCol", "predictionCol", "probabilityCol", "rawPredictionCol", "outputCols",
                  "linkPredictionCol", "quantilesCol"):  # fmt: skip
