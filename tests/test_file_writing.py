@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -122,6 +123,7 @@ def in_child(work: Callable[[], None], until: float | None = None) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)  # Threads that wait do no harm.
         child = os.fork()
     if child == 0:
+        gc.freeze()  # What the parent left may have threads, which are not here to be ended.
         try:
             work()
             os._exit(0)

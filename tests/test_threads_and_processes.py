@@ -1,6 +1,7 @@
 """Many fits and predictions at once: in threads, in forks and in other processes."""
 
 import copy
+import gc
 import os
 import pickle
 import random
@@ -336,6 +337,7 @@ def in_fork(call):
         warnings.simplefilter("ignore")  # Newer Python warns of forks of threads.
         child = os.fork()
     if child == 0:
+        gc.freeze()  # What the parent left may have threads, which are not here to be ended.
         try:
             os._exit(0 if call() else 1)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import resource
@@ -66,6 +67,7 @@ def _started(cases: list[int], run: Callable[[int], str]) -> tuple[int, int]:
     if child:
         os.close(writing)
         return child, reading
+    gc.freeze()  # What the parent left may have threads, which are not here to be ended.
     try:
         os.close(reading)
         faulthandler.disable()  # pytest's would describe each crash that is looked for.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
+import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -282,6 +285,25 @@ def test_threads_get_their_own_answers():
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(serving.predict_proba, rows))
     np.testing.assert_allclose(np.vstack(found), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_process_gets_its_answers(threads):
+    pipe = make_pipeline(StandardScaler(), Ridge()).fit(ARRAY, TARGET)
+    serving = pg.compile(pipe, threads=threads)
+    expected = pipe.predict(ARRAY)
+    serving.predict(ARRAY[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Threads that wait do no harm.
+        child = os.fork()
+    if child == 0:
+        gc.freeze()
+        signal.alarm(60)
+        same = np.allclose(serving.predict(ARRAY), expected, rtol=1e-12)
+        os._exit(0 if same and taken(serving, "predict") == (threads == 1) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert taken(serving, "predict")
 
 
 def test_without_onnx_the_module_answers(monkeypatch):

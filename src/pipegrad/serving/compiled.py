@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from threading import Lock
 from time import perf_counter
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ _FEW = 256
 _MANY = 1 << 62
 _SIZES = (1, 32, 1_000, 10_000)
 
+_WITH_THREADS: WeakSet[CompiledMethod] = WeakSet()
+
 
 class CompiledMethod:
     """One method of a compiled pipeline, to call with raw rows.
@@ -36,15 +40,28 @@ class CompiledMethod:
         Name of the method.
     session : OnnxAnswers, optional
         A session that answers it, too.
+    threads : int
+        Number of threads of the session.
     """
 
-    def __init__(self, net: PipelineModule, name: str, session: OnnxAnswers | None) -> None:
+    def __init__(
+        self, net: PipelineModule, name: str, session: OnnxAnswers | None, threads: int
+    ) -> None:
         self.net, self.name = net, name
         self.module = getattr(net, name)
         self.waiting = session
         self.fast: OnnxAnswers | None = None
         numbers = session is not None and isinstance(session.reader, ArrayReader)
         self.most = _FEW if numbers else _MANY
+        self.lock = Lock()
+        self.left: tuple[OnnxAnswers | None, OnnxAnswers | None] = None, None
+        if session is not None and threads > 1:
+            _WITH_THREADS.add(self)
+
+    def leave_session(self) -> None:
+        """Answer by the module from now on, and keep the session, which must not be destroyed."""
+        self.left = self.fast, self.waiting
+        self.fast = self.waiting = None
         self.lock = Lock()
 
     def __call__(self, X: Any) -> Any:
@@ -136,7 +153,8 @@ class CompiledPipeline:
         self._methods: dict[str, CompiledMethod] = {}
         for name in METHODS:
             if hasattr(net, name):
-                method = self._methods[name] = CompiledMethod(net, name, sessions.get(name))
+                method = CompiledMethod(net, name, sessions.get(name), count)
+                self._methods[name] = method
                 # On the object, where a look-up takes less time than on its class.
                 setattr(self, name, method)
         for method in self._methods.values() if rows is not None else ():
@@ -249,6 +267,16 @@ def compile(  # noqa: A001
             f"threads must be a positive whole number or None, got {threads!r:.60}."
         )
     return CompiledPipeline(fitted_source(thing), rows, threads)
+
+
+def _leave_sessions() -> None:
+    """Let modules answer in a forked process, which has none of the threads of its sessions."""
+    for method in _WITH_THREADS:
+        method.leave_session()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_sessions)
 
 
 def _has_onnx() -> bool:
