@@ -34,6 +34,7 @@ PARTS = {
     "cli": ("Entry points", "the command line", ()),
     "demo": ("Entry points", "the paper's experiment", ()),
     "mlflow": ("Entry points", "models and runs in MLflow", ()),
+    "spark": ("Entry points", "scores DataFrames of Spark", ()),
     "serving": ("Entry points", "raw rows in microseconds", ()),
     "testing": ("Entry points", "the contract of a translation, as checks", ()),
     "export": ("Entry points", "files that answer without pipegrad", ()),

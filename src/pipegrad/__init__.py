@@ -56,8 +56,8 @@ __version__ = "0.1.0.dev0"
 
 
 def __getattr__(name: str) -> object:
-    # Few need the contract tests or MLflow; the import is lazy to save time.
-    if name in ("mlflow", "testing"):
+    # Few need the contract tests, MLflow or Spark; the import is lazy to save time.
+    if name in ("mlflow", "spark", "testing"):
         import importlib
 
         return importlib.import_module(f"pipegrad.{name}")

@@ -86,6 +86,17 @@ class NamedPipeline(PipelineModule):
         super().fit(table, y, optim=optim, **options)
         return self
 
+    def require(self, table: Any) -> None:
+        """Reject a table that lacks columns which predictions need, and name them.
+
+        Parameters
+        ----------
+        table : DataFrame or dict
+            The raw columns; their values are not read.
+        """
+        outputs = [self.graph.columns[name] for name in self.source.answers.values()]
+        self._require(outputs or [self.graph.output], table)
+
     # -- internals -----------------------------------------------------------------------------
 
     def _target(self, table: Any, y: Any) -> Any:

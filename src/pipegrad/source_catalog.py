@@ -31,6 +31,10 @@ class Source:
     folder_loader : str
         The module whose ``load(path, trusted)`` returns the source object in a folder; "" if its
         models are files.
+    object_loader : str
+        The module whose ``from_object(thing)`` returns the source object of an object of the
+        library, and anything that has no fitted numbers as it is; "" if the library's objects are
+        source objects themselves.
     json_key : str
         Top-level key that identifies the library's own JSON model files.
     graph_format : str
@@ -47,6 +51,7 @@ class Source:
     extra: str = ""
     loaders: dict[str, str] = field(default_factory=dict)
     folder_loader: str = ""
+    object_loader: str = ""
     json_key: str = ""
     graph_format: str = ""
     file_attributes: dict[str, str] = field(default_factory=dict)
@@ -107,6 +112,7 @@ SOURCES: tuple[Source, ...] = (
         packages=("pyspark",),
         loaders={".spark": "pipegrad.sources.spark"},
         folder_loader="pipegrad.sources.spark",
+        object_loader="pipegrad.sources.spark",
     ),
     Source(
         name="lightgbm",

@@ -7,6 +7,7 @@ import numbers
 import os
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +33,7 @@ from .named import NamedPipeline
 from .network import TranslationOptions, required_translation
 from .partition import Translate, as_patterns, check, partition
 from .registry import dotted_name, load_file, lookup, translation
-from .source_catalog import file_attribute
+from .source_catalog import file_attribute, source_of
 from .sources.arrays import without_tensors
 from .through import Through, check_through
 from .training.seeding import own_generator
@@ -61,9 +62,9 @@ def to_torch(
     ----------
     source : estimator, or path of a model file
         A fitted pipeline, or any fitted operator in the mapping table. It is copied, never changed.
-        It can also be a NimbusML pipeline, or the path of a model that ML.NET, LightGBM, XGBoost or
-        CatBoost saved (``"model.zip"``, ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``,
-        ``".json"``).
+        It can also be a NimbusML pipeline, a model of pyspark.ml, or the path of a model that
+        ML.NET, Spark, LightGBM, XGBoost or CatBoost saved (``"model.zip"``, a folder,
+        ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``).
     train : list of str, optional
         Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others are
         frozen. By default, all steps with learned parameters train.
@@ -230,7 +231,8 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
     result = written_back(net)
     if path is not None:
         _save(result, path)
-    return result
+        return result
+    return result.as_object() if hasattr(result, "as_object") else result
 
 
 def _check_target(source: Any, path: Any) -> None:
@@ -301,10 +303,13 @@ def _check_dtype(dtype: Any) -> None:
 
 
 def open_source(source: Any, trusted: bool = False) -> Any:
-    """The source object itself, or the one in the model file that a path or an object refers to."""
+    """The source object itself, or the one that a path or an object refers to."""
     attribute = file_attribute(type(source))
     if attribute is not None:
         source = getattr(source, attribute)
+    catalogued = source_of(type(source))
+    if catalogued is not None and catalogued.object_loader:
+        return import_module(catalogued.object_loader).from_object(source)
     return load_file(source, trusted) if isinstance(source, str | os.PathLike) else source
 
 

@@ -17,8 +17,10 @@ class NamedSource(Protocol):
     Beyond this, a classifier has ``classes_``. A source that its library keeps in a file has
     ``save(path)``, which writes the file as a whole or not at all, and ``file_suffixes``, the
     endings that the name of the file may have; one that is a folder has ``check_target(path)``,
-    which refuses a path that cannot be written. A source that keeps the name of the targets has
-    ``target(table, name)``, which finds them in a table; ``name`` is None if the user gives none.
+    which refuses a path that cannot be written. A source that was made of an object of its library
+    has ``as_object()``, which makes such an object again. A source that keeps the name of the
+    targets has ``target(table, name)``, which finds them in a table; ``name`` is None if the user
+    gives none.
     An operator whose attribute ``exact`` is true keeps more digits than its module does:
     ``NamedPipeline.columns`` asks the operator itself where nothing before it is a module.
     """

@@ -39,12 +39,14 @@ class Model:
         The original files.
     plan : Plan
         The operators by name, in execution order, and the columns.
+    live : str
+        Dotted name of the class of pyspark whose object this was; "" if it was a folder.
     """
 
     file_suffixes: ClassVar[tuple[str, ...]] = (".spark",)
 
     def __init__(self, folder: Folder, plan: Plan) -> None:
-        self.folder, self.plan = folder, plan
+        self.folder, self.plan, self.live = folder, plan, ""
         if not plan.columns:
             raise folder.fail("the model computes no column.")
 
@@ -179,6 +181,12 @@ class Model:
                 numbers.write(rows)
             tables[place] = pa.Table.from_pylist(rows, schema=table.schema)
         return self.folder.replaced(tables)
+
+    def as_object(self) -> Any:
+        """A live model of pyspark, where it was made of one; otherwise the object itself."""
+        from .live import live_model
+
+        return live_model(self) if self.live else self
 
     def check_target(self, path: Any) -> None:
         """Reject a path at which neither a folder nor an archive can be written."""
