@@ -145,7 +145,7 @@ def test_types_of_columns(values, kind, cells):
 
 
 def test_sparse_vectors_stay_sparse():
-    values = sparse.csr_matrix(([2.0, 1.0, 3.0], ([0, 0, 2], [4, 1, 0])), shape=(3, 5))
+    values = sparse.csr_matrix(([2.0, 1.0, 3.0], [4, 1, 0], [0, 2, 2, 3]), shape=(3, 5))  # unsorted
     assert scoring._type_of(values) == "vector"
     found = scoring._as_arrow(values, "vector").to_pylist()
     assert found[0] == {"type": 0, "size": 5, "indices": [1, 4], "values": [1.0, 2.0]}

@@ -103,7 +103,8 @@ class _Scorer:
         for batch in batches:
             if not batch.num_rows:
                 continue
-            found = self.columns(net, batch.to_pandas())
+            read = batch if self.inputs is None else batch.select(self.inputs)
+            found = self.columns(net, read.to_pandas())
             new = [_as_arrow(found[name], kind) for name, kind in self.types.items()]
             names = [*batch.schema.names, *self.types]
             yield pa.RecordBatch.from_arrays([*batch.columns, *new], names=names)

@@ -188,7 +188,7 @@ def test_tables_that_a_stage_reads_later_stay(spark):
     rows = [(u, i, float(u * i % 3 + 1)) for u in range(4) for i in range(4)]
     df = spark.createDataFrame(rows, "u int, i int, y double")
     stages = [
-        ALS(userCol="u", itemCol="i", ratingCol="y", rank=2, maxIter=2, predictionCol="r", seed=1),
+        ALS(userCol="u", itemCol="i", ratingCol="y", rank=2, maxIter=2).setPredictionCol("r"),
         VectorAssembler(inputCols=["r", "u"], outputCol="features"),
         LinearRegression(labelCol="y"),
     ]
