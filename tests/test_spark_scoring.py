@@ -135,6 +135,11 @@ def texts(cells):
         (np.array([1, 2]), "bigint", [1, 2]),
         (np.array([True, False]), "boolean", [True, False]),
         (np.array(["a", "b"]), "string", ["a", "b"]),
+        (
+            np.array([["a", "b"], ["c", "d"]], dtype=object),
+            "array<string>",
+            [["a", "b"], ["c", "d"]],
+        ),
         (texts(["a", None]), "string", ["a", None]),
         (texts([None, ["a", "b"]]), "array<string>", [None, ["a", "b"]]),
     ],

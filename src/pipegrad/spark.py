@@ -211,7 +211,7 @@ def _quoted(names: list[str]) -> str:
 def _type_of(values: Any) -> str:
     """Spark's name of the type of a column."""
     if sparse.issparse(values) or values.ndim == 2:
-        return "vector"
+        return "array<string>" if values.dtype.kind in "OUS" else "vector"
     if values.dtype == np.int32:
         return "int"
     if values.dtype.kind in _TYPES:
