@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,16 @@ def contract_of(pattern: str) -> pytest.MarkDecorator:
             marks = [pytest.mark.slow] if name in SELDOM_BY_OPTION and case.number else []
             pairs.append(pytest.param(case, name, marks=marks, id=f"{case}-{name}"))
     return pytest.mark.parametrize(("case", "check"), pairs)
+
+
+def first_examples(quick: Collection[str]) -> pytest.MarkDecorator:
+    """The first example of every row for other libraries; slow but for the rows named."""
+    found = [case for case in cases() if case.number == 0 and not case.name.startswith("pipegrad.")]
+    marked = [
+        pytest.param(case, id=case.name, marks=() if case.name in quick else pytest.mark.slow)
+        for case in found
+    ]
+    return pytest.mark.parametrize("case", marked)
 
 
 def dense(values: Any) -> Any:

@@ -100,8 +100,6 @@ class Evaluation:
 
     def run(self, tasks: Sequence[Call | Group], wanted: set[str]) -> Values:
         """Evaluate the wanted steps, and all members of a group if one of them is wanted."""
-        if self.schedule.plain and not self.own_blocks and not self.fusing:
-            return self._run_one_by_one(wanted)
         for task in tasks:
             if isinstance(task, Call):
                 if task.step.name in wanted:
@@ -109,25 +107,6 @@ class Evaluation:
             elif not wanted.isdisjoint(task.names):
                 self._evaluate_group(task)
         return self.values
-
-    def _run_one_by_one(self, wanted: set[str]) -> Values:
-        """Evaluate steps none of which waits for another; a single row takes half the time."""
-        values, blocks = self.values, self.blocks
-        for call in self.schedule.tasks:
-            step = call.step  # type: ignore[union-attr]
-            if step.name not in wanted:
-                continue
-            inputs, found = [], []
-            for name, port in zip(step.inputs, call.ports, strict=True):  # type: ignore[union-attr]
-                if port is None:
-                    found.append(values[name])
-                    inputs.append(values[name])
-                else:
-                    inputs.append(blocks[port] if port in blocks else self._block(port))
-            if self.check and found:
-                check_finite(step, found)
-            values[step.name] = self._module(call)(*inputs)  # type: ignore[arg-type]
-        return values
 
     def _keep(self, name: str, output: Any) -> None:
         """Keep an output for the steps after it."""

@@ -15,11 +15,14 @@ from scipy import sparse
 
 def has_fitted_names(operator: Any, X: Any) -> bool:
     """Whether an input is a table of pandas with the very columns of the operator's fit."""
-    kind, names = type(X), getattr(operator, "feature_names_in_", None)
-    if names is None or kind.__name__ != "DataFrame":
-        return False
-    from_pandas = kind.__module__.partition(".")[0] == "pandas"
-    return from_pandas and X.columns.tolist() == names.tolist()
+    names = getattr(operator, "feature_names_in_", None)
+    return names is not None and is_pandas_table(X) and X.columns.tolist() == names.tolist()
+
+
+def is_pandas_table(X: Any) -> bool:
+    """Whether an input is a table of pandas, which need not be installed."""
+    kind = type(X)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
 
 
 class Glue:

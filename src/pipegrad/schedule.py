@@ -63,7 +63,6 @@ class Schedule:
         self.tasks: list[Call | Group] = list(plan)
         if levels:
             self.tasks = [task for level in levels for task in self._grouped(level)]
-        self.plain = not any(isinstance(task, Group) or task.sources for task in self.tasks)
         self.scaling = _scaled_before_linear(self.tasks, steps)
         alike = [c.key for c in plan if self._structures[c.step.name] or c.step.name in self.chains]
         self._watched = _Watched(steps, alike if levels else [])

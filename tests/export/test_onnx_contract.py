@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipegrad.testing import cases
+from helpers import first_examples
 
 pytest.importorskip("onnxruntime")
 from pipegrad.testing.onnx_check import check_onnx
 
-FIRST = [case for case in cases() if case.number == 0 and not case.name.startswith("pipegrad.")]
 QUICK = {
     "sklearn.preprocessing.StandardScaler",
     "sklearn.preprocessing.OneHotEncoder",
@@ -18,13 +17,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=() if case.name in QUICK else pytest.mark.slow)
-        for case in FIRST
-    ],
-)
+@first_examples(QUICK)
 def test_onnx_runtime_answers_as_the_operator(case):
     check_onnx(case)
 

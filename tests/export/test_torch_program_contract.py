@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import pipegrad as pg
+from helpers import first_examples
 from pipegrad.export.host_steps import NOT_IN_TORCH
 from pipegrad.registry import Translation, rows
-from pipegrad.testing import cases
 from pipegrad.testing.program_check import check_program
 
-FIRST = [case for case in cases() if case.number == 0 and not case.name.startswith("pipegrad.")]
 QUICK = {
     "sklearn.preprocessing.OneHotEncoder",
     "sklearn.linear_model.LogisticRegression",
@@ -20,13 +17,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=() if case.name in QUICK else pytest.mark.slow)
-        for case in FIRST
-    ],
-)
+@first_examples(QUICK)
 def test_torch_answers_as_the_operator(case):
     check_program(case)
 

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 import pipegrad as pg
-from helpers import dense
+from helpers import dense, first_examples
 from pipegrad.serving.compiled import METHODS
-from pipegrad.testing import cases
 
 pytest.importorskip("onnxruntime")
 # Of torch's exporter, about itself; of operators, about their examples.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-FIRST = [case for case in cases() if case.number == 0 and not case.name.startswith("pipegrad.")]
 QUICK = {"sklearn.preprocessing.MinMaxScaler", "sklearn.linear_model.Ridge"}
 
 
@@ -43,13 +41,7 @@ def answer(method, rows):
     return [dense(part) for part in found] if isinstance(found, list) else [dense(found)]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=() if case.name in QUICK else pytest.mark.slow)
-        for case in FIRST
-    ],
-)
+@first_examples(QUICK)
 def test_compiled_operators_answer_as_the_operator(case):
     operator, (X, _) = case.fitted(), case.data()
     serving, net = pg.compile(operator, threads=1), pg.to_torch(operator)

@@ -19,13 +19,15 @@ from .preparation import translated
 from .thresholds import rows_across_thresholds
 
 
-def session(content: bytes) -> Any:
-    """An ONNX Runtime session on the CPU with one thread."""
+def session(content: bytes, threads: int = 1) -> Any:
+    """An ONNX Runtime session on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that wait for work would take time from others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
-from ..export.files import fitted_source
+from ..export.files import NEEDED, fitted_source
 from ..module import PipelineModule
 from ..translate import to_torch
 from .onnx_session import OnnxAnswers, onnx_answers
@@ -280,7 +280,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _has_onnx() -> bool:
-    return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
+    return all(find_spec(name) is not None for name in NEEDED)
 
 
 def _repeated(rows: Any, size: int) -> Any:

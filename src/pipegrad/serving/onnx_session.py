@@ -90,7 +90,11 @@ def onnx_answers(net: PipelineModule, threads: int, rows: Any) -> dict[str, Onnx
     rows : object, optional
         Rows in the format of the pipeline, for one that does not know its number of columns.
     """
+    import onnx
+
+    from ..export.measured import session
     from ..export.onnx_file import onnx_file
+    from .folded_graph import folded
 
     if isinstance(net, NamedPipeline):
         return {}  # Its methods choose among columns, which a file gives under their names.
@@ -101,20 +105,22 @@ def onnx_answers(net: PipelineModule, threads: int, rows: Any) -> dict[str, Onnx
         content = onnx_file(net.source, dtype=None, rows=None if known else rows, opset=20)
     except (UntranslatableError, ArgumentError):  # The module answers.
         return {}
+    model = onnx.load_from_string(content)
+    inputs = [one.name for one in model.graph.input]
+    extractor = onnx.utils.Extractor(model)
     found = {}
-    for method, output in _outputs(net, content).items():
-        session = _session(content, output, threads)
-        reader = reader_of(net, session.get_inputs())
+    for method, output in _outputs(net, {one.name for one in model.graph.output}).items():
+        # A session computes all that it was given, so that other outputs are cut off.
+        part = folded(extractor.extract_model(inputs, [output]))
+        running = session(part.SerializeToString(), threads)
+        reader = reader_of(net, running.get_inputs())
         if reader is not None:
-            found[method] = OnnxAnswers(session, reader)
+            found[method] = OnnxAnswers(running, reader)
     return found
 
 
-def _outputs(net: PipelineModule, content: bytes) -> dict[str, str]:
-    """The output of the file that answers each method."""
-    import onnx
-
-    names = {one.name for one in onnx.load_from_string(content).graph.output}
+def _outputs(net: PipelineModule, names: set[str]) -> dict[str, str]:
+    """The output, among those of the file, that answers each method."""
     found = {}
     if "label" in names:
         found["predict"] = "label"
@@ -125,25 +131,3 @@ def _outputs(net: PipelineModule, content: bytes) -> dict[str, str]:
     if second and method is not None:
         found[method] = second.pop()
     return {method: output for method, output in found.items() if hasattr(net, method)}
-
-
-def _session(content: bytes, output: str, threads: int) -> Any:
-    """A session that computes nothing but one output."""
-    import onnx
-    import onnxruntime
-
-    from .folded_graph import folded
-
-    model = onnx.load_from_string(content)
-    # A session computes all that it was given, so the rest is cut off.
-    inputs = [one.name for one in model.graph.input]
-    part = folded(onnx.utils.Extractor(model).extract_model(inputs, [output]))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait for work would take time from other requests.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..export.boosted_steps import reads_categories
-from ..glue import Columns, Glue
+from ..glue import Columns, Glue, is_pandas_table
 from ..graph import INPUT
 from ..module import PipelineModule
 
@@ -159,7 +159,7 @@ class ArrayReader:
                 return np.array(X, dtype=self.dtype)
             except (TypeError, ValueError):
                 return None
-        if self.names is not None and is_table(X) and X.columns.tolist() == self.names:
+        if self.names is not None and is_pandas_table(X) and X.columns.tolist() == self.names:
             return X.to_numpy() if all(dtype == self.dtype for dtype in X.dtypes) else None
         return None
 
@@ -187,7 +187,7 @@ class TableReader:
             return self._of_rows([X])
         if isinstance(X, list):
             return self._of_rows(X) if X and all(isinstance(row, dict) for row in X) else None
-        if is_table(X) and X.columns.tolist() == self.names and len(X):
+        if is_pandas_table(X) and X.columns.tolist() == self.names and len(X):
             return self._of_few(X) if len(X) <= _FEW else self._of_table(X)
         return None
 
@@ -249,12 +249,6 @@ def _takes(column: Column, kind: str) -> bool:
     if column.kind == "string":
         return kind == "O"
     return kind in {"double": "fiub", "float": "fiub", "int64": "i", "bool": "b"}[column.kind]
-
-
-def is_table(X: Any) -> bool:
-    """Whether an input is a table of pandas."""
-    kind = type(X)
-    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
 
 
 def reader_of(net: PipelineModule, inputs: Sequence[Any]) -> ArrayReader | TableReader | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ArgumentError
 from ..modules import Block, SparseParameter, SparseRows
 
-_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def to_tensor(values: ArrayLike, dtype: torch.dtype | None = None) -> Tensor:
@@ -90,7 +90,7 @@ def to_block(values: Any, dtype: torch.dtype, device: torch.device, shared: bool
         columns = torch.from_numpy(values.indices.astype(np.int64))
         numbers = torch.from_numpy(_native(np.array(values.data))).to(dtype)
         return SparseRows(starts, columns, numbers, values.shape[1]).to(device)
-    if shared and type(values) is np.ndarray and values.dtype in _DTYPES:
+    if shared and type(values) is np.ndarray and values.dtype in FLOATS:
         flags = values.flags
         if flags.c_contiguous and flags.writeable and flags.aligned:
             rows = torch.from_numpy(values)

@@ -13,7 +13,7 @@ from sklearn.utils.fixes import parse_version
 
 from ...glue import has_fitted_names
 from ...registry import Translation
-from ..arrays import stores_entries_twice
+from ..arrays import FLOATS, stores_entries_twice
 
 SKLEARN = parse_version(sklearn.__version__)
 
@@ -28,7 +28,6 @@ except ImportError:  # scikit-learn 1.5 has it as a method
         return _estimator._validate_data(X, **kwargs)
 
 
-_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _FINITE = (
     "ensure_all_finite"
     if "ensure_all_finite" in inspect.signature(sklearn.utils.check_array).parameters
@@ -84,7 +83,7 @@ def _passes_checks(operator: Any, X: Any, finite: bool | str, named: bool) -> bo
 
     They take longer than a linear map of a few rows.
     """
-    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in _FLOATS or not len(X):
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in FLOATS or not len(X):
         return False
     width = getattr(operator, "n_features_in_", None)
     if width != X.shape[1] or hasattr(operator, "feature_names_in_") != named:
