@@ -35,6 +35,8 @@ class Source:
         The module whose ``from_object(thing)`` returns the source object of an object of the
         library, and anything that has no fitted numbers as it is; "" if the library's objects are
         source objects themselves.
+    zip_entries : tuple of str
+        Files or folders that identify the library's models among zip archives.
     json_key : str
         Top-level key that identifies the library's own JSON model files.
     graph_format : str
@@ -52,12 +54,14 @@ class Source:
     loaders: dict[str, str] = field(default_factory=dict)
     folder_loader: str = ""
     object_loader: str = ""
+    zip_entries: tuple[str, ...] = ()
     json_key: str = ""
     graph_format: str = ""
     file_attributes: dict[str, str] = field(default_factory=dict)
 
 
 _JSON = {".json": "pipegrad.sources.boosted_json"}
+_ZIP = {".zip": "pipegrad.sources.zip_models"}
 
 SOURCES: tuple[Source, ...] = (
     Source(
@@ -102,7 +106,8 @@ SOURCES: tuple[Source, ...] = (
         name="mlnet",
         module="pipegrad.sources.mlnet",
         packages=("mlnet",),
-        loaders=dict.fromkeys((".zip", ".mlnet"), "pipegrad.sources.mlnet"),
+        loaders={".mlnet": "pipegrad.sources.mlnet", **_ZIP},
+        zip_entries=("TransformerChain", "DataLoaderModel"),
         graph_format="pipegrad.sources.mlnet.entrypoints",
         file_attributes={"nimbusml": "model"},
     ),
@@ -110,9 +115,17 @@ SOURCES: tuple[Source, ...] = (
         name="spark",
         module="pipegrad.sources.spark",
         packages=("pyspark",),
-        loaders={".spark": "pipegrad.sources.spark"},
+        loaders={".spark": "pipegrad.sources.spark", **_ZIP},
+        zip_entries=("metadata",),
         folder_loader="pipegrad.sources.spark",
         object_loader="pipegrad.sources.spark",
+    ),
+    Source(
+        name="h2o",
+        module="pipegrad.sources.h2o",
+        packages=("h2o",),
+        loaders={".mojo": "pipegrad.sources.h2o", **_ZIP},
+        zip_entries=("model.ini",),
     ),
     Source(
         name="lightgbm",
@@ -177,6 +190,11 @@ def graph_formats() -> dict[str, str]:
 def json_keys() -> Iterator[tuple[str, str]]:
     """Keys that identify a library's JSON model files, each with the module of the library."""
     return ((source.json_key, source.module) for source in SOURCES if source.json_key)
+
+
+def zip_entries() -> dict[str, str]:
+    """Files and folders that identify a library's zip archives, each with its module."""
+    return {entry: source.module for source in SOURCES for entry in source.zip_entries}
 
 
 def file_attribute(kind: type) -> str | None:

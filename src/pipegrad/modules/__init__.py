@@ -18,6 +18,7 @@ from ._class_scores import (
     Product,
     ScaledLargest,
     Total,
+    ordered_shares,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -34,6 +35,7 @@ from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
+from ._expanded_categories import ExpandedCategories
 from ._factorization import Factorization, NonNegativeWeights
 from ._factors import FieldFactorization, LocalDeepSVM, StepFunctions
 from ._formula import ExpressionProgram
@@ -219,6 +221,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
     "FactorScores",
@@ -390,6 +393,7 @@ __all__ = [
     "is_finite",
     "link_of",
     "map_in_threads",
+    "ordered_shares",
     "parameter",
     "place_of_largest",
     "place_of_smallest",

@@ -35,6 +35,19 @@ def place_of_smallest(x: Tensor) -> Tensor:
     return x.argmin(1).to(x.dtype)
 
 
+def ordered_shares(logits: Tensor) -> Tensor:
+    """Probabilities (n, k + 1) of ordered classes.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, k)
+        The logit of the probability of each class but the last and those before it.
+    """
+    below = torch.sigmoid(logits)
+    first, last = torch.zeros_like(below[:, :1]), torch.ones_like(below[:, :1])
+    return torch.diff(torch.cat([first, below, last], 1), dim=1)
+
+
 def shares_with_floor(log_weights: Tensor) -> Tensor:
     """Shares (n, k) of weights given by their logarithms, each raised by the rounding error of one.
 

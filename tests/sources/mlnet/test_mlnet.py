@@ -26,9 +26,9 @@ import pipegrad as pg
 from mlnet_files import BlockWriter, chain, concatenation
 from pipegrad.source_methods import INFERENCE_METHODS
 from pipegrad.sources.mlnet import load
-from pipegrad.sources.mlnet.archive import Archive
 from pipegrad.sources.mlnet.binary import Block
 from pipegrad.sources.mlnet.model import read_model
+from pipegrad.sources.zip_archive import Archive
 
 DATA = Path(__file__).parents[2] / "data" / "mlnet"
 NAMES = sorted(path.stem for path in DATA.glob("*.zip"))

@@ -13,8 +13,8 @@ import pipegrad as pg
 from mlnet_files import BlockWriter, chain, concatenation
 from pipegrad.modules import SparseRows
 from pipegrad.sources.mlnet._random import kernel_frequencies
-from pipegrad.sources.mlnet.archive import Archive
 from pipegrad.sources.mlnet.model import read_model
+from pipegrad.sources.zip_archive import Archive
 
 NAMES = ["a", "b", "c"]
 RAW = [(name, "Single") for name in NAMES]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelFileError, WriteBackError
-from .archive import Archive
+from ..named.operators import LearnedNumbers
+from ..zip_archive import Archive
 from .types import split_text
 
 _MAGIC, _TAIL = b"ML\0MODEL", b"LEDOM\0LM"
@@ -42,7 +43,7 @@ class Place:
 
 
 @dataclass(eq=False)
-class Numbers:
+class Numbers(LearnedNumbers):
     """Numbers of an operator and their location in the file.
 
     Parameters

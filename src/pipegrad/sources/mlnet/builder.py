@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .archive import Archive
+from ..named.operators import TABLE, BuiltStep, unused_name
+from ..zip_archive import Archive
 from .node import Node
 from .operators._base import Input, Operator
-from .plan import BuiltStep, ModelOutput
+from .plan import ModelOutput
 from .schema import Column, Schema
 from .types import SINGLE, ColumnType
 
@@ -13,7 +14,6 @@ _MOST_COLUMNS = 20_000
 _WIDEST = 1 << 24
 # Numbers of each row in the columns that a model computes, as far as they are not sparse.
 _MOST_NUMBERS = 1 << 22
-TABLE = "input"
 
 
 class Builder:
@@ -122,11 +122,8 @@ class Builder:
     ) -> str:
         """Add a step and return its name."""
         path = name if node is None else f"{_short(node.path)}/{name}"
-        unique, copies = path, 1
-        while unique in self.steps or unique == TABLE:
-            copies += 1
-            unique = f"{path}#{copies}"
-        self.archive.charge(1 + copies)
+        unique = unused_name(path, self.steps)
+        self.archive.charge(1 + int(unique[len(path) + 1 :] or 1))
         if node is not None and not operator.loader:
             operator.loader = node.block.loader
         if operator.gives_sparse(not self._sparse.isdisjoint(inputs)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import Archive
+from ..zip_archive import Archive
 from .types import NUMBERS, ColumnType, split_text
 
 _HEADER = 0x100

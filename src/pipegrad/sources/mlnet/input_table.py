@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError
+from ..named.model import column_names, has_column
 from .types import NUMBERS, ColumnType
 
 
@@ -20,7 +21,7 @@ def raw_column(table: Any, name: str, kind: ColumnType) -> NDArray[Any]:
         If the column is missing or its values have another type.
     """
     if not has_column(table, name):
-        known = ", ".join(map(repr, list(_names(table))[:8]))
+        known = ", ".join(map(repr, list(column_names(table))[:8]))
         raise ArgumentError(f"The table has no column {name!r}; it has {known}.")
     values = _values(table[name])
     if kind.size is not None:
@@ -28,19 +29,6 @@ def raw_column(table: Any, name: str, kind: ColumnType) -> NDArray[Any]:
     elif values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     return _typed(values, name, kind)
-
-
-def has_column(table: Any, name: str) -> bool:
-    """Whether a table has a column."""
-    if not hasattr(table, "keys") and not hasattr(table, "columns"):
-        raise ArgumentError(
-            f"The model takes a DataFrame, or the path of a CSV or Parquet file, not {table!r:.60}."
-        )
-    return name in _names(table)
-
-
-def _names(table: Any) -> Any:
-    return table.columns if hasattr(table, "columns") else table.keys()
 
 
 def _values(values: Any) -> NDArray[Any]:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ArgumentError, UntranslatableError
 from ...file_writing import check_target, write_file
 from ...printable import printable
+from ..named.model import has_column, require_columns
+from ..named.operators import BuiltStep
 from ..protocol import NamedSource
-from .archive import Archive
+from ..zip_archive import Archive
 from .binary import Block
 from .builder import Builder
 from .idv import Table
-from .input_table import has_column
 from .node import Node
 from .operators._base import Input
 from .operators.scoring import read_last
-from .plan import BuiltStep, ModelOutput
+from .plan import ModelOutput
 from .readers import read_transform
 from .schema import Column, Schema
 
@@ -132,14 +132,7 @@ class Model:
     def require(self, operators: list[Any], table: Any) -> None:
         """Reject a table that lacks columns and name all of them."""
         lacking = [op for op in operators if not self.reads(op, table)]
-        problems = [(op.name, op.loader, op.missing) for op in lacking if op.missing]
-        if problems:
-            names = ", ".join(repr(name) for name, _, _ in problems)
-            hint = f"compute {names} with ML.NET and add it to the table as a column."
-            raise UntranslatableError(problems, len(self.steps), hint)
-        if lacking:
-            names = ", ".join(repr(op.name) for op in lacking)
-            raise ArgumentError(f"The table lacks columns that the model reads: {names}.")
+        require_columns(lacking, "ML.NET", len(self.steps))
 
     def to_bytes(self) -> bytes:
         """The file with the current learned parameters of the operators."""

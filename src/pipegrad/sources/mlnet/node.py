@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...errors import ModelFileError
-from .archive import Archive
+from ..zip_archive import Archive
 from .binary import Block
 
 _DEEPEST = 16

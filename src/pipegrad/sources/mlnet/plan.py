@@ -5,18 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .operators._base import Operator
 from .schema import Column
-
-
-@dataclass
-class BuiltStep:
-    """A step of the graph."""
-
-    name: str
-    operator: Operator
-    inputs: tuple[str, ...]
-    method: str = "transform"
 
 
 @dataclass

@@ -9,20 +9,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...errors import ArgumentError
+from ..named.model import has_column
 
 # Vectors of more entries stay sparse if most of them are zero.
 _DENSE = 256
-
-
-def has_column(table: Any, name: str) -> bool:
-    """Whether a table has a column."""
-    names = table.columns if hasattr(table, "columns") else getattr(table, "keys", None)
-    if names is None:
-        raise ArgumentError(
-            "The model takes a DataFrame, a pyarrow table, or the path of a CSV or Parquet file, "
-            f"not {table!r:.60}."
-        )
-    return name in (names() if callable(names) else names)
 
 
 def raw_column(table: Any, name: str) -> Any:

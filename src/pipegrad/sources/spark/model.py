@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ArgumentError, UntranslatableError
+from ...errors import ArgumentError
 from ...file_writing import (
     check_folder_target,
     check_target,
@@ -18,10 +18,11 @@ from ...file_writing import (
     write_file,
 )
 from ...printable import printable
+from ..named.model import has_column, require_columns
 from ..protocol import NamedSource
 from ._base import Input
 from .folder import Folder, Stage, _pyarrow, zipped
-from .input_table import as_texts, has_column, raw_column
+from .input_table import as_texts, raw_column
 from .numbers import Numbers
 from .plan import ModelOutput, Plan, nested
 
@@ -127,14 +128,7 @@ class Model:
     def require(self, operators: list[Any], table: Any) -> None:
         """Reject a table that lacks columns and name all of them."""
         lacking = [op for op in operators if not self.reads(op, table)]
-        problems = [(op.name, op.kind, op.missing) for op in lacking if op.missing]
-        if problems:
-            names = ", ".join(repr(name) for name, _, _ in problems)
-            hint = f"compute {names} with Spark and add it to the table as a column."
-            raise UntranslatableError(problems, len(self.plan.steps), hint)
-        if lacking:
-            names = ", ".join(repr(op.name) for op in lacking)
-            raise ArgumentError(f"The table lacks columns that the model reads: {names}.")
+        require_columns(lacking, "Spark", len(self.plan.steps))
 
     def target(self, table: Any, name: str | None) -> Any:
         """The targets in a table, as `classes_` names them.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelFileError
+from ..named.operators import LearnedNumbers
 from .folder import Stage
 
 Kind = Literal["number", "list", "vector", "matrix", "vectors", "matrices"]
@@ -17,7 +18,7 @@ _MOST_NUMBERS = 1 << 27
 
 
 @dataclass(eq=False)
-class Numbers:
+class Numbers(LearnedNumbers):
     """Numbers in a table of a stage.
 
     Parameters

@@ -6,21 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._base import Input, Operator
+from ..named.operators import TABLE, BuiltStep, Step, unused_name
+from ._base import Input
 from .folder import Stage
 
-TABLE = "input"
 _MOST_STEPS = 50_000
-
-
-@dataclass
-class BuiltStep:
-    """A step of the graph."""
-
-    name: str
-    operator: Operator
-    inputs: tuple[str, ...]
-    method: str = "transform"
 
 
 @dataclass
@@ -87,7 +77,7 @@ class Plan:
     def step(
         self,
         stage: Stage,
-        operator: Operator,
+        operator: Step,
         *inputs: str,
         name: str = "",
         method: str = "transform",
@@ -99,12 +89,9 @@ class Plan:
         )
 
     def _add(
-        self, path: str, operator: Operator, inputs: tuple[str, ...], method: str = "transform"
+        self, path: str, operator: Step, inputs: tuple[str, ...], method: str = "transform"
     ) -> str:
-        unique, copies = path, 1
-        while unique in self.steps or unique == TABLE:
-            copies += 1
-            unique = f"{path}#{copies}"
+        unique = unused_name(path, self.steps)
         self.steps[unique] = BuiltStep(unique, operator, inputs, method)
         if len(self.steps) > _MOST_STEPS:
             raise ValueError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from ....glue import Glue
-from ..binary import Numbers
+from ...named import operators as named
 from ..input_table import raw_column
 from ..types import ColumnType
 
@@ -35,7 +34,7 @@ class Entry:
 
 
 @dataclass(eq=False, kw_only=True)
-class Operator(Glue):
+class Operator(named.Operator):
     """One learned function of an ML.NET model: its learned parameters, without torch.
 
     Parameters
@@ -48,49 +47,22 @@ class Operator(Glue):
 
     loader: str = ""
     entry: Entry = field(default_factory=Entry, repr=False)
-    # Whether `run` keeps more digits than single precision.
-    exact: ClassVar[bool] = False
+
+    @property
+    def title(self) -> str:
+        return self.loader
 
     def gives_sparse(self, sparse: bool) -> bool:
         """Whether its module gives sparse rows, for sparse rows among its inputs or dense ones."""
         return False
 
-    def run(self, *values: Any) -> Any:
-        """Compute the output for arrays with equal numbers of rows, using the module."""
-        from ..translations._base import evaluate
-
-        return evaluate(self, *values)
-
-    def numbers(self) -> Iterator[Numbers]:
-        """All learned parameters, including those of nested operators."""
-        for one in fields(self):
-            yield from _numbers(getattr(self, one.name))
-
     def patches(self) -> Iterator[tuple[Any, bytes]]:
         """Locations in the file and the bytes to write there."""
-        for one in fields(self):
-            yield from _patches(getattr(self, one.name))
-
-
-def _patches(value: Any) -> Iterator[tuple[Any, bytes]]:
-    if isinstance(value, Numbers):
-        if value.changed:
-            yield value.place, value.bytes()
-    elif isinstance(value, Operator):
-        yield from value.patches()
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _patches(item)
-
-
-def _numbers(value: Any) -> Iterator[Numbers]:
-    if isinstance(value, Numbers):
-        yield value
-    elif isinstance(value, Operator):
-        yield from value.numbers()
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _numbers(item)
+        for part in self.held():
+            if isinstance(part, Operator):
+                yield from part.patches()
+            elif part.changed:
+                yield part.place, part.bytes()
 
 
 @dataclass

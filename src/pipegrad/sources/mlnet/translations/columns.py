@@ -21,9 +21,10 @@ from ....modules import (
     Standardize,
 )
 from ....registry import register
+from ...named.translations import index, write_numbers
 from ..operators import categories, expression, normalizers, plumbing
 from ..operators._base import Host, Input
-from ._base import MLNetTranslation, index, single, write_numbers
+from ._base import MLNetTranslation, single
 
 _AT = "pipegrad.sources.mlnet.operators"
 

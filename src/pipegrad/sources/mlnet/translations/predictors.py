@@ -32,8 +32,9 @@ from ....modules import (
 from ....modules import ReconstructionError as ResidualShareModule
 from ....registry import Objective, register
 from ...arrays import to_array
+from ...named.translations import index, write_numbers
 from ..operators import calibrators, combinations, factors, linear, projections, scoring
-from ._base import MLNetTranslation, build, index, single, write_inner, write_numbers
+from ._base import MLNetTranslation, build, single, write_inner
 
 _AT = "pipegrad.sources.mlnet.operators"
 

@@ -20,8 +20,9 @@ from ....modules import (
 )
 from ....registry import Objective, register
 from ...arrays import to_array
+from ...named.translations import write_numbers
 from ..operators import normalizers, projections
-from ._base import MLNetTranslation, single, write_numbers
+from ._base import MLNetTranslation, single
 
 _AT = "pipegrad.sources.mlnet.operators"
 

@@ -19,8 +19,9 @@ from ....modules import (
 )
 from ....registry import Objective, register
 from ...arrays import to_array
+from ...named.translations import index, write_numbers
 from ..operators import trees
-from ._base import MLNetTranslation, index, single, write_numbers
+from ._base import MLNetTranslation, single
 
 _AT = "pipegrad.sources.mlnet.operators"
 _RANKING = ("FTREE RA", "LGBMRANK")

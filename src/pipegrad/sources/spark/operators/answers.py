@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from .._base import Operator
+from ...named.operators import Derive
 from ..folder import Stage
 from ..plan import ModelOutput, Plan
 
 PREDICTION, PROBABILITY, RAW = "predictionCol", "probabilityCol", "rawPredictionCol"
-
-
-@dataclass(eq=False, kw_only=True)
-class Derive(Operator):
-    """A function of a score without learned numbers.
-
-    Parameters
-    ----------
-    what : str
-        Its name; see the translation.
-    numbers_ : list of float
-        Numbers of the function.
-    """
-
-    what: str
-    numbers_: list[float] = field(default_factory=list)
 
 
 def name_of(stage: Stage, column: str, default: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import ArgumentError
-from .._base import Host, Operator
+from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
 from ..numbers import Numbers
@@ -78,7 +78,7 @@ def _string_indexer(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class TextOfIndex(Operator):
+class TextOfIndex(Step):
     """Indices, whose texts `Model.column` looks up; a module cannot hold texts."""
 
 
@@ -100,7 +100,7 @@ def _index_to_string(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class Indicators(Operator):
+class Indicators(Step):
     """One-hot encoding of indices."""
 
     size: int
@@ -130,7 +130,7 @@ def _one_hot_encoder(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class IndexValues(Operator):
+class IndexValues(Step):
     """Values of some columns of a vector replaced by their indices.
 
     Parameters
@@ -187,7 +187,7 @@ _MISSING, _UNSEEN = -1.0, float((1 << 31) - 1)
 
 
 @dataclass(eq=False, kw_only=True)
-class TargetMeans(Operator):
+class TargetMeans(Step):
     """The mean target of each category, drawn to that of all.
 
     Parameters
@@ -244,7 +244,7 @@ def _target_encoder(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class Buckets(Operator):
+class Buckets(Step):
     """The index of the interval that contains a number."""
 
     splits: list[float]

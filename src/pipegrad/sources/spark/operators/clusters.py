@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import ModelFileError
-from .._base import Operator, Predictor
+from ...named.operators import Derive, Predictor, Step
 from ..folder import Stage
 from ..numbers import Numbers, find, matrix, vector
 from ..plan import ModelOutput, Plan, reads
-from .answers import Derive, name_of
+from .answers import name_of
 from .columns import UnitNorm
 from .linear import features
 
@@ -60,7 +60,7 @@ def _kmeans(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class CenterTree(Operator):
+class CenterTree(Step):
     """The leaf that a row reaches in a tree of centers.
 
     Parameters

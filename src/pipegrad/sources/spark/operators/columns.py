@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._base import Operator
+from ...named.operators import Step
 from ..folder import Stage
 from ..plan import Plan, reads
 from ..unsupported import require_columns
@@ -13,7 +13,7 @@ from .categories import Indicators
 
 
 @dataclass(eq=False, kw_only=True)
-class Assemble(Operator):
+class Assemble(Step):
     """Numbers and vectors side by side."""
 
     invalid: str
@@ -30,7 +30,7 @@ def _assembler(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class SelectEntries(Operator):
+class SelectEntries(Step):
     """Some entries of a vector."""
 
     places: list[int]
@@ -65,7 +65,7 @@ def _are_places(found: Any) -> bool:
 
 
 @dataclass(eq=False, kw_only=True)
-class CheckSize(Operator):
+class CheckSize(Step):
     """A vector whose size is checked."""
 
     size: int
@@ -82,7 +82,7 @@ def _size_hint(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class Binarize(Operator):
+class Binarize(Step):
     """Whether entries exceed a threshold."""
 
     threshold: float
@@ -101,35 +101,35 @@ def _binarizer(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class UnitNorm(Operator):
+class UnitNorm(Step):
     """Vectors divided by their p-norm."""
 
     p: float
 
 
 @dataclass(eq=False, kw_only=True)
-class Products(Operator):
+class Products(Step):
     """All products of entries up to a degree."""
 
     degree: int
 
 
 @dataclass(eq=False, kw_only=True)
-class Cosines(Operator):
+class Cosines(Step):
     """The discrete cosine transform of vectors."""
 
     inverse: bool
 
 
 @dataclass(eq=False, kw_only=True)
-class Multiply(Operator):
+class Multiply(Step):
     """Vectors times fixed factors."""
 
     factors: list[float]
 
 
 @dataclass(eq=False, kw_only=True)
-class OuterProducts(Operator):
+class OuterProducts(Step):
     """All products of one entry of each input."""
 
 
@@ -179,6 +179,6 @@ def _interaction(stage: Stage, plan: Plan) -> None:
     plan.name(stage, stage.text("outputCol"), plan.step(stage, OuterProducts(), *inputs))
 
 
-def _one_to_one(stage: Stage, plan: Plan, operator: Operator) -> None:
+def _one_to_one(stage: Stage, plan: Plan, operator: Step) -> None:
     ((source, made),) = stage.inputs_and_outputs()
     plan.name(stage, made, plan.step(stage, operator, plan.column(source)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from .._base import Predictor
+from ...named.operators import Beside, Derive
 from ..folder import Stage
 from ..plan import ModelOutput, Plan, nested, reads
-from .answers import Derive, label_of, name_of
+from .answers import label_of, name_of
 
 
 @reads("PipelineModel", "pipeline.PipelineModel")
@@ -46,11 +46,6 @@ def _pruner(stage: Stage, plan: Plan) -> None:
         stage.fail("its columns are damaged.")
     for name in names:
         plan.columns.pop(name, None)
-
-
-@dataclass(eq=False, kw_only=True)
-class Beside(Predictor):
-    """Scores of the members of a composite side by side."""
 
 
 @reads("classification.OneVsRestModel")

@@ -8,32 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .._base import Predictor
+from ...named.operators import Derive, LinearMap, Mean, Predictor, Sum
 from ..folder import Stage
 from ..numbers import Numbers, find
 from ..plan import Plan, reads
-from .answers import Derive, add_classification, add_regression
-
-
-@dataclass(eq=False, kw_only=True)
-class LinearMap(Predictor):
-    """``x @ weight.T + bias``: (n,) for a vector of weights, (n, k) for a matrix."""
-
-    weight: Numbers
-    bias: Numbers | None
-
-
-@dataclass(eq=False, kw_only=True)
-class Sum(Predictor):
-    """The sum of two columns."""
-
-
-@dataclass(eq=False, kw_only=True)
-class Mean(Predictor):
-    """The mean for a linear predictor, by the inverse of a link function."""
-
-    link: str
-    power: float = 1.0
+from .answers import add_classification, add_regression
 
 
 def features(stage: Stage, plan: Plan) -> str:

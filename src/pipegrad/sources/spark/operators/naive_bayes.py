@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._base import Predictor
+from ...named.operators import Predictor
 from ..folder import Stage
 from ..numbers import Numbers, find
 from ..plan import Plan, reads

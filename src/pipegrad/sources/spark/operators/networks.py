@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .._base import Predictor
+from ...named.operators import Predictor
 from ..folder import Stage
 from ..numbers import Numbers, find
 from ..plan import Plan, reads

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._base import Operator
+from ...named.operators import Step
 from ..folder import Stage
 from ..numbers import Numbers, find
 from ..plan import Plan, reads
 
 
 @dataclass(eq=False, kw_only=True)
-class Scale(Operator):
+class Scale(Step):
     """``(x - center) / spread``; entries without spread become zero.
 
     Parameters
@@ -60,7 +60,7 @@ def _check_alike(stage: Stage, *several: Numbers | None) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class ToRange(Operator):
+class ToRange(Step):
     """Entries mapped linearly from one range to another; constant ones to the middle."""
 
     smallest: Numbers
@@ -80,7 +80,7 @@ def _min_max(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class Project(Operator):
+class Project(Step):
     """Vectors times a matrix; Spark's PCA does not center them."""
 
     matrix: Numbers
@@ -94,7 +94,7 @@ def _pca(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class Fill(Operator):
+class Fill(Step):
     """A number in the place of missing ones."""
 
     fill: Numbers
@@ -110,7 +110,7 @@ def _imputer(stage: Stage, plan: Plan) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class TermWeights(Operator):
+class TermWeights(Step):
     """Counts of terms times their weights."""
 
     weights: Numbers

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from ....errors import ArgumentError
-from .._base import Host, Operator
+from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
 from ..numbers import Numbers, find
@@ -251,7 +251,7 @@ class ShareOfTerms(Host):
 
 
 @dataclass(eq=False, kw_only=True)
-class MeanOfVectors(Operator):
+class MeanOfVectors(Step):
     """Shares of terms times their vectors, which are fixed."""
 
     vectors: Numbers

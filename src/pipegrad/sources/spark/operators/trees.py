@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import ModelFileError
-from .._base import Operator, Predictor
+from ...named.operators import Derive, Predictor, Step
 from ..folder import Stage
 from ..numbers import Numbers
 from ..plan import Plan, reads
-from .answers import Derive, add_classification, add_regression
+from .answers import add_classification, add_regression
 from .linear import features
 
 _MOST_NODES = 5_000_000
@@ -80,7 +80,7 @@ class Trees(Predictor):
 
 
 @dataclass(eq=False, kw_only=True)
-class LeafTotals(Operator):
+class LeafTotals(Step):
     """The total weight of all classes in the leaf of a row."""
 
     trees: Trees

@@ -18,10 +18,11 @@ from ....modules import (
 )
 from ....registry import register
 from ...arrays import to_array
-from .._base import Host, Input
+from ...named.operators import Host
+from ...named.translations import NamedTranslation, numbers_of
+from .._base import Input
 from ..operators import categories, texts
 from ..operators.categories import refuse_rows
-from ._base import SparkTranslation, numbers_of
 
 _AT = "pipegrad.sources.spark"
 # Wider indicators are sparse.
@@ -29,7 +30,7 @@ _WIDEST = 64
 
 
 @register(f"{_AT}._base.Input")
-class InputRow(SparkTranslation):
+class InputRow(NamedTranslation):
     """A column of the user's table."""
 
     raw_numbers = False
@@ -50,7 +51,7 @@ class InputRow(SparkTranslation):
     f"{_AT}.operators.texts.CountTerms",
     f"{_AT}.operators.texts.ShareOfTerms",
 )
-class HostRow(SparkTranslation):
+class HostRow(NamedTranslation):
     """Converts texts to numbers on the host; modules receive the numbers."""
 
     raw_numbers = False
@@ -69,7 +70,7 @@ class HostRow(SparkTranslation):
     f"{_AT}.operators.texts.RemoveTerms",
     f"{_AT}.operators.texts.JoinTerms",
 )
-class TextRow(SparkTranslation):
+class TextRow(NamedTranslation):
     """Texts that remain texts."""
 
     def to_torch(self, operator: texts.Host) -> nn.Module:
@@ -80,7 +81,7 @@ class TextRow(SparkTranslation):
 
 
 @register(f"{_AT}.operators.texts.HashColumns")
-class HashColumns(SparkTranslation):
+class HashColumns(NamedTranslation):
     """Numbers and texts of several columns in one vector, on the host."""
 
     def to_torch(self, operator: texts.HashColumns) -> nn.Module:
@@ -91,7 +92,7 @@ class HashColumns(SparkTranslation):
 
 
 @register(f"{_AT}.operators.texts.MeanOfVectors")
-class MeanOfVectors(SparkTranslation):
+class MeanOfVectors(NamedTranslation):
     """Vectors of words stay fixed: Spark keeps them in single precision."""
 
     def to_torch(self, operator: texts.MeanOfVectors) -> nn.Module:
@@ -102,7 +103,7 @@ class MeanOfVectors(SparkTranslation):
 
 
 @register(f"{_AT}.operators.categories.TextOfIndex")
-class TextOfIndex(SparkTranslation):
+class TextOfIndex(NamedTranslation):
     """The identity, since modules represent texts by their index."""
 
     differentiable = False
@@ -112,7 +113,7 @@ class TextOfIndex(SparkTranslation):
 
 
 @register(f"{_AT}.operators.categories.Indicators")
-class Indicators(SparkTranslation):
+class Indicators(NamedTranslation):
     """One-hot encodes indices."""
 
     differentiable = False
@@ -132,7 +133,7 @@ class Indicators(SparkTranslation):
 
 
 @register(f"{_AT}.operators.categories.IndexValues")
-class IndexValues(SparkTranslation):
+class IndexValues(NamedTranslation):
     """Has no parameters to train; gradients do not pass."""
 
     differentiable = False
@@ -154,7 +155,7 @@ class IndexValues(SparkTranslation):
 
 
 @register(f"{_AT}.operators.categories.TargetMeans")
-class TargetMeans(SparkTranslation):
+class TargetMeans(NamedTranslation):
     """The number of each category trains."""
 
     differentiable = False
@@ -184,7 +185,7 @@ def _encodings(operator: categories.TargetMeans) -> Any:
 
 
 @register(f"{_AT}.operators.categories.Buckets")
-class Buckets(SparkTranslation):
+class Buckets(NamedTranslation):
     """The bounds stay fixed; gradients do not pass."""
 
     differentiable = False

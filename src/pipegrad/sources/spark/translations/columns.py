@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from ....modules import (
@@ -13,33 +12,22 @@ from ....modules import (
     ChosenColumns,
     Concatenate,
     CosineTransform,
-    Elementwise,
     ExpandedProducts,
-    Multiples,
     OrdinalEncode,
     OuterProducts,
-    Product,
-    ScaledLargest,
-    Sequential,
     Threshold,
     UnitRows,
-    place_of_largest,
-    place_of_smallest,
-    second_column,
-    shares_with_floor,
-    two_scores,
-    two_shares,
 )
 from ....registry import register
-from ..operators import answers, columns
+from ...named.translations import NamedTranslation, index, numbers_of
+from ..operators import columns
 from ..operators.categories import refuse_rows
-from ._base import SparkTranslation, index, numbers_of
 
 _AT = "pipegrad.sources.spark.operators"
 
 
 @register(f"{_AT}.columns.Assemble")
-class Assemble(SparkTranslation):
+class Assemble(NamedTranslation):
     """Columns side by side."""
 
     def to_torch(self, operator: columns.Assemble) -> nn.Module:
@@ -56,7 +44,7 @@ class Assemble(SparkTranslation):
 
 
 @register(f"{_AT}.columns.SelectEntries")
-class SelectEntries(SparkTranslation):
+class SelectEntries(NamedTranslation):
     """Selects entries by position."""
 
     def to_torch(self, operator: columns.SelectEntries) -> nn.Module:
@@ -64,7 +52,7 @@ class SelectEntries(SparkTranslation):
 
 
 @register(f"{_AT}.columns.CheckSize")
-class CheckSize(SparkTranslation):
+class CheckSize(NamedTranslation):
     """The identity; the host checks the size."""
 
     def to_torch(self, operator: columns.CheckSize) -> nn.Module:
@@ -80,7 +68,7 @@ class CheckSize(SparkTranslation):
 
 
 @register(f"{_AT}.columns.Binarize")
-class Binarize(SparkTranslation):
+class Binarize(NamedTranslation):
     """Tests whether entries exceed a threshold."""
 
     differentiable = False
@@ -95,7 +83,7 @@ class Binarize(SparkTranslation):
 
 
 @register(f"{_AT}.columns.UnitNorm")
-class UnitNorm(SparkTranslation):
+class UnitNorm(NamedTranslation):
     """Has no parameters to train."""
 
     def to_torch(self, operator: columns.UnitNorm) -> nn.Module:
@@ -103,7 +91,7 @@ class UnitNorm(SparkTranslation):
 
 
 @register(f"{_AT}.columns.Products")
-class Products(SparkTranslation):
+class Products(NamedTranslation):
     """Has no parameters to train."""
 
     sparse = False
@@ -113,7 +101,7 @@ class Products(SparkTranslation):
 
 
 @register(f"{_AT}.columns.Cosines")
-class Cosines(SparkTranslation):
+class Cosines(NamedTranslation):
     """Has no parameters to train."""
 
     sparse = False
@@ -123,7 +111,7 @@ class Cosines(SparkTranslation):
 
 
 @register(f"{_AT}.columns.Multiply")
-class Multiply(SparkTranslation):
+class Multiply(NamedTranslation):
     """The factors are settings, and stay fixed."""
 
     def to_torch(self, operator: columns.Multiply) -> nn.Module:
@@ -134,50 +122,10 @@ class Multiply(SparkTranslation):
 
 
 @register(f"{_AT}.columns.OuterProducts")
-class OuterProductsRow(SparkTranslation):
+class OuterProductsRow(NamedTranslation):
     """Has no parameters to train."""
 
     sparse = False
 
     def to_torch(self, operator: columns.OuterProducts) -> nn.Module:
         return OuterProducts()
-
-
-_FUNCTIONS = {
-    "two_scores": two_scores,
-    "two_shares": two_shares,
-    "second": second_column,
-    "largest": place_of_largest,
-    "smallest": place_of_smallest,
-    "shares_with_floor": shares_with_floor,
-    "sigmoid": torch.sigmoid,
-}
-_DECISIONS = ("largest", "smallest", "above", "scaled_largest")
-
-
-@register(f"{_AT}.answers.Derive")
-class Derive(SparkTranslation):
-    """A function of a score; no gradient passes through decisions."""
-
-    sparse = False
-
-    def to_torch(self, operator: answers.Derive) -> nn.Module:
-        what, numbers = operator.what, operator.numbers_
-        if what in _FUNCTIONS:
-            return Elementwise(_FUNCTIONS[what], elementwise=False)
-        if what in ("softmax", "log_softmax"):
-            return Elementwise(getattr(torch, what), {"dim": 1}, elementwise=False)
-        if what == "twice_sigmoid":
-            return Sequential(
-                Multiples(numbers_of(2.0)), Elementwise(torch.sigmoid, elementwise=False)
-            )
-        if what == "above":
-            return Threshold(numbers[0])
-        if what == "scaled_largest":
-            return ScaledLargest(numbers_of(numbers))
-        if what == "times":
-            return Product()
-        return Multiples(numbers_of(numbers[0] if what == "multiple" else numbers))
-
-    def is_differentiable(self, operator: answers.Derive) -> bool:
-        return operator.what not in _DECISIONS

@@ -15,8 +15,6 @@ from ....modules import (
     DiagonalGaussians,
     Distances,
     FullGaussians,
-    InverseLink,
-    JoinScores,
     JointLogLikelihood,
     Linear,
     MonotoneInterpolation,
@@ -25,51 +23,17 @@ from ....modules import (
     OneColumn,
     PairwiseProducts,
     Sequential,
-    Total,
 )
 from ....registry import register
 from ...arrays import to_array
-from ..operators import clusters, composites, linear, naive_bayes, networks
-from ._base import SparkTranslation, index, numbers_of, write_numbers
+from ...named.translations import NamedTranslation, index, numbers_of, write_numbers
+from ..operators import clusters, linear, naive_bayes, networks
 
 _AT = "pipegrad.sources.spark.operators"
 
 
-@register(f"{_AT}.linear.LinearMap")
-class LinearMap(SparkTranslation):
-    """Coefficients train, and the intercept if there is one."""
-
-    def to_torch(self, operator: linear.LinearMap) -> nn.Module:
-        weight = numbers_of(np.atleast_2d(operator.weight.values))
-        bias = None
-        if operator.bias is not None:
-            bias = numbers_of(np.atleast_1d(operator.bias.values))
-        squeeze = operator.task != "softmax"
-        return Linear(weight.T, bias, squeeze=squeeze)
-
-    def write_back(self, module: Linear, operator: linear.LinearMap) -> None:
-        write_numbers(operator.weight, module.weight.T)
-        write_numbers(operator.bias, module.bias)
-
-
-@register(f"{_AT}.linear.Sum")
-class Sum(SparkTranslation):
-    """A linear predictor and its offset."""
-
-    def to_torch(self, operator: linear.Sum) -> nn.Module:
-        return Total()
-
-
-@register(f"{_AT}.linear.Mean")
-class Mean(SparkTranslation):
-    """Converts linear predictors to means."""
-
-    def to_torch(self, operator: linear.Mean) -> nn.Module:
-        return InverseLink(operator.link, operator.power)
-
-
 @register(f"{_AT}.linear.Interpolate")
-class Interpolate(SparkTranslation):
+class Interpolate(NamedTranslation):
     """Values at the boundaries train, and stay isotonic, which Spark requires."""
 
     sparse = False
@@ -86,7 +50,7 @@ class Interpolate(SparkTranslation):
 
 
 @register(f"{_AT}.linear.FactorizationMachine")
-class FactorizationMachine(SparkTranslation):
+class FactorizationMachine(NamedTranslation):
     """Weights and factors train, and the intercept if there is one."""
 
     def to_torch(self, operator: linear.FactorizationMachine) -> nn.Module:
@@ -101,7 +65,7 @@ class FactorizationMachine(SparkTranslation):
 
 
 @register(f"{_AT}.networks.Perceptron")
-class PerceptronRow(SparkTranslation):
+class PerceptronRow(NamedTranslation):
     """All layers train."""
 
     def to_torch(self, operator: networks.Perceptron) -> nn.Module:
@@ -125,7 +89,7 @@ class PerceptronRow(SparkTranslation):
 
 
 @register(f"{_AT}.clusters.SquaredDistances")
-class SquaredDistances(SparkTranslation):
+class SquaredDistances(NamedTranslation):
     """Centers train."""
 
     def to_torch(self, operator: clusters.SquaredDistances) -> nn.Module:
@@ -148,7 +112,7 @@ def _centers(operator: clusters.SquaredDistances) -> Any:
 
 
 @register(f"{_AT}.clusters.CenterTree")
-class CenterTree(SparkTranslation):
+class CenterTree(NamedTranslation):
     """Centers stay fixed."""
 
     differentiable = False
@@ -166,7 +130,7 @@ class CenterTree(SparkTranslation):
 
 
 @register(f"{_AT}.clusters.Mixture")
-class Mixture(SparkTranslation):
+class Mixture(NamedTranslation):
     """Weights, means and covariances train."""
 
     sparse = False
@@ -200,7 +164,7 @@ class Mixture(SparkTranslation):
 
 
 @register(f"{_AT}.naive_bayes.JointLogProbabilities")
-class JointLogProbabilities(SparkTranslation):
+class JointLogProbabilities(NamedTranslation):
     """Priors and the numbers of the distributions train."""
 
     def to_torch(self, operator: naive_bayes.JointLogProbabilities) -> nn.Module:
@@ -239,11 +203,3 @@ def _joint(
     offset: Tensor | None = None,
 ) -> nn.Module:
     return JointLogLikelihood(likelihood, numbers_of(operator.prior), offset=offset)
-
-
-@register(f"{_AT}.composites.Beside")
-class Beside(SparkTranslation):
-    """Scores of members side by side."""
-
-    def to_torch(self, operator: composites.Beside) -> nn.Module:
-        return JoinScores()

@@ -10,14 +10,14 @@ from torch import nn
 from ....modules import Affine, Centered, Impute, Linear, OrdinalEncode, Sequential, Shift
 from ....registry import register
 from ...arrays import to_array
+from ...named.translations import NamedTranslation, numbers_of, write_numbers
 from ..operators import scaling
-from ._base import SparkTranslation, numbers_of, write_numbers
 
 _AT = "pipegrad.sources.spark.operators.scaling"
 
 
 @register(f"{_AT}.Scale")
-class Scale(SparkTranslation):
+class Scale(NamedTranslation):
     """Center and spread train; entries without spread stay so."""
 
     def to_torch(self, operator: scaling.Scale) -> nn.Module:
@@ -52,7 +52,7 @@ def _inverse(module: Affine, before: Any) -> Any:
 
 
 @register(f"{_AT}.ToRange")
-class ToRange(SparkTranslation):
+class ToRange(NamedTranslation):
     """The range of the input trains; constant entries stay so."""
 
     sparse = False
@@ -83,7 +83,7 @@ def _ranges(operator: scaling.ToRange) -> tuple[Any, float]:
 
 
 @register(f"{_AT}.Project")
-class Project(SparkTranslation):
+class Project(NamedTranslation):
     """The matrix trains."""
 
     def to_torch(self, operator: scaling.Project) -> nn.Module:
@@ -94,7 +94,7 @@ class Project(SparkTranslation):
 
 
 @register(f"{_AT}.Fill")
-class Fill(SparkTranslation):
+class Fill(NamedTranslation):
     """The number in the place of missing ones trains."""
 
     def to_torch(self, operator: scaling.Fill) -> nn.Module:
@@ -105,7 +105,7 @@ class Fill(SparkTranslation):
 
 
 @register(f"{_AT}.TermWeights")
-class TermWeights(SparkTranslation):
+class TermWeights(NamedTranslation):
     """Weights train; a zero stays zero."""
 
     def to_torch(self, operator: scaling.TermWeights) -> nn.Module:

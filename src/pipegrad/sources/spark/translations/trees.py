@@ -11,8 +11,8 @@ from torch import nn
 from ....modules import TreeEnsemble
 from ....registry import register
 from ...arrays import to_array
+from ...named.translations import NamedTranslation, index, numbers_of
 from ..operators import trees
-from ._base import SparkTranslation, index, numbers_of
 
 _AT = "pipegrad.sources.spark.operators.trees"
 
@@ -44,7 +44,7 @@ def _ensemble(operator: trees.Trees, values: Any, squeeze: bool, classes: int = 
 
 
 @register(f"{_AT}.Trees")
-class TreesRow(SparkTranslation):
+class TreesRow(NamedTranslation):
     """Leaf values train; for classifiers, the shares of classes in each leaf."""
 
     differentiable = False
@@ -87,7 +87,7 @@ class TreesRow(SparkTranslation):
 
 
 @register(f"{_AT}.LeafTotals")
-class LeafTotals(SparkTranslation):
+class LeafTotals(NamedTranslation):
     """The weight of each leaf stays fixed."""
 
     differentiable = False

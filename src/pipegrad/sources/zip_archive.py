@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelFileError
-from ..files import open_regular
+from ..errors import ModelFileError
+from .files import open_regular
 
 SMALLEST_LIMIT = 32 << 20
 """Number of bytes that the entries of any file, however small, may unpack to."""

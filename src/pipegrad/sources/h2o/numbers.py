@@ -1,0 +1,134 @@
+"""Learned numbers of a MOJO: in lists of its description, or in a file of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import WriteBackError
+from ..named.operators import LearnedNumbers
+from .mojo import DESCRIPTION, Mojo
+
+
+@dataclass(eq=False)
+class Numbers(LearnedNumbers):
+    """Numbers of a model.
+
+    Parameters
+    ----------
+    values : array
+        The numbers, in double precision.
+    entry : str
+        The file in the archive.
+    key : str
+        The list in a description; "" for other files.
+    places : array of int64
+        Places in the list, or numbered entries of the file; as many as numbers.
+    stored : dtype
+        The type that H2O reads; for other files with the order of its bytes.
+    start : int
+        The first byte of entry 0, for other files.
+    changed : bool
+        Whether they are other numbers than those in the file.
+    """
+
+    values: NDArray[np.float64]
+    entry: str
+    key: str
+    places: NDArray[np.int64]
+    stored: Any = np.float64
+    start: int = 0
+    changed: bool = False
+
+    def put(self, new: Any) -> None:
+        """Set all values; keep those that are equal at the stored precision.
+
+        Raises
+        ------
+        WriteBackError
+            If a value is not finite, although the value in the file is.
+        """
+        found = np.asarray(new, dtype=np.float64).reshape(self.values.shape)
+        with np.errstate(over="ignore"):
+            rounded = found.astype(np.dtype(self.stored).newbyteorder("=")).astype(np.float64)
+        same = (found == self.values) | (np.isnan(found) & np.isnan(self.values))
+        if not np.isfinite(rounded[~same]).all():
+            raise WriteBackError(f"Learned parameters of {self.entry!r} would not be finite.")
+        if not same.all():
+            self.values, self.changed = np.where(same, self.values, rounded), True
+
+
+def listed(
+    mojo: Mojo,
+    key: str,
+    places: Any = None,
+    shape: tuple[int, ...] | None = None,
+    stored: Any = np.float64,
+) -> Numbers:
+    """The numbers in a list of the description.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    key : str
+        Name of the list, or of a single number.
+    places : array of int, optional
+        Places in the list; all by default.
+    shape : tuple of int, optional
+        Shape of the numbers; one-dimensional by default.
+    stored : dtype
+        The type that H2O reads.
+    """
+    single = not mojo.text(key).startswith("[")
+    every = np.atleast_1d(mojo.number(key)) if single else mojo.numbers(key)
+    chosen = np.arange(len(every)) if places is None else np.asarray(places, dtype=np.int64)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(every)):
+        mojo.fail(f"its {key!r} has {len(every)} numbers, which are too few.")
+    wanted = len(chosen) if shape is None else int(np.prod(shape))
+    if wanted != chosen.size:
+        mojo.fail(f"its {key!r} has {chosen.size} numbers instead of {wanted}.")
+    values = every[chosen].reshape(chosen.shape if shape is None else shape)
+    return Numbers(values, mojo.prefix + DESCRIPTION, key, chosen.reshape(-1), stored)
+
+
+def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0) -> Numbers:
+    """Numbers in a file of the model.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    name : str
+        The file.
+    kind : str
+        Type of its numbers with their byte order, such as ">f8".
+    places : array of int
+        Which of them, in the shape of the result.
+    start : int
+        The first byte of number 0.
+    """
+    content = mojo.blob(name)
+    dtype = np.dtype(kind)
+    chosen = np.asarray(places, dtype=np.int64)
+    count = (len(content) - start) // dtype.itemsize
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= count):
+        mojo.fail(f"{name!r} is too short.")
+    every = np.frombuffer(content, dtype, max(count, 0), start) if count > 0 else np.zeros(0, dtype)
+    values = every[chosen.reshape(-1)].astype(np.float64).reshape(chosen.shape)
+    return Numbers(values, mojo.prefix + name, "", chosen.reshape(-1), dtype, start)
+
+
+def rewritten(content: bytes, several: list[Numbers]) -> bytes:
+    """The content of a file with other numbers."""
+    data = bytearray(content)
+    for numbers in several:
+        dtype = np.dtype(numbers.stored)
+        flat = numbers.values.reshape(-1).astype(dtype)
+        for place, value in zip(numbers.places.tolist(), flat, strict=True):
+            at = numbers.start + place * dtype.itemsize
+            data[at : at + dtype.itemsize] = value.tobytes()
+    return bytes(data)

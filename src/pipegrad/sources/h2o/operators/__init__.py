@@ -1,0 +1,5 @@
+"""Models of H2O as plain data, one file per family; reading them does not need torch."""
+
+from . import answers, linear
+
+__all__ = ["answers", "linear"]

@@ -1,0 +1,69 @@
+"""What predictors answer: predictions, and probabilities of classes."""
+
+from __future__ import annotations
+
+import re
+
+from ...named.operators import Derive
+from ..mojo import Mojo
+from ..plan import Answer, Plan
+
+
+def add_regression(mojo: Mojo, plan: Plan, score: str, mean: str) -> Answer:
+    """The answer of a regressor."""
+    return Answer(score, {"predict": mean})
+
+
+def add_binary(mojo: Mojo, plan: Plan, score: str, share: str) -> Answer:
+    """The answer of a classifier of two classes.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    plan : Plan
+        Where steps go.
+    score : str
+        The step on whose output the loss is computed.
+    share : str
+        The step with the probability of the second class.
+    """
+    shares = plan.step(mojo, Derive(what="two_shares"), share, name=SHARES)
+    decide = Derive(what="at_least", numbers_=[mojo.number("default_threshold", 0.5)])
+    return add_labels(mojo, plan, score, shares, plan.step(mojo, decide, share, name="predict"))
+
+
+def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
+    """The answer of a classifier whose probabilities a step has."""
+    predict = plan.step(mojo, Derive(what="largest"), shares, name="predict")
+    return add_labels(mojo, plan, score, shares, predict)
+
+
+SHARES = "probabilities"
+
+
+def add_labels(mojo: Mojo, plan: Plan, score: str, shares: str, predict: str) -> Answer:
+    """The answer of a classifier whose probabilities and predictions steps have."""
+    labels = classes_of(mojo)
+    columns = plan.entries(mojo, shares, [column_of(label) for label in labels])
+    return Answer(
+        score,
+        {"predict": predict, **columns},
+        shares=shares,
+        classes=labels,
+        texts={"predict": labels},
+    )
+
+
+def classes_of(mojo: Mojo) -> list[str]:
+    """The labels of the classes; numbers of two classes have none in the file."""
+    count = mojo.integer("n_classes")
+    labels = mojo.classes or ["0", "1"]
+    if len(labels) != count:
+        mojo.fail(f"it states {count} classes, but names {len(labels)}.")
+    return labels
+
+
+def column_of(label: str) -> str:
+    """The column of H2O with the probability of a class."""
+    return f"p{label}" if re.fullmatch(r"[+-]?\d{1,9}", label) else label

@@ -1,0 +1,102 @@
+"""Generalized linear models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...named.operators import Derive, LinearMap, Mean, Predictor, Sum
+from ..mojo import Mojo
+from ..numbers import listed
+from ..plan import Answer, Plan, reads
+from .answers import add_binary, add_classes, add_regression
+from .expansion import expand
+
+_POWERS = {
+    "gaussian": 0.0, "poisson": 1.0, "quasipoisson": 1.0, "gamma": 2.0, "negativebinomial": 1.0,
+}  # fmt: skip
+_LINKS = ("identity", "logit", "log", "inverse", "tweedie")
+_BINARY = ("binomial", "quasibinomial", "fractionalbinomial")
+
+
+@reads("glm")
+def _glm(mojo: Mojo, plan: Plan) -> Answer:
+    family = mojo.text("family")
+    row = plan.row(mojo, required=not mojo.flag("mean_imputation"))
+    source, expanded = expand(mojo, plan, row)
+    if family == "multinomial":
+        score = _scores(mojo, plan, source, expanded.width, mojo.integer("n_classes"), "softmax")
+        shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
+        return add_classes(mojo, plan, score, shares)
+    if family == "ordinal":
+        return _ordered_classes(mojo, plan, source, expanded.width)
+    beta = np.arange(expanded.width + 1)
+    task, options = _task(mojo, family)
+    operator = LinearMap(
+        weight=listed(mojo, "beta", beta[:-1]),
+        bias=listed(mojo, "beta", beta[-1:]),
+        task=task,
+        options=options,
+    )
+    score = plan.step(mojo, operator, source, method="score")
+    score = with_offset(mojo, plan, score, operator)
+    mean = plan.step(mojo, Mean(link=_link(mojo)[0], power=_link(mojo)[1]), score, name="mean")
+    if family in _BINARY and mojo.integer("n_classes") == 2:
+        return add_binary(mojo, plan, score, mean)
+    return add_regression(mojo, plan, score, mean)
+
+
+def _link(mojo: Mojo) -> tuple[str, float]:
+    link = mojo.text("link")
+    if link not in _LINKS:
+        mojo.fail(f"link {link!r:.40} is not known.")
+    if link != "tweedie":
+        return link, 1.0
+    power = mojo.number("tweedie_link_power")
+    return ("log", 1.0) if power == 0 else ("power", power)
+
+
+def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
+    if family in _BINARY:
+        return ("logistic" if mojo.integer("n_classes") == 2 else "logistic_shares"), {}
+    if family == "gaussian" and mojo.text("link") == "identity":
+        return "squared_error", {}
+    power = mojo.number("tweedie_variance_power", 1.5) if family == "tweedie" else _POWERS[family]
+    return "tweedie", {"power": power, "link": _link(mojo)[0]}
+
+
+def with_offset(mojo: Mojo, plan: Plan, score: str, operator: Predictor) -> str:
+    """The score and the column of offsets, if the model was trained with one."""
+    if not mojo.has("offset_column"):
+        return score
+    row = plan.row(mojo, (mojo.text("offset_column"),))
+    offset = plan.step(mojo, Derive(what="entry", numbers_=[0.0]), row, name="offset")
+    total = Sum(task=operator.task, options=operator.options)
+    operator.task = ""
+    return plan.step(mojo, total, score, offset, name="total", method="score")
+
+
+def _scores(mojo: Mojo, plan: Plan, source: str, width: int, count: int, task: str) -> str:
+    """Linear maps of the same entries, side by side."""
+    places = np.arange(count * (width + 1)).reshape(count, width + 1)
+    operator = LinearMap(
+        weight=listed(mojo, "beta", places[:, :-1], (count, width)),
+        bias=listed(mojo, "beta", places[:, -1], (count,)),
+        task=task,
+    )
+    return plan.step(mojo, operator, source, method="score")
+
+
+def _ordered_classes(mojo: Mojo, plan: Plan, source: str, width: int) -> Answer:
+    """Each linear map decides between the classes up to one and those after it."""
+    scores = _scores(mojo, plan, source, width, mojo.integer("n_classes") - 1, "")
+    operator = Shares(task="shares")
+    shares = plan.step(mojo, operator, scores, name="shares", method="score")
+    return add_classes(mojo, plan, shares, shares)
+
+
+@dataclass(eq=False, kw_only=True)
+class Shares(Predictor):
+    """Probabilities of ordered classes for the logits of not exceeding each."""

@@ -1,0 +1,137 @@
+"""The steps that a model becomes, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import UntranslatableError
+from ..named.operators import TABLE, BuiltStep, Derive, Step, unused_name
+from .input_table import Row
+from .mojo import Mojo
+
+_MOST_STEPS = 50_000
+
+
+@dataclass
+class Answer:
+    """What a model answers.
+
+    Parameters
+    ----------
+    output : str
+        The step on whose output the loss is computed.
+    columns : dict of str to str
+        The step behind each column of H2O's answer, in its order.
+    predict : str
+        The column with predictions; "" if the model only transforms.
+    shares : str
+        The step with the probabilities of all classes; "" if there are none.
+    score : str
+        The step with what `decision_function` gives; "" if there is none.
+    classes : list of str, optional
+        Levels of the targets.
+    texts : dict of str to list of str
+        Levels that the numbers of a column stand for.
+    """
+
+    output: str
+    columns: dict[str, str]
+    predict: str = "predict"
+    shares: str = ""
+    score: str = ""
+    classes: list[str] | None = None
+    texts: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Plan:
+    """Collects the steps of a model and of those inside of it."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, BuiltStep] = {}
+        self._rows: dict[Any, str] = {}
+
+    def row(self, mojo: Mojo, names: tuple[str, ...] | None = None, required: bool = False) -> str:
+        """The step with columns of the user's table; by default, all features of a model.
+
+        Parameters
+        ----------
+        mojo : Mojo
+            The model.
+        names : tuple of str, optional
+            The columns.
+        required : bool
+            Whether the model refuses rows without a known level.
+        """
+        chosen = mojo.features if names is None else names
+        places = {name: place for place, name in enumerate(mojo.columns)}
+        levels = {
+            number: mojo.domains[places[name]]
+            for number, name in enumerate(chosen)
+            if places.get(name) in mojo.domains
+        }
+        needed = frozenset(levels) if required else frozenset()
+        key = (chosen, needed, tuple((n, tuple(found)) for n, found in levels.items()))
+        if key not in self._rows:
+            operator = Row(names=chosen, levels=levels, required=needed, kind=mojo.algorithm)
+            self._rows[key] = self._add("columns", operator, (TABLE,), "transform")
+        return self._rows[key]
+
+    def step(
+        self, mojo: Mojo, operator: Step, *inputs: str, name: str = "", method: str = "transform"
+    ) -> str:
+        """Add a step that reads other steps; return its name."""
+        operator.kind = mojo.algorithm
+        path = "/".join(part for part in (_short(mojo), name) if part)
+        return self._add(path, operator, inputs, method)
+
+    def _add(self, path: str, operator: Step, inputs: tuple[str, ...], method: str) -> str:
+        unique = unused_name(path, self.steps)
+        self.steps[unique] = BuiltStep(unique, operator, inputs, method)
+        if len(self.steps) > _MOST_STEPS:
+            raise ValueError
+        return unique
+
+    def entries(self, mojo: Mojo, block: str, names: list[str]) -> dict[str, str]:
+        """The columns of a step, each as a step with a name of its own."""
+        return {
+            name: self.step(mojo, Derive(what="entry", numbers_=[float(place)]), block, name=name)
+            for place, name in enumerate(names)
+        }
+
+
+def _short(mojo: Mojo) -> str:
+    inner = mojo.prefix.rstrip("/").rpartition("/")[2]
+    return f"{mojo.algorithm}/{inner}" if inner else mojo.algorithm
+
+
+Reader = Callable[[Mojo, Plan], Answer]
+READERS: dict[str, Reader] = {}
+
+
+def reads(*algorithms: str) -> Callable[[Reader], Reader]:
+    """Register the function that reads models of these algorithms."""
+
+    def add(reader: Reader) -> Reader:
+        READERS.update(dict.fromkeys(algorithms, reader))
+        return reader
+
+    return add
+
+
+def read(mojo: Mojo, plan: Plan) -> Answer:
+    """Read a model with the reader of its algorithm.
+
+    Raises
+    ------
+    UntranslatableError
+        If it has none.
+    """
+    from .unsupported import UNSUPPORTED
+
+    reader = READERS.get(mojo.algorithm)
+    if reader is None:
+        why = UNSUPPORTED.get(mojo.algorithm, "it has no translation")
+        raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
+    return reader(mojo, plan)

@@ -1,0 +1,49 @@
+"""Translations of the columns that models read, and of their indicators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ....modules import ExpandedCategories, OrdinalEncode
+from ....registry import register
+from ...named.translations import NamedTranslation, index, numbers_of, write_numbers
+from ..input_table import Row
+from ..operators import expansion
+
+_AT = "pipegrad.sources.h2o"
+# More indicators are sparse.
+_WIDEST = 256
+
+
+@register(f"{_AT}.input_table.Row")
+class RowRow(NamedTranslation):
+    """Reads columns of the user's table on the host; modules receive the numbers."""
+
+    raw_numbers = False
+
+    def to_torch(self, operator: Row) -> nn.Module:
+        return OrdinalEncode()
+
+    def encode(self, operator: Row, X: Any) -> Any:
+        return operator.run(X)
+
+
+@register(f"{_AT}.operators.expansion.Expand")
+class Expand(NamedTranslation):
+    """Means that stand for missing numbers train."""
+
+    sparse = False
+
+    def to_torch(self, operator: expansion.Expand) -> nn.Module:
+        return ExpandedCategories(
+            operator.sizes,
+            operator.first,
+            None if operator.modes is None else index(operator.modes),
+            None if operator.means is None else numbers_of(operator.means),
+            sparse=sum(operator.sizes) > _WIDEST,
+        )
+
+    def write_back(self, module: ExpandedCategories, operator: expansion.Expand) -> None:
+        write_numbers(operator.means, module.means)

@@ -1,0 +1,1 @@
+"""What sources with named columns share: steps as plain data, their tasks, their translations."""

@@ -1,0 +1,188 @@
+"""Translations of the steps that sources with named columns share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy import sparse
+from torch import Tensor, nn
+
+from ...errors import ArgumentError
+from ...modules import (
+    Elementwise,
+    Head,
+    InverseLink,
+    JoinScores,
+    Linear,
+    Multiples,
+    OneColumn,
+    Product,
+    ScaledLargest,
+    Sequential,
+    SparseRows,
+    Threshold,
+    Total,
+    place_of_largest,
+    place_of_smallest,
+    second_column,
+    shares_with_floor,
+    two_scores,
+    two_shares,
+)
+from ...registry import Objective, Translation, lookup, register
+from ..arrays import to_array, to_block, to_csr, to_tensor
+from . import operators
+from .operators import LearnedNumbers
+from .tasks import head_of, objective_of
+
+
+class NamedTranslation(Translation):
+    """A translation for columns (n,) or (n, k) of one precision; NaN passes."""
+
+    examples = ()
+    missing = True
+    sparse = True
+    precision: ClassVar[Any] = np.float64
+
+    def encode(self, operator: Any, X: Any) -> Any:
+        """Convert columns of numbers or vectors to the precision of the source."""
+        if sparse.issparse(X):
+            return X.tocsr().astype(self.precision)
+        values = np.asarray(X)
+        if values.dtype == object:
+            raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+        return values.astype(self.precision)
+
+    def write_back(self, module: Any, operator: Any) -> None:
+        """Write nothing, as most translations have no learned parameters."""
+
+    def head(self, operator: Any) -> Head | None:
+        return head_of(getattr(operator, "task", ""), getattr(operator, "options", {}))
+
+    def objective(self, operator: Any) -> Objective | None:
+        return objective_of(getattr(operator, "task", ""), getattr(operator, "options", {}))
+
+
+def numbers_of(values: ArrayLike | LearnedNumbers) -> Tensor:
+    """A float64 tensor that shares no memory with the values."""
+    array = values.values if isinstance(values, LearnedNumbers) else values
+    return to_tensor(np.asarray(array, dtype=np.float64))
+
+
+def write_numbers(numbers: LearnedNumbers | None, tensor: Tensor | None) -> None:
+    """Write learned parameters back to where they came from, if anywhere."""
+    if numbers is not None and tensor is not None:
+        numbers.put(to_array(tensor))
+
+
+def index(values: ArrayLike) -> Tensor:
+    """An int64 tensor."""
+    return torch.from_numpy(np.array(values, dtype=np.int64))
+
+
+def evaluate(operator: Any, *values: Any) -> Any:
+    """Compute an operator's output on the host with its module."""
+    row = row_of(operator)
+    dtype = torch.float32 if row.precision == np.float32 else torch.float64
+    with torch.no_grad():
+        arrays = [row.encode(operator, value) for value in values]
+        blocks = [to_block(array, dtype, torch.device("cpu")) for array in arrays]
+        out = row.to_torch(operator).eval()(*blocks)
+    return to_csr(out) if isinstance(out, SparseRows) else out.numpy()
+
+
+def row_of(operator: Any) -> NamedTranslation:
+    """The translation of an operator."""
+    row = lookup(type(operator))
+    assert isinstance(row, NamedTranslation)
+    return row
+
+
+_AT = "pipegrad.sources.named.operators"
+
+
+@register(f"{_AT}.LinearMap")
+class LinearMap(NamedTranslation):
+    """Coefficients train, and the intercept if there is one."""
+
+    def to_torch(self, operator: operators.LinearMap) -> nn.Module:
+        weight = numbers_of(np.atleast_2d(operator.weight.values))
+        bias = None
+        if operator.bias is not None:
+            bias = numbers_of(np.atleast_1d(operator.bias.values))
+        return Linear(weight.T, bias, squeeze=operator.task != "softmax" and weight.shape[0] == 1)
+
+    def write_back(self, module: Linear, operator: operators.LinearMap) -> None:
+        write_numbers(operator.weight, module.weight.T)
+        write_numbers(operator.bias, module.bias)
+
+
+@register(f"{_AT}.Sum")
+class Sum(NamedTranslation):
+    """A linear predictor and its offset."""
+
+    def to_torch(self, operator: operators.Sum) -> nn.Module:
+        return Total()
+
+
+@register(f"{_AT}.Mean")
+class Mean(NamedTranslation):
+    """Converts linear predictors to means."""
+
+    def to_torch(self, operator: operators.Mean) -> nn.Module:
+        return InverseLink(operator.link, operator.power)
+
+
+@register(f"{_AT}.Beside")
+class Beside(NamedTranslation):
+    """Scores of members side by side."""
+
+    def to_torch(self, operator: operators.Beside) -> nn.Module:
+        return JoinScores()
+
+
+_FUNCTIONS = {
+    "two_scores": two_scores,
+    "two_shares": two_shares,
+    "second": second_column,
+    "largest": place_of_largest,
+    "smallest": place_of_smallest,
+    "shares_with_floor": shares_with_floor,
+    "sigmoid": torch.sigmoid,
+}
+_DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")
+
+
+@register(f"{_AT}.Derive")
+class Derive(NamedTranslation):
+    """A function of a score; no gradient passes through decisions."""
+
+    sparse = False
+
+    def to_torch(self, operator: operators.Derive) -> nn.Module:
+        what, numbers = operator.what, operator.numbers_
+        if what in _FUNCTIONS:
+            return Elementwise(_FUNCTIONS[what], elementwise=False)
+        if what in ("softmax", "log_softmax"):
+            return Elementwise(getattr(torch, what), {"dim": 1}, elementwise=False)
+        if what == "twice_sigmoid":
+            return Sequential(
+                Multiples(numbers_of(2.0)), Elementwise(torch.sigmoid, elementwise=False)
+            )
+        if what == "above":
+            return Threshold(numbers[0])
+        if what == "at_least":
+            return Threshold(float(np.nextafter(numbers[0], -np.inf)))
+        if what == "entry":
+            return OneColumn(int(numbers[0]))
+        if what == "scaled_largest":
+            return ScaledLargest(numbers_of(numbers))
+        if what == "times":
+            return Product()
+        return Multiples(numbers_of(numbers[0] if what == "multiple" else numbers))
+
+    def is_differentiable(self, operator: operators.Derive) -> bool:
+        return operator.what not in _DECISIONS
