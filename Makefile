@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-mlnet test-spark test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
+.PHONY: help demo test test-oldest test-mlnet test-spark test-h2o test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -37,6 +37,11 @@ test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrot
 test-spark: $(VENV)/.installed-test  ## Let real Spark score what pipegrad wrote (Java 17; 450 MB of packages)
 	$(BIN)/python tests/spark_runtime.py install .venv-spark
 	SPARK=.venv-spark OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/spark/check_spark.py
+
+# h2o, a build that exports MOJOs as open source, in an environment of its own; it needs Java 8 to 17.
+test-h2o: $(VENV)/.installed-test  ## Let real H2O score what pipegrad wrote (Java 17; 800 MB of packages)
+	$(BIN)/python tests/h2o_runtime.py install .venv-h2o
+	H2O=.venv-h2o OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/h2o/check_h2o.py
 
 # Too large for all tests: 115 MB.
 test-mlflow: $(VENV)/.installed-test $(VENV)/.installed-mlflow  ## Let real MLflow keep models and runs, in files and in SQLite
@@ -88,7 +93,7 @@ study-small: $(VENV)/.installed-test  ## The same with fewer data sets, pipeline
 	$(BIN)/python benchmarks/accuracy/study.py --out study-output/small --report study-output/small/study.md
 
 clean:  ## Remove the virtual environment and build products
-	rm -rf $(VENV) .venv-oldest .venv-mlnet .venv-spark .venv-sql build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-mlnet .venv-spark .venv-h2o .venv-sql build dist demo-output study-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find src tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,0 +1,154 @@
+"""Real H2O-3, to train models and to score tables with: what `make test-h2o` compares with.
+
+python tests/h2o_runtime.py install FOLDER                  h2o from PyPI into FOLDER: 800 MB
+FOLDER/bin/python tests/h2o_runtime.py train OUT [NAME...]  the models of `h2o_cases.CASES`
+FOLDER/bin/python tests/h2o_runtime.py score JOBS.json      [MOJO, table, result], ...
+
+It needs Java 8 to 17. For each case, `train` writes OUT/NAME.zip, the MOJO that H2O exported, and
+OUT/NAME.parquet: the columns that the model reads, and what H2O's scorer for MOJOs
+(`EasyPredictModelWrapper` of h2o-genmodel, which h2o.jar contains) answers for these rows, in
+columns that begin with "answer:". A row that the scorer refuses has the reason in "answer:error"
+and nothing in the other columns. Where H2O's server answers otherwise for the model that it
+trained, or for the MOJO that it imported, `train` says so.
+
+`score` writes the same columns anew. The scorer needs no server; `import_mojo` would map new
+levels of a category otherwise than the scorer, which turns them into missing values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h2o_answers
+
+# 3.46.0.6 exports MOJOs as open source; 3.46.0.12 wants a commercial licence for that.
+PACKAGES = ["h2o==3.46.0.6", "jpype1", "numpy", "pandas", "pyarrow"]
+JAVA = 17
+
+
+def install(folder: Path) -> None:
+    """A virtual environment with h2o; an error if there is no Java that it runs on."""
+    if shutil.which("java") is None:
+        sys.exit(f"H2O needs Java {JAVA}: install it, and see that `java` is found.")
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True).stderr
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if found is None or not 8 <= int(found[1]) <= JAVA:
+        sys.exit(f"H2O 3.46 needs Java 8 to {JAVA}, got {said.splitlines()[0]}.")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+
+
+# -- inside of that environment ----------------------------------------------------------------
+
+
+def _free_port() -> int:
+    """A port that is free, as is the next one, where the nodes of H2O talk."""
+    for port in range(54400, 60000, 2):
+        with contextlib.suppress(OSError):
+            for number in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+            return port
+    sys.exit("H2O needs two free ports side by side, and there are none.")
+
+
+@contextlib.contextmanager
+def server() -> Iterator[Any]:
+    """H2O, listening to this machine alone; it ends with the block."""
+    import h2o
+
+    with tempfile.TemporaryDirectory() as scratch:
+        h2o.init(
+            ip="127.0.0.1", port=_free_port(), bind_to_localhost=True, nthreads=1,
+            max_mem_size="1g", ice_root=scratch, log_dir=scratch, name="pipegrad-tests",
+            jvm_custom_args=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
+            strict_version_check=True, verbose=False,
+        )  # fmt: skip
+        h2o.no_progress()
+        warnings.simplefilter("ignore")
+        try:
+            yield h2o
+        finally:
+            h2o.cluster().shutdown()
+
+
+def train(out: Path, names: list[str]) -> None:
+    import h2o_cases
+
+    out.mkdir(parents=True, exist_ok=True)
+    unknown = set(names) - set(h2o_cases.CASES)
+    if unknown:
+        sys.exit(f"There are no cases {', '.join(sorted(unknown))}.")
+    with server() as h2o:
+        at = h2o_cases.Frames(h2o)
+        for name in names or h2o_cases.CASES:
+            try:
+                _train_one(h2o, at, h2o_cases.CASES[name], out / f"{name}.zip")
+            except Exception as error:  # the next cases are still worth knowing
+                print(name, "FAILED", f"{type(error).__name__}: {error}"[:2000], flush=True)
+
+
+def _train_one(h2o: Any, at: Any, case: Any, target: Path) -> None:
+    model = case.fitted(at)
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copy(model.download_mojo(scratch), target)
+    table = at.test[case.reads]
+    answered = h2o_answers.answer(target, table)
+    h2o_answers.write(answered, target.with_suffix(".parquet"))
+    size = sum(target.with_suffix(kind).stat().st_size for kind in (".zip", ".parquet"))
+    print(target.stem, size, flush=True)
+    with _told("trained"):
+        _compare("trained", model, at.frame(table), answered)
+    with _told("imported"):
+        _compare("imported", h2o.import_mojo(str(target)), at.frame(table), answered)
+
+
+@contextlib.contextmanager
+def _told(which: str) -> Iterator[None]:
+    """Errors of the server are printed: what the scorer says holds."""
+    try:
+        yield
+    except Exception as error:
+        told = re.sub(r"^Job with key \S+ failed with an exception: ", "", str(error))
+        print(f"  {which} model: {told.splitlines()[0][:150]}", flush=True)
+
+
+def _compare(which: str, model: Any, frame: Any, answered: Any) -> None:
+    found = model.predict(frame).as_data_frame()
+    for line in h2o_answers.differences(found, answered):
+        print(f"  {which} model: {line}", flush=True)
+
+
+def score(jobs: list[list[str]]) -> None:
+    import pandas as pd
+
+    for mojo, table, result in jobs:
+        try:
+            given = pd.read_parquet(table)
+            given = given[[name for name in given if not name.startswith("answer:")]]
+            h2o_answers.write(h2o_answers.answer(Path(mojo), given), Path(result))
+        except Exception as error:  # the next jobs are still worth knowing
+            Path(f"{result}.error").write_text(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    if what == "install":
+        install(Path(arguments[0]).resolve())
+    elif what == "train":
+        train(Path(arguments[0]), arguments[1:])
+    else:
+        score(json.loads(Path(arguments[0]).read_text()))
