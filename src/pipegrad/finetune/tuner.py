@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -24,8 +24,9 @@ from ..report.results import Report
 from ..sources.arrays import without_tensors
 from ..through import check_through
 from ..training.deadline import Deadline
-from ..training.metadata import fit_arguments, takes_groups
+from ..training.metadata import takes_groups
 from ..training.samples import Samples
+from .fitted_model import is_fitted_already
 from .incremental import (
     OldSample,
     check_first_labels,
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 def _has_score(tuner: FineTuner) -> bool:
     fitted = getattr(tuner, "estimator_", tuner.estimator)
+    if is_fitted_already(tuner.estimator):
+        return is_single(tuner.scoring) or is_classifier(tuner) or is_regressor(tuner)
     return is_single(tuner.scoring) or hasattr(fitted, "score")
 
 
@@ -304,23 +307,29 @@ class FineTuner(DelegatingEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         deadline = Deadline.after(self.max_seconds, began)
-        check_last_step(self.estimator, self.loss is None, self.through)
-        check_data(self.estimator, self.loss, X, y)
+        pipeline = self._pipeline()
+        pipeline.check_last_step()
+        X, y = pipeline.samples_of(X, y)
+        estimator = pipeline.described
+        check_data(estimator, self.loss, X, y)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
-        metadata = self._metadata(weight, groups, fit_params)
-        rows, classes = usable_rows(self.estimator, X, y, weight)
+        pipeline.check_metadata(weight, fit_params)
+        metadata = fit_params
+        if groups is not None and takes_groups(estimator):
+            metadata = {"groups": groups, **fit_params}
+        rows, classes = usable_rows(estimator, X, y, weight)
         check_rule(self.validation_split, self.cv, groups)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
-        splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
+        splits = self._splits(estimator, Samples(X, y, weight, groups), rows, classes, seed)
         by_groups = self.cv is not None or self.validation_split == "grouped"
         if (by_groups or "groups" in metadata) and not isinstance(self.loss, GroupPenalty):
             groups = None  # They only served the splitters.
         check_loss(self.loss, y, None if groups is None else groups[rows])
-        scoring = check_scoring(self.scoring, self.estimator, X, y)
-        samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
-        known = self._counts(samples)
+        scoring = check_scoring(self.scoring, estimator, X, y)
+        samples = Samples(X, y, weight, groups, metadata)
+        known = None if is_fitted_already(self.estimator) else self._counts(samples)
         if self._by_recipe:
             from .recipe import tune
 
@@ -352,15 +361,6 @@ class FineTuner(DelegatingEstimator):
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
         return self
 
-    def _metadata(
-        self, weight: ArrayLike | None, groups: Any, fit_params: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Arguments for the pipeline's ``fit``; checks that it takes weights, if there are any."""
-        fit_arguments(self.estimator, weight)
-        if groups is not None and takes_groups(self.estimator):
-            return {"groups": groups, **fit_params}
-        return fit_params
-
     def _keep(self, estimator: Any, **found: Any) -> None:
         """Set all fitted attributes at once, so that an interrupt leaves none half-written."""
         names = ("classes_", "n_features_in_", "feature_names_in_")
@@ -390,15 +390,20 @@ class FineTuner(DelegatingEstimator):
         float
             The score; larger is better.
         """
-        if not is_single(self.scoring):
+        own = is_fitted_already(self.estimator)
+        if not own and not is_single(self.scoring):
             return super().score(X, y, sample_weight, **options)
         from sklearn.metrics import check_scoring as scorer_of
 
         check_is_fitted(self)
-        scorer = scorer_of(self.estimator_, scoring=self.scoring)
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
         X, y = without_tensors(X), without_tensors(y)
-        return float(scorer(self.estimator_, X, y, **weight))
+        if not own:
+            scorer = scorer_of(self.estimator_, scoring=self.scoring)
+            return float(scorer(self.estimator_, X, y, **weight))
+        usual = "accuracy" if is_classifier(self) else "r2"
+        scorer = scorer_of(self, scoring=self.scoring if is_single(self.scoring) else usual)
+        return float(scorer(self, *self._pipeline().samples_of(X, y), **weight))
 
     @standard_settings
     def partial_fit(
@@ -462,6 +467,11 @@ class FineTuner(DelegatingEstimator):
         """
         X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_through(self.through)
+        if is_fitted_already(self.estimator):
+            raise ArgumentError(
+                "partial_fit takes a pipeline that it can fit, not a model that is fitted already."
+                "\nHint: net = to_torch(model), and net.partial_fit(X, y) for each new batch."
+            )
         check_last_step(self.estimator, self.loss is None, self.through)
         check_loss(self.loss, y)
         check_data(self.estimator, self.loss, X, y)
@@ -539,6 +549,8 @@ class FineTuner(DelegatingEstimator):
 
     def _old_rows(self, fitted: Any, samples: Samples, fits: int = 5) -> OldSample | None:
         """Rows on which to measure forgetting, if it is bounded."""
+        if is_fitted_already(self.estimator):
+            return None  # There is no fit without some of the rows.
         if self.forget or (self.forget is None and not self._may_grow(fitted)):
             return None
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -553,14 +565,16 @@ class FineTuner(DelegatingEstimator):
         return count_classes(samples.X, samples.y, samples.weight, labels)
 
     def _pipeline(self) -> TunablePipeline:
-        own_loss = self.loss is None
-        return TunablePipeline(
+        kind = TunablePipeline
+        if is_fitted_already(self.estimator):
+            from .fitted_pipeline import FittedPipeline as kind  # translates, which loads more
+        return kind(
             self.estimator,
             self.train,
             self.freeze,
             self.trees,
             self.train_zeros,
-            own_loss,
+            self.loss is None,
             self.through,
         )
 
@@ -599,10 +613,10 @@ class FineTuner(DelegatingEstimator):
         return options
 
     def _splits(
-        self, samples: Samples, rows: Index, classes: Index | None, seed: int
+        self, estimator: Any, samples: Samples, rows: Index, classes: Index | None, seed: int
     ) -> ValidationSplits:
         if self.cv is not None:
-            found = given_splits(self.cv, self.estimator, samples, rows, classes)
+            found = given_splits(self.cv, estimator, samples, rows, classes)
             return ValidationSplits(rows, iter(found), "given")
         from .validation.rule import SplitChoice
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
 
+from ..graph import INPUT
+from ..module import PipelineModule
 from ..registry import dotted_name
 
 _LIBRARIES = ("pipegrad", "torch", "sklearn", "numpy")
@@ -66,6 +68,8 @@ def summarize_model(estimator: Any, rows: int) -> ModelSummary:
     ModelSummary
         Plain texts and numbers.
     """
+    if isinstance(estimator, PipelineModule):
+        return _of_module(estimator, rows)
     parts = [estimator, *estimator.get_params(deep=True).values()]
     own = [part for part in parts if hasattr(part, "get_params") and not isinstance(part, type)]
     kinds = [dotted_name(type(part)) for part in own]
@@ -77,6 +81,23 @@ def summarize_model(estimator: Any, rows: int) -> ModelSummary:
         task=_task(estimator),
         rows=rows,
         columns=None if columns is None else int(columns),
+        versions=_versions(operators),
+    )
+
+
+def _of_module(net: PipelineModule, rows: int) -> ModelSummary:
+    """Summarize a model that was no estimator, such as that of a file."""
+    kind = dotted_name(type(net.source))
+    steps = tuple(dict.fromkeys(step.kind for step in net.graph if INPUT not in step.inputs))
+    named = net.graph.columns and steps
+    operators = tuple(dict.fromkeys([kind, *steps]))
+    task = "transformation" if net.head is None else net.head.task
+    return ModelSummary(
+        kind=f"{steps[0].partition('.')[0]}.Model" if named else kind,
+        operators=steps if named else operators,
+        task=task,
+        rows=rows,
+        columns=getattr(net.source, "n_features_in_", None),
         versions=_versions(operators),
     )
 
