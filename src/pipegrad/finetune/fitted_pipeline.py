@@ -18,6 +18,7 @@ from ..write_back import written_back
 from .fitted_model import FittedModel
 from .pipeline import TunablePipeline
 
+
 @dataclass
 class FittedPipeline(TunablePipeline):
     """A model that is fitted already, and how it is translated to a module and written back.

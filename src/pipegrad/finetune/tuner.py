@@ -75,8 +75,11 @@ class FineTuner(DelegatingEstimator):
 
     Parameters
     ----------
-    estimator : estimator
-        The pipeline, or a single operator. It is cloned and never changed.
+    estimator : estimator, path, or fitted model without a ``fit``
+        The pipeline, or a single operator. It is cloned and never changed. It can also be a model
+        that is fitted already: the path of a model file or folder that `pipegrad.to_torch` takes,
+        or a model of pyspark.ml. Every split and the training on all rows then start from its
+        numbers, and nothing is fitted anew.
     optim : callable, optional
         A callable that takes the parameters and returns an optimizer; see `pipegrad.finetune.fit`.
         Setting ``optim``, ``epochs`` or ``lr`` turns the recipe off; the default optimizer is then
@@ -160,8 +163,9 @@ class FineTuner(DelegatingEstimator):
 
     Attributes
     ----------
-    estimator_ : estimator
-        The trained pipeline.
+    estimator_ : estimator or PipelineModule
+        The trained pipeline. For a model that was fitted already, its module:
+        ``pipegrad.from_torch(tuner.estimator_, path)`` writes the file or folder.
     improved_ : bool
         Whether training improved on the fitted pipeline. If not, ``estimator_`` is the fitted
         pipeline.
@@ -276,9 +280,11 @@ class FineTuner(DelegatingEstimator):
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            Input of the pipeline, with n rows.
-        y : array of shape (n,) or (n, k), optional
-            Targets.
+            Input of the pipeline, with n rows; for a model with named columns, what its module
+            takes: a table, or the path of one.
+        y : array of shape (n,) or (n, k), or str, optional
+            Targets; for a model with named columns also the name of their column, or nothing where
+            the model knows it.
         sample_weight : array of shape (n,), optional
             Weight of each sample, for fitting and for training. Samples of weight zero are dropped.
         groups : array of shape (n,), optional
@@ -286,7 +292,8 @@ class FineTuner(DelegatingEstimator):
             ``validation_split="grouped"``, and for a search in the pipeline that splits by groups.
         **fit_params
             Further arguments for the ``fit`` of the pipeline, as in scikit-learn's searches. Those
-            with an entry for each sample are split along with the samples.
+            with an entry for each sample are split along with the samples. A model that is fitted
+            already takes none.
 
         Returns
         -------
@@ -415,13 +422,14 @@ class FineTuner(DelegatingEstimator):
     ) -> FineTuner:
         """Update the whole pipeline with new rows, with the fitted pipeline as the baseline.
 
-        The first call fits the pipeline, unless `fit` was called before. Each later call updates
-        several learners, which differ in their learning rate and in whether they train all steps or
-        only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
-        them: each learner is tested on the new rows before it trains on them. The baseline is one
-        of the learners, and another learner replaces it only if it is better by more than noise.
-        For a pipeline that ends in boosted trees, three learners also add trees that fit the new
-        rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
+        The first call fits the pipeline, unless `fit` was called before; models that are fitted
+        already are refused, whose modules have a ``partial_fit`` of their own. Each later call
+        updates several learners, which differ in their learning rate and in whether they train all
+        steps or only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects
+        among them: each learner is tested on the new rows before it trains on them. The baseline is
+        one of the learners, and another learner replaces it only if it is better by more than
+        noise. For a pipeline that ends in boosted trees, three learners also add trees that fit the
+        new rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
         that the pipeline was fitted on where ``forget`` bounds the loss on them.
 
         Parameters
@@ -565,9 +573,11 @@ class FineTuner(DelegatingEstimator):
         return count_classes(samples.X, samples.y, samples.weight, labels)
 
     def _pipeline(self) -> TunablePipeline:
-        kind = TunablePipeline
+        kind: type[TunablePipeline] = TunablePipeline
         if is_fitted_already(self.estimator):
-            from .fitted_pipeline import FittedPipeline as kind  # translates, which loads more
+            from .fitted_pipeline import FittedPipeline  # translates, which loads more
+
+            kind = FittedPipeline
         return kind(
             self.estimator,
             self.train,
