@@ -41,8 +41,6 @@ def met():
 
 def test_every_row_has_an_example_among_the_files(met):
     named = {
-        name
-        for name, row in rows()
-        if name.startswith(SOURCES) and not isinstance(row, Expansion)
+        name for name, row in rows() if name.startswith(SOURCES) and not isinstance(row, Expansion)
     }
     assert named - met - BY_HAND == set()

@@ -32,11 +32,15 @@ def mojo(name):
 
 def answers_of(name):
     """The columns that the model reads, and what H2O answers, for the rows that it accepts."""
-    table = pd.read_parquet(DATA / f"{name}.parquet")
+    return split(pd.read_parquet(DATA / f"{name}.parquet"))
+
+
+def split(table):
+    """The columns of a table and H2O's answers, for the rows that H2O accepts."""
     if ERROR in table:
         table = table[table[ERROR].isna()].drop(columns=ERROR).reset_index(drop=True)
     given = table[[column for column in table if not column.startswith("answer:")]]
-    answers = table[[column for column in table if column.startswith("answer:")]]
+    answers = table.drop(columns=given.columns)
     return given, answers.rename(columns=lambda column: column.removeprefix("answer:"))
 
 
