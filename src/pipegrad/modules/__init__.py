@@ -16,6 +16,7 @@ from ._class_scores import (
     InverseLink,
     Multiples,
     Product,
+    ReweightedShares,
     ScaledLargest,
     Total,
     away_from_zero,
@@ -32,7 +33,7 @@ from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, Pattern
 from ._distances import Distances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, EncodedLevels, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -222,6 +223,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "EncodedLevels",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -341,6 +343,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "ReweightedShares",
     "RidgeScores",
     "RowNorm",
     "Scaled",
