@@ -170,7 +170,7 @@ from ._vector_columns import (
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
-from .trees.features import AnyPositive, TreeFeatures
+from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -264,6 +264,7 @@ __all__ = [
     "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
+    "LeafNumbers",
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
