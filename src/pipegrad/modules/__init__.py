@@ -16,6 +16,7 @@ from ._class_scores import (
     InverseLink,
     Multiples,
     Product,
+    ReweightedShares,
     ScaledLargest,
     Total,
     away_from_zero,
@@ -32,7 +33,7 @@ from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, Pattern
 from ._distances import Distances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, EncodedLevels, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -169,7 +170,7 @@ from ._vector_columns import (
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
-from .trees.features import AnyPositive, TreeFeatures
+from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -222,6 +223,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "EncodedLevels",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -262,6 +264,7 @@ __all__ = [
     "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
+    "LeafNumbers",
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
@@ -341,6 +344,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "ReweightedShares",
     "RidgeScores",
     "RowNorm",
     "Scaled",
