@@ -24,6 +24,8 @@ DATA = Path(__file__).parents[2] / "data" / "h2o"
 SERVED = ("glm", "gbm", "drf")
 NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
 ERROR = "answer:error"
+# H2O reads their learned numbers in single precision.
+SINGLE = ("gbm", "drf", "xgb", "dl", "uplift", "isolation", "generic", "ensemble", "pipeline")
 
 
 def mojo(name):
@@ -84,7 +86,13 @@ def test_changed_numbers_are_read_again(name, tmp_path):
     perturb(net)
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
-    assert_same(pg.to_torch(tmp_path / "tuned.zip").columns(given), pd.DataFrame(plain(after)))
+    again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
+    assert_same(again, pd.DataFrame(plain(after)), tolerance_of(name))
+
+
+def tolerance_of(name):
+    """How well numbers in memory agree with those that a MOJO can hold."""
+    return 1e-5 if name.startswith(SINGLE) else 1e-9
 
 
 def plain(columns):
