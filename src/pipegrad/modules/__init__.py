@@ -28,7 +28,7 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
-from ._distances import Distances, NearestDescent
+from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
@@ -113,7 +113,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
 from ._pairwise_products import PairwiseProducts
-from ._perceptron import MultilayerPerceptron
+from ._perceptron import MultilayerPerceptron, SinglePrecisionLinear, activate
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._processes import sent_as_copy
@@ -164,6 +164,7 @@ from ._vector_columns import (
     OuterProducts,
     PlacesOfValues,
     Shift,
+    SquareOfGaps,
     UnitRows,
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -275,6 +276,7 @@ __all__ = [
     "MembersHead",
     "Metric",
     "Missing",
+    "MixedDistances",
     "Module",
     "Monomials",
     "MonotoneColumns",
@@ -354,6 +356,7 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SinglePrecisionLinear",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -361,6 +364,7 @@ __all__ = [
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquareOfGaps",
     "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
@@ -385,6 +389,7 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "activate",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",

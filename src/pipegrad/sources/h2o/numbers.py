@@ -125,10 +125,12 @@ def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0) -> Num
 def rewritten(content: bytes, several: list[Numbers]) -> bytes:
     """The content of a file with other numbers."""
     data = bytearray(content)
+    each = np.frombuffer(data, np.uint8)
     for numbers in several:
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
-        for place, value in zip(numbers.places.tolist(), flat, strict=True):
-            at = numbers.start + place * dtype.itemsize
-            data[at : at + dtype.itemsize] = value.tobytes()
+        start = numbers.start + numbers.places * dtype.itemsize
+        each[start[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
+            len(flat), -1
+        )
     return bytes(data)
