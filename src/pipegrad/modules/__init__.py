@@ -28,6 +28,7 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
+from ._design import DesignColumns, OfStratum, Term
 from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
@@ -157,6 +158,7 @@ from ._vector_columns import (
     ChosenColumns,
     CosineTransform,
     ExpandedProducts,
+    Gap,
     IndexIndicators,
     Intervals,
     NumberOfIndex,
@@ -215,6 +217,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
     "DistanceOutliers",
@@ -232,6 +235,7 @@ __all__ = [
     "FiniteDifferences",
     "FirstSharesHead",
     "FullGaussians",
+    "Gap",
     "GaussianProcess",
     "GradientOf",
     "Head",
@@ -307,6 +311,7 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "OfStratum",
     "OneColumn",
     "OneHot",
     "OneVersusRest",
@@ -373,6 +378,7 @@ __all__ = [
     "StraightThrough",
     "SupportVectorMachine",
     "TemperatureScaling",
+    "Term",
     "TermWeights",
     "Threshold",
     "ThresholdHead",

@@ -1,5 +1,5 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import answers, clusters, components, linear, networks
+from . import answers, clusters, components, expansion, linear, networks, survival
 
-__all__ = ["answers", "clusters", "components", "linear", "networks"]
+__all__ = ["answers", "clusters", "components", "expansion", "linear", "networks", "survival"]
