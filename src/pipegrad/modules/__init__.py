@@ -16,8 +16,10 @@ from ._class_scores import (
     InverseLink,
     Multiples,
     Product,
+    ReweightedShares,
     ScaledLargest,
     Total,
+    away_from_zero,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
@@ -32,7 +34,7 @@ from ._design import DesignColumns, OfStratum, Term
 from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, EncodedLevels, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -171,7 +173,7 @@ from ._vector_columns import (
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
 from .trees.ensemble import TreeEnsemble
-from .trees.features import AnyPositive, TreeFeatures
+from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -225,6 +227,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "EncodedLevels",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -266,6 +269,7 @@ __all__ = [
     "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
+    "LeafNumbers",
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
@@ -347,6 +351,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "ReweightedShares",
     "RidgeScores",
     "RowNorm",
     "Scaled",
@@ -396,6 +401,7 @@ __all__ = [
     "WithGradientOf",
     "YeoJohnson",
     "activate",
+    "away_from_zero",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",

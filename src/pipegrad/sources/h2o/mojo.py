@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,11 @@ from ...errors import ModelFileError
 from ..zip_archive import Archive
 
 DESCRIPTION = "model.ini"
-# What H2O shows of a model, with the numbers that it was trained to; scoring does not read it.
-SHOWN = re.compile(r"(.*/)?experimental/(modelDetails\.json|README\.md)")
+# What H2O shows of a model; scoring does not read it, but importing does.
+_SHOWN = "experimental/modelDetails.json"
 _MOST_COLUMNS = 100_000
 _MOST_LEVELS = 10_000_000
 _DEEPEST = 12
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,13 @@ class Mojo:
         """The bytes of a file of the model."""
         return self.archive.unpack(self.prefix + name)
 
+    def lines(self, name: str, count: int) -> list[str]:
+        """The texts of a file with one on each line; spaces around them do not count."""
+        found = _lines(_text(self.archive, self.prefix + name))
+        if len(found) != count:
+            self.fail(f"{name!r} has {len(found)} lines instead of {count}.")
+        return [_unescaped(line).strip() for line in found]
+
     # -- columns -----------------------------------------------------------------------------------
 
     @property
@@ -187,7 +194,7 @@ def _sections(archive: Archive, name: str) -> dict[str, list[str]]:
         stripped = line.strip()
         if stripped in ("[info]", "[columns]", "[domains]"):
             current = found[stripped[1:-1]]
-        elif stripped and current is not None:
+        elif stripped and not stripped.startswith("#") and current is not None:
             current.append(stripped)
     if not found["info"]:
         raise archive.fail(f"{name!r} does not describe a model of H2O.")
@@ -201,6 +208,11 @@ def _text(archive: Archive, name: str) -> str:
         raise archive.fail(f"{name!r} is no text.") from None
 
 
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _domain(
     archive: Archive, prefix: str, line: str, columns: int, escaped: bool
 ) -> tuple[int, list[str]]:
@@ -211,15 +223,34 @@ def _domain(
     place, count = int(shape[1]), int(shape[2])
     if place >= columns or count > _MOST_LEVELS:
         raise archive.fail(f"a domain is described by {line!r:.60}.")
-    lines = _text(archive, f"{prefix}domains/{shape[3]}").split("\n")
-    levels = lines[:-1] if lines[-1] == "" else lines
+    levels = _lines(_text(archive, f"{prefix}domains/{shape[3]}"))
     if len(levels) != count:
         raise archive.fail(f"{shape[3]!r} has {len(levels)} levels instead of {count}.")
     return place, [_unescaped(level) for level in levels] if escaped else levels
 
 
 def _unescaped(level: str) -> str:
-    return re.sub(r"\\(.)", lambda m: _ESCAPED.get(m[1], m[1]), level) if "\\" in level else level
+    # A backslash stands before another one, and before the "n" of an end of line.
+    return re.sub(r"\\([\\n])", lambda m: "\n" if m[1] == "n" else "\\", level)
+
+
+def without_results(content: bytes) -> bytes:
+    """What H2O shows of a model, without what it says of its numbers and their metrics.
+
+    Settings stay, which H2O reads where it imports a model; what cannot be read stays as it is.
+    """
+    try:
+        shown = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(shown, dict):
+        return content
+    return json.dumps({key: value for key, value in shown.items() if key != "output"}).encode()
+
+
+def shown_of(archive: Archive) -> list[str]:
+    """The files with what H2O shows of a model and of those inside of it."""
+    return [n for n in archive.entries if n == _SHOWN or n.endswith(f"/{_SHOWN}")]
 
 
 def with_lists(description: bytes, lists: Mapping[str, NDArray[Any]]) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ...errors import UntranslatableError
 from ..named.operators import TABLE, BuiltStep, Derive, Step, unused_name
 from .input_table import Row
@@ -34,6 +36,8 @@ class Answer:
         Levels of the targets.
     texts : dict of str to list of str
         Levels that the numbers of a column stand for.
+    views : dict of str to callable
+        The function from the output of a step to a column, where they differ.
     """
 
     output: str
@@ -43,6 +47,7 @@ class Answer:
     score: str = ""
     classes: list[str] | None = None
     texts: dict[str, list[str]] = field(default_factory=dict)
+    views: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = field(default_factory=dict)
 
 
 class Plan:
@@ -52,7 +57,14 @@ class Plan:
         self.steps: dict[str, BuiltStep] = {}
         self._rows: dict[Any, str] = {}
 
-    def row(self, mojo: Mojo, names: tuple[str, ...] | None = None, required: bool = False) -> str:
+    def row(
+        self,
+        mojo: Mojo,
+        names: tuple[str, ...] | None = None,
+        required: bool = False,
+        levels: dict[int, list[str]] | None = None,
+        unseen: bool = False,
+    ) -> str:
         """The step with columns of the user's table; by default, all features of a model.
 
         Parameters
@@ -63,18 +75,25 @@ class Plan:
             The columns.
         required : bool
             Whether the model refuses rows without a known level.
+        levels : dict of int to list of str, optional
+            Levels by place among these columns; those of the model by default.
+        unseen : bool
+            Whether unseen levels have a place of their own, after the last level.
         """
         chosen = mojo.features if names is None else names
         places = {name: place for place, name in enumerate(mojo.columns)}
-        levels = {
-            number: mojo.domains[places[name]]
-            for number, name in enumerate(chosen)
-            if places.get(name) in mojo.domains
-        }
+        if levels is None:
+            levels = {
+                number: mojo.domains[places[name]]
+                for number, name in enumerate(chosen)
+                if places.get(name) in mojo.domains
+            }
         needed = frozenset(levels) if required else frozenset()
-        key = (chosen, needed, tuple((n, tuple(found)) for n, found in levels.items()))
+        key = (chosen, needed, unseen, tuple((n, tuple(found)) for n, found in levels.items()))
         if key not in self._rows:
-            operator = Row(names=chosen, levels=levels, required=needed, kind=mojo.algorithm)
+            operator = Row(
+                names=chosen, levels=levels, required=needed, unseen=unseen, kind=mojo.algorithm
+            )
             self._rows[key] = self._add("columns", operator, (TABLE,), "transform")
         return self._rows[key]
 

@@ -1,5 +1,5 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import answers, clusters, components, expansion, linear, networks, survival
+from . import clusters, components, linear, networks, survival, trees
 
-__all__ = ["answers", "clusters", "components", "expansion", "linear", "networks", "survival"]
+__all__ = ["clusters", "components", "linear", "networks", "survival", "trees"]
