@@ -30,7 +30,8 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
-from ._distances import Distances, NearestDescent
+from ._design import DesignColumns, OfStratum, Term
+from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, EncodedLevels, Lookup, LookupColumns, OneHot, OrdinalEncode
@@ -115,7 +116,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
 from ._pairwise_products import PairwiseProducts
-from ._perceptron import MultilayerPerceptron
+from ._perceptron import MultilayerPerceptron, SinglePrecisionLinear, activate
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._processes import sent_as_copy
@@ -159,6 +160,7 @@ from ._vector_columns import (
     ChosenColumns,
     CosineTransform,
     ExpandedProducts,
+    Gap,
     IndexIndicators,
     Intervals,
     NumberOfIndex,
@@ -166,6 +168,7 @@ from ._vector_columns import (
     OuterProducts,
     PlacesOfValues,
     Shift,
+    SquareOfGaps,
     UnitRows,
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -216,6 +219,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
     "DistanceOutliers",
@@ -234,6 +238,7 @@ __all__ = [
     "FiniteDifferences",
     "FirstSharesHead",
     "FullGaussians",
+    "Gap",
     "GaussianProcess",
     "GradientOf",
     "Head",
@@ -279,6 +284,7 @@ __all__ = [
     "MembersHead",
     "Metric",
     "Missing",
+    "MixedDistances",
     "Module",
     "Monomials",
     "MonotoneColumns",
@@ -309,6 +315,7 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "OfStratum",
     "OneColumn",
     "OneHot",
     "OneVersusRest",
@@ -359,6 +366,7 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SinglePrecisionLinear",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -366,6 +374,7 @@ __all__ = [
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquareOfGaps",
     "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
@@ -374,6 +383,7 @@ __all__ = [
     "StraightThrough",
     "SupportVectorMachine",
     "TemperatureScaling",
+    "Term",
     "TermWeights",
     "Threshold",
     "ThresholdHead",
@@ -390,6 +400,7 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "activate",
     "away_from_zero",
     "chained_structure",
     "converted_modules",

@@ -319,3 +319,31 @@ class ChosenColumns(Module):
             kept = x.select(self.places)
             return kept if self.places.numel() else kept.to_dense()
         return dense(x).index_select(1, self.places)
+
+
+class SquareOfGaps(Module):
+    """Mean square of scaled differences between the columns of two blocks.
+
+    Parameters
+    ----------
+    scale : Tensor, shape (columns,)
+        Factor of each difference.
+    """
+
+    scale: Tensor
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale.clone())
+
+    def forward(self, x: Block, y: Block) -> Tensor:
+        """Two blocks (n, columns) to (n,)."""
+        return ((dense(x) - dense(y)) * self.scale).square().mean(1)
+
+
+class Gap(Module):
+    """The difference of two blocks of one shape."""
+
+    def forward(self, x: Block, y: Block) -> Tensor:
+        """Same shape out as in."""
+        return dense(x) - dense(y)

@@ -131,10 +131,12 @@ def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0, unit: 
 def rewritten(content: bytes, several: list[Numbers]) -> bytes:
     """The content of a file with other numbers."""
     data = bytearray(content)
+    each = np.frombuffer(data, np.uint8)
     for numbers in several:
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
-        for place, value in zip(numbers.places.tolist(), flat, strict=True):
-            at = numbers.start + place * numbers.unit
-            data[at : at + dtype.itemsize] = value.tobytes()
+        first = numbers.start + numbers.places * numbers.unit
+        each[first[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
+            len(flat), dtype.itemsize
+        )
     return bytes(data)

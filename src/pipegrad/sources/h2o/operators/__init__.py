@@ -1,5 +1,5 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import answers, linear, trees
+from . import clusters, components, linear, networks, survival, trees
 
-__all__ = ["answers", "linear", "trees"]
+__all__ = ["clusters", "components", "linear", "networks", "survival", "trees"]

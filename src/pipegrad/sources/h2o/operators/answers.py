@@ -66,6 +66,13 @@ def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") 
     return add_labels(mojo, plan, score, shares, predict)
 
 
+def add_shares(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") -> Answer:
+    """The answer of a classifier of any number of classes, whose probabilities a step has."""
+    if mojo.integer("n_classes") > 2:
+        return add_classes(mojo, plan, score, shares, row)
+    return add_binary_shares(mojo, plan, score, shares)
+
+
 SHARES = "probabilities"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -11,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import UntranslatableError
-from ...named.operators import Derive, Mean, Predictor, TreeStructure
+from ...named.operators import Derive, Predictor, TreeStructure
 from ..mojo import Mojo
 from ..numbers import Numbers, listed, stored
 from ..plan import Answer, Plan, reads
 from .answers import add_binary_shares, add_classes, add_regression
 from .calibration import with_calibration
+from .distributions import DISTRIBUTIONS, add_mean, balance_factors, loss_options
 from .encoding import encoded_row
 from .leaves import Leaves, with_leaves
 from .linear import with_offset
@@ -25,21 +25,6 @@ from .tree_bytes import Forest
 _MOST_TREES = 1_000_000
 # Older files hold other bytes for sets of categories.
 _OLDEST = 1.2
-# The task of each distribution, and its link where the file has none.
-_DISTRIBUTIONS = {
-    "bernoulli": ("logistic", "logit"),
-    "quasibinomial": ("logistic", "logit"),
-    "gaussian": ("squared_error", "identity"),
-    "poisson": ("tweedie", "log"),
-    "gamma": ("tweedie", "log"),
-    "tweedie": ("tweedie", "log"),
-    "laplace": ("absolute_error", "identity"),
-    "huber": ("huber", "identity"),
-    "quantile": ("pinball", "identity"),
-}
-_POWERS = {"poisson": 1.0, "gamma": 2.0}
-# H2O takes no exponential for larger than this.
-_LARGEST = 1e19
 
 
 @dataclass(eq=False, kw_only=True)
@@ -220,10 +205,10 @@ def _boosted(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
     """Regression, and two classes."""
     ensemble.require(1)
     distribution = mojo.text("distribution")
-    if distribution not in _DISTRIBUTIONS:
+    if distribution not in DISTRIBUTIONS:
         why = f"its distribution {distribution!r:.40} is not supported"
         raise UntranslatableError([(mojo.prefix or "model", "H2O gbm", why)])
-    task, link = _DISTRIBUTIONS[distribution]
+    task, link = DISTRIBUTIONS[distribution]
     count, link = mojo.integer("n_classes"), mojo.text("link_function", link)
     if link not in ("identity", "log", "logit"):
         mojo.fail(f"link {link!r:.40} is not known.")
@@ -233,51 +218,16 @@ def _boosted(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
         **ensemble.fields,
         base=listed(mojo, "init_f", shape=(1,)),
         task=task,
-        options=_options(mojo, distribution, link),
+        options=loss_options(mojo, distribution, link),
     )
     score = plan.step(mojo, operator, row, method="score")
     score = with_offset(mojo, plan, score, operator)
-    mean = _mean(mojo, plan, score, link)
+    mean = add_mean(mojo, plan, score, link)
     if count == 1:
         return add_regression(mojo, plan, score, mean)
     shares = plan.step(mojo, Derive(what="two_shares"), mean, name="shares")
     score, shares = _corrected(mojo, plan, operator, score, shares)
     return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
-
-
-def _options(mojo: Mojo, distribution: str, link: str) -> dict[str, Any]:
-    """The numbers of the loss."""
-    task = _DISTRIBUTIONS[distribution][0]
-    if task == "tweedie":
-        power = _POWERS.get(distribution) or _parameter(mojo, "tweedie_power") or 1.5
-        return {"power": power, "link": link}
-    quantile = _parameter(mojo, "quantile_alpha") if task == "pinball" else None
-    return {} if quantile is None else {"quantile": quantile}
-
-
-def _parameter(mojo: Mojo, name: str) -> float | None:
-    """A number that the model was trained with; scoring does not need it.
-
-    It stands in what H2O shows of the model, which a file may lack.
-    """
-    place = "experimental/modelDetails.json"
-    if mojo.prefix + place not in mojo.archive:
-        return None
-    try:
-        parameters = json.loads(mojo.blob(place))["parameters"]
-        values = {one["name"]: one["actual_value"] for one in parameters}
-        return float(values[name])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-
-
-def _mean(mojo: Mojo, plan: Plan, score: str, link: str) -> str:
-    if link == "identity":
-        return score
-    bound = float(np.log(_LARGEST))
-    limits = [-bound, np.inf] if link == "logit" else [-np.inf, bound]
-    bounded = plan.step(mojo, Derive(what="clamp", numbers_=limits), score, name="bounded")
-    return plan.step(mojo, Mean(link=link), bounded, name="mean")
 
 
 def _corrected(
@@ -287,19 +237,9 @@ def _corrected(
     if not mojo.flag("balance_classes"):
         return score, shares
     operator.task = ""
-    last = ClassShares(factors=_factors(mojo), task="shares")
+    last = ClassShares(factors=balance_factors(mojo), task="shares")
     step = plan.step(mojo, last, shares, name="corrected", method="score")
     return step, step
-
-
-def _factors(mojo: Mojo) -> list[float]:
-    before, balanced = mojo.numbers("prior_class_distrib"), mojo.numbers("model_class_distrib")
-    if not len(before) == len(balanced) == mojo.integer("n_classes"):
-        mojo.fail("its distributions of classes are damaged.")
-    if not all((x >= 0).all() and np.isfinite(x).all() for x in (before, balanced)):
-        mojo.fail("its distributions of classes are damaged.")
-    used = (before > 0) & (balanced > 0)
-    return np.where(used, before / np.where(used, balanced, 1.0), 1.0).tolist()
 
 
 # -- random forests --------------------------------------------------------------------------------

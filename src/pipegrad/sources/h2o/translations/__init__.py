@@ -1,5 +1,5 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import columns, models, predictors, trees
+from . import clusters, columns, models, networks, predictors, survival, trees
 
-__all__ = ["columns", "models", "predictors", "trees"]
+__all__ = ["clusters", "columns", "models", "networks", "predictors", "survival", "trees"]
