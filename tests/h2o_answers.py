@@ -103,7 +103,7 @@ def _regression(model: Any, scorer: Any, cells: dict[str, Any]) -> Named:
 
 
 def _survival(model: Any, scorer: Any, cells: dict[str, Any]) -> Named:
-    yield "predict", float(scorer.predictCoxPH(_row(cells), _offset(model, cells)).value)
+    yield "lp", float(scorer.predictCoxPH(_row(cells), _offset(model, cells)).value)
 
 
 def _uplift(model: Any, scorer: Any, cells: dict[str, Any]) -> Named:

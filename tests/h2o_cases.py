@@ -1,159 +1,12 @@
-"""The models that `tests/h2o_runtime.py` trains, and the rows that they learn and score."""
+"""The models of `tests/h2o_runtime.py` that are made of one table alone."""
 
 from __future__ import annotations
 
-import math
-import random
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-TEXTS = {"c", "t", "big", "code", "words", "label", "three", "ord", "event", "treatment"}
-NUMBERS = ["u", "v", "w"]
-MIXED = ["u", "v", "c", "t"]
-ALL = ["u", "v", "w", "k", "n", "c", "t", "big", "code", "day"]
-DAY = 86_400_000.0
-# Levels that a file of levels must quote or escape, among plain ones.
-BIG = ['say "yes"', "a,b", "Übér, 日本", " padded ", "x=1: 2", "#hash", "[info]"]
-BIG += [f"level{i:02d}" for i in range(35)]
-WORDS = ["red", "green", "blue", "fox", "the", "a", "Über", "naïve"]
-
-
-def _row(draw: random.Random, number: int) -> dict[str, Any]:
-    u, v, w = draw.gauss(0, 1), draw.gauss(2, 3), draw.gauss(-1, 0.5)
-    c, t, big = draw.choice("aaabbc"), draw.choice(["x", "y", "z", "zz"]), draw.choice(BIG)
-    shift = {"a": 0.0, "b": 1.0, "c": -1.0}[c] + 0.1 * (BIG.index(big) % 5)
-    score = u + 0.3 * v + shift + draw.gauss(0, 0.5)
-    chance = 1 / (1 + math.exp(-score))
-    mean = math.exp(0.3 * u + 0.2 * shift)
-    treated = draw.random() < 0.5
-    return {
-        "u": u, "v": v, "w": w, "k": 3.0, "n": draw.randint(0, 4) + draw.choice([0, 1e-9, -1e-9]),
-        "c": c, "t": t, "big": big, "code": draw.choice(["1", "2", "10", ""]),
-        "day": 1.6e12 + DAY * draw.randint(0, 400),
-        "words": " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 6))),
-        "offset": draw.gauss(0, 0.3), "weight": float(draw.choice([1, 1, 2])),
-        "y": 2 * u - v + shift + draw.gauss(0, 0.1),
-        "label": "yes" if draw.random() < chance else "no",
-        "bit": float(draw.random() < chance), "share": min(max(chance, 0.01), 0.99),
-        "three": "low" if score < 0 else "mid" if score < 1.5 else "top",
-        "ord": "1st" if score < 0 else "2nd" if score < 1.5 else "3rd",
-        "count": float(min(int(mean * draw.expovariate(1)), 9)),
-        "amount": mean * (0.2 + draw.expovariate(1)),
-        "loss": 0.0 if draw.random() < 0.3 else mean * draw.expovariate(1),
-        "start": float(number % 3), "stop": number % 3 + 0.1 + 5 * draw.expovariate(mean),
-        "event": "1" if draw.random() < 0.7 else "0",
-        "treatment": "treatment" if treated else "control",
-    }  # fmt: skip
-
-
-# Each changes one of the rows that are scored.
-TRAPS: list[dict[str, Any]] = [
-    {"u": math.nan}, {"v": math.nan, "w": math.nan}, {"n": math.nan, "day": math.nan},
-    {"c": None}, {"t": None, "big": None, "code": None, "words": None},
-    {"c": "unseen"}, {"t": "unseen", "words": "unseen"}, {"big": "unseen", "code": "3"},
-    {"c": "", "words": ""}, {"u": 1e30}, {"u": -1e30}, {"v": 1e30, "w": -1e30},
-    {"w": 1e-30, "u": 0.0}, {"v": 0.0, "w": 0.0, "n": 0.0, "words": "red unseen  fox"},
-    dict.fromkeys(ALL), {"u": math.nan, "c": None},
-]  # fmt: skip
-
-
-def training_table(count: int = 84) -> pd.DataFrame:
-    """Rows to learn from, a few cells of which are missing."""
-    draw, rows = random.Random(0), []
-    for number in range(count):
-        row = _row(draw, number)
-        row["big"] = BIG[number % len(BIG)]
-        for name in ("u", "w", "c", "t", "big"):
-            if draw.random() < 0.04:
-                row[name] = None
-        rows.append(row)
-    return _typed(rows)
-
-
-def scored_table() -> pd.DataFrame:
-    draw, rows = random.Random(1), []
-    for number in range(len(TRAPS) + 9):
-        row = _row(draw, number)
-        row.update(TRAPS[number] if number < len(TRAPS) else {})
-        rows.append(row)
-    return _typed(rows)
-
-
-def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows)
-    return table.astype({name: object if name in TEXTS else "float64" for name in table})
-
-
-def _lines(table: pd.DataFrame) -> Iterator[str]:
-    """A table as CSV, where an empty text is quoted and what is missing is not."""
-    yield ",".join(f'"{name}"' for name in table) + "\n"
-    for row in table.itertuples(index=False):
-        yield ",".join(_cell(value) for value in row) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace('"', '""') + '"'
-    return "" if value is None or math.isnan(value) else repr(float(value))
-
-
-class Frames:
-    """What the cases train on, and the estimators of H2O."""
-
-    def __init__(self, h2o: Any):
-        import h2o.estimators
-
-        self.h2o, self.estimators = h2o, h2o.estimators
-        self.train = self.frame(training_table())
-        self.test = scored_table()
-
-    def frame(self, table: pd.DataFrame) -> Any:
-        kinds = {name: "enum" if name in TEXTS else "numeric" for name in table}
-        kinds = {name: "string" if name == "words" else kind for name, kind in kinds.items()}
-        with tempfile.TemporaryDirectory() as scratch:
-            path = f"{scratch}/table.csv"
-            with open(path, "w", encoding="utf-8") as file:
-                file.writelines(_lines(table))
-            return self.h2o.import_file(path, header=1, sep=",", col_types=kinds)
-
-    def fit(self, kind: str, y: str | None, x: list[str], **options: Any) -> Any:
-        """A fitted model; options that are functions are called with these frames."""
-        options = {k: v(self) if callable(v) else v for k, v in options.items()}
-        frame = options.pop("frame", self.train)
-        model = getattr(self.estimators, f"H2O{kind}Estimator")(**options)
-        model.train(x=x, training_frame=frame, **({} if y is None else {"y": y}))
-        return model
-
-
-class Case:
-    """A model to train, and the columns that it reads."""
-
-    def __init__(self, kind: str, y: str | None, x: list[str], **options: Any):
-        self.kind, self.y, self.x, self.options = kind, y, x, options
-
-    def fitted(self, at: Frames) -> Any:
-        return at.fit(self.kind, self.y, self.x, **self.options)
-
-    @property
-    def reads(self) -> list[str]:
-        names = [self.options.get(f"{kind}_column") for kind in ("offset", "start")]
-        return [*self.x, *(name for name in names if name is not None)]
-
-
-CASES: dict[str, Case] = {}
-
-# What H2O 3.46 trains and does not export, with what it says of it.
-WITHOUT_MOJO = {
-    "GeneralizedLinear with interactions or interaction_pairs": "Export to MOJO not supported",
-}
-
-
-def case(name: str, kind: str, y: str | None, x: list[str], **options: Any) -> None:
-    CASES[name] = Case(kind, y, x, **options)
-
+from h2o_tables import ALL, CASES, MIXED, NUMBERS, Frames, case
 
 # -- generalized linear models -------------------------------------------------------------------
 
@@ -185,6 +38,7 @@ glm("binomial_offset", "label", MIXED, family="binomial", offset_column="offset"
 glm("binomial_prior", "label", MIXED, family="binomial", prior=0.2, weights_column="weight")
 glm("binomial_balanced", "label", MIXED, family="binomial", balance_classes=True)
 glm("big", "label", ["big", "code", "u"], family="binomial", lambda_=0.001)
+glm("zero_one", "event", MIXED, family="binomial")
 glm("quasibinomial", "bit", MIXED, family="quasibinomial")
 glm("fractional", "share", MIXED, family="fractionalbinomial")
 glm("poisson", "count", MIXED, family="poisson", offset_column="offset")
@@ -206,6 +60,40 @@ glm("multinomial_skip", "three", MIXED, family="multinomial", missing_values_han
 glm("ordinal", "ord", MIXED, family="ordinal", lambda_=1e-4)
 
 
+def gam(name: str, y: str, smooth: list[Any], splines: list[int], **options: Any) -> None:
+    fixed = {"gam_columns": smooth, "bs": splines, "num_knots": [4] * len(smooth),
+             "scale": [0.1] * len(smooth), "lambda_": 0.01, "seed": 1, **options}  # fmt: skip
+    x = ["w", "c", "t"]
+    case(f"gam_{name}", "GeneralizedAdditive", y, x, **fixed)
+    read = [n for part in smooth for n in ([part] if isinstance(part, str) else part)]
+    CASES[f"gam_{name}"].reads += sorted(set(read) - set(x))
+
+
+gam("gaussian", "y", ["u", "v"], [0, 0], family="gaussian")
+gam("raw", "y", ["u"], [0], family="gaussian", standardize=False)
+# H2O exports it, and its scorer then refuses every row.
+gam("offset", "y", ["u"], [0], family="gaussian", offset_column="offset")
+gam("binomial", "label", ["u", "v"], [0, 0], family="binomial", num_knots=[5, 6])
+gam("multinomial", "three", ["u"], [0], family="multinomial")
+gam("ordinal", "ord", ["u"], [0], family="ordinal")
+gam("poisson", "count", ["u"], [0], family="poisson")
+gam("gamma", "amount", ["u"], [0], family="gamma", link="log")
+gam("tweedie", "loss", ["u"], [0], family="tweedie", tweedie_variance_power=1.5,
+    tweedie_link_power=0.0)  # fmt: skip
+gam("fractional", "share", ["u"], [0], family="fractionalbinomial")
+gam("negative_binomial", "count", ["u"], [0], family="negativebinomial", theta=0.5)
+gam("skip", "y", ["u", "v"], [0, 0], family="gaussian", missing_values_handling="Skip")
+gam("thin_plate", "y", [["u", "v"]], [1], family="gaussian", num_knots=[8])
+gam("thin_plate_one", "label", ["u", ["v"]], [0, 1], family="binomial", num_knots=[4, 6],
+    standardize_tp_gam_cols=True)  # fmt: skip
+gam("thin_plate_three", "three", [["u", "v", "w"]], [1], family="multinomial", num_knots=[12])
+gam("monotone", "y", ["u", "v"], [2, 2], family="gaussian", spline_orders=[3, 2],
+    splines_non_negative=[True, False])  # fmt: skip
+gam("m_splines", "y", ["u", "v"], [3, 3], family="gaussian", spline_orders=[3, 2])
+gam("all_splines", "label", ["u", "v", "w", ["u", "v"]], [0, 2, 3, 1], family="binomial",
+    num_knots=[4, 4, 4, 8], spline_orders=[-1, 3, 3, -1])  # fmt: skip
+
+
 # -- trees ---------------------------------------------------------------------------------------
 
 FEW: dict[str, Any] = {"seed": 1, "ntrees": 3, "max_depth": 3, "min_rows": 3}
@@ -219,6 +107,7 @@ def gbm(name: str, y: str, x: list[str], **options: Any) -> None:
 gbm("gaussian", "y", ALL, ignore_const_cols=False)
 gbm("bernoulli", "label", ALL)
 gbm("multinomial", "three", MIXED)
+gbm("zero_one", "event", MIXED)
 gbm("big", "y", ["big", "code", "c"], max_depth=4, min_rows=1)
 gbm("numbers", "y", ["u", "v", "w", "n", "day"])
 gbm("offset", "y", MIXED, offset_column="offset", weights_column="weight")
@@ -262,6 +151,46 @@ drf("balanced_multinomial", "three", MIXED, balance_classes=True)
 drf("one_hot", "three", MIXED, categorical_encoding="one_hot_explicit")
 
 
+def xgboost(name: str, y: str, x: list[str], **options: Any) -> None:
+    case(f"xgb_{name}", "XGBoost", y, x, **{**FEW, "min_rows": 1, "learn_rate": 0.3, **options})
+
+
+xgboost("binomial", "label", ALL, ignore_const_cols=False)
+xgboost("gaussian", "y", MIXED)
+xgboost("multinomial", "three", MIXED)
+xgboost("big", "y", ["big", "code", "u"], max_depth=4)
+xgboost("sparse", "label", MIXED, dmatrix_type="sparse")
+xgboost("numbers", "y", NUMBERS)
+xgboost("poisson", "count", MIXED, distribution="poisson")
+xgboost("gamma", "amount", MIXED, distribution="gamma")
+xgboost("tweedie", "loss", MIXED, distribution="tweedie", tweedie_power=1.4)
+xgboost("dart", "label", MIXED, booster="dart", rate_drop=0.5, one_drop=True)
+xgboost("dart_multinomial", "three", MIXED, booster="dart", rate_drop=0.5, one_drop=True)
+xgboost("linear", "y", MIXED, booster="gblinear")
+xgboost("linear_binomial", "label", MIXED, booster="gblinear")
+xgboost("linear_multinomial", "three", MIXED, booster="gblinear")
+xgboost("offset", "y", MIXED, offset_column="offset", weights_column="weight")
+xgboost("binomial_offset", "label", MIXED, offset_column="offset")
+xgboost("by_response", "y", [*MIXED, "big"], categorical_encoding="sort_by_response")
+xgboost("enum_limited", "y", [*MIXED, "big"], categorical_encoding="enum_limited")
+xgboost("platt", "label", MIXED, **PLATT)
+xgboost("isotonic", "label", MIXED, **PLATT, calibration_method="IsotonicRegression")
+xgboost("monotone", "y", MIXED, monotone_constraints={"u": 1}, tree_method="hist",
+        grow_policy="lossguide", max_leaves=5)  # fmt: skip
+xgboost("balanced", "label", MIXED, scale_pos_weight=0.5, max_delta_step=1.0)
+
+
+def isolation(name: str, x: list[str], **options: Any) -> None:
+    case(f"isolation_{name}", "IsolationForest", None, x, **{"seed": 1, "ntrees": 4, **options})
+
+
+isolation("forest", [*MIXED, "big"], max_depth=5, sample_size=40)
+isolation("flag", NUMBERS, contamination=0.1, sample_rate=0.5, max_depth=4)
+for _name, _x, _level in (("extended", NUMBERS, 2), ("extended_axis", [*MIXED, "w"], 0)):
+    case(f"isolation_{_name}", "ExtendedIsolationForest", None, _x, seed=1, ntrees=4,
+         sample_size=16, extension_level=_level)  # fmt: skip
+
+
 # -- networks ------------------------------------------------------------------------------------
 
 
@@ -291,6 +220,11 @@ network("laplace", "y", MIXED, distribution="laplace")
 network("huber", "y", MIXED, distribution="huber")
 network("quantile", "y", MIXED, distribution="quantile", quantile_alpha=0.3)
 network("balanced", "label", MIXED, balance_classes=True)
+network("sparse", "label", [*MIXED, "big"], sparse=True)
+network("binary", "label", MIXED, categorical_encoding="binary")
+network("eigen", "y", MIXED, categorical_encoding="eigen")
+network("label_encoder", "label", MIXED, categorical_encoding="label_encoder")
+network("by_response", "label", MIXED, categorical_encoding="sort_by_response")
 network("autoencoder", None, [*NUMBERS, "c", "t"], activation="tanh")
 network("autoencoder_raw", None, NUMBERS, activation="rectifier", standardize=False)
 
@@ -320,3 +254,23 @@ pca("demean", MIXED, transform="demean", pca_impl="jama")
 pca("descale", MIXED, transform="descale")
 pca("all_levels", [*MIXED, "w"], transform="standardize", use_all_factor_levels=True)
 pca("numbers", NUMBERS, transform="standardize", pca_method="randomized")
+
+
+def glrm(name: str, x: list[str], **options: Any) -> None:
+    fixed = {"seed": 1, "k": 2, "max_iterations": 20, **options}
+    case(f"glrm_{name}", "GeneralizedLowRank", None, x, **fixed)
+
+
+glrm("numbers", NUMBERS, transform="standardize")
+glrm("none", NUMBERS, transform="none", regularization_x="L2", gamma_x=0.1)
+glrm("demean", NUMBERS, transform="demean", loss="Absolute", regularization_x="L1", gamma_x=0.1)
+glrm("descale", NUMBERS, transform="descale", loss="Huber", regularization_x="NonNegative")
+glrm("normalize", NUMBERS, transform="normalize", regularization_x="UnitOneSparse")
+glrm("categories", [*MIXED, "w"], transform="standardize", multi_loss="Categorical")
+glrm("ordinal", MIXED, transform="demean", multi_loss="Ordinal", regularization_x="OneSparse")
+glrm("by_column", [*NUMBERS, "n"], loss_by_col=["Absolute", "Poisson"], loss_by_col_idx=[0, 3],
+     regularization_x="Simplex")  # fmt: skip
+
+for _kind in ("NA", "Clip"):
+    case(f"isotonic_{_kind.lower()}", "IsotonicRegression", "y", ["u"], out_of_bounds=_kind,
+         frame=lambda at: at.whole, weights_column="weight")  # fmt: skip
