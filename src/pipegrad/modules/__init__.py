@@ -11,6 +11,7 @@ from ._calibrated import (
     TemperatureScaling,
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._category_means import BlendedMeans, PlaceOfCombination
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
@@ -18,11 +19,13 @@ from ._class_scores import (
     Product,
     ScaledLargest,
     Total,
+    bounded_log_odds,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
     second_column,
     shares_with_floor,
+    softmax_above_zero,
     two_scores,
     two_shares,
 )
@@ -127,6 +130,7 @@ from ._projection import (
 )
 from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._quantized import QuantizedLinear, quantize_linear_
+from ._rules import MatchedRules
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
@@ -162,6 +166,7 @@ from ._vector_columns import (
     NumberOfIndex,
     OneColumn,
     OuterProducts,
+    PlacedColumns,
     PlacesOfValues,
     Shift,
     UnitRows,
@@ -192,6 +197,7 @@ __all__ = [
     "BestColumn",
     "BinPosition",
     "Bins",
+    "BlendedMeans",
     "Block",
     "BoostedVotes",
     "BoxCox",
@@ -271,6 +277,7 @@ __all__ = [
     "LogProbabilities",
     "Lookup",
     "LookupColumns",
+    "MatchedRules",
     "Median",
     "MembersHead",
     "Metric",
@@ -322,6 +329,8 @@ __all__ = [
     "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
+    "PlaceOfCombination",
+    "PlacedColumns",
     "PlacesOfValues",
     "PlattScaling",
     "PolynomialSketch",
@@ -385,6 +394,7 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "bounded_log_odds",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",
@@ -405,6 +415,7 @@ __all__ = [
     "settle_after_fork",
     "shares_with_floor",
     "side_by_side",
+    "softmax_above_zero",
     "standard_settings",
     "structure",
     "take",

@@ -319,3 +319,24 @@ class ChosenColumns(Module):
             kept = x.select(self.places)
             return kept if self.places.numel() else kept.to_dense()
         return dense(x).index_select(1, self.places)
+
+
+class PlacedColumns(Module):
+    """Columns in any order, among columns of zeros.
+
+    Parameters
+    ----------
+    places : Tensor of int64, shape (outputs,)
+        The columns; -1 gives zeros.
+    """
+
+    places: Tensor
+
+    def __init__(self, places: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("places", places)
+
+    def forward(self, x: Block) -> Tensor:
+        """(n, features) to (n, outputs)."""
+        rows = dense(x)
+        return torch.cat([rows, torch.zeros_like(rows[:, :1])], 1)[:, self.places]

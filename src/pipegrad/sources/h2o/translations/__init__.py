@@ -1,5 +1,5 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import columns, models, predictors
+from . import columns, composites, encoders, models, predictors, rules
 
-__all__ = ["columns", "models", "predictors"]
+__all__ = ["columns", "composites", "encoders", "models", "predictors", "rules"]
