@@ -31,7 +31,7 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
-from ._distances import Distances, NearestDescent
+from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
 from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
@@ -116,7 +116,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
 from ._pairwise_products import PairwiseProducts
-from ._perceptron import MultilayerPerceptron
+from ._perceptron import MultilayerPerceptron, SinglePrecisionLinear, activate
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._processes import sent_as_copy
@@ -169,6 +169,7 @@ from ._vector_columns import (
     PlacedColumns,
     PlacesOfValues,
     Shift,
+    SquareOfGaps,
     UnitRows,
 )
 from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
@@ -282,6 +283,7 @@ __all__ = [
     "MembersHead",
     "Metric",
     "Missing",
+    "MixedDistances",
     "Module",
     "Monomials",
     "MonotoneColumns",
@@ -363,6 +365,7 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SinglePrecisionLinear",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -370,6 +373,7 @@ __all__ = [
     "SplineBasis",
     "SplitMode",
     "SplitRelaxation",
+    "SquareOfGaps",
     "SquashedColumns",
     "Standardize",
     "StationaryCovariance",
@@ -394,6 +398,7 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "activate",
     "bounded_log_odds",
     "chained_structure",
     "converted_modules",

@@ -36,6 +36,47 @@ class Distances(Module):
         nn.init.normal_(self.centers)
 
 
+class MixedDistances(Module):
+    """Squared distance of each row to each center; a category that differs counts as one.
+
+    Missing entries count as much as the mean of the others. Without other entries, all distances
+    are zero.
+
+    Parameters
+    ----------
+    centers : Tensor, shape (centers, numbers)
+        Coordinates of the centers in the columns of numbers, which come last.
+    categories : Tensor, shape (centers, categories)
+        Categories of the centers.
+    """
+
+    categories: Tensor
+
+    def __init__(self, centers: Tensor, categories: Tensor) -> None:
+        super().__init__()
+        self.centers = parameter(centers)
+        self.register_buffer("categories", categories.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, categories + numbers) to (n, centers)."""
+        missing = torch.isnan(x)
+        count = self.categories.shape[1]
+        codes, numbers = x[:, :count], x[:, count:].masked_fill(missing[:, count:], 0.0)
+        far = [
+            # A difference of its own keeps the digits that an expanded square cancels.
+            ((numbers - center).masked_fill(missing[:, count:], 0.0).square()).sum(1)
+            + ((codes != category) & ~missing[:, :count]).sum(1)
+            for center, category in zip(self.centers, self.categories, strict=True)
+        ]
+        known = (~missing).sum(1).to(x.dtype)
+        share = torch.where(known > 0, x.shape[1] / known.clamp(min=1), 1.0)
+        return torch.stack(far, 1) * share[:, None]
+
+    def reset_parameters(self) -> None:
+        """Draw standard normal coordinates."""
+        nn.init.normal_(self.centers)
+
+
 class NearestDescent(Module):
     """The leaf that each row reaches in a tree of points, through the nearest child of each.
 

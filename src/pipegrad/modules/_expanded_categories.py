@@ -24,7 +24,9 @@ class ExpandedCategories(Module):
     modes : Tensor of int64, shape (columns of codes,), optional
         The code that replaces NaN; without it, NaN gives zeros.
     means : Tensor, shape (other columns,), optional
-        What replaces NaN in the other columns; NaN passes without it.
+        What replaces NaN in the other columns.
+    fill : float, optional
+        What replaces it without means; NaN passes without either.
     sparse : bool
         Whether to return `SparseRows`.
     """
@@ -38,9 +40,10 @@ class ExpandedCategories(Module):
         modes: Tensor | None = None,
         means: Tensor | None = None,
         sparse: bool = False,
+        fill: float | None = None,
     ) -> None:
         super().__init__()
-        self.first = first
+        self.first, self.fill = first, fill
         self.inner = OneHot(sizes, sparse=sparse)
         self.register_buffer("modes", modes)
         self.register_buffer("limits", torch.tensor(list(sizes), dtype=torch.int64))
@@ -62,6 +65,8 @@ class ExpandedCategories(Module):
         indicators = self.inner(torch.where(known, codes, -1.0))
         if self.means is not None:
             numbers = torch.where(torch.isnan(numbers), self.means, numbers)
+        elif self.fill is not None:
+            numbers = numbers.masked_fill(torch.isnan(numbers), self.fill)
         if isinstance(indicators, SparseRows):
             return SparseRows.concatenate([indicators, SparseRows.from_dense(numbers)])
         return torch.cat([indicators, numbers], 1)

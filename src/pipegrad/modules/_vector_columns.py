@@ -340,3 +340,23 @@ class PlacedColumns(Module):
         """(n, features) to (n, outputs)."""
         rows = dense(x)
         return torch.cat([rows, torch.zeros_like(rows[:, :1])], 1)[:, self.places]
+
+
+class SquareOfGaps(Module):
+    """Mean square of scaled differences between the columns of two blocks.
+
+    Parameters
+    ----------
+    scale : Tensor, shape (columns,)
+        Factor of each difference.
+    """
+
+    scale: Tensor
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale.clone())
+
+    def forward(self, x: Block, y: Block) -> Tensor:
+        """Two blocks (n, columns) to (n,)."""
+        return ((dense(x) - dense(y)) * self.scale).square().mean(1)

@@ -150,14 +150,16 @@ def rewritten(content: bytes, several: list[Numbers]) -> bytes:
     if texts:
         content = _with_words(content, texts)
     data = bytearray(content)
+    each = np.frombuffer(data, np.uint8)
     for numbers in several:
         if numbers.words:
             continue
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
-        for place, value in zip(numbers.places.tolist(), flat, strict=True):
-            at = numbers.start + place * dtype.itemsize
-            data[at : at + dtype.itemsize] = value.tobytes()
+        start = numbers.start + numbers.places * dtype.itemsize
+        each[start[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
+            len(flat), -1
+        )
     return bytes(data)
 
 

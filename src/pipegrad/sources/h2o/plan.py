@@ -174,6 +174,10 @@ def read(mojo: Mojo, plan: Plan) -> Answer:
 
     reader = READERS.get(mojo.algorithm)
     if reader is None:
-        why = UNSUPPORTED.get(mojo.algorithm, "it has no translation")
-        raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
+        raise refused(mojo, UNSUPPORTED.get(mojo.algorithm, "it has no translation"))
     return reader(mojo, plan)
+
+
+def refused(mojo: Mojo, why: str) -> UntranslatableError:
+    """The error for a model that has no translation."""
+    return UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])

@@ -192,6 +192,8 @@ class Derive(NamedTranslation):
             return Threshold(numbers[0])
         if what == "at_least":
             return Threshold(float(np.nextafter(numbers[0], -np.inf)))
+        if what == "at_most":
+            return Elementwise(torch.clamp, {"max": numbers[0]})
         if what == "entry":
             return OneColumn(int(numbers[0]))
         if what == "scaled_largest":

@@ -29,14 +29,27 @@ def add_binary(mojo: Mojo, plan: Plan, score: str, share: str) -> Answer:
         The step with the probability of the second class.
     """
     shares = plan.step(mojo, Derive(what="two_shares"), share, name=SHARES)
+    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
+
+
+def _decision(mojo: Mojo, plan: Plan, share: str) -> str:
+    """The step with the class that H2O decides for."""
     decide = Derive(what="at_least", numbers_=[mojo.number("default_threshold", 0.5)])
-    return add_labels(mojo, plan, score, shares, plan.step(mojo, decide, share, name="predict"))
+    return plan.step(mojo, decide, share, name="predict")
 
 
 def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
     """The answer of a classifier whose probabilities a step has."""
     predict = plan.step(mojo, Derive(what="largest"), shares, name="predict")
     return add_labels(mojo, plan, score, shares, predict)
+
+
+def add_shares(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
+    """The answer of a classifier of any number of classes, whose probabilities a step has."""
+    if mojo.integer("n_classes") > 2:
+        return add_classes(mojo, plan, score, shares)
+    share = plan.step(mojo, Derive(what="second"), shares, name="share")
+    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
 
 
 SHARES = "probabilities"

@@ -28,9 +28,11 @@ class Expand(Step):
     modes : array of int64, optional
         The level that stands for a missing one; none if those have no indicator.
     means : Numbers, optional
-        The number that stands for a missing one; NaN passes without them.
+        The number that stands for a missing one.
     numeric : int
         Number of numeric columns.
+    fill : float, optional
+        What stands for missing numbers without means; NaN passes without either.
     """
 
     sizes: list[int]
@@ -38,11 +40,32 @@ class Expand(Step):
     modes: NDArray[np.int64] | None
     means: Numbers | None = field(repr=False)
     numeric: int
+    fill: float | None = None
 
     @property
     def width(self) -> int:
         """Number of entries of the output."""
         return sum(self.sizes) + self.numeric
+
+
+@dataclass(eq=False, kw_only=True)
+class StandardizeLast(Step):
+    """``(x - offset) * scale`` for the last columns; NaN passes.
+
+    Parameters
+    ----------
+    start : int
+        The first of those columns.
+    scale, offset : Numbers
+        Numbers of each column.
+    trains : bool
+        Whether the numbers train.
+    """
+
+    start: int
+    scale: Numbers
+    offset: Numbers
+    trains: bool = True
 
 
 def expand(mojo: Mojo, plan: Plan, row: str) -> tuple[str, Expand]:

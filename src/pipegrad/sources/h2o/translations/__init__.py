@@ -1,5 +1,14 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import columns, composites, encoders, models, predictors, rules
+from . import clusters, columns, composites, encoders, models, networks, predictors, rules
 
-__all__ = ["columns", "composites", "encoders", "models", "predictors", "rules"]
+__all__ = [
+    "clusters",
+    "columns",
+    "composites",
+    "encoders",
+    "models",
+    "networks",
+    "predictors",
+    "rules",
+]

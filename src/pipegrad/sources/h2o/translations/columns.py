@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from ....modules import ExpandedCategories, OrdinalEncode
+from ....modules import Affine, ExpandedCategories, OrdinalEncode
 from ....registry import register
 from ...named.translations import NamedTranslation, index, numbers_of, write_numbers
 from ..input_table import Row
@@ -43,7 +44,25 @@ class Expand(NamedTranslation):
             None if operator.modes is None else index(operator.modes),
             None if operator.means is None else numbers_of(operator.means),
             sparse=sum(operator.sizes) > _WIDEST,
+            fill=operator.fill,
         )
 
     def write_back(self, module: ExpandedCategories, operator: expansion.Expand) -> None:
         write_numbers(operator.means, module.means)
+
+
+@register(f"{_AT}.operators.expansion.StandardizeLast")
+class StandardizeLast(NamedTranslation):
+    """Factors and offsets train where nothing else depends on them."""
+
+    sparse = False
+
+    def to_torch(self, operator: expansion.StandardizeLast) -> nn.Module:
+        scale, offset = numbers_of(operator.scale), numbers_of(operator.offset)
+        places = index(operator.start + np.arange(len(scale)))
+        module = Affine(scale, offset, places if operator.start else None)
+        return module.requires_grad_(operator.trains)
+
+    def write_back(self, module: Affine, operator: expansion.StandardizeLast) -> None:
+        write_numbers(operator.scale, module.scale())
+        write_numbers(operator.offset, module.offset)
