@@ -6,10 +6,14 @@ import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pipegrad as pg
-from pipegrad.registry import KEPT, Translation, rows
+from pipegrad.registry import KEPT, Translation, rows, translation
+from pipegrad.sources.h2o.unsupported import UNSUPPORTED as NO_MOJO
 from pipegrad.sources.sklearn.unsupported import REFUSED
+from pipegrad.sources.spark.plan import READERS
+from pipegrad.sources.spark.unsupported import UNSUPPORTED
 from pipegrad.testing import cases, identical, learned, perturb
 
 PAGE = Path(__file__).parent / "operators.md"
@@ -94,9 +98,68 @@ def page() -> str:
     """The whole page."""
     lines = [INTRODUCTION, f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
     lines += [entry.line() for entry in entries()]
+    lines += [IN_FILES.rstrip("\n"), *file_lines()]
     lines += ["", "## Not translated", "", "| class | why |", "|---|---|"]
     lines += [f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED.items())]
+    lines += not_in_files()
     return "\n".join(lines) + "\n"
+
+
+IN_FILES = """
+## Models in files
+
+What the model files of [ML.NET](mlnet.md), [Spark MLlib](spark.md) and [H2O](h2o.md) consist of,
+by the name that the library gives to a part, as far as the saved models among the tests show it.
+Their numbers go back into the file.
+
+| library | part | translated | trainable |
+|---|---|---|---|
+"""
+FILES = Path(__file__).parents[1] / "tests" / "data"
+LIBRARIES = {
+    "mlnet": ("ML.NET", "*.zip"),
+    "spark": ("Spark MLlib", "*.spark"),
+    "h2o": ("H2O", "*.zip"),
+}
+
+
+def parts_of_files() -> dict[tuple[str, str], list[Any]]:
+    """The steps that each part of a saved model becomes, by library and part."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for source, (library, pattern) in LIBRARIES.items():
+        for path in sorted((FILES / source).glob(pattern)):
+            for step in pg.to_torch(path, translate="all").graph:
+                _, _, part = step.kind.partition(".")
+                found.setdefault((library, part), []).append(step)
+    for kind in READERS:
+        part = kind.rpartition(".")[2]
+        found.setdefault(("Spark MLlib", part), [])
+    return found
+
+
+def file_lines() -> list[str]:
+    """A line for each part of a model file."""
+    lines = []
+    for (library, part), steps in sorted(parts_of_files().items()):
+        if part != "column":
+            served = [(step, row) for step in steps if (row := _row(step)) is not None]
+            kind = "module" if served else "on the host" if steps else "its parts"
+            trains = any(row.trainable(step.operator) for step, row in served)
+            lines.append(f"| {library} | `{part}` | {kind} | {'yes' if trains else ''} |")
+    return lines
+
+
+def _row(step: Any) -> Translation | None:
+    """The translation that makes a step a module; None for what reads texts and columns."""
+    row = translation(step.operator)
+    module = row is not None and row.raw_numbers and row.refuse(step.operator) is None
+    return row if module else None
+
+
+def not_in_files() -> list[str]:
+    """A line for each part of a model file that has no translation."""
+    lines = [f"| Spark MLlib `{part}` | {why} |" for part, why in sorted(UNSUPPORTED.items())]
+    return lines + [f"| H2O `{name}` | {why} |" for name, why in sorted(NO_MOJO.items())]
 
 
 PREFACE = """# What training keeps

@@ -16,8 +16,9 @@ MIXED = ["u", "v", "c", "t"]
 ALL = ["u", "v", "w", "k", "n", "c", "t", "big", "code", "day"]
 DAY = 86_400_000.0
 # Levels that a file of levels must quote or escape, among plain ones.
-BIG = ['say "yes"', "a,b", "Übér, 日本", " padded ", "x=1: 2", "#hash", "[info]"]
-BIG += [f"level{i:02d}" for i in range(35)]
+BIG = ['"q" yes', "back\\nslash\\", "two\nlines", "a,b", "Übér, 日本", " padded "]
+BIG += ["x=1: 2", "#hash", "[info]"]
+BIG += [f"level{i:02d}" for i in range(33)]
 WORDS = ["red", "green", "blue", "fox", "the", "a", "Über", "naïve"]
 
 
@@ -77,7 +78,8 @@ def scored_table() -> pd.DataFrame:
     draw, rows = random.Random(1), []
     for number in range(len(TRAPS) + 9):
         row = _row(draw, number)
-        row.update(TRAPS[number] if number < len(TRAPS) else {})
+        ordinary = {"big": BIG[number - len(TRAPS)]}
+        row.update(TRAPS[number] if number < len(TRAPS) else ordinary)
         rows.append(row)
     return _typed(rows)
 

@@ -195,6 +195,19 @@ def test_files_of_libraries_are_scored_tuned_and_compared(folder: Path, capsys: 
     assert run(capsys, "diff", model, better)[0] == 1
 
 
+@pytest.mark.filterwarnings("ignore:Fine-tuning kept")
+def test_folders_of_spark_are_tuned_with_a_report(folder: Path, capsys: Any) -> None:
+    data = Path(__file__).parent / "data" / "spark"
+    rows = pd.concat([pd.read_parquet(data / "text_labels.parquet")] * 4)
+    rows.to_parquet(folder / "rows.parquet")
+    given = ("tune", data / "text_labels.spark", folder / "rows.parquet", "--label", "c")
+    wanted = ("-o", folder / "tuned", "--report", folder / "report.md", "--scoring", "accuracy")
+    code, _, err = run(capsys, *given, *wanted)
+    assert code == 0, err
+    assert "LogisticRegressionModel" in (folder / "report.md").read_text() or "kept" in err
+    assert pg.to_torch(folder / "tuned").predict(rows).tolist() != []
+
+
 ERRORS = {
     "no file": ("inspect missing.skops", "there is no such file"),
     "a pickle": ("inspect model.joblib", "--trust-pickle"),

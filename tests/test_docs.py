@@ -91,6 +91,7 @@ def test_all_lists_name_what_exists(name):
 
 
 @pytest.mark.filterwarnings("ignore:The validation rows:pipegrad.PipegradWarning")
+@pytest.mark.filterwarnings("ignore:Fine-tuning kept the fitted:pipegrad.PipegradWarning")
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch.compile about itself
 # What MLflow does with pandas and SQLAlchemy.
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")

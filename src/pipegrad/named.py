@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,38 @@ class NamedPipeline(PipelineModule):
         outputs = [self.graph.columns[name] for name in self.source.answers.values()]
         self._require(outputs or [self.graph.output], table)
 
+    def training_table(self, X: Any, y: Any = None) -> tuple[Any, Any]:
+        """Rows and targets for a training run that splits and compares rows.
+
+        Parameters
+        ----------
+        X : DataFrame, dict of arrays or path
+            The raw columns, n rows.
+        y : array of shape (n,), or str, optional
+            The targets, or the name of their column; by default the column that the model names.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            The rows, without the targets and what the model computes, unless predictions read it:
+            rows with equal targets would seem to belong together.
+        y : array of shape (n,), optional
+            The targets.
+        """
+        table = read_table(X)
+        targets = self._target(table, y)
+        if isinstance(table, Mapping):
+            table = _frame(table)
+        readers = self._readers([self.graph.output])
+        dropped = [
+            name
+            for name in table.columns
+            if not any(self.source.reads(operator, {name: None}) for operator in readers)
+            and (name in (y if isinstance(y, str) else None, *self.graph.columns)
+                 or _equal(table[name], targets))
+        ]  # fmt: skip
+        return table.drop(columns=dropped), targets
+
     # -- internals -----------------------------------------------------------------------------
 
     def _target(self, table: Any, y: Any) -> Any:
@@ -168,6 +201,22 @@ def _array(value: Any) -> Any:
             return to_csr(value) if isinstance(value, SparseRows) else value.tocsr()
         value = value.to_dense() if isinstance(value, SparseRows) else value.toarray()
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def _frame(columns: Mapping[str, Any]) -> Any:
+    """A table of pandas; the rows of arrays (n, k) are cells."""
+    import pandas as pd
+
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    return pd.DataFrame({n: a if a.ndim == 1 else list(a) for n, a in arrays.items()})
+
+
+def _equal(column: Any, targets: Any) -> bool:
+    """Whether a column holds the targets."""
+    if targets is None or len(column) != len(targets) or np.ndim(targets) != 1:
+        return False
+    pairs = zip(column.tolist(), np.asarray(targets).tolist(), strict=True)
+    return all(type(a) is type(b) and a == b for a, b in pairs)
 
 
 def read_table(X: Any) -> Any:

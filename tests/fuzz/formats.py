@@ -27,8 +27,8 @@ from pipegrad.array_cache import cached_arrays
 from pipegrad.module_files import SavedModule, read_module, write_module
 from pipegrad.sources.spark.folder import zipped
 
-MLNET = Path(__file__).parents[1] / "data" / "mlnet"
-SPARK = Path(__file__).parents[1] / "data" / "spark"
+DATA = Path(__file__).parents[1] / "data"
+MLNET, SPARK, H2O = DATA / "mlnet", DATA / "spark", DATA / "h2o"
 ROWS = 40
 
 
@@ -257,7 +257,9 @@ def change_entry(content: bytes, rng: random.Random, others: list[bytes]) -> byt
     out = BytesIO()
     with zipfile.ZipFile(BytesIO(content)) as archive:
         names = archive.namelist()
-        chosen = rng.choice([name for name in names if archive.getinfo(name).file_size])
+        # What H2O shows of a model is never read.
+        read = [name for name in names if "experimental/" not in name]
+        chosen = rng.choice([name for name in read if archive.getinfo(name).file_size])
         kind = rng.randrange(12)
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as changed:
             for name in names:
@@ -265,10 +267,19 @@ def change_entry(content: bytes, rng: random.Random, others: list[bytes]) -> byt
                 if name == chosen and kind == 0:
                     continue
                 if name == chosen:
-                    mutate = overwrite_integer if kind < 8 else rng.choice(BYTES)
+                    texts = name.endswith((".ini", ".txt"))
+                    usual = rng.choice(TEXT) if texts else overwrite_integer
+                    mutate = usual if kind < 8 else rng.choice(BYTES)
                     data = mutate(data, rng, [archive.read(n) or b"0" for n in names])
                 changed.writestr(name, data)
     return out.getvalue()
+
+
+# -- H2O -----------------------------------------------------------------------------------------
+
+
+def h2o_seeds() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(H2O.glob("*.zip"))]
 
 
 # -- Spark ---------------------------------------------------------------------------------------
@@ -397,6 +408,7 @@ FORMATS = {
         lambda: catboost_seeds("json"), JSON, from_file(".json"), catboost_answers("json")
     ),
     "mlnet.zip": Format(mlnet_seeds, (*[change_entry] * 9, *BYTES), from_file(".zip")),
+    "h2o.zip": Format(h2o_seeds, (*[change_entry] * 9, *BYTES), from_file(".zip")),
     "spark.spark": Format(spark_seeds, (*[change_stage] * 9, *BYTES), from_file(".spark")),
     "graph.json": Format(graph_seeds, JSON, read_graph),
     "cache.safetensors": Format(cache_seeds, BYTES, read_cache),

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
 from ..export import export
 from ..file_writing import check_target
 from ..finetune.tuner import FineTuner
 from ..inspection import inspect
 from ..module import PipelineModule
-from ..module_files import SUFFIX
+from ..module_files import SUFFIX, is_module_path
 from ..report.results import FORMATS
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
@@ -77,18 +76,23 @@ def tune(options: argparse.Namespace) -> Answer:
     check_model_target(options.output, model)
     if options.report:
         check_target(options.report, "a report", FORMATS)
-    X, y = split_label(read_table(options.data), options.label, options.data)
-    if not is_estimator_file(options.model, model):
-        return _tune_file(options, model, X, y, started)
     tuner = FineTuner(
-        model,
+        _untrained(options, model),
         random_state=options.seed,
         max_seconds=options.max_seconds,
         scoring=options.scoring,
         verbose=int(not options.json),
     )
-    tuner.fit(inputs_of(model, X, options.data), y)
-    write_model(options.output, tuner.estimator_)
+    table = read_table(options.data)
+    X, y = split_label(table, options.label, options.data)
+    if is_estimator_file(options.model, model):
+        X = inputs_of(model, X, options.data)
+    else:
+        net: PipelineModule = to_torch(model)
+        named = hasattr(net, "columns")
+        X, y = (table, options.label) if named else (inputs_of(net, X, options.data), y)
+    tuner.fit(X, y)
+    _write_tuned(options.output, tuner.estimator_)
     if options.report:
         tuner.report_.save(options.report)
     report = tuner.report_
@@ -97,36 +101,26 @@ def tune(options: argparse.Namespace) -> Answer:
         "loss_before": report.before,
         "loss_after": report.after,
         "interval": list(report.interval) if tuner.improved_ else None,
-        "rows": len(y),
+        "rows": len(table),
         "seconds": time.monotonic() - started,
         "output": options.output,
     }
     return Answer(f"{report}\n\nWrote {options.output}", data)
 
 
-def _tune_file(options: argparse.Namespace, model: Any, X: Any, y: Any, started: float) -> Answer:
-    # A model of a library's own file cannot be fitted anew, so that one run starts from it.
-    if options.report or options.scoring:
-        raise ArgumentError("--report and --scoring need the model of a Python library.")
-    net = to_torch(model)
-    rows = _rows_for(net, X, options.data)
-    settings = {"validation": 0.2, "max_seconds": options.max_seconds}
-    net.fit(rows, y, seed=options.seed, verbose=int(not options.json), **settings)
-    if options.output.lower().endswith(SUFFIX):
-        net.save(options.output)
+def _untrained(options: argparse.Namespace, model: Any) -> Any:
+    """What is tuned: an estimator, or the path of a library's file, which is not fitted anew."""
+    own = is_estimator_file(options.model, model) or is_module_path(options.model)
+    return model if own else options.model
+
+
+def _write_tuned(path: str, tuned: Any) -> None:
+    if not isinstance(tuned, PipelineModule):
+        write_model(path, tuned)
+    elif path.lower().endswith(SUFFIX):
+        tuned.save(path)
     else:
-        from_torch(net, options.output)
-    losses = net.history[:, "valid_loss"]
-    data = {
-        "improved": bool(min(losses) < losses[0]),
-        "loss_before": float(losses[0]),
-        "loss_after": float(min(losses)),
-        "rows": len(y),
-        "seconds": time.monotonic() - started,
-        "output": options.output,
-    }
-    text = f"Validation loss {losses[0]:.6g} -> {min(losses):.6g}\nWrote {options.output}"
-    return Answer(text, data)
+        from_torch(tuned, path)
 
 
 def score(options: argparse.Namespace) -> Answer:

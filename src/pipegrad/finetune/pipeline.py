@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from ..through import Through
 from ..training.metadata import fit_arguments
 from ..training.samples import WEIGHT_HINT, Samples
 from ..typing import Estimator, Features, FloatArray, IntArray, Operator, SampleWeight, Targets
+from .fitted_model import FittedModel, is_fitted_already
 
 
 def checked_weight(weight: SampleWeight, X: Features) -> FloatArray | None:
@@ -205,6 +206,23 @@ class TunablePipeline:
     through: Through | None = None
     frozen: list[str] = field(default_factory=list)
 
+    @property
+    def described(self) -> Estimator:
+        """An estimator of the kind of the pipeline, with its methods."""
+        return self.estimator
+
+    def check_last_step(self) -> None:
+        """Reject a pipeline that cannot be trained because of its last step."""
+        check_last_step(self.estimator, self.own_loss, self.through)
+
+    def check_metadata(self, weight: SampleWeight, metadata: Mapping[str, Any]) -> None:
+        """Reject weights, or further arguments of ``fit``, that the pipeline has no use for."""
+        fit_arguments(self.estimator, weight)
+
+    def samples_of(self, X: Features, y: Targets) -> tuple[Features, Targets]:
+        """Return the user's rows and targets in the form in which they can be split."""
+        return X, y
+
     def fit(self, samples: Samples) -> Any:
         """Return a clone of the pipeline, fitted on the samples."""
         fitted = clone(self.estimator)
@@ -274,6 +292,13 @@ class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
         getattr(getattr(self, "estimator_", self.estimator), method)
         return True
 
+    @property
+    def _described(self) -> Any:
+        """An estimator of the kind of ``estimator``, which may be the path of a model."""
+        if not is_fitted_already(self.estimator):
+            return self.estimator
+        return FittedModel(self.estimator_) if hasattr(self, "estimator_") else BaseEstimator()
+
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         check_is_fitted(self)
         given = [without_tensors(value) for value in arguments]
@@ -283,7 +308,7 @@ class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import get_tags
 
-        tags, own = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags, own = super().__sklearn_tags__(), get_tags(self._described)
         for name in (
             "estimator_type",
             "target_tags",
@@ -299,7 +324,7 @@ class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
 
     @property
     def _estimator_type(self) -> str:
-        kind = getattr(self.estimator, "_estimator_type", None)
+        kind = getattr(self._described, "_estimator_type", None)
         if kind is None:
             raise AttributeError("_estimator_type")
         return kind
@@ -307,4 +332,4 @@ class DelegatingEstimator(SourceMethods, MetaEstimatorMixin, BaseEstimator):
     def _more_tags(self) -> dict[str, Any]:
         from sklearn.utils._tags import _safe_tags
 
-        return dict(_safe_tags(self.estimator))
+        return dict(_safe_tags(self._described))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -24,8 +24,9 @@ from ..report.results import Report
 from ..sources.arrays import without_tensors
 from ..through import check_through
 from ..training.deadline import Deadline
-from ..training.metadata import fit_arguments, takes_groups
+from ..training.metadata import takes_groups
 from ..training.samples import Samples
+from .fitted_model import is_fitted_already
 from .incremental import (
     OldSample,
     check_first_labels,
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 def _has_score(tuner: FineTuner) -> bool:
     fitted = getattr(tuner, "estimator_", tuner.estimator)
+    if is_fitted_already(tuner.estimator):
+        return is_single(tuner.scoring) or is_classifier(tuner) or is_regressor(tuner)
     return is_single(tuner.scoring) or hasattr(fitted, "score")
 
 
@@ -72,8 +75,11 @@ class FineTuner(DelegatingEstimator):
 
     Parameters
     ----------
-    estimator : estimator
-        The pipeline, or a single operator. It is cloned and never changed.
+    estimator : estimator, path, or fitted model without a ``fit``
+        The pipeline, or a single operator. It is cloned and never changed. It can also be a model
+        that is fitted already: the path of a model file or folder that `pipegrad.to_torch` takes,
+        or a model of pyspark.ml. Every split and the training on all rows then start from its
+        numbers, and nothing is fitted anew.
     optim : callable, optional
         A callable that takes the parameters and returns an optimizer; see `pipegrad.finetune.fit`.
         Setting ``optim``, ``epochs`` or ``lr`` turns the recipe off; the default optimizer is then
@@ -157,8 +163,9 @@ class FineTuner(DelegatingEstimator):
 
     Attributes
     ----------
-    estimator_ : estimator
-        The trained pipeline.
+    estimator_ : estimator or PipelineModule
+        The trained pipeline. For a model that was fitted already, its module:
+        ``pipegrad.from_torch(tuner.estimator_, path)`` writes the file or folder.
     improved_ : bool
         Whether training improved on the fitted pipeline. If not, ``estimator_`` is the fitted
         pipeline.
@@ -273,9 +280,11 @@ class FineTuner(DelegatingEstimator):
         Parameters
         ----------
         X : array, DataFrame, sparse matrix or list
-            Input of the pipeline, with n rows.
-        y : array of shape (n,) or (n, k), optional
-            Targets.
+            Input of the pipeline, with n rows; for a model with named columns, what its module
+            takes: a table, or the path of one.
+        y : array of shape (n,) or (n, k), or str, optional
+            Targets; for a model with named columns also the name of their column, or nothing where
+            the model knows it.
         sample_weight : array of shape (n,), optional
             Weight of each sample, for fitting and for training. Samples of weight zero are dropped.
         groups : array of shape (n,), optional
@@ -283,7 +292,8 @@ class FineTuner(DelegatingEstimator):
             ``validation_split="grouped"``, and for a search in the pipeline that splits by groups.
         **fit_params
             Further arguments for the ``fit`` of the pipeline, as in scikit-learn's searches. Those
-            with an entry for each sample are split along with the samples.
+            with an entry for each sample are split along with the samples. A model that is fitted
+            already takes none.
 
         Returns
         -------
@@ -304,23 +314,29 @@ class FineTuner(DelegatingEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
         deadline = Deadline.after(self.max_seconds, began)
-        check_last_step(self.estimator, self.loss is None, self.through)
-        check_data(self.estimator, self.loss, X, y)
+        pipeline = self._pipeline()
+        pipeline.check_last_step()
+        X, y = pipeline.samples_of(X, y)
+        estimator = pipeline.described
+        check_data(estimator, self.loss, X, y)
         X, y = indexable(X, y)
         weight = checked_weight(sample_weight, X)
-        metadata = self._metadata(weight, groups, fit_params)
-        rows, classes = usable_rows(self.estimator, X, y, weight)
+        pipeline.check_metadata(weight, fit_params)
+        metadata = fit_params
+        if groups is not None and takes_groups(estimator):
+            metadata = {"groups": groups, **fit_params}
+        rows, classes = usable_rows(estimator, X, y, weight)
         check_rule(self.validation_split, self.cv, groups)
         if groups is not None:
             groups = group_codes(groups, _num_samples(X), "")
-        splits = self._splits(Samples(X, y, weight, groups), rows, classes, seed)
+        splits = self._splits(estimator, Samples(X, y, weight, groups), rows, classes, seed)
         by_groups = self.cv is not None or self.validation_split == "grouped"
         if (by_groups or "groups" in metadata) and not isinstance(self.loss, GroupPenalty):
             groups = None  # They only served the splitters.
         check_loss(self.loss, y, None if groups is None else groups[rows])
-        scoring = check_scoring(self.scoring, self.estimator, X, y)
-        samples, pipeline = Samples(X, y, weight, groups, metadata), self._pipeline()
-        known = self._counts(samples)
+        scoring = check_scoring(self.scoring, estimator, X, y)
+        samples = Samples(X, y, weight, groups, metadata)
+        known = None if is_fitted_already(self.estimator) else self._counts(samples)
         if self._by_recipe:
             from .recipe import tune
 
@@ -352,15 +368,6 @@ class FineTuner(DelegatingEstimator):
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
         return self
 
-    def _metadata(
-        self, weight: ArrayLike | None, groups: Any, fit_params: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Arguments for the pipeline's ``fit``; checks that it takes weights, if there are any."""
-        fit_arguments(self.estimator, weight)
-        if groups is not None and takes_groups(self.estimator):
-            return {"groups": groups, **fit_params}
-        return fit_params
-
     def _keep(self, estimator: Any, **found: Any) -> None:
         """Set all fitted attributes at once, so that an interrupt leaves none half-written."""
         names = ("classes_", "n_features_in_", "feature_names_in_")
@@ -390,15 +397,20 @@ class FineTuner(DelegatingEstimator):
         float
             The score; larger is better.
         """
-        if not is_single(self.scoring):
+        own = is_fitted_already(self.estimator)
+        if not own and not is_single(self.scoring):
             return super().score(X, y, sample_weight, **options)
         from sklearn.metrics import check_scoring as scorer_of
 
         check_is_fitted(self)
-        scorer = scorer_of(self.estimator_, scoring=self.scoring)
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
         X, y = without_tensors(X), without_tensors(y)
-        return float(scorer(self.estimator_, X, y, **weight))
+        if not own:
+            scorer = scorer_of(self.estimator_, scoring=self.scoring)
+            return float(scorer(self.estimator_, X, y, **weight))
+        usual = "accuracy" if is_classifier(self) else "r2"
+        scorer = scorer_of(self, scoring=self.scoring if is_single(self.scoring) else usual)
+        return float(scorer(self, *self._pipeline().samples_of(X, y), **weight))
 
     @standard_settings
     def partial_fit(
@@ -410,13 +422,14 @@ class FineTuner(DelegatingEstimator):
     ) -> FineTuner:
         """Update the whole pipeline with new rows, with the fitted pipeline as the baseline.
 
-        The first call fits the pipeline, unless `fit` was called before. Each later call updates
-        several learners, which differ in their learning rate and in whether they train all steps or
-        only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects among
-        them: each learner is tested on the new rows before it trains on them. The baseline is one
-        of the learners, and another learner replaces it only if it is better by more than noise.
-        For a pipeline that ends in boosted trees, three learners also add trees that fit the new
-        rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
+        The first call fits the pipeline, unless `fit` was called before; models that are fitted
+        already are refused, whose modules have a ``partial_fit`` of their own. Each later call
+        updates several learners, which differ in their learning rate and in whether they train all
+        steps or only the last one. Prequential evaluation (Dawid 1984; Gama et al. 2013) selects
+        among them: each learner is tested on the new rows before it trains on them. The baseline is
+        one of the learners, and another learner replaces it only if it is better by more than
+        noise. For a pipeline that ends in boosted trees, three learners also add trees that fit the
+        new rows, by the library's own continuation. No rows are stored, except up to 1,000 of those
         that the pipeline was fitted on where ``forget`` bounds the loss on them.
 
         Parameters
@@ -462,6 +475,11 @@ class FineTuner(DelegatingEstimator):
         """
         X, y, classes, sample_weight = map(without_tensors, (X, y, classes, sample_weight))
         check_through(self.through)
+        if is_fitted_already(self.estimator):
+            raise ArgumentError(
+                "partial_fit takes a pipeline that it can fit, not a model that is fitted already."
+                "\nHint: net = to_torch(model), and net.partial_fit(X, y) for each new batch."
+            )
         check_last_step(self.estimator, self.loss is None, self.through)
         check_loss(self.loss, y)
         check_data(self.estimator, self.loss, X, y)
@@ -539,6 +557,8 @@ class FineTuner(DelegatingEstimator):
 
     def _old_rows(self, fitted: Any, samples: Samples, fits: int = 5) -> OldSample | None:
         """Rows on which to measure forgetting, if it is bounded."""
+        if is_fitted_already(self.estimator):
+            return None  # There is no fit without some of the rows.
         if self.forget or (self.forget is None and not self._may_grow(fitted)):
             return None
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -553,14 +573,18 @@ class FineTuner(DelegatingEstimator):
         return count_classes(samples.X, samples.y, samples.weight, labels)
 
     def _pipeline(self) -> TunablePipeline:
-        own_loss = self.loss is None
-        return TunablePipeline(
+        kind: type[TunablePipeline] = TunablePipeline
+        if is_fitted_already(self.estimator):
+            from .fitted_pipeline import FittedPipeline  # translates, which loads more
+
+            kind = FittedPipeline
+        return kind(
             self.estimator,
             self.train,
             self.freeze,
             self.trees,
             self.train_zeros,
-            own_loss,
+            self.loss is None,
             self.through,
         )
 
@@ -599,10 +623,10 @@ class FineTuner(DelegatingEstimator):
         return options
 
     def _splits(
-        self, samples: Samples, rows: Index, classes: Index | None, seed: int
+        self, estimator: Any, samples: Samples, rows: Index, classes: Index | None, seed: int
     ) -> ValidationSplits:
         if self.cv is not None:
-            found = given_splits(self.cv, self.estimator, samples, rows, classes)
+            found = given_splits(self.cv, estimator, samples, rows, classes)
             return ValidationSplits(rows, iter(found), "given")
         from .validation.rule import SplitChoice
 

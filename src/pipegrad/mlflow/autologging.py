@@ -15,11 +15,10 @@ from typing import Any
 
 from ..errors import warn
 from ..finetune.tuner import FineTuner
+from ..named import read_table
 from ..report.results import Report
-from ..sources.arrays import without_tensors
-from ..translate import to_torch
 from .library import mlflow_library
-from .models import log_model
+from .models import log_model, module_of
 from .signatures import infer_signature
 
 _EXAMPLE_ROWS = 5
@@ -231,10 +230,10 @@ def _log_metrics(client: Any, run: str, report: Report, history: Any) -> None:
 
 
 def _log_model(tuner: FineTuner, X: Any) -> None:
-    rows = without_tensors(X)[:_EXAMPLE_ROWS]
+    rows = read_table(X)[:_EXAMPLE_ROWS]
     given: dict[str, Any] = {"input_example": rows}
     if not _settings.log_input_examples:
-        given = {"signature": infer_signature(to_torch(tuner.estimator_), rows)}
+        given = {"signature": infer_signature(module_of(tuner), rows)}
     log_model(tuner, trusted=_settings.trusted, **given)
 
 

@@ -78,7 +78,7 @@ def save_model(
     >>> bool(net.predict([[3.0]]) == pipe.predict([[3.0]]))
     True
     """
-    mlflow, net = mlflow_library(), _module_of(thing)
+    mlflow, net = mlflow_library(), module_of(thing)
     if isinstance(trusted, str) or not all(isinstance(name, str) for name in trusted):
         raise ArgumentError(f"trusted must be a list of names of types, got {trusted!r:.80}.")
     if input_example is None and signature is None:
@@ -135,7 +135,7 @@ def log_model(thing: Any, name: str = "model", **options: Any) -> Any:
     import pipegrad.mlflow as flavor
 
     mlflow = mlflow_library()
-    _module_of(thing)
+    module_of(thing)
     return mlflow.models.Model.log(
         artifact_path=None, name=name, flavor=flavor, thing=thing, **options
     )
@@ -228,11 +228,13 @@ def _texts(data: Any) -> Any:
     return data[0].tolist() if columns == [0] else data
 
 
-def _module_of(thing: Any) -> PipelineModule:
+def module_of(thing: Any) -> PipelineModule:
+    """The module of anything that can be logged."""
     if isinstance(thing, PipelineModule):
         return thing
     if not isinstance(thing, FineTuner):
         return to_torch(thing)
     if not hasattr(thing, "estimator_"):
         raise ArgumentError("log_model takes a fitted FineTuner.\nHint: call fit(X, y) first.")
-    return to_torch(thing.estimator_)
+    fitted = thing.estimator_
+    return fitted if isinstance(fitted, PipelineModule) else to_torch(fitted)

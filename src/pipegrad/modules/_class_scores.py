@@ -50,6 +50,11 @@ def place_of_smallest(x: Tensor) -> Tensor:
     return x.argmin(1).to(x.dtype)
 
 
+def away_from_zero(x: Tensor, smallest: float) -> Tensor:
+    """The same numbers, but those nearer to zero than ``smallest`` move there; zero upwards."""
+    return torch.where(x < 0, x.clamp(max=-smallest), x.clamp(min=smallest))
+
+
 def ordered_shares(logits: Tensor) -> Tensor:
     """Probabilities (n, k + 1) of ordered classes.
 

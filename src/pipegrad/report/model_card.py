@@ -133,8 +133,10 @@ def _identifier(text: str) -> str:
 
 
 def _model(report: Report) -> list[str]:
+    given = report.model is not None and report.model.from_file
+    start = "given as fitted" if given else "fitted"
     done = (
-        "It was fitted; then pipegrad trained its steps jointly by backpropagation and wrote the "
+        f"It was {start}; then pipegrad trained its steps jointly by backpropagation and wrote the "
         "trained numbers back."
         if report.chosen
         else "Fine-tuning with pipegrad was tried and did not help: this is the pipeline as fitted."
@@ -237,8 +239,10 @@ def _limits(report: Report) -> list[str]:
             "have no confidence interval."
         )
     elif report.rows:
+        given = report.model is not None and report.model.from_file
+        done = "a given model trained" if given else "pipelines fitted"
         points.append(
-            "The figures are those of pipelines fitted on the training part of each split. The "
+            f"The figures are those of {done} on the training part of each split. The "
             "published one was made in the same way from all rows, and was not measured itself."
         )
         points.append(
@@ -257,7 +261,12 @@ def _limits(report: Report) -> list[str]:
 def _use(report: Report, file: str | None) -> list[str]:
     lines = ["## How to use it"]
     module = file is not None and Path(file).suffix.lower() in _MODULE
-    if not module:
+    if not module and report.model is not None and report.model.from_file:
+        lines.append(
+            "`pipegrad.from_torch(net, path)` writes it as a model of "
+            f"{escape(report.model.library)}, which needs neither pipegrad nor torch to predict."
+        )
+    elif not module:
         kind = _own_kind(report.model)
         lines.append(f"{kind} needs neither pipegrad nor torch to predict.")
         shown = _quoted(file or "model.skops")

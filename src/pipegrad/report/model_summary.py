@@ -8,9 +8,19 @@ from typing import Any
 
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
 
+from ..graph import INPUT
+from ..network import PipelineNetwork
 from ..registry import dotted_name
 
 _LIBRARIES = ("pipegrad", "torch", "sklearn", "numpy")
+# By the task of a head.
+_TASKS = {
+    "classification": "classification",
+    "several": "classification",
+    "multilabel": "classification",
+    "regression": "regression",
+    "clustering": "clustering",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class ModelSummary:
         Number of input columns; None if the pipeline does not know it.
     versions : tuple of (str, str)
         Version of Python and of each library that takes part.
+    from_file : bool
+        Whether it was fitted before, and is written as a file or folder of its library's own.
     """
 
     kind: str
@@ -39,6 +51,7 @@ class ModelSummary:
     rows: int
     columns: int | None
     versions: tuple[tuple[str, str], ...]
+    from_file: bool = False
 
     @property
     def library(self) -> str:
@@ -66,6 +79,8 @@ def summarize_model(estimator: Any, rows: int) -> ModelSummary:
     ModelSummary
         Plain texts and numbers.
     """
+    if isinstance(estimator, PipelineNetwork):
+        return _of_module(estimator, rows)
     parts = [estimator, *estimator.get_params(deep=True).values()]
     own = [part for part in parts if hasattr(part, "get_params") and not isinstance(part, type)]
     kinds = [dotted_name(type(part)) for part in own]
@@ -78,6 +93,25 @@ def summarize_model(estimator: Any, rows: int) -> ModelSummary:
         rows=rows,
         columns=None if columns is None else int(columns),
         versions=_versions(operators),
+    )
+
+
+def _of_module(net: PipelineNetwork, rows: int) -> ModelSummary:
+    """Summarize a model that was no estimator, such as that of a file."""
+    kind = dotted_name(type(net.source))
+    steps = tuple(dict.fromkeys(step.kind for step in net.graph if INPUT not in step.inputs))
+    if net.graph.columns and steps:
+        kind = f"{steps[0].partition('.')[0]}.Model"
+    operators = tuple(dict.fromkeys([kind, *steps]))
+    task = _TASKS.get("" if net.head is None else net.head.task, "transformation")
+    return ModelSummary(
+        kind=kind,
+        operators=operators,
+        task=task,
+        rows=rows,
+        columns=getattr(net.source, "n_features_in_", None),
+        versions=_versions(operators),
+        from_file=True,
     )
 
 

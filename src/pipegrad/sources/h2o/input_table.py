@@ -95,7 +95,7 @@ def category_codes(values: Any, levels: list[str], name: str) -> NDArray[np.floa
 
 def _text(cell: Any) -> str | None:
     """A value as H2O writes it into a level; None if it is missing."""
-    if cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType"):
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell:
         return None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1 << 53:
         return str(int(cell))

@@ -15,7 +15,7 @@ from ..protocol import NamedSource
 from ..zip_archive import Archive
 from .input_table import Row, category_codes
 from .input_table import numbers as read_numbers
-from .mojo import SHOWN, Mojo, with_lists
+from .mojo import Mojo, shown_of, with_lists, without_results
 from .numbers import Numbers, rewritten
 from .plan import Answer, Plan, read
 
@@ -131,8 +131,8 @@ class Model:
     def to_bytes(self) -> bytes:
         """The file with the current numbers of the operators.
 
-        What H2O shows of a model (``experimental/``) is left out if a number changed, since it
-        would show the numbers before.
+        Where a number changed, what H2O shows of the model keeps its settings alone: metrics and
+        coefficients would be those before.
         """
         archive = self.mojo.archive
         changed: dict[str, list[Numbers]] = {}
@@ -147,7 +147,7 @@ class Model:
             content = with_lists(content, lists) if lists else content
             files[entry] = rewritten(content, [one for one in several if not one.key])
         if files:
-            files.update(dict.fromkeys(filter(SHOWN.fullmatch, archive.entries)))
+            files.update({n: without_results(archive.unpack(n)) for n in shown_of(archive)})
         return archive.replaced(files)
 
     def save(self, path: Any) -> None:

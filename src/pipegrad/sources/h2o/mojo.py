@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from ...errors import ModelFileError
 from ..zip_archive import Archive
 
 DESCRIPTION = "model.ini"
-# What H2O shows of a model, with the numbers that it was trained to; scoring does not read it.
-SHOWN = re.compile(r"(.*/)?experimental/(modelDetails\.json|README\.md)")
+# What H2O shows of a model; scoring does not read it, but importing does.
+_SHOWN = "experimental/modelDetails.json"
 _MOST_COLUMNS = 100_000
 _MOST_LEVELS = 10_000_000
 _DEEPEST = 12
@@ -242,6 +243,25 @@ def _domain(
 
 def _unescaped(level: str) -> str:
     return re.sub(r"\\(.)", lambda m: _ESCAPED.get(m[1], m[1]), level) if "\\" in level else level
+
+
+def without_results(content: bytes) -> bytes:
+    """What H2O shows of a model, without what it says of its numbers and their metrics.
+
+    Settings stay, which H2O reads where it imports a model; what cannot be read stays as it is.
+    """
+    try:
+        shown = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(shown, dict):
+        return content
+    return json.dumps({key: value for key, value in shown.items() if key != "output"}).encode()
+
+
+def shown_of(archive: Archive) -> list[str]:
+    """The files with what H2O shows of a model and of those inside of it."""
+    return [n for n in archive.entries if n == _SHOWN or n.endswith(f"/{_SHOWN}")]
 
 
 def with_lists(description: bytes, lists: Mapping[str, NDArray[Any]]) -> bytes:

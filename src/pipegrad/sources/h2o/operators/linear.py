@@ -42,8 +42,12 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     )
     score = plan.step(mojo, operator, source, method="score")
     score = with_offset(mojo, plan, score, operator)
-    mean = plan.step(mojo, Mean(link=_link(mojo)[0], power=_link(mojo)[1]), score, name="mean")
-    if family in _BINARY and mojo.integer("n_classes") == 2:
+    link, power = _link(mojo)
+    bounded = BoundedMean(link=link, power=power, floor=mojo.text("link") == "tweedie")
+    mean = plan.step(mojo, bounded, score, name="mean")
+    if mojo.integer("n_classes") not in ((1, 2) if family in _BINARY else (1,)):
+        mojo.fail(f"family {family!r} has no {mojo.integer('n_classes')} classes.")
+    if mojo.integer("n_classes") == 2:
         return add_binary(mojo, plan, score, mean)
     return add_regression(mojo, plan, score, mean)
 
@@ -63,6 +67,8 @@ def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
         return ("logistic" if mojo.integer("n_classes") == 2 else "logistic_shares"), {}
     if family == "gaussian" and mojo.text("link") == "identity":
         return "squared_error", {}
+    if family != "tweedie" and family not in _POWERS:
+        mojo.fail(f"family {family!r:.40} is not known.")
     power = mojo.number("tweedie_variance_power", 1.5) if family == "tweedie" else _POWERS[family]
     return "tweedie", {"power": power, "link": _link(mojo)[0]}
 
@@ -98,6 +104,19 @@ def _ordered_classes(mojo: Mojo, plan: Plan, source: str, width: int) -> Answer:
     operator = Shares(task="shares")
     shares = plan.step(mojo, operator, scores, name="shares", method="score")
     return add_classes(mojo, plan, shares, shares)
+
+
+@dataclass(eq=False, kw_only=True)
+class BoundedMean(Mean):
+    """A mean as H2O computes it: linear predictors near zero have no reciprocal beyond 1e5.
+
+    Parameters
+    ----------
+    floor : bool
+        Whether the mean is at least 2e-16.
+    """
+
+    floor: bool
 
 
 @dataclass(eq=False, kw_only=True)

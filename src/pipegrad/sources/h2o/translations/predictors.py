@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
-from ....modules import Elementwise, ordered_shares
+from ....modules import Elementwise, InverseLink, Sequential, away_from_zero, ordered_shares
 from ....registry import register
 from ...named.translations import NamedTranslation
 from ..operators import linear
 
 _AT = "pipegrad.sources.h2o.operators"
+
+
+# Smaller linear predictors have this reciprocal, with their sign; smaller means are this one.
+_SMALLEST, _FLOOR = 1e-5, 2e-16
+
+
+@register(f"{_AT}.linear.BoundedMean")
+class BoundedMean(NamedTranslation):
+    """Converts linear predictors to means."""
+
+    def to_torch(self, operator: linear.BoundedMean) -> nn.Module:
+        links: list[nn.Module] = [InverseLink(operator.link, operator.power)]
+        if operator.link == "inverse":
+            links.insert(0, Elementwise(away_from_zero, {"smallest": _SMALLEST}))
+        if operator.floor:
+            links.append(Elementwise(torch.clamp, {"min": _FLOOR}))
+        return Sequential(*links)
 
 
 @register(f"{_AT}.linear.Shares")
