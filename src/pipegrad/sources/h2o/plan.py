@@ -94,7 +94,7 @@ class Plan:
         if mojo.prefix in self._given:
             if required and mojo.domains.keys() & set(range(len(mojo.features))):
                 why = "it refuses missing categories, and another model makes its categories"
-                raise UntranslatableError([(mojo.prefix, f"H2O {mojo.algorithm}", why)])
+                raise refused(mojo, why)
             return self._chosen(mojo, chosen)
         places = {name: place for place, name in enumerate(mojo.columns)}
         levels = {
