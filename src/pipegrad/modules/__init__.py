@@ -17,6 +17,7 @@ from ._class_scores import (
     InverseLink,
     Multiples,
     Product,
+    ReweightedShares,
     ScaledLargest,
     Total,
     away_from_zero,
@@ -35,7 +36,7 @@ from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, Pattern
 from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
-from ._encoding import NONE, Bins, Lookup, LookupColumns, OneHot, OrdinalEncode
+from ._encoding import NONE, Bins, EncodedLevels, Lookup, LookupColumns, OneHot, OrdinalEncode
 from ._estimates import FiniteDifferences, GradientOf, StraightThrough
 from ._evaluation import evaluation_view, preserved_modes
 from ._events import BernoulliEvents, CategoryEvents, ComplementEvents, MultinomialEvents
@@ -229,6 +230,7 @@ __all__ = [
     "Distributions",
     "DotProductCovariance",
     "Elementwise",
+    "EncodedLevels",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -352,6 +354,7 @@ __all__ = [
     "RegressionHead",
     "Rescale",
     "Response",
+    "ReweightedShares",
     "RidgeScores",
     "RowNorm",
     "Scaled",

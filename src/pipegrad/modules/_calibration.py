@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from ._base import Module, parameter
 
+_ROUNDING = 1e-13
+
 
 class LogOdds(Module):
     """The log-odds of Platt scaling, ``-(slope * score + offset)``.
@@ -45,17 +47,29 @@ class PiecewiseLinear(Module):
         Values of the function at the knots.
     bounds : (float, float)
         Range to which the output is clipped.
+    at : Tensor, shape (knots,), optional
+        The values for numbers that are knots up to rounding; where several knots coincide, the
+        function jumps. The first value of those by default, and without rounding.
     """
 
     knots: Tensor
     values: Tensor
+    at: Tensor | None
 
     def __init__(
-        self, knots: Tensor, values: Tensor, bounds: tuple[float, float] = (0.0, 1.0)
+        self,
+        knots: Tensor,
+        values: Tensor,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        at: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("knots", knots.clone())
         self.register_buffer("values", values.clone())
+        if at is None:
+            self.at = None
+        else:
+            self.register_buffer("at", at.clone())
         self.bounds = bounds
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,6 +84,10 @@ class PiecewiseLinear(Module):
         share = (inside - self.knots[left]) / torch.where(flat, 1.0, width)
         share = torch.where(flat, 1.0, share)
         out = self.values[left] + share * (self.values[right] - self.values[left])
+        if self.at is not None:
+            for side in (left, right):
+                knot = self.knots[side]
+                out = torch.where((inside - knot).abs() <= _ROUNDING * knot, self.at[side], out)
         return torch.clamp(out, *self.bounds)
 
 

@@ -77,6 +77,30 @@ def shares_with_floor(log_weights: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
+class ReweightedShares(Module):
+    """Weights of classes, times fixed factors, divided by their sum; rows without any stay zero.
+
+    Parameters
+    ----------
+    factors : Tensor, shape (classes,)
+        Factor of each class.
+    """
+
+    factors: Tensor
+
+    def __init__(self, factors: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factors", factors.clone())
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """Same shape out as in."""
+        scaled = weights * self.factors
+        # One after the other, as sources add them, so that equal weights give equal shares.
+        total = sum(scaled.unbind(1), torch.zeros_like(scaled[:, 0]))[:, None]
+        some = total > 0
+        return torch.where(some, scaled / torch.where(some, total, 1.0), scaled)
+
+
 class ScaledLargest(Module):
     """The index of the largest probability relative to the threshold of its class.
 

@@ -154,3 +154,47 @@ class LookupColumns(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
         return x.index_copy(1, self.columns, self.lookup(x))
+
+
+class EncodedLevels(Module):
+    """Columns of codes as rows of fixed tables or as indicators; NaN gives NaN.
+
+    Parameters
+    ----------
+    columns : sequence of int
+        The columns in the order of the output.
+    sizes : sequence of int
+        The number of codes of each of them; a column of size 0 passes through.
+    tables : list of Tensor, optional
+        The rows (codes, k) of each column of codes; indicators by default.
+    """
+
+    def __init__(
+        self, columns: Sequence[int], sizes: Sequence[int], tables: list[Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.columns, self.sizes = list(columns), list(sizes)
+        self.indicators = tables is None
+        for number, table in enumerate(tables or ()):
+            self.register_buffer(f"table_{number}", table.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, features) to (n, outputs)."""
+        parts, number = [x[:, :0]], 0
+        for column, size in zip(self.columns, self.sizes, strict=True):
+            codes = x[:, column, None]
+            if not size:
+                parts.append(codes)
+                continue
+            parts.append(self._encoded(codes, size, number))
+            number += 1
+        return torch.cat(parts, 1)
+
+    def _encoded(self, codes: Tensor, size: int, number: int) -> Tensor:
+        known = ~torch.isnan(codes)
+        if self.indicators:
+            rows = (codes == torch.arange(size, device=codes.device)).to(codes.dtype)
+        else:
+            table = getattr(self, f"table_{number}")
+            rows = table[torch.where(known, codes, 0.0).long().squeeze(1)].to(codes.dtype)
+        return torch.where(known, rows, torch.nan)

@@ -207,7 +207,7 @@ algo = stackedensemble
 supervised = true
 n_features = 3
 n_classes = 1
-base_models_num = {count}
+base_models_num = 3
 metalearner = m0
 submodel_count = {count}
 {inside}
@@ -230,8 +230,8 @@ def nested(path, depth, reach):
             for number in range(min(reach, depth - level - 1)):
                 lines.append(f"submodel_key_{number} = m{number}")
                 lines.append(f"submodel_dir_{number} = {'m/' * (number + 1)}")
-                lines.append(f"base_model{number} = m{number}")
-            text = INNER.format(count=len(lines) // 3, inside="\n".join(lines))
+            lines += [f"base_model{number} = m0" for number in range(3)]
+            text = INNER.format(count=(len(lines) - 3) // 2, inside="\n".join(lines))
             file.writestr("m/" * level + "model.ini", text)
     return path
 

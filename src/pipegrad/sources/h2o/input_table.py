@@ -25,11 +25,14 @@ class Row(Host):
         Levels of the categorical columns, by place.
     required : frozenset of int
         Places of the categorical columns that the model cannot score without.
+    unseen : bool
+        Whether unseen levels have a place of their own, after the last level.
     """
 
     names: tuple[str, ...]
     levels: dict[int, list[str]] = field(default_factory=dict, repr=False)
     required: frozenset[int] = frozenset()
+    unseen: bool = False
 
     # Why the table must have the columns; `require_columns` asks every reader of a table.
     missing = ""
@@ -44,10 +47,10 @@ class Row(Host):
         return [name for name in self.names if not has_column(table, name)]
 
     def run(self, *values: Any) -> Any:
-        """Numbers (n, columns); NaN is missing, and what is no level is missing as well."""
+        """Numbers (n, columns); NaN is missing, as is what is no level and has no place."""
         (table,) = values
         columns = [
-            category_codes(table[name], self.levels[place], name)
+            category_codes(table[name], self.levels[place], name, self.unseen)
             if place in self.levels
             else numbers(table[name], name)
             for place, name in enumerate(self.names)
@@ -67,7 +70,9 @@ def _count(table: Any) -> int:
     return len(table) if hasattr(table, "columns") else len(next(iter(table.values()), ()))
 
 
-def category_codes(values: Any, levels: list[str], name: str) -> NDArray[np.float64]:
+def category_codes(
+    values: Any, levels: list[str], name: str, unseen: bool = False
+) -> NDArray[np.float64]:
     """Places of levels (n,); NaN where a value is missing or no level.
 
     Parameters
@@ -78,7 +83,10 @@ def category_codes(values: Any, levels: list[str], name: str) -> NDArray[np.floa
         The levels.
     name : str
         Name of the column, for errors.
+    unseen : bool
+        Whether what is no level has a place of its own, after the last level.
     """
+    other = float(len(levels)) if unseen else np.nan
     place = {level: number for number, level in enumerate(levels)}
     cells = _cells(values)
     if cells.ndim != 1:
@@ -88,7 +96,7 @@ def category_codes(values: Any, levels: list[str], name: str) -> NDArray[np.floa
     for row, cell in enumerate(cells.tolist()):
         if cell not in found:
             text = _text(cell)
-            found[cell] = np.nan if text is None else place.get(text, np.nan)
+            found[cell] = np.nan if text is None else place.get(text, other)
         out[row] = found[cell]
     return out
 

@@ -176,6 +176,13 @@ class Mojo:
         """The bytes of a file of the model."""
         return self.archive.unpack(self.prefix + name)
 
+    def lines(self, name: str, count: int) -> list[str]:
+        """The texts of a file with one on each line; spaces around them do not count."""
+        found = _lines(_text(self.archive, self.prefix + name))
+        if len(found) != count:
+            self.fail(f"{name!r} has {len(found)} lines instead of {count}.")
+        return [_unescaped(line).strip() for line in found]
+
     # -- columns -----------------------------------------------------------------------------------
 
     @property
@@ -224,6 +231,11 @@ def _text(archive: Archive, name: str) -> str:
         raise archive.fail(f"{name!r} is no text.") from None
 
 
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _domain(
     archive: Archive, prefix: str, line: str, columns: int, escaped: bool
 ) -> tuple[int, list[str]]:
@@ -234,8 +246,7 @@ def _domain(
     place, count = int(shape[1]), int(shape[2])
     if place >= columns or count > _MOST_LEVELS:
         raise archive.fail(f"a domain is described by {line!r:.60}.")
-    lines = _text(archive, f"{prefix}domains/{shape[3]}").split("\n")
-    levels = lines[:-1] if lines[-1] == "" else lines
+    levels = _lines(_text(archive, f"{prefix}domains/{shape[3]}"))
     if len(levels) != count:
         raise archive.fail(f"{shape[3]!r} has {len(levels)} levels instead of {count}.")
     return place, [_unescaped(level) for level in levels] if escaped else levels

@@ -32,6 +32,8 @@ class Numbers(LearnedNumbers):
         The type that H2O reads; for other files with the order of its bytes.
     start : int
         The first byte of entry 0, for other files.
+    unit : int
+        Bytes from one numbered entry to the next; 1 if places are bytes.
     words : bool
         Whether the file is a text, whose words the places count.
     changed : bool
@@ -44,6 +46,7 @@ class Numbers(LearnedNumbers):
     places: NDArray[np.int64]
     stored: Any = np.float64
     start: int = 0
+    unit: int = 0
     words: bool = False
     changed: bool = False
 
@@ -99,7 +102,7 @@ def listed(
     return Numbers(values, mojo.prefix + DESCRIPTION, key, chosen.reshape(-1), stored)
 
 
-def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0) -> Numbers:
+def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0, unit: int = 0) -> Numbers:
     """Numbers in a file of the model.
 
     Parameters
@@ -114,16 +117,19 @@ def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0) -> Num
         Which of them, in the shape of the result.
     start : int
         The first byte of number 0.
+    unit : int
+        Bytes from one number to the next, without gaps by default; 1 if places are bytes.
     """
     content = mojo.blob(name)
     dtype = np.dtype(kind)
+    step = unit or dtype.itemsize
     chosen = np.asarray(places, dtype=np.int64)
-    count = (len(content) - start) // dtype.itemsize
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= count):
+    first = start + step * chosen.reshape(-1)
+    if first.size and (chosen.min() < 0 or first.max() + dtype.itemsize > len(content)):
         mojo.fail(f"{name!r} is too short.")
-    every = np.frombuffer(content, dtype, max(count, 0), start) if count > 0 else np.zeros(0, dtype)
-    values = every[chosen.reshape(-1)].astype(np.float64).reshape(chosen.shape)
-    return Numbers(values, mojo.prefix + name, "", chosen.reshape(-1), dtype, start)
+    each = np.frombuffer(content, np.uint8)[first[:, None] + np.arange(dtype.itemsize)]
+    values = each.view(dtype).astype(np.float64).reshape(chosen.shape)
+    return Numbers(values, mojo.prefix + name, "", chosen.reshape(-1), dtype, start, step)
 
 
 def worded(mojo: Mojo, name: str, places: NDArray[np.int64]) -> Numbers:
@@ -156,7 +162,7 @@ def rewritten(content: bytes, several: list[Numbers]) -> bytes:
             continue
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
-        start = numbers.start + numbers.places * dtype.itemsize
+        start = numbers.start + numbers.places * numbers.unit
         each[start[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
             len(flat), -1
         )

@@ -78,7 +78,14 @@ class Plan:
         self._read.add(mojo.prefix)
         return read(mojo, self)
 
-    def row(self, mojo: Mojo, names: tuple[str, ...] | None = None, required: bool = False) -> str:
+    def row(
+        self,
+        mojo: Mojo,
+        names: tuple[str, ...] | None = None,
+        required: bool = False,
+        levels: dict[int, list[str]] | None = None,
+        unseen: bool = False,
+    ) -> str:
         """The step with columns of the user's table; by default, all features of a model.
 
         Parameters
@@ -89,6 +96,10 @@ class Plan:
             The columns.
         required : bool
             Whether the model refuses rows without a known level.
+        levels : dict of int to list of str, optional
+            Levels by place among these columns; those of the model by default.
+        unseen : bool
+            Whether unseen levels have a place of their own, after the last level.
         """
         chosen = mojo.features if names is None else names
         if mojo.prefix in self._given:
@@ -97,15 +108,18 @@ class Plan:
                 raise refused(mojo, why)
             return self._chosen(mojo, chosen)
         places = {name: place for place, name in enumerate(mojo.columns)}
-        levels = {
-            number: mojo.domains[places[name]]
-            for number, name in enumerate(chosen)
-            if places.get(name) in mojo.domains
-        }
+        if levels is None:
+            levels = {
+                number: mojo.domains[places[name]]
+                for number, name in enumerate(chosen)
+                if places.get(name) in mojo.domains
+            }
         needed = frozenset(levels) if required else frozenset()
-        key = (chosen, needed, tuple((n, tuple(found)) for n, found in levels.items()))
+        key = (chosen, needed, unseen, tuple((n, tuple(found)) for n, found in levels.items()))
         if key not in self._rows:
-            operator = Row(names=chosen, levels=levels, required=needed, kind=mojo.algorithm)
+            operator = Row(
+                names=chosen, levels=levels, required=needed, unseen=unseen, kind=mojo.algorithm
+            )
             self._rows[key] = self._add("columns", operator, (TABLE,), "transform")
         return self._rows[key]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ...glue import Glue
@@ -164,6 +165,31 @@ class Derive(Step):
 
     what: str
     numbers_: list[float] = field(default_factory=list)
+
+
+@dataclass(eq=False, kw_only=True)
+class TreeStructure:
+    """The nodes of all trees; children are codes as in `modules.TreeEnsemble`.
+
+    Parameters
+    ----------
+    roots, feature, left, right : array of int64
+        Codes of the roots, and for each inner node its entry and its children.
+    category_width : array of int64
+        Number of categories of each inner node; 0 for a threshold.
+    category_left : array of bool
+        Whether each category goes left, node by node.
+    unknown_left : array of bool
+        Whether other categories go left.
+    """
+
+    roots: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    category_width: NDArray[np.int64]
+    category_left: NDArray[np.bool_]
+    unknown_left: NDArray[np.bool_]
 
 
 @dataclass

@@ -21,6 +21,7 @@ HEADS: dict[str, Any] = {
     "squared_error": lambda options: RegressionHead(),
     "absolute_error": lambda options: RegressionHead(),
     "huber": lambda options: RegressionHead(),
+    "pinball": lambda options: RegressionHead(),
     "tweedie": lambda options: RegressionHead(options["link"]),
     "log_scale": lambda options: RegressionHead("log"),
     "logistic_shares": lambda options: RegressionHead("logistic"),
@@ -42,13 +43,15 @@ def head_of(task: str, options: Mapping[str, Any]) -> Head | None:
 
 
 def objective_of(task: str, options: Mapping[str, Any]) -> Objective | None:
-    """The loss of a task; None if there is no task."""
+    """The loss of a task; None if there is no task, or if it lacks a number of its loss."""
     if not task:
         return None
     if task == "tweedie":
         return Objective("tweedie", {"power": options["power"], "link": options["link"]})
     if task == "huber":
         return Objective("huber", dict(options))
+    if task == "pinball":
+        return Objective("pinball", dict(options)) if options else None
     named = {
         "log_scale": Objective("gamma"),
         "logistic_shares": Objective("cross_entropy"),

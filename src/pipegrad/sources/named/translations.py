@@ -27,6 +27,7 @@ from ...modules import (
     SparseRows,
     Threshold,
     Total,
+    TreeEnsemble,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -84,6 +85,27 @@ def write_numbers(numbers: LearnedNumbers | None, tensor: Tensor | None) -> None
 def index(values: ArrayLike) -> Tensor:
     """An int64 tensor."""
     return torch.from_numpy(np.array(values, dtype=np.int64))
+
+
+def tree_ensemble(
+    at: operators.TreeStructure, threshold: ArrayLike, values: ArrayLike, **options: Any
+) -> TreeEnsemble:
+    """The module for trees; options are those of `TreeEnsemble`."""
+    if at.category_width.any():
+        options |= {
+            "category_width": index(at.category_width),
+            "category_left": torch.from_numpy(at.category_left.copy()),
+            "unknown_left": torch.from_numpy(at.unknown_left.copy()),
+        }
+    return TreeEnsemble(
+        index(at.roots),
+        index(at.feature),
+        numbers_of(threshold),
+        index(at.left),
+        index(at.right),
+        numbers_of(values),
+        **options,
+    )
 
 
 def evaluate(operator: Any, *values: Any) -> Any:
@@ -188,6 +210,9 @@ class Derive(NamedTranslation):
             return Sequential(
                 Multiples(numbers_of(2.0)), Elementwise(torch.sigmoid, elementwise=False)
             )
+        if what == "clamp":
+            low, high = numbers
+            return Elementwise(torch.clamp, {"min": low, "max": high}, elementwise=False)
         if what == "above":
             return Threshold(numbers[0])
         if what == "at_least":

@@ -1,6 +1,6 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import answers, clusters, components, composites, encoders, linear, networks, rules
+from . import answers, clusters, components, composites, encoders, linear, networks, rules, trees
 
 __all__ = [
     "answers",
@@ -11,4 +11,5 @@ __all__ = [
     "linear",
     "networks",
     "rules",
+    "trees",
 ]

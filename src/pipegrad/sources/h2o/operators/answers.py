@@ -8,6 +8,10 @@ from ...named.operators import Derive
 from ..mojo import Mojo
 from ..plan import Answer, Plan
 
+# The threshold is a probability that the model predicted in training, and sums in another
+# order differ from it in the last digits.
+_NEARLY = 1 - 1e-13
+
 
 def add_regression(mojo: Mojo, plan: Plan, score: str, mean: str) -> Answer:
     """The answer of a regressor."""
@@ -32,14 +36,34 @@ def add_binary(mojo: Mojo, plan: Plan, score: str, share: str) -> Answer:
     return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
 
 
+def add_binary_shares(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
+    """The answer of a classifier of two classes whose probabilities a step has."""
+    share = plan.step(mojo, Derive(what="second"), shares, name="second")
+    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
+
+
 def _decision(mojo: Mojo, plan: Plan, share: str) -> str:
     """The step with the class that H2O decides for."""
-    decide = Derive(what="at_least", numbers_=[mojo.number("default_threshold", 0.5)])
+    threshold = mojo.number("default_threshold", 0.5) * _NEARLY
+    decide = Derive(what="at_least", numbers_=[threshold])
     return plan.step(mojo, decide, share, name="predict")
 
 
-def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
-    """The answer of a classifier whose probabilities a step has."""
+def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") -> Answer:
+    """The answer of a classifier whose probabilities a step has.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    plan : Plan
+        Where steps go.
+    score, shares : str
+        The steps with that on which the loss is computed, and with the probabilities.
+    row : str
+        The step with the features, by which H2O chooses among classes of the same probability;
+        the first one is chosen without it.
+    """
     predict = plan.step(mojo, Derive(what="largest"), shares, name="predict")
     return add_labels(mojo, plan, score, shares, predict)
 
@@ -48,8 +72,7 @@ def add_shares(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
     """The answer of a classifier of any number of classes, whose probabilities a step has."""
     if mojo.integer("n_classes") > 2:
         return add_classes(mojo, plan, score, shares)
-    share = plan.step(mojo, Derive(what="second"), shares, name="share")
-    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
+    return add_binary_shares(mojo, plan, score, shares)
 
 
 SHARES = "probabilities"

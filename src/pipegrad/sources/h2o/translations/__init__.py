@@ -1,6 +1,6 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import clusters, columns, composites, encoders, models, networks, predictors, rules
+from . import clusters, columns, composites, encoders, models, networks, predictors, rules, trees
 
 __all__ = [
     "clusters",
@@ -11,4 +11,5 @@ __all__ = [
     "networks",
     "predictors",
     "rules",
+    "trees",
 ]

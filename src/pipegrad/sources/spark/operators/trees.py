@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import ModelFileError
-from ...named.operators import Derive, Predictor, Step
+from ...named.operators import Derive, Predictor, Step, TreeStructure
 from ..folder import Stage
 from ..numbers import Numbers
 from ..plan import Plan, reads
@@ -20,32 +20,17 @@ _MOST_NODES = 5_000_000
 
 
 @dataclass(eq=False, kw_only=True)
-class Structure:
-    """The nodes of all trees; children are codes as in `modules.TreeEnsemble`.
+class Structure(TreeStructure):
+    """The nodes of all trees, with their rows in the table.
 
     Parameters
     ----------
-    roots, feature, left, right : array of int64
-        Codes of the roots, and for each inner node its entry and its children.
     inner, leaves : array of int64
         Rows of the table of the inner nodes, and of the leaves.
-    category_width : array of int64
-        Number of categories of each inner node; 0 for a threshold.
-    category_left : array of bool
-        Whether each category goes left, node by node.
-    unknown_left : array of bool
-        Whether other categories go left.
     """
 
-    roots: NDArray[np.int64]
-    feature: NDArray[np.int64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
     inner: NDArray[np.int64]
     leaves: NDArray[np.int64]
-    category_width: NDArray[np.int64]
-    category_left: NDArray[np.bool_]
-    unknown_left: NDArray[np.bool_]
 
 
 @dataclass(eq=False, kw_only=True)

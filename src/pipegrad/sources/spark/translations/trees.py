@@ -11,7 +11,7 @@ from torch import nn
 from ....modules import TreeEnsemble
 from ....registry import register
 from ...arrays import to_array
-from ...named.translations import NamedTranslation, index, numbers_of
+from ...named.translations import NamedTranslation, numbers_of, tree_ensemble
 from ..operators import trees
 
 _AT = "pipegrad.sources.spark.operators.trees"
@@ -21,21 +21,14 @@ def _ensemble(operator: trees.Trees, values: Any, squeeze: bool, classes: int = 
     at = operator.structure
     threshold = np.zeros(len(at.feature))
     threshold[operator.numeric] = operator.thresholds.values[:, 0]
-    unknown = torch.from_numpy(at.unknown_left.copy())
     weights = operator.tree_weights
     categories = bool(at.category_width.any())
-    return TreeEnsemble(
-        index(at.roots),
-        index(at.feature),
-        numbers_of(threshold),
-        index(at.left),
-        index(at.right),
-        numbers_of(values),
+    return tree_ensemble(
+        at,
+        threshold,
+        values,
         # NaN is no category that a node knows.
-        default_left=unknown if categories else None,
-        category_width=index(at.category_width) if categories else None,
-        category_left=torch.from_numpy(at.category_left.copy()) if categories else None,
-        unknown_left=unknown if categories else None,
+        default_left=torch.from_numpy(at.unknown_left.copy()) if categories else None,
         tree_weights=None if weights is None else numbers_of(weights),
         average=operator.average,
         squeeze=squeeze,

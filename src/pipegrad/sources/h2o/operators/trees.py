@@ -1,0 +1,269 @@
+"""Gradient boosted trees and random forests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....errors import UntranslatableError
+from ...named.operators import Derive, Mean, Predictor, TreeStructure
+from ..mojo import Mojo
+from ..numbers import Numbers, listed, stored
+from ..plan import Answer, Plan, reads
+from .answers import add_binary_shares, add_classes, add_regression
+from .calibration import with_calibration
+from .encoding import encoded_row
+from .linear import with_offset
+from .tree_bytes import Forest
+
+_MOST_TREES = 1_000_000
+# Older files hold other bytes for sets of categories.
+_OLDEST = 1.2
+# The task of each distribution, and its link where the file has none.
+_DISTRIBUTIONS = {
+    "bernoulli": ("logistic", "logit"),
+    "quasibinomial": ("logistic", "logit"),
+    "gaussian": ("squared_error", "identity"),
+    "poisson": ("tweedie", "log"),
+    "gamma": ("tweedie", "log"),
+    "tweedie": ("tweedie", "log"),
+    "laplace": ("absolute_error", "identity"),
+    "huber": ("huber", "identity"),
+    "quantile": ("pinball", "identity"),
+}
+_POWERS = {"poisson": 1.0, "gamma": 2.0}
+# H2O takes no exponential for larger than this.
+_LARGEST = 1e19
+
+
+@dataclass(eq=False, kw_only=True)
+class Trees(Predictor):
+    """The sum or the mean of trees.
+
+    Parameters
+    ----------
+    structure : TreeStructure
+        The nodes.
+    leaves : list of Numbers
+        The values of the leaves, tree by tree.
+    thresholds : list of Numbers
+        The thresholds, tree by tree.
+    numeric : array of int64
+        The nodes that have one.
+    missing_left : array of bool
+        Whether missing values go left, node by node.
+    tree_output : array of int64, optional
+        The output that each tree adds to; a single one by default.
+    outputs : int, optional
+        Number of outputs, with several.
+    base : Numbers, optional
+        What is added to the sum.
+    average : bool
+        Whether the sum is divided by the number of trees.
+    shares : bool
+        Whether leaves hold the probability of the first of two classes.
+    positive : bool
+        Whether leaves stay positive.
+    """
+
+    structure: TreeStructure = field(repr=False)
+    leaves: list[Numbers] = field(repr=False)
+    thresholds: list[Numbers] = field(repr=False)
+    numeric: NDArray[np.int64] = field(repr=False)
+    missing_left: NDArray[np.bool_] = field(repr=False)
+    tree_output: NDArray[np.int64] | None = None
+    outputs: int | None = None
+    base: Numbers | None = None
+    average: bool = False
+    shares: bool = False
+    positive: bool = False
+
+
+@dataclass(eq=False, kw_only=True)
+class ClassShares(Predictor):
+    """Weights of classes, times fixed factors, divided by their sum.
+
+    Parameters
+    ----------
+    factors : list of float
+        Factor of each class.
+    """
+
+    factors: list[float]
+
+
+def read_trees(mojo: Mojo) -> dict[str, Any]:
+    """The fields of `Trees`, with one output for each tree of a round.
+
+    H2O leaves out trees of classes without rows.
+    """
+    version = mojo.number("mojo_version")
+    if not version >= _OLDEST:
+        why = f"its file is of version {version:g}, and trees are read from version {_OLDEST} on"
+        raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
+    rounds, outputs = mojo.integer("n_trees"), mojo.integer("n_trees_per_class")
+    if not (0 < rounds <= _MOST_TREES and 0 < outputs <= _MOST_TREES):
+        mojo.fail(f"it states {rounds} rounds of {outputs} trees.")
+    forest, places = Forest(mojo), []
+    for number in range(rounds):
+        for output in range(outputs):
+            name = f"trees/t{output:02d}_{number:03d}.bin"
+            if mojo.prefix + name in mojo.archive:
+                forest.add(name)
+                places.append(output)
+    if not places or (outputs == 1 and len(places) < rounds):
+        mojo.fail("it lacks trees.")
+    cut = [node.threshold for node in forest.nodes]
+    bounds = [*forest.starts, len(cut)]
+    own = [[at for at in cut[a:b] if at >= 0] for a, b in pairwise(bounds)]
+    fields = {
+        "structure": forest.structure(),
+        "leaves": _floats(mojo, forest.names, forest.leaves),
+        "thresholds": _floats(mojo, forest.names, own),
+        "numeric": np.flatnonzero(np.array(cut, dtype=np.int64) >= 0),
+        "missing_left": np.array([node.missing_left for node in forest.nodes], dtype=bool),
+        "tree_output": np.array(places, dtype=np.int64) if outputs > 1 else None,
+        "outputs": outputs if outputs > 1 else None,
+    }
+    if any(np.isnan(numbers.values).any() for numbers in fields["thresholds"]):
+        mojo.fail("a threshold of its trees is no number.")
+    return fields
+
+
+def _floats(mojo: Mojo, names: list[str], places: list[list[int]]) -> list[Numbers]:
+    """Numbers in single precision at bytes of each tree."""
+    parts = zip(names, places, strict=True)
+    return [stored(mojo, name, "<f4", at, unit=1) for name, at in parts]
+
+
+# -- gradient boosting -----------------------------------------------------------------------------
+
+
+@reads("gbm")
+def _boosted(mojo: Mojo, plan: Plan) -> Answer:
+    distribution, count = mojo.text("distribution"), mojo.integer("n_classes")
+    row = encoded_row(mojo, plan)
+    fields = read_trees(mojo)
+    if distribution == "multinomial" and count > 2:
+        _check_outputs(mojo, count)
+        operator = Trees(**fields, task="softmax")
+        score = plan.step(mojo, operator, row, method="score")
+        shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
+        score, shares = _corrected(mojo, plan, operator, score, shares)
+        return add_classes(mojo, plan, score, shares, row)
+    _check_outputs(mojo, 1)
+    if distribution not in _DISTRIBUTIONS:
+        why = f"its distribution {distribution!r:.40} is not supported"
+        raise UntranslatableError([(mojo.prefix or "model", "H2O gbm", why)])
+    link = mojo.text("link_function", _DISTRIBUTIONS[distribution][1])
+    if link not in ("identity", "log", "logit"):
+        mojo.fail(f"link {link!r:.40} is not known.")
+    task, options = _task(mojo, distribution, link)
+    operator = Trees(**fields, base=listed(mojo, "init_f", shape=(1,)), task=task, options=options)
+    score = plan.step(mojo, operator, row, method="score")
+    score = with_offset(mojo, plan, score, operator)
+    mean = _mean(mojo, plan, score, link)
+    if task != "logistic":
+        if count != 1:
+            mojo.fail(f"it has {count} classes, and the distribution {distribution!r}.")
+        return add_regression(mojo, plan, score, mean)
+    if count != 2:
+        mojo.fail(f"it has {count} classes, and the distribution {distribution!r}.")
+    shares = plan.step(mojo, Derive(what="two_shares"), mean, name="shares")
+    score, shares = _corrected(mojo, plan, operator, score, shares)
+    return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
+
+
+def _check_outputs(mojo: Mojo, wanted: int) -> None:
+    if mojo.integer("n_trees_per_class") != wanted:
+        mojo.fail(f"it has {mojo.integer('n_trees_per_class')} trees in each round.")
+
+
+def _task(mojo: Mojo, distribution: str, link: str) -> tuple[str, dict[str, Any]]:
+    task = _DISTRIBUTIONS[distribution][0]
+    if task == "tweedie":
+        power = _POWERS.get(distribution) or _parameter(mojo, "tweedie_power") or 1.5
+        return task, {"power": power, "link": link}
+    if task == "pinball":
+        quantile = _parameter(mojo, "quantile_alpha")
+        return task, {} if quantile is None else {"quantile": quantile}
+    return task, {}
+
+
+def _parameter(mojo: Mojo, name: str) -> float | None:
+    """A number that the model was trained with; scoring does not need it.
+
+    It stands in what H2O shows of the model, which a file may lack.
+    """
+    place = "experimental/modelDetails.json"
+    if mojo.prefix + place not in mojo.archive:
+        return None
+    try:
+        parameters = json.loads(mojo.blob(place))["parameters"]
+        values = {one["name"]: one["actual_value"] for one in parameters}
+        return float(values[name])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _mean(mojo: Mojo, plan: Plan, score: str, link: str) -> str:
+    if link == "identity":
+        return score
+    bound = float(np.log(_LARGEST))
+    limits = [-bound, np.inf] if link == "logit" else [-np.inf, bound]
+    bounded = plan.step(mojo, Derive(what="clamp", numbers_=limits), score, name="bounded")
+    return plan.step(mojo, Mean(link=link), bounded, name="mean")
+
+
+def _corrected(
+    mojo: Mojo, plan: Plan, operator: Predictor, score: str, shares: str
+) -> tuple[str, str]:
+    """The score and the shares; of a model of balanced classes, the shares for those it had."""
+    if not mojo.flag("balance_classes"):
+        return score, shares
+    operator.task = ""
+    last = ClassShares(factors=_factors(mojo), task="shares")
+    step = plan.step(mojo, last, shares, name="corrected", method="score")
+    return step, step
+
+
+def _factors(mojo: Mojo) -> list[float]:
+    before, balanced = mojo.numbers("prior_class_distrib"), mojo.numbers("model_class_distrib")
+    if not len(before) == len(balanced) == mojo.integer("n_classes"):
+        mojo.fail("its distributions of classes are damaged.")
+    if not all((x >= 0).all() and np.isfinite(x).all() for x in (before, balanced)):
+        mojo.fail("its distributions of classes are damaged.")
+    used = (before > 0) & (balanced > 0)
+    return np.where(used, before / np.where(used, balanced, 1.0), 1.0).tolist()
+
+
+# -- random forests --------------------------------------------------------------------------------
+
+
+@reads("drf")
+def _forest(mojo: Mojo, plan: Plan) -> Answer:
+    count, double = mojo.integer("n_classes"), mojo.flag("binomial_double_trees", False)
+    row = encoded_row(mojo, plan)
+    fields = read_trees(mojo)
+    single = count == 2 and not double
+    _check_outputs(mojo, 1 if single else count)
+    if count == 1:
+        operator = Trees(**fields, average=True, task="squared_error")
+        score = plan.step(mojo, operator, row, method="score")
+        return add_regression(mojo, plan, score, score)
+    if single:
+        last: Predictor = Trees(**fields, average=True, shares=True, task="shares")
+        score = plan.step(mojo, last, row, method="score")
+    else:
+        source = plan.step(mojo, Trees(**fields, positive=True), row, name="trees")
+        last = ClassShares(factors=[1.0] * count, task="shares")
+        score = plan.step(mojo, last, source, name="shares", method="score")
+    score, shares = _corrected(mojo, plan, last, score, score)
+    if count > 2:
+        return add_classes(mojo, plan, score, shares, row)
+    return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
