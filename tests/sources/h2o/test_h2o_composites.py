@@ -1,4 +1,4 @@
-"""Models of H2O inside of others, encodings and rules: trained together, and refused if they lie."""
+"""Models of H2O inside of others, encodings, rules: trained together, refused if they lie."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def replaced(name, folder, entry, old, new):
     return rewritten(name, folder, edit)
 
 
-# -- training ----------------------------------------------------------------------------------------
+# -- training ------------------------------------------------------------------------------------
 
 
 @SEEN
@@ -98,7 +98,7 @@ def test_rows_that_a_base_model_refuses_are_refused():
             net.predict(table.iloc[[row]])
 
 
-# -- encoders ----------------------------------------------------------------------------------------
+# -- encoders ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["encoder_binomial", "encoder_regression"])
@@ -122,7 +122,7 @@ def test_levels_without_an_encoding(tmp_path):
         pg.to_torch(replaced("pipeline_encoder", tmp_path, ".*encoding_map.ini", "1 = .*", ""))
 
 
-# -- files that lie ----------------------------------------------------------------------------------
+# -- files that lie ------------------------------------------------------------------------------
 
 FIRST = r"models/GLM/GLM_.*[13579]/model\.ini"
 ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
@@ -138,14 +138,14 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
         ("ensemble_linear", "model.ini", "submodel_dir_1 = .*", "submodel_dir_1 = /", "inside"),
         ("ensemble_linear", "model.ini", "submodel_dir_1 = .*", "submodel_dir_1 = ", "inside"),
         ("ensemble_linear", "model.ini", "submodel_key_1 = .*", "submodel_key_1 = x", "no model"),
-        ("ensemble_linear", "model.ini", "submodel_count = .*", "submodel_count = 999999999", "lacks"),
+        ("ensemble_linear", "model.ini", "submodel_count = .*", "submodel_count = 999999", "lacks"),
         ("ensemble_linear", "model.ini", "submodel_count = .*", "submodel_count = 1", "no model"),
         ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 0", "0 base"),
-        ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 3", "instead of 3"),
-        ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 9999999", "base"),
+        ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 3", "of 3"),
+        ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 99999", "base"),
         ("ensemble_linear", "model.ini", "base_model. = .*", "", "no base models"),
         ("ensemble_linear", "model.ini", "n_classes = 2", "n_classes = 3", "other classes"),
-        ("ensemble_linear", "model.ini", "n_classes = 2", "n_classes = 999999999999999", "base models"),
+        ("ensemble_linear", "model.ini", "n_classes = 2", "n_classes = 99999999999", "base models"),
         ("ensemble_linear", "model.ini", "metalearner_transform = NONE",
          "metalearner_transform = Golden", "'Golden' is not known"),
         ("ensemble_linear", "model.ini", "u", "other", "reads the column 'u'"),
@@ -156,7 +156,8 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
          "no answer number 9"),
         ("pipeline", "model.ini", "generated_column_name_0 = .*", "generated_column_name_0 = u",
          "columns that it lacks"),
-        ("pipeline", "model.ini", "generated_column_model_0 = .*", "generated_column_model_0 = main",
+        ("pipeline", "model.ini", "generated_column_model_0 = .*",
+         "generated_column_model_0 = main",
          "does not read"),
         ("pipeline", "model.ini", "generated_column_count = 1", "generated_column_count = 0",
          "columns that it lacks"),
@@ -175,13 +176,13 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
         ("encoder_interactions", SOURCES, "t", "other", "no levels"),
         ("rules_both", "model.ini", "depth = .*", "depth = 999999999", "lacks 'num_rules"),
         ("rules_both", "model.ini", "ntrees = .*", "ntrees = 0", "no rules"),
-        ("rules_both", "model.ini", "num_rules_M0T0 = .*", "num_rules_M0T0 = 99", "lacks 'var_name"),
+        ("rules_both", "model.ini", "num_rules_M0T0 = .*", "num_rules_M0T0 = 99", "'var_name"),
         ("rules_both", "model.ini", "feature_index_0_0_0_0 = .*", "feature_index_0_0_0_0 = 9",
          "column 9 of 5"),
         ("rules_both", "model.ini", "type_0_0_0_0 = .*", "type_0_0_0_0 = 0", "compares levels"),
         ("rules_both", "model.ini", "var_name_rule_id_0_0_0 = .*", "var_name_rule_id_0_0_0 = X",
          "no column for the rule"),
-        ("rules_both", "model.ini", "linear_names_0 = .*", "linear_names_0 = X", "lacks the column"),
+        ("rules_both", "model.ini", "linear_names_0 = .*", "linear_names_0 = X", "the column"),
         ("rules_both", "model.ini", "linear_model = .*", "linear_model = X", "no model 'X'"),
         ("rules_multinomial", "model.ini", "var_name_rule_id_0_0_(.) = (.*)_low",
          r"var_name_rule_id_0_0_\1 = \2_mid", "no rules for 'low'"),

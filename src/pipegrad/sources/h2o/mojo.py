@@ -167,7 +167,7 @@ class Mojo:
         """Numbers as Java writes them."""
         return self._array(what, texts)
 
-    def lines(self, name: str) -> list[str]:
+    def described(self, name: str) -> list[str]:
         """The lines of a text file of the model that are not empty."""
         found = _text(self.archive, self.prefix + name).split("\n")
         return [line.strip() for line in found if line.strip()]

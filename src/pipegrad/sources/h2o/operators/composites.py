@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...named.operators import Beside, ChooseColumns, Derive, Step
+from ...named.operators import ChooseColumns, Derive, Step
 from ..mojo import Mojo
 from ..plan import Answer, Plan, reads
+
+
+@dataclass(eq=False, kw_only=True)
+class Join(Step):
+    """The columns of several steps side by side."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -37,7 +42,7 @@ def _ensemble(mojo: Mojo, plan: Plan) -> Answer:
         taken += width if name else 0
     if not blocks:
         mojo.fail("it has no base models.")
-    found = plan.step(mojo, Beside(), *blocks, name="base models")
+    found = plan.step(mojo, Join(), *blocks, name="base models")
     found = arranged(mojo, plan, found, places, taken)
     if transform == "Logit" and classes > 1:
         found = plan.step(mojo, BoundedLogOdds(), found, name="log-odds")
@@ -45,7 +50,7 @@ def _ensemble(mojo: Mojo, plan: Plan) -> Answer:
     return final(mojo, plan, metalearner, found, len(places))
 
 
-_MOST_SCORES = 100_000
+_MOST_SCORES = 50_000
 
 
 def named(mojo: Mojo, inside: dict[str, Mojo], name: str) -> Mojo:
@@ -124,7 +129,7 @@ def _pipeline(mojo: Mojo, plan: Plan) -> Answer:
         mojo.fail("its main model reads columns that it lacks.")
     blocks = [*([plan.row(mojo, own)] if own else []), *made.values()]
     given = [*own, *made]
-    found = plan.step(mojo, Beside(), *blocks, name="joined")
+    found = plan.step(mojo, Join(), *blocks, name="joined")
     places = [given.index(name) for name in main.features]
     found = arranged(mojo, plan, found, places, len(given))
     return final(mojo, plan, main, found, len(places))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...named.operators import Beside, ChooseColumns, Derive, Step
+from ...named.operators import ChooseColumns, Derive, Step
 from ..mojo import Mojo
 from ..numbers import Numbers, worded
 from ..plan import Answer, Plan, reads
 from .answers import classes_of
+from .composites import Join
 
 _FOLDER = "feature_engineering/target_encoding/"
 _ENCODINGS = f"{_FOLDER}encoding_map.ini"
@@ -87,7 +88,7 @@ def _target_encoder(mojo: Mojo, plan: Plan) -> Answer:
         columns.update(entries)
     if not blocks:
         mojo.fail("it encodes no columns.")
-    output = plan.step(mojo, Beside(), *blocks, name="encoded")
+    output = plan.step(mojo, Join(), *blocks, name="encoded")
     return Answer(output, columns, predict="")
 
 
@@ -98,7 +99,7 @@ def _categories(mojo: Mojo, classes: int) -> dict[str, Places]:
     """By group of columns and category, where the file has the sums of the encoded classes."""
     found: dict[str, Places] = {}
     words, current = 0, None
-    for line in mojo.lines(_ENCODINGS):
+    for line in mojo.described(_ENCODINGS):
         section = re.fullmatch(r"\[([^\]]*)\]", line)
         if section is not None:
             if section[1] in found:
@@ -152,7 +153,7 @@ def _sections(mojo: Mojo, name: str) -> list[dict[str, list[str]]]:
     """The lists under [from], [to] and [to_domain], for each [from]."""
     found: list[dict[str, list[str]]] = []
     current: list[str] | None = None
-    for line in mojo.lines(name):
+    for line in mojo.described(name):
         if line in ("[from]", "[to]", "[to_domain]"):
             key = line[1:-1]
             if key == "from":
@@ -170,7 +171,7 @@ def _sections(mojo: Mojo, name: str) -> list[dict[str, list[str]]]:
 def _missing(mojo: Mojo) -> dict[str, bool]:
     """By group of columns, whether missing values are a category of their own."""
     found = {}
-    for line in mojo.lines(f"{_FOLDER}te_column_name_to_missing_values_presence.ini"):
+    for line in mojo.described(f"{_FOLDER}te_column_name_to_missing_values_presence.ini"):
         entry = re.fullmatch(r"([^=]+?) *= *(\d)", line)
         if entry is None:
             mojo.fail(f"missing values are described by {line!r:.60}.")

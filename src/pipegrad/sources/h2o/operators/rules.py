@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...named.operators import Beside, Step
+from ...named.operators import Step
 from ..mojo import Mojo
 from ..plan import Answer, Plan, reads
-from .composites import arranged, final, named
+from .composites import Join, arranged, final, named
 
 _LINEAR, _BOTH = 0, 1
 
@@ -64,7 +64,7 @@ def _rulefit(mojo: Mojo, plan: Plan) -> Answer:
     if kind in (_LINEAR, _BOTH):
         blocks.append(row)
         width += len(mojo.features)
-    found = plan.step(mojo, Beside(), *blocks, name="joined") if len(blocks) > 1 else blocks[0]
+    found = plan.step(mojo, Join(), *blocks, name="joined") if len(blocks) > 1 else blocks[0]
     places = [-1] * len(linear.features)
     for number in range(len(places)):
         name = mojo.text(f"linear_names_{number}")
