@@ -78,6 +78,20 @@ ensemble("blended", "label", lambda at: [at.fit("GradientBoosting", "label", MIX
          blending_frame=lambda at: at.train)  # fmt: skip
 
 
+def _linear_bases(y: str, **options: Any) -> Bases:
+    """Models that read different columns."""
+    return lambda at: [
+        at.fit("GeneralizedLinear", y, x, lambda_=0.01, **FOLDS, **options)
+        for x in (["u", "c"], ["w", "t", "v"])
+    ]
+
+
+ensemble("linear", "label", _linear_bases("label"))
+ensemble("linear_logit", "three", _linear_bases("three"), metalearner_transform="Logit")
+ensemble("linear_regression", "y", _linear_bases("y"))
+ensemble("skip", "label", _linear_bases("label", missing_values_handling="Skip"))
+
+
 # -- encodings of categories by the target ---------------------------------------------------------
 
 
@@ -135,17 +149,32 @@ class Pipeline(Case):
     """A MOJO that reads what another one answers, joined by H2O's builder of pipelines."""
 
     def fitted(self, at: Frames) -> Any:
+        first, made = self.first(at)
+        main = at.fit(self.kind, self.y, self.x, frame=at.train.cbind(made), **self.options)
+        return Joined(first, main, made.names)
+
+    def first(self, at: Frames) -> tuple[Any, Any]:
+        """The first model, and the columns that the main model reads of it."""
         clusters = at.fit("KMeans", None, NUMBERS, seed=1, k=3)
-        found = clusters.predict(at.train).set_names(["cluster"])
-        main = at.fit(self.kind, self.y, self.x, frame=at.train.cbind(found), **self.options)
-        return Joined(clusters, main)
+        return clusters, clusters.predict(at.train).set_names(["cluster"])
+
+
+class Encoded(Pipeline):
+    """A model of encoded categories."""
+
+    def first(self, at: Frames) -> tuple[Any, Any]:
+        groups = [["c"], ["c", "t"], ["big"]]
+        encoder = at.fit("TargetEncoder", self.y, ["c", "t", "big"], columns_to_encode=groups,
+                         noise=0.0, blending=True, inflection_point=5, smoothing=3)  # fmt: skip
+        found = encoder.transform(at.train)
+        return encoder, found[[name for name in found.names if name.endswith("_te")]]
 
 
 class Joined:
-    """Clusters whose numbers are a column of the main model."""
+    """A model whose answers are columns of the main model."""
 
-    def __init__(self, clusters: Any, main: Any):
-        self.clusters, self.main = clusters, main
+    def __init__(self, first: Any, main: Any, names: list[str]):
+        self.first, self.main, self.names = first, main, names
 
     def download_mojo(self, folder: str) -> str:
         import jpype
@@ -154,16 +183,21 @@ class Joined:
 
         file = jpype.JClass("java.io.File")
         target, first, main = (Path(folder) / name for name in ("joined", "first", "main"))
-        for model, place in ((self.clusters, first), (self.main, main)):
+        for model, place in ((self.first, first), (self.main, main)):
             place.mkdir()
             Path(model.download_mojo(str(place))).rename(place / "model.zip")
         builder = h2o_answers.java().genmodel.MojoPipelineBuilder()
-        builder.addModel("clusters", file(str(first / "model.zip")))
+        builder.addModel("first", file(str(first / "model.zip")))
         builder.addMainModel("main", file(str(main / "model.zip")))
-        builder.addMapping("cluster", "clusters", 0)
+        for number, name in enumerate(self.names):
+            builder.addMapping(name, "first", number)
         builder.buildPipeline(file(f"{target}.zip"))
         return f"{target}.zip"
 
 
 CASES["pipeline"] = Pipeline("GeneralizedLinear", "label", ["cluster", "u", "c"], lambda_=0.01)
 CASES["pipeline"].reads = [*NUMBERS, "c"]
+CASES["pipeline_encoder"] = Encoded(
+    "GeneralizedLinear", "label", ["c_te", "u", "c:t_te", "v", "big_te", "t"], lambda_=0.01
+)
+CASES["pipeline_encoder"].reads = [*MIXED, "big"]

@@ -11,6 +11,7 @@ from ._calibrated import (
     TemperatureScaling,
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._category_means import BlendedMeans, PlaceOfCombination
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
@@ -20,11 +21,13 @@ from ._class_scores import (
     ScaledLargest,
     Total,
     away_from_zero,
+    bounded_log_odds,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
     second_column,
     shares_with_floor,
+    softmax_above_zero,
     two_scores,
     two_shares,
 )
@@ -130,6 +133,7 @@ from ._projection import (
 )
 from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._quantized import QuantizedLinear, quantize_linear_
+from ._rules import MatchedRules
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
@@ -166,6 +170,7 @@ from ._vector_columns import (
     NumberOfIndex,
     OneColumn,
     OuterProducts,
+    PlacedColumns,
     PlacesOfValues,
     Shift,
     SquareOfGaps,
@@ -197,6 +202,7 @@ __all__ = [
     "BestColumn",
     "BinPosition",
     "Bins",
+    "BlendedMeans",
     "Block",
     "BoostedVotes",
     "BoxCox",
@@ -280,6 +286,7 @@ __all__ = [
     "LogProbabilities",
     "Lookup",
     "LookupColumns",
+    "MatchedRules",
     "Median",
     "MembersHead",
     "Metric",
@@ -333,6 +340,8 @@ __all__ = [
     "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
+    "PlaceOfCombination",
+    "PlacedColumns",
     "PlacesOfValues",
     "PlattScaling",
     "PolynomialSketch",
@@ -402,6 +411,7 @@ __all__ = [
     "YeoJohnson",
     "activate",
     "away_from_zero",
+    "bounded_log_odds",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",
@@ -422,6 +432,7 @@ __all__ = [
     "settle_after_fork",
     "shares_with_floor",
     "side_by_side",
+    "softmax_above_zero",
     "standard_settings",
     "structure",
     "take",

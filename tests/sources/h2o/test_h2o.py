@@ -21,7 +21,20 @@ from pipegrad.sources.h2o.input_table import category_codes, numbers
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "h2o"
-SERVED = ("glm", "gbm", "drf")
+SERVED = (
+    "glm",
+    "gbm",
+    "drf",
+    "dl",
+    "kmeans",
+    "pca",
+    "encoder",
+    "rules",
+    "ensemble",
+    "pipeline",
+    "generic",
+    "cox",
+)
 NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
 ERROR = "answer:error"
 # H2O reads their learned numbers in single precision.

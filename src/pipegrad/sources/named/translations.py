@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import ArgumentError
 from ...modules import (
+    ChosenColumns,
     Elementwise,
     Head,
     InverseLink,
@@ -19,6 +20,7 @@ from ...modules import (
     Linear,
     Multiples,
     OneColumn,
+    PlacedColumns,
     Product,
     ScaledLargest,
     Sequential,
@@ -30,6 +32,7 @@ from ...modules import (
     place_of_smallest,
     second_column,
     shares_with_floor,
+    softmax_above_zero,
     two_scores,
     two_shares,
 )
@@ -166,6 +169,18 @@ class Beside(NamedTranslation):
         return JoinScores()
 
 
+@register(f"{_AT}.ChooseColumns")
+class ChooseColumns(NamedTranslation):
+    """Has no parameters to train."""
+
+    sparse = False
+
+    def to_torch(self, operator: operators.ChooseColumns) -> nn.Module:
+        if -1 in operator.places:
+            return PlacedColumns(index(operator.places))
+        return ChosenColumns(index(operator.places))
+
+
 _FUNCTIONS = {
     "two_scores": two_scores,
     "two_shares": two_shares,
@@ -173,6 +188,7 @@ _FUNCTIONS = {
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
+    "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
 }
 _DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")

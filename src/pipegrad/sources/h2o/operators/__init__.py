@@ -1,5 +1,27 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import clusters, components, linear, networks, survival, trees
+from . import (
+    answers,
+    clusters,
+    components,
+    composites,
+    encoders,
+    linear,
+    networks,
+    rules,
+    survival,
+    trees,
+)
 
-__all__ = ["clusters", "components", "linear", "networks", "survival", "trees"]
+__all__ = [
+    "answers",
+    "clusters",
+    "components",
+    "composites",
+    "encoders",
+    "linear",
+    "networks",
+    "rules",
+    "survival",
+    "trees",
+]

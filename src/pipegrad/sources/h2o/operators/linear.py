@@ -28,7 +28,7 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     source, expanded = expand(mojo, plan, row)
     if family == "multinomial":
         score = _scores(mojo, plan, source, expanded.width, mojo.integer("n_classes"), "softmax")
-        shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
+        shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
         return add_classes(mojo, plan, score, shares)
     if family == "ordinal":
         return _ordered_classes(mojo, plan, source, expanded.width)
@@ -74,8 +74,11 @@ def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
 
 
 def with_offset(mojo: Mojo, plan: Plan, score: str, operator: Predictor) -> str:
-    """The score and the column of offsets, if the model was trained with one."""
-    if not mojo.has("offset_column"):
+    """The score and the column of offsets, if the model was trained with one.
+
+    H2O's scorer gives no offsets to models inside of others.
+    """
+    if not mojo.has("offset_column") or mojo.prefix:
         return score
     row = plan.row(mojo, (mojo.text("offset_column"),))
     offset = plan.step(mojo, Derive(what="entry", numbers_=[0.0]), row, name="offset")

@@ -1,5 +1,27 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import clusters, columns, models, networks, predictors, survival, trees
+from . import (
+    clusters,
+    columns,
+    composites,
+    encoders,
+    models,
+    networks,
+    predictors,
+    rules,
+    survival,
+    trees,
+)
 
-__all__ = ["clusters", "columns", "models", "networks", "predictors", "survival", "trees"]
+__all__ = [
+    "clusters",
+    "columns",
+    "composites",
+    "encoders",
+    "models",
+    "networks",
+    "predictors",
+    "rules",
+    "survival",
+    "trees",
+]
