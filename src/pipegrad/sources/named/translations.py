@@ -39,6 +39,7 @@ from ...modules import (
 from ...registry import Objective, Translation, lookup, register
 from ..arrays import to_array, to_block, to_csr, to_tensor
 from . import operators
+from .cells import doubles_of
 from .operators import LearnedNumbers
 from .tasks import head_of, objective_of
 
@@ -57,7 +58,10 @@ class NamedTranslation(Translation):
             return X.tocsr().astype(self.precision)
         values = np.asarray(X)
         if values.dtype == object:
-            raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            found = doubles_of(values)
+            if found is None:
+                raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            values = found
         return values.astype(self.precision)
 
     def write_back(self, module: Any, operator: Any) -> None:
