@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_h2o import DATA, ERROR, NAMES, answers_of, assert_same, mojo
+from test_h2o import DATA, ERROR, NAMES, answers_of, assert_same, mojo, rounding
 
 import pipegrad as pg
 from pipegrad.testing import perturb
@@ -68,7 +68,7 @@ def answers_at(path):
 def test_h2o_scores_written_models_as_the_module_does(scored, name):
     given, _ = answers_of(name)
     expected = answers_at(scored / f"{name}.parquet")
-    assert_same(moved(mojo(name)).columns(given), expected)
+    assert_same(moved(mojo(name)).columns(given), expected, rounding(name))
 
 
 @pytest.mark.parametrize("name", NAMES)

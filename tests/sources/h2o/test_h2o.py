@@ -21,9 +21,11 @@ from pipegrad.sources.h2o.input_table import category_codes, numbers
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "h2o"
-SERVED = ("glm",)
+SERVED = ("drf", "gbm", "glm")
 NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
 ERROR = "answer:error"
+# H2O keeps their numbers in single precision, to which those that trained are rounded.
+SINGLE = ("drf", "gbm")
 
 
 def mojo(name):
@@ -50,6 +52,11 @@ def assert_same(found, expected, tolerance=1e-9):
         np.testing.assert_allclose(
             mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
         )
+
+
+def rounding(name):
+    """The relative difference of a written model from its module."""
+    return 1e-5 if name.startswith(SINGLE) else 1e-9
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +87,8 @@ def test_changed_numbers_are_read_again(name, tmp_path):
     perturb(net)
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
-    assert_same(pg.to_torch(tmp_path / "tuned.zip").columns(given), pd.DataFrame(plain(after)))
+    again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
+    assert_same(again, pd.DataFrame(plain(after)), rounding(name))
 
 
 def plain(columns):

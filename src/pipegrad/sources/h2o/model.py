@@ -146,7 +146,7 @@ class Model:
         for entry, several in changed.items():
             content = archive.unpack(entry)
             lists = _lists([one for one in several if one.key], content, archive, entry)
-            content = with_lists(content, lists)
+            content = with_lists(content, lists) if lists else content
             files[entry] = rewritten(content, [one for one in several if not one.key])
         if files:
             files.update({n: without_results(archive.unpack(n)) for n in shown_of(archive)})
