@@ -20,6 +20,7 @@ from ._class_scores import (
     ScaledLargest,
     Total,
     away_from_zero,
+    first_less_second,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
@@ -168,9 +169,17 @@ from ._vector_columns import (
     Shift,
     UnitRows,
 )
-from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
+from .trees.boosting import (
+    InitializedBoosting,
+    Isolation,
+    LeafIndicators,
+    WeightedMedian,
+    anomaly_score,
+    share_of_lengths,
+)
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
+from .trees.oblique import ObliqueTrees
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -309,6 +318,7 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "ObliqueTrees",
     "OneColumn",
     "OneHot",
     "OneVersusRest",
@@ -390,12 +400,14 @@ __all__ = [
     "WhiteNoise",
     "WithGradientOf",
     "YeoJohnson",
+    "anomaly_score",
     "away_from_zero",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "first_less_second",
     "is_finite",
     "link_of",
     "map_in_threads",
@@ -409,6 +421,7 @@ __all__ = [
     "second_column",
     "sent_as_copy",
     "settle_after_fork",
+    "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
     "standard_settings",

@@ -25,6 +25,11 @@ def second_column(x: Tensor) -> Tensor:
     return x[:, 1]
 
 
+def first_less_second(x: Tensor) -> Tensor:
+    """The difference (n,) of two columns."""
+    return x[:, 0] - x[:, 1]
+
+
 def place_of_largest(x: Tensor) -> Tensor:
     """The index (n,) of the largest entry of each row, the first of several."""
     return x.argmax(1).to(x.dtype)

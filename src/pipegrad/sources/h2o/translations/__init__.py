@@ -1,5 +1,5 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import columns, models, predictors, trees
+from . import columns, isolation, models, predictors, trees
 
-__all__ = ["columns", "models", "predictors", "trees"]
+__all__ = ["columns", "isolation", "models", "predictors", "trees"]
