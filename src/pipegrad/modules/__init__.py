@@ -22,6 +22,7 @@ from ._class_scores import (
     Total,
     away_from_zero,
     bounded_log_odds,
+    first_less_second,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
@@ -176,9 +177,17 @@ from ._vector_columns import (
     SquareOfGaps,
     UnitRows,
 )
-from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
+from .trees.boosting import (
+    InitializedBoosting,
+    Isolation,
+    LeafIndicators,
+    WeightedMedian,
+    anomaly_score,
+    share_of_lengths,
+)
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
+from .trees.oblique import ObliqueTrees
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -322,6 +331,7 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "ObliqueTrees",
     "OfStratum",
     "OneColumn",
     "OneHot",
@@ -410,6 +420,7 @@ __all__ = [
     "WithGradientOf",
     "YeoJohnson",
     "activate",
+    "anomaly_score",
     "away_from_zero",
     "bounded_log_odds",
     "chained_structure",
@@ -417,6 +428,7 @@ __all__ = [
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "first_less_second",
     "is_finite",
     "link_of",
     "map_in_threads",
@@ -430,6 +442,7 @@ __all__ = [
     "second_column",
     "sent_as_copy",
     "settle_after_fork",
+    "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
     "softmax_above_zero",
