@@ -21,6 +21,7 @@ from ._class_scores import (
     Total,
     away_from_zero,
     ordered_shares,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -134,6 +135,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._smooth import CubicRegressionBasis, MonotoneSplineBasis, SmoothColumns, ThinPlateBasis
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
@@ -219,6 +221,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "CubicRegressionBasis",
     "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
@@ -289,6 +292,7 @@ __all__ = [
     "Monomials",
     "MonotoneColumns",
     "MonotoneInterpolation",
+    "MonotoneSplineBasis",
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",
@@ -367,6 +371,7 @@ __all__ = [
     "SigmoidColumns",
     "Simplex",
     "SinglePrecisionLinear",
+    "SmoothColumns",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -385,6 +390,7 @@ __all__ = [
     "TemperatureScaling",
     "Term",
     "TermWeights",
+    "ThinPlateBasis",
     "Threshold",
     "ThresholdHead",
     "TopicShares",
@@ -412,6 +418,7 @@ __all__ = [
     "map_in_threads",
     "ordered_shares",
     "parameter",
+    "place_of_first_positive",
     "place_of_largest",
     "place_of_smallest",
     "preserved_modes",

@@ -26,6 +26,7 @@ from ...modules import (
     Threshold,
     Total,
     TreeEnsemble,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -170,12 +171,13 @@ _FUNCTIONS = {
     "two_scores": two_scores,
     "two_shares": two_shares,
     "second": second_column,
+    "first_positive": place_of_first_positive,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
     "sigmoid": torch.sigmoid,
 }
-_DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")
+_DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")
 
 
 @register(f"{_AT}.Derive")

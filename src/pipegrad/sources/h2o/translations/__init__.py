@@ -1,5 +1,14 @@
 """Translations for H2O, one file per family of operators."""
 
-from . import clusters, columns, models, networks, predictors, survival, trees
+from . import additive, clusters, columns, models, networks, predictors, survival, trees
 
-__all__ = ["clusters", "columns", "models", "networks", "predictors", "survival", "trees"]
+__all__ = [
+    "additive",
+    "clusters",
+    "columns",
+    "models",
+    "networks",
+    "predictors",
+    "survival",
+    "trees",
+]
