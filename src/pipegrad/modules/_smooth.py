@@ -173,7 +173,7 @@ class ThinPlateBasis(Module):
 
 
 def product_in_order(x: Tensor, matrix: Tensor) -> Tensor:
-    """``x @ matrix.T``, summed in the order of columns: far from knots, rounding is all there is."""
+    """``x @ matrix.T``, summed in order: far from knots, the sum is rounding alone."""
     out = x.new_zeros(len(x), len(matrix))
     for column, row in zip(x.unbind(1), matrix.unbind(1), strict=True):
         out = out + column[:, None] * row

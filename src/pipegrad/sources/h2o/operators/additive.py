@@ -179,7 +179,8 @@ class _Smooths:
         ):
             mojo.fail("its splines read other columns than it describes.")
         self.names = tuple(self._lines("gam_columns_sorted", sum(self.features)))
-        if counts[_THIN_PLATE] and counts[_INTEGRALS] + counts[_DENSITIES]:
+        curved, plates = counts[_CUBIC], counts[_THIN_PLATE]
+        if plates and self.features[-plates:] != self.features[curved : curved + plates]:
             raise refused(mojo, "its scorer mixes up thin plates with other splines")
         several = counts[_INTEGRALS] + counts[_DENSITIES] > 0
         zeros = [0] * len(self.kinds)
@@ -215,6 +216,9 @@ class _Smooths:
         size = self._basis_size(place)
         return (0, 0) if self.kinds[place] == _INTEGRALS else (size - 1, size)
 
+    def _outputs(self, place: int) -> int:
+        return self._basis_size(place) - (self.kinds[place] != _INTEGRALS)
+
     def parts(self) -> list[Smooth]:
         """The bases, each where the scorer writes it."""
         count = len(self.kinds)
@@ -242,6 +246,8 @@ class _Smooths:
                 part = ThinPlate(**common, map=maps[place], **own)
             else:
                 part = self._monotone(place, common, maps)
+            if start + self._outputs(place) > self.width:
+                raise refused(self.mojo, "its scorer has no place for all of its splines")
             found.append(part)
             # The scorer goes on by this for all kinds, and writes some over others.
             start, read = start + self.sizes[place] - 1, columns[-1] + 1
@@ -258,9 +264,6 @@ class _Smooths:
             if matrix.shape[0] < size - 1 or matrix.shape[1] < size:
                 raise refused(self.mojo, "its scorer mixes up the matrices of its splines")
             matrix = matrix[: size - 1, :size]
-            size -= 1
-        if common["start"] + size > self.width:
-            raise refused(self.mojo, "its scorer has no place for all of its splines")
         return MonotoneSpline(**common, map=matrix, order=order, integrals=integrals)
 
     def _plates(self) -> list[dict[str, Any]]:
