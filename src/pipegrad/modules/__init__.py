@@ -24,6 +24,7 @@ from ._class_scores import (
     bounded_log_odds,
     first_less_second,
     ordered_shares,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -139,6 +140,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._smooth import CubicRegressionBasis, MonotoneSplineBasis, SmoothColumns, ThinPlateBasis
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
@@ -234,6 +236,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "CubicRegressionBasis",
     "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
@@ -305,6 +308,7 @@ __all__ = [
     "Monomials",
     "MonotoneColumns",
     "MonotoneInterpolation",
+    "MonotoneSplineBasis",
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",
@@ -386,6 +390,7 @@ __all__ = [
     "SigmoidColumns",
     "Simplex",
     "SinglePrecisionLinear",
+    "SmoothColumns",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -404,6 +409,7 @@ __all__ = [
     "TemperatureScaling",
     "Term",
     "TermWeights",
+    "ThinPlateBasis",
     "Threshold",
     "ThresholdHead",
     "TopicShares",
@@ -434,6 +440,7 @@ __all__ = [
     "map_in_threads",
     "ordered_shares",
     "parameter",
+    "place_of_first_positive",
     "place_of_largest",
     "place_of_smallest",
     "preserved_modes",

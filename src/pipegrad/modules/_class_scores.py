@@ -55,6 +55,12 @@ def place_of_smallest(x: Tensor) -> Tensor:
     return x.argmin(1).to(x.dtype)
 
 
+def place_of_first_positive(x: Tensor) -> Tensor:
+    """The index of the first positive score of each row; their number if there is none."""
+    hit = x > 0
+    return torch.where(hit.any(1), hit.to(x.dtype).argmax(1), x.shape[1]).to(x.dtype)
+
+
 def away_from_zero(x: Tensor, smallest: float) -> Tensor:
     """The same numbers, but those nearer to zero than ``smallest`` move there; zero upwards."""
     return torch.where(x < 0, x.clamp(max=-smallest), x.clamp(min=smallest))

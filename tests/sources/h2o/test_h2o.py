@@ -34,11 +34,18 @@ SERVED = (
     "pipeline",
     "generic",
     "cox",
+    "gam",
     "isolation",
     "uplift",
 )
+# H2O's own scorer cannot read them, or refuses every row.
+REFUSED = {
+    "gam_cubic_m_spline": "mixes up the matrices",
+    "gam_offset": "refuses all rows",
+}
+NOTHING_TRAINS = {"isolation_extended", "isolation_extended_axis"}
 NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
-NAMES.remove("ensemble_regression")
+NAMES = [name for name in NAMES if name not in {*REFUSED, "ensemble_regression"}]
 ERROR = "answer:error"
 # H2O reads their learned numbers in single precision.
 SINGLE = ("gbm", "drf", "xgb", "dl", "uplift", "isolation", "generic", "ensemble", "pipeline")
@@ -103,17 +110,12 @@ def test_untouched_model_comes_back_byte_for_byte(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_numbers_are_read_again(name, tmp_path):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
-    assert net.trainable_parameters()
+    assert (not net.trainable_parameters()) == (name in NOTHING_TRAINS)
     perturb(net)
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
     again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
-    assert_same(again, pd.DataFrame(plain(after)), tolerance_of(name))
-
-
-def tolerance_of(name):
-    """How well numbers in memory agree with those that a MOJO can hold."""
-    return 1e-5 if name.startswith(SINGLE) else 1e-9
+    assert_same(again, pd.DataFrame(plain(after)), rounding(name))
 
 
 def plain(columns):
@@ -121,7 +123,7 @@ def plain(columns):
     return {name: values for name, values in columns.items() if np.ndim(values) == 1}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOTHING_TRAINS])
 def test_gradients_reach_every_trainable_parameter(name):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     rows = ordinary(given)
@@ -336,6 +338,12 @@ def with_changes(name, folder, **changes):
 def test_descriptions_that_lie_are_refused(changes, match, tmp_path):
     with pytest.raises(pg.ModelFileError, match=match):
         pg.to_torch(with_changes("glm_binomial", tmp_path, **changes))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_that_h2o_cannot_score_are_refused(name):
+    with pytest.raises(pg.UntranslatableError, match=REFUSED[name]):
+        pg.to_torch(mojo(name))
 
 
 def test_algorithms_without_translation_are_refused(tmp_path):

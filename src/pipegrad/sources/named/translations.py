@@ -29,6 +29,7 @@ from ...modules import (
     Total,
     TreeEnsemble,
     first_less_second,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -191,13 +192,14 @@ _FUNCTIONS = {
     "two_shares": two_shares,
     "second": second_column,
     "first_less_second": first_less_second,
+    "first_positive": place_of_first_positive,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
     "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
 }
-_DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")
+_DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")
 
 
 @register(f"{_AT}.Derive")

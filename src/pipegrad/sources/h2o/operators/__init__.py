@@ -1,6 +1,7 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
 from . import (
+    additive,
     answers,
     clusters,
     components,
@@ -15,6 +16,7 @@ from . import (
 )
 
 __all__ = [
+    "additive",
     "answers",
     "clusters",
     "components",

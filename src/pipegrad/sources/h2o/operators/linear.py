@@ -9,16 +9,16 @@ import numpy as np
 
 from ...named.operators import Derive, LinearMap, Mean, Predictor, Sum
 from ..mojo import Mojo
-from ..numbers import listed
+from ..numbers import Numbers, listed
 from ..plan import Answer, Plan, reads
-from .answers import add_binary, add_classes, add_regression
+from .answers import add_binary, add_classes, add_labels, add_regression
 from .expansion import expand
 
 _POWERS = {
     "gaussian": 0.0, "poisson": 1.0, "quasipoisson": 1.0, "gamma": 2.0, "negativebinomial": 1.0,
 }  # fmt: skip
 _LINKS = ("identity", "logit", "log", "inverse", "tweedie")
-_BINARY = ("binomial", "quasibinomial", "fractionalbinomial")
+_BINARY = ("binomial", "bernoulli", "quasibinomial", "fractionalbinomial")
 
 
 @reads("glm")
@@ -26,20 +26,24 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     family = mojo.text("family")
     row = plan.row(mojo, required=not mojo.flag("mean_imputation"))
     source, expanded = expand(mojo, plan, row)
-    if family == "multinomial":
-        score = _scores(mojo, plan, source, expanded.width, mojo.integer("n_classes"), "softmax")
-        shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
-        return add_classes(mojo, plan, score, shares)
+    if family not in ("multinomial", "ordinal"):
+        beta = np.arange(expanded.width + 1)
+        weight, bias = (listed(mojo, "beta", part) for part in (beta[:-1], beta[-1:]))
+        return add_linear(mojo, plan, source, weight, bias)
+    count, width = mojo.integer("n_classes") - (family == "ordinal"), expanded.width
+    places = np.arange(count * (width + 1)).reshape(count, width + 1)
+    weight = listed(mojo, "beta", places[:, :-1], (count, width))
+    bias = listed(mojo, "beta", places[:, -1], (count,))
     if family == "ordinal":
-        return _ordered_classes(mojo, plan, source, expanded.width)
-    beta = np.arange(expanded.width + 1)
+        return add_ordered(mojo, plan, source, weight, bias)
+    return add_multinomial(mojo, plan, source, weight, bias)
+
+
+def add_linear(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
+    """The answer of a model whose mean is a function of one linear predictor."""
+    family = mojo.text("family")
     task, options = _task(mojo, family)
-    operator = LinearMap(
-        weight=listed(mojo, "beta", beta[:-1]),
-        bias=listed(mojo, "beta", beta[-1:]),
-        task=task,
-        options=options,
-    )
+    operator = LinearMap(weight=weight, bias=bias, task=task, options=options)
     score = plan.step(mojo, operator, source, method="score")
     score = with_offset(mojo, plan, score, operator)
     link, power = _link(mojo)
@@ -50,6 +54,41 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     if mojo.integer("n_classes") == 2:
         return add_binary(mojo, plan, score, mean)
     return add_regression(mojo, plan, score, mean)
+
+
+def add_multinomial(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
+    """The answer of a model with a linear predictor of each class."""
+    operator = LinearMap(weight=weight, bias=bias, task="softmax")
+    score = plan.step(mojo, operator, source, method="score")
+    shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
+    return add_classes(mojo, plan, score, shares)
+
+
+def add_ordered(
+    mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers, decide: str = ""
+) -> Answer:
+    """The answer of a model whose linear predictors each part the classes up to one from others.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    plan : Plan
+        Where steps go.
+    source : str
+        The step that linear predictors read.
+    weight, bias : Numbers
+        Coefficients and intercepts of each linear predictor.
+    decide : str
+        The function of linear predictors that decides; the largest probability by default.
+    """
+    scores = plan.step(mojo, LinearMap(weight=weight, bias=bias), source, method="score")
+    operator = Shares(task="shares")
+    shares = plan.step(mojo, operator, scores, name="shares", method="score")
+    if not decide:
+        return add_classes(mojo, plan, shares, shares)
+    predict = plan.step(mojo, Derive(what=decide), scores, name="predict")
+    return add_labels(mojo, plan, shares, shares, predict)
 
 
 def _link(mojo: Mojo) -> tuple[str, float]:
@@ -85,25 +124,6 @@ def with_offset(mojo: Mojo, plan: Plan, score: str, operator: Predictor) -> str:
     total = Sum(task=operator.task, options=operator.options)
     operator.task = ""
     return plan.step(mojo, total, score, offset, name="total", method="score")
-
-
-def _scores(mojo: Mojo, plan: Plan, source: str, width: int, count: int, task: str) -> str:
-    """Linear maps of the same entries, side by side."""
-    places = np.arange(count * (width + 1)).reshape(count, width + 1)
-    operator = LinearMap(
-        weight=listed(mojo, "beta", places[:, :-1], (count, width)),
-        bias=listed(mojo, "beta", places[:, -1], (count,)),
-        task=task,
-    )
-    return plan.step(mojo, operator, source, method="score")
-
-
-def _ordered_classes(mojo: Mojo, plan: Plan, source: str, width: int) -> Answer:
-    """Each linear map decides between the classes up to one and those after it."""
-    scores = _scores(mojo, plan, source, width, mojo.integer("n_classes") - 1, "")
-    operator = Shares(task="shares")
-    shares = plan.step(mojo, operator, scores, name="shares", method="score")
-    return add_classes(mojo, plan, shares, shares)
 
 
 @dataclass(eq=False, kw_only=True)

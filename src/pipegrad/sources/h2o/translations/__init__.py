@@ -1,6 +1,7 @@
 """Translations for H2O, one file per family of operators."""
 
 from . import (
+    additive,
     clusters,
     columns,
     composites,
@@ -15,6 +16,7 @@ from . import (
 )
 
 __all__ = [
+    "additive",
     "clusters",
     "columns",
     "composites",
