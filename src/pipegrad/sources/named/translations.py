@@ -31,6 +31,10 @@ from ...modules import (
     place_of_smallest,
     second_column,
     shares_with_floor,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
     two_scores,
     two_shares,
 )
@@ -176,6 +180,10 @@ _FUNCTIONS = {
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
     "sigmoid": torch.sigmoid,
+    "single_exp": single_exp,
+    "single_sigmoid": single_sigmoid,
+    "single_softmax": single_softmax,
+    "single_two_shares": single_two_shares,
 }
 _DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")
 
