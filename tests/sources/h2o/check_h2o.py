@@ -68,7 +68,7 @@ def answers_at(path):
 def test_h2o_scores_written_models_as_the_module_does(scored, name):
     given, _ = answers_of(name)
     expected = answers_at(scored / f"{name}.parquet")
-    assert_same(moved(mojo(name)).columns(given), expected, rounding(name))
+    assert_same(moved(mojo(name)).columns(given), expected, **rounding(name))
 
 
 @pytest.mark.parametrize("name", NAMES)

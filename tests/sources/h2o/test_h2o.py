@@ -21,11 +21,13 @@ from pipegrad.sources.h2o.input_table import category_codes, numbers
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "h2o"
-SERVED = ("drf", "gbm", "glm")
+SERVED = ("drf", "gbm", "glm", "isolation", "uplift", "xgb")
 NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
+# H2O keeps lengths of paths as whole numbers of rows.
+TRAINED = [name for name in NAMES if not name.startswith("isolation_extended")]
 ERROR = "answer:error"
 # H2O keeps their numbers in single precision, to which those that trained are rounded.
-SINGLE = ("drf", "gbm")
+SINGLE = ("drf", "gbm", "isolation", "uplift")
 
 
 def mojo(name):
@@ -38,11 +40,13 @@ def answers_of(name):
     if ERROR in table:
         table = table[table[ERROR].isna()].drop(columns=ERROR).reset_index(drop=True)
     given = table[[column for column in table if not column.startswith("answer:")]]
+    if name == "xgb_enum_limited":  # H2O's scorer wants the encoded column, and takes it for missing
+        given = given.assign(**{"big.top_10_levels": None})
     answers = table[[column for column in table if column.startswith("answer:")]]
     return given, answers.rename(columns=lambda column: column.removeprefix("answer:"))
 
 
-def assert_same(found, expected, tolerance=1e-9):
+def assert_same(found, expected, tolerance=1e-9, floor=1e-3):
     for name, values in expected.items():
         mine, real = np.asarray(found[name]), np.asarray(values)
         if real.dtype.kind not in "fiu":
@@ -50,13 +54,13 @@ def assert_same(found, expected, tolerance=1e-9):
             continue
         size = np.abs(real[np.isfinite(real)]).max(initial=0.0) or 1.0
         np.testing.assert_allclose(
-            mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
+            mine, real, rtol=tolerance, atol=floor * tolerance * min(size, 1.0), err_msg=name
         )
 
 
 def rounding(name):
-    """The relative difference of a written model from its module."""
-    return 1e-5 if name.startswith(SINGLE) else 1e-9
+    """How far a written model may be from its module."""
+    return {"tolerance": 1e-6, "floor": 1.0} if name.startswith(SINGLE) else {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +84,7 @@ def test_untouched_model_comes_back_byte_for_byte(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["again.zip"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_changed_numbers_are_read_again(name, tmp_path):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     assert net.trainable_parameters()
@@ -88,7 +92,7 @@ def test_changed_numbers_are_read_again(name, tmp_path):
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
     again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
-    assert_same(again, pd.DataFrame(plain(after)), rounding(name))
+    assert_same(again, pd.DataFrame(plain(after)), **rounding(name))
 
 
 def plain(columns):
@@ -96,7 +100,7 @@ def plain(columns):
     return {name: values for name, values in columns.items() if np.ndim(values) == 1}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_gradients_reach_every_trainable_parameter(name):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     rows = ordinary(given)
