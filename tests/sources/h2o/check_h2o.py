@@ -102,7 +102,7 @@ def answers_at(path):
 def test_h2o_scores_written_models_as_the_module_does(scored, name):
     given, _ = answers_of(name)
     found = moved(mojo(name)).columns(given)
-    assert_same(found, answers_at(scored[name]), rounding(name))
+    assert_same(found, answers_at(scored[name]), **rounding(name))
 
 
 @pytest.mark.parametrize("name", IMPORTED)

@@ -21,34 +21,17 @@ from pipegrad.sources.h2o.input_table import category_codes, numbers
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "h2o"
-SERVED = (
-    "glm",
-    "gbm",
-    "drf",
-    "dl",
-    "kmeans",
-    "pca",
-    "encoder",
-    "rules",
-    "ensemble",
-    "pipeline",
-    "generic",
-    "cox",
-    "gam",
-    "isolation",
-    "uplift",
-)
 # H2O's own scorer cannot read them, or refuses every row.
 REFUSED = {
     "gam_cubic_m_spline": "mixes up the matrices",
     "gam_offset": "refuses all rows",
 }
 NOTHING_TRAINS = {"isolation_extended", "isolation_extended_axis"}
-NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
-NAMES = [name for name in NAMES if name not in {*REFUSED, "ensemble_regression"}]
+NAMES = sorted(path.stem for path in DATA.glob("*.zip"))
+NAMES = [name for name in NAMES if name not in REFUSED and not name.startswith("glrm")]
 ERROR = "answer:error"
 # H2O reads their learned numbers in single precision.
-SINGLE = ("gbm", "drf", "xgb", "dl", "uplift", "isolation", "generic", "ensemble", "pipeline")
+SINGLE = ("dl", "drf", "ensemble", "gbm", "generic", "isolation", "pipeline", "uplift", "words")
 
 
 def mojo(name):
@@ -57,7 +40,12 @@ def mojo(name):
 
 def answers_of(name):
     """The columns that the model reads, and what H2O answers, for the rows that it accepts."""
-    return split(pd.read_parquet(DATA / f"{name}.parquet"))
+    given, answers = split(pd.read_parquet(DATA / f"{name}.parquet"))
+    if (
+        name == "xgb_enum_limited"
+    ):  # H2O's scorer asks for the encoded column, and takes it for missing
+        given = given.assign(**{"big.top_10_levels": None})
+    return given, answers
 
 
 def split(table):
@@ -69,7 +57,7 @@ def split(table):
     return given, answers.rename(columns=lambda column: column.removeprefix("answer:"))
 
 
-def assert_same(found, expected, tolerance=1e-9):
+def assert_same(found, expected, tolerance=1e-9, floor=1e-3):
     for name, values in expected.items():
         mine, real = np.asarray(found[name]), np.asarray(values)
         if real.dtype.kind not in "fiu":
@@ -77,13 +65,13 @@ def assert_same(found, expected, tolerance=1e-9):
             continue
         size = np.abs(real[np.isfinite(real)]).max(initial=0.0) or 1.0
         np.testing.assert_allclose(
-            mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
+            mine, real, rtol=tolerance, atol=floor * tolerance * min(size, 1.0), err_msg=name
         )
 
 
 def rounding(name):
-    """The relative difference of a written model from its module."""
-    return 1e-5 if name.startswith(SINGLE) else 1e-9
+    """How far a written model may be from its module."""
+    return {"tolerance": 1e-6, "floor": 1.0} if name.startswith(SINGLE) else {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,7 +95,7 @@ def test_untouched_model_comes_back_byte_for_byte(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["again.zip"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_changed_numbers_are_read_again(name, tmp_path):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     assert (not net.trainable_parameters()) == (name in NOTHING_TRAINS)
@@ -115,7 +103,7 @@ def test_changed_numbers_are_read_again(name, tmp_path):
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
     again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
-    assert_same(again, pd.DataFrame(plain(after)), rounding(name))
+    assert_same(again, pd.DataFrame(plain(after)), **rounding(name))
 
 
 def plain(columns):

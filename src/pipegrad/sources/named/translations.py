@@ -34,6 +34,10 @@ from ...modules import (
     place_of_smallest,
     second_column,
     shares_with_floor,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
     softmax_above_zero,
     two_scores,
     two_shares,
@@ -198,6 +202,10 @@ _FUNCTIONS = {
     "shares_with_floor": shares_with_floor,
     "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
+    "single_exp": single_exp,
+    "single_sigmoid": single_sigmoid,
+    "single_softmax": single_softmax,
+    "single_two_shares": single_two_shares,
 }
 _DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")
 

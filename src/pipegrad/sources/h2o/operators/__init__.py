@@ -3,6 +3,7 @@
 from . import (
     additive,
     answers,
+    boosters,
     clusters,
     components,
     composites,
@@ -18,6 +19,7 @@ from . import (
 __all__ = [
     "additive",
     "answers",
+    "boosters",
     "clusters",
     "components",
     "composites",

@@ -2,6 +2,7 @@
 
 from . import (
     additive,
+    boosters,
     clusters,
     columns,
     composites,
@@ -17,6 +18,7 @@ from . import (
 
 __all__ = [
     "additive",
+    "boosters",
     "clusters",
     "columns",
     "composites",
