@@ -14,6 +14,7 @@ from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLin
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
+    MarginSides,
     Multiples,
     Product,
     ReweightedShares,
@@ -165,6 +166,7 @@ from ._vector_columns import (
     Gap,
     IndexIndicators,
     Intervals,
+    MeanEmbedding,
     NumberOfIndex,
     OneColumn,
     OuterProducts,
@@ -283,6 +285,8 @@ __all__ = [
     "LogProbabilities",
     "Lookup",
     "LookupColumns",
+    "MarginSides",
+    "MeanEmbedding",
     "Median",
     "MembersHead",
     "Metric",
