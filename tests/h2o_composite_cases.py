@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def ensemble(name: str, y: str, bases: Bases, **options: Any) -> None:
 
 
 ensemble("binomial", "label", _bases("label", "GradientBoosting", "GeneralizedLinear"))
+# The metalearner does not use the network, so that the MOJO lacks it.
 ensemble("logit", "label", _bases("label", "GradientBoosting", "DeepLearning"),
+         metalearner_transform="Logit")  # fmt: skip
+ensemble("logit_forest", "label", _bases("label", "RandomForest", "GeneralizedLinear"),
          metalearner_transform="Logit")  # fmt: skip
 ensemble("boosted", "label", _bases("label", "RandomForest", "GeneralizedLinear"),
          metalearner_algorithm="gbm", metalearner_params={"ntrees": 3, "max_depth": 2})  # fmt: skip
@@ -73,6 +77,20 @@ ensemble("regression", "y", _bases("y", "GradientBoosting", "DeepLearning", "XGB
 ensemble("blended", "label", lambda at: [at.fit("GradientBoosting", "label", MIXED, **FEW),
                                          at.fit("RandomForest", "label", ["u", "c"], **FEW)],
          blending_frame=lambda at: at.train)  # fmt: skip
+
+
+def _linear_bases(y: str, **options: Any) -> Bases:
+    """Models that read different columns."""
+    return lambda at: [
+        at.fit("GeneralizedLinear", y, x, lambda_=0.01, **FOLDS, **options)
+        for x in (["u", "c"], ["w", "t", "v"])
+    ]
+
+
+ensemble("linear", "label", _linear_bases("label"))
+ensemble("linear_logit", "three", _linear_bases("three"), metalearner_transform="Logit")
+ensemble("linear_regression", "y", _linear_bases("y"))
+ensemble("skip", "label", _linear_bases("label", missing_values_handling="Skip"))
 
 
 # -- encodings of categories by the target ---------------------------------------------------------
@@ -132,17 +150,32 @@ class Pipeline(Case):
     """A MOJO that reads what another one answers, joined by H2O's builder of pipelines."""
 
     def fitted(self, at: Frames) -> Any:
+        first, made = self.first(at)
+        main = at.fit(self.kind, self.y, self.x, frame=at.train.cbind(made), **self.options)
+        return Joined(first, main, made.names)
+
+    def first(self, at: Frames) -> tuple[Any, Any]:
+        """The first model, and the columns that the main model reads of it."""
         clusters = at.fit("KMeans", None, NUMBERS, seed=1, k=3)
-        found = clusters.predict(at.train).set_names(["cluster"])
-        main = at.fit(self.kind, self.y, self.x, frame=at.train.cbind(found), **self.options)
-        return Joined(clusters, main)
+        return clusters, clusters.predict(at.train).set_names(["cluster"])
+
+
+class Encoded(Pipeline):
+    """A model of encoded categories."""
+
+    def first(self, at: Frames) -> tuple[Any, Any]:
+        groups = [["c"], ["c", "t"], ["big"]]
+        encoder = at.fit("TargetEncoder", self.y, ["c", "t", "big"], columns_to_encode=groups,
+                         noise=0.0, blending=True, inflection_point=5, smoothing=3)  # fmt: skip
+        found = encoder.transform(at.train)
+        return encoder, found[[name for name in found.names if name.endswith("_te")]]
 
 
 class Joined:
-    """Clusters whose numbers are a column of the main model."""
+    """A model whose answers are columns of the main model."""
 
-    def __init__(self, clusters: Any, main: Any):
-        self.clusters, self.main = clusters, main
+    def __init__(self, first: Any, main: Any, names: list[str]):
+        self.first, self.main, self.names = first, main, names
 
     def download_mojo(self, folder: str) -> str:
         import jpype
@@ -151,16 +184,92 @@ class Joined:
 
         file = jpype.JClass("java.io.File")
         target, first, main = (Path(folder) / name for name in ("joined", "first", "main"))
-        for model, place in ((self.clusters, first), (self.main, main)):
+        for model, place in ((self.first, first), (self.main, main)):
             place.mkdir()
             Path(model.download_mojo(str(place))).rename(place / "model.zip")
         builder = h2o_answers.java().genmodel.MojoPipelineBuilder()
-        builder.addModel("clusters", file(str(first / "model.zip")))
+        builder.addModel("first", file(str(first / "model.zip")))
         builder.addMainModel("main", file(str(main / "model.zip")))
-        builder.addMapping("cluster", "clusters", 0)
+        for number, name in enumerate(self.names):
+            builder.addMapping(name, "first", number)
         builder.buildPipeline(file(f"{target}.zip"))
         return f"{target}.zip"
 
 
 CASES["pipeline"] = Pipeline("GeneralizedLinear", "label", ["cluster", "u", "c"], lambda_=0.01)
 CASES["pipeline"].reads = [*NUMBERS, "c"]
+CASES["pipeline_encoder"] = Encoded(
+    "GeneralizedLinear", "label", ["c_te", "u", "c:t_te", "v", "big_te", "t"], lambda_=0.01
+)
+CASES["pipeline_encoder"].reads = [*MIXED, "big"]
+
+
+# -- models of Sparkling Water, which this H2O reads and does not train ---------------------------
+
+DESCRIPTION = """[info]
+h2o_version = 3.46.0.6
+mojo_version = 1.00
+algo = svm
+algorithm = SVM
+endianness = LITTLE_ENDIAN
+category = {category}
+uuid = 1
+supervised = true
+n_features = 3
+n_classes = {classes}
+n_columns = 4
+n_domains = {domains}
+balance_classes = false
+default_threshold = 0.5
+prior_class_distrib = null
+model_class_distrib = null
+timestamp = 2024-01-01T00:00:00.000Z
+escape_domain_values = true
+{numbers}
+
+[columns]
+u
+v
+w
+{response}
+
+[domains]
+{domain}
+"""
+
+
+class Written(Case):
+    """A support vector machine as Sparkling Water writes it."""
+
+    def __init__(self, **fields: Any):
+        self.text, self.reads = DESCRIPTION.format(**fields), NUMBERS
+
+    def fitted(self, at: Frames) -> Any:
+        return self
+
+    def download_mojo(self, folder: str) -> str:
+        place = Path(folder) / "svm.zip"
+        with zipfile.ZipFile(place, "w") as file:
+            file.writestr("model.ini", self.text)
+            if "d000.txt" in self.text:
+                file.writestr("domains/d000.txt", "no\nyes\n")
+        return str(place)
+
+
+IMPUTED = """meanImputation = true
+means = [0.1, 2.0, -1.0]
+weights = [0.8, -0.3, 0.45]
+interceptor = 0.7
+defaultThreshold = 0.5
+threshold = 0.0"""
+CASES["svm_binomial"] = Written(
+    category="Binomial", classes=2, domains=1, response="label", domain="3: 2 d000.txt",
+    numbers=IMPUTED,
+)  # fmt: skip
+CASES["svm_high_threshold"] = Written(
+    category="Binomial", classes=2, domains=1, response="label", domain="3: 2 d000.txt",
+    numbers=IMPUTED.replace("threshold = 0.0", "threshold = 0.9").replace("true", "false"),
+)  # fmt: skip
+CASES["svm_regression"] = Written(
+    category="Regression", classes=1, domains=0, response="y", domain="", numbers=IMPUTED
+)

@@ -11,6 +11,7 @@ from ._calibrated import (
     TemperatureScaling,
 )
 from ._calibration import LogOdds, OneVersusRest, PairwiseCoupling, PiecewiseLinear, StepFunction
+from ._category_means import BlendedMeans, PlaceOfCombination
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
@@ -21,12 +22,15 @@ from ._class_scores import (
     ScaledLargest,
     Total,
     away_from_zero,
+    bounded_log_odds,
+    first_less_second,
     ordered_shares,
     place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
     shares_with_floor,
+    softmax_above_zero,
     two_scores,
     two_shares,
 )
@@ -132,6 +136,7 @@ from ._projection import (
 )
 from ._quantiles import QuantileRanks, QuantilesOfRanks
 from ._quantized import QuantizedLinear, quantize_linear_
+from ._rules import MatchedRules
 from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
@@ -170,14 +175,23 @@ from ._vector_columns import (
     NumberOfIndex,
     OneColumn,
     OuterProducts,
+    PlacedColumns,
     PlacesOfValues,
     Shift,
     SquareOfGaps,
     UnitRows,
 )
-from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
+from .trees.boosting import (
+    InitializedBoosting,
+    Isolation,
+    LeafIndicators,
+    WeightedMedian,
+    anomaly_score,
+    share_of_lengths,
+)
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
+from .trees.oblique import ObliqueTrees
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -201,6 +215,7 @@ __all__ = [
     "BestColumn",
     "BinPosition",
     "Bins",
+    "BlendedMeans",
     "Block",
     "BoostedVotes",
     "BoxCox",
@@ -286,6 +301,7 @@ __all__ = [
     "Lookup",
     "LookupColumns",
     "MarginSides",
+    "MatchedRules",
     "MeanEmbedding",
     "Median",
     "MembersHead",
@@ -323,6 +339,7 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "ObliqueTrees",
     "OfStratum",
     "OneColumn",
     "OneHot",
@@ -341,6 +358,8 @@ __all__ = [
     "ParameterStack",
     "PatternedPrecision",
     "PiecewiseLinear",
+    "PlaceOfCombination",
+    "PlacedColumns",
     "PlacesOfValues",
     "PlattScaling",
     "PolynomialSketch",
@@ -411,12 +430,15 @@ __all__ = [
     "WithGradientOf",
     "YeoJohnson",
     "activate",
+    "anomaly_score",
     "away_from_zero",
+    "bounded_log_odds",
     "chained_structure",
     "converted_modules",
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "first_less_second",
     "is_finite",
     "link_of",
     "map_in_threads",
@@ -431,8 +453,10 @@ __all__ = [
     "second_column",
     "sent_as_copy",
     "settle_after_fork",
+    "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
+    "softmax_above_zero",
     "standard_settings",
     "structure",
     "take",

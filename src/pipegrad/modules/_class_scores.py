@@ -25,6 +25,26 @@ def second_column(x: Tensor) -> Tensor:
     return x[:, 1]
 
 
+def softmax_above_zero(scores: Tensor) -> Tensor:
+    """Softmax (n, k) that shifts scores by their maximum only if it is positive.
+
+    NaN where all scores are so negative that their exponentials vanish.
+    """
+    weights = torch.exp(scores - scores.amax(1, keepdim=True).clamp(min=0.0))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def bounded_log_odds(share: Tensor) -> Tensor:
+    """The log-odds of shares, not below -19, which itself is that of zero."""
+    inside = share.clamp(1e-9, 1 - 1e-9)
+    return torch.log(inside / (1 - inside)).clamp(min=-19.0)
+
+
+def first_less_second(x: Tensor) -> Tensor:
+    """The difference (n,) of two columns."""
+    return x[:, 0] - x[:, 1]
+
+
 def place_of_largest(x: Tensor) -> Tensor:
     """The index (n,) of the largest entry of each row, the first of several."""
     return x.argmax(1).to(x.dtype)

@@ -321,6 +321,27 @@ class ChosenColumns(Module):
         return dense(x).index_select(1, self.places)
 
 
+class PlacedColumns(Module):
+    """Columns in any order, among columns of zeros.
+
+    Parameters
+    ----------
+    places : Tensor of int64, shape (outputs,)
+        The columns; -1 gives zeros.
+    """
+
+    places: Tensor
+
+    def __init__(self, places: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("places", places)
+
+    def forward(self, x: Block) -> Tensor:
+        """(n, features) to (n, outputs)."""
+        rows = dense(x)
+        return torch.cat([rows, torch.zeros_like(rows[:, :1])], 1)[:, self.places]
+
+
 class SquareOfGaps(Module):
     """Mean square of scaled differences between the columns of two blocks.
 

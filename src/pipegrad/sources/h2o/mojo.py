@@ -77,6 +77,19 @@ class Mojo:
         """The model in a folder below."""
         return Mojo.read(self.archive, self.prefix + prefix)
 
+    def children(self) -> dict[str, Mojo]:
+        """The models in folders below, by name."""
+        found: dict[str, Mojo] = {}
+        folders = set()
+        for number in range(self.integer("submodel_count")):
+            name = self.text(f"submodel_key_{number}")
+            folder = self.text(f"submodel_dir_{number}")
+            if not re.fullmatch(r"([^/]+/)+", folder) or folder in folders or name in found:
+                self.fail(f"it has no such model inside: {name!r:.60} in {folder!r:.60}.")
+            folders.add(folder)
+            found[name] = self.child(folder)
+        return found
+
     def fail(self, fault: str) -> NoReturn:
         """Raise the error for a fault in the model."""
         where = f"{self.prefix.rstrip('/')!r}: " if self.prefix else ""
@@ -148,6 +161,15 @@ class Mojo:
 
     def _refuse(self, key: str, value: Any) -> NoReturn:
         self.fail(f"its description has no such {key}: {value!r:.60}.")
+
+    def parsed(self, what: str, texts: list[str]) -> NDArray[np.float64]:
+        """Numbers as Java writes them."""
+        return self._array(what, texts)
+
+    def described(self, name: str) -> list[str]:
+        """The lines of a text file of the model that are not empty."""
+        found = _text(self.archive, self.prefix + name).split("\n")
+        return [line.strip() for line in found if line.strip()]
 
     def blob(self, name: str) -> bytes:
         """The bytes of a file of the model."""
@@ -272,11 +294,12 @@ def with_lists(description: bytes, lists: Mapping[str, NDArray[Any]]) -> bytes:
 def _written(values: NDArray[Any]) -> str:
     """Numbers as Java reads them."""
     if values.ndim == 0:
-        return _java(values.item(), values)
-    return f"[{', '.join(_java(value, values) for value in values.tolist())}]"
+        return written_number(values.item(), values)
+    return f"[{', '.join(written_number(value, values) for value in values.tolist())}]"
 
 
-def _java(value: float, like: NDArray[Any]) -> str:
+def written_number(value: float, like: NDArray[Any]) -> str:
+    """A number as Java reads it, in the precision of an array."""
     if value != value:
         return "NaN"
     if abs(value) == float("inf"):

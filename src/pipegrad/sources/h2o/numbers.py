@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import WriteBackError
 from ..named.operators import LearnedNumbers
-from .mojo import DESCRIPTION, Mojo
+from .mojo import DESCRIPTION, Mojo, written_number
 
 
 @dataclass(eq=False)
@@ -33,6 +34,8 @@ class Numbers(LearnedNumbers):
         The first byte of entry 0, for other files.
     unit : int
         Bytes from one numbered entry to the next; 1 if places are bytes.
+    words : bool
+        Whether the file is a text, whose words the places count.
     changed : bool
         Whether they are other numbers than those in the file.
     """
@@ -44,6 +47,7 @@ class Numbers(LearnedNumbers):
     stored: Any = np.float64
     start: int = 0
     unit: int = 0
+    words: bool = False
     changed: bool = False
 
     def put(self, new: Any) -> None:
@@ -128,11 +132,34 @@ def stored(mojo: Mojo, name: str, kind: str, places: Any, start: int = 0, unit: 
     return Numbers(values, mojo.prefix + name, "", chosen.reshape(-1), dtype, start, step)
 
 
+def worded(mojo: Mojo, name: str, places: NDArray[np.int64]) -> Numbers:
+    """Numbers in a text file of the model.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    name : str
+        The file.
+    places : array of int64
+        Which of its words they are, in the shape of the result.
+    """
+    every = mojo.blob(name).split()
+    chosen = [every[place].decode("utf-8", "replace") for place in places.reshape(-1).tolist()]
+    values = mojo.parsed(name, chosen).reshape(places.shape)
+    return Numbers(values, mojo.prefix + name, "", places.reshape(-1), words=True)
+
+
 def rewritten(content: bytes, several: list[Numbers]) -> bytes:
     """The content of a file with other numbers."""
+    texts = [numbers for numbers in several if numbers.words]
+    if texts:
+        content = _with_words(content, texts)
     data = bytearray(content)
     each = np.frombuffer(data, np.uint8)
     for numbers in several:
+        if numbers.words:
+            continue
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
         first = numbers.start + numbers.places * numbers.unit
@@ -140,3 +167,14 @@ def rewritten(content: bytes, several: list[Numbers]) -> bytes:
             len(flat), dtype.itemsize
         )
     return bytes(data)
+
+
+def _with_words(content: bytes, several: list[Numbers]) -> bytes:
+    """A text with other numbers; all that is between its words stays."""
+    # Words and the space between them take turns.
+    parts = re.split(rb"(\s+)", content)
+    first = 0 if parts[0] else 2
+    for numbers in several:
+        for place, value in zip(numbers.places.tolist(), numbers.values.flat, strict=True):
+            parts[first + 2 * place] = written_number(float(value), numbers.values).encode()
+    return b"".join(parts)

@@ -9,7 +9,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...errors import UntranslatableError
-from ..named.operators import TABLE, BuiltStep, Derive, Step, unused_name
+from ..named.operators import (
+    TABLE,
+    BuiltStep,
+    ChooseColumns,
+    Derive,
+    Step,
+    unused_name,
+)
 from .input_table import Row
 from .mojo import Mojo
 
@@ -56,6 +63,25 @@ class Plan:
     def __init__(self) -> None:
         self.steps: dict[str, BuiltStep] = {}
         self._rows: dict[Any, str] = {}
+        self._given: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._read: set[str] = set()
+
+    def give(self, mojo: Mojo, step: str, names: tuple[str, ...]) -> None:
+        """Let a model read the output of a step, whose columns have names, instead of a table."""
+        self._given[mojo.prefix] = step, names
+
+    def read(self, mojo: Mojo) -> Answer:
+        """Read a model inside of another one.
+
+        Raises
+        ------
+        ModelFileError
+            If it has been read already, since a small file could unfold into many models.
+        """
+        if mojo.prefix in self._read:
+            mojo.fail("it is part of two models.")
+        self._read.add(mojo.prefix)
+        return read(mojo, self)
 
     def row(
         self,
@@ -81,6 +107,11 @@ class Plan:
             Whether unseen levels have a place of their own, after the last level.
         """
         chosen = mojo.features if names is None else names
+        if mojo.prefix in self._given:
+            if required and mojo.domains.keys() & set(range(len(mojo.features))):
+                why = "it refuses missing categories, and another model makes its categories"
+                raise refused(mojo, why)
+            return self._chosen(mojo, chosen)
         places = {name: place for place, name in enumerate(mojo.columns)}
         if levels is None:
             levels = {
@@ -96,6 +127,17 @@ class Plan:
             )
             self._rows[key] = self._add("columns", operator, (TABLE,), "transform")
         return self._rows[key]
+
+    def _chosen(self, mojo: Mojo, names: tuple[str, ...]) -> str:
+        """The step with some of the columns that a model was given."""
+        step, given = self._given[mojo.prefix]
+        if names == given:
+            return step
+        places = {name: place for place, name in enumerate(given)}
+        if not places.keys() >= set(names):
+            mojo.fail(f"it reads columns {', '.join(sorted(set(names) - places.keys()))!r:.60}.")
+        operator = ChooseColumns(places=[places[name] for name in names])
+        return self.step(mojo, operator, step, name="columns")
 
     def step(
         self, mojo: Mojo, operator: Step, *inputs: str, name: str = "", method: str = "transform"

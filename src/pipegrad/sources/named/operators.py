@@ -139,6 +139,19 @@ class Beside(Predictor):
 
 
 @dataclass(eq=False, kw_only=True)
+class ChooseColumns(Step):
+    """Columns in another order.
+
+    Parameters
+    ----------
+    places : list of int
+        The places that the columns come from; one of -1 gives a column of zeros.
+    """
+
+    places: list[int]
+
+
+@dataclass(eq=False, kw_only=True)
 class Derive(Step):
     """A function of a score without learned numbers.
 

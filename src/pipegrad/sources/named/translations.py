@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import ArgumentError
 from ...modules import (
+    ChosenColumns,
     Elementwise,
     Head,
     InverseLink,
@@ -19,6 +20,7 @@ from ...modules import (
     Linear,
     Multiples,
     OneColumn,
+    PlacedColumns,
     Product,
     ScaledLargest,
     Sequential,
@@ -26,17 +28,20 @@ from ...modules import (
     Threshold,
     Total,
     TreeEnsemble,
+    first_less_second,
     place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
     shares_with_floor,
+    softmax_above_zero,
     two_scores,
     two_shares,
 )
 from ...registry import Objective, Translation, lookup, register
 from ..arrays import to_array, to_block, to_csr, to_tensor
 from . import operators
+from .cells import doubles_of
 from .operators import LearnedNumbers
 from .tasks import head_of, objective_of
 
@@ -55,7 +60,10 @@ class NamedTranslation(Translation):
             return X.tocsr().astype(self.precision)
         values = np.asarray(X)
         if values.dtype == object:
-            raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            found = doubles_of(values)
+            if found is None:
+                raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            values = found
         return values.astype(self.precision)
 
     def write_back(self, module: Any, operator: Any) -> None:
@@ -167,14 +175,28 @@ class Beside(NamedTranslation):
         return JoinScores()
 
 
+@register(f"{_AT}.ChooseColumns")
+class ChooseColumns(NamedTranslation):
+    """Has no parameters to train."""
+
+    sparse = False
+
+    def to_torch(self, operator: operators.ChooseColumns) -> nn.Module:
+        if -1 in operator.places:
+            return PlacedColumns(index(operator.places))
+        return ChosenColumns(index(operator.places))
+
+
 _FUNCTIONS = {
     "two_scores": two_scores,
     "two_shares": two_shares,
     "second": second_column,
     "first_positive": place_of_first_positive,
+    "first_less_second": first_less_second,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
+    "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
 }
 _DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")

@@ -60,7 +60,7 @@ def add_multinomial(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: 
     """The answer of a model with a linear predictor of each class."""
     operator = LinearMap(weight=weight, bias=bias, task="softmax")
     score = plan.step(mojo, operator, source, method="score")
-    shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
+    shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
     return add_classes(mojo, plan, score, shares)
 
 
@@ -113,8 +113,11 @@ def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
 
 
 def with_offset(mojo: Mojo, plan: Plan, score: str, operator: Predictor) -> str:
-    """The score and the column of offsets, if the model was trained with one."""
-    if not mojo.has("offset_column"):
+    """The score and the column of offsets, if the model was trained with one.
+
+    H2O's scorer gives no offsets to models inside of others.
+    """
+    if not mojo.has("offset_column") or mojo.prefix:
         return score
     row = plan.row(mojo, (mojo.text("offset_column"),))
     offset = plan.step(mojo, Derive(what="entry", numbers_=[0.0]), row, name="offset")
