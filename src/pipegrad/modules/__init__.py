@@ -162,7 +162,7 @@ from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from ._threads import map_in_threads, threads_for
 from ._topics import Inference, TopicShares
-from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
+from ._unsupervised_heads import ErrorHead, NearestHead, NormalHead, OutlierHead
 from ._vector_columns import (
     Centered,
     ChosenColumns,
@@ -248,6 +248,7 @@ __all__ = [
     "DotProductCovariance",
     "Elementwise",
     "EncodedLevels",
+    "ErrorHead",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",

@@ -359,7 +359,9 @@ class SquareOfGaps(Module):
 
     def forward(self, x: Block, y: Block) -> Tensor:
         """Two blocks (n, columns) to (n,)."""
-        return ((dense(x) - dense(y)) * self.scale).square().mean(1)
+        missing, gaps = set_missing_aside(dense(x) - dense(y))
+        mean = (gaps * self.scale).square().mean(1)
+        return put_missing_back(None if missing is None else missing.any(1), mean)
 
 
 class Gap(Module):
