@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -76,7 +77,7 @@ def server() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as scratch:
         h2o.init(
             ip="127.0.0.1", port=_free_port(), bind_to_localhost=True, nthreads=1,
-            max_mem_size="1g", ice_root=scratch, log_dir=scratch, name="pipegrad-tests",
+            max_mem_size="1g", ice_root=scratch, log_dir=scratch, name=f"pipegrad-{os.getpid()}",
             jvm_custom_args=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
             strict_version_check=True, verbose=False,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from ._category_means import BlendedMeans, PlaceOfCombination
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
+    MarginSides,
     Multiples,
     Product,
     ReweightedShares,
@@ -170,7 +171,7 @@ from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from ._threads import map_in_threads, threads_for
 from ._topics import Inference, TopicShares
-from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
+from ._unsupervised_heads import ErrorHead, NearestHead, NormalHead, OutlierHead
 from ._vector_columns import (
     Centered,
     ChosenColumns,
@@ -179,6 +180,7 @@ from ._vector_columns import (
     Gap,
     IndexIndicators,
     Intervals,
+    MeanEmbedding,
     NumberOfIndex,
     OneColumn,
     OuterProducts,
@@ -255,6 +257,7 @@ __all__ = [
     "DotProductCovariance",
     "Elementwise",
     "EncodedLevels",
+    "ErrorHead",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -307,7 +310,9 @@ __all__ = [
     "LogProbabilities",
     "Lookup",
     "LookupColumns",
+    "MarginSides",
     "MatchedRules",
+    "MeanEmbedding",
     "Median",
     "MembersHead",
     "Metric",

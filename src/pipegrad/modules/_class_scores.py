@@ -202,3 +202,26 @@ class Total(Module):
         for part in parts[1:]:
             total = total + part
         return total
+
+
+class MarginSides(Module):
+    """A margin for each of two classes, one apart, on the side that a threshold decides for.
+
+    Parameters
+    ----------
+    threshold : float
+        Larger margins decide for the second class.
+    least : float
+        The least margin of the second class when it is decided for; it is below this otherwise.
+    """
+
+    def __init__(self, threshold: float, least: float) -> None:
+        super().__init__()
+        self.threshold, self.least = threshold, least
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """(n,) to (n, 2)."""
+        above = margin > self.threshold
+        low = torch.where(margin >= self.least, self.least - 1, margin)
+        second = torch.where(above, margin.clamp(min=self.least), low)
+        return torch.stack([torch.where(above, second - 1, second + 1), second], 1)

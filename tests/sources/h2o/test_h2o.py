@@ -41,9 +41,7 @@ def mojo(name):
 def answers_of(name):
     """The columns that the model reads, and what H2O answers, for the rows that it accepts."""
     given, answers = split(pd.read_parquet(DATA / f"{name}.parquet"))
-    if (
-        name == "xgb_enum_limited"
-    ):  # H2O's scorer asks for the encoded column, and takes it for missing
+    if name == "xgb_enum_limited":  # its scorer takes this column for missing
         given = given.assign(**{"big.top_10_levels": None})
     return given, answers
 
@@ -95,7 +93,7 @@ def test_untouched_model_comes_back_byte_for_byte(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["again.zip"]
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", NAMES)
 def test_changed_numbers_are_read_again(name, tmp_path):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     assert (not net.trainable_parameters()) == (name in NOTHING_TRAINS)

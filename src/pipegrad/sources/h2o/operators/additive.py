@@ -153,8 +153,8 @@ def _expanded(mojo: Mojo, kept: int, width: int) -> Expand:
             modes = mojo.integers("catNAFills")
         if numeric:
             means = listed(mojo, "numNAFillsCenter", np.arange(numeric))
-    if len(modes) != categories:
-        mojo.fail("its catNAFills are damaged.")
+    if len(modes) != categories or mojo.integer("numsCenter") != numeric:
+        mojo.fail("its catNAFills or numsCenter are damaged.")
     first = 0 if mojo.flag("use_all_factor_levels", False) else 1
     return Expand(sizes=sizes.tolist(), first=first, modes=modes, means=means, numeric=numeric)
 

@@ -51,9 +51,13 @@ def add_linear(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbe
     mean = plan.step(mojo, bounded, score, name="mean")
     if mojo.integer("n_classes") not in ((1, 2) if family in _BINARY else (1,)):
         mojo.fail(f"family {family!r} has no {mojo.integer('n_classes')} classes.")
-    if mojo.integer("n_classes") == 2:
-        return add_binary(mojo, plan, score, mean)
-    return add_regression(mojo, plan, score, mean)
+    if mojo.integer("n_classes") == 1:
+        return add_regression(mojo, plan, score, mean)
+    answer = add_binary(mojo, plan, score, mean)
+    if family == "fractionalbinomial":
+        # Targets are shares, although answers are classes.
+        answer.classes = None
+    return answer
 
 
 def add_multinomial(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
@@ -103,7 +107,8 @@ def _link(mojo: Mojo) -> tuple[str, float]:
 
 def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
     if family in _BINARY:
-        return ("logistic" if mojo.integer("n_classes") == 2 else "logistic_shares"), {}
+        shares = mojo.integer("n_classes") == 1 or family == "fractionalbinomial"
+        return ("logistic_shares" if shares else "logistic"), {}
     if family == "gaussian" and mojo.text("link") == "identity":
         return "squared_error", {}
     if family != "tweedie" and family not in _POWERS:
