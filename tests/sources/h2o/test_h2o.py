@@ -23,6 +23,10 @@ from pipegrad.testing import perturb
 DATA = Path(__file__).parents[2] / "data" / "h2o"
 SERVED = (
     "glm",
+    "encoder",
+    "rules",
+    "ensemble_b",
+    "glm",
     "gbm",
     "drf",
     "dl",
