@@ -168,18 +168,24 @@ def loss(net: Any, table: pd.DataFrame, target: str, task: str) -> float:
     return float(2 * (mean - real + real * np.log(np.maximum(real, 1) / mean)).mean())
 
 
-def fine_tune(path: Path, parts: dict[str, pd.DataFrame], target: str, task: str) -> list[float]:
+def fine_tune(
+    path: Path, parts: dict[str, pd.DataFrame], target: str, task: str, recipe: bool
+) -> list[float]:
     """Losses before and after, and the seconds of training; the written file lies beside."""
     import pipegrad as pg
 
     net = pg.to_torch(path)
     before, start = loss(net, parts["test"], target, task), time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pg.PipegradWarning)  # where no epoch is better
-        net.fit(
-            parts["train"], target, lr="auto", epochs=100, seed=0,
-            validation=(parts["valid"], parts["valid"][target].to_numpy()),
-        )  # fmt: skip
+        warnings.simplefilter("ignore", pg.PipegradWarning)  # where nothing is better
+        if recipe:
+            rows = pd.concat([parts["train"], parts["valid"]], ignore_index=True)
+            halves = np.split(np.arange(len(rows)), [len(parts["train"])])
+            tuner = pg.FineTuner(path, cv=[tuple(halves)], random_state=0)
+            net = tuner.fit(rows, target).estimator_
+        else:
+            known = parts["valid"], parts["valid"][target].to_numpy()
+            net.fit(parts["train"], target, lr="auto", epochs=100, validation=known, seed=0)
     seconds = time.perf_counter() - start
     after = loss(net, parts["test"], target, task)
     pg.from_torch(net, path.with_suffix(".tuned.zip"))
@@ -228,7 +234,7 @@ def study(args: argparse.Namespace) -> None:
         subprocess.run([python, __file__, "train", f"{temporary}/jobs.json"], check=True)
         for folder, each in zip(folders, parts, strict=True):
             for name in models:
-                result = fine_tune(folder / f"{name}.zip", each, args.target, task)
+                result = fine_tune(folder / f"{name}.zip", each, args.target, task, args.recipe)
                 found[name].append(result)
                 print(name, folder.name, *(f"{number:.4f}" for number in result), flush=True)
         written = [folders[0] / f"{name}.tuned.zip" for name in models]
@@ -268,6 +274,7 @@ def main() -> None:
     parser.add_argument("--counts", action="store_true", help="the targets are counts")
     parser.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
     parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    parser.add_argument("--recipe", action="store_true", help="FineTuner instead of net.fit")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--splits", type=int, default=3)
     study(parser.parse_args())

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -73,9 +74,10 @@ def server() -> Iterator[Any]:
     import h2o
 
     with tempfile.TemporaryDirectory() as scratch:
+        # Servers of one name join each other.
         h2o.init(
             ip="127.0.0.1", port=_free_port(), bind_to_localhost=True, nthreads=1,
-            max_mem_size="1g", ice_root=scratch, log_dir=scratch, name="pipegrad-tests",
+            max_mem_size="1g", ice_root=scratch, log_dir=scratch, name=f"pipegrad-{os.getpid()}",
             jvm_custom_args=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
             strict_version_check=True, verbose=False,
         )  # fmt: skip
