@@ -16,8 +16,8 @@ RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 .PRECIOUS: $(VENV)/.installed-%
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' \
-	  2>/dev/null || sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' \
+	  2>/dev/null || sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed-demo  ## Run the experiment of the paper on real data
 	$(BIN)/python -m pipegrad demo $(ARGS)

@@ -128,7 +128,11 @@ def parts_of_files() -> dict[tuple[str, str], list[Any]]:
     found: dict[tuple[str, str], list[Any]] = {}
     for source, (library, pattern) in LIBRARIES.items():
         for path in sorted((FILES / source).glob(pattern)):
-            for step in pg.to_torch(path, translate="all").graph:
+            try:
+                net = pg.to_torch(path, translate="all")
+            except pg.UntranslatableError:
+                continue
+            for step in net.graph:
                 _, _, part = step.kind.partition(".")
                 found.setdefault((library, part), []).append(step)
     for kind in READERS:

@@ -193,7 +193,7 @@ def isolation(name: str, x: list[str], **options: Any) -> None:
 
 
 isolation("forest", [*MIXED, "big"], max_depth=5, sample_size=40)
-isolation("flag", NUMBERS, contamination=0.1, sample_rate=0.5, max_depth=4)
+isolation("flag", NUMBERS, contamination=0.1, sample_rate=0.5, max_depth=7)
 for _name, _x, _level in (("extended", NUMBERS, 2), ("extended_axis", [*MIXED, "w"], 0)):
     case(f"isolation_{_name}", "ExtendedIsolationForest", None, _x, seed=1, ntrees=4,
          sample_size=16, extension_level=_level)  # fmt: skip

@@ -57,7 +57,10 @@ def ensemble(name: str, y: str, bases: Bases, **options: Any) -> None:
 
 
 ensemble("binomial", "label", _bases("label", "GradientBoosting", "GeneralizedLinear"))
+# The metalearner does not use the network, so that the MOJO lacks it.
 ensemble("logit", "label", _bases("label", "GradientBoosting", "DeepLearning"),
+         metalearner_transform="Logit")  # fmt: skip
+ensemble("logit_forest", "label", _bases("label", "RandomForest", "GeneralizedLinear"),
          metalearner_transform="Logit")  # fmt: skip
 ensemble("boosted", "label", _bases("label", "RandomForest", "GeneralizedLinear"),
          metalearner_algorithm="gbm", metalearner_params={"ntrees": 3, "max_depth": 2})  # fmt: skip

@@ -3,6 +3,7 @@
 python tests/h2o_runtime.py install FOLDER                  h2o from PyPI into FOLDER: 800 MB
 FOLDER/bin/python tests/h2o_runtime.py train OUT [NAME...]  the models of `all_cases`
 FOLDER/bin/python tests/h2o_runtime.py score JOBS.json      [MOJO, table, result], ...
+FOLDER/bin/python tests/h2o_runtime.py import JOBS.json     the same, by the server's import_mojo
 
 It needs Java 8 to 17. For each case, `train` writes OUT/NAME.zip, the MOJO that H2O exported, and
 OUT/NAME.parquet: the columns that the model reads, and what H2O's scorer for MOJOs
@@ -176,6 +177,25 @@ def score(jobs: list[list[str]]) -> None:
             Path(f"{result}.error").write_text(f"{type(error).__name__}: {error}")
 
 
+def score_imported(jobs: list[list[str]]) -> None:
+    """Let the server import MOJOs and answer for rows: what Python shows of its answers."""
+    import pandas as pd
+
+    import h2o_answers
+    import h2o_tables
+
+    with server() as h2o:
+        at = h2o_tables.Frames(h2o)
+        for mojo, table, result in jobs:
+            try:
+                given = pd.read_parquet(table)
+                found = h2o.import_mojo(mojo).predict(at.frame(given)).as_data_frame()
+                answers = found.add_prefix("answer:")
+                h2o_answers.write(pd.concat([given, answers], axis=1), Path(result))
+            except Exception as error:  # the next jobs are still worth knowing
+                Path(f"{result}.error").write_text(f"{type(error).__name__}: {error}")
+
+
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
     if what == "install":
@@ -183,4 +203,5 @@ if __name__ == "__main__":
     elif what == "train":
         train(Path(arguments[0]), arguments[1:])
     else:
-        score(json.loads(Path(arguments[0]).read_text()))
+        answer = {"score": score, "import": score_imported}[what]
+        answer(json.loads(Path(arguments[0]).read_text()))

@@ -237,6 +237,64 @@ def imputers(at):
     return model, at.with_rows({"u": math.nan}, {"v": math.nan, "pos": 2.0})
 
 
+@case
+def nulls(at):
+    """Nulls, and NaN, in columns of several types."""
+    from decimal import Decimal
+
+    f = at.feature
+    schema = "n int, big bigint, d decimal(10,2), x double, s float, b boolean, c string, y double"
+    draw = random.Random(3)
+
+    def rows_with_nulls(count, share):
+        return [
+            tuple(None if draw.random() < share and i < 7 else value for i, value in enumerate((
+                draw.randint(0, 3), draw.randint(0, 2) << 40, Decimal(draw.randint(1, 4)) / 4,
+                draw.choice([0.5, 1.0, 2.0, math.nan]), draw.choice([0.1, 2.5]),
+                draw.random() < 0.5, draw.choice("ab"), draw.gauss(0, 1),
+            )))
+            for _ in range(count)
+        ]  # fmt: skip
+
+    at.train = at.spark.createDataFrame(rows_with_nulls(60, 0.1), schema)
+    found = at.spark.createDataFrame(rows_with_nulls(24, 0.3), schema)
+    names = ["n", "big", "d", "x", "s"]
+    model = at.fitted(
+        f.StringIndexer(inputCols=[*names, "c"], outputCols=[f"{n}_index" for n in [*names, "c"]],
+                        handleInvalid="keep"),
+        f.FeatureHasher(inputCols=[*names, "b", "c"], outputCol="hashed", numFeatures=32),
+        f.FeatureHasher(inputCols=["n", "s"], outputCol="hashed_texts", numFeatures=32,
+                        categoricalCols=["n", "s"]),
+        f.VectorAssembler(inputCols=[*names, "b"], outputCol="all", handleInvalid="keep"),
+        f.Bucketizer(splits=[-math.inf, 1.0, math.inf], inputCol="x", outputCol="bucket",
+                     handleInvalid="keep"),
+        f.Bucketizer(splits=[-math.inf, 2.0, math.inf], inputCol="n", outputCol="n_bucket",
+                     handleInvalid="keep"),
+        f.Imputer(inputCol="x", outputCol="x_nan", strategy="median"),
+        f.Imputer(inputCol="x", outputCol="x_two", missingValue=2.0),
+        f.TargetEncoder(inputCols=["n"], outputCols=["n_mean"], labelCol="y",
+                        targetType="continuous", handleInvalid="keep"),
+        f.VectorAssembler(inputCols=["n_index", "x_nan", "n_mean"], outputCol="features"),
+        _regressor("LinearRegression", labelCol="y"),
+    )  # fmt: skip
+    return model, found
+
+
+@case
+def whole_imputers(at):
+    """Fillings that Spark rounds to the type of the column."""
+    from decimal import Decimal
+
+    f = at.feature
+    cells = [(1, Decimal("0.25"), 5), (4, Decimal("1.00"), 5), (None, None, None), (8, None, 7)]
+    at.train = at.test = at.spark.createDataFrame(cells, "n int, d decimal(10,2), big bigint")
+    return at.fitted(
+        f.Imputer(inputCols=["n", "d", "big"], outputCols=["ni", "di", "bi"]),
+        f.Imputer(inputCol="n", outputCol="n8", missingValue=8.0),
+        at.assemble(["ni", "di", "bi", "n8"]),
+    ), at.test
+
+
 def _regressor(name, **options):
     from pyspark.ml import regression
 

@@ -120,11 +120,10 @@ class NamedPipeline(PipelineModule):
         targets = self._target(table, y)
         if isinstance(table, Mapping):
             table = _frame(table)
-        readers = self._readers([self.graph.output])
         dropped = [
             name
             for name in table.columns
-            if not any(self.source.reads(operator, {name: None}) for operator in readers)
+            if not self._needs(name, table)
             and (name in (y if isinstance(y, str) else None, *self.graph.columns)
                  or _equal(table[name], targets))
         ]  # fmt: skip
@@ -189,6 +188,12 @@ class NamedPipeline(PipelineModule):
     def _require(self, steps: list[str], table: Any) -> None:
         self.source.require(self._readers(steps), table)
 
+    def _needs(self, name: str, table: Any) -> bool:
+        """Whether the output depends on a column of the table."""
+        others = dict.fromkeys(other for other in table.columns if other != name)
+        readers = self._readers([self.graph.output])
+        return not all(self.source.reads(operator, others) for operator in readers)
+
     def _readers(self, steps: list[str]) -> list[Any]:
         """The operators among the ancestors of some steps that read the table."""
         needed = self.graph.ancestors(*steps)
@@ -220,19 +225,72 @@ def _equal(column: Any, targets: Any) -> bool:
 
 
 def read_table(X: Any) -> Any:
-    """The table itself, or the one in a CSV or Parquet file."""
-    if not isinstance(X, str | os.PathLike):
-        # Tables of pyarrow and polars; those of pandas have rows by place.
-        other = hasattr(X, "to_pandas") and not hasattr(X, "iloc")
-        return X.to_pandas() if other else without_tensors(X)
-    import pandas as pd
+    """The table itself, one of pandas for those of pyarrow and polars, or that in a file.
 
+    Columns of pyarrow, polars and files keep their type where values are missing.
+    """
+    if not isinstance(X, str | os.PathLike):
+        if hasattr(X, "iloc"):  # Tables of pandas have rows by place.
+            return X
+        if hasattr(X, "to_arrow"):
+            X = X.to_arrow()
+        return from_arrow(X) if hasattr(X, "to_pandas") else without_tensors(X)
     path = os.fspath(X)
     if path.lower().endswith((".parquet", ".pq")):
-        return pd.read_parquet(path)
+        from pyarrow import parquet
+
+        return from_arrow(parquet.read_table(path))
     if path.lower().endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
+        return _from_csv(path)
     raise ArgumentError(f"{path}: a table must be a .csv or .parquet file.")
+
+
+def from_arrow(table: Any) -> Any:
+    """A table of pandas; whole numbers and truth values among which some are missing are nullable.
+
+    Floating-point numbers are objects if some are missing, since NaN is another value.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    found = table.to_pandas()
+    sizes = [(kind, n) for kind in ("Int", "UInt") for n in (8, 16, 32, 64)]
+    nullable = {
+        pa.type_for_alias(f"{k}{n}".lower()): getattr(pd, f"{k}{n}Dtype")() for k, n in sizes
+    }
+    nullable[pa.bool_()] = pd.BooleanDtype()
+    for place, name in enumerate(table.schema.names):
+        column = table.column(place)
+        if not column.null_count or list(found.columns).count(name) != 1:
+            continue
+        if column.type in nullable:
+            found[name] = column.to_pandas(types_mapper=nullable.get).array
+        elif pa.types.is_floating(column.type):
+            null = column.is_null().to_numpy(zero_copy_only=False).tolist()
+            # Cells of their own type, as a float32 has fewer digits.
+            pairs = zip(null, found[name].to_numpy(), strict=True)
+            cells = [None if lacks else value for lacks, value in pairs]
+            found[name] = pd.Series(cells, found.index, dtype=object)
+    return found
+
+
+def _from_csv(path: str) -> Any:
+    import pandas as pd
+
+    text = pd.read_csv(path, keep_default_na=False, na_values=["", "NaN", "nan"])
+    lacking = [name for name in text if text[name].dtype.kind == "f" and text[name].isna().any()]
+    if lacking:  # Whole numbers among which some are missing stay whole.
+        kinds = pd.read_csv(
+            path,
+            keep_default_na=False,
+            na_values=["", "NaN", "nan"],
+            usecols=lacking,
+            dtype_backend="numpy_nullable",
+        )
+        for name in lacking:
+            if kinds[name].dtype.kind == "i":
+                text[name] = kinds[name]
+    return text
 
 
 def _column_of_targets(table: Any, y: str | None) -> Any:

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from .errors import ArgumentError
 from .module import PipelineModule
-from .named import NamedPipeline, read_table
+from .named import NamedPipeline, from_arrow, read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -104,7 +104,7 @@ class _Scorer:
             if not batch.num_rows:
                 continue
             read = batch if self.inputs is None else batch.select(self.inputs)
-            found = self.columns(net, read.to_pandas())
+            found = self.columns(net, from_arrow(read))
             new = [_as_arrow(found[name], kind) for name, kind in self.types.items()]
             names = [*batch.schema.names, *self.types]
             yield pa.RecordBatch.from_arrays([*batch.columns, *new], names=names)

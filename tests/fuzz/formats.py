@@ -275,6 +275,36 @@ def change_entry(content: bytes, rng: random.Random, others: list[bytes]) -> byt
     return out.getvalue()
 
 
+def accepted(
+    name: str, paths: dict[str, Path], count: int, folder: Path
+) -> dict[tuple[str, int], Path]:
+    """Damaged zip files that pipegrad reads nevertheless, by what they were and a number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the format, which the changes depend on.
+    paths : dict of str to Path
+        Valid files by name.
+    count : int
+        How many are damaged.
+    folder : Path
+        Where they go.
+    """
+    found = {}
+    for number in range(count):
+        rng = random.Random(f"{name}/{number}")
+        chosen = rng.choice(list(paths))
+        path = folder / f"{number}.zip"
+        path.write_bytes(change_entry(paths[chosen].read_bytes(), rng, [b"0"]))
+        try:
+            pg.to_torch(path)
+        except (pg.ModelFileError, pg.UntranslatableError):
+            continue
+        found[chosen, number] = path
+    return found
+
+
 # -- H2O -----------------------------------------------------------------------------------------
 
 

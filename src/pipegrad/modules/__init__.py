@@ -22,6 +22,7 @@ from ._class_scores import (
     Total,
     away_from_zero,
     bounded_log_odds,
+    first_less_second,
     ordered_shares,
     place_of_largest,
     place_of_smallest,
@@ -33,6 +34,7 @@ from ._class_scores import (
 )
 from ._constant import Constant, ConstantProbabilities
 from ._covariance import DistanceOutliers, FactoredPrecision, NormalLaw, PatternedPrecision
+from ._design import DesignColumns, OfStratum, Term
 from ._distances import Distances, MixedDistances, NearestDescent
 from ._distributions import Distributions, KernelDistributions
 from ._elementwise import Elementwise, Monomials, Sequential, Threshold
@@ -163,6 +165,7 @@ from ._vector_columns import (
     ChosenColumns,
     CosineTransform,
     ExpandedProducts,
+    Gap,
     IndexIndicators,
     Intervals,
     NumberOfIndex,
@@ -174,9 +177,17 @@ from ._vector_columns import (
     SquareOfGaps,
     UnitRows,
 )
-from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
+from .trees.boosting import (
+    InitializedBoosting,
+    Isolation,
+    LeafIndicators,
+    WeightedMedian,
+    anomaly_score,
+    share_of_lengths,
+)
 from .trees.ensemble import TreeEnsemble
-from .trees.features import AnyPositive, TreeFeatures
+from .trees.features import AnyPositive, LeafNumbers, TreeFeatures
+from .trees.oblique import ObliqueTrees
 from .trees.order import LeafOrder
 from .trees.relaxation import LeafIndices, SplitMode, SplitRelaxation, take
 from .trees.routing import AS_ZERO, NAN, ZERO
@@ -223,6 +234,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
     "DistanceOutliers",
@@ -241,6 +253,7 @@ __all__ = [
     "FiniteDifferences",
     "FirstSharesHead",
     "FullGaussians",
+    "Gap",
     "GaussianProcess",
     "GradientOf",
     "Head",
@@ -271,6 +284,7 @@ __all__ = [
     "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
+    "LeafNumbers",
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
@@ -317,6 +331,8 @@ __all__ = [
     "NormalizedColumns",
     "NotAlike",
     "NumberOfIndex",
+    "ObliqueTrees",
+    "OfStratum",
     "OneColumn",
     "OneHot",
     "OneVersusRest",
@@ -386,6 +402,7 @@ __all__ = [
     "StraightThrough",
     "SupportVectorMachine",
     "TemperatureScaling",
+    "Term",
     "TermWeights",
     "Threshold",
     "ThresholdHead",
@@ -403,6 +420,7 @@ __all__ = [
     "WithGradientOf",
     "YeoJohnson",
     "activate",
+    "anomaly_score",
     "away_from_zero",
     "bounded_log_odds",
     "chained_structure",
@@ -410,6 +428,7 @@ __all__ = [
     "coupled_probabilities",
     "dense",
     "evaluation_view",
+    "first_less_second",
     "is_finite",
     "link_of",
     "map_in_threads",
@@ -423,6 +442,7 @@ __all__ = [
     "second_column",
     "sent_as_copy",
     "settle_after_fork",
+    "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
     "softmax_above_zero",

@@ -40,6 +40,11 @@ def bounded_log_odds(share: Tensor) -> Tensor:
     return torch.log(inside / (1 - inside)).clamp(min=-19.0)
 
 
+def first_less_second(x: Tensor) -> Tensor:
+    """The difference (n,) of two columns."""
+    return x[:, 0] - x[:, 1]
+
+
 def place_of_largest(x: Tensor) -> Tensor:
     """The index (n,) of the largest entry of each row, the first of several."""
     return x.argmax(1).to(x.dtype)

@@ -360,3 +360,11 @@ class SquareOfGaps(Module):
     def forward(self, x: Block, y: Block) -> Tensor:
         """Two blocks (n, columns) to (n,)."""
         return ((dense(x) - dense(y)) * self.scale).square().mean(1)
+
+
+class Gap(Module):
+    """The difference of two blocks of one shape."""
+
+    def forward(self, x: Block, y: Block) -> Tensor:
+        """Same shape out as in."""
+        return dense(x) - dense(y)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +33,7 @@ import pipegrad as pg
 from pipegrad.modules import TreeEnsemble
 
 sys.path.append(str(Path(__file__).parents[2] / "fuzz"))
-from formats import change_entry
+from formats import accepted
 
 # Of the largest value in a column: what float32 and the order of a sum leave open.
 TOLERANCE = 2e-6
@@ -219,19 +218,11 @@ def test_mlnet_runs_the_graphs_that_are_written(runtime, tmp_path, source):
 
 def mutants(folder, count):
     """Damaged files that pipegrad reads nevertheless, as jobs for ML.NET."""
-    names = [name for name in NAMES if name not in GIVEN]
-    jobs = {}
-    for number in range(count):
-        rng = random.Random(f"mlnet/{number}")
-        name = rng.choice(names)
-        model = folder / f"{number}.zip"
-        model.write_bytes(change_entry(path_of(name).read_bytes(), rng, [b"0"]))
-        try:
-            pg.to_torch(model)
-        except (pg.ModelFileError, pg.UntranslatableError):
-            continue
-        jobs[name, number] = (model, DATA / f"{name}.input.parquet", folder / f"{number}.npz")
-    return jobs
+    paths = {name: path_of(name) for name in NAMES if name not in GIVEN}
+    return {
+        (name, number): (model, DATA / f"{name}.input.parquet", folder / f"{number}.npz")
+        for (name, number), model in accepted("mlnet", paths, count, folder).items()
+    }
 
 
 def run_each(runtime, jobs):

@@ -23,11 +23,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_spark import DATA, NAMES, assert_same_columns, expected_of, table_of, unpacked
+from test_spark import DATA, NAMES, assert_same_columns, expected_of, moves, table_of, unpacked
 
 import pipegrad as pg
 import spark_runtime
-from pipegrad.testing import perturb
+from pipegrad.named import read_table
 
 RUNTIME = Path(__file__).parents[2] / "spark_runtime.py"
 SOFT = ["boosted", "forest", "tree_regression"]
@@ -42,7 +42,7 @@ def python():
 
 def moved(path, **options):
     net = pg.to_torch(path, **options)
-    perturb(net)
+    moves(net, path.stem)
     return net.eval()
 
 
@@ -64,7 +64,7 @@ def scored(python, tmp_path_factory):
 def table_at(path):
     problem = Path(f"{path}.error")
     assert path.exists(), problem.read_text() if problem.exists() else "no result"
-    return pd.read_parquet(path)
+    return read_table(path)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +91,7 @@ def trained(python, tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_models_of_this_spark_are_read(trained, name):
     net = pg.to_torch(trained / f"{name}.spark")
-    table = pd.read_parquet(trained / f"{name}.parquet")
+    table = read_table(trained / f"{name}.parquet")
     given = table.drop(columns=[c for c in net.graph.columns if c in table.columns])
     found = net.columns(given)
     assert_same_columns(found, table, found)
@@ -135,7 +135,7 @@ def spark(python, tmp_path_factory):
 
 
 def rows_of(df):
-    return df.toArrow().to_pandas()
+    return read_table(df.toArrow())
 
 
 @live
@@ -143,7 +143,7 @@ def rows_of(df):
 def test_live_models_come_back_and_their_modules_score_dataframes(spark, name):
     model, df = spark_runtime.CASES[name](spark_runtime.Case(spark))
     net = pg.to_torch(model)
-    perturb(net)
+    moves(net, name)
     net.eval()
     df_given = model.transform(df).drop(*net.graph.columns)
     again, scored = pg.from_torch(net), pg.spark.transform(net, df_given)

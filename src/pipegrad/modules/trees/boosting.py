@@ -128,6 +128,18 @@ class Isolation(Module):
         return -torch.exp2(-share) - self.offset
 
 
+def share_of_lengths(length: Tensor, shortest: int, longest: int) -> Tensor:
+    """How near lengths (n,) are to the shortest of a range; 1 if the range is empty."""
+    if longest <= shortest:
+        return torch.ones_like(length)
+    return (longest - length) / (longest - shortest)
+
+
+def anomaly_score(length: Tensor, typical: float) -> Tensor:
+    """Two to the negative ratio of lengths (n,) and a typical one."""
+    return torch.exp2(-(length / typical))
+
+
 class LeafIndicators(Module):
     """One-hot encoding of the leaf that a row reaches in each tree.
 

@@ -98,3 +98,26 @@ class TreeFeatures(Module):
     def reset_parameters(self) -> None:
         """Re-initialize the leaf values."""
         self.ensemble.reset_parameters()
+
+
+class LeafNumbers(Module):
+    """The number of the leaf that a row reaches in each tree.
+
+    Parameters
+    ----------
+    ensemble : TreeEnsemble
+        The trees; nothing of them trains.
+    known : bool
+        Whether the splits are those of the source; NaN otherwise.
+    """
+
+    def __init__(self, ensemble: TreeEnsemble, known: bool = True) -> None:
+        super().__init__()
+        self.ensemble = ensemble.requires_grad_(False)
+        self.known = known
+
+    def forward(self, x: Block) -> Tensor:
+        """Map (n, features) to (n, trees)."""
+        rows = dense(x)
+        leaves = self.ensemble.leaves(rows).to(rows.dtype)
+        return leaves if self.known else torch.full_like(leaves, torch.nan)

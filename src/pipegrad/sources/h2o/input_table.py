@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError
+from ..named.cells import cells_of
 from ..named.model import has_column
 from ..named.operators import Host
 
@@ -88,7 +89,7 @@ def category_codes(
     """
     other = float(len(levels)) if unseen else np.nan
     place = {level: number for number, level in enumerate(levels)}
-    cells = _cells(values)
+    cells = cells_of(values, "fiubM")
     if cells.ndim != 1:
         raise ArgumentError(f"Column {name!r} must hold one value in each row.")
     found: dict[Any, float] = {}
@@ -118,7 +119,7 @@ def numbers(values: Any, name: str) -> NDArray[np.float64]:
     ArgumentError
         If a value is no number.
     """
-    cells = _cells(values)
+    cells = cells_of(values, "fiubM")
     if cells.ndim != 1:
         raise ArgumentError(f"Column {name!r} must hold one value in each row.")
     if cells.dtype.kind in "fiub":
@@ -136,11 +137,3 @@ def _number(cell: Any) -> float:
     if isinstance(cell, str):
         raise ValueError(f"{cell!r:.60} is a text")
     return float("nan") if _text(cell) is None else float(cell)
-
-
-def _cells(values: Any) -> NDArray[Any]:
-    if hasattr(values, "to_numpy"):
-        kind = getattr(values.dtype, "kind", "O")
-        plain = isinstance(values.dtype, np.dtype) and kind in "fiubM"
-        return np.asarray(values.to_numpy() if plain else values.to_numpy(dtype=object))
-    return np.asarray(values)

@@ -83,6 +83,8 @@ class Model:
 
     def column(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """Convert the values of a column to its type in H2O."""
+        if name in self.answer.views:
+            return self.answer.views[name](values)
         if name not in self.answer.texts:
             return values
         labels = np.array([*self.answer.texts[name], None], dtype=object)

@@ -20,7 +20,6 @@ _SHOWN = "experimental/modelDetails.json"
 _MOST_COLUMNS = 100_000
 _MOST_LEVELS = 10_000_000
 _DEEPEST = 12
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def _sections(archive: Archive, name: str) -> dict[str, list[str]]:
         stripped = line.strip()
         if stripped in ("[info]", "[columns]", "[domains]"):
             current = found[stripped[1:-1]]
-        elif stripped and current is not None:
+        elif stripped and not stripped.startswith("#") and current is not None:
             current.append(stripped)
     if not found["info"]:
         raise archive.fail(f"{name!r} does not describe a model of H2O.")
@@ -253,7 +252,8 @@ def _domain(
 
 
 def _unescaped(level: str) -> str:
-    return re.sub(r"\\(.)", lambda m: _ESCAPED.get(m[1], m[1]), level) if "\\" in level else level
+    # A backslash stands before another one, and before the "n" of an end of line.
+    return re.sub(r"\\([\\n])", lambda m: "\n" if m[1] == "n" else "\\", level)
 
 
 def without_results(content: bytes) -> bytes:

@@ -162,9 +162,9 @@ def rewritten(content: bytes, several: list[Numbers]) -> bytes:
             continue
         dtype = np.dtype(numbers.stored)
         flat = numbers.values.reshape(-1).astype(dtype)
-        start = numbers.start + numbers.places * numbers.unit
-        each[start[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
-            len(flat), -1
+        first = numbers.start + numbers.places * numbers.unit
+        each[first[:, None] + np.arange(dtype.itemsize)] = flat.view(np.uint8).reshape(
+            len(flat), dtype.itemsize
         )
     return bytes(data)
 

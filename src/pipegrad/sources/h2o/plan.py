@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ...errors import UntranslatableError
 from ..named.operators import (
     TABLE,
@@ -41,6 +43,8 @@ class Answer:
         Levels of the targets.
     texts : dict of str to list of str
         Levels that the numbers of a column stand for.
+    views : dict of str to callable
+        The function from the output of a step to a column, where they differ.
     """
 
     output: str
@@ -50,6 +54,7 @@ class Answer:
     score: str = ""
     classes: list[str] | None = None
     texts: dict[str, list[str]] = field(default_factory=dict)
+    views: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = field(default_factory=dict)
 
 
 class Plan:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ArgumentError
+from ..named.cells import cells_of
 from ..named.model import column_names, has_column
 from .types import NUMBERS, ColumnType
 
@@ -23,19 +24,12 @@ def raw_column(table: Any, name: str, kind: ColumnType) -> NDArray[Any]:
     if not has_column(table, name):
         known = ", ".join(map(repr, list(column_names(table))[:8]))
         raise ArgumentError(f"The table has no column {name!r}; it has {known}.")
-    values = _values(table[name])
+    values = cells_of(table[name])
     if kind.size is not None:
         values = _rows(values, name, kind.size)
     elif values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     return _typed(values, name, kind)
-
-
-def _values(values: Any) -> NDArray[Any]:
-    if hasattr(values, "to_numpy"):
-        kind = getattr(values.dtype, "kind", "O")
-        return np.asarray(values.to_numpy() if kind in "fiub" else values.to_numpy(dtype=object))
-    return np.asarray(values)
 
 
 def _rows(values: NDArray[Any], name: str, size: int) -> NDArray[Any]:

@@ -28,6 +28,7 @@ from ...modules import (
     Threshold,
     Total,
     TreeEnsemble,
+    first_less_second,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -39,6 +40,7 @@ from ...modules import (
 from ...registry import Objective, Translation, lookup, register
 from ..arrays import to_array, to_block, to_csr, to_tensor
 from . import operators
+from .cells import doubles_of
 from .operators import LearnedNumbers
 from .tasks import head_of, objective_of
 
@@ -57,7 +59,10 @@ class NamedTranslation(Translation):
             return X.tocsr().astype(self.precision)
         values = np.asarray(X)
         if values.dtype == object:
-            raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            found = doubles_of(values)
+            if found is None:
+                raise ArgumentError(f"{operator.title} takes numbers, but a column holds texts.")
+            values = found
         return values.astype(self.precision)
 
     def write_back(self, module: Any, operator: Any) -> None:
@@ -185,6 +190,7 @@ _FUNCTIONS = {
     "two_scores": two_scores,
     "two_shares": two_shares,
     "second": second_column,
+    "first_less_second": first_less_second,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
@@ -217,8 +223,6 @@ class Derive(NamedTranslation):
             return Threshold(numbers[0])
         if what == "at_least":
             return Threshold(float(np.nextafter(numbers[0], -np.inf)))
-        if what == "at_most":
-            return Elementwise(torch.clamp, {"max": numbers[0]})
         if what == "entry":
             return OneColumn(int(numbers[0]))
         if what == "scaled_largest":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...errors import ArgumentError
+from ..named.cells import cells_of, is_number
 from ..named.model import has_column
 
 # Vectors of more entries stay sparse if most of them are zero.
@@ -21,50 +24,59 @@ def raw_column(table: Any, name: str) -> Any:
     Returns
     -------
     array or CSR matrix
-        Numbers (n,) in their own type, texts (n,) of objects with None for missing ones, or
-        vectors (n, k).
+        Numbers (n,) in their own type, or objects with None if some are missing; texts (n,) of
+        objects with None for missing ones; or vectors (n, k).
     """
     if not has_column(table, name):
         raise ArgumentError(f"The table has no column {name!r}.")
-    values = _values(table[name])
-    if sparse.issparse(values):
-        return values.tocsr().astype(np.float64)
+    column = table[name]
+    if sparse.issparse(column):
+        return column.tocsr().astype(np.float64)
+    values = cells_of(column)
     if values.dtype.kind in "fiub":
         return values
     if values.dtype.kind in "US":
         return values.astype(object)
+    if values.dtype.kind in "Mm":
+        raise _times(name)
     return _objects(values, name)
-
-
-def _values(values: Any) -> Any:
-    if sparse.issparse(values):
-        return values
-    if hasattr(values, "to_numpy"):
-        kind = getattr(values.dtype, "kind", "O")
-        plain = isinstance(values.dtype, np.dtype) and kind in "fiub"
-        return np.asarray(values.to_numpy() if plain else values.to_numpy(dtype=object))
-    return np.asarray(values)
 
 
 def _objects(values: NDArray[Any], name: str) -> Any:
     cells = [None if _is_missing(cell) else cell for cell in values.ravel().tolist()]
     known = [cell for cell in cells if cell is not None]
-    if known and all(isinstance(cell, bool | int | float | np.number | np.bool_) for cell in known):
-        numbers = [np.nan if cell is None else cell for cell in cells]
-        whole = len(known) == len(cells) and all(isinstance(c, int | np.integer) for c in cells)
-        return np.array(numbers, dtype=np.int64 if whole else np.float64)
+    if all(map(is_number, known)):
+        return _numbers(cells, known)
     # Texts are missing as None, or as NaN.
     cells = [None if isinstance(cell, float) and cell != cell else cell for cell in cells]
     known = [cell for cell in cells if cell is not None]
-    if known and all(isinstance(cell, str) for cell in known):
+    if all(isinstance(cell, str) for cell in known):
         return _array_of(cells)
-    if known and all(_is_list_of_texts(cell) for cell in known):
+    if all(_is_list_of_texts(cell) for cell in known):
         return _array_of([None if c is None else [str(t) for t in c] for c in cells])
-    if known and not any(isinstance(cell, str) for cell in known):
+    if any(isinstance(cell, datetime.date | datetime.time | datetime.timedelta) for cell in known):
+        raise _times(name)
+    if not any(isinstance(cell, str) for cell in known):
         return vectors(cells, name)
-    if known:
-        raise ArgumentError(f"Column {name!r} must hold values of one kind, got {known[0]!r:.60}.")
-    return np.full(len(cells), np.nan)
+    raise ArgumentError(f"Column {name!r} must hold values of one kind, got {known[0]!r:.60}.")
+
+
+def _numbers(cells: list[Any], known: list[Any]) -> NDArray[Any]:
+    """Numbers in their own type; objects if there are decimals, or None for missing ones."""
+    fixed = any(isinstance(cell, decimal.Decimal) for cell in known)
+    if len(known) < len(cells) or fixed or not known:
+        return _array_of(cells)
+    if all(isinstance(cell, bool | np.bool_) for cell in known):
+        return np.array(cells, dtype=bool)
+    whole = all(isinstance(cell, int | np.integer) for cell in known)
+    return np.array(cells, dtype=np.int64 if whole else np.float64)
+
+
+def _times(name: str) -> ArgumentError:
+    return ArgumentError(
+        f"Column {name!r} must hold numbers, texts or vectors, got dates or times, which no stage "
+        "of Spark takes.\nHint: give it the numbers or texts that Spark had."
+    )
 
 
 def _array_of(cells: list[Any]) -> NDArray[Any]:
@@ -135,13 +147,22 @@ def _vector(cell: Any) -> tuple[int, Any, Any]:
 def as_texts(values: NDArray[Any]) -> list[str | None]:
     """Values as Spark casts them to texts, with None for missing ones."""
     if values.dtype == object:
-        return [None if value is None else str(value) for value in values.tolist()]
+        return [None if value is None else _as_text(value) for value in values.tolist()]
     if values.dtype.kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
     if values.dtype.kind in "iu":
         return [str(value) for value in values.tolist()]
     shown = values if values.dtype == np.float32 else values.astype(np.float64)
     return [number_as_text(value) for value in shown]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        return number_as_text(value)
+    # Decimals keep the zeros of their type.
+    return f"{value:f}" if isinstance(value, decimal.Decimal) else str(value)
 
 
 def number_as_text(value: Any) -> str:

@@ -1,6 +1,18 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
-from . import answers, clusters, components, composites, encoders, linear, networks, rules, trees
+from . import (
+    answers,
+    clusters,
+    components,
+    composites,
+    encoders,
+    isolation,
+    linear,
+    networks,
+    rules,
+    survival,
+    trees,
+)
 
 __all__ = [
     "answers",
@@ -8,8 +20,10 @@ __all__ = [
     "components",
     "composites",
     "encoders",
+    "isolation",
     "linear",
     "networks",
     "rules",
+    "survival",
     "trees",
 ]

@@ -33,20 +33,18 @@ def add_binary(mojo: Mojo, plan: Plan, score: str, share: str) -> Answer:
         The step with the probability of the second class.
     """
     shares = plan.step(mojo, Derive(what="two_shares"), share, name=SHARES)
-    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
+    return add_binary_shares(mojo, plan, score, shares, share)
 
 
-def add_binary_shares(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
+def add_binary_shares(
+    mojo: Mojo, plan: Plan, score: str, shares: str, share: str | None = None
+) -> Answer:
     """The answer of a classifier of two classes whose probabilities a step has."""
-    share = plan.step(mojo, Derive(what="second"), shares, name="second")
-    return add_labels(mojo, plan, score, shares, _decision(mojo, plan, share))
-
-
-def _decision(mojo: Mojo, plan: Plan, share: str) -> str:
-    """The step with the class that H2O decides for."""
+    if share is None:
+        share = plan.step(mojo, Derive(what="second"), shares, name="second")
     threshold = mojo.number("default_threshold", 0.5) * _NEARLY
     decide = Derive(what="at_least", numbers_=[threshold])
-    return plan.step(mojo, decide, share, name="predict")
+    return add_labels(mojo, plan, score, shares, plan.step(mojo, decide, share, name="predict"))
 
 
 def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") -> Answer:
@@ -68,10 +66,10 @@ def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") 
     return add_labels(mojo, plan, score, shares, predict)
 
 
-def add_shares(mojo: Mojo, plan: Plan, score: str, shares: str) -> Answer:
+def add_shares(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") -> Answer:
     """The answer of a classifier of any number of classes, whose probabilities a step has."""
     if mojo.integer("n_classes") > 2:
-        return add_classes(mojo, plan, score, shares)
+        return add_classes(mojo, plan, score, shares, row)
     return add_binary_shares(mojo, plan, score, shares)
 
 

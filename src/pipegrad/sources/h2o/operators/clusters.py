@@ -84,6 +84,8 @@ def _standardized(
             start=len(categorical),
             scale=listed(mojo, "standardize_mults", numeric),
             offset=listed(mojo, "standardize_means", numeric),
+            # Distances are smaller in units that are larger.
+            trains=False,
         )
         row, offset = plan.step(mojo, operator, row, name="standardize"), 0 * offset
     fill = Fill(values=np.concatenate([modes[categorical], offset]))

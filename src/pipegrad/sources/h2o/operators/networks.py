@@ -8,23 +8,18 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...named.operators import Derive, Mean, Predictor, Step
+from ...named.operators import Derive, Predictor, Step
 from ..mojo import Mojo
 from ..numbers import Numbers, listed
 from ..plan import Answer, Plan, reads, refused
 from .answers import add_regression, add_shares
+from .distributions import DISTRIBUTIONS, add_mean, balance_factors, loss_options
+from .encoding import encoded_row
 from .expansion import Expand, StandardizeLast
 
 _MOST_UNITS = 1 << 24
 _ACTIVATIONS = {"Tanh": "tanh", "Rectifier": "relu", "ExpRectifier": "elu", "Maxout": "maxout"}
 _WITH_DROPOUT = "WithDropout"
-_LOG = {"poisson": 1.0, "gamma": 2.0, "tweedie": 1.5}
-_TASKS = {
-    "gaussian": "squared_error", "laplace": "absolute_error", "huber": "absolute_error",
-    "quantile": "absolute_error",
-}  # fmt: skip
-# H2O caps the exponential function, so that means stay finite.
-_LARGEST_MEAN = 1e19
 
 
 @dataclass(eq=False, kw_only=True)
@@ -114,18 +109,18 @@ def _network(mojo: Mojo, plan: Plan) -> Answer:
     if count > 1:
         if mojo.text("distribution") == "modified_huber":
             raise refused(mojo, "its scorer gives the same probabilities for all rows")
-        operator.task, operator.added = "softmax", _correction(mojo, count)
+        operator.task, operator.added = "softmax", _correction(mojo)
         score = plan.step(mojo, operator, source, name="network", method="score")
         shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
-        return add_shares(mojo, plan, score, shares)
+        return add_shares(mojo, plan, score, shares, row)
     return _regression(mojo, plan, operator, source)
 
 
 def _regression(mojo: Mojo, plan: Plan, operator: Network, source: str) -> Answer:
     distribution = mojo.text("distribution")
-    link = "log" if distribution in _LOG else "identity"
-    if link == "identity" and distribution not in _TASKS:
-        mojo.fail(f"distribution {distribution!r:.40} is not known.")
+    if distribution not in DISTRIBUTIONS:
+        raise refused(mojo, f"its distribution {distribution!r:.40} is not supported")
+    task, link = DISTRIBUTIONS[distribution]
     operator.squeeze = True
     last: Predictor = operator
     score = plan.step(mojo, operator, source, name="network", method="score")
@@ -133,13 +128,8 @@ def _regression(mojo: Mojo, plan: Plan, operator: Network, source: str) -> Answe
         factor, added = _single(mojo, "norm_resp_mul"), _single(mojo, "norm_resp_sub")
         last = Unscale(factor=factor, added=added)
         score = plan.step(mojo, last, score, name="unscaled", method="score")
-    if link == "identity":
-        last.task = _TASKS[distribution]
-        return add_regression(mojo, plan, score, score)
-    last.task, last.options = "tweedie", {"power": _LOG[distribution], "link": "log"}
-    mean = plan.step(mojo, Mean(link="log"), score, name="mean")
-    capped = Derive(what="at_most", numbers_=[_LARGEST_MEAN])
-    return add_regression(mojo, plan, score, plan.step(mojo, capped, mean, name="predict"))
+    last.task, last.options = task, loss_options(mojo, distribution, link)
+    return add_regression(mojo, plan, score, add_mean(mojo, plan, score, link))
 
 
 def _single(mojo: Mojo, key: str) -> float:
@@ -201,7 +191,7 @@ def _input(mojo: Mojo, plan: Plan) -> tuple[str, str, Expand, StandardizeLast | 
             mojo.fail(f"column {mojo.features[place]!r} has other levels than its indicators.")
     if any(place in mojo.domains for place in range(categories, categories + numeric)):
         mojo.fail("a column of numbers has levels.")
-    row = source = plan.row(mojo)
+    row = source = encoded_row(mojo, plan)
     scaling = None
     if numeric and mojo.has("norm_mul") and mojo.text("norm_mul") != "[]":
         count = np.arange(numeric)
@@ -254,12 +244,6 @@ def _layer(mojo: Mojo, number: int, sizes: tuple[int, int]) -> tuple[Numbers, Nu
     return listed(mojo, f"weight_layer{number}", shape=shape, stored=np.float32), bias
 
 
-def _correction(mojo: Mojo, count: int) -> NDArray[np.float64] | None:
-    """Logarithms of how rare classes are, relative to balanced rows that a model learned from."""
-    if not mojo.flag("balance_classes", False):
-        return None
-    prior, balanced = mojo.numbers("prior_class_distrib"), mojo.numbers("model_class_distrib")
-    if not len(prior) == len(balanced) == count:
-        mojo.fail("its shares of classes are damaged.")
-    known = (prior > 0) & (balanced > 0)
-    return np.log(np.where(known, prior, 1.0) / np.where(known, balanced, 1.0))
+def _correction(mojo: Mojo) -> NDArray[np.float64] | None:
+    """What is added to the scores of classes; nothing if the model learned from all rows."""
+    return np.log(balance_factors(mojo)) if mojo.flag("balance_classes", False) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -11,34 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import UntranslatableError
-from ...named.operators import Derive, Mean, Predictor, TreeStructure
+from ...named.operators import Derive, Predictor, TreeStructure
 from ..mojo import Mojo
 from ..numbers import Numbers, listed, stored
 from ..plan import Answer, Plan, reads
 from .answers import add_binary_shares, add_classes, add_regression
 from .calibration import with_calibration
+from .distributions import DISTRIBUTIONS, add_mean, balance_factors, loss_options
 from .encoding import encoded_row
+from .leaves import Leaves, with_leaves
 from .linear import with_offset
 from .tree_bytes import Forest
 
 _MOST_TREES = 1_000_000
 # Older files hold other bytes for sets of categories.
 _OLDEST = 1.2
-# The task of each distribution, and its link where the file has none.
-_DISTRIBUTIONS = {
-    "bernoulli": ("logistic", "logit"),
-    "quasibinomial": ("logistic", "logit"),
-    "gaussian": ("squared_error", "identity"),
-    "poisson": ("tweedie", "log"),
-    "gamma": ("tweedie", "log"),
-    "tweedie": ("tweedie", "log"),
-    "laplace": ("absolute_error", "identity"),
-    "huber": ("huber", "identity"),
-    "quantile": ("pinball", "identity"),
-}
-_POWERS = {"poisson": 1.0, "gamma": 2.0}
-# H2O takes no exponential for larger than this.
-_LARGEST = 1e19
 
 
 @dataclass(eq=False, kw_only=True)
@@ -97,42 +83,96 @@ class ClassShares(Predictor):
     factors: list[float]
 
 
-def read_trees(mojo: Mojo) -> dict[str, Any]:
-    """The fields of `Trees`, with one output for each tree of a round.
+@dataclass(eq=False)
+class Ensemble:
+    """The trees of a model, with one output for each tree of a round.
 
-    H2O leaves out trees of classes without rows.
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    forest : Forest
+        Its trees.
+    fields : dict
+        The fields of `Trees`.
     """
-    version = mojo.number("mojo_version")
-    if not version >= _OLDEST:
-        why = f"its file is of version {version:g}, and trees are read from version {_OLDEST} on"
-        raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
-    rounds, outputs = mojo.integer("n_trees"), mojo.integer("n_trees_per_class")
-    if not (0 < rounds <= _MOST_TREES and 0 < outputs <= _MOST_TREES):
-        mojo.fail(f"it states {rounds} rounds of {outputs} trees.")
-    forest, places = Forest(mojo), []
-    for number in range(rounds):
-        for output in range(outputs):
-            name = f"trees/t{output:02d}_{number:03d}.bin"
-            if mojo.prefix + name in mojo.archive:
-                forest.add(name)
-                places.append(output)
-    if not places or (outputs == 1 and len(places) < rounds):
-        mojo.fail("it lacks trees.")
+
+    mojo: Mojo
+    forest: Forest
+    fields: dict[str, Any]
+
+    @classmethod
+    def read(cls, mojo: Mojo) -> Ensemble:
+        """Read all trees; H2O leaves out those of classes without rows."""
+        version = mojo.number("mojo_version")
+        if not version >= _OLDEST:
+            why = f"its file is of version {version:g}, and only those from {_OLDEST} on are read"
+            raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
+        rounds, outputs = mojo.integer("n_trees"), mojo.integer("n_trees_per_class")
+        if not (0 < rounds <= _MOST_TREES and 0 < outputs <= _MOST_TREES):
+            mojo.fail(f"it states {rounds} rounds of {outputs} trees.")
+        forest, places = Forest(mojo), []
+        for number in range(rounds):
+            for output in range(outputs):
+                name = f"trees/t{output:02d}_{number:03d}.bin"
+                if mojo.prefix + name in mojo.archive:
+                    forest.add(name)
+                    places.append(output)
+        if not places or (outputs == 1 and len(places) < rounds):
+            mojo.fail("it lacks trees.")
+        several = outputs > 1
+        fields = {
+            **_tables(forest),
+            "tree_output": np.array(places, dtype=np.int64) if several else None,
+            "outputs": outputs if several else None,
+        }
+        return cls(mojo, forest, fields)
+
+    def require(self, outputs: int) -> None:
+        """Reject another number of trees in each round."""
+        found = self.mojo.integer("n_trees_per_class")
+        if found != outputs:
+            self.mojo.fail(f"it has {found} trees in each round instead of {outputs}.")
+
+    def with_leaves(self, plan: Plan, answer: Answer, row: str) -> Answer:
+        """An answer with the columns of leaves."""
+        at = self.fields
+        operator = Leaves(
+            structure=at["structure"],
+            thresholds=every_threshold(at["structure"], at["numeric"], at["thresholds"]),
+            missing_left=at["missing_left"],
+        )
+        return with_leaves(self.mojo, plan, answer, self.forest, row, operator)
+
+
+def _tables(forest: Forest) -> dict[str, Any]:
     cut = [node.threshold for node in forest.nodes]
     bounds = [*forest.starts, len(cut)]
-    own = [[at for at in cut[a:b] if at >= 0] for a, b in pairwise(bounds)]
-    fields = {
+    places = [[at for at in cut[a:b] if at >= 0] for a, b in pairwise(bounds)]
+    thresholds = _floats(forest.mojo, forest.names, places)
+    if any(np.isnan(numbers.values).any() for numbers in thresholds):
+        forest.mojo.fail("a threshold of its trees is no number.")
+    return {
         "structure": forest.structure(),
-        "leaves": _floats(mojo, forest.names, forest.leaves),
-        "thresholds": _floats(mojo, forest.names, own),
+        "leaves": _floats(forest.mojo, forest.names, forest.leaves),
+        "thresholds": thresholds,
         "numeric": np.flatnonzero(np.array(cut, dtype=np.int64) >= 0),
         "missing_left": np.array([node.missing_left for node in forest.nodes], dtype=bool),
-        "tree_output": np.array(places, dtype=np.int64) if outputs > 1 else None,
-        "outputs": outputs if outputs > 1 else None,
     }
-    if any(np.isnan(numbers.values).any() for numbers in fields["thresholds"]):
-        mojo.fail("a threshold of its trees is no number.")
-    return fields
+
+
+def joined(parts: list[Numbers]) -> NDArray[np.float64]:
+    """The numbers of all trees, one after the other."""
+    return np.concatenate([np.zeros(0), *(numbers.values for numbers in parts)])
+
+
+def every_threshold(
+    at: TreeStructure, numeric: NDArray[np.int64], parts: list[Numbers]
+) -> NDArray[np.float64]:
+    """The threshold of each node; 0 for those without one."""
+    every = np.zeros(len(at.feature))
+    every[numeric] = joined(parts)
+    return every
 
 
 def _floats(mojo: Mojo, names: list[str], places: list[list[int]]) -> list[Numbers]:
@@ -145,79 +185,49 @@ def _floats(mojo: Mojo, names: list[str], places: list[list[int]]) -> list[Numbe
 
 
 @reads("gbm")
-def _boosted(mojo: Mojo, plan: Plan) -> Answer:
-    distribution, count = mojo.text("distribution"), mojo.integer("n_classes")
-    row = encoded_row(mojo, plan)
-    fields = read_trees(mojo)
-    if distribution == "multinomial" and count > 2:
-        _check_outputs(mojo, count)
-        operator = Trees(**fields, task="softmax")
-        score = plan.step(mojo, operator, row, method="score")
-        shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
-        score, shares = _corrected(mojo, plan, operator, score, shares)
-        return add_classes(mojo, plan, score, shares, row)
-    _check_outputs(mojo, 1)
-    if distribution not in _DISTRIBUTIONS:
+def _gbm(mojo: Mojo, plan: Plan) -> Answer:
+    row, ensemble = encoded_row(mojo, plan), Ensemble.read(mojo)
+    several = mojo.text("distribution") == "multinomial" and mojo.integer("n_classes") > 2
+    read = _boosted_classes if several else _boosted
+    return ensemble.with_leaves(plan, read(mojo, plan, ensemble, row), row)
+
+
+def _boosted_classes(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
+    ensemble.require(mojo.integer("n_classes"))
+    operator = Trees(**ensemble.fields, task="softmax")
+    score = plan.step(mojo, operator, row, method="score")
+    shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
+    score, shares = _corrected(mojo, plan, operator, score, shares)
+    return add_classes(mojo, plan, score, shares, row)
+
+
+def _boosted(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
+    """Regression, and two classes."""
+    ensemble.require(1)
+    distribution = mojo.text("distribution")
+    if distribution not in DISTRIBUTIONS:
         why = f"its distribution {distribution!r:.40} is not supported"
         raise UntranslatableError([(mojo.prefix or "model", "H2O gbm", why)])
-    link = mojo.text("link_function", _DISTRIBUTIONS[distribution][1])
+    task, link = DISTRIBUTIONS[distribution]
+    count, link = mojo.integer("n_classes"), mojo.text("link_function", link)
     if link not in ("identity", "log", "logit"):
         mojo.fail(f"link {link!r:.40} is not known.")
-    task, options = _task(mojo, distribution, link)
-    operator = Trees(**fields, base=listed(mojo, "init_f", shape=(1,)), task=task, options=options)
+    if count != (2 if task == "logistic" else 1):
+        mojo.fail(f"it has {count} classes, and distribution {distribution!r}.")
+    operator = Trees(
+        **ensemble.fields,
+        base=listed(mojo, "init_f", shape=(1,)),
+        task=task,
+        options=loss_options(mojo, distribution, link),
+    )
     score = plan.step(mojo, operator, row, method="score")
     score = with_offset(mojo, plan, score, operator)
-    mean = _mean(mojo, plan, score, link)
-    if task != "logistic":
-        if count != 1:
-            mojo.fail(f"it has {count} classes, and the distribution {distribution!r}.")
+    mean = add_mean(mojo, plan, score, link)
+    if count == 1:
         return add_regression(mojo, plan, score, mean)
-    if count != 2:
-        mojo.fail(f"it has {count} classes, and the distribution {distribution!r}.")
     shares = plan.step(mojo, Derive(what="two_shares"), mean, name="shares")
     score, shares = _corrected(mojo, plan, operator, score, shares)
     return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
-
-
-def _check_outputs(mojo: Mojo, wanted: int) -> None:
-    if mojo.integer("n_trees_per_class") != wanted:
-        mojo.fail(f"it has {mojo.integer('n_trees_per_class')} trees in each round.")
-
-
-def _task(mojo: Mojo, distribution: str, link: str) -> tuple[str, dict[str, Any]]:
-    task = _DISTRIBUTIONS[distribution][0]
-    if task == "tweedie":
-        power = _POWERS.get(distribution) or _parameter(mojo, "tweedie_power") or 1.5
-        return task, {"power": power, "link": link}
-    if task == "pinball":
-        quantile = _parameter(mojo, "quantile_alpha")
-        return task, {} if quantile is None else {"quantile": quantile}
-    return task, {}
-
-
-def _parameter(mojo: Mojo, name: str) -> float | None:
-    """A number that the model was trained with; scoring does not need it.
-
-    It stands in what H2O shows of the model, which a file may lack.
-    """
-    place = "experimental/modelDetails.json"
-    if mojo.prefix + place not in mojo.archive:
-        return None
-    try:
-        parameters = json.loads(mojo.blob(place))["parameters"]
-        values = {one["name"]: one["actual_value"] for one in parameters}
-        return float(values[name])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-
-
-def _mean(mojo: Mojo, plan: Plan, score: str, link: str) -> str:
-    if link == "identity":
-        return score
-    bound = float(np.log(_LARGEST))
-    limits = [-bound, np.inf] if link == "logit" else [-np.inf, bound]
-    bounded = plan.step(mojo, Derive(what="clamp", numbers_=limits), score, name="bounded")
-    return plan.step(mojo, Mean(link=link), bounded, name="mean")
 
 
 def _corrected(
@@ -227,31 +237,24 @@ def _corrected(
     if not mojo.flag("balance_classes"):
         return score, shares
     operator.task = ""
-    last = ClassShares(factors=_factors(mojo), task="shares")
+    last = ClassShares(factors=balance_factors(mojo), task="shares")
     step = plan.step(mojo, last, shares, name="corrected", method="score")
     return step, step
-
-
-def _factors(mojo: Mojo) -> list[float]:
-    before, balanced = mojo.numbers("prior_class_distrib"), mojo.numbers("model_class_distrib")
-    if not len(before) == len(balanced) == mojo.integer("n_classes"):
-        mojo.fail("its distributions of classes are damaged.")
-    if not all((x >= 0).all() and np.isfinite(x).all() for x in (before, balanced)):
-        mojo.fail("its distributions of classes are damaged.")
-    used = (before > 0) & (balanced > 0)
-    return np.where(used, before / np.where(used, balanced, 1.0), 1.0).tolist()
 
 
 # -- random forests --------------------------------------------------------------------------------
 
 
 @reads("drf")
-def _forest(mojo: Mojo, plan: Plan) -> Answer:
-    count, double = mojo.integer("n_classes"), mojo.flag("binomial_double_trees", False)
-    row = encoded_row(mojo, plan)
-    fields = read_trees(mojo)
-    single = count == 2 and not double
-    _check_outputs(mojo, 1 if single else count)
+def _drf(mojo: Mojo, plan: Plan) -> Answer:
+    row, ensemble = encoded_row(mojo, plan), Ensemble.read(mojo)
+    return ensemble.with_leaves(plan, _forest(mojo, plan, ensemble, row), row)
+
+
+def _forest(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
+    count, fields = mojo.integer("n_classes"), ensemble.fields
+    single = count == 2 and not mojo.flag("binomial_double_trees", False)
+    ensemble.require(1 if single else count)
     if count == 1:
         operator = Trees(**fields, average=True, task="squared_error")
         score = plan.step(mojo, operator, row, method="score")

@@ -60,9 +60,10 @@ class StandardizeLast(NamedTranslation):
     def to_torch(self, operator: expansion.StandardizeLast) -> nn.Module:
         scale, offset = numbers_of(operator.scale), numbers_of(operator.offset)
         places = index(operator.start + np.arange(len(scale)))
-        module = Affine(scale, offset, places if operator.start else None)
-        return module.requires_grad_(operator.trains)
+        columns = places if operator.start else None
+        return Affine(scale, offset, columns, trainable=operator.trains)
 
     def write_back(self, module: Affine, operator: expansion.StandardizeLast) -> None:
-        write_numbers(operator.scale, module.scale())
-        write_numbers(operator.offset, module.offset)
+        if operator.trains:
+            write_numbers(operator.scale, module.scale())
+            write_numbers(operator.offset, module.offset)

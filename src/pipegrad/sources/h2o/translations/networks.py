@@ -76,9 +76,9 @@ class Unstandardize(NamedTranslation):
 
     def to_torch(self, operator: networks.Unstandardize) -> nn.Module:
         places = index(operator.start + np.arange(len(operator.scale)))
-        module = Affine(numbers_of(1 / operator.scale), None, places)
+        module = Affine(numbers_of(1 / operator.scale), None, places, trainable=False)
         added = np.concatenate([np.zeros(operator.start), operator.offset])
-        return Sequential(module.requires_grad_(False), Shift(numbers_of(added)))
+        return Sequential(module, Shift(numbers_of(added)))
 
 
 @register(f"{_AT}.SquaredGaps")

@@ -11,10 +11,12 @@ from torch import nn
 from ....modules import (
     Elementwise,
     EncodedLevels,
+    LeafNumbers,
     LogOdds,
     PiecewiseLinear,
     ReweightedShares,
     Sequential,
+    SplitRelaxation,
     TreeEnsemble,
 )
 from ....registry import register
@@ -27,13 +29,9 @@ from ...named.translations import (
     write_numbers,
 )
 from ..numbers import Numbers
-from ..operators import calibration, encoding, trees
+from ..operators import calibration, encoding, leaves, trees
 
 _AT = "pipegrad.sources.h2o.operators"
-
-
-def _joined(parts: list[Numbers]) -> Any:
-    return np.concatenate([np.zeros(0), *(numbers.values for numbers in parts)])
 
 
 def _put(parts: list[Numbers], values: Any) -> None:
@@ -66,7 +64,7 @@ class Trees(NamedTranslation):
 
     def to_torch(self, operator: trees.Trees) -> nn.Module:
         output, base = operator.tree_output, operator.base
-        leaves = _joined(operator.leaves)
+        leaves = trees.joined(operator.leaves)
         first = leaves[:, None]
         return tree_ensemble(
             operator.structure,
@@ -91,9 +89,36 @@ class Trees(NamedTranslation):
             _put(operator.thresholds, moved[operator.numeric])
 
     def _thresholds(self, operator: trees.Trees) -> Any:
-        every = np.zeros(len(operator.structure.feature))
-        every[operator.numeric] = _joined(operator.thresholds)
-        return every
+        return trees.every_threshold(operator.structure, operator.numeric, operator.thresholds)
+
+
+@register(f"{_AT}.leaves.Leaves")
+class Leaves(NamedTranslation):
+    """The leaves of the trees in the file: NaN where splits train, which it does not follow."""
+
+    differentiable = False
+    sparse = False
+
+    def to_torch(self, operator: leaves.Leaves) -> nn.Module:
+        return LeafNumbers(self._ensemble(operator))
+
+    def module(
+        self, operator: leaves.Leaves, splits: SplitRelaxation, method: str = "score"
+    ) -> nn.Module:
+        return LeafNumbers(self._ensemble(operator), known=not splits.soft)
+
+    def _ensemble(self, operator: leaves.Leaves) -> TreeEnsemble:
+        count = len(operator.thresholds) + len(operator.structure.roots)
+        return tree_ensemble(
+            operator.structure,
+            operator.thresholds,
+            np.zeros((count, 1)),
+            strict=True,
+            default_left=torch.from_numpy(operator.missing_left.copy()),
+        )
+
+    def trainable(self, operator: leaves.Leaves) -> bool:
+        return False
 
 
 @register(f"{_AT}.trees.ClassShares")

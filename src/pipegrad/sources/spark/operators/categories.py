@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import ArgumentError
+from ...named.cells import doubles_of, is_null
 from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
@@ -167,11 +168,11 @@ class IndexNumbers(Host):
 
     def run(self, *values: Any) -> Any:
         """Indices (n,)."""
-        numbers = np.asarray(values[0])
-        if numbers.dtype == object or numbers.ndim != 1:
+        numbers = doubles_of(np.asarray(values[0]))
+        if numbers is None or numbers.ndim != 1:
             raise ArgumentError(f"{self.kind} takes columns of numbers.")
         # A missing number is a category of its own where there were some in training.
-        given = np.where(np.isnan(numbers.astype(np.float64)), _MISSING, numbers)
+        given = np.where(np.isnan(numbers), _MISSING, numbers)
         order = np.argsort(self.categories)
         ranked = np.asarray(self.categories)[order]
         place = np.searchsorted(ranked, given).clip(max=len(ranked) - 1)
@@ -247,8 +248,20 @@ def _target_encoder(stage: Stage, plan: Plan) -> None:
 class Buckets(Step):
     """The index of the interval that contains a number."""
 
+    exact = True
+
     splits: list[float]
     invalid: str
+
+    def run(self, *values: Any) -> Any:
+        """Indices (n,); NaN has one of its own if it is kept, and None has none, as in Spark."""
+        (cells,) = values
+        missing = is_null(cells)
+        if not missing.any():
+            return super().run(cells)
+        out = np.full(len(cells), np.nan)
+        out[~missing] = super().run(cells[~missing])
+        return out
 
 
 @reads("feature.Bucketizer")

@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from ....errors import ArgumentError
+from ...named.cells import is_number
 from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
@@ -280,16 +282,25 @@ class HashColumns(Host):
         rows: list[dict[int, float]] = [{} for _ in range(len(values[0]))]
         for name, column in zip(self.names, values, strict=True):
             array = np.asarray(column)
-            if array.dtype.kind in "iuf" and name not in self.categories:
+            if name not in self.categories and _holds_numbers(array):
                 place = murmur3(name.encode("utf-8")) % self.size
                 for row, number in zip(rows, array.tolist(), strict=True):
-                    row[place] = row.get(place, 0.0) + number
+                    if number is not None:
+                        row[place] = row.get(place, 0.0) + float(number)
                 continue
             for row, text in zip(rows, as_texts(array), strict=True):
                 if text is not None:
                     place = murmur3(f"{name}={text}".encode()) % self.size
                     row[place] = row.get(place, 0.0) + 1.0
         return counted(rows, self.size)
+
+
+def _holds_numbers(array: NDArray[Any]) -> bool:
+    """Whether a column holds numbers, not texts or truth values."""
+    if array.dtype != object:
+        return array.dtype.kind in "iuf"
+    known = [cell for cell in array.tolist() if cell is not None]
+    return all(is_number(cell) and not isinstance(cell, bool) for cell in known)
 
 
 @reads("feature.Tokenizer")

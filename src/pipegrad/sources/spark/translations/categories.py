@@ -18,6 +18,7 @@ from ....modules import (
 )
 from ....registry import register
 from ...arrays import to_array
+from ...named.cells import is_null
 from ...named.operators import Host
 from ...named.translations import NamedTranslation, numbers_of
 from .._base import Input
@@ -194,6 +195,8 @@ class Buckets(NamedTranslation):
         return Intervals(numbers_of(operator.splits))
 
     def encode(self, operator: categories.Buckets, X: Any) -> Any:
+        # A module has no null to give, only the NaN that has an index of its own.
+        refuse_rows(operator.kind, is_null(X), "error", "null")
         found = super().encode(operator, X)
         with np.errstate(invalid="ignore"):
             outside = (found < operator.splits[0]) | (found > operator.splits[-1])

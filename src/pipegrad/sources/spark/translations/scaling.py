@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import nn
 
 from ....modules import Affine, Centered, Impute, Linear, OrdinalEncode, Sequential, Shift
 from ....registry import register
 from ...arrays import to_array
+from ...named.cells import is_null
 from ...named.translations import NamedTranslation, numbers_of, write_numbers
 from ..operators import scaling
 
@@ -100,8 +104,37 @@ class Fill(NamedTranslation):
     def to_torch(self, operator: scaling.Fill) -> nn.Module:
         return Impute(numbers_of([float(operator.fill.values)]), operator.missing)
 
+    def has_private_encoding(self, operator: scaling.Fill) -> bool:
+        return True
+
+    def encode(self, operator: scaling.Fill, X: Any) -> Any:
+        """Missing numbers as the number that marks them; filled, where Spark rounds the filling."""
+        values = X if sparse.issparse(X) else np.asarray(X)
+        found = super().encode(operator, X)
+        if values.dtype.kind == "f" or sparse.issparse(X):
+            return found
+        missing = np.isnan(found) | (found == operator.missing)
+        if values.dtype == object:
+            null = is_null(values)
+            missing |= null
+            found = np.where(null, operator.missing, found)
+        filling = _rounded(float(operator.fill.values), values)
+        return found if filling is None else np.where(missing, filling, found)
+
     def write_back(self, module: Impute, operator: scaling.Fill) -> None:
         write_numbers(operator.fill, module.fill)
+
+
+def _rounded(filling: float, values: NDArray[Any]) -> float | None:
+    """A filling as Spark rounds it to the type of a column; None for floating-point numbers."""
+    known = [cell for cell in values.ravel().tolist() if cell is not None]
+    if any(isinstance(cell, float) for cell in known) or not known:
+        return None
+    decimals = [cell for cell in known if isinstance(cell, Decimal)]
+    if not decimals:
+        return float(np.trunc(filling))
+    unit = min(decimals, key=lambda cell: cell.as_tuple().exponent)
+    return float(Decimal(repr(filling)).quantize(unit, ROUND_HALF_UP))
 
 
 @register(f"{_AT}.TermWeights")
