@@ -186,6 +186,20 @@ def test_untouched_live_models_come_back_with_equal_numbers(spark):
 
 
 @live
+@pytest.mark.filterwarnings("ignore:Fine-tuning kept")
+def test_live_models_are_inspected_and_fine_tuned(spark):
+    model, df = spark_runtime.CASES["poisson"](spark_runtime.Case(spark))
+    assert pg.inspect(model)["generalizedlinearregression"].status == "trainable"
+    rows = pd.concat([rows_of(df)] * 4, ignore_index=True).assign(pos=lambda t: t.pos + 3)
+    tuner = pg.FineTuner(model, random_state=0).fit(rows, "pos")
+    assert tuner.improved_
+    again = pg.from_torch(tuner.estimator_)
+    assert type(again) is type(model)
+    found = rows_of(again.transform(df))["prediction"]
+    np.testing.assert_allclose(tuner.predict(rows_of(df)), found, rtol=1e-9)
+
+
+@live
 def test_models_that_are_not_fitted_are_refused(spark):
     from pyspark.ml import Pipeline
     from sklearn.exceptions import NotFittedError

@@ -728,6 +728,18 @@ def test_modules_are_saved_with_their_model(models, tmp_path):
     )
 
 
+def test_paths_are_inspected(models):
+    for source in (models["text_labels"], DATA / "text_labels.spark", load(models["text_labels"])):
+        steps = pg.inspect(source)
+        kinds = {step.name: (step.kind, step.status) for step in steps}
+        assert kinds["pca"] == ("spark.PCAModel", "trainable")
+    assert pg.inspect(str(models["text_labels"]), freeze=["pca"])["pca"].status != "trainable"
+    path = DATA.parent / "mlnet" / "figure1.zip"
+    assert any(step.status == "trainable" for step in pg.inspect(path))
+    with pytest.raises(FileNotFoundError):
+        pg.inspect("none.spark")
+
+
 def test_the_command_line_takes_folders(models, tmp_path, capsys):
     from pipegrad.cli import main
 
