@@ -88,7 +88,7 @@ def test_types_are_those_of_spark():
     with pytest.raises(pg.ArgumentError, match="not with vectors"):
         value("x + 1", x=np.zeros((1, 2)))
     with pytest.raises(pg.ArgumentError, match="columns of one type"):
-        value("x + 1", x=cell([1]))
+        value("x + 1", x=np.array(["a", 1], dtype=object))
 
 
 @pytest.mark.parametrize(
