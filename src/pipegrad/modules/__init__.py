@@ -170,6 +170,7 @@ from ._structural import (
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from ._threads import map_in_threads, threads_for
+from ._tie_breaking import DrawnLargest
 from ._topics import Inference, TopicShares
 from ._unsupervised_heads import ErrorHead, NearestHead, NormalHead, OutlierHead
 from ._vector_columns import (
@@ -255,6 +256,7 @@ __all__ = [
     "Distances",
     "Distributions",
     "DotProductCovariance",
+    "DrawnLargest",
     "Elementwise",
     "EncodedLevels",
     "ErrorHead",
