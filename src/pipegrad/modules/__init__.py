@@ -131,6 +131,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._single import FactorProducts, SingleMap
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
@@ -166,7 +167,13 @@ from ._vector_columns import (
     Shift,
     UnitRows,
 )
-from .trees.boosting import InitializedBoosting, Isolation, LeafIndicators, WeightedMedian
+from .trees.boosting import (
+    InitializedBoosting,
+    Isolation,
+    LeafIndicators,
+    LeafNumbers,
+    WeightedMedian,
+)
 from .trees.ensemble import TreeEnsemble
 from .trees.features import AnyPositive, TreeFeatures
 from .trees.order import LeafOrder
@@ -224,6 +231,7 @@ __all__ = [
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
+    "FactorProducts",
     "FactorScores",
     "FactoredPrecision",
     "Factorization",
@@ -261,6 +269,7 @@ __all__ = [
     "LaplaceClassifier",
     "LeafIndicators",
     "LeafIndices",
+    "LeafNumbers",
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
@@ -354,6 +363,7 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SingleMap",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",

@@ -9,7 +9,6 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ...file_writing import scratch_folder
-from ._base import Input
 from .model import Model, load
 
 
@@ -71,8 +70,6 @@ def live_model(model: Model) -> Any:
         place = files.enter_context(scratch_folder()) / "model"
         model.save(place)
         loaded = getattr(import_module(module), name).load(f"file://{place}")
-        # Some stages without a translation, such as ALS, read their tables when they are asked.
-        operators = [step.operator for step in model.plan.steps.values()]
-        if any(isinstance(one, Input) and one.missing for one in operators):
+        if model.plan.reads_later:
             atexit.register(files.pop_all().close)
     return loaded
