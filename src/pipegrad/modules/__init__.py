@@ -141,6 +141,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._single import FactorProducts, SingleMap
 from ._single_precision import (
     SingleColumns,
     SingleLinear,
@@ -195,6 +196,7 @@ from .trees.boosting import (
     InitializedBoosting,
     Isolation,
     LeafIndicators,
+    LeafNumbers,
     WeightedMedian,
     anomaly_score,
     share_of_lengths,
@@ -263,6 +265,7 @@ __all__ = [
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
+    "FactorProducts",
     "FactorScores",
     "FactoredPrecision",
     "Factorization",
@@ -407,6 +410,7 @@ __all__ = [
     "Simplex",
     "SingleColumns",
     "SingleLinear",
+    "SingleMap",
     "SinglePrecisionLinear",
     "SingleSums",
     "SmoothColumns",
