@@ -178,26 +178,3 @@ class LeafIndicators(Module):
         """The share of each row that reaches each leaf."""
         shares = self.trees.shares(x)[:, self.column.argsort()]
         return SparseRows.from_dense(shares) if self.sparse else shares
-
-
-class LeafNumbers(Module):
-    """The number of the leaf that a row reaches in each tree, counted from zero.
-
-    Parameters
-    ----------
-    trees : TreeEnsemble
-        The trees.
-    first : Tensor of int64, shape (trees,)
-        The first leaf of each tree.
-    """
-
-    first: Tensor
-
-    def __init__(self, trees: TreeEnsemble, first: Tensor) -> None:
-        super().__init__()
-        self.trees = trees
-        self.register_buffer("first", first)
-
-    def forward(self, x: Block) -> Tensor:
-        """Map (n, features) to (n, trees)."""
-        return (self.trees.leaves(x) - self.first).to(x.dtype)

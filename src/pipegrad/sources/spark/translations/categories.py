@@ -14,7 +14,7 @@ from ....modules import (
     NumberOfIndex,
     OrdinalEncode,
     PlacesOfValues,
-    SingleMap,
+    SinglePrecisionLinear,
 )
 from ....registry import register
 from ...arrays import to_array
@@ -98,9 +98,9 @@ class MeanOfVectors(NamedTranslation):
     """Vectors of words train, in the single precision in which Spark keeps them."""
 
     def to_torch(self, operator: texts.MeanOfVectors) -> nn.Module:
-        return SingleMap(numbers_of(operator.vectors))
+        return SinglePrecisionLinear(numbers_of(operator.vectors))
 
-    def write_back(self, module: SingleMap, operator: texts.MeanOfVectors) -> None:
+    def write_back(self, module: SinglePrecisionLinear, operator: texts.MeanOfVectors) -> None:
         operator.vectors.put(to_array(module.weight).astype(np.float32))
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from ....modules import LeafNumbers, TreeEnsemble
 from ....registry import register
 from ...arrays import to_array
-from ...named.translations import NamedTranslation, numbers_of, tree_ensemble
+from ...named.translations import NamedTranslation, index, numbers_of, tree_ensemble
 from ..operators import trees
 
 _AT = "pipegrad.sources.spark.operators.trees"
@@ -105,7 +105,7 @@ class LeafNumbersRow(NamedTranslation):
         at = operator.trees.structure
         count = len(at.leaves)
         routes = _ensemble(operator.trees, np.zeros((count, 1)), squeeze=True)
-        return LeafNumbers(routes.requires_grad_(False), index(_first_leaves(at)))
+        return LeafNumbers(routes, index(_first_leaves(at)))
 
     def trainable(self, operator: trees.LeafNumbers) -> bool:
         return False
