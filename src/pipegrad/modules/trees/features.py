@@ -107,17 +107,13 @@ class LeafNumbers(Module):
     ----------
     ensemble : TreeEnsemble
         The trees; nothing of them trains.
-    known : bool
-        Whether the splits are those of the source; NaN otherwise.
     """
 
-    def __init__(self, ensemble: TreeEnsemble, known: bool = True) -> None:
+    def __init__(self, ensemble: TreeEnsemble) -> None:
         super().__init__()
         self.ensemble = ensemble.requires_grad_(False)
-        self.known = known
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, trees)."""
         rows = dense(x)
-        leaves = self.ensemble.leaves(rows).to(rows.dtype)
-        return leaves if self.known else torch.full_like(leaves, torch.nan)
+        return self.ensemble.leaves(rows).to(rows.dtype)
