@@ -110,23 +110,17 @@ class LeafNumbers(Module):
     first : Tensor of int64, shape (trees,), optional
         The first leaf of each tree, from which its leaves are counted; the leaves of all trees are
         counted together by default.
-    known : bool
-        Whether the splits are those of the source; NaN otherwise.
     """
 
     first: Tensor | None
 
-    def __init__(
-        self, ensemble: TreeEnsemble, first: Tensor | None = None, known: bool = True
-    ) -> None:
+    def __init__(self, ensemble: TreeEnsemble, first: Tensor | None = None) -> None:
         super().__init__()
         self.ensemble = ensemble.requires_grad_(False)
         self.register_buffer("first", first)
-        self.known = known
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, trees)."""
         rows = dense(x)
         leaves = self.ensemble.leaves(rows)
-        found = (leaves if self.first is None else leaves - self.first).to(rows.dtype)
-        return found if self.known else torch.full_like(found, torch.nan)
+        return (leaves if self.first is None else leaves - self.first).to(rows.dtype)
