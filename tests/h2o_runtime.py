@@ -75,6 +75,7 @@ def server() -> Iterator[Any]:
     import h2o
 
     with tempfile.TemporaryDirectory() as scratch:
+        # Servers of one name join each other.
         h2o.init(
             ip="127.0.0.1", port=_free_port(), bind_to_localhost=True, nthreads=1,
             max_mem_size="1g", ice_root=scratch, log_dir=scratch, name=f"pipegrad-{os.getpid()}",

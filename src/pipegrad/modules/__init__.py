@@ -141,6 +141,15 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._single_precision import (
+    SingleColumns,
+    SingleLinear,
+    SingleSums,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
+)
 from ._smooth import CubicRegressionBasis, MonotoneSplineBasis, SmoothColumns, ThinPlateBasis
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
@@ -394,7 +403,10 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SingleColumns",
+    "SingleLinear",
     "SinglePrecisionLinear",
+    "SingleSums",
     "SmoothColumns",
     "SparseCodes",
     "SparseParameter",
@@ -457,6 +469,10 @@ __all__ = [
     "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
+    "single_exp",
+    "single_sigmoid",
+    "single_softmax",
+    "single_two_shares",
     "softmax_above_zero",
     "standard_settings",
     "structure",

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...errors import UntranslatableError
+from ...errors import ModelFileError, UntranslatableError
 from ..named.operators import (
     TABLE,
     BuiltStep,
@@ -111,6 +111,8 @@ class Plan:
             if required and mojo.domains.keys() & set(range(len(mojo.features))):
                 why = "it refuses missing categories, and another model makes its categories"
                 raise refused(mojo, why)
+            if levels is not None:
+                raise refused(mojo, "it encodes categories that another model makes")
             return self._chosen(mojo, chosen)
         places = {name: place for place, name in enumerate(mojo.columns)}
         if levels is None:
@@ -156,7 +158,7 @@ class Plan:
         unique = unused_name(path, self.steps)
         self.steps[unique] = BuiltStep(unique, operator, inputs, method)
         if len(self.steps) > _MOST_STEPS:
-            raise ValueError
+            raise ModelFileError(f"The model has more than {_MOST_STEPS} steps.")
         return unique
 
     def entries(self, mojo: Mojo, block: str, names: list[str]) -> dict[str, str]:

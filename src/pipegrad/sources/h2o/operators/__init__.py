@@ -2,6 +2,8 @@
 
 from . import (
     additive,
+    answers,
+    boosters,
     clusters,
     components,
     composites,
@@ -19,6 +21,8 @@ from . import (
 
 __all__ = [
     "additive",
+    "answers",
+    "boosters",
     "clusters",
     "components",
     "composites",

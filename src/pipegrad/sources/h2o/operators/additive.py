@@ -235,7 +235,7 @@ class _Smooths:
         start, read = 0, self.kept
         for place, kind in enumerate(self.kinds):
             columns = tuple(range(read, read + self.features[place]))
-            common = {"columns": columns, "start": start, "knots": knots[place]}
+            common: dict[str, Any] = {"columns": columns, "start": start, "knots": knots[place]}
             if kind != _THIN_PLATE and (np.diff(knots[place][0]) <= 0).any():
                 self.mojo.fail("its knots do not increase.")
             part: Smooth

@@ -120,7 +120,7 @@ def _pipeline(mojo: Mojo, plan: Plan) -> Answer:
             _require_columns(mojo, inner)
             answers[source] = plan.read(inner)
         place = mojo.integer(f"generated_column_index_{number}", 0)
-        columns = list(answers[source].columns.values())
+        columns = _answered(inside[source], answers[source])
         if not 0 <= place < len(columns):
             mojo.fail(f"model {source!r:.60} has no answer number {place}.")
         made[column] = columns[place]
@@ -133,3 +133,12 @@ def _pipeline(mojo: Mojo, plan: Plan) -> Answer:
     places = [given.index(name) for name in main.features]
     found = arranged(mojo, plan, found, places, len(given))
     return final(mojo, plan, main, found, len(places))
+
+
+def _answered(inner: Mojo, answer: Answer) -> list[str]:
+    """The steps with what H2O's scorer calls the raw answer of a model, in its order."""
+    columns = list(answer.columns.values())
+    if answer.shares:
+        return columns[: inner.integer("n_classes") + 1]
+    single = inner.text("category", "") in ("Regression", "Clustering")
+    return columns[:1] if single else columns

@@ -32,13 +32,13 @@ def loss_options(mojo: Mojo, distribution: str, link: str) -> dict[str, Any]:
     """The numbers of the loss."""
     task = DISTRIBUTIONS[distribution][0]
     if task == "tweedie":
-        power = _POWERS.get(distribution) or _parameter(mojo, "tweedie_power") or 1.5
+        power = _POWERS.get(distribution) or parameter(mojo, "tweedie_power") or 1.5
         return {"power": power, "link": link}
-    quantile = _parameter(mojo, "quantile_alpha") if task == "pinball" else None
+    quantile = parameter(mojo, "quantile_alpha") if task == "pinball" else None
     return {} if quantile is None else {"quantile": quantile}
 
 
-def _parameter(mojo: Mojo, name: str) -> float | None:
+def parameter(mojo: Mojo, name: str) -> float | None:
     """A number that the model was trained with; scoring does not need it.
 
     It stands in what H2O shows of the model, which a file may lack.

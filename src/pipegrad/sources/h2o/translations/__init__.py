@@ -2,6 +2,7 @@
 
 from . import (
     additive,
+    boosters,
     clusters,
     columns,
     composites,
@@ -18,6 +19,7 @@ from . import (
 
 __all__ = [
     "additive",
+    "boosters",
     "clusters",
     "columns",
     "composites",
