@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,74 @@ CASES["pipeline_encoder"] = Encoded(
     "GeneralizedLinear", "label", ["c_te", "u", "c:t_te", "v", "big_te", "t"], lambda_=0.01
 )
 CASES["pipeline_encoder"].reads = [*MIXED, "big"]
+
+
+# -- models of Sparkling Water, which this H2O reads and does not train ---------------------------
+
+DESCRIPTION = """[info]
+h2o_version = 3.46.0.6
+mojo_version = 1.00
+algo = svm
+algorithm = Support Vector Machine (*Spark*)
+endianness = LITTLE_ENDIAN
+category = {category}
+uuid = 1
+supervised = true
+n_features = 3
+n_classes = {classes}
+n_columns = 4
+n_domains = {domains}
+balance_classes = false
+default_threshold = 0.5
+prior_class_distrib = null
+model_class_distrib = null
+timestamp = 2024-01-01T00:00:00.000Z
+escape_domain_values = true
+{numbers}
+
+[columns]
+u
+v
+w
+{response}
+
+[domains]
+{domain}
+"""
+
+
+class Written(Case):
+    """A support vector machine as Sparkling Water writes it."""
+
+    def __init__(self, **fields: Any):
+        self.text, self.reads = DESCRIPTION.format(**fields), NUMBERS
+
+    def fitted(self, at: Frames) -> Any:
+        return self
+
+    def download_mojo(self, folder: str) -> str:
+        place = Path(folder) / "svm.zip"
+        with zipfile.ZipFile(place, "w") as file:
+            file.writestr("model.ini", self.text)
+            if "d000.txt" in self.text:
+                file.writestr("domains/d000.txt", "no\nyes\n")
+        return str(place)
+
+
+IMPUTED = """meanImputation = true
+means = [0.1, 2.0, -1.0]
+weights = [0.8, -0.3, 0.45]
+interceptor = 0.7
+defaultThreshold = 0.5
+threshold = 0.0"""
+CASES["svm_binomial"] = Written(
+    category="Binomial", classes=2, domains=1, response="label", domain="3: 2 d000.txt",
+    numbers=IMPUTED,
+)  # fmt: skip
+CASES["svm_high_threshold"] = Written(
+    category="Binomial", classes=2, domains=1, response="label", domain="3: 2 d000.txt",
+    numbers=IMPUTED.replace("threshold = 0.0", "threshold = 0.9").replace("true", "false"),
+)  # fmt: skip
+CASES["svm_regression"] = Written(
+    category="Regression", classes=1, domains=0, response="y", domain="", numbers=IMPUTED
+)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def session():
         "spark.default.parallelism": "1",
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.codegen.wholeStage": "false",
+        # Null where a statement divides by zero, as in Spark 3, and not an error.
+        "spark.sql.ansi.enabled": "false",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -664,11 +667,63 @@ def single(at):
     return _regressor("LinearRegression", labelCol="y").fit(at.train), at.test
 
 
+SQL = """
+SELECT *, u + v * 2 AS s1, u - -v AS s2, u / v AS s3, v / (n - n) AS s4, pos % 3 AS s5,
+  (u + v) % w AS s6, -n AS s7, n + 1 AS s8, n * 2L AS s9, n / 2 AS s10, n % 2 AS s11,
+  abs(u) AS f1, sqrt(abs(v)) AS f2, sqrt(u) AS f3, exp(u) AS f4, ln(pos) AS f5, log(v) AS f6,
+  log10(pos + 1) AS f7, log1p(u / 1e9) AS f8, expm1(u / 1e9) AS f9, pow(v, 2) AS f10,
+  power(abs(u), 0.5) AS f11, greatest(u, v, w) AS f12, least(u, b_null, v) AS f13,
+  coalesce(b_null, u) AS f14, log(2, pos + 1) AS f15, log2(pos) AS f16, floor(v) AS f17,
+  ceil(v) AS f18, round(v) AS f19, round(v, 2) AS f20, tanh(u) AS f21, sign(v) AS f22,
+  atan2(u, v) AS f23, cbrt(v) AS f24, nanvl(b_nan, u) AS f25, greatest(b_nan, u) AS f26,
+  u > v AS c1, u >= 0 AND v < 2 AS c2, b_null > 0 OR u > 0 AS c3, NOT b_null > 0 AS c4,
+  b_null IS NULL AS c5, b_null IS NOT NULL AS c6, n BETWEEN 1 AND 2 AS c7, n IN (0, 3) AS c8,
+  n NOT IN (0, 3) AS c9, b_nan = b_nan AS c10, b_nan > 1e300 AS c11, u <=> b_null AS c12,
+  isnan(b_nan) AS c13, c = 'a' AS c14, c < "b" AS c15, b AND u > 0 AS c16,
+  CASE WHEN u > 0 THEN v WHEN u > -0.5 THEN w END AS k1, if(b_null > 0, 1.0D, u) AS k2,
+  CASE c WHEN 'a' THEN 1 WHEN 'b' THEN 2 ELSE 3 END AS k3, nullif(n, 2) AS k4,
+  CAST(n AS double) AS t1, int(v) AS t2, cast(b AS int) AS t3, double(b) * 2 AS t4,
+  upper(c) AS x1, concat(c, '_', t) AS x2, c || `t` AS x3, length(words) AS x4,
+  CAST(n AS string) AS x5, CAST(u > 0 AS string) AS x6, CASE WHEN n = 2 THEN NULL ELSE c END AS x7,
+  cast(n * 0.5 as string) AS x8, n * 0.25 + 1 AS x9, cast(pos AS string) AS x10
+FROM __THIS__
+"""
+
+
+@case
+def sql(at):
+    from pyspark.sql.functions import expr
+
+    f = at.feature
+    added = {"b_null": "if(n = 1, NULL, v)", "b_nan": "if(n = 0, double('NaN'), w)"}
+    at.train, at.test = (
+        table.withColumns({name: expr(text) for name, text in added.items()})
+        for table in (at.train, at.test)
+    )
+    made = ["s1", "s2", "f1", "f2", "f13", "c1", "c8", "k3", "t1", "n_next", "k3_index"]
+    model = at.fitted(
+        f.SQLTransformer(statement=SQL),
+        f.SQLTransformer(statement="SELECT *, n + 1 AS n_next FROM __THIS__"),
+        f.StringIndexer(inputCols=["n_next", "k3", "x2", "x5"], handleInvalid="keep",
+                        outputCols=["n_next_index", "k3_index", "x2_index", "x5_index"]),
+        f.Imputer(inputCol="b_null", outputCol="filled"),
+        f.SQLTransformer(statement="SELECT *, log1p(abs(filled)) / (1 + exp(-u)) AS m1, "
+                         "IF(filled > 0 AND u > 0, filled, -n) AS m2, "
+                         "greatest(filled, u) * k3_index AS m3 FROM __THIS__"),
+        at.assemble([*made, "m1", "m2", "m3"]),
+        _regressor("LinearRegression", featuresCol="x", labelCol="y", predictionCol="p",
+                   regParam=0.1),
+        f.SQLTransformer(statement="SELECT *, exp(p) AS back, p > 0 OR p IS NULL AS positive, "
+                         "p / n AS ratio, coalesce(p / n, least(p, 0)) AS never FROM __THIS__"),
+    )  # fmt: skip
+    return model, at.test
+
+
 @case
 def without_translation(at):
     f = at.feature
     model = at.fitted(
-        f.SQLTransformer(statement="SELECT *, u + v AS total FROM __THIS__"),
+        f.SQLTransformer(statement="SELECT *, cast(hash(c) % 7 AS double) AS total FROM __THIS__"),
         at.assemble(["u", "v"]),
         at.assemble(["x", "total"], "features"),
         _regressor("LinearRegression", labelCol="y"),
@@ -729,7 +784,7 @@ def _outputs(model) -> list[str]:
     if hasattr(model, "stages"):
         return [name for stage in model.stages for name in _outputs(stage)]
     if type(model).__name__ == "SQLTransformer":
-        return ["total"]
+        return re.findall(r"(?i)\bas (\w+)(?=,| from)", " ".join(model.getStatement().split()))
     if type(model).__name__ == "RFormulaModel":
         return [model.getOrDefault("featuresCol"), model.getOrDefault("labelCol")]
     found = []

@@ -10,7 +10,7 @@ from .graph.display.table import StepTable
 from .modules import SplitMode, SplitRelaxation, standard_settings
 from .partition import Translate, partition
 from .through import Through
-from .translate import check_arguments, own_copy
+from .translate import check_arguments, open_source, own_copy
 
 
 class Inspection(StepTable):
@@ -51,14 +51,16 @@ def inspect(
     translate: Translate = "trainable",
     trees: SplitMode = "leaves",
     through: Through | None = None,
+    trusted: bool = False,
 ) -> Inspection:
     """The status of each step (trainable, translated, on the host, refused) and its reason.
 
     Parameters
     ----------
-    source : estimator
-        A fitted pipeline, which is not changed.
-    train, freeze, translate, trees, through
+    source : estimator, or path of a model file
+        A fitted pipeline, which is not changed, or another source that `pipegrad.to_torch` takes: a
+        path, a model of pyspark.ml, a NimbusML pipeline.
+    train, freeze, translate, trees, through, trusted
         The options of `pipegrad.to_torch`.
 
     Returns
@@ -80,6 +82,6 @@ def inspect(
     [('ridge', 'trainable', 2)]
     """
     check_arguments(translate, trees=trees, through=through)
-    graph = unfold(own_copy(source))
+    graph = unfold(own_copy(open_source(source, trusted)))
     splits = SplitRelaxation(trees)
     return Inspection(partition(graph, translate, train, freeze, splits, through))

@@ -19,6 +19,7 @@ from scipy import sparse
 from .errors import ArgumentError
 from .module import PipelineModule
 from .named import NamedPipeline, from_arrow, read_table
+from .sources.named.cells import doubles_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -212,12 +213,21 @@ def _type_of(values: Any) -> str:
     """Spark's name of the type of a column."""
     if sparse.issparse(values) or values.ndim == 2:
         return "array<string>" if values.dtype.kind in "OUS" else "vector"
+    if values.dtype == object and doubles_of(values) is not None:
+        return _nullable_type(values)
     if values.dtype == np.int32:
         return "int"
     if values.dtype.kind in _TYPES:
         return _TYPES[values.dtype.kind]
     lists = any(isinstance(cell, list | tuple | np.ndarray) for cell in values)
     return "array<string>" if lists else "string"
+
+
+def _nullable_type(values: Any) -> str:
+    known = [value for value in values.tolist() if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return "boolean"
+    return "bigint" if known and all(isinstance(value, int) for value in known) else "double"
 
 
 def _as_arrow(values: Any, kind: str) -> Any:
@@ -234,6 +244,8 @@ def _as_arrow(values: Any, kind: str) -> Any:
     if kind == "array<string>":
         return pa.array(values.tolist(), pa.list_(pa.string()))
     plain = {"boolean": pa.bool_(), "int": pa.int32(), "bigint": pa.int64()}
+    if values.dtype == object and kind == "double":
+        values = [None if value is None else float(value) for value in values.tolist()]
     return pa.array(values).cast(plain.get(kind, pa.float64()))
 
 

@@ -580,3 +580,9 @@ def mixture_negative_log_likelihood(score: Tensor, target: Tensor | None = None)
 def normal_negative_log_likelihood(score: Tensor, target: Tensor | None = None) -> Tensor:
     """The score holds the log-density and the squared distance from the mean of a normal law."""
     return -score[:, 0]
+
+
+@_loss("none", {"shown": LossMetric("mean reconstruction error")})
+def reconstruction_error(score: Tensor, target: Tensor | None = None) -> Tensor:
+    """The score is the error of each row itself; rows whose error is not known do not count."""
+    return score.masked_fill(torch.isnan(score), 0.0)

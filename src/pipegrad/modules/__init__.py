@@ -15,6 +15,7 @@ from ._category_means import BlendedMeans, PlaceOfCombination
 from ._chains import Chained, ChainedModules, chained_structure, link_of
 from ._class_scores import (
     InverseLink,
+    MarginSides,
     Multiples,
     Product,
     ReweightedShares,
@@ -24,6 +25,7 @@ from ._class_scores import (
     bounded_log_odds,
     first_less_second,
     ordered_shares,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
@@ -139,6 +141,16 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
+from ._single_precision import (
+    SingleColumns,
+    SingleLinear,
+    SingleSums,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
+)
+from ._smooth import CubicRegressionBasis, MonotoneSplineBasis, SmoothColumns, ThinPlateBasis
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
 from ._splines import SplineBasis
@@ -158,8 +170,9 @@ from ._structural import (
 from ._support_vectors import SupportVectorMachine
 from ._term_weights import TermWeights
 from ._threads import map_in_threads, threads_for
+from ._tie_breaking import DrawnLargest
 from ._topics import Inference, TopicShares
-from ._unsupervised_heads import NearestHead, NormalHead, OutlierHead
+from ._unsupervised_heads import ErrorHead, NearestHead, NormalHead, OutlierHead
 from ._vector_columns import (
     Centered,
     ChosenColumns,
@@ -168,6 +181,7 @@ from ._vector_columns import (
     Gap,
     IndexIndicators,
     Intervals,
+    MeanEmbedding,
     NumberOfIndex,
     OneColumn,
     OuterProducts,
@@ -234,6 +248,7 @@ __all__ = [
     "ConstantProbabilities",
     "CosineTransform",
     "Covariance",
+    "CubicRegressionBasis",
     "DesignColumns",
     "DiagonalGaussians",
     "DiscriminantHead",
@@ -241,8 +256,10 @@ __all__ = [
     "Distances",
     "Distributions",
     "DotProductCovariance",
+    "DrawnLargest",
     "Elementwise",
     "EncodedLevels",
+    "ErrorHead",
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
@@ -295,7 +312,9 @@ __all__ = [
     "LogProbabilities",
     "Lookup",
     "LookupColumns",
+    "MarginSides",
     "MatchedRules",
+    "MeanEmbedding",
     "Median",
     "MembersHead",
     "Metric",
@@ -305,6 +324,7 @@ __all__ = [
     "Monomials",
     "MonotoneColumns",
     "MonotoneInterpolation",
+    "MonotoneSplineBasis",
     "MulticlassHead",
     "MultilabelHead",
     "MultilayerPerceptron",
@@ -385,7 +405,11 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
+    "SingleColumns",
+    "SingleLinear",
     "SinglePrecisionLinear",
+    "SingleSums",
+    "SmoothColumns",
     "SparseCodes",
     "SparseParameter",
     "SparseProjection",
@@ -404,6 +428,7 @@ __all__ = [
     "TemperatureScaling",
     "Term",
     "TermWeights",
+    "ThinPlateBasis",
     "Threshold",
     "ThresholdHead",
     "TopicShares",
@@ -434,6 +459,7 @@ __all__ = [
     "map_in_threads",
     "ordered_shares",
     "parameter",
+    "place_of_first_positive",
     "place_of_largest",
     "place_of_smallest",
     "preserved_modes",
@@ -445,6 +471,10 @@ __all__ = [
     "share_of_lengths",
     "shares_with_floor",
     "side_by_side",
+    "single_exp",
+    "single_sigmoid",
+    "single_softmax",
+    "single_two_shares",
     "softmax_above_zero",
     "standard_settings",
     "structure",

@@ -89,26 +89,6 @@ class Positive(Module):
             self.log_ratio.zero_()
 
 
-class Fixed(Module):
-    """A tensor that does not train.
-
-    Parameters
-    ----------
-    value : Tensor
-        Its value.
-    """
-
-    value: Tensor
-
-    def __init__(self, value: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("value", value.clone())
-
-    def forward(self) -> Tensor:
-        """The value."""
-        return self.value
-
-
 def is_finite(values: Tensor) -> bool:
     """Whether all values are finite."""
     if values.device.type == "cpu":

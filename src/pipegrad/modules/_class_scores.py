@@ -55,6 +55,12 @@ def place_of_smallest(x: Tensor) -> Tensor:
     return x.argmin(1).to(x.dtype)
 
 
+def place_of_first_positive(x: Tensor) -> Tensor:
+    """The index of the first positive score of each row; their number if there is none."""
+    hit = x > 0
+    return torch.where(hit.any(1), hit.to(x.dtype).argmax(1), x.shape[1]).to(x.dtype)
+
+
 def away_from_zero(x: Tensor, smallest: float) -> Tensor:
     """The same numbers, but those nearer to zero than ``smallest`` move there; zero upwards."""
     return torch.where(x < 0, x.clamp(max=-smallest), x.clamp(min=smallest))
@@ -196,3 +202,26 @@ class Total(Module):
         for part in parts[1:]:
             total = total + part
         return total
+
+
+class MarginSides(Module):
+    """A margin for each of two classes, one apart, on the side that a threshold decides for.
+
+    Parameters
+    ----------
+    threshold : float
+        Larger margins decide for the second class.
+    least : float
+        The least margin of the second class when it is decided for; it is below this otherwise.
+    """
+
+    def __init__(self, threshold: float, least: float) -> None:
+        super().__init__()
+        self.threshold, self.least = threshold, least
+
+    def forward(self, margin: Tensor) -> Tensor:
+        """(n,) to (n, 2)."""
+        above = margin > self.threshold
+        low = torch.where(margin >= self.least, self.least - 1, margin)
+        second = torch.where(above, margin.clamp(min=self.least), low)
+        return torch.stack([torch.where(above, second - 1, second + 1), second], 1)

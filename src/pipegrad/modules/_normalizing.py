@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._base import Fixed, Module, Positive, parameter
+from ._base import Module, Positive, parameter
 from ._distances import safe_sqrt
 from ._scaling import put_missing_back, set_missing_aside
 from ._sparse import Block, SparseRows, dense
@@ -25,25 +25,16 @@ class Affine(Module):
         Value subtracted from each column; none by default.
     columns : Tensor of int64, optional
         Columns that are transformed; all by default.
-    trainable : bool
-        Whether the factors and the values train.
     """
 
     columns: Tensor | None
 
     def __init__(
-        self,
-        scale: Tensor,
-        offset: Tensor | None = None,
-        columns: Tensor | None = None,
-        trainable: bool = True,
+        self, scale: Tensor, offset: Tensor | None = None, columns: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.scale = Positive(scale) if trainable else Fixed(scale)
-        if trainable and offset is not None:
-            self.offset: Tensor | None = parameter(offset)
-        else:
-            self.register_buffer("offset", None if offset is None else offset.clone())
+        self.scale = Positive(scale)
+        self.offset = None if offset is None else parameter(offset)
         self.register_buffer("columns", columns)
 
     def forward(self, x: Block) -> Block:

@@ -39,6 +39,13 @@ class NormalHead(Head):
         return score[:, 1]
 
 
+class ErrorHead(Head):
+    """The scores are errors, such as those of reconstructed rows."""
+
+    task: Task = "clustering"  # It has no targets.
+    responses = ()
+
+
 class NearestHead(Head):
     """Clustering: the scores are distances to the centers, and the nearest center wins.
 

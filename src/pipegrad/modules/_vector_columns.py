@@ -359,7 +359,9 @@ class SquareOfGaps(Module):
 
     def forward(self, x: Block, y: Block) -> Tensor:
         """Two blocks (n, columns) to (n,)."""
-        return ((dense(x) - dense(y)) * self.scale).square().mean(1)
+        missing, gaps = set_missing_aside(dense(x) - dense(y))
+        mean = (gaps * self.scale).square().mean(1)
+        return put_missing_back(None if missing is None else missing.any(1), mean)
 
 
 class Gap(Module):
@@ -368,3 +370,32 @@ class Gap(Module):
     def forward(self, x: Block, y: Block) -> Tensor:
         """Same shape out as in."""
         return dense(x) - dense(y)
+
+
+class MeanEmbedding(Module):
+    """The mean of the vectors of known words, summed in order and in single precision.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (words, k)
+        The vectors.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.vectors = parameter(vectors)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Places of words (n, most words), below zero for none, to (n, k); NaN without words."""
+        vectors = self.vectors.to(torch.float32)
+        known = places >= 0
+        total = vectors.new_zeros(len(places), vectors.shape[1])
+        for place, hit in zip(places.to(torch.int64).unbind(1), known.unbind(1), strict=True):
+            total = total + vectors[place.clamp(min=0)] * hit[:, None]
+        count = known.sum(1)[:, None]
+        mean = total / count.clamp(min=1).to(torch.float32)
+        return mean.masked_fill(count == 0, torch.nan).to(self.vectors.dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw standard normal vectors."""
+        nn.init.normal_(self.vectors)

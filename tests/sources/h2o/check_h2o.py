@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_h2o import DATA, NAMES, answers_of, assert_same, mojo, split, tolerance_of
+from test_h2o import DATA, NAMES, answers_of, assert_same, mojo, rounding, split
 
 import pipegrad as pg
 from h2o_tables import training_table
@@ -105,7 +105,7 @@ def answers_at(path):
 def test_h2o_scores_written_models_as_the_module_does(scored, name):
     given, _ = answers_of(name)
     found = moved(mojo(name)).columns(given)
-    assert_same(found, answers_at(scored[name]), tolerance_of(name))
+    assert_same(found, answers_at(scored[name]), **rounding(name))
 
 
 @pytest.mark.parametrize("name", IMPORTED)

@@ -21,27 +21,17 @@ from pipegrad.sources.h2o.input_table import category_codes, numbers
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "h2o"
-SERVED = (
-    "glm",
-    "gbm",
-    "drf",
-    "dl",
-    "kmeans",
-    "pca",
-    "encoder",
-    "rules",
-    "ensemble",
-    "pipeline",
-    "generic",
-    "cox",
-    "isolation",
-    "uplift",
-)
-NAMES = sorted(path.stem for path in DATA.glob("*.zip") if path.stem.startswith(SERVED))
-NAMES.remove("ensemble_regression")
+# H2O's own scorer cannot read them, or refuses every row.
+REFUSED = {
+    "gam_cubic_m_spline": "mixes up the matrices",
+    "gam_offset": "refuses all rows",
+}
+NOTHING_TRAINS = {"isolation_extended", "isolation_extended_axis"}
+NAMES = sorted(path.stem for path in DATA.glob("*.zip"))
+NAMES = [name for name in NAMES if name not in REFUSED and not name.startswith("glrm")]
 ERROR = "answer:error"
 # H2O reads their learned numbers in single precision.
-SINGLE = ("gbm", "drf", "xgb", "dl", "uplift", "isolation", "generic", "ensemble", "pipeline")
+SINGLE = ("dl", "drf", "ensemble", "gbm", "generic", "isolation", "pipeline", "uplift", "words")
 
 
 def mojo(name):
@@ -50,7 +40,10 @@ def mojo(name):
 
 def answers_of(name):
     """The columns that the model reads, and what H2O answers, for the rows that it accepts."""
-    return split(pd.read_parquet(DATA / f"{name}.parquet"))
+    given, answers = split(pd.read_parquet(DATA / f"{name}.parquet"))
+    if name == "xgb_enum_limited":  # its scorer takes this column for missing
+        given = given.assign(**{"big.top_10_levels": None})
+    return given, answers
 
 
 def split(table):
@@ -62,7 +55,7 @@ def split(table):
     return given, answers.rename(columns=lambda column: column.removeprefix("answer:"))
 
 
-def assert_same(found, expected, tolerance=1e-9):
+def assert_same(found, expected, tolerance=1e-9, floor=1e-3):
     for name, values in expected.items():
         mine, real = np.asarray(found[name]), np.asarray(values)
         if real.dtype.kind not in "fiu":
@@ -70,13 +63,13 @@ def assert_same(found, expected, tolerance=1e-9):
             continue
         size = np.abs(real[np.isfinite(real)]).max(initial=0.0) or 1.0
         np.testing.assert_allclose(
-            mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
+            mine, real, rtol=tolerance, atol=floor * tolerance * min(size, 1.0), err_msg=name
         )
 
 
 def rounding(name):
-    """The relative difference of a written model from its module."""
-    return 1e-5 if name.startswith(SINGLE) else 1e-9
+    """How far a written model may be from its module."""
+    return {"tolerance": 1e-6, "floor": 1.0} if name.startswith(SINGLE) else {}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,17 +96,12 @@ def test_untouched_model_comes_back_byte_for_byte(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_numbers_are_read_again(name, tmp_path):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
-    assert net.trainable_parameters()
+    assert (not net.trainable_parameters()) == (name in NOTHING_TRAINS)
     perturb(net)
     after = net.columns(given)
     pg.from_torch(net, tmp_path / "tuned.zip")
     again = pg.to_torch(tmp_path / "tuned.zip").columns(given)
-    assert_same(again, pd.DataFrame(plain(after)), tolerance_of(name))
-
-
-def tolerance_of(name):
-    """How well numbers in memory agree with those that a MOJO can hold."""
-    return 1e-5 if name.startswith(SINGLE) else 1e-9
+    assert_same(again, pd.DataFrame(plain(after)), **rounding(name))
 
 
 def plain(columns):
@@ -121,7 +109,7 @@ def plain(columns):
     return {name: values for name, values in columns.items() if np.ndim(values) == 1}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOTHING_TRAINS])
 def test_gradients_reach_every_trainable_parameter(name):
     net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
     rows = ordinary(given)
@@ -336,6 +324,12 @@ def with_changes(name, folder, **changes):
 def test_descriptions_that_lie_are_refused(changes, match, tmp_path):
     with pytest.raises(pg.ModelFileError, match=match):
         pg.to_torch(with_changes("glm_binomial", tmp_path, **changes))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_that_h2o_cannot_score_are_refused(name):
+    with pytest.raises(pg.UntranslatableError, match=REFUSED[name]):
+        pg.to_torch(mojo(name))
 
 
 def test_algorithms_without_translation_are_refused(tmp_path):

@@ -20,7 +20,7 @@ import torch
 
 import pipegrad as pg
 from pipegrad.named import read_table
-from pipegrad.sources.named.cells import doubles_of
+from pipegrad.sources.named.cells import doubles_of, is_null
 from pipegrad.sources.named.translations import row_of
 from pipegrad.sources.spark import load
 from pipegrad.sources.spark.input_table import as_texts, raw_column
@@ -35,7 +35,7 @@ NOTHING_TRAINS = {"categories", "functions"}
 # Spark rounds the numbers that train to the type of a column.
 ROUNDED = {"whole_imputers"}
 # Columns that have the type of another column in Spark, and are doubles here.
-DOUBLES = {"ni", "di", "bi", "n8"}
+DOUBLES = {"ni", "di", "bi", "n8", "positive"}
 # What Spark alone computes.
 GIVEN = {"without_translation": ["total"]}
 
@@ -71,7 +71,10 @@ def assert_same_columns(found, table, names, tolerance=1e-9):
         mine, real = dense(found[name]), dense(raw_column(table, name))
         assert mine.shape == real.shape, name
         if real.dtype == object and doubles_of(real) is not None:
-            real = doubles_of(real)  # A null is NaN in what a model computes.
+            if mine.dtype == object:
+                np.testing.assert_array_equal(is_null(mine), is_null(real), err_msg=name)
+                mine = doubles_of(mine)
+            real = doubles_of(real)  # A null is NaN where a module computes.
         if real.dtype == object:
             assert mine.tolist() == real.tolist(), name
             continue
@@ -723,6 +726,18 @@ def test_modules_are_saved_with_their_model(models, tmp_path):
     np.testing.assert_array_equal(
         pg.to_torch(tmp_path / "tuned").predict(table), net.predict(table)
     )
+
+
+def test_paths_are_inspected(models):
+    for source in (models["text_labels"], DATA / "text_labels.spark", load(models["text_labels"])):
+        steps = pg.inspect(source)
+        kinds = {step.name: (step.kind, step.status) for step in steps}
+        assert kinds["pca"] == ("spark.PCAModel", "trainable")
+    assert pg.inspect(str(models["text_labels"]), freeze=["pca"])["pca"].status != "trainable"
+    path = DATA.parent / "mlnet" / "figure1.zip"
+    assert any(step.status == "trainable" for step in pg.inspect(path))
+    with pytest.raises(FileNotFoundError):
+        pg.inspect("none.spark")
 
 
 def test_the_command_line_takes_folders(models, tmp_path, capsys):

@@ -149,6 +149,11 @@ class Plan:
         path = "/".join(part for part in (_short(mojo), name) if part)
         return self._add(path, operator, inputs, method)
 
+    def table_step(self, mojo: Mojo, operator: Row, name: str) -> str:
+        """Add a step that reads the user's table; return its name."""
+        operator.kind = mojo.algorithm
+        return self._add(f"{_short(mojo)}/{name}", operator, (TABLE,), "transform")
+
     def _add(self, path: str, operator: Step, inputs: tuple[str, ...], method: str) -> str:
         unique = unused_name(path, self.steps)
         self.steps[unique] = BuiltStep(unique, operator, inputs, method)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...modules import (
     BernoulliHead,
+    ErrorHead,
     Head,
     LikelihoodHead,
     LinkHead,
@@ -33,6 +34,7 @@ HEADS: dict[str, Any] = {
     "likelihood": lambda options: LikelihoodHead(),
     "one_vs_rest": lambda options: MulticlassHead(),
     "inertia": lambda options: NearestHead(),
+    "reconstruction_error": lambda options: ErrorHead(),
     "mixture": lambda options: LikelihoodHead("clustering", ("predict", "predict_proba")),
 }
 

@@ -29,10 +29,15 @@ from ...modules import (
     Total,
     TreeEnsemble,
     first_less_second,
+    place_of_first_positive,
     place_of_largest,
     place_of_smallest,
     second_column,
     shares_with_floor,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
     softmax_above_zero,
     two_scores,
     two_shares,
@@ -191,13 +196,18 @@ _FUNCTIONS = {
     "two_shares": two_shares,
     "second": second_column,
     "first_less_second": first_less_second,
+    "first_positive": place_of_first_positive,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
     "shares_with_floor": shares_with_floor,
     "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
+    "single_exp": single_exp,
+    "single_sigmoid": single_sigmoid,
+    "single_softmax": single_softmax,
+    "single_two_shares": single_two_shares,
 }
-_DECISIONS = ("largest", "smallest", "above", "at_least", "scaled_largest")
+_DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")
 
 
 @register(f"{_AT}.Derive")

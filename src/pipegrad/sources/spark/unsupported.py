@@ -9,7 +9,6 @@ from .folder import Stage
 from .plan import Plan
 
 UNSUPPORTED = {
-    "SQLTransformer": "its statement is SQL, which Spark alone runs",
     "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
     "MinHashLSHModel": "its hashes are lists of vectors",
     "LDAModel": "topics are inferred with random numbers of Spark",

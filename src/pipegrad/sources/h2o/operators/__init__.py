@@ -1,13 +1,18 @@
 """Models of H2O as plain data, one file per family; reading them does not need torch."""
 
 from . import (
+    additive,
     answers,
+    boosters,
     clusters,
     components,
     composites,
+    embeddings,
     encoders,
     isolation,
+    isotonic,
     linear,
+    margins,
     networks,
     rules,
     survival,
@@ -15,13 +20,18 @@ from . import (
 )
 
 __all__ = [
+    "additive",
     "answers",
+    "boosters",
     "clusters",
     "components",
     "composites",
+    "embeddings",
     "encoders",
     "isolation",
+    "isotonic",
     "linear",
+    "margins",
     "networks",
     "rules",
     "survival",

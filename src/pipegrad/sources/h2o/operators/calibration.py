@@ -13,8 +13,6 @@ from ..numbers import Numbers, listed, stored
 from ..plan import Answer, Plan
 from .answers import column_of
 
-_MOST_KNOTS = 10_000_000
-
 
 @dataclass(eq=False, kw_only=True)
 class Platt(Step):
@@ -67,13 +65,18 @@ def with_calibration(mojo: Mojo, plan: Plan, answer: Answer, shares: str) -> Ans
 
 
 def _isotonic(mojo: Mojo) -> Isotonic:
-    knots, values = (_doubles(mojo, f"calib/thresholds_{axis}") for axis in "xy")
+    knots, values = (doubles(mojo, f"calib/thresholds_{axis}").values for axis in "xy")
     if len(knots) != len(values) or not len(knots) or not np.isfinite([*knots, *values]).all():
         mojo.fail("its calibration is damaged.")
     if (np.diff(knots) < 0).any() or knots[0] < 0:
         mojo.fail("the knots of its calibration do not increase.")
     if (mojo.number("calib_min_x"), mojo.number("calib_max_x")) != (knots[0], knots[-1]):
         mojo.fail("the range of its calibration is not that of its knots.")
+    return with_repeated_knots(knots, values)
+
+
+def with_repeated_knots(knots: NDArray[np.float64], values: NDArray[np.float64]) -> Isotonic:
+    """A function whose knots do not decrease; at equal ones, Java's binary search chooses."""
     found = values.copy()
     for place in np.flatnonzero(np.diff(knots) == 0).tolist():
         found[place] = found[place + 1] = values[_halved(knots, knots[place])]
@@ -90,9 +93,9 @@ def _halved(sorted_: NDArray[np.float64], value: float) -> int:
         low, high = (middle + 1, high) if sorted_[middle] < value else (low, middle - 1)
 
 
-def _doubles(mojo: Mojo, name: str) -> NDArray[np.float64]:
+def doubles(mojo: Mojo, name: str) -> Numbers:
     """A list of numbers in a file, with their count before them."""
     count = int(stored(mojo, name, ">i4", [0]).values[0])
-    if not 0 <= count <= _MOST_KNOTS:
+    if not 0 <= count <= len(mojo.blob(name)) // 8:
         mojo.fail(f"{name!r} states {count} numbers.")
-    return stored(mojo, name, ">f8", np.arange(count), start=4).values
+    return stored(mojo, name, ">f8", np.arange(count), start=4)

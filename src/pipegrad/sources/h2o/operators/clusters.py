@@ -57,11 +57,12 @@ def _clusters(mojo: Mojo, plan: Plan) -> Answer:
     if not 0 < count <= _MOST_CENTERS:
         mojo.fail(f"it has {count} centers.")
     centers = [listed(mojo, f"center_{number}") for number in range(count)]
-    if any(center.values.shape != (len(mojo.features),) for center in centers):
+    every = [center.values for center in centers]
+    if any(one.shape != (len(mojo.features),) or not np.isfinite(one).all() for one in every):
         mojo.fail("its centers are damaged.")
     operator = MixedDistances(
         centers=[listed(mojo, f"center_{number}", numeric) for number in range(count)],
-        levels=np.stack([center.values[categorical] for center in centers]),
+        levels=np.stack(every)[:, categorical],
         task="inertia",
     )
     score = plan.step(mojo, operator, row, name="distances", method="score")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,7 +167,7 @@ def _check(mojo: Mojo, records: NDArray[Any], paths: Paths) -> None:
         mojo.fail("the numbers of the nodes of its trees are damaged.")
 
 
-def _left_sizes(left: Sequence[int], right: Sequence[int]) -> NDArray[np.int64]:
+def _left_sizes(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
     """The number of nodes in each left subtree; children follow their parents."""
     sizes, found = [1] * len(left), [0] * len(left)
     lefts, rights = list(map(int, left)), list(map(int, right))

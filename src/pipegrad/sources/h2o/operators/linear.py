@@ -9,16 +9,16 @@ import numpy as np
 
 from ...named.operators import Derive, LinearMap, Mean, Predictor, Sum
 from ..mojo import Mojo
-from ..numbers import listed
+from ..numbers import Numbers, listed
 from ..plan import Answer, Plan, reads
-from .answers import add_binary, add_classes, add_regression
+from .answers import add_binary, add_classes, add_labels, add_regression
 from .expansion import expand
 
 _POWERS = {
     "gaussian": 0.0, "poisson": 1.0, "quasipoisson": 1.0, "gamma": 2.0, "negativebinomial": 1.0,
 }  # fmt: skip
 _LINKS = ("identity", "logit", "log", "inverse", "tweedie")
-_BINARY = ("binomial", "quasibinomial", "fractionalbinomial")
+_BINARY = ("binomial", "bernoulli", "quasibinomial", "fractionalbinomial")
 
 
 @reads("glm")
@@ -26,20 +26,24 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     family = mojo.text("family")
     row = plan.row(mojo, required=not mojo.flag("mean_imputation"))
     source, expanded = expand(mojo, plan, row)
-    if family == "multinomial":
-        score = _scores(mojo, plan, source, expanded.width, mojo.integer("n_classes"), "softmax")
-        shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
-        return add_classes(mojo, plan, score, shares)
+    if family not in ("multinomial", "ordinal"):
+        beta = np.arange(expanded.width + 1)
+        weight, bias = (listed(mojo, "beta", part) for part in (beta[:-1], beta[-1:]))
+        return add_linear(mojo, plan, source, weight, bias)
+    count, width = mojo.integer("n_classes") - (family == "ordinal"), expanded.width
+    places = np.arange(count * (width + 1)).reshape(count, width + 1)
+    weight = listed(mojo, "beta", places[:, :-1], (count, width))
+    bias = listed(mojo, "beta", places[:, -1], (count,))
     if family == "ordinal":
-        return _ordered_classes(mojo, plan, source, expanded.width)
-    beta = np.arange(expanded.width + 1)
+        return add_ordered(mojo, plan, source, weight, bias)
+    return add_multinomial(mojo, plan, source, weight, bias)
+
+
+def add_linear(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
+    """The answer of a model whose mean is a function of one linear predictor."""
+    family = mojo.text("family")
     task, options = _task(mojo, family)
-    operator = LinearMap(
-        weight=listed(mojo, "beta", beta[:-1]),
-        bias=listed(mojo, "beta", beta[-1:]),
-        task=task,
-        options=options,
-    )
+    operator = LinearMap(weight=weight, bias=bias, task=task, options=options)
     score = plan.step(mojo, operator, source, method="score")
     score = with_offset(mojo, plan, score, operator)
     link, power = _link(mojo)
@@ -47,9 +51,48 @@ def _glm(mojo: Mojo, plan: Plan) -> Answer:
     mean = plan.step(mojo, bounded, score, name="mean")
     if mojo.integer("n_classes") not in ((1, 2) if family in _BINARY else (1,)):
         mojo.fail(f"family {family!r} has no {mojo.integer('n_classes')} classes.")
-    if mojo.integer("n_classes") == 2:
-        return add_binary(mojo, plan, score, mean)
-    return add_regression(mojo, plan, score, mean)
+    if mojo.integer("n_classes") == 1:
+        return add_regression(mojo, plan, score, mean)
+    answer = add_binary(mojo, plan, score, mean)
+    if family == "fractionalbinomial":
+        # Targets are shares, although answers are classes.
+        answer.classes = None
+    return answer
+
+
+def add_multinomial(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
+    """The answer of a model with a linear predictor of each class."""
+    operator = LinearMap(weight=weight, bias=bias, task="softmax")
+    score = plan.step(mojo, operator, source, method="score")
+    shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
+    return add_classes(mojo, plan, score, shares)
+
+
+def add_ordered(
+    mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers, decide: str = ""
+) -> Answer:
+    """The answer of a model whose linear predictors each part the classes up to one from others.
+
+    Parameters
+    ----------
+    mojo : Mojo
+        The model.
+    plan : Plan
+        Where steps go.
+    source : str
+        The step that linear predictors read.
+    weight, bias : Numbers
+        Coefficients and intercepts of each linear predictor.
+    decide : str
+        The function of linear predictors that decides; the largest probability by default.
+    """
+    scores = plan.step(mojo, LinearMap(weight=weight, bias=bias), source, method="score")
+    operator = Shares(task="shares")
+    shares = plan.step(mojo, operator, scores, name="shares", method="score")
+    if not decide:
+        return add_classes(mojo, plan, shares, shares)
+    predict = plan.step(mojo, Derive(what=decide), scores, name="predict")
+    return add_labels(mojo, plan, shares, shares, predict)
 
 
 def _link(mojo: Mojo) -> tuple[str, float]:
@@ -64,7 +107,8 @@ def _link(mojo: Mojo) -> tuple[str, float]:
 
 def _task(mojo: Mojo, family: str) -> tuple[str, dict[str, Any]]:
     if family in _BINARY:
-        return ("logistic" if mojo.integer("n_classes") == 2 else "logistic_shares"), {}
+        shares = mojo.integer("n_classes") == 1 or family == "fractionalbinomial"
+        return ("logistic_shares" if shares else "logistic"), {}
     if family == "gaussian" and mojo.text("link") == "identity":
         return "squared_error", {}
     if family != "tweedie" and family not in _POWERS:
@@ -85,25 +129,6 @@ def with_offset(mojo: Mojo, plan: Plan, score: str, operator: Predictor) -> str:
     total = Sum(task=operator.task, options=operator.options)
     operator.task = ""
     return plan.step(mojo, total, score, offset, name="total", method="score")
-
-
-def _scores(mojo: Mojo, plan: Plan, source: str, width: int, count: int, task: str) -> str:
-    """Linear maps of the same entries, side by side."""
-    places = np.arange(count * (width + 1)).reshape(count, width + 1)
-    operator = LinearMap(
-        weight=listed(mojo, "beta", places[:, :-1], (count, width)),
-        bias=listed(mojo, "beta", places[:, -1], (count,)),
-        task=task,
-    )
-    return plan.step(mojo, operator, source, method="score")
-
-
-def _ordered_classes(mojo: Mojo, plan: Plan, source: str, width: int) -> Answer:
-    """Each linear map decides between the classes up to one and those after it."""
-    scores = _scores(mojo, plan, source, width, mojo.integer("n_classes") - 1, "")
-    operator = Shares(task="shares")
-    shares = plan.step(mojo, operator, scores, name="shares", method="score")
-    return add_classes(mojo, plan, shares, shares)
 
 
 @dataclass(eq=False, kw_only=True)

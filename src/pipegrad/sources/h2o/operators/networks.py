@@ -159,8 +159,9 @@ def _autoencoder(
         score = plan.step(mojo, back, score, name="reconstructed")
     columns = plan.entries(mojo, score, _names(mojo, expanded))
     original = plan.step(mojo, replace(expanded, fill=None), row, name="original")
-    error = plan.step(mojo, SquaredGaps(scale=scale), score, original, name="mse")
-    return Answer(score, {**columns, "mse": error}, predict="")
+    gaps = SquaredGaps(scale=scale, task="reconstruction_error")
+    error = plan.step(mojo, gaps, score, original, name="mse", method="score")
+    return Answer(error, {**columns, "mse": error}, predict="")
 
 
 def _names(mojo: Mojo, expanded: Expand) -> list[str]:

@@ -109,7 +109,7 @@ class Ensemble:
             why = f"its file is of version {version:g}, and only those from {_OLDEST} on are read"
             raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
         rounds, outputs = mojo.integer("n_trees"), mojo.integer("n_trees_per_class")
-        if not (0 < rounds <= _MOST_TREES and 0 < outputs <= _MOST_TREES):
+        if rounds < 1 or outputs < 1 or rounds * outputs > _MOST_TREES:
             mojo.fail(f"it states {rounds} rounds of {outputs} trees.")
         forest, places = Forest(mojo), []
         for number in range(rounds):
@@ -260,6 +260,8 @@ def _forest(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
         score = plan.step(mojo, operator, row, method="score")
         return add_regression(mojo, plan, score, score)
     if single:
+        if not all(_are_shares(numbers) for numbers in fields["leaves"]):
+            mojo.fail("a leaf of its trees has no probability.")
         last: Predictor = Trees(**fields, average=True, shares=True, task="shares")
         score = plan.step(mojo, last, row, method="score")
     else:
@@ -270,3 +272,7 @@ def _forest(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
     if count > 2:
         return add_classes(mojo, plan, score, shares, row)
     return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
+
+
+def _are_shares(numbers: Numbers) -> bool:
+    return bool(((numbers.values >= 0) & (numbers.values <= 1)).all())

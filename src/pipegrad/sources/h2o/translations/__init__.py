@@ -1,9 +1,12 @@
 """Translations for H2O, one file per family of operators."""
 
 from . import (
+    additive,
+    boosters,
     clusters,
     columns,
     composites,
+    embeddings,
     encoders,
     isolation,
     models,
@@ -15,9 +18,12 @@ from . import (
 )
 
 __all__ = [
+    "additive",
+    "boosters",
     "clusters",
     "columns",
     "composites",
+    "embeddings",
     "encoders",
     "isolation",
     "models",

@@ -61,7 +61,7 @@ class StandardizeLast(NamedTranslation):
         scale, offset = numbers_of(operator.scale), numbers_of(operator.offset)
         places = index(operator.start + np.arange(len(scale)))
         columns = places if operator.start else None
-        return Affine(scale, offset, columns, trainable=operator.trains)
+        return Affine(scale, offset, columns).requires_grad_(operator.trains)
 
     def write_back(self, module: Affine, operator: expansion.StandardizeLast) -> None:
         if operator.trains:

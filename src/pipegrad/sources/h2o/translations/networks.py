@@ -76,7 +76,7 @@ class Unstandardize(NamedTranslation):
 
     def to_torch(self, operator: networks.Unstandardize) -> nn.Module:
         places = index(operator.start + np.arange(len(operator.scale)))
-        module = Affine(numbers_of(1 / operator.scale), None, places, trainable=False)
+        module = Affine(numbers_of(1 / operator.scale), None, places).requires_grad_(False)
         added = np.concatenate([np.zeros(operator.start), operator.offset])
         return Sequential(module, Shift(numbers_of(added)))
 

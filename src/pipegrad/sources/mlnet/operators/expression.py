@@ -1,8 +1,4 @@
-"""The Expression transform: parses its small language into a list of operations.
-
-A definition that occurs several times is one operation: the number of operations is bounded by the
-length of the text, which as a tree could be exponential in it.
-"""
+"""The Expression transform: parses its small language into a list of operations."""
 
 from __future__ import annotations
 
@@ -10,19 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
+from ...named.programs import NotServedError, Operation, Operations, Program, operands
 from ..builder import Builder
 from ..node import Node
 from ..readers import transform
 from ..schema import Column
 from ..types import SINGLE, ColumnType
 from ._base import Operator
-
-Operation: TypeAlias = tuple[Any, ...]
-"""A name and the places of its arguments; the leaves are ("number", v, kind) and ("input", i)."""
-Program: TypeAlias = tuple[Operation, ...]
-"""Operations in order, each on the results of earlier ones; the last is the result."""
 
 _LONGEST = 10_000
 _DEEPEST = 64
@@ -50,10 +42,6 @@ _FUNCTIONS = {
 _SUFFIXES = {"": "Single", "f": "Single", "d": "Double", "l": "Int64"}
 
 
-class NotServedError(Exception):
-    """The program is not supported, for the given reason."""
-
-
 @dataclass(eq=False, kw_only=True)
 class Expression(Operator):
     """A formula over columns.
@@ -70,45 +58,12 @@ class Expression(Operator):
     source: str
 
 
-def operands(operation: Operation) -> tuple[int, ...]:
-    """The places of the arguments of an operation."""
-    return () if operation[0] in ("number", "truth", "input") else operation[1:]
-
-
-class _Operations:
-    """A program under construction, in which equal operations are one."""
-
-    def __init__(self) -> None:
-        self.places: dict[Operation, int] = {}
-
-    def add(self, *operation: Any) -> int:
-        """The place of an operation."""
-        return self.places.setdefault(operation, len(self.places))
-
-    def program(self, result: int) -> Program:
-        """The operations that a result needs, which is the last of them."""
-        operations = list(self.places)[: result + 1]
-        needed = [False] * result + [True]
-        for place in range(result, -1, -1):
-            if needed[place]:
-                for operand in operands(operations[place]):
-                    needed[operand] = True
-        moved: dict[int, int] = {}
-        kept: list[Operation] = []
-        for place, operation in enumerate(operations):
-            if needed[place]:
-                moved[place] = len(kept)
-                arguments = [moved[operand] for operand in operands(operation)]
-                kept.append((operation[0], *arguments) if arguments else operation)
-        return tuple(kept)
-
-
 class _Parser:
     def __init__(self, source: str) -> None:
         if len(source) > _LONGEST:
             raise NotServedError(f"is longer than {_LONGEST} characters")
         self.tokens = _tokens(source)
-        self.operations = _Operations()
+        self.operations = Operations()
         self.add = self.operations.add
         self.place = 0
         self.depth = 0
@@ -318,7 +273,7 @@ def typed(program: Program, kinds: list[str]) -> tuple[Program, str]:
     NotServedError
         If types do not match.
     """
-    rounded = _Operations()
+    rounded = Operations()
     found: list[tuple[int, str]] = []
     for operation in program:
         found.append(_typed(operation, [found[i] for i in operands(operation)], kinds, rounded))
@@ -327,7 +282,7 @@ def typed(program: Program, kinds: list[str]) -> tuple[Program, str]:
 
 
 def _typed(
-    operation: Operation, inner: list[tuple[int, str]], kinds: list[str], rounded: _Operations
+    operation: Operation, inner: list[tuple[int, str]], kinds: list[str], rounded: Operations
 ) -> tuple[int, str]:
     """The place and the type of an operation, given those of its arguments."""
     name, *rest = operation
@@ -352,7 +307,7 @@ def _typed(
     return _numeric(name, arguments, _promoted(given), rounded)
 
 
-def _numeric(name: str, arguments: list[int], kind: str, rounded: _Operations) -> tuple[int, str]:
+def _numeric(name: str, arguments: list[int], kind: str, rounded: Operations) -> tuple[int, str]:
     whole = kind in ("Int32", "Int64")
     if name in _COMPARISONS or name == "isna":
         return rounded.add(name, *arguments), "Boolean"

@@ -9,6 +9,7 @@ from . import (
     naive_bayes,
     networks,
     scaling,
+    sql,
     texts,
     trees,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "naive_bayes",
     "networks",
     "scaling",
+    "sql",
     "texts",
     "trees",
 ]

@@ -13,6 +13,7 @@ from ....modules import (
     Concatenate,
     CosineTransform,
     ExpandedProducts,
+    ExpressionProgram,
     OrdinalEncode,
     OuterProducts,
     Threshold,
@@ -20,7 +21,7 @@ from ....modules import (
 )
 from ....registry import register
 from ...named.translations import NamedTranslation, index, numbers_of
-from ..operators import columns
+from ..operators import columns, sql
 from ..operators.categories import refuse_rows
 
 _AT = "pipegrad.sources.spark.operators"
@@ -129,3 +130,24 @@ class OuterProductsRow(NamedTranslation):
 
     def to_torch(self, operator: columns.OuterProducts) -> nn.Module:
         return OuterProducts()
+
+
+@register(f"{_AT}.sql.Formula")
+class Formula(NamedTranslation):
+    """An expression of columns; comparisons have no gradient."""
+
+    sparse = False
+
+    def to_torch(self, operator: sql.Formula) -> nn.Module:
+        return ExpressionProgram(operator.numbers_)
+
+
+@register(f"{_AT}.sql.ColumnOnHost")
+class ColumnOnHost(NamedTranslation):
+    """An expression of columns of the table, some of which may be texts."""
+
+    def to_torch(self, operator: sql.ColumnOnHost) -> nn.Module:
+        return OrdinalEncode()
+
+    def refuse(self, operator: sql.ColumnOnHost) -> str | None:
+        return "computes with columns of the table as Spark does; it runs on the host"
