@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -21,6 +23,7 @@ import pytest
 from test_h2o import DATA, NAMES, answers_of, assert_same, mojo, rounding, split
 
 import pipegrad as pg
+from h2o_tables import training_table
 from pipegrad.testing import perturb
 
 sys.path.append(str(Path(__file__).parents[2] / "fuzz"))
@@ -159,3 +162,19 @@ def test_what_h2o_accepts_of_damaged_files_gets_its_answers(python, tmp_path):
 
 def test_fixtures_are_those_of_all_cases(trained):
     assert {path.stem for path in trained.glob("*.zip")} == {p.stem for p in DATA.glob("*.zip")}
+
+
+@pytest.mark.filterwarnings("ignore::pipegrad.PipegradWarning")
+def test_the_code_of_the_page_runs(python, tmp_path, monkeypatch):
+    shutil.copy(mojo("ensemble_binomial"), tmp_path / "ensemble.zip")
+    training_table().to_parquet(tmp_path / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    page = Path(pg.__file__).parents[2] / "docs" / "h2o.md"
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    (tmp_path / "jobs.json").write_text(
+        json.dumps([[str(tmp_path / n) for n in ("tuned.zip", "rows.parquet", "scored.parquet")]])
+    )
+    run(python, "score", tmp_path / "jobs.json")
+    assert_same(names["columns"], answers_at(tmp_path / "scored.parquet"))
