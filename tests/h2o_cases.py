@@ -115,6 +115,7 @@ def gbm(name: str, y: str, x: list[str], **options: Any) -> None:
 gbm("gaussian", "y", ALL, ignore_const_cols=False)
 gbm("bernoulli", "label", ALL)
 gbm("multinomial", "three", MIXED)
+gbm("pair", "label", MIXED, distribution="multinomial")
 gbm("zero_one", "event", MIXED)
 gbm("big", "y", ["big", "code", "c"], max_depth=4, min_rows=1)
 gbm("numbers", "y", ["u", "v", "w", "n", "day"])
