@@ -12,7 +12,7 @@ import torch
 from test_h2o import answers_of, contents_of, mojo, ordinary, with_changes
 
 import pipegrad as pg
-from pipegrad.modules import DrawnLargest, EncodedLevels, PiecewiseLinear, SingleLinear
+from pipegrad.modules import DrawnLargest, EncodedLevels, LinearBooster, PiecewiseLinear
 from pipegrad.modules._tie_breaking import draw
 from pipegrad.sources.h2o import load
 
@@ -276,7 +276,7 @@ def test_linear_boosters_of_old_versions_add_the_base_score_last():
     weight, bias = torch.ones(3, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     x = torch.tensor([[1.0, torch.nan], [-1.0, 2.0]], dtype=torch.float64)
     for last in (False, True):
-        module = SingleLinear(weight, bias, [2], 0.5, last, squeeze=True)
+        module = LinearBooster(weight, bias, [2], 0.5, last, squeeze=True)
         assert module(x).tolist() == [1.5, 2.5]
         assert module(x, torch.ones(2)).tolist() == [2.0, 3.0]
 
