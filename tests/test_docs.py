@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import pipegrad
+from h2o_tables import training_table
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -103,6 +104,10 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     with zipfile.ZipFile(ROOT / "tests" / "data" / "spark" / "text_labels.spark") as file:
         file.extractall(tmp_path / "spark-model")
     shutil.copy(ROOT / "tests" / "data" / "spark" / "text_labels.parquet", tmp_path)
+    shutil.copy(
+        ROOT / "tests" / "data" / "h2o" / "ensemble_binomial.zip", tmp_path / "ensemble.zip"
+    )
+    training_table().to_parquet(tmp_path / "rows.parquet")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     text = (ROOT / page).read_text("utf-8")

@@ -113,13 +113,18 @@ def test_files_of_older_versions_do_not_name_the_columns(name, tmp_path):
 
 def test_levels_without_an_encoding(tmp_path):
     """H2O's scorer fails for them."""
-    net = pg.to_torch(replaced("encoder_kept", tmp_path, ".*encoding_map.ini", "1 = .*", ""))
+
+    def edit(files):
+        (entry,) = [entry for entry in files if entry.endswith("encoding_map.ini")]
+        files[entry] = re.sub(rb"(?m)^1 = .*\n", b"", files[entry])
+
+    net = pg.to_torch(rewritten("encoder_kept", tmp_path, edit))
     given, _ = answers_of("encoder_kept")
     found = net.columns(given)["c_te"]
     assert np.isnan(found[given["c"] == "b"]).all()
     assert np.isfinite(found[given["c"] == "a"]).all()
     with pytest.raises(pg.ModelFileError, match="levels without an encoding"):
-        pg.to_torch(replaced("pipeline_encoder", tmp_path, ".*encoding_map.ini", "1 = .*", ""))
+        pg.to_torch(rewritten("pipeline_encoder", tmp_path, edit))
 
 
 # -- files that lie ------------------------------------------------------------------------------
@@ -161,7 +166,8 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
          "does not read"),
         ("pipeline", "model.ini", "generated_column_count = 1", "generated_column_count = 0",
          "columns that it lacks"),
-        ("encoder_multinomial", ENCODINGS, "0 = .* 1", "", "lacks classes"),
+        ("encoder_multinomial", ENCODINGS, "0 = (.*) 1", r"0 = \1 0", "lacks classes"),
+        ("encoder_multinomial", ENCODINGS, "0 = .* 1", "", "an empty line"),
         ("encoder_multinomial", ENCODINGS, "1 = .* 1", "1 = 2.0 7.0 2", "encoded twice"),
         ("encoder_binomial", ENCODINGS, "0 = .*", "0 = x 2.0", "no such"),
         ("encoder_binomial", ENCODINGS, "0 = .*", "0 = NaN 2.0", "numbers of its encodings"),
@@ -169,7 +175,7 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
         ("encoder_binomial", ENCODINGS, "0 = .*", "0 = 1.0", "is described by"),
         ("encoder_binomial", ENCODINGS, r"\[c\]", "[other]", "not described"),
         ("encoder_binomial", ".*presence.ini", "c = .", "c = yes", "missing values"),
-        ("encoder_binomial", ".*presence.ini", "c = .", "", "not described"),
+        ("encoder_binomial", ".*presence.ini", "c = .", "d = 0", "not described"),
         ("encoder_interactions", SOURCES, "1", "9", "not in order"),
         ("encoder_interactions", SOURCES, "1", "x", "damaged"),
         ("encoder_interactions", SOURCES, r"\[to_domain\]", "[from]", "damaged"),

@@ -167,9 +167,11 @@ class Mojo:
         return self._array(what, texts)
 
     def described(self, name: str) -> list[str]:
-        """The lines of a text file of the model that are not empty."""
-        found = _text(self.archive, self.prefix + name).split("\n")
-        return [line.strip() for line in found if line.strip()]
+        """The lines of a text file of the model, none of which is empty."""
+        found = [line.strip() for line in _lines(_text(self.archive, self.prefix + name))]
+        if not all(found):
+            self.fail(f"{name!r} has an empty line.")
+        return found
 
     def blob(self, name: str) -> bytes:
         """The bytes of a file of the model."""

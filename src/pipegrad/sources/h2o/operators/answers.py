@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from ...named.operators import Derive
+from ...named.operators import Derive, Step
 from ..mojo import Mojo
 from ..plan import Answer, Plan
+
+
+@dataclass(eq=False, kw_only=True)
+class DrawnClass(Step):
+    """The most likely class; H2O draws among several by the bits of the row.
+
+    Parameters
+    ----------
+    priors : list of float
+        Shares of the classes in training.
+    """
+
+    priors: list[float]
+
 
 # The threshold is a probability that the model predicted in training, and sums in another
 # order differ from it in the last digits.
@@ -62,7 +77,14 @@ def add_classes(mojo: Mojo, plan: Plan, score: str, shares: str, row: str = "") 
         The step with the features, by which H2O chooses among classes of the same probability;
         the first one is chosen without it.
     """
-    predict = plan.step(mojo, Derive(what="largest"), shares, name="predict")
+    if row and mojo.has("prior_class_distrib"):
+        priors = mojo.numbers("prior_class_distrib")
+        if len(priors) != mojo.integer("n_classes") or not (priors >= 0).all():
+            mojo.fail("its shares of classes are damaged.")
+        drawn = DrawnClass(priors=priors.tolist())
+        predict = plan.step(mojo, drawn, shares, row, name="predict")
+    else:
+        predict = plan.step(mojo, Derive(what="largest"), shares, name="predict")
     return add_labels(mojo, plan, score, shares, predict)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _NODE = np.dtype(
 )
 _VALUE, _NODE_SIZE, _STATISTICS = 16, 20, 16
 _MOST_TEXT = 200
-_LEFTWARD = 1 << 31
+_MOST_CLASSES = 1_000_000
 
 
 @dataclass(eq=False)
@@ -119,7 +120,7 @@ class _Reader:
     def booster(self) -> Booster:
         base, features, classes, buffered, _, major, minor = self._unpack(_HEADER)
         objective, kind = self._text(), self._text()
-        if classes < 0 or not math.isfinite(base):
+        if not 0 <= classes <= _MOST_CLASSES or not math.isfinite(base):
             self.mojo.fail("the header of its booster is damaged.")
         found = Booster(objective, kind, (major, minor), features, classes or 1, base)
         if kind == "gblinear":
@@ -146,7 +147,11 @@ class _Reader:
             if len(factors) < count:
                 self.mojo.fail("its booster lacks factors of trees.")
             # H2O's scorer takes them tree by tree of each output.
-            places = [found.outputs[:tree].count(o) for tree, o in enumerate(found.outputs)]
+            number = [0] * found.groups
+            places = []
+            for output in found.outputs:
+                places.append(number[output])
+                number[output] += 1
             found.factors = factors[places].astype(float).tolist()
 
     def _tree(self) -> Tree:
@@ -171,7 +176,7 @@ class _Reader:
 
     # -- bytes ---------------------------------------------------------------------------------
 
-    def _unpack(self, kind: struct.Struct) -> tuple[int | float, ...]:
+    def _unpack(self, kind: struct.Struct) -> tuple[Any, ...]:
         found = kind.unpack_from(self.content, self.at)
         self.at += kind.size
         return found

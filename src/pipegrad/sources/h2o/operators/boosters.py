@@ -17,9 +17,9 @@ from .answers import add_binary_shares, add_classes, add_regression
 from .booster_bytes import FILE, Booster, Tree, read_booster
 from .calibration import with_calibration
 from .distributions import parameter
+from .tree_bytes import DEEPEST
 
 _OLDEST = 1.1
-_WIDEST = 1 << 26
 _LEFTWARD = 1 << 31
 # The task, the function from scores to predictions, and whether there are two classes or more.
 _OBJECTIVES = {
@@ -153,7 +153,7 @@ def _refuse(mojo: Mojo, why: str) -> None:
 
 
 def _options(mojo: Mojo, objective: str) -> dict[str, Any]:
-    power = _POWERS.get(objective) or parameter(mojo, "tweedie_power") or 1.5
+    power = _POWERS.get(objective) or parameter(mojo, "tweedie_power", 1, 2) or 1.5
     return {"power": power, "link": "log"}
 
 
@@ -161,7 +161,8 @@ def _columns(mojo: Mojo) -> Columns:
     categories, numeric = mojo.integer("cats"), mojo.integer("nums")
     offsets = mojo.integers("cat_offsets") if categories > 0 else np.zeros(1, dtype=np.int64)
     sizes = np.diff(offsets)
-    if len(sizes) != categories or (sizes <= 0).any() or offsets[0] or offsets[-1] > _WIDEST:
+    levels = np.array([len(mojo.domains.get(place, ())) for place in range(len(sizes))])
+    if len(sizes) != categories or offsets[0] or ((sizes <= 0) | (sizes > levels + 1)).any():
         mojo.fail("its cat_offsets are damaged.")
     if numeric < 0 or categories + numeric != len(mojo.features):
         mojo.fail(f"it has {len(mojo.features)} features, but describes others.")
@@ -239,10 +240,10 @@ class _Nodes:
         """Walk through a tree from its root."""
         table = [tree.nodes[name].tolist() for name in ("left", "right", "split", "value")]
         seen = bytearray(len(tree.nodes))
-        waiting = [(0, -1, 0)]
+        waiting = [(0, -1, 0, 0)]
         while waiting:
-            node, parent, side = waiting.pop()
-            if not 0 <= node < len(seen) or seen[node]:
+            node, parent, side, depth = waiting.pop()
+            if not 0 <= node < len(seen) or seen[node] or depth > DEEPEST:
                 self.mojo.fail("the trees of its booster are no trees.")
             seen[node] = 1
             left, right, split, value = (column[node] for column in table)
@@ -252,7 +253,7 @@ class _Nodes:
             else:
                 code = len(self.feature)
                 self._inner(split, value, tree.place(node))
-                waiting += [(right, code, 1), (left, code, 0)]
+                waiting += [(right, code, 1, depth + 1), (left, code, 0, depth + 1)]
             if parent < 0:
                 self.roots.append(code)
             else:

@@ -54,6 +54,7 @@ _MOST_SCORES = 50_000
 
 
 def named(mojo: Mojo, inside: dict[str, Mojo], name: str) -> Mojo:
+    """The model of a name among those inside."""
     if name not in inside:
         mojo.fail(f"it has no model {name!r:.80} inside.")
     return inside[name]
@@ -88,6 +89,7 @@ def _require_columns(mojo: Mojo, inner: Mojo) -> None:
 
 
 def arranged(mojo: Mojo, plan: Plan, found: str, places: list[int], width: int) -> str:
+    """The step with some of the columns of a step, in another order if need be."""
     if places == list(range(width)):
         return found
     return plan.step(mojo, ChooseColumns(places=places), found, name="columns")

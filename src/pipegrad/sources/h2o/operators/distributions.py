@@ -32,14 +32,14 @@ def loss_options(mojo: Mojo, distribution: str, link: str) -> dict[str, Any]:
     """The numbers of the loss."""
     task = DISTRIBUTIONS[distribution][0]
     if task == "tweedie":
-        power = _POWERS.get(distribution) or parameter(mojo, "tweedie_power") or 1.5
+        power = _POWERS.get(distribution) or parameter(mojo, "tweedie_power", 1, 2) or 1.5
         return {"power": power, "link": link}
-    quantile = parameter(mojo, "quantile_alpha") if task == "pinball" else None
+    quantile = parameter(mojo, "quantile_alpha", 0, 1) if task == "pinball" else None
     return {} if quantile is None else {"quantile": quantile}
 
 
-def parameter(mojo: Mojo, name: str) -> float | None:
-    """A number that the model was trained with; scoring does not need it.
+def parameter(mojo: Mojo, name: str, low: float, high: float) -> float | None:
+    """A number between two others that the model was trained with; scoring does not need it.
 
     It stands in what H2O shows of the model, which a file may lack.
     """
@@ -49,9 +49,10 @@ def parameter(mojo: Mojo, name: str) -> float | None:
     try:
         parameters = json.loads(mojo.blob(place))["parameters"]
         values = {one["name"]: one["actual_value"] for one in parameters}
-        return float(values[name])
+        found = float(values[name])
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    return found if low < found < high else None
 
 
 def add_mean(mojo: Mojo, plan: Plan, score: str, link: str) -> str:

@@ -19,6 +19,8 @@ _LEFT_LEAF = 0x30
 _NUMBER, _SMALL_SET, _SET = 0x00, 0x08, 0x0C
 # The byte after the column: where missing values go, or that the node tests only for them.
 _MISSING_OR_NOT, _LEFTWARD = 1, (2, 4)
+DEEPEST = 4096
+"""The number of nodes on a path that no tree of H2O reaches."""
 _NOTHING = np.zeros(0, dtype=bool)
 
 
@@ -109,11 +111,13 @@ class Forest:
         byte is read once.
         """
         root, at = 0, 0
-        waiting: list[tuple[Node | None, bool, bool, int]] = [(None, False, False, 0)]
+        waiting: list[tuple[Node | None, bool, bool, int, int]] = [(None, False, False, 0, 0)]
         while waiting:
-            parent, left, is_leaf, start = waiting.pop()
+            parent, left, is_leaf, start, depth = waiting.pop()
             if at != start:
                 self._fail("the subtrees of a node do not follow each other")
+            if depth > DEEPEST:
+                self._fail(f"a path has more than {DEEPEST} nodes")
             if is_leaf:
                 code, at = self._leaf(at), at + 4
             elif _u2(content, at + 1) == _NO_COLUMN:
@@ -123,8 +127,8 @@ class Forest:
                 node, at = self._node(content, at)
                 self.nodes.append(node)
                 at, size = self._left_size(content, kind & _LEFT, at)
-                waiting.append((node, False, bool(kind & _RIGHT_LEAF), at + size))
-                waiting.append((node, True, kind & _LEFT == _LEFT_LEAF, at))
+                waiting.append((node, False, bool(kind & _RIGHT_LEAF), at + size, depth + 1))
+                waiting.append((node, True, kind & _LEFT == _LEFT_LEAF, at, depth + 1))
             if parent is None:
                 root = code
             elif left:

@@ -109,7 +109,7 @@ class Ensemble:
             why = f"its file is of version {version:g}, and only those from {_OLDEST} on are read"
             raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
         rounds, outputs = mojo.integer("n_trees"), mojo.integer("n_trees_per_class")
-        if not (0 < rounds <= _MOST_TREES and 0 < outputs <= _MOST_TREES):
+        if rounds < 1 or outputs < 1 or rounds * outputs > _MOST_TREES:
             mojo.fail(f"it states {rounds} rounds of {outputs} trees.")
         forest, places = Forest(mojo), []
         for number in range(rounds):
@@ -187,8 +187,9 @@ def _floats(mojo: Mojo, names: list[str], places: list[list[int]]) -> list[Numbe
 @reads("gbm")
 def _gbm(mojo: Mojo, plan: Plan) -> Answer:
     row, ensemble = encoded_row(mojo, plan), Ensemble.read(mojo)
-    several = mojo.text("distribution") == "multinomial" and mojo.integer("n_classes") > 2
-    read = _boosted_classes if several else _boosted
+    read = _boosted
+    if mojo.text("distribution") == "multinomial":
+        read = _boosted_pair if mojo.integer("n_classes") == 2 else _boosted_classes
     return ensemble.with_leaves(plan, read(mojo, plan, ensemble, row), row)
 
 
@@ -199,6 +200,20 @@ def _boosted_classes(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> An
     shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
     score, shares = _corrected(mojo, plan, operator, score, shares)
     return add_classes(mojo, plan, score, shares, row)
+
+
+def _boosted_pair(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
+    """Two classes, whose scores are opposite numbers: that of the first one is a sum of trees."""
+    ensemble.require(1)
+    trees = Trees(**ensemble.fields, base=listed(mojo, "init_f", shape=(1,)))
+    first = with_offset(mojo, plan, plan.step(mojo, trees, row, name="first"), trees)
+    second = plan.step(mojo, Derive(what="multiple", numbers_=[-1.0]), first, name="second score")
+    both = plan.step(mojo, Derive(what="two_scores"), second, name="scores")
+    weights = plan.step(mojo, Derive(what="softmax"), both, name="weights")
+    last = ClassShares(factors=[1.0, 1.0], task="shares")
+    score = plan.step(mojo, last, weights, name="shares", method="score")
+    score, shares = _corrected(mojo, plan, last, score, score)
+    return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
 
 
 def _boosted(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
@@ -260,6 +275,8 @@ def _forest(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
         score = plan.step(mojo, operator, row, method="score")
         return add_regression(mojo, plan, score, score)
     if single:
+        if not all(_are_shares(numbers) for numbers in fields["leaves"]):
+            mojo.fail("a leaf of its trees has no probability.")
         last: Predictor = Trees(**fields, average=True, shares=True, task="shares")
         score = plan.step(mojo, last, row, method="score")
     else:
@@ -270,3 +287,7 @@ def _forest(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
     if count > 2:
         return add_classes(mojo, plan, score, shares, row)
     return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
+
+
+def _are_shares(numbers: Numbers) -> bool:
+    return bool(((numbers.values >= 0) & (numbers.values <= 1)).all())

@@ -1,4 +1,4 @@
-"""Translations of linear models."""
+"""Translations of linear models, and of decisions between classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ....modules import (
+    DrawnLargest,
     Elementwise,
     InverseLink,
     MarginSides,
@@ -16,7 +17,7 @@ from ....modules import (
 )
 from ....registry import register
 from ...named.translations import NamedTranslation, numbers_of, write_numbers
-from ..operators import isotonic, linear, margins
+from ..operators import answers, isotonic, linear, margins
 
 _AT = "pipegrad.sources.h2o.operators"
 
@@ -36,6 +37,17 @@ class BoundedMean(NamedTranslation):
         if operator.floor:
             links.append(Elementwise(torch.clamp, {"min": _FLOOR}))
         return Sequential(*links)
+
+
+@register(f"{_AT}.answers.DrawnClass")
+class DrawnClass(NamedTranslation):
+    """No gradient passes through the decision."""
+
+    differentiable = False
+    sparse = False
+
+    def to_torch(self, operator: answers.DrawnClass) -> nn.Module:
+        return DrawnLargest(numbers_of(operator.priors))
 
 
 @register(f"{_AT}.linear.Shares")
