@@ -55,6 +55,12 @@ def place_of_smallest(x: Tensor) -> Tensor:
     return x.argmin(1).to(x.dtype)
 
 
+def place_of_smallest_finite(x: Tensor) -> Tensor:
+    """The index of the smallest number of each row; -1 where none is finite."""
+    nearest, place = x.nan_to_num(nan=torch.inf, posinf=torch.inf).min(1)
+    return torch.where(torch.isfinite(nearest), place, -1).to(x.dtype)
+
+
 def place_of_first_positive(x: Tensor) -> Tensor:
     """The index of the first positive score of each row; their number if there is none."""
     hit = x > 0

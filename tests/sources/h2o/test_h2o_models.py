@@ -118,6 +118,11 @@ def test_centers_move_to_their_rows(name):
     assert nearest() < before
 
 
+def test_rows_without_a_finite_distance_have_no_cluster():
+    far = pd.DataFrame({"u": [0.0, 1e200], "v": 0.0, "w": 0.0})
+    assert pg.to_torch(mojo("kmeans_raw")).columns(far)["predict"][1] == -1
+
+
 # -- additive models -------------------------------------------------------------------------------
 
 
@@ -192,6 +197,7 @@ DAMAGED = [
     ("dl_tanh", {"hidden_dropout_ratios": "[0.0]"}, "hidden_dropout_ratios are damaged"),
     ("dl_tanh", {"hidden_dropout_ratios": "[0.0, 1.0, 0.0]"}, "hidden_dropout_ratios are damaged"),
     ("dl_tanh", {"weight_layer1": "[1.0]"}, "'weight_layer1' has 1 numbers"),
+    ("dl_tanh", {"bias_layer1": f"[{', '.join('0' * 6)}]"}, "bias_layer1 is damaged|weight_layer1"),
     ("dl_tanh", {"norm_mul": "[1.0]"}, "'norm_mul' has 1 numbers"),
     ("dl_offset", {"norm_resp_sub": "[]"}, "norm_resp_sub is damaged"),
     ("dl_balanced", {"model_class_distrib": "[0.5]"}, "distributions of classes are damaged"),

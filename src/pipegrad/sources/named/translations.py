@@ -32,6 +32,7 @@ from ...modules import (
     place_of_first_positive,
     place_of_largest,
     place_of_smallest,
+    place_of_smallest_finite,
     second_column,
     shares_with_floor,
     single_exp,
@@ -199,6 +200,7 @@ _FUNCTIONS = {
     "first_positive": place_of_first_positive,
     "largest": place_of_largest,
     "smallest": place_of_smallest,
+    "smallest_finite": place_of_smallest_finite,
     "shares_with_floor": shares_with_floor,
     "softmax_above_zero": softmax_above_zero,
     "sigmoid": torch.sigmoid,
@@ -207,7 +209,15 @@ _FUNCTIONS = {
     "single_softmax": single_softmax,
     "single_two_shares": single_two_shares,
 }
-_DECISIONS = ("first_positive", "largest", "smallest", "above", "at_least", "scaled_largest")
+_DECISIONS = (
+    "first_positive",
+    "largest",
+    "smallest",
+    "smallest_finite",
+    "above",
+    "at_least",
+    "scaled_largest",
+)
 
 
 @register(f"{_AT}.Derive")

@@ -66,7 +66,7 @@ def _clusters(mojo: Mojo, plan: Plan) -> Answer:
         task="inertia",
     )
     score = plan.step(mojo, operator, row, name="distances", method="score")
-    nearest = plan.step(mojo, Derive(what="smallest"), score, name="predict")
+    nearest = plan.step(mojo, Derive(what="smallest_finite"), score, name="predict")
     far = plan.entries(mojo, score, [f"distance_{number}" for number in range(count)])
     return Answer(score, {"predict": nearest, **far})
 

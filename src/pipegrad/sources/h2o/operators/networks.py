@@ -226,6 +226,11 @@ def _layers(mojo: Mojo, width: int) -> Network:
         mojo.fail("its hidden_dropout_ratios are damaged.")
     kept = (1 - dropped if name.endswith(_WITH_DROPOUT) else np.ones(len(dropped))).tolist()
     layers = [_layer(mojo, number, sizes) for number, sizes in enumerate(pairwise(units))]
+    final = activation if mojo.text("category") == "AutoEncoder" else ""
+    for number, (_, bias) in enumerate(layers):
+        kind = activation if number < len(layers) - 1 else final
+        if bias.values.shape[1] > 1 and kind != "maxout":
+            mojo.fail(f"its bias_layer{number} is damaged.")
     return Network(
         weights=[weight for weight, _ in layers],
         biases=[bias for _, bias in layers],
