@@ -209,6 +209,14 @@ def test_base_models_of_other_kinds_are_refused(tmp_path):
         pg.to_torch(rewritten("ensemble_linear", tmp_path, edit))
 
 
+@pytest.mark.parametrize("name", ["ensemble_linear", "pipeline", "rules_both"])
+def test_composites_with_offsets_are_refused(name, tmp_path):
+    changed = replaced(name, tmp_path, "model.ini", "supervised = true",
+                       "supervised = true\noffset_column = offset")  # fmt: skip
+    with pytest.raises(pg.UntranslatableError, match="it has offsets"):
+        pg.to_torch(changed)
+
+
 INNER = """[info]
 algo = stackedensemble
 supervised = true

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...named.operators import ChooseColumns, Derive, Step
 from ..mojo import Mojo
-from ..plan import Answer, Plan, reads
+from ..plan import Answer, Plan, reads, refused
 
 
 @dataclass(eq=False, kw_only=True)
@@ -97,6 +97,8 @@ def arranged(mojo: Mojo, plan: Plan, found: str, places: list[int], width: int) 
 
 def final(mojo: Mojo, plan: Plan, last: Mojo, found: str, width: int) -> Answer:
     """The answer of the model that reads what the others gave."""
+    if mojo.has("offset_column"):
+        raise refused(mojo, "it has offsets, for which the scorer of H2O fails")
     if len(last.features) != width:
         mojo.fail(f"{last.prefix!r:.80} reads {len(last.features)} columns instead of {width}.")
     if last.integer("n_classes") != mojo.integer("n_classes") or last.classes != mojo.classes:
