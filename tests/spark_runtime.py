@@ -667,6 +667,53 @@ def single(at):
     return _regressor("LinearRegression", labelCol="y").fit(at.train), at.test
 
 
+@case
+def leaves(at):
+    def made(name, kind, **options):
+        classes = name.endswith("Classifier")
+        label = "y" if not classes else "label" if name.startswith("GBT") else "three"
+        stage = (_classifier if classes else _regressor)(
+            name, featuresCol="xi", seed=1, maxDepth=3, labelCol=label, leafCol=f"{kind}_leaf",
+            predictionCol=kind, **options)  # fmt: skip
+        if classes:
+            stage.setProbabilityCol(f"{kind}_probability").setRawPredictionCol(f"{kind}_raw")
+        return stage
+
+    model = at.fitted(
+        *_indexed(at),
+        made("DecisionTreeRegressor", "tree", varianceCol="variance"),
+        made("RandomForestRegressor", "forest", numTrees=3),
+        made("GBTRegressor", "boosted", maxIter=3),
+        made("DecisionTreeClassifier", "tree_classes"),
+        made("RandomForestClassifier", "forest_classes", numTrees=3),
+        made("GBTClassifier", "boosted_classes", maxIter=3),
+    )
+    return model, at.with_rows({"c": "new"}, {"t": None}, {"u": 1e300})
+
+
+@case
+def als(at):
+    from pyspark.ml.recommendation import ALS
+
+    draw = random.Random(5)
+    ratings = [(draw.randint(0, 9) * 7, draw.randint(0, 6) + 100, float(draw.randint(1, 5)))
+               for _ in range(60)]  # fmt: skip
+    at.train = at.spark.createDataFrame(ratings, "who int, what bigint, stars double")
+    test = [*ratings[:20], (1, 100, 3.0), (7, 5, 3.0), (8, 9, 2.0)]
+    model = at.fitted(
+        ALS(
+            userCol="who",
+            itemCol="what",
+            ratingCol="stars",
+            rank=4,
+            maxIter=3,
+            seed=1,
+            numItemBlocks=1,
+        )
+    )
+    return model, at.spark.createDataFrame(test, "who int, what bigint, stars double")
+
+
 SQL = """
 SELECT *, u + v * 2 AS s1, u - -v AS s2, u / v AS s3, v / (n - n) AS s4, pos % 3 AS s5,
   (u + v) % w AS s6, -n AS s7, n + 1 AS s8, n * 2L AS s9, n / 2 AS s10, n % 2 AS s11,
@@ -789,7 +836,7 @@ def _outputs(model) -> list[str]:
         return [model.getOrDefault("featuresCol"), model.getOrDefault("labelCol")]
     found = []
     for name in ("outputCol", "predictionCol", "probabilityCol", "rawPredictionCol", "outputCols",
-                 "linkPredictionCol", "quantilesCol"):  # fmt: skip
+                 "linkPredictionCol", "quantilesCol", "leafCol", "varianceCol"):  # fmt: skip
         if model.hasParam(name) and model.isDefined(name):
             value = model.getOrDefault(name)
             found += [value] if isinstance(value, str) else value

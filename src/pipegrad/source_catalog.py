@@ -33,8 +33,8 @@ class Source:
         models are files.
     object_loader : str
         The module whose ``from_object(thing)`` returns the source object of an object of the
-        library, and anything that has no fitted numbers as it is; "" if the library's objects are
-        source objects themselves.
+        library, and anything that has no fitted numbers as it is, and whose ``is_fitted(thing)``
+        tells models from estimators; "" if the library's objects are source objects themselves.
     zip_entries : tuple of str
         Files or folders that identify the library's models among zip archives.
     json_key : str
@@ -126,6 +126,7 @@ SOURCES: tuple[Source, ...] = (
         packages=("h2o",),
         loaders={".mojo": "pipegrad.sources.h2o", **_ZIP},
         zip_entries=("model.ini",),
+        object_loader="pipegrad.sources.h2o",
     ),
     Source(
         name="lightgbm",

@@ -215,8 +215,8 @@ def _type_of(values: Any) -> str:
         return "array<string>" if values.dtype.kind in "OUS" else "vector"
     if values.dtype == object and doubles_of(values) is not None:
         return _nullable_type(values)
-    if values.dtype == np.int32:
-        return "int"
+    if values.dtype in (np.int32, np.float32):
+        return "int" if values.dtype == np.int32 else "float"
     if values.dtype.kind in _TYPES:
         return _TYPES[values.dtype.kind]
     lists = any(isinstance(cell, list | tuple | np.ndarray) for cell in values)
@@ -243,7 +243,7 @@ def _as_arrow(values: Any, kind: str) -> Any:
         return pa.array([v if v is None else str(v) for v in values.tolist()], pa.string())
     if kind == "array<string>":
         return pa.array(values.tolist(), pa.list_(pa.string()))
-    plain = {"boolean": pa.bool_(), "int": pa.int32(), "bigint": pa.int64()}
+    plain = {"boolean": pa.bool_(), "int": pa.int32(), "bigint": pa.int64(), "float": pa.float32()}
     if values.dtype == object and kind == "double":
         values = [None if value is None else float(value) for value in values.tolist()]
     return pa.array(values).cast(plain.get(kind, pa.float64()))

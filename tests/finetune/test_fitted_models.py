@@ -72,6 +72,7 @@ def test_the_report_names_the_steps(tuned, tmp_path):
         "spark.VectorAssembler",
         "spark.GeneralizedLinearRegressionModel",
     )
+    assert tuned.report_.validation.startswith("The model was fitted before.")
     assert (model.task, model.rows) == ("regression", 400)
     for name in ("report.html", "report.md", "report.json"):
         assert tuned.report_.save(tmp_path / name) is not None or (tmp_path / name).stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -18,14 +19,16 @@ _KINDS = {"classification": "classifier", "regression": "regressor", "clustering
 
 
 def is_fitted_already(estimator: Any) -> bool:
-    """Whether an object is the path of a model, or a fitted model without a ``fit`` of its own."""
+    """Whether an object is the path of a model, or a fitted model that is not fitted anew."""
     if isinstance(estimator, str | os.PathLike):
         return True
-    if isinstance(estimator, type | PipelineModule) or hasattr(estimator, "fit"):
+    if isinstance(estimator, type | PipelineModule):
         return False
     catalogued = source_of(type(estimator))
-    live = catalogued is not None and bool(catalogued.object_loader)
-    return live or lookup(type(estimator)) is not None
+    if catalogued is not None and catalogued.object_loader:
+        fitted: bool = import_module(catalogued.object_loader).is_fitted(estimator)
+        return fitted
+    return not hasattr(estimator, "fit") and lookup(type(estimator)) is not None
 
 
 class FittedModel(BaseEstimator):

@@ -26,6 +26,11 @@ class FittedPipeline(TunablePipeline):
     ``fit`` changes nothing: every split starts from the numbers of the model.
     """
 
+    caution = (
+        "The model was fitted before. If it was fitted on these rows, gains may be missed, and "
+        "those of trees, whose splits have seen the held-out rows, be overstated."
+    )
+
     @cached_property
     def baseline(self) -> PipelineModule:
         """The module of the model as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -205,6 +205,9 @@ class TunablePipeline:
     own_loss: bool = True
     through: Through | None = None
     frozen: list[str] = field(default_factory=list)
+
+    # What the report says of the validation beside the choice of splits.
+    caution: ClassVar[str] = ""
 
     @property
     def described(self) -> Estimator:

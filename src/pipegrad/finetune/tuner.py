@@ -79,7 +79,7 @@ class FineTuner(DelegatingEstimator):
         The pipeline, or a single operator. It is cloned and never changed. It can also be a model
         that is fitted already: the path of a model file or folder that `pipegrad.to_torch` takes,
         or a model of pyspark.ml. Every split and the training on all rows then start from its
-        numbers, and nothing is fitted anew.
+        numbers, and nothing is fitted anew; `fit` should get rows that the model was not fitted on.
     optim : callable, optional
         A callable that takes the parameters and returns an optimizer; see `pipegrad.finetune.fit`.
         Setting ``optim``, ``epochs`` or ``lr`` turns the recipe off; the default optimizer is then
@@ -352,11 +352,13 @@ class FineTuner(DelegatingEstimator):
                 old = self._old_rows(result.estimator, samples, 1)
             except KeyboardInterrupt as interrupt:
                 result = without_old_rows(result, interrupt)
+        told = " ".join(filter(None, (result.report.validation, pipeline.caution)))
+        model = summarize_model(result.estimator, len(rows))
         self._keep(
             result.estimator,
             improved_=result.improved,
             history_=result.history,
-            report_=replace(result.report, model=summarize_model(result.estimator, len(rows))),
+            report_=replace(result.report, model=model, validation=told),
             frozen_=pipeline.frozen,
             _stream=None,
             _known=known,

@@ -3,6 +3,15 @@
 from ._answers import WithGradientOf
 from ._base import Module, NonNegative, Positive, is_finite, parameter, with_results_held
 from ._batching import AlikeModules, NotAlike, structure
+from ._boosters import (
+    BoosterColumns,
+    BoosterSums,
+    LinearBooster,
+    single_exp,
+    single_sigmoid,
+    single_softmax,
+    single_two_shares,
+)
 from ._calibrated import (
     CalibratedMean,
     MonotoneColumns,
@@ -122,7 +131,7 @@ from ._normalizing import Affine, BinPosition, NormalDistribution, RowNorm
 from ._one_vs_one import OneVsOneHead, PlattScaling, coupled_probabilities
 from ._own_network import OwnNetwork, converted_modules
 from ._pairwise_products import PairwiseProducts
-from ._perceptron import MultilayerPerceptron, SinglePrecisionLinear, activate
+from ._perceptron import MultilayerPerceptron, activate
 from ._pooling import PooledColumns
 from ._power import BoxCox, InverseBoxCox, InverseYeoJohnson, YeoJohnson
 from ._processes import sent_as_copy
@@ -141,15 +150,7 @@ from ._scaling import NormalizeRows, Rescale, Standardize
 from ._select import Select
 from ._settings import settle_after_fork, standard_settings, tensors_on_cpu
 from ._side_by_side import Scaled, ScaledParts, Selected, SideBySide, scaled_parts, side_by_side
-from ._single_precision import (
-    SingleColumns,
-    SingleLinear,
-    SingleSums,
-    single_exp,
-    single_sigmoid,
-    single_softmax,
-    single_two_shares,
-)
+from ._single_precision import FactorProducts, SinglePrecisionLinear
 from ._smooth import CubicRegressionBasis, MonotoneSplineBasis, SmoothColumns, ThinPlateBasis
 from ._sparse import Block, SparseRows, dense
 from ._sparse_codes import Coding, SparseCodes
@@ -228,6 +229,8 @@ __all__ = [
     "BlendedMeans",
     "Block",
     "BoostedVotes",
+    "BoosterColumns",
+    "BoosterSums",
     "BoxCox",
     "CalibratedMean",
     "CategoryEvents",
@@ -263,6 +266,7 @@ __all__ = [
     "ExpandedCategories",
     "ExpandedProducts",
     "ExpressionProgram",
+    "FactorProducts",
     "FactorScores",
     "FactoredPrecision",
     "Factorization",
@@ -305,6 +309,7 @@ __all__ = [
     "LeafOrder",
     "LikelihoodHead",
     "Linear",
+    "LinearBooster",
     "LinkHead",
     "LocalDeepSVM",
     "LocalOutlierFactor",
@@ -405,10 +410,7 @@ __all__ = [
     "SideBySide",
     "SigmoidColumns",
     "Simplex",
-    "SingleColumns",
-    "SingleLinear",
     "SinglePrecisionLinear",
-    "SingleSums",
     "SmoothColumns",
     "SparseCodes",
     "SparseParameter",

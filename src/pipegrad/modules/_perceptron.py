@@ -51,16 +51,6 @@ class MultilayerPerceptron(Sequential):
         self.layers[-1].rescale_(scale, shift)
 
 
-class SinglePrecisionLinear(Linear):
-    """A linear map whose weights are rounded to single precision before a product in double."""
-
-    def effective_weight(self) -> Tensor:
-        """The rounded weight; the gradient passes through to the weight itself."""
-        weight = super().effective_weight()
-        rounded = weight.to(torch.float32).to(weight.dtype)
-        return weight + (rounded - weight).detach()
-
-
 def activate(x: Tensor, name: str, pieces: int = 1, factor: float = 1.0) -> Tensor:
     """The output of a layer.
 

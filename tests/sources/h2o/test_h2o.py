@@ -40,8 +40,13 @@ def mojo(name):
 
 def answers_of(name):
     """The columns that the model reads, and what H2O answers, for the rows that it accepts."""
-    given, answers = split(pd.read_parquet(DATA / f"{name}.parquet"))
-    if name == "xgb_enum_limited":  # its scorer takes this column for missing
+    return rows_for(name, pd.read_parquet(DATA / f"{name}.parquet"))
+
+
+def rows_for(name, table):
+    """The columns that a model reads, and what H2O answers."""
+    given, answers = split(table)
+    if name == "xgb_enum_limited":  # H2O's scorer takes this column, which it asks for, as missing
         given = given.assign(**{"big.top_10_levels": None})
     return given, answers
 

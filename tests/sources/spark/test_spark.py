@@ -80,8 +80,9 @@ def assert_same_columns(found, table, names, tolerance=1e-9):
             continue
         assert mine.dtype == real.dtype or name in DOUBLES, name
         size = np.abs(real[np.isfinite(real)]).max(initial=0.0) or 1.0
+        least = 5e-7 if real.dtype == np.float32 else tolerance  # Sums in another order.
         np.testing.assert_allclose(
-            mine, real, rtol=tolerance, atol=1e-3 * tolerance * min(size, 1.0), err_msg=name
+            mine, real, rtol=least, atol=1e-3 * least * min(size, 1.0), err_msg=name
         )
 
 
@@ -426,6 +427,54 @@ def test_null_has_no_bucket_for_a_module():
     np.testing.assert_array_equal(buckets.run(cells), [1.0, np.nan, 2.0])
     with pytest.raises(pg.ArgumentError, match=r"Bucketizer refuses null .* rows 1"):
         row_of(buckets).encode(buckets, cells)
+
+
+# -- recommenders ----------------------------------------------------------------------------------
+
+
+def test_factors_of_users_and_items_train(models, tmp_path):
+    net, table = pg.to_torch(models["als"]), expected_of("als").dropna()
+    net.fit(table, "stars", epochs=30, validation=None)
+    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
+    wanted = net.predict(table)
+    pg.from_torch(net, tmp_path / "tuned")
+    again = pg.to_torch(tmp_path / "tuned")
+    np.testing.assert_array_equal(again.predict(table), wanted)
+    kinds = pq.read_schema(part_of(tmp_path / "tuned", "stages/*/userFactors"))
+    assert kinds.field("features").type == pa.list_(pa.field("element", pa.float32(), False))
+
+
+def test_ids_that_spark_refuses_or_leaves_out(models, tmp_path):
+    net = pg.to_torch(models["als"])
+    known = {"who": [7], "what": [100]}
+    assert np.isnan(net.predict(pd.DataFrame({**known, "who": [8]}))).all()
+    for wrong in (7.5, np.nan, 2.0**40):
+        with pytest.raises(pg.ArgumentError, match="ids that are no whole numbers of 32 bits"):
+            net.predict(pd.DataFrame({**known, "who": [wrong]}))
+    with pytest.raises(pg.ArgumentError, match="columns of whole numbers"):
+        net.predict(pd.DataFrame({**known, "who": ["7"]}))
+    folder = unpacked("als", tmp_path)
+    place = part_of(folder, "stages/*/metadata")
+    content = json.loads(place.read_text())
+    content["paramMap"]["coldStartStrategy"] = "drop"
+    place.write_text(json.dumps(content))
+    with pytest.raises(
+        pg.ArgumentError, match=r"leaves out rows .*coldStartStrategy='drop'.* rows 0"
+    ):
+        pg.to_torch(folder).predict(pd.DataFrame({**known, "who": [8]}))
+
+
+@pytest.mark.parametrize("change", [
+    lambda rows: rows.clear(),
+    lambda rows: rows.append(rows[0]),
+    lambda rows: rows[0].update(features=[1.0]),
+    lambda rows: rows[0].update(features=None),
+])  # fmt: skip
+def test_damaged_factors(tmp_path, change):
+    folder = unpacked("als", tmp_path)
+    changed(part_of(folder, "stages/*/itemFactors"), change)
+    with pytest.raises(pg.ModelFileError):
+        pg.to_torch(folder)
 
 
 def test_no_rows(models):

@@ -107,17 +107,20 @@ class LeafNumbers(Module):
     ----------
     ensemble : TreeEnsemble
         The trees; nothing of them trains.
-    known : bool
-        Whether the splits are those of the source; NaN otherwise.
+    first : Tensor of int64, shape (trees,), optional
+        The first leaf of each tree, from which its leaves are counted; the leaves of all trees are
+        counted together by default.
     """
 
-    def __init__(self, ensemble: TreeEnsemble, known: bool = True) -> None:
+    first: Tensor | None
+
+    def __init__(self, ensemble: TreeEnsemble, first: Tensor | None = None) -> None:
         super().__init__()
         self.ensemble = ensemble.requires_grad_(False)
-        self.known = known
+        self.register_buffer("first", first)
 
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, trees)."""
         rows = dense(x)
-        leaves = self.ensemble.leaves(rows).to(rows.dtype)
-        return leaves if self.known else torch.full_like(leaves, torch.nan)
+        leaves = self.ensemble.leaves(rows)
+        return (leaves if self.first is None else leaves - self.first).to(rows.dtype)

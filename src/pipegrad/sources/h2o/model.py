@@ -36,12 +36,15 @@ class Model:
         The operators by name, in execution order.
     answer : Answer
         What the model predicts.
+    live : bool
+        Whether it was made of a model of H2O's server.
     """
 
     file_suffixes: ClassVar[tuple[str, ...]] = (".zip", ".mojo")
 
     def __init__(self, mojo: Mojo, plan: Plan, answer: Answer) -> None:
         self.mojo, self.plan, self.answer = mojo, plan, answer
+        self.live = False
         self.columns = dict(answer.columns)
         if answer.shares:
             self.columns[SHARES] = answer.shares
@@ -151,6 +154,12 @@ class Model:
         if files:
             files.update({n: without_results(archive.unpack(n)) for n in shown_of(archive)})
         return archive.replaced(files)
+
+    def as_object(self) -> Any:
+        """A model of H2O's server, where it was made of one; otherwise the object itself."""
+        from .live import live_model
+
+        return live_model(self) if self.live else self
 
     def save(self, path: Any) -> None:
         """Write the MOJO completely or not at all; unchanged files are preserved byte for byte."""

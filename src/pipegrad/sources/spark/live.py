@@ -9,8 +9,12 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ...file_writing import scratch_folder
-from ._base import Input
 from .model import Model, load
+
+
+def is_fitted(thing: Any) -> bool:
+    """Whether an object of pyspark is a model, which an estimator's ``fit`` returns."""
+    return not hasattr(thing, "fit")
 
 
 def from_object(thing: Any) -> Any:
@@ -37,7 +41,7 @@ def from_object(thing: Any) -> Any:
     kind = type(thing)
     if not kind.__module__.startswith("pyspark.ml."):
         return thing
-    if hasattr(thing, "fit"):
+    if not is_fitted(thing):
         from sklearn.exceptions import NotFittedError
 
         raise NotFittedError(
@@ -71,8 +75,6 @@ def live_model(model: Model) -> Any:
         place = files.enter_context(scratch_folder()) / "model"
         model.save(place)
         loaded = getattr(import_module(module), name).load(f"file://{place}")
-        # Some stages without a translation, such as ALS, read their tables when they are asked.
-        operators = [step.operator for step in model.plan.steps.values()]
-        if any(isinstance(one, Input) and one.missing for one in operators):
+        if model.plan.reads_later:
             atexit.register(files.pop_all().close)
     return loaded

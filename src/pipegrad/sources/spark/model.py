@@ -119,6 +119,8 @@ class Model:
             if ((places < 0) | (places >= len(labels))).any():
                 raise ArgumentError(f"Column {name!r} has indices beyond its {len(labels)} labels.")
             return np.array(labels, dtype=object)[places]
+        if name in self.plan.single:
+            return values.astype(np.float32)
         return values.astype(np.int32) if name in self.plan.whole else values
 
     def reads(self, operator: Any, table: Any) -> bool:

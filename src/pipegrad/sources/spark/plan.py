@@ -48,6 +48,9 @@ class Plan:
         self.sources: dict[str, str] = {}
         self.targets: dict[str, str] = {}
         self.whole: set[str] = set()
+        self.single: set[str] = set()
+        # Whether Spark may read tables of the model only when it is asked.
+        self.reads_later = False
         self.answer: ModelOutput | None = None
         self.parent: Plan | None = None
         self._inputs: dict[str, str] = {}
@@ -71,6 +74,7 @@ class Plan:
 
     def missing(self, stage: Stage, name: str, reason: str) -> None:
         """A column that the user's table must have, because the stage has no translation."""
+        self.reads_later = True
         operator = Input(name=name, missing=reason, kind=stage.kind)
         self._inputs[name] = self._add(name, operator, (TABLE,))
 

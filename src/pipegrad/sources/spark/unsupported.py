@@ -14,7 +14,6 @@ UNSUPPORTED = {
     "LDAModel": "topics are inferred with random numbers of Spark",
     "DistributedLDAModel": "it keeps the documents, whose topics Spark alone infers",
     "LocalLDAModel": "topics are inferred with random numbers of Spark",
-    "ALSModel": "it looks up users and items, of which a module has no table",
     "FPGrowthModel": "its rules are no numbers",
     "PrefixSpan": "its patterns are no numbers",
     "PowerIterationClustering": "it does not transform rows",

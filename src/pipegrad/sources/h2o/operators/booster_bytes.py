@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +176,7 @@ class _Reader:
 
     # -- bytes ---------------------------------------------------------------------------------
 
-    def _unpack(self, kind: struct.Struct) -> tuple[int | float, ...]:
+    def _unpack(self, kind: struct.Struct) -> tuple[Any, ...]:
         found = kind.unpack_from(self.content, self.at)
         self.at += kind.size
         return found

@@ -84,7 +84,7 @@ def _vectors(mojo: Mojo, plan: Plan) -> Answer:
         mojo.fail("its words are not unique.")
     places: NDArray[np.int64] = np.arange(count * width).reshape(count, width)
     operator = Embed(vectors=stored(mojo, "vectors", ">f4", places))
-    columns = {}
+    columns: dict[str, str] = {}
     for parted, prefix in ((False, ""), (True, "mean:")):
         names = mojo.features[:1]
         host = Words(names=names, levels={0: words}, parted=parted)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ....errors import UntranslatableError
 from ...named.operators import Step
 from ..mojo import Mojo
 from ..plan import Plan
@@ -62,6 +63,9 @@ def encoded_row(mojo: Mojo, plan: Plan) -> str:
     names, levels = _original(mojo)
     # These put numbers first, and have columns for levels that are unseen.
     apart = way in ("OneHotExplicit", "Binary")
+    if not apart:  # offsets and weights follow the features
+        names = names[: len(mojo.features)]
+        levels = {place: found for place, found in levels.items() if place < len(names)}
     if apart:
         order = sorted(range(len(names)), key=lambda place: place in levels)
     else:
@@ -74,7 +78,8 @@ def encoded_row(mojo: Mojo, plan: Plan) -> str:
     sizes = [len(levels[place]) + apart if place in levels else 0 for place in order]
     operator = Encode(columns=order, sizes=sizes, tables=tables)
     if operator.width != len(mojo.features):
-        mojo.fail(f"its encoded columns are {operator.width} instead of {len(mojo.features)}.")
+        why = "its scorer takes other columns, such as offsets, for encoded ones"
+        raise UntranslatableError([(mojo.prefix or "model", f"H2O {mojo.algorithm}", why)])
     source = plan.row(mojo, tuple(names), levels=levels, unseen=apart)
     return plan.step(mojo, operator, source, name="encoded")
 

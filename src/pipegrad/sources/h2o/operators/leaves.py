@@ -104,15 +104,13 @@ class LeafColumn:
     numbers: NDArray[np.int64] | None = None
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The cells (n,) for leaves (n, trees); NaN is unknown."""
-        found, rows = np.unique(values[:, self.tree], return_inverse=True)
-        cells = [None if leaf != leaf else self.paths.of(int(leaf)) for leaf in found]
+        """The cells (n,) for leaves (n, trees)."""
+        found, rows = np.unique(values[:, self.tree].astype(np.int64), return_inverse=True)
+        cells = [self.paths.of(leaf) for leaf in found.tolist()]
         if self.numbers is None:
             return np.array([*cells, None], dtype=object)[rows]
-        ends = zip(found.tolist(), cells, strict=True)
-        if np.isnan(found).any():
-            return np.full(len(values), np.nan)
-        return np.array([-1 if c is None else self.numbers[int(at)] for at, c in ends])[rows]
+        known = np.array([cell is not None for cell in cells], dtype=bool)
+        return np.where(known, self.numbers[found], -1)[rows]
 
 
 def with_leaves(

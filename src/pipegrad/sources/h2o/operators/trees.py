@@ -187,8 +187,9 @@ def _floats(mojo: Mojo, names: list[str], places: list[list[int]]) -> list[Numbe
 @reads("gbm")
 def _gbm(mojo: Mojo, plan: Plan) -> Answer:
     row, ensemble = encoded_row(mojo, plan), Ensemble.read(mojo)
-    several = mojo.text("distribution") == "multinomial" and mojo.integer("n_classes") > 2
-    read = _boosted_classes if several else _boosted
+    read = _boosted
+    if mojo.text("distribution") == "multinomial":
+        read = _boosted_pair if mojo.integer("n_classes") == 2 else _boosted_classes
     return ensemble.with_leaves(plan, read(mojo, plan, ensemble, row), row)
 
 
@@ -199,6 +200,20 @@ def _boosted_classes(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> An
     shares = plan.step(mojo, Derive(what="softmax"), score, name="shares")
     score, shares = _corrected(mojo, plan, operator, score, shares)
     return add_classes(mojo, plan, score, shares, row)
+
+
+def _boosted_pair(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:
+    """Two classes, whose scores are opposite numbers: that of the first one is a sum of trees."""
+    ensemble.require(1)
+    trees = Trees(**ensemble.fields, base=listed(mojo, "init_f", shape=(1,)))
+    first = with_offset(mojo, plan, plan.step(mojo, trees, row, name="first"), trees)
+    second = plan.step(mojo, Derive(what="multiple", numbers_=[-1.0]), first, name="second score")
+    both = plan.step(mojo, Derive(what="two_scores"), second, name="scores")
+    weights = plan.step(mojo, Derive(what="softmax"), both, name="weights")
+    last = ClassShares(factors=[1.0, 1.0], task="shares")
+    score = plan.step(mojo, last, weights, name="shares", method="score")
+    score, shares = _corrected(mojo, plan, last, score, score)
+    return with_calibration(mojo, plan, add_binary_shares(mojo, plan, score, shares), shares)
 
 
 def _boosted(mojo: Mojo, plan: Plan, ensemble: Ensemble, row: str) -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ....modules import SingleColumns, SingleLinear, SingleSums
+from ....modules import BoosterColumns, BoosterSums, LinearBooster
 from ....registry import register
 from ...arrays import to_array
 from ...named.translations import (
@@ -29,7 +29,7 @@ class Columns(NamedTranslation):
     sparse = False
 
     def to_torch(self, operator: boosters.Columns) -> nn.Module:
-        return SingleColumns(operator.sizes, operator.shift, operator.sparse)
+        return BoosterColumns(operator.sizes, operator.shift, operator.sparse)
 
 
 @register(f"{_AT}.BoostedTrees")
@@ -42,7 +42,7 @@ class BoostedTrees(NamedTranslation):
 
     def to_torch(self, operator: boosters.BoostedTrees) -> nn.Module:
         factors = operator.factors
-        return SingleSums(
+        return BoosterSums(
             tree_ensemble(
                 operator.structure,
                 self._thresholds(operator),
@@ -58,7 +58,7 @@ class BoostedTrees(NamedTranslation):
             squeeze=operator.task != "softmax",
         )
 
-    def write_back(self, module: SingleSums, operator: boosters.BoostedTrees) -> None:
+    def write_back(self, module: BoosterSums, operator: boosters.BoostedTrees) -> None:
         operator.leaves.put(to_array(module.trees.leaf_table())[:, 0])
         if len(operator.numeric):
             before = numbers_of(self._thresholds(operator))
@@ -78,7 +78,7 @@ class BoostedLinear(NamedTranslation):
     sparse = False
 
     def to_torch(self, operator: boosters.BoostedLinear) -> nn.Module:
-        return SingleLinear(
+        return LinearBooster(
             numbers_of(operator.weight),
             numbers_of(operator.bias),
             operator.sizes,
@@ -87,6 +87,6 @@ class BoostedLinear(NamedTranslation):
             squeeze=operator.task != "softmax",
         )
 
-    def write_back(self, module: SingleLinear, operator: boosters.BoostedLinear) -> None:
+    def write_back(self, module: LinearBooster, operator: boosters.BoostedLinear) -> None:
         write_numbers(operator.weight, module.weight)
         write_numbers(operator.bias, module.bias)

@@ -16,7 +16,6 @@ from ....modules import (
     PiecewiseLinear,
     ReweightedShares,
     Sequential,
-    SplitRelaxation,
     TreeEnsemble,
 )
 from ....registry import register
@@ -94,28 +93,21 @@ class Trees(NamedTranslation):
 
 @register(f"{_AT}.leaves.Leaves")
 class Leaves(NamedTranslation):
-    """The leaves of the trees in the file: NaN where splits train, which it does not follow."""
+    """The leaves of the trees in the file; splits that moved count where it is read again."""
 
     differentiable = False
     sparse = False
 
     def to_torch(self, operator: leaves.Leaves) -> nn.Module:
-        return LeafNumbers(self._ensemble(operator))
-
-    def module(
-        self, operator: leaves.Leaves, splits: SplitRelaxation, method: str = "score"
-    ) -> nn.Module:
-        return LeafNumbers(self._ensemble(operator), known=not splits.soft)
-
-    def _ensemble(self, operator: leaves.Leaves) -> TreeEnsemble:
         count = len(operator.thresholds) + len(operator.structure.roots)
-        return tree_ensemble(
+        trees = tree_ensemble(
             operator.structure,
             operator.thresholds,
             np.zeros((count, 1)),
             strict=True,
             default_left=torch.from_numpy(operator.missing_left.copy()),
         )
+        return LeafNumbers(trees)
 
     def trainable(self, operator: leaves.Leaves) -> bool:
         return False

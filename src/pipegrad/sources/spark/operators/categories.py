@@ -24,9 +24,10 @@ def refuse_rows(kind: str, invalid: Any, how: str, what: str) -> None:
     if not len(rows):
         return
     places = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-    if how == "skip":
+    if how in ("skip", "drop"):
+        setting = "handleInvalid='skip'" if how == "skip" else "coldStartStrategy='drop'"
         raise ArgumentError(
-            f"{kind} leaves out rows with {what} (handleInvalid='skip'), which are rows {places}.\n"
+            f"{kind} leaves out rows with {what} ({setting}), which are rows {places}.\n"
             "Hint: leave them out of the table."
         )
     raise ArgumentError(f"{kind} refuses {what} (handleInvalid='error'), in rows {places}.")

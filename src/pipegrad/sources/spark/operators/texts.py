@@ -254,7 +254,7 @@ class ShareOfTerms(Host):
 
 @dataclass(eq=False, kw_only=True)
 class MeanOfVectors(Step):
-    """Shares of terms times their vectors, which are fixed."""
+    """Shares of terms times their vectors."""
 
     vectors: Numbers
 

@@ -71,6 +71,29 @@ class LeafTotals(Step):
     trees: Trees
 
 
+@dataclass(eq=False, kw_only=True)
+class LeafNumbers(Step):
+    """The number of the leaf of a row in each tree."""
+
+    trees: Trees
+
+
+@dataclass(eq=False, kw_only=True)
+class LeafVariance(Step):
+    """The variance of the training targets in the leaf of a row.
+
+    Parameters
+    ----------
+    trees : Trees
+        A single tree.
+    variances : array
+        Variance in each node.
+    """
+
+    trees: Trees
+    variances: NDArray[np.float64] = field(repr=False)
+
+
 def _read(stage: Stage, classes: int = 0) -> dict[str, Any]:
     """The fields of `Trees`."""
     rows = stage.rows()
@@ -194,31 +217,53 @@ def _classes(stage: Stage) -> int:
     return found
 
 
-def _without_leaf_column(stage: Stage) -> None:
-    if stage.text("leafCol"):
-        stage.fail("its column of leaves (leafCol) is not supported.")
+def _add_leaves(stage: Stage, plan: Plan, trees: Trees, source: str) -> None:
+    """The column of leaves, if there is one."""
+    name = stage.text("leafCol")
+    if not name:
+        return
+    step = plan.step(stage, LeafNumbers(trees=trees), source, name="leaf")
+    if stage.kind.startswith("DecisionTree"):
+        step = plan.step(stage, Derive(what="entry", numbers_=[0.0]), step, name="leaf")
+    plan.name(stage, name, step)
+
+
+def _add_variance(stage: Stage, plan: Plan, trees: Trees, source: str) -> None:
+    name = stage.text("varianceCol")
+    if not name:
+        return
+    try:
+        stats = np.array([row["impurityStats"] for row in stage.rows()], dtype=np.float64)
+        counts, sums, squares = stats[:, :3].T
+        spread = np.where(counts > 0, squares - sums**2 / np.where(counts > 0, counts, 1.0), 0.0)
+        variances = spread / np.where(counts > 0, counts, 1.0)
+    except (KeyError, TypeError, ValueError):
+        stage.fail("the variances of its leaves are damaged.")
+    operator = LeafVariance(trees=trees, variances=variances)
+    plan.name(stage, name, plan.step(stage, operator, source, name="variance"))
 
 
 @reads("regression.DecisionTreeRegressionModel", "regression.RandomForestRegressionModel")
 def _regression(stage: Stage, plan: Plan) -> None:
-    _without_leaf_column(stage)
     forest = stage.kind.startswith("RandomForest")
     operator = Trees(**_read(stage), average=forest, task="squared_error")
     source = features(stage, plan)
     score = plan.step(stage, operator, source, method="score")
-    if stage.text("varianceCol"):
-        stage.fail("its column of variances (varianceCol) is not supported.")
+    _add_leaves(stage, plan, operator, source)
+    if not forest:
+        _add_variance(stage, plan, operator, source)
     add_regression(stage, plan, score, score)
 
 
 @reads("regression.GBTRegressionModel")
 def _boosted_regression(stage: Stage, plan: Plan) -> None:
-    _without_leaf_column(stage)
     absolute = stage.text("lossType", "squared") == "absolute"
     task = "absolute_error" if absolute else "squared_error"
     operator = Trees(**_read(stage), tree_weights=_weights(stage), task=task)
     _check_weights(stage, operator)
-    score = plan.step(stage, operator, features(stage, plan), method="score")
+    source = features(stage, plan)
+    score = plan.step(stage, operator, source, method="score")
+    _add_leaves(stage, plan, operator, source)
     add_regression(stage, plan, score, score)
 
 
@@ -229,31 +274,33 @@ def _check_weights(stage: Stage, trees: Trees) -> None:
 
 @reads("classification.GBTClassificationModel")
 def _boosted_classifier(stage: Stage, plan: Plan) -> None:
-    _without_leaf_column(stage)
     operator = Trees(**_read(stage), tree_weights=_weights(stage), task="logistic_twice")
     _check_weights(stage, operator)
-    score = plan.step(stage, operator, features(stage, plan), method="score")
+    source = features(stage, plan)
+    score = plan.step(stage, operator, source, method="score")
+    _add_leaves(stage, plan, operator, source)
     shares = ("twice_sigmoid", "two_shares")
     add_classification(stage, plan, score, 2, ("two_scores",), shares)
 
 
 @reads("classification.DecisionTreeClassificationModel")
 def _tree_classifier(stage: Stage, plan: Plan) -> None:
-    _without_leaf_column(stage)
     classes = _classes(stage)
     trees = Trees(**_read(stage, classes), task="shares")
     source = features(stage, plan)
     score = plan.step(stage, trees, source, method="score")
     totals = plan.step(stage, LeafTotals(trees=trees), source, name="totals")
+    _add_leaves(stage, plan, trees, source)
     add_classification(stage, plan, score, classes, ("times",), (), raw_inputs=(totals,))
 
 
 @reads("classification.RandomForestClassificationModel")
 def _forest_classifier(stage: Stage, plan: Plan) -> None:
-    _without_leaf_column(stage)
     classes = _classes(stage)
     trees = Trees(**_read(stage, classes), task="shares", average=True)
-    score = plan.step(stage, trees, features(stage, plan), method="score")
+    source = features(stage, plan)
+    score = plan.step(stage, trees, source, method="score")
+    _add_leaves(stage, plan, trees, source)
     count = len(trees.structure.roots)
     raw = plan.step(stage, Derive(what="multiple", numbers_=[float(count)]), score, name="raw")
     add_classification(stage, plan, score, classes, (), (), raw_step=raw)

@@ -11,10 +11,10 @@ from torch import nn
 from ....modules import (
     IndexIndicators,
     Intervals,
-    Linear,
     NumberOfIndex,
     OrdinalEncode,
     PlacesOfValues,
+    SinglePrecisionLinear,
 )
 from ....registry import register
 from ...arrays import to_array
@@ -48,6 +48,7 @@ class InputRow(NamedTranslation):
 @register(
     f"{_AT}.operators.categories.IndexNumbers",
     f"{_AT}.operators.categories.IndexTexts",
+    f"{_AT}.operators.recommendation.IndexIds",
     f"{_AT}.operators.texts.HashTerms",
     f"{_AT}.operators.texts.CountTerms",
     f"{_AT}.operators.texts.ShareOfTerms",
@@ -94,13 +95,13 @@ class HashColumns(NamedTranslation):
 
 @register(f"{_AT}.operators.texts.MeanOfVectors")
 class MeanOfVectors(NamedTranslation):
-    """Vectors of words stay fixed: Spark keeps them in single precision."""
+    """Vectors of words train, in the single precision in which Spark keeps them."""
 
     def to_torch(self, operator: texts.MeanOfVectors) -> nn.Module:
-        return Linear(numbers_of(operator.vectors)).requires_grad_(False)
+        return SinglePrecisionLinear(numbers_of(operator.vectors))
 
-    def trainable(self, operator: texts.MeanOfVectors) -> bool:
-        return False
+    def write_back(self, module: SinglePrecisionLinear, operator: texts.MeanOfVectors) -> None:
+        operator.vectors.put(to_array(module.weight).astype(np.float32))
 
 
 @register(f"{_AT}.operators.categories.TextOfIndex")

@@ -14,6 +14,7 @@ from ....modules import (
     BernoulliEvents,
     DiagonalGaussians,
     Distances,
+    FactorProducts,
     FullGaussians,
     JointLogLikelihood,
     Linear,
@@ -27,7 +28,7 @@ from ....modules import (
 from ....registry import register
 from ...arrays import to_array
 from ...named.translations import NamedTranslation, index, numbers_of, write_numbers
-from ..operators import clusters, linear, naive_bayes, networks
+from ..operators import clusters, linear, naive_bayes, networks, recommendation
 
 _AT = "pipegrad.sources.spark.operators"
 
@@ -203,3 +204,17 @@ def _joint(
     offset: Tensor | None = None,
 ) -> nn.Module:
     return JointLogLikelihood(likelihood, numbers_of(operator.prior), offset=offset)
+
+
+@register(f"{_AT}.recommendation.Factors")
+class Factors(NamedTranslation):
+    """Factors of users and items train, in the single precision in which Spark keeps them."""
+
+    sparse = False
+
+    def to_torch(self, operator: recommendation.Factors) -> nn.Module:
+        return FactorProducts(numbers_of(operator.users), numbers_of(operator.items))
+
+    def write_back(self, module: FactorProducts, operator: recommendation.Factors) -> None:
+        operator.users.put(to_array(module.first).astype(np.float32))
+        operator.items.put(to_array(module.second).astype(np.float32))

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ....modules import TreeEnsemble
+from ....modules import LeafNumbers, TreeEnsemble
 from ....registry import register
 from ...arrays import to_array
-from ...named.translations import NamedTranslation, numbers_of, tree_ensemble
+from ...named.translations import NamedTranslation, index, numbers_of, tree_ensemble
 from ..operators import trees
 
 _AT = "pipegrad.sources.spark.operators.trees"
@@ -92,4 +92,44 @@ class LeafTotals(NamedTranslation):
         return _ensemble(inner, values, squeeze=True).requires_grad_(False)
 
     def trainable(self, operator: trees.LeafTotals) -> bool:
+        return False
+
+
+@register(f"{_AT}.LeafNumbers")
+class LeafNumbersRow(NamedTranslation):
+    """Has no parameters to train; thresholds of the trees stay as fitted in it."""
+
+    differentiable = False
+
+    def to_torch(self, operator: trees.LeafNumbers) -> nn.Module:
+        at = operator.trees.structure
+        count = len(at.leaves)
+        routes = _ensemble(operator.trees, np.zeros((count, 1)), squeeze=True)
+        return LeafNumbers(routes, index(_first_leaves(at)))
+
+    def trainable(self, operator: trees.LeafNumbers) -> bool:
+        return False
+
+
+def _first_leaves(at: trees.Structure) -> Any:
+    """The first leaf of each tree; leaves have the order of their trees."""
+    starts = []
+    for root in at.roots.tolist():
+        while root >= 0:
+            root = int(at.left[root])
+        starts.append(~root)
+    return starts
+
+
+@register(f"{_AT}.LeafVariance")
+class LeafVariance(NamedTranslation):
+    """The variances stay fixed."""
+
+    differentiable = False
+
+    def to_torch(self, operator: trees.LeafVariance) -> nn.Module:
+        values = operator.variances[operator.trees.structure.leaves][:, None]
+        return _ensemble(operator.trees, values, squeeze=True).requires_grad_(False)
+
+    def trainable(self, operator: trees.LeafVariance) -> bool:
         return False
