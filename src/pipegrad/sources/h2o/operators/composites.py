@@ -47,6 +47,9 @@ def _ensemble(mojo: Mojo, plan: Plan) -> Answer:
     if transform == "Logit" and classes > 1:
         found = plan.step(mojo, BoundedLogOdds(), found, name="log-odds")
     metalearner = named(mojo, inside, mojo.text("metalearner"))
+    if len(metalearner.features) < len(places):
+        why = "its metalearner was trained without base models that answer all rows alike"
+        raise refused(mojo, f"{why}, and reads other models in their places")
     return final(mojo, plan, metalearner, found, len(places))
 
 
