@@ -166,6 +166,8 @@ WITHOUT_MOJO = {
 }
 # What H2O exports and its own scorer does not read, with the error.
 UNREADABLE = {
+    "StackedEnsemble with offset_column": "UnsupportedOperationException (`offset` column is not"
+    " supported), for every row",
     "DeepLearning with enum_limited": "NullPointerException (keys of the encoding lack)",
     "StackedEnsemble in a StackedEnsemble": "NullPointerException (the base models of the inner"
     " one lack)",

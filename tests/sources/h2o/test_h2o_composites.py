@@ -146,7 +146,6 @@ ENCODINGS, SOURCES = ".*encoding_map.ini", ".*input_encoding_columns_map.ini"
         ("ensemble_linear", "model.ini", "submodel_count = .*", "submodel_count = 999999", "lacks"),
         ("ensemble_linear", "model.ini", "submodel_count = .*", "submodel_count = 1", "no model"),
         ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 0", "0 base"),
-        ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 3", "of 3"),
         ("ensemble_linear", "model.ini", "base_models_num = .*", "base_models_num = 99999", "base"),
         ("ensemble_linear", "model.ini", "base_model. = .*", "", "no base models"),
         ("ensemble_linear", "model.ini", "n_classes = 2", "n_classes = 3", "other classes"),
@@ -207,6 +206,14 @@ def test_base_models_of_other_kinds_are_refused(tmp_path):
 
     with pytest.raises(pg.UntranslatableError, match="H2O golden"):
         pg.to_torch(rewritten("ensemble_linear", tmp_path, edit))
+
+
+@pytest.mark.parametrize("name", ["ensemble_linear", "pipeline", "rules_both"])
+def test_composites_with_offsets_are_refused(name, tmp_path):
+    changed = replaced(name, tmp_path, "model.ini", "supervised = true",
+                       "supervised = true\noffset_column = offset")  # fmt: skip
+    with pytest.raises(pg.UntranslatableError, match="it has offsets"):
+        pg.to_torch(changed)
 
 
 INNER = """[info]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...named.operators import ChooseColumns, Derive, Step
 from ..mojo import Mojo
-from ..plan import Answer, Plan, reads
+from ..plan import Answer, Plan, reads, refused
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,6 +47,9 @@ def _ensemble(mojo: Mojo, plan: Plan) -> Answer:
     if transform == "Logit" and classes > 1:
         found = plan.step(mojo, BoundedLogOdds(), found, name="log-odds")
     metalearner = named(mojo, inside, mojo.text("metalearner"))
+    if len(metalearner.features) < len(places):
+        why = "its metalearner was trained without base models that answer all rows alike"
+        raise refused(mojo, f"{why}, and reads other models in their places")
     return final(mojo, plan, metalearner, found, len(places))
 
 
@@ -97,6 +100,8 @@ def arranged(mojo: Mojo, plan: Plan, found: str, places: list[int], width: int) 
 
 def final(mojo: Mojo, plan: Plan, last: Mojo, found: str, width: int) -> Answer:
     """The answer of the model that reads what the others gave."""
+    if mojo.has("offset_column"):
+        raise refused(mojo, "it has offsets, for which the scorer of H2O fails")
     if len(last.features) != width:
         mojo.fail(f"{last.prefix!r:.80} reads {len(last.features)} columns instead of {width}.")
     if last.integer("n_classes") != mojo.integer("n_classes") or last.classes != mojo.classes:
