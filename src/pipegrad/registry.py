@@ -219,7 +219,7 @@ class Translation:
         """Whether the operator has trainable parameters."""
         if self.no_numbers(operator) is not None:
             return False
-        return any(True for _ in self.to_torch(operator).parameters())
+        return any(one.requires_grad for one in self.to_torch(operator).parameters())
 
     def head(self, operator: Any) -> Head | None:
         """The head that maps raw scores to predictions; None for a transformer."""

@@ -34,7 +34,7 @@ IMPORTED = [
     name
     for name in NAMES
     if "experimental/modelDetails.json" in zipfile.ZipFile(mojo(name)).namelist()
-    and not name.startswith(("kmeans", "pca"))
+    and not name.startswith(("kmeans", "pca", "svm"))
 ]
 RUNTIME = Path(__file__).parents[2] / "h2o_runtime.py"
 
@@ -156,7 +156,8 @@ def test_what_h2o_accepts_of_damaged_files_gets_its_answers(python, tmp_path):
                 assert_same(pg.to_torch(path).columns(given), expected)
             except pg.ArgumentError as error:
                 # H2O takes columns that a table lacks for missing.
-                assert "lacks columns" in str(error)
+                if "lacks columns" not in str(error):
+                    raise
                 continue
             except (AssertionError, KeyError) as error:
                 raise AssertionError(f"mutant {number} of {name}: {error}") from error

@@ -63,9 +63,6 @@ class StandardizeLast(NamedTranslation):
         columns = places if operator.start else None
         return Affine(scale, offset, columns).requires_grad_(operator.trains)
 
-    def trainable(self, operator: expansion.StandardizeLast) -> bool:
-        return operator.trains and super().trainable(operator)
-
     def write_back(self, module: Affine, operator: expansion.StandardizeLast) -> None:
         if operator.trains:
             write_numbers(operator.scale, module.scale())
