@@ -15,13 +15,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 from test_h2o import DATA, NAMES, answers_of, assert_same, mojo, rounding, rows_for, split
 
+import h2o_runtime
 import pipegrad as pg
 from h2o_tables import training_table
 from pipegrad.testing import perturb
@@ -163,6 +166,48 @@ def test_what_h2o_accepts_of_damaged_files_gets_its_answers(python, tmp_path):
                 raise AssertionError(f"mutant {number} of {name}: {error}") from error
             agreed += 1
     assert agreed > len(found) / 3
+
+
+@pytest.fixture(scope="session")
+def h2o(python, tmp_path_factory):
+    """The package h2o, with a server: it is plain Python, as are those that it needs."""
+    links = tmp_path_factory.mktemp("h2o")
+    (packages,) = (python.parents[1] / "lib").glob("python*/site-packages")
+    for name in ("h2o", "requests", "tabulate", "urllib3", "idna", "certifi", "charset_normalizer"):
+        if find_spec(name) is None:
+            (links / name).symlink_to(packages / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(links)
+        with h2o_runtime.server() as running:
+            yield running
+
+
+# Its sockets are closed by the collector, and it warns of its own age.
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_a_server_come_back(h2o):
+    from h2o.estimators import H2OGeneralizedLinearEstimator, H2OKMeansEstimator
+
+    given, _ = answers_of("glm_gaussian")
+    table = given.dropna()[["u", "v"]].reset_index(drop=True)
+    table = table[(table.abs() < 1e6).all(axis=1)].assign(y=lambda rows: rows["u"] - rows["v"])
+    frame, estimator = h2o.H2OFrame(table), H2OGeneralizedLinearEstimator(lambda_=0.1)
+    with pytest.raises(NotFittedError, match="is not trained"):
+        pg.to_torch(estimator)
+    estimator.train(x=["u", "v"], y="y", training_frame=frame)
+
+    net = pg.to_torch(estimator)
+    perturb(net)
+    again = pg.from_torch(net.eval())
+    assert type(again).__name__ == "H2OGenericEstimator"
+    answers = again.predict(frame).as_data_frame()["predict"]
+    np.testing.assert_allclose(net.predict(table), answers, rtol=1e-9)
+    tuned = pg.FineTuner(estimator, random_state=0).fit(pd.concat([table] * 10), "y")
+    assert tuned.report_.after <= tuned.report_.before
+
+    clusters = H2OKMeansEstimator(k=2)
+    clusters.train(x=["u", "v"], training_frame=frame)
+    with pytest.raises(pg.ArgumentError, match="imports no MOJO of a kmeans model"):
+        pg.from_torch(pg.to_torch(clusters))
 
 
 def test_fixtures_are_those_of_all_cases(trained):
