@@ -73,6 +73,7 @@ PARTS = {
     "array_cache": ("Ground", "arrays cached on disk", ()),
     "half_precision": ("Ground", "who may have 16 bits", ()),
     "file_writing": ("Ground", "files replaced as a whole", ()),
+    "remote_files": ("Ground", "files of other machines", ()),
     "skops_files": ("Ground", "objects in skops files", ()),
     "errors": ("Ground", "errors and warnings", ()),
     "source_methods": ("Ground", "an estimator's methods", ()),

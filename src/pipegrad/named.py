@@ -16,6 +16,7 @@ from .errors import ArgumentError
 from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows, sent_as_copy, standard_settings
+from .remote_files import is_remote, opened
 from .source_methods import source_has
 from .sources.arrays import to_block, to_csr, without_tensors
 from .sources.protocol import NamedSource
@@ -237,12 +238,19 @@ def read_table(X: Any) -> Any:
         return from_arrow(X) if hasattr(X, "to_pandas") else without_tensors(X)
     path = os.fspath(X)
     if path.lower().endswith((".parquet", ".pq")):
-        from pyarrow import parquet
-
-        return from_arrow(parquet.read_table(path))
+        return _from_parquet(path)
     if path.lower().endswith((".csv", ".csv.gz")):
         return _from_csv(path)
     raise ArgumentError(f"{path}: a table must be a .csv or .parquet file.")
+
+
+def _from_parquet(path: str) -> Any:
+    from pyarrow import parquet
+
+    if not is_remote(path):
+        return from_arrow(parquet.read_table(path))
+    with opened(path) as file:
+        return from_arrow(parquet.read_table(file))
 
 
 def from_arrow(table: Any) -> Any:

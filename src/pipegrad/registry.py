@@ -16,7 +16,9 @@ from torch import nn
 
 from . import source_catalog
 from .errors import ArgumentError, RegistrationError
+from .file_writing import scratch_folder
 from .modules import Head, SplitRelaxation, TreeEnsemble
+from .remote_files import fetch, is_remote
 
 _ENTRY_POINTS = "pipegrad.translations"
 
@@ -530,7 +532,7 @@ def load_file(path: Any, trusted: bool = False) -> Any:
     Parameters
     ----------
     path : str or path
-        The model file or folder.
+        The model file or folder; through fsspec also one on another machine (``s3://...``).
     trusted : bool
         Whether the library of the source may read the file at once.
 
@@ -544,6 +546,9 @@ def load_file(path: Any, trusted: bool = False) -> Any:
     ArgumentError
         When no loader serves the suffix, or its library is not installed.
     """
+    if is_remote(path):
+        with scratch_folder() as folder:
+            return load_file(fetch(path, folder), trusted)
     suffix = Path(path).suffix.lower()
     served = source_catalog.sources_of_file(suffix)
     if Path(path).is_dir() and not (served and not (Path(path) / "metadata").is_dir()):

@@ -80,7 +80,7 @@ def transform(net: PipelineModule, df: DataFrame, example: Any = None) -> DataFr
 
     content = cloudpickle.dumps(deepcopy(net).cpu())
     scorer.digest = sha256(content).hexdigest()
-    scorer.content = df.sparkSession.sparkContext.broadcast(content)
+    scorer.content = _shared(df.sparkSession, content)
     schema = types.StructType(list(df.schema.fields))
     for name, kind in scorer.types.items():
         made = _vector_type() if kind == "vector" else types.DataType.fromDDL(kind)
@@ -129,6 +129,19 @@ class _Scorer:
         return found
 
 
+@dataclass
+class _Carried:
+    """Bytes that go along with a function: clients of Spark Connect have no variables to share."""
+
+    value: bytes
+
+
+def _shared(session: Any, content: bytes) -> Any:
+    if hasattr(session, "sparkContext"):
+        return session.sparkContext.broadcast(content)
+    return _Carried(content)
+
+
 def _spark_types() -> Any:
     try:
         import pyspark.sql.types
@@ -153,8 +166,6 @@ def _check_frame(df: Any) -> None:
             f"df must be a DataFrame of Spark, got a {type(df).__name__}.\n"
             "Hint: net.predict takes those of pandas; spark.createDataFrame makes one of Spark."
         )
-    if not hasattr(df.sparkSession, "sparkContext"):
-        raise ArgumentError("df must be of a classic session of Spark, got one of Spark Connect.")
 
 
 def _needed_inputs(net: Any, df: Any) -> list[str] | None:

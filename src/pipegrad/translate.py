@@ -33,6 +33,7 @@ from .named import NamedPipeline
 from .network import TranslationOptions, required_translation
 from .partition import Translate, as_patterns, check, partition
 from .registry import dotted_name, load_file, lookup, translation
+from .remote_files import refuse_remote
 from .source_catalog import file_attribute, source_of
 from .sources.arrays import without_tensors
 from .through import Through, check_through
@@ -64,7 +65,8 @@ def to_torch(
         A fitted pipeline, or any fitted operator in the mapping table. It is copied, never changed.
         It can also be a NimbusML pipeline, a model of pyspark.ml, or the path of a model that
         ML.NET, Spark, LightGBM, XGBoost or CatBoost saved (``"model.zip"``, a folder,
-        ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``).
+        ``"model.txt"``, ``"model.ubj"``, ``"model.cbm"``, ``".json"``), also on other machines
+        that fsspec reaches (``"s3://bucket/model"``).
     train : list of str, optional
         Patterns of the steps to train (``"pca"``, ``"columntransformer/num/*"``); all others are
         frozen. By default, all steps with learned parameters train.
@@ -236,6 +238,7 @@ def from_torch(net: PipelineModule, path: Any = None) -> Any:
 
 
 def _check_target(source: Any, path: Any) -> None:
+    refuse_remote(path)
     if hasattr(source, "check_target"):
         source.check_target(path)
         return

@@ -226,8 +226,7 @@ def test_tables_that_a_stage_reads_later_stay(spark):
     model = Pipeline(stages=stages).fit(df)
     net = pg.to_torch(model)
     again = pg.from_torch(net)
-    given = model.stages[0].transform(df)
-    found, real = rows_of(pg.spark.transform(net, given)), rows_of(again.transform(df))
+    found, real = rows_of(pg.spark.transform(net, df)), rows_of(again.transform(df))
     both = [table.sort_values(["u", "i"])["prediction"] for table in (found, real)]
     np.testing.assert_allclose(*both, rtol=1e-9)
 
@@ -297,6 +296,55 @@ def test_wrong_arguments_are_refused_before_any_work(spark, table):
     net = pg.to_torch(DATA / "text_labels.spark")
     with pytest.raises(pg.ArgumentError, match="lacks columns that the model reads: 'u', 'v', 'w'"):
         pg.spark.transform(net, df)
+
+
+@live
+def test_streams_are_scored(spark, tmp_path):
+    table = expected_of("text_labels")[["c", "u", "v", "w", "pos"]]
+    df = spark.createDataFrame(table)
+    df.repartition(3).write.parquet(str(tmp_path / "rows"))
+    net = pg.to_torch(DATA / "text_labels.spark")
+    stream = spark.readStream.schema(df.schema).parquet(str(tmp_path / "rows"))
+    assert stream.isStreaming
+    scored = pg.spark.transform(net, stream, example=table)
+    query = scored.writeStream.format("memory").queryName("scored").trigger(availableNow=True)
+    query.option("checkpointLocation", str(tmp_path / "state")).start().awaitTermination(120)
+    found = rows_of(spark.table("scored"))
+    assert len(found) == len(table)
+    assert found.answer.tolist() == net.predict(found).tolist()
+
+
+CONNECT = """
+import sys, pandas as pd, pipegrad as pg
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.remote("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+net = pg.to_torch(sys.argv[1])
+table = pd.read_parquet(sys.argv[2])[["c", "u", "v", "w", "pos"]]
+found = pg.spark.transform(net, spark.createDataFrame(table)).toPandas()
+assert found.answer.tolist() == net.predict(table).tolist()
+from pyspark.ml.pipeline import PipelineModel
+model = PipelineModel.load(f"file://{sys.argv[3]}")
+again = pg.from_torch(pg.to_torch(model))
+assert type(again) is PipelineModel
+"""
+
+
+def test_sessions_of_spark_connect(python, tmp_path):
+    """In a process of its own, which has one kind of session."""
+    pytest.importorskip("grpc")
+    (packages,) = (python.parents[1] / "lib").glob("python*/site-packages")
+    for name in ("pyspark", "py4j"):
+        (tmp_path / name).symlink_to(packages / name)
+    folder = unpacked("text_labels", tmp_path)
+    files = [DATA / "text_labels.spark", DATA / "text_labels.parquet", folder]
+    known = os.pathsep.join(filter(None, [str(tmp_path), *sys.path]))
+    environment = {
+        **os.environ, "PYTHONPATH": known, "SPARK_HOME": str(packages / "pyspark"),
+        "PYSPARK_PYTHON": sys.executable,
+    }  # fmt: skip
+    command = [sys.executable, "-W", "ignore", "-c", CONNECT, *map(str, files)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @live

@@ -238,9 +238,9 @@ def _order(a: Cells, b: Cells, null: NDArray[np.bool_]) -> tuple[Any, Any]:
             _each(f, x, y).astype(bool) for f in (lambda p, q: p < q, lambda p, q: p == q)
         )
         return less, equal
-    x, y = a.values, b.values
-    odd_x, odd_y = x != x, y != y
-    return (x < y) | (~odd_x & odd_y), (x == y) | (odd_x & odd_y)
+    first, second = a.values, b.values
+    odd, odd_second = first != first, second != second
+    return (first < second) | (~odd & odd_second), (first == second) | (odd & odd_second)
 
 
 def _both(a: Cells, b: Cells) -> Cells:
@@ -309,7 +309,8 @@ def _to_whole(function: Callable[..., Any]) -> Callable[[Cells], Cells]:
     def compute(given: Cells) -> Cells:
         if given.kind in ("int", "long"):
             return _as(given, "long")
-        cells = _as(*_common(given, numbers=True, what="whole numbers"), "double")  # type: ignore[call-arg]
+        (numbers,) = _common(given, numbers=True, what="whole numbers")
+        cells = _as(numbers, "double")
         values = function(cells.values)
         bounds = np.iinfo(np.int64)
         # Java turns NaN into zero, and what is too large into the largest number.
@@ -356,7 +357,8 @@ def _concat(*given: Cells) -> Cells:
 
 
 def _is_nan(given: Cells) -> Cells:
-    values = _as(*_common(given, numbers=True, what="isnan"), "double").values  # type: ignore[call-arg]
+    (numbers,) = _common(given, numbers=True, what="isnan")
+    values = _as(numbers, "double").values
     return Cells("truth", np.isnan(values) & ~given.null, np.zeros(len(given.null), dtype=bool))
 
 

@@ -54,7 +54,7 @@ class Formula(Step):
 def _statement(stage: Stage, plan: Plan) -> None:
     try:
         whole, columns = parse(stage.text("statement"))
-        made = {name: _step(stage, plan, name, *rest) for name, *rest in columns}
+        made = {name: _step(stage, plan, name, program, names) for name, program, names in columns}
     except NotServedError as error:
         require_columns(stage, plan, f"its statement {error}, which Spark alone runs")
         return
