@@ -510,7 +510,8 @@ def test_the_command_line_reads_saved_modules(
 def test_the_command_line_writes_saved_modules(tmp_path: Path) -> None:
     net, X, y = made(booster)
     path, data = str(net.save(tmp_path / "net")), str(tmp_path / "data.parquet")
-    pd.DataFrame(X).rename(columns=str).assign(y=y).to_parquet(data)
+    # Other targets than those of the fit, so that the fitted model is not kept.
+    pd.DataFrame(X).rename(columns=str).assign(y=y + 5).to_parquet(data)
     better = str(tmp_path / "better.safetensors")
     assert main(["tune", path, data, "--label", "y", "-o", better, "--json"]) == 0
     assert pg.load(better).history is None

@@ -130,7 +130,7 @@ def texts(cells):
     ("values", "kind", "cells"),
     [
         (np.array([1.5, np.inf]), "double", [1.5, np.inf]),
-        (np.array([1.5, 2.5], dtype=np.float32), "double", [1.5, 2.5]),
+        (np.array([1.5, 2.5], dtype=np.float32), "float", [1.5, 2.5]),
         (np.array([1, 2], dtype=np.int32), "int", [1, 2]),
         (np.array([1, 2]), "bigint", [1, 2]),
         (np.array([True, False]), "boolean", [True, False]),
