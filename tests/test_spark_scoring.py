@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,7 +131,7 @@ def texts(cells):
     ("values", "kind", "cells"),
     [
         (np.array([1.5, np.inf]), "double", [1.5, np.inf]),
-        (np.array([1.5, 2.5], dtype=np.float32), "double", [1.5, 2.5]),
+        (np.array([1.5, 2.5], dtype=np.float32), "float", [1.5, 2.5]),
         (np.array([1, 2], dtype=np.int32), "int", [1, 2]),
         (np.array([1, 2]), "bigint", [1, 2]),
         (np.array([True, False]), "boolean", [True, False]),
@@ -141,6 +142,14 @@ def texts(cells):
             [["a", "b"], ["c", "d"]],
         ),
         (texts(["a", None]), "string", ["a", None]),
+        (texts([1, None]), "bigint", [1, None]),
+        (texts([1.5, None]), "double", [1.5, None]),
+        (texts([True, None]), "boolean", [True, None]),
+        (
+            texts([Decimal("1.25"), None, Decimal("-3")]),
+            "decimal(38,2)",
+            [Decimal("1.25"), None, Decimal("-3.00")],
+        ),
         (texts([None, ["a", "b"]]), "array<string>", [None, ["a", "b"]]),
     ],
 )

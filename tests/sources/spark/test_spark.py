@@ -36,6 +36,8 @@ NOTHING_TRAINS = {"categories", "functions"}
 ROUNDED = {"whole_imputers"}
 # Columns that have the type of another column in Spark, and are doubles here.
 DOUBLES = {"ni", "di", "bi", "n8", "positive"}
+# Models that join tables, and columns that tell the rows apart.
+JOINED = {"als": ["who", "what", "stars"]}
 # What Spark alone computes.
 GIVEN = {"without_translation": ["total"]}
 
@@ -60,6 +62,12 @@ def table_of(name, net):
     """The rows without the columns that the model computes, unless it needs them."""
     table = expected_of(name)
     return table.drop(columns=[c for c in net.graph.columns if c in table.columns])
+
+
+def in_order(table, name):
+    """The rows sorted, for models that join tables: Spark returns their rows in any order."""
+    keys = JOINED.get(name)
+    return table.sort_values(keys, ignore_index=True) if keys else table
 
 
 def dense(values):
