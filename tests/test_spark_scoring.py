@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +142,14 @@ def texts(cells):
             [["a", "b"], ["c", "d"]],
         ),
         (texts(["a", None]), "string", ["a", None]),
+        (texts([1, None]), "bigint", [1, None]),
+        (texts([1.5, None]), "double", [1.5, None]),
+        (texts([True, None]), "boolean", [True, None]),
+        (
+            texts([Decimal("1.25"), None, Decimal("-3")]),
+            "decimal(38,2)",
+            [Decimal("1.25"), None, Decimal("-3.00")],
+        ),
         (texts([None, ["a", "b"]]), "array<string>", [None, ["a", "b"]]),
     ],
 )

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ _FIRST_ROWS = 100
 # Modules that a worker process keeps.
 _MOST_MODULES = 4
 _MODULES: OrderedDict[str, PipelineModule] = OrderedDict()
+# Of decimals: Spark's own type may be narrower, and the widest holds all its values.
+_DIGITS = 38
 _TYPES = {"b": "boolean", "i": "bigint", "u": "bigint", "f": "double"}
 
 
@@ -236,9 +239,16 @@ def _type_of(values: Any) -> str:
 
 def _nullable_type(values: Any) -> str:
     known = [value for value in values.tolist() if value is not None]
+    if known and all(isinstance(value, Decimal) for value in known):
+        return f"decimal({_DIGITS},{max(map(_places, known))})"
     if known and all(isinstance(value, bool) for value in known):
         return "boolean"
     return "bigint" if known and all(isinstance(value, int) for value in known) else "double"
+
+
+def _places(value: Decimal) -> int:
+    """The digits after the point."""
+    return max(-int(value.as_tuple().exponent), 0)
 
 
 def _as_arrow(values: Any, kind: str) -> Any:
@@ -250,6 +260,9 @@ def _as_arrow(values: Any, kind: str) -> Any:
             ("type", pa.int8()), ("size", pa.int32()), ("indices", pa.list_(pa.int32())),
             ("values", pa.list_(pa.float64())),
         ]))  # fmt: skip
+    if kind.startswith("decimal"):
+        places = int(kind.removesuffix(")").rpartition(",")[2])
+        return pa.array(values.tolist(), pa.decimal128(_DIGITS, places))
     if kind == "string":
         return pa.array([v if v is None else str(v) for v in values.tolist()], pa.string())
     if kind == "array<string>":

@@ -13,8 +13,20 @@ from ._linear import Linear
 
 def in_single(values: Tensor) -> Tensor:
     """The values rounded to single precision; the gradient passes through unrounded."""
-    rounded = values.to(torch.float32).to(values.dtype)
-    return values + (rounded - values).detach()
+    return _shown_as(values, values.to(torch.float32))
+
+
+def _shown_as(values: Tensor, rounded: Tensor) -> Tensor:
+    """The rounded values with the gradient of the others."""
+    return values + (rounded.to(values.dtype) - values).detach()
+
+
+def _sum_in_single(terms: Tensor) -> Tensor:
+    """Sums of the rows of float32 terms (n, k), added one by one as a loop in float32 does."""
+    first, *others = terms.unbind(1)
+    for term in others:
+        first = first + term
+    return first
 
 
 class SinglePrecisionLinear(Linear):
@@ -27,6 +39,9 @@ class SinglePrecisionLinear(Linear):
 
 class FactorProducts(Module):
     """Inner products of the factors of two indices: users and items of a recommender.
+
+    Products and sums are those of a loop in single precision, in which the factors are; steps that
+    read them see what the source computes.
 
     Parameters
     ----------
@@ -46,7 +61,8 @@ class FactorProducts(Module):
             for factors, place in zip((self.first, self.second), places, strict=True)
         ]
         known = (places[0] >= 0) & (places[1] >= 0)
-        products = (rows[0] * rows[1]).sum(1)
+        left, right = (part.detach().to(torch.float32) for part in rows)
+        products = _shown_as((rows[0] * rows[1]).sum(1), _sum_in_single(left * right))
         return torch.where(known, products, torch.full_like(products, math.nan))
 
     def reset_parameters(self) -> None:
