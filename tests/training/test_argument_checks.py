@@ -376,7 +376,9 @@ def test_steps_that_both_train_and_freeze_name():
 def test_objects_of_the_other_side():
     net = pg.to_torch(RIDGE)
     refused(lambda: pg.FineTuner(net).fit(X, Y), "estimator must be a pipeline, not the module")
-    for wrong in ("model.zip", Ridge, None, torch.nn.Linear(3, 1)):
+    with pytest.raises(FileNotFoundError, match=r"model\.zip: there is no such file"):
+        pg.FineTuner("model.zip").fit(X, Y)
+    for wrong in (Ridge, None, torch.nn.Linear(3, 1)):
         refused(lambda w=wrong: pg.FineTuner(w).fit(X, Y), "estimator must be an estimator inst")
     for call in (pg.to_torch, pg.inspect):
         refused(lambda c=call: c(net), "not a module that it made")
