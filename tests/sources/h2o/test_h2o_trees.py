@@ -356,6 +356,23 @@ def test_sizes_of_left_sides_have_one_to_four_bytes(tmp_path):
         assert found["path:T1.C1"].tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(("missing", "side"), [(4, "L"), (5, "R")])
+def test_sets_without_categories_send_all_rows_to_one_side(missing, side, tmp_path):
+    given, _ = answers_of("isolation_forest")
+    empty = struct.pack("<Hi", 0, 0)
+    files = contents_of(mojo("isolation_forest"))
+    files |= {
+        TREE: node(kind=0xFC, column=2, missing=missing, test=empty, rest=leaf(3) + leaf(4)),
+        TREE.replace(".bin", "_aux.bin"): struct.pack("<ii6fii", 0, 0, *[0.0] * 6, 1, 2),
+    }
+    path = tmp_path / "changed.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for entry, other in files.items():
+            file.writestr(entry, other)
+    found = pg.to_torch(path).columns(given)["path:T1.C1"].tolist()
+    assert found == [side] * len(given)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "match"),
     [

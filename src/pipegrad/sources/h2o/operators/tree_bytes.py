@@ -188,8 +188,9 @@ class Forest:
         width = max(1, min(first + count, known))
         self.mojo.archive.fill(width, "its sets of categories")
         left = np.full(width, leftward)
-        if first < width:
-            left[first:] = ~rightward[: width - first]
+        # A set may have no categories at all.
+        tested = rightward[: max(width - first, 0)]
+        left[first : first + len(tested)] = ~tested
         return Node(feature, -1, left, leftward, leftward), end
 
     def _fail(self, fault: str) -> None:
