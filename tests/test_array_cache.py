@@ -143,7 +143,7 @@ def test_no_changed_byte_goes_unnoticed(tmp_path):
         spoiled[place] ^= 1
         path.write_bytes(spoiled)
         try:
-            found = array_cache._read(path, "c0ffee", 2)
+            found = array_cache.read_arrays(path, "c0ffee", 2)
         except array_cache.UnusableEntryError:
             noticed += 1
             continue

@@ -71,7 +71,7 @@ def cached_arrays(folder: Any, key: str, rows: int | None, compute: Callable[[],
     """
     path = Path(folder, f"{key}.safetensors")
     try:
-        return _read(path, key, rows)
+        return read_arrays(path, key, rows)
     except FileNotFoundError:
         pass
     except (UnusableEntryError, OSError):
@@ -82,6 +82,23 @@ def cached_arrays(folder: Any, key: str, rows: int | None, compute: Callable[[],
     if content is not None:
         _keep(path, content)
     return arrays
+
+
+def write_arrays(path: Path, key: str, arrays: Arrays) -> None:
+    """Write an entry, as a whole or not at all.
+
+    Raises
+    ------
+    ArgumentError
+        If an array holds no numbers.
+    OSError
+        If it cannot be written.
+    """
+    content = _content(arrays, key)
+    if content is None:
+        raise ArgumentError("The output of the host part must be numbers, to be cached.")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_file(path, content, private=True)
 
 
 def _keep(path: Path, content: bytes) -> None:
@@ -117,7 +134,7 @@ def _content(arrays: Arrays, key: str) -> bytes | None:
     return save(tensors)
 
 
-def _read(path: Path, key: str, rows: int | None) -> Arrays:
+def read_arrays(path: Path, key: str, rows: int | None) -> Arrays:
     """The arrays of an entry.
 
     Raises

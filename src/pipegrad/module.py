@@ -281,7 +281,7 @@ class PipelineModule(SourceMethods, PipelineNetwork):
         PipelineModule
             The module itself.
         """
-        from .training.fit import fit
+        from .streaming.fit import fit
 
         return fit(self, X, y, optim=optim, **options)
 

@@ -17,12 +17,15 @@ from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows, sent_as_copy, standard_settings
 from .remote_files import is_remote, opened
+from .row_sources import is_row_source
 from .source_methods import source_has
 from .sources.arrays import to_block, to_csr, without_tensors
 from .sources.protocol import NamedSource
 
 # Sparse columns of more numbers stay sparse.
 _MOST_DENSE = 4096
+# Bytes of a file that is read as a whole.
+_LARGEST_FILE = 64 << 20
 
 
 @sent_as_copy
@@ -79,6 +82,9 @@ class NamedPipeline(PipelineModule):
 
         Without ``y``, the targets are those that the model names, if its source keeps their name.
         """
+        if is_row_source(X) and not is_table_file(X):
+            super().fit(X, y, optim=optim, **options)
+            return self
         table = read_table(X)
         y = self._target(table, y)
         held = options.get("validation")
@@ -129,6 +135,30 @@ class NamedPipeline(PipelineModule):
                  or _equal(table[name], targets))
         ]  # fmt: skip
         return table.drop(columns=dropped), targets
+
+    def input_columns(self, names: list[str]) -> list[str]:
+        table = dict.fromkeys(names)
+        self._require([self.graph.output], table)
+        readers = self._readers([self.graph.output])
+        needed = dict(table)
+        for name in names:
+            fewer = {other: None for other in needed if other != name}
+            if all(self.source.reads(operator, fewer) for operator in readers):
+                needed = fewer
+        return list(needed)
+
+    def input_of_arrow(self, batch: Any) -> Any:
+        return read_table(batch)
+
+    def target_column(self, names: list[str]) -> str | None:
+        find = getattr(self.source, "target_name", None)
+        found = None if find is None else find(dict.fromkeys(names), None)
+        return found if found in names else None
+
+    def targets_of_arrow(self, batch: Any, several: bool) -> Any:
+        if several:
+            return super().targets_of_arrow(batch, several)
+        return self._target(read_table(batch), batch.schema.names[0])
 
     # -- internals -----------------------------------------------------------------------------
 
@@ -242,6 +272,19 @@ def read_table(X: Any) -> Any:
     if path.lower().endswith((".csv", ".csv.gz")):
         return _from_csv(path)
     raise ArgumentError(f"{path}: a table must be a .csv or .parquet file.")
+
+
+def is_table_file(X: Any) -> bool:
+    """Whether X is the path of a single file that is read as a whole."""
+    if not isinstance(X, str | os.PathLike):
+        return False
+    path = os.fspath(X)
+    ends = path.lower().endswith((".parquet", ".pq", ".csv", ".csv.gz"))
+    return ends and (is_remote(path) or not os.path.isdir(path)) and not _is_large(path)
+
+
+def _is_large(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > _LARGEST_FILE
 
 
 def _from_parquet(path: str) -> Any:

@@ -46,6 +46,7 @@ from .row_parts import evaluated_in_parts
 from .schedule import Call, Group, Schedule
 from .sources.array_arguments import check_targets_form, dense_targets, number_targets
 from .sources.arrays import to_block, without_tensors
+from .sources.arrow import columns_of_source, rows_of_source, target_arrays
 
 Optim: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
@@ -179,9 +180,44 @@ class PipelineNetwork(nn.Module):
             Input blocks with the dtype and on the device of the module.
         """
         check_cache(cache)
-        X = self._host_input(X)
-        arrays = self.host_part.run(X) if cache is None else cached(self.host_part, X, cache)
+        if cache is None:
+            return self.encoded_rows(self.host_arrays(X))
+        return self.encoded_rows(cached(self.host_part, self._host_input(X), cache))
+
+    def host_arrays(self, X: Any) -> dict[str, Any]:
+        """The output of the host part: dense and CSR arrays by port."""
+        return self.host_part.run(self._host_input(X))
+
+    def encoded_rows(self, arrays: Mapping[str, Any]) -> Encoded:
+        """The input of the neural part, of the output of the host part."""
         return Encoded(self._as_blocks(arrays))
+
+    def input_columns(self, names: list[str]) -> list[str]:
+        """The columns of a table that the pipeline reads, in its order.
+
+        Parameters
+        ----------
+        names : list of str
+            The columns of the table, without targets and weights.
+
+        Raises
+        ------
+        ArgumentError
+            If columns are missing, or without names are more or fewer than the pipeline takes.
+        """
+        return columns_of_source(self.source, names)
+
+    def input_of_arrow(self, batch: Any) -> Any:
+        """Rows of Arrow as the pipeline takes them: a DataFrame, or an array or list."""
+        return rows_of_source(self.source, batch)
+
+    def target_column(self, names: list[str]) -> str | None:
+        """The column of the targets, where the source keeps its name."""
+        return None
+
+    def targets_of_arrow(self, batch: Any, several: bool) -> Any:
+        """Targets (n,), or (n, k) if there are several, of a record batch of their columns."""
+        return target_arrays(batch, several)
 
     def _host_input(self, X: Any) -> Any:
         """Rows as the host part takes them."""
@@ -209,7 +245,7 @@ class PipelineNetwork(nn.Module):
             like = self.reference_tensor()
             return {name: block.to(like.dtype).to(like.device) for name, block in X.items()}
         if shared:
-            return self._as_blocks(self.host_part.run(self._host_input(X)), shared)
+            return self._as_blocks(self.host_arrays(X), shared)
         return self.encode(X).blocks
 
     def _rows_of_tensor(self, X: Tensor) -> Mapping[str, Block | LeafIndices] | None:

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..report.results import Report, Tried
-from ..training.fit import fit
+from ..streaming.fit import fit
 from ..training.search.configuration import Configuration
 from ..training.search.race import Race, Raced, race
 from ..training.stopping import StopTraining

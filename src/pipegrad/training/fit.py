@@ -247,11 +247,11 @@ def _train(
         net, data, optimizer, options, generator, deadline.sooner(share * deadline.left)
     )
     if isinstance(validation, float) and getattr(net, "init", "") != "random":
-        warn(_SEEN_ROWS_WARNING)
+        warn(SEEN_ROWS_WARNING)
     fitted = _numbers(parameters) if soft_ensembles(net) else {}
     crossing = crossing_rows(net, trainer.train)
     with preserved_modes(net):
-        rate = _search_rate(net, trainer, options, optimizer)
+        rate = search_rate(net, trainer, options, optimizer)
         trainers.append(trainer)
         run_safely(trainer, net, options, optimizer)
         if not trainer.history:
@@ -260,7 +260,7 @@ def _train(
             trainer.history[0]["lr"] = rate
         if trainer.improved_ and fitted and deadline.left > 0:
             _refit(net, trainers, options, fitted, deadline)
-    _warn_outcome(trainer, options)
+    warn_outcome(trainer, options)
     if crossing is not None:
         warn_about_crossing(crossing, crossing_rows(net, trainer.train))
     return trainer
@@ -273,7 +273,7 @@ def _keep_best(trainer: Trainer, again: Trainer | None = None) -> None:
     trainer.keep_best()
 
 
-def _search_rate(
+def search_rate(
     net: PipelineNetwork, trainer: Trainer, options: Options, optimizer: torch.optim.Optimizer
 ) -> float | None:
     """With ``lr="auto"``, find a learning rate and set it on the optimizer."""
@@ -323,7 +323,7 @@ def _refit(
     trainer.keep_best()
 
 
-_SEEN_ROWS_WARNING = (
+SEEN_ROWS_WARNING = (
     "The validation rows may be rows that the pipeline was fitted on. The loss of the fitted "
     "pipeline is then optimistically biased, and improvements may be missed.\n"
     "Hint: pass held-out data, validation=(X, y), or use pipegrad.FineTuner, which splits before "
@@ -389,7 +389,7 @@ _LOWER_LR_HINT = (
 )
 
 
-def _warn_outcome(trainer: Trainer, options: Options) -> None:
+def warn_outcome(trainer: Trainer, options: Options) -> None:
     """Warn if training diverged, ran out of time or did not improve on the baseline."""
     if not math.isfinite(trainer.best_loss_):
         raise DivergedError(

@@ -249,7 +249,7 @@ class Trainer(NeuralNet):
 
     def _run_epochs(self) -> None:
         parts = {"dataset_train": self.train, "dataset_valid": self.valid}
-        loader = Loader(self.train, self.batch_size, self.generator)
+        loader = self._loader()
         for _ in range(0 if self.stopped_ else self.max_epochs):
             started = Deadline.clock()
             self.notify("on_epoch_begin", **parts)
@@ -262,6 +262,10 @@ class Trainer(NeuralNet):
                 break
         if self.out_of_time_:
             self._end_at_limit()
+
+    def _loader(self) -> Loader:
+        """The batches of an epoch, in another order each time."""
+        return Loader(self.train, self.batch_size, self.generator)
 
     def _end_at_limit(self) -> None:
         """End training at the deadline; an epoch without a finished step leaves no trace."""
@@ -338,7 +342,6 @@ class Trainer(NeuralNet):
 
     def train_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Run one optimizer step; L-BFGS may evaluate the loss several times."""
-        encoded, target = batch
         first: list[Tensor] = []
         lowest = _Lowest(trained_tensors(self.module_)) if self.deadline.limited else None
 
@@ -351,16 +354,9 @@ class Trainer(NeuralNet):
 
         def evaluate() -> Tensor:
             self.optimizer_.zero_grad()
-            score = score_of(self.module_, encoded)
-            loss = self.criterion_(score, target, batch.weight, batch.groups)
+            loss, mean, score = self._backward(batch)
             if not first:
-                first.extend((loss.detach(), score))
-            if self._anchor_penalty is not None:
-                loss = loss + self._anchor_penalty()
-            loss = loss * self._unit
-            loss.backward()
-            for stack in self._stacks:
-                stack.collect_gradients()
+                first.extend((mean, score))
             if self._listening:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
@@ -376,6 +372,33 @@ class Trainer(NeuralNet):
             lowest.restore()
         loss, score = first
         return {"loss": loss, "y_pred": score, "rows": score.shape[0]}
+
+    def _backward(self, batch: Batch, factor: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch to those of the parameters.
+
+        Parameters
+        ----------
+        batch : Batch
+            The batch.
+        factor : float
+            What the gradients are multiplied by.
+
+        Returns
+        -------
+        loss, mean, score : Tensor
+            What is minimized, with penalties; the mean loss of the rows; and their scores.
+        """
+        encoded, target = batch
+        score = score_of(self.module_, encoded)
+        loss = self.criterion_(score, target, batch.weight, batch.groups)
+        mean = loss.detach()
+        if self._anchor_penalty is not None:
+            loss = loss + self._anchor_penalty()
+        loss = loss * self._unit
+        (loss if factor == 1.0 else loss * factor).backward()
+        for stack in self._stacks:
+            stack.collect_gradients()
+        return loss, mean, score
 
     def validation_step(self, batch: Batch, **fit_params: object) -> StepResult:
         """Compute the loss without an optimizer step."""

@@ -104,6 +104,10 @@ class Model:
         single = [Row(names=(name,), kind=op.kind) for name, op in lacking.items()]
         require_columns(single, "H2O", len(self.plan.steps))
 
+    def target_name(self, table: Any, name: str | None) -> str | None:
+        """The column of the targets; None where nothing names it."""
+        return name or self.mojo.response or None
+
     def target(self, table: Any, name: str | None) -> Any:
         """The targets in a table, as `classes_` names them.
 
@@ -114,7 +118,7 @@ class Model:
         name : str, optional
             Their column; by default the one that the model itself was trained on.
         """
-        wanted = name or self.mojo.response
+        wanted = self.target_name(table, name)
         if not wanted:
             return None
         if not has_column(table, wanted):

@@ -132,6 +132,16 @@ class Model:
         lacking = [op for op in operators if not self.reads(op, table)]
         require_columns(lacking, "Spark", len(self.plan.steps))
 
+    @property
+    def _label(self) -> str:
+        return "" if self.answer is None else self.answer.label
+
+    def target_name(self, table: Any, name: str | None) -> str | None:
+        """The column of the targets in a table; None where nothing names it."""
+        label = self._label
+        source, _ = self.plan.labels.get(label, (self.plan.targets.get(label, label), []))
+        return (source if name in (None, label) and not _has(table, name) else name) or None
+
     def target(self, table: Any, name: str | None) -> Any:
         """The targets in a table, as `classes_` names them.
 
@@ -142,9 +152,7 @@ class Model:
         name : str, optional
             Their column; by default the one that the model itself was fitted to.
         """
-        label = "" if self.answer is None else self.answer.label
-        source, _ = self.plan.labels.get(label, (self.plan.targets.get(label, label), []))
-        wanted = source if name in (None, label) and not _has(table, name) else name
+        label, wanted = self._label, self.target_name(table, name)
         if not wanted:
             return None
         if not has_column(table, wanted):

@@ -18,7 +18,7 @@ from ...modules import standard_settings
 from ...typing import Features, SampleWeight, Targets
 from ..criterion import LossLike
 from ..data import check_trainable
-from ..fit import _SEEN_ROWS_WARNING
+from ..fit import SEEN_ROWS_WARNING
 from ..options import Options, batch_rows, checked_validation
 from ..prepare import build_training_data
 from ..samples import Samples, ValidationArgument
@@ -185,7 +185,7 @@ def race(
     held_out = checked_validation(validation)
     generator = np.random.default_rng(seed)
     if isinstance(validation, float) and net.init != "random":
-        warn(_SEEN_ROWS_WARNING)
+        warn(SEEN_ROWS_WARNING)
     like = torch.optim.Adam(net.trainable_parameters().values())
     samples = Samples(X, y, sample_weight)
     state = ModuleState(net)
