@@ -137,7 +137,7 @@ class RowEncoder:
     ) -> Chunk:
         """The chunk of rows whose host part has run."""
         encoded = precompute_leaves(self.net, self.net.encoded_rows(arrays))
-        own = None if weight is None else torch.from_numpy(weight).to(self.net.reference_tensor())
+        own = None if weight is None else torch.tensor(weight).to(self.net.reference_tensor())
         return Chunk(encoded, self._in_shape_of_score(encoded, target), own, hashes)
 
     def _in_shape_of_score(self, encoded: Encoded, target: Tensor | None) -> Tensor | None:

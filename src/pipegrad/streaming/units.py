@@ -106,7 +106,7 @@ class CachedUnit:
             ) from error
         target, weight = arrays.pop(_TARGET, None), arrays.pop(_WEIGHT, None)
         hashes = arrays.pop(_HASHES).reshape(-1)
-        own = None if target is None else torch.from_numpy(_without_width(target))
+        own = None if target is None else torch.tensor(_without_width(target))
         like = self.encoder.net.reference_tensor()
         if own is not None:
             own = own.to(like) if own.is_floating_point() else own.to(like.device)
