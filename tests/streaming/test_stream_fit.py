@@ -120,7 +120,7 @@ def test_other_forms_of_the_same_rows_give_the_same(frame, folder, tmp_path):
 
 
 def test_a_loader_of_torch(frame):
-    X, y = features(frame).to_numpy(), frame["amount"].to_numpy()
+    X, y = features(frame).to_numpy(copy=True), frame["amount"].to_numpy(copy=True)
     ridge = make_pipeline(StandardScaler(), Ridge(alpha=1e4)).fit(X[:300], y[:300])
     loader = DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(y)), batch_size=64)
     net = pg.to_torch(ridge).fit(loader, epochs=5)

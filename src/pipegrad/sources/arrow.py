@@ -70,6 +70,18 @@ def rows_of_source(source: Any, batch: pa.RecordBatch) -> Any:
     return np.column_stack([column.astype(object) for column in columns])
 
 
+def numeric_matrix(batch: pa.RecordBatch) -> NDArray[np.float64] | None:
+    """The columns of some rows as float64, shape (n, k); None if any holds no numbers."""
+    import pyarrow.types as types
+
+    if not all(types.is_integer(kind) or types.is_floating(kind) for kind in batch.schema.types):
+        return None
+    out = np.empty((batch.num_rows, batch.num_columns))
+    for place, column in enumerate(batch.columns):
+        out[:, place] = column.to_numpy(zero_copy_only=False)
+    return out
+
+
 def target_arrays(batch: pa.RecordBatch, several: bool) -> NDArray[Any]:
     """The columns of targets as an array (n,), or (n, k) if there are several."""
     columns = [column_array(column) for column in batch.columns]
@@ -88,12 +100,9 @@ def column_array(column: pa.Array) -> NDArray[Any]:
 
 
 def _matrix(columns: list[NDArray[Any]]) -> NDArray[Any]:
-    dtype = np.result_type(*columns)
-    out = np.empty((len(columns[0]), len(columns)), dtype=dtype)
-    # Blocks of rows stay in the processor's cache while columns are written side by side.
-    for start in range(0, len(out), 4096):
-        for place, column in enumerate(columns):
-            out[start : start + 4096, place] = column[start : start + 4096]
+    out = np.empty((len(columns[0]), len(columns)), dtype=np.result_type(*columns))
+    for place, column in enumerate(columns):
+        out[:, place] = column
     return out
 
 

@@ -15,7 +15,7 @@ from ..host import Encoded
 from ..modules import LeafIndices, SparseRows, dense
 from ..training.tree_splits import precompute_leaves
 from .column_roles import ColumnRoles
-from .row_hashes import row_hashes
+from .row_hashes import bits_of, hashes_of_matrix, row_hashes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,10 +117,19 @@ class RowEncoder:
 
     def chunk(self, batch: pa.RecordBatch) -> Chunk:
         """The encoded rows of a record batch."""
-        arrays = self.net.host_arrays(self.roles.input_of(self.net, batch))
-        y = self.roles.targets_of(self.net, batch)
-        target = None if y is None else self.net.encode_target(y)
-        return self.encoded(arrays, target, self.roles.weights_of(batch), self.hashes(batch))
+        net, roles = self.net, self.roles
+        features = batch.select(list(roles.features))
+        matrix = net.numbers_of_arrow(features)
+        y = roles.targets_of(net, batch)
+        target = None if y is None else net.encode_target(y)
+        weight = roles.weights_of(batch)
+        if matrix is None:
+            arrays = net.host_arrays(net.input_of_arrow(features))
+            return self.encoded(arrays, target, weight, self.hashes(batch))
+        more = [bits_of(batch.column(name)) for name in roles.targets]
+        own = self.hashes(batch) if roles.groups else hashes_of_matrix(matrix, more, self.seed)
+        arrays = dict.fromkeys(set(net.host_part.ports.values()), matrix)
+        return self.encoded(arrays, target, weight, own)
 
     def hashes(self, batch: pa.RecordBatch) -> NDArray[np.uint64]:
         """The hashes of rows; those of one group are equal."""
@@ -136,7 +145,7 @@ class RowEncoder:
         hashes: NDArray[np.uint64],
     ) -> Chunk:
         """The chunk of rows whose host part has run."""
-        encoded = precompute_leaves(self.net, self.net.encoded_rows(arrays))
+        encoded = precompute_leaves(self.net, self.net.encoded_rows(arrays, shared=True))
         own = None if weight is None else torch.tensor(weight).to(self.net.reference_tensor())
         return Chunk(encoded, self._in_shape_of_score(encoded, target), own, hashes)
 

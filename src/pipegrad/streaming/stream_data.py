@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 # Most validation rows, and most rows of the sample on which the training loss is measured.
 HELD_ROWS = 100_000
-# Virtual shards: as many for all tables below so many rows, and as many above.
-_SHARDS, _LARGE, _MORE_SHARDS = 16, 500_000_000, 256
+# Virtual shards: as many for all tables below so many rows, and as many above. Each holds a page of
+# each column, usually of a megabyte, so that wide tables have fewer.
+_SHARDS, _LARGE, _MORE_SHARDS, _PAGES = 8, 500_000_000, 256, 400
 # Bytes of the slices that all shards of a process hold at a time, and numbers of rows of a slice.
-_BUFFER, _FEWEST, _MOST = 64 << 20, 1024, 1 << 16
+_BUFFER, _FEWEST, _MOST = 32 << 20, 1024, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class StreamData:
         self.encoder = RowEncoder(net, roles, seed)
         self._open = ExitStack()
         self.units: list[Any] = self._make_units(cache)
-        self.shards = _shards(self.units, source.rows)
+        self.shards = _shards(self.units, source.rows, len(roles.names))
         if workers.count > self.shards:
             raise ArgumentError(
                 f"{workers.count} processes need as many parts of the table, but {source.name} has "
@@ -224,6 +225,6 @@ def _slice_rows(columns: int, pieces: int) -> int:
     return int(min(max(rows, _FEWEST), _MOST))
 
 
-def _shards(units: list[Unit], rows: int | None) -> int:
+def _shards(units: list[Unit], rows: int | None, columns: int) -> int:
     wanted = _MORE_SHARDS if rows is not None and rows > _LARGE else _SHARDS
-    return max(1, min(wanted, len(units)))
+    return max(1, min(wanted, len(units), max(_PAGES // max(columns, 1), 2)))
