@@ -284,6 +284,27 @@ def nulls(at):
 
 
 @case
+def skips(at):
+    """Every stage that may skip rows does; NAME.rows.parquet has the rows that Spark was given."""
+    f, skip = at.feature, {"handleInvalid": "skip"}
+    stages = [
+        f.StringIndexer(inputCols=["c", "t"], outputCols=["ci", "ti"], **skip),
+        f.Bucketizer(inputCol="v", outputCol="vb", splits=[-9.0, 0.0, 2.0, 19.0], **skip),
+        f.QuantileDiscretizer(inputCol="u", outputCol="ub", numBuckets=3, **skip),
+        at.assemble(["ci", "ti", "k"], "ids"),
+        f.VectorSizeHint(inputCol="ids", size=3, **skip),
+        f.VectorIndexer(inputCol="ids", outputCol="idx", maxCategories=6, **skip),
+        f.VectorAssembler(inputCols=["idx", "vb", "ub", "u", "w"], outputCol="x", **skip),
+    ]
+    from pyspark.ml.classification import LogisticRegression
+
+    model = at.fitted(*stages, LogisticRegression(featuresCol="x", labelCol="label"))
+    changes = [{"c": "new"}, {}, {"t": None}, {"v": math.nan}, {"u": math.nan}, {"w": math.nan},
+               {"w": None}, {"k": 77.0}, {"c": None, "u": math.nan}, {}, {"v": None}]  # fmt: skip
+    return model, at.with_rows(*changes)
+
+
+@case
 def whole_imputers(at):
     """Fillings that Spark rounds to the type of the column."""
     from decimal import Decimal
@@ -788,7 +809,10 @@ def train(out: Path, names: list[str]) -> None:
                 folder = Path(scratch) / name
                 model.write().save(str(folder))
                 _zipped(folder, out / f"{name}.spark")
-                _as_parquet(model.transform(test), out / f"{name}.parquet")
+                answer = model.transform(test)
+                _as_parquet(answer, out / f"{name}.parquet")
+                if answer.count() < test.count():
+                    _as_parquet(test, out / f"{name}.rows.parquet")
             print(name, (out / f"{name}.spark").stat().st_size, flush=True)
         except Exception as error:  # the next cases are still worth knowing
             print(name, error, flush=True)

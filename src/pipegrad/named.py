@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metaestimators import available_if
 
-from .errors import ArgumentError
+from .errors import ArgumentError, warn
 from .graph import INPUT
 from .module import Optim, PipelineModule
 from .modules import SparseRows, sent_as_copy, standard_settings
@@ -20,7 +21,9 @@ from .remote_files import is_remote, opened
 from .row_sources import is_row_source
 from .source_methods import source_has
 from .sources.arrays import to_block, to_csr, without_tensors
+from .sources.named.left_out import taken, without_left_out
 from .sources.protocol import NamedSource
+from .training.samples import Samples
 
 # Sparse columns of more numbers stay sparse.
 _MOST_DENSE = 4096
@@ -58,7 +61,19 @@ class NamedPipeline(PipelineModule):
         wanted = {name: step for name, step in self.graph.columns.items() if step in known}
         if not wanted:
             self._require([self.graph.output], table)
-        return self._columns(table, wanted)
+        return without_left_out(lambda rows: self._columns(rows, wanted), table)[0]
+
+    def kept_rows(self, X: Any) -> NDArray[np.int64] | None:
+        """The places of the rows that the model does not leave out; None if it keeps all.
+
+        Parameters
+        ----------
+        X : DataFrame, dict of arrays or path
+            The raw columns, n rows. A model of Spark leaves rows out that one of its stages skips
+            (``handleInvalid="skip"``, ``coldStartStrategy="drop"``); the answers of the module have
+            the other ones, in order.
+        """
+        return without_left_out(super().host_arrays, read_table(X))[1]
 
     @available_if(source_has("predict"))
     def predict(self, X: Any) -> NDArray[Any]:
@@ -85,13 +100,14 @@ class NamedPipeline(PipelineModule):
         if is_row_source(X) and not is_table_file(X):
             super().fit(X, y, optim=optim, **options)
             return self
-        table = read_table(X)
-        y = self._target(table, y)
+        samples = self._training_rows(X, y, options.get("sample_weight"), options.get("groups"))
+        options = {**options, "sample_weight": samples.weight, "groups": samples.groups}
         held = options.get("validation")
         if isinstance(held, tuple) and len(held) > 1:
-            rows = read_table(held[0])
-            options["validation"] = (rows, self._target(rows, held[1]), *held[2:])
-        super().fit(table, y, optim=optim, **options)
+            own = self._training_rows(*held)
+            given = (own.X, own.y, own.weight, own.groups)
+            options["validation"] = given[: len(held)]
+        super().fit(samples.X, samples.y, optim=optim, **options)
         return self
 
     def require(self, table: Any) -> None:
@@ -162,6 +178,27 @@ class NamedPipeline(PipelineModule):
 
     # -- internals -----------------------------------------------------------------------------
 
+    def _training_rows(self, X: Any, y: Any, weight: Any = None, groups: Any = None) -> Samples:
+        """The rows that the model does not leave out, with their targets."""
+        table = read_table(X)
+        return self.without_left_out(Samples(table, self._target(table, y), weight, groups))
+
+    def without_left_out(self, samples: Samples) -> Samples:
+        """The samples whose rows the model does not leave out, with a warning if it does any."""
+        if not getattr(self.source, "leaves_out", False):
+            return samples
+        table = samples.X
+        kept = self.kept_rows(table)
+        if kept is None:
+            return samples
+        count = len(next(iter(table.values())) if isinstance(table, Mapping) else table)
+        warn(f"The model leaves out {count - len(kept):,} of {count:,} rows, and so does training.")
+        y, weight, groups = (
+            None if part is None else _safe_indexing(part, kept)
+            for part in (samples.y, samples.weight, samples.groups)
+        )
+        return Samples(taken(table, kept), y, weight, groups, samples.metadata)
+
     def _target(self, table: Any, y: Any) -> Any:
         if y is not None and not isinstance(y, str):
             return y
@@ -180,8 +217,12 @@ class NamedPipeline(PipelineModule):
     def _answer(self, method: str, X: Any) -> NDArray[Any]:
         name, table = self.source.answers[method], read_table(X)
         self._require([self.graph.columns[name]], table)
-        columns = self._columns(table, {name: self.graph.columns[name]})
+        wanted = {name: self.graph.columns[name]}
+        columns, _ = without_left_out(lambda rows: self._columns(rows, wanted), table)
         return self.source.answer_of(method, columns[name])
+
+    def host_arrays(self, X: Any) -> dict[str, Any]:
+        return without_left_out(super().host_arrays, read_table(X))[0]
 
     def _columns(self, table: Any, wanted: dict[str, str]) -> dict[str, Any]:
         exact = self.exact_steps()

@@ -108,7 +108,12 @@ class _Scorer:
             if not batch.num_rows:
                 continue
             read = batch if self.inputs is None else batch.select(self.inputs)
-            found = self.columns(net, from_arrow(read))
+            table = from_arrow(read)
+            if isinstance(net, NamedPipeline):
+                kept = net.kept_rows(table)
+                if kept is not None:
+                    batch, table = batch.take(pa.array(kept)), table.iloc[kept]
+            found = self.columns(net, table)
             new = [_as_arrow(found[name], kind) for name, kind in self.types.items()]
             names = [*batch.schema.names, *self.types]
             yield pa.RecordBatch.from_arrays([*batch.columns, *new], names=names)

@@ -90,7 +90,9 @@ def test_numbers_have_the_widest_type_of_all_files(tmp_path):
     assert rows_of(source, ["x"])["x"] == [1.0, 2.0] * 3
 
 
-@pytest.mark.parametrize("value", [TABLE.to_pandas(), np.zeros((3, 2)), [[1, 2]], "abc", ["a", "b"]])
+@pytest.mark.parametrize(
+    "value", [TABLE.to_pandas(), np.zeros((3, 2)), [[1, 2]], "abc", ["a", "b"]]
+)
 def test_what_is_in_memory_is_no_source(value):
     assert not is_row_source(value)
 
@@ -154,12 +156,14 @@ def hashed(frame, **options):
 
 def test_hashes_depend_on_each_value_and_on_nothing_else():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({
-        "x": rng.normal(size=50),
-        "t": rng.choice(["a", "b"], 50),
-        "b": rng.random(50) < 0.5,
-        "d": [date(2024, 1, 1 + i % 20) for i in range(50)],
-    })
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=50),
+            "t": rng.choice(["a", "b"], 50),
+            "b": rng.random(50) < 0.5,
+            "d": [date(2024, 1, 1 + i % 20) for i in range(50)],
+        }
+    )
     own = hashed(frame)
     assert len(set(own)) == 50
     order = rng.permutation(50)

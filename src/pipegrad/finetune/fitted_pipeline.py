@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,6 @@ from ..named import NamedPipeline
 from ..training.data import check_trainable
 from ..training.samples import Samples
 from ..translate import open_source
-from ..typing import Features, Targets
 from ..write_back import written_back
 from .fitted_model import FittedModel
 from .pipeline import TunablePipeline
@@ -58,9 +57,12 @@ class FittedPipeline(TunablePipeline):
                 "Hint: sample_weight= and groups= are what training uses."
             )
 
-    def samples_of(self, X: Features, y: Targets) -> tuple[Features, Targets]:
+    def samples_of(self, samples: Samples) -> Samples:
         net = self.baseline
-        return net.training_table(X, y) if isinstance(net, NamedPipeline) else (X, y)
+        if not isinstance(net, NamedPipeline):
+            return samples
+        table, y = net.training_table(samples.X, samples.y)
+        return net.without_left_out(replace(samples, X=table, y=y))
 
     def fit(self, samples: Samples) -> PipelineModule:
         return self.baseline

@@ -222,9 +222,9 @@ class TunablePipeline:
         """Reject weights, or further arguments of ``fit``, that the pipeline has no use for."""
         fit_arguments(self.estimator, weight)
 
-    def samples_of(self, X: Features, y: Targets) -> tuple[Features, Targets]:
-        """Return the user's rows and targets in the form in which they can be split."""
-        return X, y
+    def samples_of(self, samples: Samples) -> Samples:
+        """Return the user's samples in the form in which they can be split."""
+        return samples
 
     def fit(self, samples: Samples) -> Any:
         """Return a clone of the pipeline, fitted on the samples."""

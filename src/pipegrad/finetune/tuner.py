@@ -316,7 +316,8 @@ class FineTuner(DelegatingEstimator):
         deadline = Deadline.after(self.max_seconds, began)
         pipeline = self._pipeline()
         pipeline.check_last_step()
-        X, y = pipeline.samples_of(X, y)
+        given = pipeline.samples_of(Samples(X, y, sample_weight, groups))
+        X, y, sample_weight, groups = given.X, given.y, given.weight, given.groups
         estimator = pipeline.described
         check_data(estimator, self.loss, X, y)
         X, y = indexable(X, y)
@@ -412,7 +413,10 @@ class FineTuner(DelegatingEstimator):
             return float(scorer(self.estimator_, X, y, **weight))
         usual = "accuracy" if is_classifier(self) else "r2"
         scorer = scorer_of(self, scoring=self.scoring if is_single(self.scoring) else usual)
-        return float(scorer(self, *self._pipeline().samples_of(X, y), **weight))
+        samples = self._pipeline().samples_of(Samples(X, y, sample_weight))
+        if samples.weight is not None:
+            weight = {"sample_weight": samples.weight}
+        return float(scorer(self, samples.X, samples.y, **weight))
 
     @standard_settings
     def partial_fit(

@@ -20,7 +20,8 @@ class NamedSource(Protocol):
     which refuses a path that cannot be written. A source that was made of an object of its library
     has ``as_object()``, which makes such an object again. A source that keeps the name of the
     targets has ``target(table, name)``, which finds them in a table; ``name`` is None if the user
-    gives none.
+    gives none. One whose steps may leave rows out of the answer (`named.left_out`) has a true
+    ``leaves_out``.
     An operator whose attribute ``exact`` is true keeps more digits than its module does:
     ``NamedPipeline.columns`` asks the operator itself where nothing before it is a module.
     """

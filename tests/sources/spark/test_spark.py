@@ -376,20 +376,57 @@ def test_rows_that_spark_refuses_are_refused(models, change, match):
         net.predict(table)
 
 
-def test_rows_that_spark_leaves_out_are_refused(tmp_path):
-    folder, table = unpacked("logistic", tmp_path), expected_of("logistic")
+def skipping(tmp_path):
+    folder = unpacked("logistic", tmp_path)
     for stage in ("0_StringIndexer*", "2_VectorAssembler*"):
         place = part_of(folder, f"stages/{stage}/metadata")
         content = json.loads(place.read_text())
         content["paramMap"]["handleInvalid"] = "skip"
         place.write_text(json.dumps(content))
-    net = pg.to_torch(folder)
+    return folder
+
+
+def test_rows_that_spark_leaves_out_are_left_out(tmp_path):
+    net, table = pg.to_torch(skipping(tmp_path)), expected_of("logistic")
     np.testing.assert_array_equal(net.predict(table), table["prediction"])
-    for name, value in [("c", "new"), ("u", np.nan)]:
-        changed_table = table.copy()
-        changed_table.loc[[2, 5], name] = value
-        with pytest.raises(pg.ArgumentError, match=r"leaves out rows .* which are rows 2, 5"):
-            net.predict(changed_table)
+    changed = table.copy()
+    changed.loc[2, "c"], changed.loc[5, "u"] = "new", np.nan
+    kept = table.drop(index=[2, 5])
+    assert net.kept_rows(table) is None
+    assert net.kept_rows(changed).tolist() == kept.index.tolist()
+    np.testing.assert_array_equal(net.predict(changed), kept["prediction"])
+    assert len(net.columns(changed)["prediction"]) == len(kept)
+    assert len(net(changed)) == len(kept)
+    nothing = changed.loc[[2, 5]]
+    assert len(net.predict(nothing)) == 0
+
+
+def test_every_stage_skips_the_rows_that_spark_skips():
+    net, given = pg.to_torch(DATA / "skips.spark"), read_table(DATA / "skips.rows.parquet")
+    answer = expected_of("skips")
+    assert 0 < len(answer) < len(given)
+    found = net.columns(given)
+    assert_same_columns(found, answer, [name for name in found if name in answer.columns])
+    kept = net.kept_rows(given)
+    assert given["pos"].iloc[kept].tolist() == answer["pos"].tolist()
+
+
+def test_training_leaves_out_the_same_rows(tmp_path):
+    net, table = pg.to_torch(skipping(tmp_path)), expected_of("logistic")
+    label = net.source.target_name(table, None)
+    held = (table.iloc[:20], table[label].iloc[:20])
+    rows = pd.concat([table] * 3, ignore_index=True)
+    more = rows.copy()
+    more.loc[more.index[::7], "c"] = "new"
+    kept = [i for i in range(len(more)) if i % 7]
+    weights = np.linspace(1, 2, len(more))
+    options = {"validation": held, "epochs": 3, "seed": 0}
+    with pytest.warns(pg.PipegradWarning, match=r"leaves out \d+ of \d+ rows, and so does"):
+        net.fit(more, label, sample_weight=weights, **options)
+    own = pg.to_torch(skipping(tmp_path / "again"))
+    own.fit(rows.iloc[kept], label, sample_weight=weights[kept], **options)
+    for one, other in zip(net.parameters(), own.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 # -- types of columns --------------------------------------------------------------------------
@@ -481,10 +518,7 @@ def test_ids_that_spark_refuses_or_leaves_out(models, tmp_path):
     content = json.loads(place.read_text())
     content["paramMap"]["coldStartStrategy"] = "drop"
     place.write_text(json.dumps(content))
-    with pytest.raises(
-        pg.ArgumentError, match=r"leaves out rows .*coldStartStrategy='drop'.* rows 0"
-    ):
-        pg.to_torch(folder).predict(pd.DataFrame({**known, "who": [8]}))
+    assert pg.to_torch(folder).predict(pd.DataFrame({**known, "who": [8]})).shape == (0,)
 
 
 @pytest.mark.parametrize("change", [

@@ -133,6 +133,13 @@ class Model:
         require_columns(lacking, "Spark", len(self.plan.steps))
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether a stage skips rows with values that it does not take."""
+        operators = [step.operator for step in self.plan.steps.values()]
+        skips = (getattr(operator, "invalid", "") == "skip" for operator in operators)
+        return any(skips) or any(getattr(operator, "drops", False) for operator in operators)
+
+    @property
     def _label(self) -> str:
         return "" if self.answer is None else self.answer.label
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ....errors import ArgumentError
 from ...named.cells import doubles_of, is_null
+from ...named.left_out import LeftOutRowsError
 from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
@@ -26,9 +27,10 @@ def refuse_rows(kind: str, invalid: Any, how: str, what: str) -> None:
     places = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     if how in ("skip", "drop"):
         setting = "handleInvalid='skip'" if how == "skip" else "coldStartStrategy='drop'"
-        raise ArgumentError(
+        raise LeftOutRowsError(
             f"{kind} leaves out rows with {what} ({setting}), which are rows {places}.\n"
-            "Hint: leave them out of the table."
+            "Hint: leave them out of the table.",
+            np.asarray(invalid, dtype=bool),
         )
     raise ArgumentError(f"{kind} refuses {what} (handleInvalid='error'), in rows {places}.")
 
@@ -258,6 +260,8 @@ class Buckets(Step):
         """Indices (n,); NaN has one of its own if it is kept, and None has none, as in Spark."""
         (cells,) = values
         missing = is_null(cells)
+        if self.invalid == "skip":
+            refuse_rows(self.kind, missing, "skip", "null")
         if not missing.any():
             return super().run(cells)
         out = np.full(len(cells), np.nan)

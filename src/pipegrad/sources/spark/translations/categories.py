@@ -197,7 +197,8 @@ class Buckets(NamedTranslation):
 
     def encode(self, operator: categories.Buckets, X: Any) -> Any:
         # A module has no null to give, only the NaN that has an index of its own.
-        refuse_rows(operator.kind, is_null(X), "error", "null")
+        how = "skip" if operator.invalid == "skip" else "error"
+        refuse_rows(operator.kind, is_null(X), how, "null")
         found = super().encode(operator, X)
         with np.errstate(invalid="ignore"):
             outside = (found < operator.splits[0]) | (found > operator.splits[-1])
