@@ -665,6 +665,79 @@ def texts(at):
 
 
 @case
+def hashes(at):
+    f = at.feature
+    model = at.fitted(
+        at.assemble(["u", "v", "w"]),
+        f.StandardScaler(inputCol="x", outputCol="s"),
+        f.BucketedRandomProjectionLSH(inputCol="s", outputCol="buckets", bucketLength=0.7,
+                                      numHashTables=3, seed=1),
+        f.BucketedRandomProjectionLSH(inputCol="x", outputCol="bucket", bucketLength=2.5, seed=2),
+        at.assemble(["pos", "n", "day", "k"], "counts"),
+        f.MinHashLSH(inputCol="counts", outputCol="least", numHashTables=4, seed=1),
+        f.Tokenizer(inputCol="words", outputCol="terms"),
+        f.HashingTF(inputCol="terms", outputCol="wide"),
+        f.MinHashLSH(inputCol="wide", outputCol="wide_least", numHashTables=2, seed=2),
+        _regressor("LinearRegression", featuresCol="s", labelCol="y"),
+    )  # fmt: skip
+    return model, at.test
+
+
+@case
+def topics(at):
+    from pyspark.ml import clustering
+
+    f = at.feature
+    model = at.fitted(
+        f.Tokenizer(inputCol="words", outputCol="terms"),
+        f.CountVectorizer(inputCol="terms", outputCol="counts"),
+        f.HashingTF(inputCol="terms", outputCol="hashes", numFeatures=512),
+        clustering.LDA(featuresCol="counts", k=3, maxIter=4, seed=1, topicDistributionCol="few",
+                       docConcentration=[0.1, 0.5, 2.0], optimizeDocConcentration=False),
+        clustering.LDA(featuresCol="hashes", k=7, maxIter=3, seed=2, topicDistributionCol="many"),
+        clustering.LDA(featuresCol="counts", k=2, maxIter=10, seed=3, subsamplingRate=0.5),
+    )  # fmt: skip
+    return model, at.with_rows({"words": "unknown"}, {"words": "fox " * 500}, {"words": "fox a"})
+
+
+@case
+def selector(at):
+    f = at.feature
+    model = at.fitted(
+        at.assemble(["pos", "k", "day", "n", "label"], "counts"),
+        f.ChiSqSelector(featuresCol="counts", labelCol="three", outputCol="chosen",
+                        numTopFeatures=3),
+        f.ChiSqSelector(featuresCol="counts", labelCol="three", outputCol="sure",
+                        selectorType="fpr", fpr=0.05),
+        _classifier("LogisticRegression", featuresCol="chosen", labelCol="three", regParam=0.1),
+    )  # fmt: skip
+    return model, at.test
+
+
+PATTERNS = [
+    r"[^\p{L}\p{N}]+", r"\s*,\s*|\s+", r"(?i)the|FOX", r"[\p{Punct}\s&&[^,]]+",
+    r"(?<=[a-z])(?=[\W_])",
+    r"\Qx1\E|[\h\v]", "", r"a*+", r"(?:\w(?!\w))+?",
+]  # fmt: skip
+
+
+@case
+def patterns(at):
+    tokens = [
+        at.feature.RegexTokenizer(inputCol="words", outputCol=f"{kind}_{i}", pattern=pattern,
+                                  gaps=kind == "split", minTokenLength=i % 3,
+                                  toLowercase=i % 2 == 0)
+        for i, pattern in enumerate(PATTERNS)
+        for kind in ("split", "found")
+    ]  # fmt: skip
+    count = at.feature.HashingTF(inputCol="split_0", outputCol="features", numFeatures=16)
+    line = _regressor("LinearRegression", labelCol="y", regParam=0.1)
+    return at.fitted(*tokens, count, line), at.with_rows(
+        {"words": ""}, {"words": " , a"}, {"words": "..."}, {"words": "THE Fox_and\tÜber--x1"}
+    )
+
+
+@case
 def nested(at):
     f = at.feature
     inner = at.fitted(
@@ -860,7 +933,8 @@ def _outputs(model) -> list[str]:
         return [model.getOrDefault("featuresCol"), model.getOrDefault("labelCol")]
     found = []
     for name in ("outputCol", "predictionCol", "probabilityCol", "rawPredictionCol", "outputCols",
-                 "linkPredictionCol", "quantilesCol", "leafCol", "varianceCol"):  # fmt: skip
+                 "linkPredictionCol", "quantilesCol", "leafCol", "varianceCol",
+                 "topicDistributionCol"):  # fmt: skip
         if model.hasParam(name) and model.isDefined(name):
             value = model.getOrDefault(name)
             found += [value] if isinstance(value, str) else value

@@ -34,6 +34,8 @@ _MOST_MODULES = 4
 _MODULES: OrderedDict[str, PipelineModule] = OrderedDict()
 # Of decimals: Spark's own type may be narrower, and the widest holds all its values.
 _DIGITS = 38
+# The type of hashes: each is in a vector of its own.
+_LISTS = "array<vector>"
 _TYPES = {"b": "boolean", "i": "bigint", "u": "bigint", "f": "double"}
 
 
@@ -73,6 +75,8 @@ def transform(net: PipelineModule, df: DataFrame, example: Any = None) -> DataFr
     scorer = _Scorer(_needed_inputs(net, df))
     first = _first_rows(df, example)
     scorer.types = {name: _type_of(v) for name, v in scorer.columns(net, first).items()}
+    lists = getattr(net.source, "lists", frozenset())
+    scorer.types |= {name: _LISTS for name in scorer.types if name in lists}
     written = [name for name in scorer.types if name in df.columns]
     if written:
         raise ArgumentError(
@@ -86,8 +90,7 @@ def transform(net: PipelineModule, df: DataFrame, example: Any = None) -> DataFr
     scorer.content = _shared(df.sparkSession, content)
     schema = types.StructType(list(df.schema.fields))
     for name, kind in scorer.types.items():
-        made = _vector_type() if kind == "vector" else types.DataType.fromDDL(kind)
-        schema = schema.add(name, made)
+        schema = schema.add(name, _as_type(kind))
     return df.mapInArrow(scorer, schema)
 
 
@@ -160,10 +163,13 @@ def _spark_types() -> Any:
     return pyspark.sql.types
 
 
-def _vector_type() -> Any:
+def _as_type(kind: str) -> Any:
+    """The type of Spark with a name, or of vectors or lists of them."""
     from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql.types import ArrayType, DataType
 
-    return VectorUDT()
+    own = {"vector": VectorUDT(), _LISTS: ArrayType(VectorUDT())}
+    return own[kind] if kind in own else DataType.fromDDL(kind)
 
 
 def _check_frame(df: Any) -> None:
@@ -260,11 +266,14 @@ def _as_arrow(values: Any, kind: str) -> Any:
     """A column of the stated type."""
     import pyarrow as pa
 
-    if kind == "vector":
-        return pa.array(_structs(values), pa.struct([
+    if kind in ("vector", _LISTS):
+        vector = pa.struct([
             ("type", pa.int8()), ("size", pa.int32()), ("indices", pa.list_(pa.int32())),
             ("values", pa.list_(pa.float64())),
-        ]))  # fmt: skip
+        ])  # fmt: skip
+        if kind == "vector":
+            return pa.array(_structs(values), vector)
+        return pa.array([_structs(row[:, None]) for row in values], pa.list_(vector))
     if kind.startswith("decimal"):
         places = int(kind.removesuffix(")").rpartition(",")[2])
         return pa.array(values.tolist(), pa.decimal128(_DIGITS, places))

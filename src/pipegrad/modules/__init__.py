@@ -69,6 +69,7 @@ from ._gaussian_process import (
     WhiteNoise,
 )
 from ._gaussians import DiagonalGaussians, FullGaussians
+from ._hashes import MinHashes, ProjectionHashes
 from ._heads import (
     BernoulliHead,
     Head,
@@ -324,6 +325,7 @@ __all__ = [
     "Median",
     "MembersHead",
     "Metric",
+    "MinHashes",
     "Missing",
     "MixedDistances",
     "Module",
@@ -387,6 +389,7 @@ __all__ = [
     "ProbabilityHead",
     "Product",
     "Projection",
+    "ProjectionHashes",
     "QuantileRanks",
     "QuantilesOfRanks",
     "QuantizedLinear",

@@ -6,7 +6,6 @@ import copy
 import datetime
 import json
 import pickle
-import re
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -25,8 +24,9 @@ from pipegrad.sources.named.cells import doubles_of, is_null
 from pipegrad.sources.named.translations import row_of
 from pipegrad.sources.spark import load
 from pipegrad.sources.spark.input_table import as_texts, raw_column
+from pipegrad.sources.spark.java_patterns import JavaPattern
 from pipegrad.sources.spark.operators.categories import Buckets
-from pipegrad.sources.spark.operators.texts import java_split, murmur3
+from pipegrad.sources.spark.operators.texts import murmur3
 from pipegrad.testing import perturb
 
 DATA = Path(__file__).parents[2] / "data" / "spark"
@@ -551,10 +551,11 @@ def test_numbers_are_texts_as_in_java():
 
 
 def test_texts_are_split_as_in_java():
-    space = re.compile(" ")
-    assert java_split("  a  b ", space) == ["", "", "a", "", "b"]
-    assert java_split("", space) == [""]
-    assert java_split("a", space) == ["a"]
+    space = JavaPattern.read(" ")
+    assert space.split("  a  b ") == ["", "", "a", "", "b"]
+    assert space.split("") == [""]
+    assert space.split("a") == ["a"]
+    assert space.split("  ") == []
 
 
 def test_hashes_are_those_of_spark():

@@ -129,6 +129,8 @@ def vectors(cells: list[Any], name: str) -> Any:
 
 def _vector(cell: Any) -> tuple[int, Any, Any]:
     """Size, places and numbers of a vector; no places if it is dense."""
+    if _is_list_of_structs(cell):  # hashes, each in a vector of its own
+        cell = [entry for one in cell for entry in _dense_vector(one)]
     if isinstance(cell, dict):
         numbers = np.asarray(cell["values"], dtype=np.float64)
         if cell["type"] == 1:
@@ -142,6 +144,18 @@ def _vector(cell: Any) -> tuple[int, Any, Any]:
     if numbers.ndim != 1:
         raise ValueError
     return len(numbers), None, numbers
+
+
+def _is_list_of_structs(cell: Any) -> bool:
+    known = isinstance(cell, list | tuple | np.ndarray) and len(cell) > 0
+    return known and all(isinstance(one, dict) or hasattr(one, "toArray") for one in cell)
+
+
+def _dense_vector(cell: Any) -> list[float]:
+    size, places, numbers = _vector(cell)
+    if places is not None or size != 1:
+        raise ValueError
+    return list(numbers)
 
 
 def as_texts(values: NDArray[Any]) -> list[str | None]:

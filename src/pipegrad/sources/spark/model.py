@@ -90,6 +90,11 @@ class Model:
                 return self.plan.texts[made]
         return self.plan.labels[answer.label][1] if answer.label in self.plan.labels else None
 
+    @property
+    def lists(self) -> frozenset[str]:
+        """Columns that are lists of vectors of one entry in Spark."""
+        return frozenset(self.plan.lists)
+
     # -- interface for modules with named columns ----------------------------------------------
 
     @property

@@ -49,6 +49,8 @@ class Plan:
         self.targets: dict[str, str] = {}
         self.whole: set[str] = set()
         self.single: set[str] = set()
+        # Columns whose cells are lists of vectors of one entry.
+        self.lists: set[str] = set()
         # Whether Spark may read tables of the model only when it is asked.
         self.reads_later = False
         self.answer: ModelOutput | None = None

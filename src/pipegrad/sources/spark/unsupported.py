@@ -9,11 +9,7 @@ from .folder import Stage
 from .plan import Plan
 
 UNSUPPORTED = {
-    "BucketedRandomProjectionLSHModel": "its hashes are lists of vectors",
-    "MinHashLSHModel": "its hashes are lists of vectors",
-    "LDAModel": "topics are inferred with random numbers of Spark",
-    "DistributedLDAModel": "it keeps the documents, whose topics Spark alone infers",
-    "LocalLDAModel": "topics are inferred with random numbers of Spark",
+    "DistributedLDAModel": "Spark infers its topics from a start that is random in each session",
     "FPGrowthModel": "its rules are no numbers",
     "PrefixSpan": "its patterns are no numbers",
     "PowerIterationClustering": "it does not transform rows",

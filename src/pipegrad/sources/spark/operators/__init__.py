@@ -5,6 +5,7 @@ from . import (
     clusters,
     columns,
     composites,
+    hashes,
     linear,
     naive_bayes,
     networks,
@@ -12,6 +13,7 @@ from . import (
     scaling,
     sql,
     texts,
+    topics,
     trees,
 )
 
@@ -20,6 +22,7 @@ __all__ = [
     "clusters",
     "columns",
     "composites",
+    "hashes",
     "linear",
     "naive_bayes",
     "networks",
@@ -27,5 +30,6 @@ __all__ = [
     "scaling",
     "sql",
     "texts",
+    "topics",
     "trees",
 ]

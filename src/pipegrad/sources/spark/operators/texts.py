@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,12 +16,12 @@ from ...named.cells import is_number
 from ...named.operators import Host, Step
 from ..folder import Stage
 from ..input_table import as_texts
+from ..java_patterns import JavaPattern, JavaPatternError
 from ..numbers import Numbers, find
 from ..plan import Plan, reads
 from ..unsupported import require_columns
 
-# What Java's \s and String.split drop.
-_SPACES = re.compile("[ \t\n\x0b\f\r]")
+_SPACE = JavaPattern.read(r"\s")
 # Terms whose hash is remembered.
 _MOST_KNOWN = 1 << 18
 
@@ -46,19 +45,9 @@ def as_cells(cells: list[Any]) -> Any:
     return out
 
 
-def java_split(text: str, pattern: re.Pattern[str]) -> list[str]:
-    """The parts of a text as Java's ``split`` gives them: none that is empty at the end."""
-    parts: list[str] = []
-    start = 0
-    for match in pattern.finditer(text):
-        if match.end() == 0:
-            continue  # No empty part before the text.
-        parts.append(text[start : match.start()])
-        start = match.end()
-    parts.append(text[start:])
-    while len(parts) > 1 and not parts[-1]:
-        parts.pop()
-    return parts
+def java_length(text: str) -> int:
+    """The number of UTF-16 units of a text, which is its length in Java."""
+    return len(text) + (0 if text.isascii() else sum(char > "\uffff" for char in text))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -68,7 +57,7 @@ class Split(Host):
     def run(self, *values: Any) -> Any:
         """Lists of terms."""
         texts = cells_of(self.kind, values[0], str)
-        return as_cells([java_split(text.lower(), _SPACES) for text in texts])
+        return as_cells([_SPACE.split(text.lower()) for text in texts])
 
 
 @dataclass(eq=False, kw_only=True)
@@ -81,9 +70,9 @@ class SplitByPattern(Host):
     lower: bool
 
     @cached_property
-    def compiled(self) -> re.Pattern[str]:
+    def compiled(self) -> JavaPattern:
         """The pattern."""
-        return re.compile(self.pattern, re.ASCII)
+        return JavaPattern.read(self.pattern)
 
     def run(self, *values: Any) -> Any:
         """Lists of terms."""
@@ -91,10 +80,10 @@ class SplitByPattern(Host):
         for text in cells_of(self.kind, values[0], str):
             cased = text.lower() if self.lower else text
             if self.gaps:
-                found = java_split(cased, self.compiled)
+                found = self.compiled.split(cased)
             else:
-                found = [match.group() for match in self.compiled.finditer(cased)]
-            out.append([term for term in found if len(term) >= self.shortest])
+                found = [match.group() for match in self.compiled.matches(cased)]
+            out.append([term for term in found if java_length(term) >= self.shortest])
         return as_cells(out)
 
 
@@ -311,9 +300,10 @@ def _tokenizer(stage: Stage, plan: Plan) -> None:
 @reads("feature.RegexTokenizer")
 def _regex_tokenizer(stage: Stage, plan: Plan) -> None:
     pattern = stage.text("pattern", "\\s+")
-    # The rest of Java's patterns may mean something else in Python, or take exponential time.
-    if not re.fullmatch(r"(?:\\[sSwWdD]|\[(?:[\w ,.;:!?-]|\\[swWd])+\]|[\w ,])(?:\+)?", pattern):
-        require_columns(stage, plan, f"its pattern {pattern!r:.60} is of Java's own kind")
+    try:
+        JavaPattern.read(pattern)
+    except JavaPatternError as error:
+        require_columns(stage, plan, f"of its pattern {pattern!r:.60}: {error}")
         return
     operator = SplitByPattern(
         pattern=pattern,

@@ -1,5 +1,5 @@
 """Translations for Spark, one file per family of operators."""
 
-from . import categories, columns, models, predictors, scaling, trees
+from . import categories, columns, documents, models, predictors, scaling, trees
 
-__all__ = ["categories", "columns", "models", "predictors", "scaling", "trees"]
+__all__ = ["categories", "columns", "documents", "models", "predictors", "scaling", "trees"]
