@@ -23,6 +23,7 @@ from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples, Validation, ValidationArgument
 from ..training.saved_state import ModuleState
 from ..training.tree_splits import precompute_leaves, soft_ensembles
+from .checkpoint import Checkpoint, CheckpointOptions, run_of
 from .column_roles import ColumnRoles
 from .stream_data import HeldRows, RowWeights, StreamData
 from .stream_trainer import ROUND_ROWS, StreamTrainer
@@ -70,6 +71,7 @@ def train_on_stream(
     validation: Validation = 0.2,
     cache: str | PathLike[str] | None = None,
     deadline: Deadline | None = None,
+    checkpoints: CheckpointOptions | None = None,
 ) -> StreamTrainer:
     """Train a module on the rows of a table.
 
@@ -89,6 +91,8 @@ def train_on_stream(
         Folder for the encoded rows.
     deadline : Deadline, optional
         When training has to end.
+    checkpoints : CheckpointOptions, optional
+        Where and when to save the state of training.
 
     Returns
     -------
@@ -106,7 +110,11 @@ def train_on_stream(
     trainers: list[StreamTrainer] = []
     try:
         with StreamData(net, source, roles, share, seed, workers, cache) as data:
-            return _train(net, data, validation, options, deadline, trainers)
+            saving = None
+            if checkpoints is not None:
+                run = run_of(net, source.identity(), roles, options, seed)
+                saving = checkpoints.of(run, workers)
+            return _train(net, data, validation, options, deadline, trainers, saving)
     except BaseException as error:
         state.restore()
         if trainers and trainers[0].improved_:
@@ -126,6 +134,7 @@ def _train(
     options: Options,
     deadline: Deadline,
     trainers: list[StreamTrainer],
+    checkpoint: Checkpoint | None,
 ) -> StreamTrainer:
     function, objective = make_criterion(options.loss, net.objective, net.head)
     optimizer = make_optimizer(
@@ -166,8 +175,10 @@ def _train(
     with preserved_modes(net):
         rate = search_rate(net, trainer, options, optimizer)
         trainers.append(trainer)
+        trainer.checkpoint = checkpoint
         try:
-            run_safely(trainer, net, options, optimizer)
+            # The state of an optimizer in a file is that of the parameters themselves.
+            run_safely(trainer, net, options, optimizer, stacked=checkpoint is None)
         finally:
             trainer.rounds.close()
         if not trainer.history:
@@ -235,6 +246,7 @@ def fit_on_table(
     groups: Any = None,
     validation: ValidationArgument = 0.2,
     cache: str | PathLike[str] | None = None,
+    checkpoints: CheckpointOptions | None = None,
 ) -> Samples | None:
     """Train on a table in files or batches; return its rows instead if they are few.
 
@@ -252,12 +264,20 @@ def fit_on_table(
         See `pipegrad.finetune.fit`.
     cache : str or path, optional
         Folder for the encoded rows.
+    checkpoints : CheckpointOptions, optional
+        Where and when to save the state of training.
     """
     source = open_rows(X)
     roles = ColumnRoles.of(net, source, y, sample_weight, groups)
-    if fits_in_memory(source, roles) and Workers.current().alone:
+    if checkpoints is None and fits_in_memory(source, roles) and Workers.current().alone:
         return read_samples(net, source, roles)
     train_on_stream(
-        net, source, roles, options, validation=checked_validation(validation), cache=cache
+        net,
+        source,
+        roles,
+        options,
+        validation=checked_validation(validation),
+        cache=cache,
+        checkpoints=checkpoints,
     )
     return None

@@ -161,6 +161,8 @@ class _Layout:
         domains = self.mojo.domains
         if one not in domains or other not in domains:
             self.mojo.fail("the interaction of a number is a category.")
+        if place not in domains:
+            self.mojo.fail("the interaction of two categories has no levels.")
         if len(domains[one]) * len(domains[other]) > _MOST_PAIRS:
             self.mojo.fail("it has too many pairs of levels.")
         codes: dict[str, int] = {}
