@@ -126,7 +126,7 @@ def _of_category(name: str) -> str:
 
 
 def escaped_number(kind: str, pattern: str, at: int) -> tuple[str, int] | None:
-    """The character of a number after ``\\0``, ``\\x`` or ``\\u``, and where the number ends."""
+    r"""The character of a number after ``\0``, ``\x`` or ``\u``, and where the number ends."""
     shapes = {
         "0": r"([0-3][0-7]{2}|[0-7]{1,2})",
         "x": r"([0-9a-fA-F]{2})|\{([0-9a-fA-F]{1,6})\}",

@@ -216,6 +216,10 @@ class _Parser:
         if bounds is None:
             return part
         least, most = bounds
+        if not part.text:
+            self._fail("it repeats nothing")
+        if _LINE_BREAK in part.text:
+            self._fail(r"it repeats \R, which then gives nothing back in some versions of Java")
         lazy = self._takes("?")
         possessive = not lazy and self._takes("+")
         if self._peek() and self._peek() in "*+?{":
@@ -357,6 +361,8 @@ class _Parser:
         inner = [0]
         while self._peek() != "]" or not operands[-1]:
             if self._takes("&&"):
+                if self._peek() in ("", "&", "]") or not operands[-1]:
+                    self._fail("a part of a class of characters is empty, or begins with '&'")
                 operands.append([])
                 inner.append(0)
             elif self._takes("["):
