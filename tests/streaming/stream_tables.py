@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
@@ -29,7 +31,7 @@ def table(seed=0):
 def write(frame, folder, sizes=(1000,) * FILES):
     """The rows in files of these sizes."""
     ends = np.cumsum([0, *sizes])
-    for part, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+    for part, (start, end) in enumerate(pairwise(ends)):
         frame.iloc[start:end].to_parquet(folder / f"part-{part}.parquet", row_group_size=300)
     return str(folder)
 

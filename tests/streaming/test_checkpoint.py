@@ -74,7 +74,7 @@ def assert_same(one, other):
 OPTIMIZERS = {
     "Adam": torch.optim.Adam,
     "AdamW": torch.optim.AdamW,
-    "SGD": partial(torch.optim.SGD, lr=1e-4, momentum=0.9),
+    "SGD": partial(torch.optim.SGD, lr=1e-6, momentum=0.9),
     "LBFGS": torch.optim.LBFGS,
 }
 
@@ -85,8 +85,8 @@ def test_an_interrupted_run_ends_as_the_unbroken_one(
     name, steps, frame, folder, tmp_path, monkeypatch
 ):
     options = {
-        "epochs": 3, "optim": OPTIMIZERS[name], "batch_size": 250, "patience": 4, "anchor": 0.01,
-        "sample_weight": "weight", "checkpoint_seconds": 0,
+        "epochs": 3, "optim": OPTIMIZERS[name], "batch_size": 250, "patience": 4,
+        "anchor": 0.0 if name == "SGD" else 0.01, "sample_weight": "weight", "checkpoint_seconds": 0,
     }  # fmt: skip
     pipe = pipeline(frame)
     fit = partial(pg.PipelineModule.fit, X=folder, y="label", **options)
@@ -125,7 +125,9 @@ def test_many_members(frame, folder, tmp_path, monkeypatch):
     pipe = OneVsRestClassifier(LogisticRegression()).fit(frame[FEATURES][:300], labels[:300])
     path = tmp_path / "own.parquet"
     frame.assign(both=labels).to_parquet(path, row_group_size=500)
-    fit = partial(pg.PipelineModule.fit, X=path, y="both", epochs=2, checkpoint_seconds=0)
+    fit = partial(
+        pg.PipelineModule.fit, X=path, y="both", epochs=2, batch_size=250, checkpoint_seconds=0
+    )
     whole = outcome(fit(pg.to_torch(pipe), checkpoint=tmp_path / "whole"))
     broken = partial(fit, checkpoint=tmp_path / "broken")
     interrupted(monkeypatch, lambda: broken(pg.to_torch(pipe)), 6)

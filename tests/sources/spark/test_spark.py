@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import json
 import pickle
@@ -18,7 +19,7 @@ import pytest
 import torch
 
 import pipegrad as pg
-from pipegrad.modules import FactorProducts
+from pipegrad.modules import FactorProducts, MinHashes, SparseRows, TopicShares
 from pipegrad.named import read_table
 from pipegrad.sources.named.cells import doubles_of, is_null
 from pipegrad.sources.named.translations import row_of
@@ -556,6 +557,34 @@ def test_texts_are_split_as_in_java():
     assert space.split("") == [""]
     assert space.split("a") == ["a"]
     assert space.split("  ") == []
+
+
+def test_gradients_of_topics_are_those_of_differences(models):
+    net = pg.to_torch(models["topics"])
+    (module,) = (m for m in net.modules() if getattr(m, "words", None) is not None
+                 and m.words().shape[0] == 2)  # fmt: skip
+    how = dataclasses.replace(module.inference, tolerance=1e-13)
+    exact = TopicShares(module.words().detach(), how)
+    x = torch.tensor(np.random.default_rng(0).poisson(0.6, (6, exact.words().shape[1]))).double()
+    parameters = tuple(exact.parameters())
+    assert torch.autograd.gradcheck(
+        lambda *ps: torch.func.functional_call(
+            exact, dict(zip(dict(exact.named_parameters()), ps, strict=True)), (x,)
+        ),
+        parameters,
+        atol=1e-6,
+    )
+
+
+def test_least_hashes_of_sparse_rows_are_those_of_dense_ones():
+    draw = np.random.default_rng(0)
+    net = MinHashes(torch.tensor(draw.integers(1, 1 << 30, (3, 2))))
+    x = torch.tensor(draw.poisson(0.4, (20, 7))).double()
+    x[3] = 0
+    found = net(x)
+    assert found[3].isnan().all()
+    assert not found[x.any(1)].isnan().any()
+    torch.testing.assert_close(net(SparseRows.from_dense(x)), found, equal_nan=True)
 
 
 def test_hashes_are_those_of_spark():
