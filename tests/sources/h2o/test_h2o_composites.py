@@ -98,6 +98,17 @@ def test_rows_that_a_base_model_refuses_are_refused():
             net.predict(table.iloc[[row]])
 
 
+def test_rows_that_a_metalearner_completes_leave_gradients_finite():
+    """A base model without means answers NaN, which the mean of the metalearner replaces."""
+    net = pg.to_torch(mojo("ensemble_skip"))
+    table = pd.read_parquet(mojo("ensemble_skip").with_suffix(".parquet"))
+    given = table[table[ERROR].isna()][["u", "v", "c", "t", "w"]]
+    assert given.isna().any(axis=None)
+    net(net.encode(given)).sum().backward()
+    for name, values in net.named_parameters():
+        assert values.grad is not None and values.grad.isfinite().all(), name
+
+
 # -- encoders ------------------------------------------------------------------------------------
 
 
