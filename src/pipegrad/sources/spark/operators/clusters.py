@@ -141,6 +141,8 @@ def _mixture(stage: Stage, plan: Plan) -> None:
     count, width = means.shape
     if sigmas.shape != (count, width, width) or weights.values.shape != (count,):
         stage.fail("its components differ in size.")
+    if not all(np.isfinite(one).all() for one in (means, sigmas, weights.values)):
+        stage.fail("its components are not finite.")
     place = stage.at("data")
     operator = Mixture(
         weights=weights,
