@@ -104,8 +104,8 @@ def measure(folder: Path, rows: int, cache: str | None) -> None:
     total = time.perf_counter() - began
     peaks = f"peak {megabytes():,.0f} MB ({before:,.0f} before)"
     print(
-        f"{seen / seconds:12,.0f} rows/s, {seen / seconds / plain:.2f} of decoding, first row after "
-        f"{total - sum(r.get('dur', 0) for r in net.history):.1f} s, {peaks}",
+        f"{seen / seconds:12,.0f} rows/s, {seen / seconds / plain:.2f} of decoding, first row "
+        f"after {total - sum(r.get('dur', 0) for r in net.history):.1f} s, {peaks}",
         flush=True,
     )
 

@@ -687,7 +687,7 @@ def test_components_that_are_not_finite_are_refused(tmp_path, name):
     cell = rows[0][name]
     (cell if name == "weights" else cell[0]["values"])[0] = math.nan
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place)
-    with pytest.raises(pg.ModelFileError, match="not finite|damaged"):
+    with pytest.raises(pg.ModelFileError, match=r"not finite|damaged"):
         pg.to_torch(folder)
 
 
