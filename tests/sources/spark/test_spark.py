@@ -691,6 +691,15 @@ def test_components_that_are_not_finite_are_refused(tmp_path, name):
         pg.to_torch(folder)
 
 
+def test_numbers_beyond_all_floats_are_refused(tmp_path):
+    folder = unpacked("clusters", tmp_path)
+    place = min(folder.glob("stages/*BisectingKMeans*/data/metadata/part-*"))
+    content = json.loads(place.read_text())
+    place.write_text(json.dumps({**content, "rootId": 0}).replace('"rootId": 0', '"rootId": 1e999'))
+    with pytest.raises(pg.ModelFileError, match="tree of centers is damaged"):
+        pg.to_torch(folder)
+
+
 def test_missing_tables_and_stages(folder):
     place = part_of(folder, "stages/4_Log*/data")
     place.unlink()
