@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-mlnet test-spark test-h2o test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
+.PHONY: help demo test test-oldest test-gpu test-mlnet test-spark test-h2o test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
 # A stamp stands for a group of extras that is installed; a failed installation leaves none.
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/.installed-%
@@ -32,6 +32,9 @@ test-oldest:  ## Run the tests with the oldest supported scikit-learn
 test-mlnet: $(VENV)/.installed-test  ## Let real ML.NET score what pipegrad wrote (Linux on x86-64; 850 MB of packages)
 	$(BIN)/python tests/mlnet_runtime.py install .venv-mlnet
 	MLNET=.venv-mlnet OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS) tests/sources/mlnet/check_mlnet.py
+
+test-gpu: $(VENV)/.installed-test  ## Run the tests that need a GPU of CUDA (with a build of torch for it)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(ARGS) tests
 
 # pyspark in an environment of its own; it needs Java 17 or newer.
 test-spark: $(VENV)/.installed-test  ## Let real Spark score what pipegrad wrote (Java 17; 450 MB of packages)

@@ -73,6 +73,7 @@ PARTS = {
     "glue": ("Ground", "steps between operators", ()),
     "answer_differences": ("Ground", "how far answers are apart", ()),
     "array_cache": ("Ground", "arrays cached on disk", ()),
+    "devices": ("Ground", "where modules compute", ()),
     "half_precision": ("Ground", "who may have 16 bits", ()),
     "row_sources": ("Ground", "tables in pieces", ()),
     "file_writing": ("Ground", "files replaced as a whole", ()),

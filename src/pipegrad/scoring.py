@@ -14,10 +14,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .devices import Device, checked_device
 from .errors import ArgumentError
 from .file_writing import replacement
 from .finetune.tuner import FineTuner
@@ -33,8 +34,6 @@ from .translate import to_torch
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # Rows that are scored at once.
 _ROWS = 1 << 16
@@ -70,7 +69,7 @@ def score(
     *,
     keep: Sequence[str] = (),
     processes: int = 1,
-    device: Device | None = None,
+    device: Device = None,
     overwrite: bool = False,
     verbose: int = 0,
 ) -> ScoringSummary:
@@ -93,9 +92,9 @@ def score(
         Columns of the table that are written beside the predictions, such as a key.
     processes : int
         Number of processes that score pieces side by side.
-    device : {"auto", "cpu", "cuda", "mps"}, optional
-        Where a module computes; "auto" takes a GPU where there is one. By default it stays where
-        it is.
+    device : {"auto", "cpu", "cuda", "mps"} or torch.device, optional
+        Where a module computes; "auto" takes a GPU of CUDA where there is one. By default it stays
+        where it is.
     overwrite : bool
         Whether files of another model or table may be replaced.
     verbose : int
@@ -215,7 +214,7 @@ def _check_folder(folder: Path, tasks: list[_Task], overwrite: bool) -> None:
         path.unlink()
 
 
-def _predictor(model: Any, device: Device | None) -> Any:
+def _predictor(model: Any, device: Device) -> Any:
     if isinstance(model, str | os.PathLike):
         model = load(model) if is_module_path(os.fspath(model)) else to_torch(model)
     if isinstance(model, FineTuner):
@@ -229,17 +228,7 @@ def _predictor(model: Any, device: Device | None) -> Any:
             f"device={device!r} is for modules, and {type(model).__name__} is none.\n"
             "Hint: pipegrad.to_torch(model)."
         )
-    return deepcopy(model).to(_device(device))
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return deepcopy(model).to(checked_device(device))
 
 
 def _columns(predictor: Any, source: RowSource, keep: list[str]) -> list[str]:

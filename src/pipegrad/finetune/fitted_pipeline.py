@@ -33,7 +33,7 @@ class FittedPipeline(TunablePipeline):
     @cached_property
     def baseline(self) -> PipelineModule:
         """The module of the model as it is."""
-        return super().translate(open_source(self.estimator))
+        return self._translate(open_source(self.estimator))
 
     @cached_property
     def described(self) -> Any:
@@ -71,4 +71,4 @@ class FittedPipeline(TunablePipeline):
         return super().translate(fitted.source)
 
     def write_back(self, net: PipelineModule) -> PipelineModule:
-        return super().translate(written_back(net))
+        return self._translate(written_back(net))

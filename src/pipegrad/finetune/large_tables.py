@@ -40,8 +40,13 @@ if TYPE_CHECKING:
 # Rows of the sample; of each class that has fewer in it, further rows are added up to the fewest.
 SAMPLE_ROWS = 50_000
 _FEWEST_OF_CLASS = 30
-# Rows that are read at once, and passes over all rows.
-_ROWS, _EPOCHS = 1 << 16, 20
+# Rows that are read at once.
+_ROWS = 1 << 16
+# Training ends after a pass over all rows, or after so many rows, and so many passes at most; and
+# after so many rounds without progress.
+_SEEN_ROWS, _EPOCHS, _PATIENCE = 2_000_000, 20, 3
+# Rows up to which a strategy of full batches trains on all rows: each evaluation is a pass.
+_FULL_BATCH_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -212,9 +217,14 @@ def train_on_all_rows(
     """
     net = pipeline.translate(estimator)
     if not own_settings:
+        count = table.source.rows or _SEEN_ROWS
         full = candidate is not None and candidate.startswith("L-BFGS")
+        full = full and count <= _FULL_BATCH_ROWS
         optim: Any = torch.optim.LBFGS if full else torch.optim.Adam
-        options = replace(options, optim=optim, epochs=_EPOCHS, batch_size="auto", verbose=0)
+        epochs = min(max(_SEEN_ROWS // max(count, 1), 1), _EPOCHS)
+        options = replace(
+            options, optim=optim, epochs=epochs, batch_size="auto", verbose=0, patience=_PATIENCE
+        )
     roles = table.roles
     judge = _Judge()
     try:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from ..devices import Device, checked_device
 from ..errors import ArgumentError, DivergedError, PipegradError, UntranslatableError
 from ..graph import Step
 from ..losses.checks import check_targets
@@ -193,6 +194,8 @@ class TunablePipeline:
         Whether the pipeline trains on the objective of its last operator.
     through : mapping, optional
         How gradients are estimated of steps that have none.
+    device : str or torch.device, optional
+        Where modules are trained.
     frozen : list of str
         Steps that `translate` kept as fitted because a step without a module follows them.
     """
@@ -204,6 +207,7 @@ class TunablePipeline:
     train_zeros: bool = False
     own_loss: bool = True
     through: Through | None = None
+    device: Device = None
     frozen: list[str] = field(default_factory=list)
 
     # What the report says of the validation beside the choice of splits.
@@ -256,6 +260,10 @@ class TunablePipeline:
 
     def translate(self, fitted: Any) -> PipelineModule:
         """Translate a fitted pipeline, freezing the steps that precede one without a module."""
+        device, net = checked_device(self.device), self._translate(fitted)
+        return net if device is None else net.to(device)
+
+    def _translate(self, fitted: Any) -> PipelineModule:
         from ..training.criterion import shrinking_steps
         from ..translate import to_torch
 

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from ..devices import Device, checked_device
 from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
@@ -159,6 +160,9 @@ class FineTuner(DelegatingEstimator):
         comparison of training strategies and the training on all rows share the time that it
         leaves, and the result is the best that was found and measured by then. ``report_.left_out``
         says what there was no time for. `partial_fit` has no limit.
+    device : {"auto", "cpu", "cuda", "mps"} or torch.device, optional
+        Where modules are trained; "auto" takes a GPU of CUDA where there is one. ``estimator_``
+        does not depend on it. By default, training takes place on the CPU.
     verbose : int, default=0
         With 1, training shows the stage and, after the first split, an estimate of the remaining
         time; with settings of your own, it shows the epoch, the losses and the remaining time.
@@ -244,6 +248,7 @@ class FineTuner(DelegatingEstimator):
         random_state: Any = None,
         verbose: int = 0,
         max_seconds: float | None = None,
+        device: Device = None,
     ) -> None:
         self.estimator = estimator
         self.optim = optim
@@ -268,6 +273,7 @@ class FineTuner(DelegatingEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.max_seconds = max_seconds
+        self.device = device
 
     @standard_settings
     def fit(
@@ -630,6 +636,7 @@ class FineTuner(DelegatingEstimator):
             self.train_zeros,
             self.loss is None,
             self.through,
+            self.device,
         )
 
     def _options(self, seed: int) -> Options:
@@ -659,6 +666,7 @@ class FineTuner(DelegatingEstimator):
         check_arguments(
             "trainable", trees=self.trees, train_zeros=self.train_zeros, through=self.through
         )
+        checked_device(self.device)
         share = self.validation_fraction
         if not isinstance(share, numbers.Real) or not 0 < share < 1:
             raise ArgumentError(

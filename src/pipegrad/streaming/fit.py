@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, TypeVar
 
+from ..devices import checked_device, on_device
 from ..errors import ArgumentError
 from ..network import PipelineNetwork
 from ..row_sources import is_row_source
@@ -43,7 +44,8 @@ def fit(net: Network, X: Any, y: Any = None, **options: Any) -> Network:
         names = {"checkpoint": "folder", "checkpoint_seconds": "seconds", "resume": "resume"}
         given = {own: options[name] for name, own in names.items() if name in options}
         more["checkpoints"] = CheckpointOptions(**given)
-    read = fit_on_table(net, X, y, Options(**own), **columns, **more)
+    with on_device(net, checked_device(options.get("device"))):
+        read = fit_on_table(net, X, y, Options(**own), **columns, **more)
     if read is not None:
         given = {**options, "sample_weight": read.weight, "groups": read.groups}
         return fit_in_memory(net, read.X, read.y, **given)

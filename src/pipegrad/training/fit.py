@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from ..array_cache import check_cache
+from ..devices import Device, checked_device, on_device
 from ..errors import ArgumentError, DivergedError, warn
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
@@ -61,6 +62,7 @@ def fit(
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_seconds: float = 300.0,
     resume: bool = True,
+    device: Device = None,
 ) -> Network:
     """Train all trainable parameters, and keep the ones with the lowest validation loss.
 
@@ -141,6 +143,9 @@ def fit(
         Seconds between checkpoints. There is one after each round of rows, too.
     resume : bool
         Whether to go on from a checkpoint; False begins anew.
+    device : {"auto", "cpu", "cuda", "mps"} or torch.device, optional
+        Where to train; "auto" takes a GPU of CUDA where there is one. The module is then where it
+        was before. By default, it trains where it is.
 
     Returns
     -------
@@ -192,7 +197,8 @@ def fit(
     )
     samples = Samples(X, y, sample_weight, groups)
     try:
-        train(net, samples, options, validation=validation, cache=cache)
+        with on_device(net, checked_device(device)):
+            train(net, samples, options, validation=validation, cache=cache)
     except TimeLimitReached:
         from skorch.history import History
 
