@@ -8,6 +8,7 @@ import pickle
 import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import lightgbm
 import numpy as np
@@ -187,13 +188,20 @@ UNUSUAL = {
 }
 
 
+@lru_cache
+def served(unknown):
+    """A pipeline, and the same compiled."""
+    pipe = make_pipeline(columns(unknown), Ridge()).fit(TABLE, TARGET)
+    serving = pg.compile(pipe)
+    serving.predict(TABLE[:5])
+    return pipe, serving
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("unknown", ["ignore", "error"])
 @pytest.mark.parametrize("what", UNUSUAL)
 def test_unusual_rows_have_the_answer_or_the_error_of_the_pipeline(what, unknown):
-    pipe = make_pipeline(columns(unknown), Ridge()).fit(TABLE, TARGET)
-    serving = pg.compile(pipe)
-    serving.predict(TABLE[:5])
+    pipe, serving = served(unknown)
     assert taken(serving, "predict")
     row = TABLE.iloc[:1].to_dict("records")[0] | UNUSUAL[what]
     for rows in (row, pd.DataFrame([row]), [row] * 3, pd.DataFrame([row] * 40)):
