@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from skorch.callbacks import Callback
 from torch import distributed
 
 import pipegrad as pg
-from pipegrad.finetune import StopTraining
 from pipegrad.streaming import row_stream, shards, units
 
 DEFAULTS = {"validation": 0.2, "batch_size": 256, "epochs": 3}
@@ -30,7 +29,10 @@ class Raises(Callback):
     def fail(self, net, **kwargs):
         self.after -= 1
         if self.rank in (None, rank()) and self.after <= 0:
-            raise self.error
+            if isinstance(self.error, KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise self.error
 
 
 class BatchHook(Raises):
@@ -68,7 +70,7 @@ def run(pipe, folder, label="label", hooks=(), break_unit=None, **options):
     net = pg.to_torch(pipe)
     row_stream.RowStream._batch, units.write_arrays = batch, write
     shards.ShardReader._read = read
-    told = {"error": "", "rank": rank()}
+    told = {"error": ""}
     began = time.perf_counter()
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -82,6 +84,7 @@ def run(pipe, folder, label="label", hooks=(), break_unit=None, **options):
         shards.ShardReader._read = own_read
     history = list(getattr(net, "history", None) or [])
     return told | {
+        "rank": rank(),
         "seconds": time.perf_counter() - began,
         "train": [row["train_loss"] for row in history],
         "valid": [row.get("valid_loss") for row in history],

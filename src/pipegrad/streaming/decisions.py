@@ -62,11 +62,6 @@ class Decisions:
         if stopped:
             raise StopTraining
 
-    def decide(self) -> None:
-        """Settle without gradients."""
-        if not self.workers.alone:
-            self.settle(self.workers.sums(self.numbers))
-
     @contextmanager
     def interrupts(self) -> Iterator[None]:
         """Context in which Ctrl-C is a wish like others; a second one ends the process at once."""

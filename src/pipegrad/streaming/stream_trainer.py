@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from .workers import GradientSum
 
 # Rows after which the validation loss is measured; an epoch of fewer rows is measured at its end.
 ROUND_ROWS = 1 << 20
+# Rows of a batch on which losses are measured.
+_MEASURED_ROWS = 4096
 # The stream says when the last epoch is over.
 _ALL = 1 << 31
 
@@ -124,14 +126,18 @@ class StreamTrainer(Trainer):
             self.decisions.want(error)
         if method_name in _PLACES:
             try:
-                self.decisions.decide()
+                self._settle(self.stream.workers.sums(self.decisions.numbers))
             except StopTraining:
-                self._stopped()
                 if method_name != "on_train_begin":
                     raise
 
-    def _stopped(self) -> None:
-        self.stopped_, self.reason_ = True, "a callback ended training"
+    def _settle(self, wishes: Sequence[float]) -> None:
+        """End training if any process wants it."""
+        try:
+            self.decisions.settle(wishes)
+        except StopTraining:
+            self.stopped_, self.reason_ = True, "a callback ended training"
+            raise
 
     def _check_time(self, seconds: float) -> None:
         if self.stream.workers.any(self.deadline.left <= seconds):
@@ -145,6 +151,31 @@ class StreamTrainer(Trainer):
         if isinstance(self._step_pace, SharedPace):
             self._check_time(self._step_pace.expected + self._step_pace.reserve)
         super()._run_epochs()
+
+    def _evaluate(self, rows: EncodedDataset, prefix: str) -> None:
+        workers = self.stream.workers
+        if workers.alone:
+            super()._evaluate(rows, prefix)
+            return
+        # All processes hold the same rows, and each measures a part of them.
+        bounds = [len(rows) * rank // workers.count for rank in (workers.rank, workers.rank + 1)]
+        total, count = 0.0, 0
+        try:
+            self.module_.eval()
+            with torch.no_grad():
+                for batch in rows.batches(
+                    _MEASURED_ROWS, torch.arange(*bounds, device=rows.index.device)
+                ):
+                    if len(batch[0]):
+                        step = self.validation_step(batch)
+                        total += float(step["loss"]) * step["rows"]
+                        count += step["rows"]
+            self.module_.train()
+        except Exception as error:
+            self.decisions.want(error)
+        total, all_rows, *wishes = workers.sums([total, float(count), *self.decisions.numbers])
+        self._settle(wishes)
+        self.record_loss(prefix, total / all_rows)
 
     def _batch_metric(self, batch: Any, loss: Tensor) -> float:
         if batch[1] is None or not self.stream.workers.alone:
@@ -189,11 +220,7 @@ class StreamTrainer(Trainer):
         self.step_rows, self.more = int(total), others > 0
         if isinstance(pace, SharedPace):
             pace.late = tardy > 0
-        try:
-            self.decisions.settle(wishes)
-        except StopTraining:
-            self._stopped()
-            raise
+        self._settle(wishes)
         like, count = parameters[0], max(total, 1.0)
         return like.new_tensor(loss / count), like.new_tensor(mean / count)
 
