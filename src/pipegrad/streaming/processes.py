@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-import tempfile
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import distributed, multiprocessing
 
+from ..file_writing import scratch_folder
+from .workers import WORKER_FAILED, begin_group
 
-def run_processes(function: Callable[..., Any], arguments: tuple[Any, ...], count: int) -> None:
+
+def run_processes(function: Callable[..., Any], arguments: tuple[Any, ...], count: int) -> Any:
     """Call a function in several new processes, whose process group is ready.
 
     Parameters
     ----------
     function : callable
-        A function of a module. The first error of any process ends all of them.
+        A function of a module.
     arguments : tuple
         Its arguments, which are pickled.
     count : int
         Number of processes.
 
+    Returns
+    -------
+    object
+        What the function returned in the first process.
+
     Raises
     ------
-    torch.multiprocessing.ProcessException
-        If a process failed.
+    Exception
+        The error of the process that failed first; that of a process which only heard of it counts
+        less.
     """
-    with tempfile.TemporaryDirectory(prefix="pipegrad-") as folder:
-        # A file, as a free port may be taken before it is used.
-        meeting = Path(folder, "group").as_uri()
+    with scratch_folder() as place:
+        folder = str(place)
         multiprocessing.start_processes(  # type: ignore[no-untyped-call]
-            _run, (function, arguments, count, meeting), nprocs=count, start_method="spawn"
+            _run, (function, arguments, count, folder), nprocs=count, start_method="spawn"
         )
+        found = [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(count)]
+    errors = [error for _, error in found if error is not None]
+    if errors:
+        own = [error for error in errors if not WORKER_FAILED.match(str(error))]
+        raise (own or errors)[0]
+    return found[0][0]
 
 
 def _run(
-    rank: int, function: Callable[..., Any], arguments: tuple[Any, ...], count: int, meeting: str
+    rank: int, function: Callable[..., Any], arguments: tuple[Any, ...], count: int, folder: str
 ) -> None:
-    from .workers import begin_group
-
-    begin_group(init_method=meeting, rank=rank, world_size=count)
+    value, failed = None, None
+    # They meet in a file, as a free port may be taken before it is used.
+    begin_group(init_method=Path(folder, "group").as_uri(), rank=rank, world_size=count)
     try:
-        function(*arguments)
+        value = function(*arguments)
+    except Exception as error:
+        failed = error
     finally:
         distributed.destroy_process_group()
+    Path(folder, str(rank)).write_bytes(_pickled(value if rank == 0 else None, failed))
+
+
+def _pickled(value: Any, failed: Exception | None) -> bytes:
+    try:
+        content = pickle.dumps((value, failed))
+        pickle.loads(content)
+    except Exception:  # Not every error can be pickled.
+        return pickle.dumps((None, RuntimeError(f"{type(failed).__name__}: {failed}")))
+    return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from torch import Tensor, distributed, nn
 from ..errors import ArgumentError
 
 Value = TypeVar("Value")
+# How errors begin that only tell of those of another process.
+WORKER_FAILED = re.compile(r"Worker \d+ (failed, so that all ended|lost the others): ")
 
 
 class Workers:
