@@ -38,7 +38,7 @@ def run_processes(function: Callable[..., Any], arguments: tuple[Any, ...], coun
     """
     with scratch_folder() as place:
         folder = str(place)
-        multiprocessing.start_processes(  # type: ignore[no-untyped-call]
+        multiprocessing.start_processes(
             _run, (function, arguments, count, folder), nprocs=count, start_method="spawn"
         )
         found = [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(count)]

@@ -130,7 +130,7 @@ class Workers:
         with self.together():
             if self.first:
                 found = work()
-        return self.of_first(found)  # type: ignore[no-any-return]
+        return self.of_first(found)
 
     def align(self, module: nn.Module) -> None:
         """Give the module the numbers that it has in the first process.
