@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -75,7 +75,7 @@ def transform(net: PipelineModule, df: DataFrame, example: Any = None) -> DataFr
     scorer = _Scorer(_needed_inputs(net, df))
     first = _first_rows(df, example)
     scorer.types = {name: _type_of(v) for name, v in scorer.columns(net, first).items()}
-    lists = getattr(net.source, "lists", frozenset())
+    lists: Collection[str] = getattr(net.source, "lists", ())
     scorer.types |= {name: _LISTS for name in scorer.types if name in lists}
     written = [name for name in scorer.types if name in df.columns]
     if written:

@@ -84,6 +84,7 @@ def runs_of(frame, place, cache):
         "any seed": {**uneven, "seed": None, "epochs": 2},
         "cache": {"pipe": mixed, "folder": str(place / "uneven"), "cache": str(cache)},
         "no folder": {"pipe": mixed, "folder": str(place / "uneven"), "epochs": 1},
+        "checkpoint": {**uneven, "checkpoint": f"{cache}-checkpoint", "checkpoint_seconds": 0},
         "limit": {**uneven, "epochs": 100_000, "patience": None, "max_seconds": 1.0},
         "limit, lbfgs": {
             **uneven, **lbfgs, "epochs": 100_000, "patience": None, "max_seconds": 1.0,
@@ -110,7 +111,17 @@ def ends_of(runs):
     }
 
 
-ALIKE = ("adam", "lbfgs", "anchor", "no rows", "no rows, lbfgs", "rate", "cache", "no folder")
+ALIKE = (
+    "adam",
+    "lbfgs",
+    "anchor",
+    "no rows",
+    "no rows, lbfgs",
+    "rate",
+    "cache",
+    "no folder",
+    "checkpoint",
+)
 
 
 def results(count, function, *arguments, folder):

@@ -28,13 +28,21 @@ def fit(net: Network, X: Any, y: Any = None, **options: Any) -> Network:
 
     own = {name: value for name, value in options.items() if name in _OPTIONS}
     columns = {name: options.get(name) for name in ("sample_weight", "groups")}
-    more = {name: options[name] for name in ("validation", "cache") if name in options}
+    more: dict[str, Any] = {
+        name: options[name] for name in ("validation", "cache") if name in options
+    }
     held = more.get("validation")
     if isinstance(held, tuple) and held and is_row_source(held[0]):
         raise ArgumentError(
             "validation must be held-out data in memory (X, y), a number or None, got a path.\n"
             "Hint: read these rows, or let validation=0.2 hold out rows of the table."
         )
+    if options.get("checkpoint") is not None:
+        from .checkpoint import CheckpointOptions
+
+        names = {"checkpoint": "folder", "checkpoint_seconds": "seconds", "resume": "resume"}
+        given = {own: options[name] for name, own in names.items() if name in options}
+        more["checkpoints"] = CheckpointOptions(**given)
     read = fit_on_table(net, X, y, Options(**own), **columns, **more)
     if read is not None:
         given = {**options, "sample_weight": read.weight, "groups": read.groups}

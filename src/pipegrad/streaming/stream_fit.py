@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike
@@ -35,6 +35,7 @@ from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples, Validation, ValidationArgument
 from ..training.saved_state import ModuleState
 from ..training.tree_splits import precompute_leaves, soft_ensembles
+from .checkpoint import Checkpoint, CheckpointOptions, run_of
 from .column_roles import ColumnRoles
 from .stream_data import HeldRows, RowWeights, StreamData
 from .stream_trainer import ROUND_ROWS, StreamTrainer
@@ -82,6 +83,8 @@ def train_on_stream(
     validation: Validation = 0.2,
     cache: str | PathLike[str] | None = None,
     deadline: Deadline | None = None,
+    checkpoints: CheckpointOptions | None = None,
+    watch: Callable[[StreamTrainer], None] | None = None,
 ) -> StreamTrainer:
     """Train a module on the rows of a table.
 
@@ -101,6 +104,10 @@ def train_on_stream(
         Folder for the encoded rows.
     deadline : Deadline, optional
         When training has to end.
+    checkpoints : CheckpointOptions, optional
+        Where and when to save the state of training.
+    watch : callable, optional
+        Is called with the trainer before it begins, and answers for the warnings about the outcome.
 
     Returns
     -------
@@ -121,7 +128,12 @@ def train_on_stream(
     try:
         with _quiet(workers), StreamData(net, source, roles, share, seed, workers, cache) as data:
             workers.align(net)
-            return _train(net, data, validation, options, deadline, trainers)
+            saving = None
+            if checkpoints is not None:
+                run = run_of(net, source.identity(), roles, options, seed)
+                # Of the first process: the times of files may differ between machines.
+                saving = checkpoints.of(workers.of_first(run), workers)
+            return _train(net, data, validation, options, deadline, trainers, saving, watch)
     except BaseException as error:
         state.restore()
         if trainers and trainers[0].improved_:
@@ -141,26 +153,33 @@ def _train(
     options: Options,
     deadline: Deadline,
     trainers: list[StreamTrainer],
+    checkpoint: Checkpoint | None,
+    watch: Callable[[StreamTrainer], None] | None,
 ) -> StreamTrainer:
     with data.workers.together():
         trainer = _make_trainer(net, data, validation, options, deadline)
     optimizer = trainer.optimizer
-    if isinstance(validation, float) and getattr(net, "init", "") != "random":
+    if watch is not None:
+        watch(trainer.initialize())
+    elif isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(SEEN_ROWS_WARNING)
     with preserved_modes(net), trainer.decisions.interrupts():
         rate = data.workers.first_does(lambda: search_rate(net, trainer, options, optimizer))
         if rate is not None and not data.workers.first:
             set_rate(optimizer, rate)
         trainers.append(trainer)
+        trainer.checkpoint = checkpoint
         try:
-            run_safely(trainer, net, options, optimizer)
+            # The state of an optimizer in a file is that of the parameters themselves.
+            run_safely(trainer, net, options, optimizer, stacked=checkpoint is None)
         finally:
             trainer.rounds.close()
         if not trainer.history:
             raise TimeLimitReached
         if rate is not None:
             trainer.history[0]["lr"] = rate
-    warn_outcome(trainer, options)
+    if watch is None:
+        warn_outcome(trainer, options)
     return trainer
 
 
@@ -292,6 +311,7 @@ def fit_on_table(
     groups: Any = None,
     validation: ValidationArgument = 0.2,
     cache: str | PathLike[str] | None = None,
+    checkpoints: CheckpointOptions | None = None,
 ) -> Samples | None:
     """Train on a table in files or batches; return its rows instead if they are few.
 
@@ -309,14 +329,22 @@ def fit_on_table(
         See `pipegrad.finetune.fit`.
     cache : str or path, optional
         Folder for the encoded rows.
+    checkpoints : CheckpointOptions, optional
+        Where and when to save the state of training.
     """
     source = open_rows(X)
     roles = ColumnRoles.of(net, source, y, sample_weight, groups)
-    if fits_in_memory(source, roles) and Workers.current().alone:
+    if checkpoints is None and fits_in_memory(source, roles) and Workers.current().alone:
         return read_samples(net, source, roles)
     try:
         train_on_stream(
-            net, source, roles, options, validation=checked_validation(validation), cache=cache
+            net,
+            source,
+            roles,
+            options,
+            validation=checked_validation(validation),
+            cache=cache,
+            checkpoints=checkpoints,
         )
     except TimeLimitReached:
         with _quiet(Workers.current()):

@@ -14,6 +14,7 @@ from ..training.row_blocks import trained_tensors
 from ..training.scaled_lbfgs import ScaledLBFGS
 from ..training.stopping import StopTraining
 from ..training.trainer import StepResult, Trainer
+from .checkpoint import Checkpoint
 from .decisions import Decisions, SharedPace
 from .row_stream import RowStream, StreamedBatch
 from .workers import GradientSum
@@ -91,6 +92,11 @@ class StreamTrainer(Trainer):
         self._sum = GradientSum(stream.workers)
         # Of the last step: the rows of all processes, and whether any has more in this epoch.
         self.step_rows, self.more = 0, True
+        # The sum of the losses of a round so far, and the number of its rows.
+        self.partial: tuple[Any, int] = (0.0, 0)
+        self.checkpoint: Checkpoint | None = None
+
+    _in_round = False
 
     def _loader(self) -> Loader:
         return self.rounds
@@ -103,12 +109,40 @@ class StreamTrainer(Trainer):
             self.reason_ = f"no progress over the last {last:,} rows"
         if going and self.rounds.ended:
             self.reason_ = "the last epoch"
-            return False
+            going = False
+        self.rounds.begin_round()
+        self.partial = (0.0, 0)
+        if self.checkpoint is not None:
+            self.checkpoint.save(self, finished=not going)
         return going
 
     def _measure_start(self) -> None:
         super()._measure_start()
         self.history.record("rows", 0)
+        if self.checkpoint is not None:
+            self.checkpoint.restore(self)
+
+    def after_step(self) -> None:
+        """Save a checkpoint if it is time."""
+        if self.checkpoint is not None:
+            self.checkpoint.after_step(self)
+
+    def run_single_epoch(self, *arguments: Any, **options: Any) -> None:
+        self._in_round = True
+        try:
+            super().run_single_epoch(*arguments, **options)
+        finally:
+            self._in_round = False
+
+    def _record_mean(self, prefix: str, losses: Iterable[tuple[Tensor, int]]) -> None:
+        if not self._in_round:
+            super()._record_mean(prefix, losses)
+            return
+        for loss, rows in losses:
+            total, count = self.partial
+            self.partial = (total + loss * rows, count + rows)
+        total, count = self.partial
+        self.record_loss(prefix, float(total) / max(count, 1))
 
     def record_loss(self, prefix: str, loss: float) -> None:
         # Processes that round in different ways must not decide differently.
@@ -249,6 +283,8 @@ class _Rounds(Loader):
         self.round_rows = round_rows
         self.epoch = 0
         self.seen_rows = 0  # that training has seen, of all processes
+        self.done, self.over = 0, False  # of the round: its rows so far, and whether it is over
+        self.resumed = False
         self._batches: Iterator[StreamedBatch] | None = None
         self.cursors: dict[int, Any] = {}
 
@@ -265,17 +301,24 @@ class _Rounds(Loader):
             self.epoch += 1
             yield AllRows(self.trainer.stream)
             return
-        done = 0
-        while done < self.round_rows:
+        if not self.resumed:
+            self.begin_round()
+        self.resumed = False
+        while not self.over:
             batch = self._next()
             if batch is not None:
                 self.cursors = batch.cursors
             yield _NO_ROWS if batch is None else batch
-            done += self.trainer.step_rows
+            self.done += self.trainer.step_rows
             self.seen_rows += self.trainer.step_rows
             if not self.trainer.more:
                 self._end_epoch()
-                return
+            self.over = not self.trainer.more or self.done >= self.round_rows
+            self.trainer.after_step()
+
+    def begin_round(self) -> None:
+        """Count the rows of a round anew."""
+        self.done, self.over = 0, False
 
     def _next(self) -> StreamedBatch | None:
         try:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from ..array_cache import check_cache
-from ..errors import DivergedError, warn
+from ..errors import ArgumentError, DivergedError, warn
 from ..losses.checks import check_loss
 from ..modules import preserved_modes, standard_settings
 from .criterion import LossLike
@@ -58,6 +58,9 @@ def fit(
     cache: str | PathLike[str] | None = None,
     cross_fit: bool = True,
     max_seconds: float | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 300.0,
+    resume: bool = True,
 ) -> Network:
     """Train all trainable parameters, and keep the ones with the lowest validation loss.
 
@@ -68,9 +71,12 @@ def fit(
     ----------
     net : PipelineModule
         The module that `pipegrad.to_torch` returned; it is trained in place.
-    X : array, DataFrame, sparse matrix or list
-        Input of the source, with n rows.
-    y : array of shape (n,) or (n, k), optional
+    X : array, DataFrame, sparse matrix or list; or path, data set or iterable of batches
+        Input of the source, with n rows. The rows of a table in files (a file or folder of Parquet,
+        Arrow or CSV, also ``s3://...``), of a ``pyarrow.dataset``, a Delta table, a `DataLoader`, a
+        data set of Hugging Face or an iterable of record batches are read piece by piece, unless
+        they are few; ``y``, ``sample_weight`` and ``groups`` are then names of columns.
+    y : array of shape (n,) or (n, k), or str, optional
         Targets in the user's own form; omitted for clustering.
     optim : callable
         A callable that takes the parameters and returns an optimizer. An optimizer class gets
@@ -128,6 +134,13 @@ def fit(
         where another step would exceed it; the last row of the history then has ``"time_limit"``.
         Encoding and cross-fitting are part of the time. If a part of the rows shows that encoding
         would take too long, the parameters stay as they are.
+    checkpoint : str or path, optional
+        Folder for checkpoints of training on a table in pieces. The same call goes on from the one
+        that is there, and gives what it would have given without the interruption.
+    checkpoint_seconds : float
+        Seconds between checkpoints. There is one after each round of rows, too.
+    resume : bool
+        Whether to go on from a checkpoint; False begins anew.
 
     Returns
     -------
@@ -158,6 +171,11 @@ def fit(
     >>> net.history[-1, "valid_loss"] < net.history[0, "valid_loss"]
     True
     """
+    if checkpoint is not None:
+        raise ArgumentError(
+            "checkpoint= is for rows that are read in pieces, and X is in memory.\n"
+            "Hint: write the rows as Parquet, and give the path as X and a column's name as y."
+        )
     options = Options(
         optim,
         loss,
@@ -363,11 +381,16 @@ def _make_trainer(
 
 
 def run_safely(
-    trainer: Trainer, net: PipelineNetwork, options: Options, optimizer: torch.optim.Optimizer
+    trainer: Trainer,
+    net: PipelineNetwork,
+    options: Options,
+    optimizer: torch.optim.Optimizer,
+    stacked: bool = True,
 ) -> None:
     """Run the trainer, and restore the best parameters.
 
-    After an error, the parameters are those of the last step.
+    After an error, the parameters are those of the last step. ``stacked`` is whether the optimizer
+    may see the parameters of alike members as a few tensors.
     """
     try:
         with (
@@ -375,7 +398,7 @@ def run_safely(
             isolated_rng(options.seed, net, options.loss, optimizer, options.callbacks),
             torch.enable_grad(),
             net.fused_linear_maps(),
-            stacked_parameters(net, optimizer, allowed=not options.callbacks),
+            stacked_parameters(net, optimizer, allowed=stacked and not options.callbacks),
         ):
             trainer.run()
         trainer.restore()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,26 @@ class ScaledLBFGS(Optimizer):
         loss = self._inner.step(scaled)
         self._place()
         return loss
+
+    def saved(self) -> dict[str, Any]:
+        """All numbers that later steps depend on."""
+        return {
+            "inner": self._inner.state_dict(),
+            "coordinates": self._flat.detach(),
+            "starts": list(self._starts),
+            "scales": list(self.scales.values()),
+            "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Give the optimizer what `saved` returned."""
+        self._inner.load_state_dict(state["inner"])
+        with torch.no_grad():
+            self._flat.copy_(state["coordinates"])
+        self._starts = list(state["starts"])
+        self.scales = dict(zip(self._parameters, state["scales"], strict=True))
+        for group, own in zip(self.param_groups, state["groups"], strict=True):
+            group.update(own)
 
     def forget(self) -> None:
         """Free the memory of earlier steps, after the last one."""

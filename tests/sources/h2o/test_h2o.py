@@ -353,6 +353,14 @@ def test_domains_that_lie_are_refused(tmp_path):
             pg.to_torch(path)
 
 
+def test_interactions_that_lie_are_refused(tmp_path):
+    lies = {"interactions_1": "[0]", "2: 3 d002.txt": None, "n_domains": "3", "cats": "3",
+            "cat_offsets": "[0, 3, 5, 7]", "num_numerical_columns": "2",
+            "num_offsets": "[7, 8, 9]"}  # fmt: skip
+    with pytest.raises(pg.ModelFileError, match="interaction of two categories has no levels"):
+        pg.to_torch(with_changes("cox_interactions", tmp_path, **lies))
+
+
 def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     net = pg.to_torch(mojo("glm_gaussian"))
     with torch.no_grad():

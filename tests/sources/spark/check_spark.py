@@ -188,6 +188,20 @@ def test_live_models_come_back_and_their_modules_score_dataframes(spark, name):
 
 
 @live
+def test_terms_of_random_patterns_are_the_saved_ones(spark):
+    from pyspark.ml.feature import RegexTokenizer
+
+    saved = json.loads((DATA / "java_patterns.json").read_text("utf-8"))
+    texts = spark.createDataFrame(list(enumerate(saved["texts"])), "i int, t string").coalesce(1)
+    options = ("pattern", "gaps", "minTokenLength", "toLowercase")
+    for case in saved["cases"]:
+        chosen = {name: case[name] for name in options}
+        terms = RegexTokenizer(inputCol="t", outputCol="terms", **chosen).transform(texts)
+        found = [row.terms for row in sorted(terms.collect())]
+        assert found == case["answers"], case["pattern"]
+
+
+@live
 def test_untouched_live_models_come_back_with_equal_numbers(spark):
     model, df = spark_runtime.CASES["logistic"](spark_runtime.Case(spark))
     again = pg.from_torch(pg.to_torch(model))

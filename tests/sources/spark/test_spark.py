@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import json
+import math
 import pickle
 import zipfile
 from decimal import Decimal
@@ -18,7 +20,7 @@ import pytest
 import torch
 
 import pipegrad as pg
-from pipegrad.modules import FactorProducts
+from pipegrad.modules import FactorProducts, MinHashes, SparseRows, TopicShares
 from pipegrad.named import read_table
 from pipegrad.sources.named.cells import doubles_of, is_null
 from pipegrad.sources.named.translations import row_of
@@ -558,6 +560,34 @@ def test_texts_are_split_as_in_java():
     assert space.split("  ") == []
 
 
+def test_gradients_of_topics_are_those_of_differences(models):
+    net = pg.to_torch(models["topics"])
+    (module,) = (m for m in net.modules() if getattr(m, "words", None) is not None
+                 and m.words().shape[0] == 2)  # fmt: skip
+    how = dataclasses.replace(module.inference, tolerance=1e-13)
+    exact = TopicShares(module.words().detach(), how)
+    x = torch.tensor(np.random.default_rng(0).poisson(0.6, (6, exact.words().shape[1]))).double()
+    parameters = tuple(exact.parameters())
+    assert torch.autograd.gradcheck(
+        lambda *ps: torch.func.functional_call(
+            exact, dict(zip(dict(exact.named_parameters()), ps, strict=True)), (x,)
+        ),
+        parameters,
+        atol=1e-6,
+    )
+
+
+def test_least_hashes_of_sparse_rows_are_those_of_dense_ones():
+    draw = np.random.default_rng(0)
+    net = MinHashes(torch.tensor(draw.integers(1, 1 << 30, (3, 2))))
+    x = torch.tensor(draw.poisson(0.4, (20, 7))).double()
+    x[3] = 0
+    found = net(x)
+    assert found[3].isnan().all()
+    assert not found[x.any(1)].isnan().any()
+    torch.testing.assert_close(net(SparseRows.from_dense(x)), found, equal_nan=True)
+
+
 def test_hashes_are_those_of_spark():
     # The test vectors of MurmurHash3, and Spark's `hash` of a text.
     assert murmur3(b"", seed=0) == 0
@@ -625,6 +655,48 @@ def test_damaged_metadata(folder, content):
 def test_damaged_tables(folder, content):
     part_of(folder, "stages/4_Log*/data").write_bytes(content)
     with pytest.raises(pg.ModelFileError, match="cannot be read"):
+        pg.to_torch(folder)
+
+
+def test_texts_that_are_no_utf8_are_refused(folder):
+    place = part_of(folder, "stages/0_StringIndexer*/data")
+    spoiled = pa.array([b"a", b"\xff", b"c"])
+    texts = pa.StringArray.from_buffers(3, *spoiled.buffers()[1:])
+    lists = pa.ListArray.from_arrays([0, 1], pa.ListArray.from_arrays([0, 3], texts))
+    pq.write_table(pa.table({"labelsArray": lists}), place)
+    with pytest.raises(pg.ModelFileError, match="'data' is damaged"):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, math.nan])
+def test_thresholds_that_lie_are_refused(folder, value):
+    place = part_of(folder, "stages/4_Log*/metadata")
+    content = json.loads(place.read_text())
+    content["paramMap"]["threshold"] = value
+    place.write_text(json.dumps(content))
+    with pytest.raises(pg.ModelFileError, match="threshold must be between 0 and 1"):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize("name", ["mus", "sigmas", "weights"])
+def test_components_that_are_not_finite_are_refused(tmp_path, name):
+    folder = unpacked("mixture", tmp_path)
+    place = part_of(folder, "stages/*GaussianMixture*/data")
+    table = pq.read_table(place)
+    rows = table.to_pylist()
+    cell = rows[0][name]
+    (cell if name == "weights" else cell[0]["values"])[0] = math.nan
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place)
+    with pytest.raises(pg.ModelFileError, match=r"not finite|damaged"):
+        pg.to_torch(folder)
+
+
+def test_numbers_beyond_all_floats_are_refused(tmp_path):
+    folder = unpacked("clusters", tmp_path)
+    place = min(folder.glob("stages/*BisectingKMeans*/data/metadata/part-*"))
+    content = json.loads(place.read_text())
+    place.write_text(json.dumps({**content, "rootId": 0}).replace('"rootId": 0', '"rootId": 1e999'))
+    with pytest.raises(pg.ModelFileError, match="tree of centers is damaged"):
         pg.to_torch(folder)
 
 

@@ -126,7 +126,7 @@ def _of_category(name: str) -> str:
 
 
 def escaped_number(kind: str, pattern: str, at: int) -> tuple[str, int] | None:
-    """The character of a number after ``\\0``, ``\\x`` or ``\\u``, and where the number ends."""
+    r"""The character of a number after ``\0``, ``\x`` or ``\u``, and where the number ends."""
     shapes = {
         "0": r"([0-3][0-7]{2}|[0-7]{1,2})",
         "x": r"([0-9a-fA-F]{2})|\{([0-9a-fA-F]{1,6})\}",
@@ -142,3 +142,18 @@ def escaped_number(kind: str, pattern: str, at: int) -> tuple[str, int] | None:
             code = 0x10000 + (code - 0xD800 << 10) + int(low[1], 16) - 0xDC00
             end = low.end()
     return None if code > sys.maxunicode or 0xD800 <= code < 0xE000 else (chr(code), end)
+
+
+def unquoted(pattern: str) -> str:
+    r"""The pattern with escaped characters instead of quotations between ``\Q`` and ``\E``."""
+    found, rest = [], pattern
+    while rest:
+        if rest.startswith("\\Q"):
+            quoted, _, rest = rest[2:].partition("\\E")
+            plain = (c.isalnum() or not c.isascii() for c in quoted)
+            found += [c if p else f"\\{c}" for c, p in zip(quoted, plain, strict=True)]
+            continue
+        size = 2 if rest[0] == "\\" else 1
+        found.append(rest[:size])
+        rest = rest[size:]
+    return "".join(found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 from ...errors import ArgumentError
-from .java_classes import LINE_ENDS, CharacterSet, escaped_number, property_set, shorthand
+from .java_classes import LINE_ENDS, CharacterSet, escaped_number, property_set, shorthand, unquoted
 
 _LONGEST = 4000
 _DEEPEST = 40
@@ -53,7 +53,9 @@ class JavaPattern:
         JavaPatternError
             If it is wrong in Java, or means something else in Python; the text says what.
         """
-        parser = _Parser(_unquoted(pattern))
+        if len(pattern) > _LONGEST:
+            raise JavaPatternError(f"it has more than {_LONGEST} characters")
+        parser = _Parser(unquoted(pattern))
         part = parser.whole()
         try:
             compiled = re.compile(part.text, re.ASCII)
@@ -125,23 +127,6 @@ class _Part(NamedTuple):
     empty: bool = False
     repeats: bool = False
     fixed: bool = True
-
-
-def _unquoted(pattern: str) -> str:
-    r"""The pattern with escaped characters instead of quotations between ``\Q`` and ``\E``."""
-    if len(pattern) > _LONGEST:
-        raise JavaPatternError(f"it has more than {_LONGEST} characters")
-    found, rest = [], pattern
-    while rest:
-        if rest.startswith("\\Q"):
-            quoted, _, rest = rest[2:].partition("\\E")
-            plain = (c.isalnum() or not c.isascii() for c in quoted)
-            found += [c if p else f"\\{c}" for c, p in zip(quoted, plain, strict=True)]
-            continue
-        size = 2 if rest[0] == "\\" else 1
-        found.append(rest[:size])
-        rest = rest[size:]
-    return "".join(found)
 
 
 class _Parser:
@@ -216,6 +201,10 @@ class _Parser:
         if bounds is None:
             return part
         least, most = bounds
+        if not part.text:
+            self._fail("it repeats nothing")
+        if _LINE_BREAK in part.text:
+            self._fail(r"it repeats \R, which then gives nothing back in some versions of Java")
         lazy = self._takes("?")
         possessive = not lazy and self._takes("+")
         if self._peek() and self._peek() in "*+?{":
@@ -357,6 +346,8 @@ class _Parser:
         inner = [0]
         while self._peek() != "]" or not operands[-1]:
             if self._takes("&&"):
+                if self._peek() in ("", "&", "]") or not operands[-1]:
+                    self._fail("a part of a class of characters is empty, or begins with '&'")
                 operands.append([])
                 inner.append(0)
             elif self._takes("["):

@@ -69,7 +69,7 @@ def _hazards(mojo: Mojo, plan: Plan) -> Answer:
     means = plan.step(mojo, layout.means(), row, name="means")
     source = plan.step(mojo, Difference(), source, means, name="centered")
     weight = listed(mojo, "coef", shape=(layout.width,))
-    linear = LinearMap(weight=weight, bias=None)
+    linear = LinearMap(weight=weight, bias=None, gaps=True)
     score = plan.step(mojo, linear, source, name="score", method="score")
     score = with_offset(mojo, plan, score, linear)
     return Answer(score, {"lp": score}, predict="lp")
@@ -161,6 +161,8 @@ class _Layout:
         domains = self.mojo.domains
         if one not in domains or other not in domains:
             self.mojo.fail("the interaction of a number is a category.")
+        if place not in domains:
+            self.mojo.fail("the interaction of two categories has no levels.")
         if len(domains[one]) * len(domains[other]) > _MOST_PAIRS:
             self.mojo.fail("it has too many pairs of levels.")
         codes: dict[str, int] = {}
