@@ -107,6 +107,8 @@ def ends_of(runs):
         "fault, lbfgs": {**lbfgs, "hooks": [Raises("on_epoch_begin", error, rank=0)]},
         "file": {**adam, "break_unit": 1},
         "file, lbfgs": {**lbfgs, "break_unit": 0},
+        "options": {**adam, "by_rank": [{"patience": 2}, {"patience": 3}, {"patience": 2}]},
+        "rows": {**adam, "by_rank": [{}, {"groups": "weight"}, {}]},
         "again": {**adam, "epochs": 2},
     }
 
@@ -224,6 +226,12 @@ def test_what_ends_one_process_ends_all(several):
         for other in others:
             assert other.startswith(f"ArgumentError: Worker {rank} failed, so that all ended: ")
             assert own.split("\n")[0] in other
+
+
+def test_processes_that_would_do_different_things_are_refused(several):
+    for found in several:
+        assert "Worker 1 trains with other options than worker 0" in found["options"]["error"]
+        assert "Worker 1 finds other files or columns" in found["rows"]["error"]
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def rank():
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def run(pipe, folder, label="label", hooks=(), break_unit=None, **options):
+def run(pipe, folder, label="label", hooks=(), break_unit=None, by_rank=None, **options):
     """Train, and return what can be compared."""
     hashes, written = [], []
     own_batch, own_write = row_stream.RowStream._batch, units.write_arrays
@@ -67,6 +67,7 @@ def run(pipe, folder, label="label", hooks=(), break_unit=None, **options):
                 raise pg.ArgumentError("this file is damaged")
             yield found
 
+    options = options | (by_rank[rank()] if by_rank else {})
     net = pg.to_torch(pipe)
     row_stream.RowStream._batch, units.write_arrays = batch, write
     shards.ShardReader._read = read

@@ -159,6 +159,12 @@ def _train(
     with data.workers.together():
         trainer = _make_trainer(net, data, validation, options, deadline)
     optimizer = trainer.optimizer
+    names = ("epochs", "patience", "anchor", "lr")
+    data.workers.check_same(
+        (type(optimizer).__name__, trainer.batch_size, *(getattr(options, n) for n in names)),
+        "trains with other options than worker 0",
+        "let all processes call fit with the same arguments",
+    )
     if watch is not None:
         watch(trainer.initialize())
     elif isinstance(validation, float) and getattr(net, "init", "") != "random":
