@@ -22,7 +22,7 @@ from worker_runs import BatchHook, Raises
 
 from pipegrad.finetune import StopTraining
 from pipegrad.streaming import stream_fit
-from pipegrad.streaming.processes import run_processes
+from pipegrad.streaming.processes import _run, run_processes
 from pipegrad.streaming.row_hashes import is_below, row_hashes
 
 ROWS, NAMES = 4000, [f"x{i}" for i in range(5)]
@@ -238,8 +238,18 @@ def test_processes_that_would_do_different_things_are_refused(several):
 def test_a_process_that_dies_ends_the_others(frame, place, tmp_path):
     run = runs_of(frame, place, None)["adam"]
     arguments = (run["pipe"], run["folder"], str(tmp_path))
-    with pytest.raises(torch.multiprocessing.ProcessExitedException):
-        run_processes(worker_runs.run_and_die, arguments, 2)
+    (tmp_path / "group").mkdir()
+    # Nothing ends the other process but itself.
+    start = torch.multiprocessing.get_context("spawn").Process
+    started = [
+        start(target=_run, args=(rank, worker_runs.run_and_die, arguments, 2, tmp_path / "group"))
+        for rank in range(2)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=120)
+    assert [process.exitcode for process in started] == [0, 1]
     told = pickle.loads((tmp_path / "0.pickle").read_bytes())
     assert "Worker 0 lost the others" in told["error"]
     assert "keeps what it learned from the first" in told["error"]
