@@ -261,3 +261,23 @@ def test_supported_for_machines(capsys: Any) -> None:
     code, out, _ = run(capsys, "supported", "--json")
     assert code == 0
     assert {entry["name"] for entry in json.loads(out)} == {row.name for row in pg.supported()}
+
+
+@pytest.mark.slow
+def test_tune_with_several_processes(folder: Path, capsys: Any) -> None:
+    rows = pd.concat([table()] * 4)
+    rows.to_parquet(folder / "rows.parquet", row_group_size=200)
+    paths = [str(folder / name) for name in ("model.skops", "rows.parquet", "better.skops")]
+    more = ["--label", "y", "-o", paths[2], "--processes", "2"]
+    assert main(["tune", *paths[:2], *more, "--report", "report.html"]) == 2
+    assert "--report needs all rows in memory" in capsys.readouterr().err
+    assert main(["tune", *paths[:2], *more[:2], "-o", paths[2], "--processes", "2", "--json"]) == 0
+    answer = capsys.readouterr()
+    told = json.loads(answer.out)
+    assert told["improved"]
+    assert told["loss_after"] < told["loss_before"]
+    before, after = (skops.io.load(path, trusted=[]) for path in (paths[0], paths[2]))
+    assert not np.array_equal(before[-1].coef_, after[-1].coef_)
+    more[1] = "absent"
+    assert main(["tune", *paths[:2], *more]) == 2
+    assert "absent" in capsys.readouterr().err

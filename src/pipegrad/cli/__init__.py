@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import PipegradError, PipegradWarning
+from ..errors import PipegradError
 
 _TROUBLE = 2
 _INTERRUPTED = 130
@@ -50,8 +50,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
     run: Callable[[argparse.Namespace], commands.Answer] = getattr(commands, chosen.run)
     with warnings.catch_warnings():
-        warnings.simplefilter("default", PipegradWarning)
-        warnings.showwarning = _show_warning
+        commands.show_warnings()
         answer = run(chosen)
     if chosen.json:
         print(json.dumps(finite(answer.data), indent=2, default=commands.for_json))
@@ -70,10 +69,6 @@ def _tell(error: Exception) -> None:
     print(f"pipegrad: {text}", file=sys.stderr)
     if not known:
         print("Hint: --traceback shows where it happened.", file=sys.stderr)
-
-
-def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-    print(f"pipegrad: {category.__name__}: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +136,10 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
     )
     tune.add_argument("--scoring", metavar="NAME", help="a score of scikit-learn that decides")
     tune.add_argument("--max-seconds", type=float, metavar="S", help="the most time to take")
+    tune.add_argument(
+        "--processes", type=_positive, metavar="N",
+        help="train with N processes on a file or folder that is read in pieces",
+    )  # fmt: skip
     tune.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)")
 
 

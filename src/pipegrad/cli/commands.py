@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, PipegradWarning
 from ..export import export
 from ..file_writing import check_target
 from ..finetune.tuner import FineTuner
@@ -17,8 +20,11 @@ from ..inspection import inspect
 from ..module import PipelineModule
 from ..module_files import SUFFIX, is_module_path
 from ..report.results import FORMATS
+from ..row_sources import is_row_source
 from ..scoring import predictions_of
 from ..scoring import score as score_table
+from ..streaming.processes import run_processes
+from ..streaming.workers import Workers
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
 from .differences import different_numbers, different_predictions
@@ -78,6 +84,8 @@ def tune(options: argparse.Namespace) -> Answer:
     check_model_target(options.output, model)
     if options.report:
         check_target(options.report, "a report", FORMATS)
+    if options.processes is not None:
+        return _tune_in_processes(options)
     tuner = FineTuner(
         _untrained(options, model),
         random_state=options.seed,
@@ -108,6 +116,62 @@ def tune(options: argparse.Namespace) -> Answer:
         "output": options.output,
     }
     return Answer(f"{report}\n\nWrote {options.output}", data)
+
+
+def _tune_in_processes(options: argparse.Namespace) -> Answer:
+    """Train a fitted model further on a table that is read in pieces, with several processes."""
+    for name in ("report", "scoring"):
+        if getattr(options, name):
+            raise ArgumentError(
+                f"--{name} needs all rows in memory, and --processes reads them in pieces.\n"
+                f"Hint: leave out --{name} or --processes."
+            )
+    if not is_row_source(options.data):
+        raise FileNotFoundError(f"{options.data}: there is no such file or folder.")
+    started = time.monotonic()
+    data = run_processes(_train_part, (options,), options.processes)
+    data["seconds"] = time.monotonic() - started
+    change = f"The validation loss was {data['loss_before']:.6g} and is {data['loss_after']:.6g}."
+    if not data["improved"]:
+        change = "Training did not improve the model, whose numbers are written unchanged."
+    return Answer(f"{change}\n\nWrote {options.output}", data)
+
+
+def _train_part(options: argparse.Namespace) -> dict[str, Any]:
+    """What each process does; the first one writes the model."""
+    with warnings.catch_warnings():
+        show_warnings()
+        model = _model(options, options.model)
+        net: PipelineModule = to_torch(model)
+        net.fit(
+            options.data,
+            options.label,
+            seed=options.seed,
+            max_seconds=options.max_seconds,
+            verbose=int(not options.json),
+        )
+    if Workers.current().first:
+        module = options.output.lower().endswith(SUFFIX)
+        own = is_estimator_file(options.model, model) and not module
+        _write_tuned(options.output, from_torch(net) if own else net)
+    best = min(net.history, key=lambda row: row["valid_loss"]) if net.history else {}
+    return {
+        "improved": best.get("epoch", 0) > 0,
+        "loss_before": net.history[0]["valid_loss"] if best else None,
+        "loss_after": best.get("valid_loss"),
+        "rows": net.history[-1].get("rows") if best else 0,
+        "output": options.output,
+    }
+
+
+def show_warnings() -> None:
+    """Let warnings of this package appear as lines of the command."""
+    warnings.simplefilter("default", PipegradWarning)
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    print(f"pipegrad: {category.__name__}: {message}", file=sys.stderr)
 
 
 def _untrained(options: argparse.Namespace, model: Any) -> Any:

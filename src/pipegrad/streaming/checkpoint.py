@@ -122,7 +122,7 @@ class Checkpoint:
         """
         if not self.resume:
             return False
-        found = self.workers.of_first(self._read() if self.workers.rank == 0 else None)
+        found = self.workers.first_does(self._read)
         if found is None:
             return False
         tensors, about = found
@@ -151,8 +151,7 @@ class Checkpoint:
         for own in self.workers.of_all(trainer.rounds.cursors):
             cursors |= {str(shard): list(cursor) for shard, cursor in own.items()}
         state["cursors"] = cursors
-        if self.workers.rank == 0:
-            self._write(state)
+        self.workers.first_does(lambda: self._write(state))
         self._last = time.monotonic()
 
     def _write(self, state: dict[str, Any]) -> None:

@@ -118,8 +118,19 @@ class StreamData:
         rows = _slice_rows(len(self.roles.names), len(self.source.pieces))
         if cache is None and not self._needs_cache():
             return list(table_units(self.source, self.encoder, rows))
-        folder = self._open.enter_context(scratch_folder()) if cache is None else Path(cache)
-        return list(cached_units(self.source, self.encoder, rows, folder))
+        folder = self._scratch() if cache is None else Path(cache)
+        return list(cached_units(self.source, self.encoder, rows, folder, self.workers))
+
+    def _scratch(self) -> Path:
+        """A temporary folder that all processes see, which the first one makes and removes."""
+        made = self.workers.first_does(lambda: self._open.enter_context(scratch_folder()))
+        with self.workers.together():
+            if not made.is_dir():
+                raise ArgumentError(
+                    f"Worker {self.workers.rank} does not see the temporary folder of worker 0.\n"
+                    "Hint: cache= is a folder that all machines share."
+                )
+        return made
 
     def _needs_cache(self) -> bool:
         readable = all(piece.rows is not None and piece.identity for piece in self.source.pieces)

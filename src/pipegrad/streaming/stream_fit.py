@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from os import PathLike
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
+from skorch.callbacks import Callback
 
-from ..errors import ArgumentError, warn
+from ..errors import ArgumentError, PipegradWarning, warn
 from ..losses.group_penalty import GroupPenalty
 from ..modules import preserved_modes, standard_settings
 from ..row_sources import RowSource, open_rows
@@ -17,8 +22,14 @@ from ..training.criterion import make_criterion
 from ..training.data import Data, check_trainable, encode_samples, match_score_shape
 from ..training.dataset import EncodedDataset
 from ..training.deadline import Deadline, TimeLimitReached
-from ..training.fit import SEEN_ROWS_WARNING, run_safely, search_rate, warn_outcome
-from ..training.optimizers import make_optimizer
+from ..training.fit import (
+    SEEN_ROWS_WARNING,
+    end_without_training,
+    run_safely,
+    search_rate,
+    warn_outcome,
+)
+from ..training.optimizers import make_optimizer, set_rate
 from ..training.options import Options, batch_rows, callbacks_of, checked_validation
 from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples, Validation, ValidationArgument
@@ -108,16 +119,20 @@ def train_on_stream(
     _refuse(net, options)
     deadline = Deadline.after(options.max_seconds) if deadline is None else deadline
     workers = Workers.current()
+    options = _shared_options(options, workers)
+    _check_same_rows(workers, source, roles)
     seed = workers.of_first(_seed_of(options))
     share = validation if isinstance(validation, float) else 0.0
     state = ModuleState(net)
     trainers: list[StreamTrainer] = []
     try:
-        with StreamData(net, source, roles, share, seed, workers, cache) as data:
+        with _quiet(workers), StreamData(net, source, roles, share, seed, workers, cache) as data:
+            workers.align(net)
             saving = None
             if checkpoints is not None:
                 run = run_of(net, source.identity(), roles, options, seed)
-                saving = checkpoints.of(run, workers)
+                # Of the first process: the times of files may differ between machines.
+                saving = checkpoints.of(workers.of_first(run), workers)
             return _train(net, data, validation, options, deadline, trainers, saving, watch)
     except BaseException as error:
         state.restore()
@@ -141,6 +156,46 @@ def _train(
     checkpoint: Checkpoint | None,
     watch: Callable[[StreamTrainer], None] | None,
 ) -> StreamTrainer:
+    with data.workers.together():
+        trainer = _make_trainer(net, data, validation, options, deadline)
+    optimizer = trainer.optimizer
+    names = ("epochs", "patience", "anchor", "lr")
+    data.workers.check_same(
+        (type(optimizer).__name__, trainer.batch_size, *(getattr(options, n) for n in names)),
+        "trains with other options than worker 0",
+        "let all processes call fit with the same arguments",
+    )
+    if watch is not None:
+        watch(trainer.initialize())
+    elif isinstance(validation, float) and getattr(net, "init", "") != "random":
+        warn(SEEN_ROWS_WARNING)
+    with preserved_modes(net), trainer.decisions.interrupts():
+        rate = data.workers.first_does(lambda: search_rate(net, trainer, options, optimizer))
+        if rate is not None and not data.workers.first:
+            set_rate(optimizer, rate)
+        trainers.append(trainer)
+        trainer.checkpoint = checkpoint
+        try:
+            # The state of an optimizer in a file is that of the parameters themselves.
+            run_safely(trainer, net, options, optimizer, stacked=checkpoint is None)
+        finally:
+            trainer.rounds.close()
+        if not trainer.history:
+            raise TimeLimitReached
+        if rate is not None:
+            trainer.history[0]["lr"] = rate
+    if watch is None:
+        warn_outcome(trainer, options)
+    return trainer
+
+
+def _make_trainer(
+    net: PipelineNetwork,
+    data: StreamData,
+    validation: Validation,
+    options: Options,
+    deadline: Deadline,
+) -> StreamTrainer:
     function, objective = make_criterion(options.loss, net.objective, net.head)
     optimizer = make_optimizer(
         options.optim, list(net.trainable_parameters().values()), options.rate
@@ -159,7 +214,7 @@ def _train(
     check_loss_on_batch(net, criterion, parts[0], options.loss)
     labels = net.classes_ if task in ("classification", "several") else None
     stream = data.stream(RowWeights(objective, held.sample, labels, task))
-    trainer = StreamTrainer(
+    return StreamTrainer(
         stream,
         options.epochs,
         ROUND_ROWS,
@@ -175,26 +230,6 @@ def _train(
         anchor=options.anchor,
         deadline=deadline,
     )
-    if watch is not None:
-        watch(trainer.initialize())
-    elif isinstance(validation, float) and getattr(net, "init", "") != "random":
-        warn(SEEN_ROWS_WARNING)
-    with preserved_modes(net):
-        rate = search_rate(net, trainer, options, optimizer)
-        trainers.append(trainer)
-        trainer.checkpoint = checkpoint
-        try:
-            # The state of an optimizer in a file is that of the parameters themselves.
-            run_safely(trainer, net, options, optimizer, stacked=checkpoint is None)
-        finally:
-            trainer.rounds.close()
-        if not trainer.history:
-            raise TimeLimitReached
-        if rate is not None:
-            trainer.history[0]["lr"] = rate
-    if watch is None:
-        warn_outcome(trainer, options)
-    return trainer
 
 
 def _encoded_sets(
@@ -231,6 +266,34 @@ def _refuse(net: PipelineNetwork, options: Options) -> None:
             "Soft splits are set by all rows, and these are read in pieces.\n"
             "Hint: to_torch(pipeline, trees='leaves'), or train on a sample in memory."
         )
+
+
+def _shared_options(options: Options, workers: Workers) -> Options:
+    """The options of this process, by which all make the same steps and one shows progress."""
+    if any(workers.of_all(bool(options.callbacks))) and not options.callbacks:
+        # Whether there are callbacks tells which tensors are trained.
+        options = replace(options, callbacks=[Callback()])
+    return options if workers.first else replace(options, verbose=0)
+
+
+def _check_same_rows(workers: Workers, source: RowSource, roles: ColumnRoles) -> None:
+    """Refuse processes that would read different tables."""
+    pieces = [(PurePath(piece.place).name, piece.rows) for piece in source.pieces]
+    workers.check_same(
+        (pieces, roles),
+        f"finds other files or columns in {source.name} than worker 0",
+        "all processes must see the same files, on a shared disk or in an object store",
+    )
+
+
+@contextmanager
+def _quiet(workers: Workers) -> Iterator[None]:
+    """Context in which the first process alone warns."""
+    with ExitStack() as stack:
+        if not workers.first:
+            stack.enter_context(catch_warnings())
+            simplefilter("ignore", PipegradWarning)
+        yield
 
 
 def _seed_of(options: Options) -> int:
@@ -279,13 +342,17 @@ def fit_on_table(
     roles = ColumnRoles.of(net, source, y, sample_weight, groups)
     if checkpoints is None and fits_in_memory(source, roles) and Workers.current().alone:
         return read_samples(net, source, roles)
-    train_on_stream(
-        net,
-        source,
-        roles,
-        options,
-        validation=checked_validation(validation),
-        cache=cache,
-        checkpoints=checkpoints,
-    )
+    try:
+        train_on_stream(
+            net,
+            source,
+            roles,
+            options,
+            validation=checked_validation(validation),
+            cache=cache,
+            checkpoints=checkpoints,
+        )
+    except TimeLimitReached:
+        with _quiet(Workers.current()):
+            end_without_training(net, options)
     return None

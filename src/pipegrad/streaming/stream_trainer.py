@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..training.dataset import EncodedDataset, Loader
+from ..training.deadline import Pace, TimeLimitReached
 from ..training.row_blocks import trained_tensors
 from ..training.scaled_lbfgs import ScaledLBFGS
+from ..training.stopping import StopTraining
 from ..training.trainer import StepResult, Trainer
 from .checkpoint import Checkpoint
+from .decisions import Decisions, SharedPace
 from .row_stream import RowStream, StreamedBatch
-from .workers import add_up_gradients
+from .workers import GradientSum
 
 # Rows after which the validation loss is measured; an epoch of fewer rows is measured at its end.
 ROUND_ROWS = 1 << 20
+# Rows of a batch on which losses are measured.
+_MEASURED_ROWS = 4096
 # The stream says when the last epoch is over.
 _ALL = 1 << 31
 
@@ -49,6 +54,12 @@ class _NoRows(tuple[Any, Any]):
 
 
 _NO_ROWS: Any = _NoRows((None, None))
+# Hooks of callbacks after which processes decide together.
+_PLACES = ("on_train_begin", "on_epoch_begin", "on_epoch_end")
+
+
+def _parts_of(batch: Any) -> list[Any]:
+    return [] if batch is _NO_ROWS else [batch]
 
 
 class StreamTrainer(Trainer):
@@ -77,6 +88,8 @@ class StreamTrainer(Trainer):
         self.stream = stream
         self.full = isinstance(self.optimizer, torch.optim.LBFGS | ScaledLBFGS)
         self.rounds = _Rounds(self, epochs, round_rows)
+        self.decisions = Decisions(stream.workers)
+        self._sum = GradientSum(stream.workers)
         # Of the last step: the rows of all processes, and whether any has more in this epoch.
         self.step_rows, self.more = 0, True
         # The sum of the losses of a round so far, and the number of its rows.
@@ -135,45 +148,115 @@ class StreamTrainer(Trainer):
         # Processes that round in different ways must not decide differently.
         super().record_loss(prefix, self.stream.workers.of_first(loss))
 
-    def _backward(self, batch: Any, factor: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        if isinstance(batch, AllRows):
-            return self._backward_all(batch)
-        rows = 0 if batch is _NO_ROWS else len(batch[0])
+    def notify(self, method_name: str, **cb_kwargs: object) -> None:
         if self.stream.workers.alone:
-            self.step_rows, self.more = rows, batch.more
-            return super()._backward(batch, factor)
-        none = torch.zeros((), dtype=torch.float64)
-        found = super()._backward(batch, float(rows)) if rows else (none, none, torch.empty(0))
-        return self._added_up(rows, *found, more=batch.more)
+            super().notify(method_name, **cb_kwargs)
+            return
+        try:
+            super().notify(method_name, **cb_kwargs)
+            if self.stopped_ and method_name == "on_train_begin":
+                raise StopTraining
+        except (Exception, KeyboardInterrupt) as error:
+            self.decisions.want(error)
+        if method_name in _PLACES:
+            try:
+                self._settle(self.stream.workers.sums(self.decisions.numbers))
+            except StopTraining:
+                if method_name != "on_train_begin":
+                    raise
 
-    def _backward_all(self, batch: AllRows) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient of the mean loss of all rows, as sums over parts of them."""
+    def _settle(self, wishes: Sequence[float]) -> None:
+        """End training if any process wants it."""
+        try:
+            self.decisions.settle(wishes)
+        except StopTraining:
+            self.stopped_, self.reason_ = True, "a callback ended training"
+            raise
+
+    def _check_time(self, seconds: float) -> None:
+        if self.stream.workers.any(self.deadline.left <= seconds):
+            raise TimeLimitReached
+
+    def _paced(self, seconds: float) -> Pace:
+        alone = self.stream.workers.alone
+        return super()._paced(seconds) if alone else SharedPace(self.deadline, seconds)
+
+    def _run_epochs(self) -> None:
+        if isinstance(self._step_pace, SharedPace):
+            self._check_time(self._step_pace.expected + self._step_pace.reserve)
+        super()._run_epochs()
+
+    def _evaluate(self, rows: EncodedDataset, prefix: str) -> None:
+        workers = self.stream.workers
+        if workers.alone:
+            super()._evaluate(rows, prefix)
+            return
+        # All processes hold the same rows, and each measures a part of them.
+        bounds = [len(rows) * rank // workers.count for rank in (workers.rank, workers.rank + 1)]
+        total, count = 0.0, 0
+        try:
+            self.module_.eval()
+            with torch.no_grad():
+                for batch in rows.batches(
+                    _MEASURED_ROWS, torch.arange(*bounds, device=rows.index.device)
+                ):
+                    if len(batch[0]):
+                        step = self.validation_step(batch)
+                        total += float(step["loss"]) * step["rows"]
+                        count += step["rows"]
+            self.module_.train()
+        except Exception as error:
+            self.decisions.want(error)
+        total, all_rows, *wishes = workers.sums([total, float(count), *self.decisions.numbers])
+        self._settle(wishes)
+        self.record_loss(prefix, total / all_rows)
+
+    def _batch_metric(self, batch: Any, loss: Tensor) -> float:
+        if batch[1] is None or not self.stream.workers.alone:
+            # The targets of all rows of the batch are not here.
+            return self.shown(loss.item(), "train")
+        return super()._batch_metric(batch, loss)
+
+    def _backward(self, batch: Any, factor: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        if self.stream.workers.alone and not isinstance(batch, AllRows):
+            self.step_rows, self.more = len(batch[0]), batch.more
+            return super()._backward(batch, factor)
+        parts = batch.stream.ordered() if isinstance(batch, AllRows) else _parts_of(batch)
+        rows, sums, score = 0, (0.0, 0.0), torch.empty(0)
+        try:
+            rows, sums, score = self._backward_parts(parts)
+        except Exception as error:
+            self.decisions.want(error)
+        found = self._added_up(rows, sums, getattr(batch, "more", False))
+        if isinstance(batch, AllRows):
+            self.rounds.add_pass(self.step_rows)
+        return *found, score
+
+    def _backward_parts(self, parts: Iterable[Any]) -> tuple[int, tuple[float, float], Tensor]:
+        """Add the gradients of the sum of the losses over rows; return their number and sums."""
         rows, sums = 0, [torch.zeros((), dtype=torch.float64) for _ in range(2)]
         score = torch.empty(0)
-        for part in batch.stream.ordered():
+        for part in parts:
             count = len(part[0])
             loss, mean, score = super()._backward(part, float(count))
             rows += count
             sums = [
                 s + v.double() * count for s, v in zip(sums, (loss.detach(), mean), strict=True)
             ]
-        loss, mean = (s / max(rows, 1) for s in sums)
-        self.rounds.add_pass(rows)
-        return self._added_up(rows, loss, mean, score)
+        return rows, (float(sums[0]), float(sums[1])), score
 
-    def _added_up(
-        self, rows: int, loss: Tensor, mean: Tensor, score: Tensor, more: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradients and losses of all processes, of gradients times the number of rows."""
-        parameters = trained_tensors(self.module_)
-        own = (float(rows), float(loss.detach()) * rows, float(mean) * rows, float(more))
-        total, loss_sum, mean_sum, others = add_up_gradients(self.stream.workers, parameters, own)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad /= max(total, 1.0)
+    def _added_up(self, rows: int, sums: tuple[float, float], more: bool) -> tuple[Tensor, Tensor]:
+        """The gradients and mean losses of the rows of all processes."""
+        pace, parameters = self._step_pace, trained_tensors(self.module_)
+        late = isinstance(pace, SharedPace) and pace.own_late
+        numbers = (*sums, float(more), float(late), *self.decisions.numbers)
+        total, loss, mean, others, tardy, *wishes = self._sum.add_up(parameters, rows, numbers)
         self.step_rows, self.more = int(total), others > 0
-        like = loss.detach()
-        return like.new_tensor(loss_sum / total), like.new_tensor(mean_sum / total), score
+        if isinstance(pace, SharedPace):
+            pace.late = tardy > 0
+        self._settle(wishes)
+        like, count = parameters[0], max(total, 1.0)
+        return like.new_tensor(loss / count), like.new_tensor(mean / count)
 
     def train_step(self, batch: Any, **fit_params: Any) -> StepResult:
         step = super().train_step(batch, **fit_params)
@@ -222,7 +305,7 @@ class _Rounds(Loader):
             self.begin_round()
         self.resumed = False
         while not self.over:
-            batch = next(self._epoch(), None)
+            batch = self._next()
             if batch is not None:
                 self.cursors = batch.cursors
             yield _NO_ROWS if batch is None else batch
@@ -236,6 +319,13 @@ class _Rounds(Loader):
     def begin_round(self) -> None:
         """Count the rows of a round anew."""
         self.done, self.over = 0, False
+
+    def _next(self) -> StreamedBatch | None:
+        try:
+            return next(self._epoch(), None)
+        except Exception as error:
+            self.trainer.decisions.want(error)
+            return None
 
     def _epoch(self) -> Iterator[StreamedBatch]:
         if self._batches is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from ..array_cache import UnusableEntryError, read_arrays, write_arrays
 from ..errors import ArgumentError
 from ..row_sources import Piece, RowSource
 from .chunks import Chunk, RowEncoder
+from .workers import Workers
 
 # Names of the arrays of a cached chunk beside the blocks of the host part.
 _TARGET, _WEIGHT, _HASHES = "#target", "#weight", "#hashes"
@@ -120,15 +121,12 @@ def table_units(source: RowSource, encoder: RowEncoder, slice_rows: int) -> list
 
 
 def cached_units(
-    source: RowSource,
-    encoder: RowEncoder,
-    slice_rows: int,
-    folder: Path,
-    tell: Any = None,
+    source: RowSource, encoder: RowEncoder, slice_rows: int, folder: Path, workers: Workers
 ) -> list[CachedUnit]:
     """Encode all rows of a table into a cache, as far as they are not in it.
 
-    A file that is in the table several times, by links, is cached once.
+    Each process encodes its share of the pieces. A file that is in the table several times, by
+    links, is cached once.
 
     Parameters
     ----------
@@ -139,53 +137,60 @@ def cached_units(
     slice_rows : int
         Number of rows of a file of the cache.
     folder : Path
-        The folder of the cache.
-    tell : callable, optional
-        ``tell(rows)`` hears of so many more rows.
+        The folder of the cache, which all processes see.
+    workers : Workers
+        The processes.
     """
     common = _key_of_pipeline(encoder, slice_rows)
-    known: dict[str, list[CachedUnit]] = {}
-    found = []
-    for place, piece in enumerate(source.pieces):
-        identity = piece.identity or f"{source.name}#{place}"
-        if identity not in known:
-            known[identity] = _cached_piece(
-                source, piece, encoder, slice_rows, folder, _digest(common, identity), tell
-            )
-        found += known[identity]
-    return found
+    names = (piece.identity or f"{source.name}#{n}" for n, piece in enumerate(source.pieces))
+    # Of the first process: the times of files may differ between machines.
+    keys = workers.of_first([_digest(common, name) for name in names])
+    own: dict[str, list[int]] = {}
+    with workers.together():
+        for place, (key, piece) in enumerate(dict(zip(keys, source.pieces, strict=True)).items()):
+            if place % workers.count == workers.rank:
+                own[key] = _cached_piece(source, piece, encoder, slice_rows, folder, key)
+    counts = {key: rows for found in workers.of_all(own) for key, rows in found.items()}
+    units = [
+        _unit(folder, key, n, rows, encoder) for key in keys for n, rows in enumerate(counts[key])
+    ]
+    with workers.together():
+        _check_there(units)
+    return units
+
+
+def _check_there(units: Sequence[CachedUnit]) -> None:
+    absent = next((unit.path for unit in units if not unit.path.is_file()), None)
+    if absent is not None:
+        raise ArgumentError(
+            f"{absent}: another process wrote this file, which is not to be seen here.\n"
+            "Hint: cache= is a folder that all machines share."
+        )
 
 
 def _cached_piece(
-    source: RowSource,
-    piece: Piece,
-    encoder: RowEncoder,
-    slice_rows: int,
-    folder: Path,
-    key: str,
-    tell: Any,
-) -> list[CachedUnit]:
+    source: RowSource, piece: Piece, encoder: RowEncoder, slice_rows: int, folder: Path, key: str
+) -> list[int]:
+    """The numbers of rows of the files of a piece, which are written if they are not there."""
     index = folder / f"{key}.safetensors"
     if piece.identity:
         try:
-            counts = read_arrays(index, key, None)["rows"].reshape(-1).tolist()
+            counts: list[int] = read_arrays(index, key, None)["rows"].reshape(-1).tolist()
             units = [_unit(folder, key, n, rows, encoder) for n, rows in enumerate(counts)]
             if all(unit.path.is_file() for unit in units):
-                return units
+                return counts
         except (UnusableEntryError, OSError):
             pass
-    units = []
+    counts = []
     table = TableUnit(source, piece, encoder, slice_rows)
     names = encoder.roles.names
     for number, batch in enumerate(source.batches(piece, names, slice_rows)):
         unit = _unit(folder, key, number, batch.num_rows, encoder)
         write_arrays(unit.path, unit.key, _arrays(table, batch, number))
-        units.append(unit)
-        if tell is not None:
-            tell(batch.num_rows)
-    counts = np.array([unit.rows for unit in units], dtype=np.int64).reshape(-1, 1)
-    write_arrays(index, key, {"rows": counts})
-    return units
+        counts.append(batch.num_rows)
+    array = np.array(counts, dtype=np.int64).reshape(-1, 1)
+    write_arrays(index, key, {"rows": array})
+    return counts
 
 
 def _unit(folder: Path, key: str, number: int, rows: int, encoder: RowEncoder) -> CachedUnit:

@@ -200,14 +200,19 @@ def fit(
         with on_device(net, checked_device(device)):
             train(net, samples, options, validation=validation, cache=cache)
     except TimeLimitReached:
-        from skorch.history import History
-
-        net.history = History()
-        warn(
-            f"max_seconds={max_seconds:g} left no time to train. The pipeline is unchanged.\n"
-            "Hint: allow more time, or fewer rows."
-        )
+        end_without_training(net, options)
     return net
+
+
+def end_without_training(net: PipelineNetwork, options: Options) -> None:
+    """Warn that there was no time to train, and leave an empty history."""
+    from skorch.history import History
+
+    net.history = History()
+    warn(
+        f"max_seconds={options.max_seconds:g} left no time to train. The pipeline is unchanged.\n"
+        "Hint: allow more time, or fewer rows."
+    )
 
 
 @standard_settings

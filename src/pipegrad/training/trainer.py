@@ -419,12 +419,12 @@ class Trainer(NeuralNet):
         self._best = _Best(numbers=self._numbers())
         self._anchor_penalty = Anchor(self._parameters(), self.anchor) if self.anchor else None
         Trainer.on_epoch_begin(self, self)
-        self.deadline.check(projected_seconds(self._try_rows, len(self.train), self.deadline))
+        self._check_time(projected_seconds(self._try_rows, len(self.train), self.deadline))
         began = Deadline.clock()
         self._evaluate(self.train, "train")
         seconds = Deadline.clock() - began
         share = min(self.batch_size / len(self.train), 1.0)
-        self._step_pace = Pace(self.deadline, _STEP_COST * share * seconds)
+        self._step_pace = self._paced(_STEP_COST * share * seconds)
         same = is_loss_scale_invariant(self.optimizer_) or isinstance(self.optimizer_, ScaledLBFGS)
         self._unit = loss_scale(self.minimized_[-1]["train_loss"]) if same else 1.0
         self._measure()
@@ -437,6 +437,14 @@ class Trainer(NeuralNet):
         # Soft splits start with a higher loss than hard ones; the patience starts from their loss.
         behind = bool(soft_ensembles(self.module_))
         self._progress_loss, self._waited = (math.inf if behind else self.best_loss_), 0
+
+    def _check_time(self, seconds: float) -> None:
+        """End training if so many seconds are not left."""
+        self.deadline.check(seconds)
+
+    def _paced(self, seconds: float) -> Pace:
+        """The pace of steps, of which the first takes so many seconds."""
+        return Pace(self.deadline, seconds)
 
     def _try_rows(self, count: int) -> None:
         """Compute the scores of some training rows, to measure how long it takes."""
