@@ -23,8 +23,9 @@ from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples, Validation, ValidationArgument
 from ..training.saved_state import ModuleState
 from ..training.tree_splits import precompute_leaves, soft_ensembles
-from .checkpoint import Checkpoint, CheckpointOptions, run_of
+from .checkpoint import Checkpoint, CheckpointOptions
 from .column_roles import ColumnRoles
+from .run_identity import run_of
 from .stream_data import HeldRows, RowWeights, StreamData
 from .stream_trainer import ROUND_ROWS, StreamTrainer
 from .workers import Workers
@@ -105,15 +106,16 @@ def train_on_stream(
     deadline = Deadline.after(options.max_seconds) if deadline is None else deadline
     workers = Workers.current()
     seed = workers.of_first(_seed_of(options))
+    saving = None
+    if checkpoints is not None:
+        run = run_of(net, source, roles, options, validation, cache is not None)
+        saving = checkpoints.of(run, workers)
+        seed = saving.seed_of(seed)
     share = validation if isinstance(validation, float) else 0.0
     state = ModuleState(net)
     trainers: list[StreamTrainer] = []
     try:
         with StreamData(net, source, roles, share, seed, workers, cache) as data:
-            saving = None
-            if checkpoints is not None:
-                run = run_of(net, source.identity(), roles, options, seed)
-                saving = checkpoints.of(run, workers)
             return _train(net, data, validation, options, deadline, trainers, saving)
     except BaseException as error:
         state.restore()

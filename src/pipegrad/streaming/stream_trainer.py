@@ -11,6 +11,7 @@ from torch import Tensor
 from ..training.dataset import EncodedDataset, Loader
 from ..training.row_blocks import trained_tensors
 from ..training.scaled_lbfgs import ScaledLBFGS
+from ..training.stopping import StopTraining
 from ..training.trainer import StepResult, Trainer
 from .checkpoint import Checkpoint
 from .row_stream import RowStream, StreamedBatch
@@ -84,6 +85,7 @@ class StreamTrainer(Trainer):
         self.checkpoint: Checkpoint | None = None
 
     _in_round = False
+    _over = False  # whether the last round was judged to be the last one
 
     def _loader(self) -> Loader:
         return self.rounds
@@ -99,9 +101,21 @@ class StreamTrainer(Trainer):
             going = False
         self.rounds.begin_round()
         self.partial = (0.0, 0)
-        if self.checkpoint is not None:
-            self.checkpoint.save(self, finished=not going)
+        self._over = not going
         return going
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except StopTraining:
+            self._after_event(method_name)
+            raise
+        self._after_event(method_name)
+
+    def _after_event(self, event: str) -> None:
+        # After the callbacks of a round, as these may change the learning rate.
+        if event == "on_epoch_end" and self.checkpoint is not None and not self.out_of_time_:
+            self.checkpoint.save(self, finished=self._over or self.stopped_)
 
     def _measure_start(self) -> None:
         super()._measure_start()
@@ -128,6 +142,9 @@ class StreamTrainer(Trainer):
         for loss, rows in losses:
             total, count = self.partial
             self.partial = (total + loss * rows, count + rows)
+        if self.checkpoint is not None and self.out_of_time_ and not self.full:
+            # The next run goes on within this round, as if there had been no limit.
+            self.checkpoint.save(self)
         total, count = self.partial
         self.record_loss(prefix, float(total) / max(count, 1))
 
@@ -223,9 +240,10 @@ class _Rounds(Loader):
         self.resumed = False
         while not self.over:
             batch = next(self._epoch(), None)
+            yield _NO_ROWS if batch is None else batch
+            # Only now, as a batch for which there is no time left is not trained on.
             if batch is not None:
                 self.cursors = batch.cursors
-            yield _NO_ROWS if batch is None else batch
             self.done += self.trainer.step_rows
             self.seen_rows += self.trainer.step_rows
             if not self.trainer.more:
