@@ -35,6 +35,7 @@ PARTS = {
     "demo": ("Entry points", "the paper's experiment", ()),
     "mlflow": ("Entry points", "models and runs there", ()),
     "spark": ("Entry points", "scores its DataFrames", ()),
+    "scoring": ("Entry points", "predictions for folders", ()),
     "serving": ("Entry points", "raw rows in microseconds", ()),
     "testing": ("Entry points", "checks of translations", ()),
     "export": ("Entry points", "files that answer without pipegrad", ()),

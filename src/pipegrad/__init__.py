@@ -18,6 +18,7 @@ from .inspection import Inspection, inspect
 from .loading import load
 from .module import PipelineModule
 from .registry import Example, Expansion, Objective, Translation, register
+from .scoring import ScoringSummary, score
 from .serving import CompiledPipeline, compile  # noqa: A004
 from .supported import Supported, supported
 from .translate import from_torch, to_torch
@@ -38,6 +39,7 @@ __all__ = [
     "PipegradWarning",
     "PipelineModule",
     "RegistrationError",
+    "ScoringSummary",
     "Step",
     "Supported",
     "Translation",
@@ -49,6 +51,7 @@ __all__ = [
     "inspect",
     "load",
     "register",
+    "score",
     "supported",
     "to_torch",
 ]

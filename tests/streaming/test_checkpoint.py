@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -79,14 +78,15 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("steps", [1, 7, 13, 40])
+@pytest.mark.parametrize("steps", [1, 7, 13])
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
 def test_an_interrupted_run_ends_as_the_unbroken_one(
     name, steps, frame, folder, tmp_path, monkeypatch
 ):
     options = {
         "epochs": 3, "optim": OPTIMIZERS[name], "batch_size": 250, "patience": 4,
-        "anchor": 0.0 if name == "SGD" else 0.01, "sample_weight": "weight", "checkpoint_seconds": 0,
+        "anchor": 0.0 if name == "SGD" else 0.01, "sample_weight": "weight",
+        "checkpoint_seconds": 0,
     }  # fmt: skip
     pipe = pipeline(frame)
     fit = partial(pg.PipelineModule.fit, X=folder, y="label", **options)
@@ -233,7 +233,7 @@ import pipegrad as pg
 from pipegrad.streaming import stream_fit
 stream_fit.IN_MEMORY, stream_fit.ROUND_ROWS = 0, 2000
 net = pg.to_torch(pipeline(table()))
-net.fit({folder!r}, "label", epochs=8, batch_size=50, patience=None, checkpoint=sys.argv[1],
+net.fit({folder!r}, "label", epochs={epochs}, batch_size=50, patience=None, checkpoint=sys.argv[1],
         checkpoint_seconds=0.0)
 torch.save([p.detach() for p in net.parameters()], sys.argv[1] + "/result.pt")
 """
@@ -241,7 +241,9 @@ torch.save([p.detach() for p in net.parameters()], sys.argv[1] + "/result.pt")
 
 def killed_at_random(tmp_path, folder, moments):
     script = tmp_path / "train.py"
-    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), folder=folder))
+    script.write_text(
+        SCRIPT.format(here=str(Path(__file__).parent), folder=folder, epochs=4 * moments)
+    )
 
     def start(where):
         return subprocess.Popen([sys.executable, str(script), str(where)])
@@ -249,6 +251,7 @@ def killed_at_random(tmp_path, folder, moments):
     whole = tmp_path / "whole"
     assert start(whole).wait() == 0
     broken, rng = tmp_path / "broken", np.random.default_rng(moments)
+    killed = 0
     for _ in range(moments):
         process, before = start(broken), (broken / FILE)
         stamp = before.stat().st_mtime_ns if before.exists() else 0
@@ -258,8 +261,9 @@ def killed_at_random(tmp_path, folder, moments):
         ):
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= moments - 1  # The last ones may find the run finished.
     assert start(broken).wait() == 0
     wanted, found = (torch.load(path / "result.pt") for path in (whole, broken))
     assert all(map(torch.equal, wanted, found))

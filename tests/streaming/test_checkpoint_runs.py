@@ -1,4 +1,4 @@
-"""Runs that go on from a checkpoint under further options: limits, callbacks, caches, optimizers."""
+"""Runs that go on from a checkpoint: time limits, callbacks, caches, full disks, optimizers."""
 
 from __future__ import annotations
 

@@ -108,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("model", metavar="MODEL")
     score.add_argument("data", metavar="DATA")
     score.add_argument("-o", "--output", required=True, metavar="FILE", help="the predictions")
+    of_folders = "of a folder as DATA: "
+    score.add_argument("--keep", action="append", metavar="COLUMN", help=f"{of_folders}kept column")
+    score.add_argument("--processes", type=int, default=1, metavar="N", help=f"{of_folders}number")
+    score.add_argument("--overwrite", action="store_true", help=f"{of_folders}replace other files")
     export = command("export", "export_model", "write a model into a file for ONNX or torch")
     export.add_argument("model", metavar="MODEL")
     export.add_argument("output", metavar="FILE", help="the file, which ends in .onnx or .pt2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..inspection import inspect
 from ..module import PipelineModule
 from ..module_files import SUFFIX, is_module_path
 from ..report.results import FORMATS
+from ..scoring import predictions_of
+from ..scoring import score as score_table
 from ..supported import supported, supported_table
 from ..translate import from_torch, to_torch
 from .differences import different_numbers, different_predictions
@@ -23,7 +26,6 @@ from .models import check_model_target, is_estimator_file, read_model, write_mod
 from .tables import (
     check_table_target,
     inputs_of,
-    predictions_of,
     read_table,
     split_label,
     write_table,
@@ -126,12 +128,30 @@ def _write_tuned(path: str, tuned: Any) -> None:
 def score(options: argparse.Namespace) -> Answer:
     """Write the predictions of a model for a table."""
     model = _model(options, options.model)
+    if Path(options.data).is_dir():
+        return _score_folder(options, model)
     check_table_target(options.output)
     table = read_table(options.data)
     found = predictions_of(*_predictor(options.model, model, table, options.data))
     write_table(options.output, found)
     data = {"rows": len(found), "columns": list(found), "output": options.output}
     return Answer(f"Wrote {len(found)} rows to {options.output}", data)
+
+
+def _score_folder(options: argparse.Namespace, model: Any) -> Answer:
+    predictor = model if is_estimator_file(options.model, model) else to_torch(model)
+    done = score_table(
+        predictor,
+        options.data,
+        options.output,
+        keep=options.keep or (),
+        processes=options.processes,
+        overwrite=options.overwrite,
+        verbose=1,
+    )
+    data = {"rows": done.rows, "files": len(done.files), "output": options.output}
+    earlier = f"; {done.skipped} files were there already" if done.skipped else ""
+    return Answer(f"Wrote {done.rows} rows to {options.output}{earlier}", data)
 
 
 def export_model(options: argparse.Namespace) -> Answer:

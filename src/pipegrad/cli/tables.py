@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import ArgumentError
 from ..file_writing import check_target, replacement
 
@@ -94,22 +92,6 @@ def inputs_of(model: Any, table: pd.DataFrame, path: str) -> Any:
             f"{table.shape[1]}: {_some(list(table))}."
         )
     return table.to_numpy()
-
-
-def predictions_of(model: Any, X: Any) -> pd.DataFrame:
-    """A column "prediction", and "probability_CLASS" for each class where the model has them."""
-    import pandas as pd
-
-    found = np.asarray(model.predict(X))
-    if found.ndim == 1 or found.shape[1] == 1:
-        table = {"prediction": found.reshape(len(found))}
-    else:
-        table = {f"prediction_{i}": found[:, i] for i in range(found.shape[1])}
-    shares = model.predict_proba(X) if hasattr(model, "predict_proba") else None
-    if isinstance(shares, np.ndarray) and shares.ndim == 2:
-        names = getattr(model, "classes_", range(shares.shape[1]))
-        table |= {f"probability_{name}": shares[:, i] for i, name in enumerate(names)}
-    return pd.DataFrame(table)
 
 
 def _suffix(path: str) -> str:

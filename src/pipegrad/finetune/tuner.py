@@ -19,8 +19,10 @@ from ..errors import ArgumentError, warn
 from ..losses.checks import check_loss
 from ..losses.group_penalty import GroupPenalty, group_codes
 from ..modules import sent_as_copy, standard_settings
+from ..named import is_table_file
 from ..report.model_summary import summarize_model
 from ..report.results import Report
+from ..row_sources import is_row_source
 from ..sources.arrays import without_tensors
 from ..through import check_through
 from ..training.deadline import Deadline
@@ -211,6 +213,7 @@ class FineTuner(DelegatingEstimator):
     """
 
     frozen_: list[str]
+    report_: Report
     stream_: list[StreamRecord]
     _stream: Stream[PipelineModule] | None
     _known: ClassCounts
@@ -310,6 +313,8 @@ class FineTuner(DelegatingEstimator):
         from .validation.rule import check_rule  # loads skorch, which waits until it is needed
 
         began = Deadline.clock()
+        if is_row_source(X) and not (is_fitted_already(self.estimator) and is_table_file(X)):
+            return self._fit_on_table(X, y, sample_weight, groups, fit_params, began)
         X, y, sample_weight, groups = map(without_tensors, (X, y, sample_weight, groups))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = self._options(seed)
@@ -369,6 +374,39 @@ class FineTuner(DelegatingEstimator):
             raise result.interrupt
         if self._by_recipe and not result.improved:
             warn(f"Fine-tuning kept the fitted pipeline: {result.report.why}.")
+        return self
+
+    def _fit_on_table(
+        self, rows: Any, y: Any, weight: Any, groups: Any, metadata: Any, began: float
+    ) -> FineTuner:
+        """Fit on a sample of a table, and train on all of its rows."""
+        from .large_tables import LargeTable, needs_classes, train_on_all_rows
+
+        if self.cv is not None or self.validation_split == "ordered":
+            raise ArgumentError(
+                "cv= and validation_split='ordered' need all rows in memory, and these are read in "
+                "pieces.\nHint: read a part of them, or leave these settings out."
+            )
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        options, pipeline = self._options(seed), self._pipeline()
+        pipeline.check_last_step()
+        table = LargeTable.open(pipeline, rows, y, weight, groups, seed)
+        samples, count = table.sample(needs_classes(pipeline.described))
+        self.fit(samples.X, samples.y, samples.weight, samples.groups, **metadata)
+        if table.whole:
+            return self
+        deadline = Deadline.after(self.max_seconds, began)
+        told = f"The pipeline was fitted on a sample of {len(samples.X):,} of {count:,} rows."
+        own = not self._by_recipe
+        done = train_on_all_rows(
+            self._pipeline(), self.estimator_, table, options, self.report_.chosen, deadline, own
+        )
+        report = self.report_
+        told = " ".join(filter(None, (report.validation, told, done.told)))
+        self.report_ = replace(report, validation=told)
+        if done.improved:
+            self.estimator_, self.improved_ = done.estimator, True
+            self.history_ = done.history
         return self
 
     def _keep(self, estimator: Any, **found: Any) -> None:

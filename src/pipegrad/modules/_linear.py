@@ -73,6 +73,9 @@ class Linear(Module):
         Whether negative weights count as zero.
     offset : Tensor, shape (outputs,), optional
         Fixed constant that is added to the output.
+    gaps : bool
+        Whether dense rows may hold NaN. They map to NaN and take no part in gradients, so that
+        a later step that replaces NaN leaves the gradients of the parameters finite.
     """
 
     offset: Tensor | None
@@ -86,9 +89,11 @@ class Linear(Module):
         squeeze: bool = False,
         nonnegative: bool = False,
         offset: Tensor | None = None,
+        gaps: bool = False,
     ) -> None:
         super().__init__()
         self.squeeze = squeeze
+        self.gaps = gaps
         self.nonnegative = nonnegative
         self.weight = parameter(weight)
         self.bias = None if bias is None else parameter(bias)
@@ -102,6 +107,11 @@ class Linear(Module):
     def forward(self, x: Block) -> Tensor:
         """Map (n, features) to (n, outputs), or to (n,)."""
         weight = self.effective_weight()
+        missing = None
+        if self.gaps and isinstance(x, Tensor):
+            # Zero times NaN is NaN, in gradients as well: NaN must not reach the product.
+            missing = torch.isnan(x).any(1, keepdim=True)
+            x = torch.where(missing, 0.0, x)
         out = product(x, weight)
         # Two products instead of a shifted copy of x: sparse rows stay sparse.
         shift = None if self.shift is None else -(self.shift @ weight)
@@ -112,6 +122,8 @@ class Linear(Module):
         else:
             for values in added:
                 out = out + values
+        if missing is not None:
+            out = torch.where(missing, torch.nan, out)
         return out.squeeze(1) if self.squeeze else out
 
     def deferred(self, x: Block) -> Deferred:

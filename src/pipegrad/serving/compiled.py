@@ -161,6 +161,11 @@ class CompiledPipeline:
             method.measure(rows)
 
     @property
+    def module(self) -> PipelineModule:
+        """The module of the pipeline."""
+        return self._net
+
+    @property
     def classes_(self) -> Any:
         """Class labels of the pipeline."""
         return self._net.classes_

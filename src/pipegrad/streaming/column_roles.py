@@ -66,8 +66,7 @@ class ColumnRoles:
             y = net.target_column(source.names)
         several = isinstance(y, list | tuple)
         targets = [] if y is None else list(y) if several else [y]
-        for name, value in (("y", targets), ("sample_weight", [weight]), ("groups", [groups])):
-            _check_names(name, [v for v in value if v is not None], source)
+        check_column_names(source, y=targets, sample_weight=weight, groups=groups)
         if not targets and net.head is not None and net.head.task != "clustering":
             raise ArgumentError(
                 "y must be the name of the column of the targets, got None.\n"
@@ -117,6 +116,13 @@ class ColumnRoles:
                 f"The sample weights in the column {self.weight!r} must be finite and non-negative."
             )
         return values
+
+
+def check_column_names(source: RowSource, **arguments: Any) -> None:
+    """Reject arguments that are not the names of columns, or lists of them."""
+    for argument, value in arguments.items():
+        names = value if isinstance(value, list | tuple) else [value]
+        _check_names(argument, [name for name in names if name is not None], source)
 
 
 def _check_names(argument: str, names: Sequence[Any], source: RowSource) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import sha256
@@ -35,8 +36,6 @@ def run_of(
     The number of epochs and the time limit are not part of it, so that a run can be prolonged, nor
     is the number of processes.
     """
-    import pipegrad
-
     return {
         "module": _module_digest(net),
         "rows": source.identity(),
@@ -44,7 +43,7 @@ def run_of(
         "validation": _validation(validation),
         "optim": _optimizer(net, options),
         "cache": str(cached),
-        "version of pipegrad": pipegrad.__version__,
+        "version of pipegrad": getattr(sys.modules["pipegrad"], "__version__", ""),
         **{name: _described(getattr(options, name)) for name in _OPTIONS},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ def train_on_stream(
     cache: str | PathLike[str] | None = None,
     deadline: Deadline | None = None,
     checkpoints: CheckpointOptions | None = None,
+    watch: Callable[[StreamTrainer], None] | None = None,
 ) -> StreamTrainer:
     """Train a module on the rows of a table.
 
@@ -94,6 +96,8 @@ def train_on_stream(
         When training has to end.
     checkpoints : CheckpointOptions, optional
         Where and when to save the state of training.
+    watch : callable, optional
+        Is called with the trainer before it begins, and answers for the warnings about the outcome.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def train_on_stream(
     trainers: list[StreamTrainer] = []
     try:
         with StreamData(net, source, roles, share, seed, workers, cache) as data:
-            return _train(net, data, validation, options, deadline, trainers, saving)
+            return _train(net, data, validation, options, deadline, trainers, saving, watch)
     except BaseException as error:
         state.restore()
         if trainers and trainers[0].improved_:
@@ -137,6 +141,7 @@ def _train(
     deadline: Deadline,
     trainers: list[StreamTrainer],
     checkpoint: Checkpoint | None,
+    watch: Callable[[StreamTrainer], None] | None,
 ) -> StreamTrainer:
     function, objective = make_criterion(options.loss, net.objective, net.head)
     optimizer = make_optimizer(
@@ -172,7 +177,9 @@ def _train(
         anchor=options.anchor,
         deadline=deadline,
     )
-    if isinstance(validation, float) and getattr(net, "init", "") != "random":
+    if watch is not None:
+        watch(trainer.initialize())
+    elif isinstance(validation, float) and getattr(net, "init", "") != "random":
         warn(SEEN_ROWS_WARNING)
     with preserved_modes(net):
         rate = search_rate(net, trainer, options, optimizer)
@@ -187,7 +194,8 @@ def _train(
             raise TimeLimitReached
         if rate is not None:
             trainer.history[0]["lr"] = rate
-    warn_outcome(trainer, options)
+    if watch is None:
+        warn_outcome(trainer, options)
     return trainer
 
 

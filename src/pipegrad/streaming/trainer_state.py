@@ -120,7 +120,7 @@ def _callback_state(callback: Any) -> dict[str, Any]:
 
 def _load_callback_state(callback: Any, state: dict[str, Any]) -> None:
     for name, value in state.items():
-        own = getattr(callback, name, None)
+        own: Any = getattr(callback, name, None)
         if isinstance(value, dict) and "state_dict" in value and _has_state(own):
             own.load_state_dict(value["state_dict"])
         else:

@@ -98,6 +98,30 @@ def test_rows_that_a_base_model_refuses_are_refused():
             net.predict(table.iloc[[row]])
 
 
+def test_rows_that_a_metalearner_completes_leave_gradients_finite():
+    """A base model without means answers NaN, which the mean of the metalearner replaces."""
+    net = pg.to_torch(mojo("ensemble_skip"))
+    table = pd.read_parquet(mojo("ensemble_skip").with_suffix(".parquet"))
+    given = table[table[ERROR].isna()][["u", "v", "c", "t", "w"]]
+    assert given.isna().any(axis=None)
+    net(net.encode(given)).sum().backward()
+    for name, values in net.named_parameters():
+        assert values.grad is not None, name
+        assert values.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("name", ["cox_plain", "pca_standardize", "svm_high_threshold"])
+def test_answers_that_are_missing_give_no_gradients(name):
+    """As behind a step that replaces them."""
+    net, (given, _) = pg.to_torch(mojo(name)), answers_of(name)
+    found = net(net.encode(given))
+    assert found.isnan().any()
+    found.nan_to_num().sum().backward()
+    gradients = [values.grad for values in net.parameters() if values.grad is not None]
+    assert gradients
+    assert all(values.isfinite().all() for values in gradients)
+
+
 # -- encoders ------------------------------------------------------------------------------------
 
 

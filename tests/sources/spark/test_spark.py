@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import datetime
 import json
+import math
 import pickle
 import zipfile
 from decimal import Decimal
@@ -654,6 +655,48 @@ def test_damaged_metadata(folder, content):
 def test_damaged_tables(folder, content):
     part_of(folder, "stages/4_Log*/data").write_bytes(content)
     with pytest.raises(pg.ModelFileError, match="cannot be read"):
+        pg.to_torch(folder)
+
+
+def test_texts_that_are_no_utf8_are_refused(folder):
+    place = part_of(folder, "stages/0_StringIndexer*/data")
+    spoiled = pa.array([b"a", b"\xff", b"c"])
+    texts = pa.StringArray.from_buffers(3, *spoiled.buffers()[1:])
+    lists = pa.ListArray.from_arrays([0, 1], pa.ListArray.from_arrays([0, 3], texts))
+    pq.write_table(pa.table({"labelsArray": lists}), place)
+    with pytest.raises(pg.ModelFileError, match="'data' is damaged"):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, math.nan])
+def test_thresholds_that_lie_are_refused(folder, value):
+    place = part_of(folder, "stages/4_Log*/metadata")
+    content = json.loads(place.read_text())
+    content["paramMap"]["threshold"] = value
+    place.write_text(json.dumps(content))
+    with pytest.raises(pg.ModelFileError, match="threshold must be between 0 and 1"):
+        pg.to_torch(folder)
+
+
+@pytest.mark.parametrize("name", ["mus", "sigmas", "weights"])
+def test_components_that_are_not_finite_are_refused(tmp_path, name):
+    folder = unpacked("mixture", tmp_path)
+    place = part_of(folder, "stages/*GaussianMixture*/data")
+    table = pq.read_table(place)
+    rows = table.to_pylist()
+    cell = rows[0][name]
+    (cell if name == "weights" else cell[0]["values"])[0] = math.nan
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place)
+    with pytest.raises(pg.ModelFileError, match=r"not finite|damaged"):
+        pg.to_torch(folder)
+
+
+def test_numbers_beyond_all_floats_are_refused(tmp_path):
+    folder = unpacked("clusters", tmp_path)
+    place = min(folder.glob("stages/*BisectingKMeans*/data/metadata/part-*"))
+    content = json.loads(place.read_text())
+    place.write_text(json.dumps({**content, "rootId": 0}).replace('"rootId": 0', '"rootId": 1e999'))
+    with pytest.raises(pg.ModelFileError, match="tree of centers is damaged"):
         pg.to_torch(folder)
 
 

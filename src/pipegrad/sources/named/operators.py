@@ -114,10 +114,14 @@ class Host(Step):
 
 @dataclass(eq=False, kw_only=True)
 class LinearMap(Predictor):
-    """``x @ weight.T + bias``: (n,) for a vector of weights, (n, k) for a matrix."""
+    """``x @ weight.T + bias``: (n,) for a vector of weights, (n, k) for a matrix.
+
+    Rows may hold NaN where there are ``gaps``; those answer NaN.
+    """
 
     weight: LearnedNumbers
     bias: LearnedNumbers | None
+    gaps: bool = False
 
 
 @dataclass(eq=False, kw_only=True)

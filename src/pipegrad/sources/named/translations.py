@@ -149,7 +149,8 @@ class LinearMap(NamedTranslation):
         bias = None
         if operator.bias is not None:
             bias = numbers_of(np.atleast_1d(operator.bias.values))
-        return Linear(weight.T, bias, squeeze=operator.task != "softmax" and weight.shape[0] == 1)
+        squeeze = operator.task != "softmax" and weight.shape[0] == 1
+        return Linear(weight.T, bias, squeeze=squeeze, gaps=operator.gaps)
 
     def write_back(self, module: Linear, operator: operators.LinearMap) -> None:
         write_numbers(operator.weight, module.weight.T)

@@ -339,7 +339,11 @@ class Stage:
 
     def rows(self, name: str = "data") -> list[dict[str, Any]]:
         """The rows of a table of the stage."""
-        found: list[dict[str, Any]] = self.folder.table(self.at(name)).to_pylist()
+        table = self.folder.table(self.at(name))
+        try:
+            found: list[dict[str, Any]] = table.to_pylist()
+        except (ValueError, OverflowError):  # such as texts that are no UTF-8
+            self.fail(f"its {name!r} is damaged.")
         return found
 
     def row(self, name: str = "data") -> dict[str, Any]:

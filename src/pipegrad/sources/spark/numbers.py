@@ -127,14 +127,12 @@ def _at(row: Any, keys: tuple[str, ...]) -> Any:
 
 def _decoded(value: Any, kind: Kind) -> NDArray[np.float64]:
     if kind == "number":
-        return np.float64(value) if not isinstance(value, str) else _refuse()  # type: ignore[return-value]
+        if not isinstance(value, int | float):
+            raise ValueError
+        return np.float64(value)  # type: ignore[return-value]
     if kind == "list":
         return np.array(value, dtype=np.float64).reshape(-1)
     return vector(value) if kind == "vector" else matrix(value)
-
-
-def _refuse() -> Any:
-    raise ValueError
 
 
 def vector(value: Any) -> NDArray[np.float64]:

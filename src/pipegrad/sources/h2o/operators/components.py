@@ -48,7 +48,7 @@ def _components(mojo: Mojo, plan: Plan) -> Answer:
     )
     source = plan.step(mojo, expanded, source, name="expand")
     places = np.arange(width * count).reshape(width, count).T
-    directions = LinearMap(weight=stored(mojo, _BLOB, ">f8", places), bias=None)
+    directions = LinearMap(weight=stored(mojo, _BLOB, ">f8", places), bias=None, gaps=True)
     score = plan.step(mojo, directions, source, name="components")
     names = [f"PC{number + 1}" for number in range(count)]
     return Answer(score, plan.entries(mojo, score, names), predict="")

@@ -43,7 +43,8 @@ def add_linear(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbe
     """The answer of a model whose mean is a function of one linear predictor."""
     family = mojo.text("family")
     task, options = _task(mojo, family)
-    operator = LinearMap(weight=weight, bias=bias, task=task, options=options)
+    gaps = _has_gaps(mojo)
+    operator = LinearMap(weight=weight, bias=bias, gaps=gaps, task=task, options=options)
     score = plan.step(mojo, operator, source, method="score")
     score = with_offset(mojo, plan, score, operator)
     link, power = _link(mojo)
@@ -62,7 +63,7 @@ def add_linear(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbe
 
 def add_multinomial(mojo: Mojo, plan: Plan, source: str, weight: Numbers, bias: Numbers) -> Answer:
     """The answer of a model with a linear predictor of each class."""
-    operator = LinearMap(weight=weight, bias=bias, task="softmax")
+    operator = LinearMap(weight=weight, bias=bias, gaps=_has_gaps(mojo), task="softmax")
     score = plan.step(mojo, operator, source, method="score")
     shares = plan.step(mojo, Derive(what="softmax_above_zero"), score, name="shares")
     return add_classes(mojo, plan, score, shares)
@@ -86,13 +87,19 @@ def add_ordered(
     decide : str
         The function of linear predictors that decides; the largest probability by default.
     """
-    scores = plan.step(mojo, LinearMap(weight=weight, bias=bias), source, method="score")
+    linear = LinearMap(weight=weight, bias=bias, gaps=_has_gaps(mojo))
+    scores = plan.step(mojo, linear, source, method="score")
     operator = Shares(task="shares")
     shares = plan.step(mojo, operator, scores, name="shares", method="score")
     if not decide:
         return add_classes(mojo, plan, shares, shares)
     predict = plan.step(mojo, Derive(what=decide), scores, name="predict")
     return add_labels(mojo, plan, shares, shares, predict)
+
+
+def _has_gaps(mojo: Mojo) -> bool:
+    """Whether missing numbers stay missing; a metalearner may replace the answer."""
+    return not mojo.flag("mean_imputation", True)
 
 
 def _link(mojo: Mojo) -> tuple[str, float]:

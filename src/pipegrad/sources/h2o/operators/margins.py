@@ -42,6 +42,7 @@ def _margins(mojo: Mojo, plan: Plan) -> Answer:
     linear = LinearMap(
         weight=listed(mojo, "weights", shape=(width,)),
         bias=listed(mojo, "interceptor", shape=(1,)),
+        gaps=means is None,
         task="squared_error" if count == 1 else "hinge",
     )
     score = plan.step(mojo, linear, source, method="score")

@@ -69,7 +69,7 @@ def _hazards(mojo: Mojo, plan: Plan) -> Answer:
     means = plan.step(mojo, layout.means(), row, name="means")
     source = plan.step(mojo, Difference(), source, means, name="centered")
     weight = listed(mojo, "coef", shape=(layout.width,))
-    linear = LinearMap(weight=weight, bias=None)
+    linear = LinearMap(weight=weight, bias=None, gaps=True)
     score = plan.step(mojo, linear, source, name="score", method="score")
     score = with_offset(mojo, plan, score, linear)
     return Answer(score, {"lp": score}, predict="lp")

@@ -153,7 +153,7 @@ def _vector_indexer(stage: Stage, plan: Plan) -> None:
     try:
         maps = {int(c): dict(pairs) for c, pairs in row["categoryMaps"]}
         lists = {c: sorted(pairs, key=pairs.__getitem__) for c, pairs in maps.items()}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         stage.fail("its categories are damaged.")
     if any(sorted(pairs.values()) != list(range(len(pairs))) for pairs in maps.values()):
         stage.fail("its categories are not numbered from zero.")
@@ -228,7 +228,7 @@ def _target_encoder(stage: Stage, plan: Plan) -> None:
             categories = [float(value) for value in row["categories"]]
             counts = [float(value) for value in row["counts"]]
             stats.values = np.array([row["stats"]], dtype=np.float64)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             stage.fail("its statistics are damaged.")
         alike = len(categories) == len(counts) == stats.values.size == len(set(categories))
         if not alike or _UNSEEN not in categories or not all(count > 0 for count in counts):

@@ -93,7 +93,7 @@ def _bisecting(stage: Stage, plan: Plan) -> None:
         root, cosine = places[int(about["rootId"])], about["distanceMeasure"] == "cosine"
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         stage.fail("its tree of centers is damaged.")
     source = features(stage, plan)
     if cosine:
@@ -135,12 +135,14 @@ def _mixture(stage: Stage, plan: Plan) -> None:
     try:
         means = np.stack([vector(one) for one in row["mus"]])
         sigmas = np.stack([matrix(one) for one in row["sigmas"]])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         stage.fail("its components are damaged.")
     weights = find(stage, "weights", kind="list")
     count, width = means.shape
     if sigmas.shape != (count, width, width) or weights.values.shape != (count,):
         stage.fail("its components differ in size.")
+    if not all(np.isfinite(one).all() for one in (means, sigmas, weights.values)):
+        stage.fail("its components are not finite.")
     place = stage.at("data")
     operator = Mixture(
         weights=weights,

@@ -159,7 +159,7 @@ def _product(stage: Stage, plan: Plan) -> None:
             for place, factor in zip(given["indices"], factors, strict=True):
                 full[place] = factor
             factors = full
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         stage.fail("its factors are damaged.")
     _one_to_one(stage, plan, Multiply(factors=factors))
 

@@ -75,7 +75,10 @@ def _threshold(stage: Stage) -> float:
     """The probability above which the second class is predicted."""
     pair = stage.numbers("thresholds")
     if not pair:
-        return stage.number("threshold", 0.5)
+        single = stage.number("threshold", 0.5)
+        if not 0 <= single <= 1:
+            stage.fail(f"its threshold must be between 0 and 1, got {single}.")
+        return single
     if len(pair) != 2 or not all(t >= 0 for t in pair) or not sum(pair):
         stage.fail("its thresholds are damaged.")
     return 1.0 / (1.0 + pair[0] / pair[1]) if pair[1] else 0.0

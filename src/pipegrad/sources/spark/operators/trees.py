@@ -205,7 +205,7 @@ def _weights(stage: Stage) -> list[float]:
     try:
         ordered = sorted(rows, key=lambda row: int(row["_1"] if "_1" in row else row["treeID"]))
         found = [float(row["_3"] if "_3" in row else row["weights"]) for row in ordered]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         stage.fail("the weights of its trees are damaged.")
     return found
 
@@ -237,7 +237,7 @@ def _add_variance(stage: Stage, plan: Plan, trees: Trees, source: str) -> None:
         counts, sums, squares = stats[:, :3].T
         spread = np.where(counts > 0, squares - sums**2 / np.where(counts > 0, counts, 1.0), 0.0)
         variances = spread / np.where(counts > 0, counts, 1.0)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         stage.fail("the variances of its leaves are damaged.")
     operator = LeafVariance(trees=trees, variances=variances)
     plan.name(stage, name, plan.step(stage, operator, source, name="variance"))
