@@ -242,7 +242,7 @@ torch.save([p.detach() for p in net.parameters()], sys.argv[1] + "/result.pt")
 def killed_at_random(tmp_path, folder, moments):
     script = tmp_path / "train.py"
     script.write_text(
-        SCRIPT.format(here=str(Path(__file__).parent), folder=folder, epochs=4 * moments)
+        SCRIPT.format(here=str(Path(__file__).parent), folder=folder, epochs=12)
     )
 
     def start(where):
@@ -260,7 +260,7 @@ def killed_at_random(tmp_path, folder, moments):
             before.exists() and before.stat().st_mtime_ns > stamp
         ):
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.2))
         process.kill()
         killed += process.wait() == -signal.SIGKILL
     assert killed >= moments - 1  # The last ones may find the run finished.
