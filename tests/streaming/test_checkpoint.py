@@ -241,9 +241,7 @@ torch.save([p.detach() for p in net.parameters()], sys.argv[1] + "/result.pt")
 
 def killed_at_random(tmp_path, folder, moments):
     script = tmp_path / "train.py"
-    script.write_text(
-        SCRIPT.format(here=str(Path(__file__).parent), folder=folder, epochs=12)
-    )
+    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), folder=folder, epochs=12))
 
     def start(where):
         return subprocess.Popen([sys.executable, str(script), str(where)])

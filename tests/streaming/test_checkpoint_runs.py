@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import BaggingClassifier
+from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import Callback, LRScheduler
 from stream_tables import FEATURES, pipeline, table, write
 from test_checkpoint import Killed, assert_same, interrupted, outcome
@@ -225,3 +227,15 @@ def test_other_functions_are_other_losses(frame, folder, tmp_path):
         fit(pg.to_torch(pipe), loss=loss)
     with pytest.raises(pg.ArgumentError, match="another run: other loss\\."):
         fit(pg.to_torch(pipe), loss=losses[1])
+
+
+def test_members_that_train_as_one_without_checkpoints(frame, folder, tmp_path, monkeypatch):
+    members = BaggingClassifier(LogisticRegression(), 12, random_state=0)
+    pipe = members.fit(frame[FEATURES][:300], frame["label"][:300])
+    fit = fit_of(folder)
+    plain, whole = fit(pg.to_torch(pipe)), fit(pg.to_torch(pipe), checkpoint=tmp_path / "whole")
+    for one, other in zip(plain.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    broken = partial(fit, checkpoint=tmp_path / "broken")
+    interrupted(monkeypatch, lambda: broken(pg.to_torch(pipe)), 11)
+    assert_same(outcome(broken(pg.to_torch(pipe))), outcome(whole))
