@@ -20,7 +20,7 @@ from .units import Unit
 from .workers import Workers
 
 # Batches that are ready before they are needed.
-_READY = 8
+_READY = 4
 _WAIT = 0.2
 
 

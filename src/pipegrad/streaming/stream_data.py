@@ -36,7 +36,7 @@ HELD_ROWS = 100_000
 # each column, usually of a megabyte, so that wide tables have fewer.
 _SHARDS, _LARGE, _MORE_SHARDS, _PAGES = 8, 500_000_000, 256, 400
 # Bytes of the slices that all shards of a process hold at a time, and numbers of rows of a slice.
-_BUFFER, _FEWEST, _MOST = 32 << 20, 1024, 1 << 16
+_BUFFER, _FEWEST, _MOST = 16 << 20, 1024, 1 << 16
 
 
 @dataclass(frozen=True)

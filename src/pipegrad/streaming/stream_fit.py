@@ -35,8 +35,9 @@ from ..training.prepare import build_criterion, check_loss_on_batch
 from ..training.samples import Samples, Validation, ValidationArgument
 from ..training.saved_state import ModuleState
 from ..training.tree_splits import precompute_leaves, soft_ensembles
-from .checkpoint import Checkpoint, CheckpointOptions, run_of
+from .checkpoint import Checkpoint, CheckpointOptions
 from .column_roles import ColumnRoles
+from .run_identity import run_of
 from .stream_data import HeldRows, RowWeights, StreamData
 from .stream_trainer import ROUND_ROWS, StreamTrainer
 from .workers import Workers
@@ -122,17 +123,18 @@ def train_on_stream(
     options = _shared_options(options, workers)
     _check_same_rows(workers, source, roles)
     seed = workers.of_first(_seed_of(options))
+    saving = None
+    if checkpoints is not None:
+        run = run_of(net, source, roles, options, validation, cache is not None)
+        # Of the first process: the times of files may differ between machines.
+        saving = checkpoints.of(workers.of_first(run), workers)
+        seed = saving.seed_of(seed)
     share = validation if isinstance(validation, float) else 0.0
     state = ModuleState(net)
     trainers: list[StreamTrainer] = []
     try:
         with _quiet(workers), StreamData(net, source, roles, share, seed, workers, cache) as data:
             workers.align(net)
-            saving = None
-            if checkpoints is not None:
-                run = run_of(net, source.identity(), roles, options, seed)
-                # Of the first process: the times of files may differ between machines.
-                saving = checkpoints.of(workers.of_first(run), workers)
             return _train(net, data, validation, options, deadline, trainers, saving, watch)
     except BaseException as error:
         state.restore()

@@ -97,6 +97,7 @@ class StreamTrainer(Trainer):
         self.checkpoint: Checkpoint | None = None
 
     _in_round = False
+    _over = False  # whether the last round was judged to be the last one
 
     def _loader(self) -> Loader:
         return self.rounds
@@ -112,9 +113,21 @@ class StreamTrainer(Trainer):
             going = False
         self.rounds.begin_round()
         self.partial = (0.0, 0)
-        if self.checkpoint is not None:
-            self.checkpoint.save(self, finished=not going)
+        self._over = not going
         return going
+
+    def notify(self, method_name: str, **cb_kwargs: object) -> None:
+        try:
+            self._notify_together(method_name, **cb_kwargs)
+        except StopTraining:
+            self._after_event(method_name)
+            raise
+        self._after_event(method_name)
+
+    def _after_event(self, event: str) -> None:
+        # After the callbacks of a round, as these may change the learning rate.
+        if event == "on_epoch_end" and self.checkpoint is not None and not self.out_of_time_:
+            self.checkpoint.save(self, finished=self._over or self.stopped_)
 
     def _measure_start(self) -> None:
         super()._measure_start()
@@ -141,6 +154,9 @@ class StreamTrainer(Trainer):
         for loss, rows in losses:
             total, count = self.partial
             self.partial = (total + loss * rows, count + rows)
+        if self.checkpoint is not None and self.out_of_time_ and not self.full:
+            # The next run goes on within this round, as if there had been no limit.
+            self.checkpoint.save(self)
         total, count = self.partial
         self.record_loss(prefix, float(total) / max(count, 1))
 
@@ -148,7 +164,8 @@ class StreamTrainer(Trainer):
         # Processes that round in different ways must not decide differently.
         super().record_loss(prefix, self.stream.workers.of_first(loss))
 
-    def notify(self, method_name: str, **cb_kwargs: object) -> None:
+    def _notify_together(self, method_name: str, **cb_kwargs: object) -> None:
+        """Call the callbacks; what those of one process want happens in all."""
         if self.stream.workers.alone:
             super().notify(method_name, **cb_kwargs)
             return
@@ -306,9 +323,10 @@ class _Rounds(Loader):
         self.resumed = False
         while not self.over:
             batch = self._next()
+            yield _NO_ROWS if batch is None else batch
+            # Only now, as a batch for which there is no time left is not trained on.
             if batch is not None:
                 self.cursors = batch.cursors
-            yield _NO_ROWS if batch is None else batch
             self.done += self.trainer.step_rows
             self.seen_rows += self.trainer.step_rows
             if not self.trainer.more:

@@ -137,10 +137,12 @@ def fit(
         Encoding and cross-fitting are part of the time. If a part of the rows shows that encoding
         would take too long, the parameters stay as they are.
     checkpoint : str or path, optional
-        Folder for checkpoints of training on a table in pieces. The same call goes on from the one
-        that is there, and gives what it would have given without the interruption.
+        Folder for checkpoints of training on a table in pieces. The same call with the same module
+        goes on from the one that is there, and gives what it would have given without the
+        interruption. ``epochs`` and ``max_seconds`` may differ.
     checkpoint_seconds : float
-        Seconds between checkpoints. There is one after each round of rows, too.
+        Seconds between checkpoints. There is one after the first step and after each round of rows,
+        too.
     resume : bool
         Whether to go on from a checkpoint; False begins anew.
     device : {"auto", "cpu", "cuda", "mps"} or torch.device, optional

@@ -142,7 +142,7 @@ class ScaledLBFGS(Optimizer):
         self._inner.load_state_dict(state["inner"])
         with torch.no_grad():
             self._flat.copy_(state["coordinates"])
-        self._starts = list(state["starts"])
+        self._starts = [start.to(self._flat) for start in state["starts"]]
         self.scales = dict(zip(self._parameters, state["scales"], strict=True))
         for group, own in zip(self.param_groups, state["groups"], strict=True):
             group.update(own)
