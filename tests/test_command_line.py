@@ -174,6 +174,25 @@ def test_models_without_names_of_columns_take_numbers(folder: Path, capsys: Any)
     np.testing.assert_array_equal(pd.read_parquet(to).prediction, model.predict(frame.to_numpy()))
 
 
+def test_folders_of_rows_are_tuned(folder: Path, capsys: Any, monkeypatch: Any) -> None:
+    shorten_candidates(monkeypatch)
+    rows = folder / "rows"
+    rows.mkdir()
+    frame = table()
+    half = len(frame) // 2
+    frame[:half].to_parquet(rows / "0.parquet")
+    frame[half:].to_parquet(rows / "1.parquet")
+    given = ("tune", folder / "model.skops", rows, "--label", "y")
+    code, out, err = run(capsys, *given, "-o", folder / "better.skops", "--json")
+    assert code == 0, err
+    assert json.loads(out)["rows"] == len(frame)
+    given = ("tune", folder / "model.skops", folder / "data.parquet", "--label", "y")
+    assert run(capsys, *given, "-o", folder / "direct.skops", "--json")[0] == 0
+    X = frame.drop(columns="y")
+    models = [skops.io.load(folder / name) for name in ("better.skops", "direct.skops")]
+    np.testing.assert_array_equal(*(model.predict_proba(X) for model in models))
+
+
 def test_files_of_libraries_are_scored_tuned_and_compared(folder: Path, capsys: Any) -> None:
     lightgbm = pytest.importorskip("lightgbm")
     frame = table()[["a", "b", "c"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.compose import make_column_transformer
@@ -132,3 +133,67 @@ def test_what_needs_all_rows_is_refused(folder):
         pg.FineTuner(pipeline(Ridge())).fit(folder, "none")
     with pytest.raises(pg.ArgumentError, match="y must be the name of a column"):
         pg.FineTuner(pipeline(Ridge())).fit(folder, np.zeros(ROWS))
+
+
+def _written(frame, path, **wrong):
+    """The rows in two files, some values of the last replaced."""
+    frame = frame.copy()
+    for name, value in wrong.items():
+        frame.loc[frame.index[-100], name] = value
+    path.mkdir()
+    half = len(frame) // 2
+    frame[:half].to_parquet(path / "0.parquet", row_group_size=500)
+    frame[half:].to_parquet(path / "1.parquet", row_group_size=500)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [("y", np.nan, "a missing"), ("y", np.inf, "an infinite"), ("label", None, "a missing")],
+)
+def test_targets_are_checked_before_any_work(frame, tmp_path, name, value, what):
+    path = _written(frame[["x", "code", name]], tmp_path / "rows", **{name: value})
+    tuner = pg.FineTuner(pipeline(Ridge() if name == "y" else LogisticRegression()))
+    told = rf"1\.parquet, row group 7, row 400: the target '{name}' has {what} value"
+    with pytest.raises(pg.ArgumentError, match=told):
+        tuner.fit(path, name)
+    assert not hasattr(tuner, "estimator_")
+
+
+def test_what_is_read_once_and_losses_of_all_rows_are_refused(frame, folder):
+    tuner = pg.FineTuner(pipeline(Ridge()))
+    with pytest.raises(pg.ArgumentError, match="a generator can be read only once"):
+        tuner.fit((frame[["x", "code", "y"]] for _ in range(2)), "y")
+    penalized = pg.FineTuner(pipeline(Ridge()), loss=pg.losses.GroupPenalty())
+    with pytest.raises(pg.ArgumentError, match="group penalty compares all rows"):
+        penalized.fit(folder, "y", groups="g")
+    assert not hasattr(tuner, "estimator_")
+    assert not hasattr(penalized, "estimator_")
+
+
+def _opened(frame, path, groups=None):
+    frame.to_parquet(path, row_group_size=500)
+    own = pg.FineTuner(pipeline(LogisticRegression()))._pipeline()
+    return large_tables.LargeTable.open(own, path, "label", None, groups, 0)
+
+
+def test_a_label_of_held_out_rows_alone_is_in_the_sample(frame, tmp_path):
+    rows = frame[["x", "code", "label"]].copy()
+    plain = _opened(rows.assign(label="once"), tmp_path / "plain.parquet")
+    (batch,) = pa.Table.from_pandas(rows.assign(label="once")).combine_chunks().to_batches()
+    held, _ = plain._drawn(batch, plain.share, 0.1)
+    rows.loc[np.flatnonzero(held)[0], "label"] = "once"
+    samples, _ = _opened(rows, tmp_path / "once.parquet").sample(True)
+    assert (samples.y == "once").sum() == 1
+    assert samples.y[-1] == "once"
+
+
+def test_the_sample_has_its_size_whatever_the_groups_are(frame, tmp_path):
+    rows = frame[["x", "code", "label"]].assign(g=np.arange(ROWS) % 20)
+    table = _opened(rows, tmp_path / "groups.parquet", "g")
+    samples, count = table.sample(True)
+    assert count == ROWS
+    assert 400 < len(samples.X) < 700
+    one = _opened(rows.assign(g=0), tmp_path / "one.parquet", "g")
+    with pytest.raises(pg.ArgumentError, match="so few groups in 'g' that none are"):
+        one.sample(True)

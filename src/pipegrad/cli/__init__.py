@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_tune(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("model", metavar="MODEL")
-    tune.add_argument("data", metavar="DATA")
+    tune.add_argument("data", metavar="DATA", help="a file, or a folder of files")
     tune.add_argument("--label", required=True, metavar="COLUMN", help="the column to predict")
     tune.add_argument("-o", "--output", required=True, metavar="FILE", help="the tuned model")
     tune.add_argument(

@@ -20,7 +20,7 @@ from ..inspection import inspect
 from ..module import PipelineModule
 from ..module_files import SUFFIX, is_module_path
 from ..report.results import FORMATS
-from ..row_sources import is_row_source
+from ..row_sources import is_row_source, open_rows
 from ..scoring import predictions_of
 from ..scoring import score as score_table
 from ..streaming.processes import run_processes
@@ -93,14 +93,7 @@ def tune(options: argparse.Namespace) -> Answer:
         scoring=options.scoring,
         verbose=int(not options.json),
     )
-    table = read_table(options.data)
-    X, y = split_label(table, options.label, options.data)
-    if is_estimator_file(options.model, model):
-        X = inputs_of(model, X, options.data)
-    else:
-        net: PipelineModule = to_torch(model)
-        named = hasattr(net, "columns")
-        X, y = (table, options.label) if named else (inputs_of(net, X, options.data), y)
+    X, y, rows = _tuning_data(options, model)
     tuner.fit(X, y)
     _write_tuned(options.output, tuner.estimator_)
     if options.report:
@@ -111,7 +104,7 @@ def tune(options: argparse.Namespace) -> Answer:
         "loss_before": report.before,
         "loss_after": report.after,
         "interval": list(report.interval) if tuner.improved_ else None,
-        "rows": len(table),
+        "rows": rows,
         "seconds": time.monotonic() - started,
         "output": options.output,
     }
@@ -172,6 +165,23 @@ def show_warnings() -> None:
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
     print(f"pipegrad: {category.__name__}: {message}", file=sys.stderr)
+
+
+def _tuning_data(options: argparse.Namespace, model: Any) -> tuple[Any, Any, int | None]:
+    """Input and targets of the tuner, and the number of rows where it is known.
+
+    A folder stays a path, which the tuner reads in pieces.
+    """
+    if Path(options.data).is_dir():
+        return options.data, options.label, open_rows(options.data).rows
+    table = read_table(options.data)
+    X, y = split_label(table, options.label, options.data)
+    if is_estimator_file(options.model, model):
+        return inputs_of(model, X, options.data), y, len(table)
+    net: PipelineModule = to_torch(model)
+    if hasattr(net, "columns"):
+        return table, options.label, len(table)
+    return inputs_of(net, X, options.data), y, len(table)
 
 
 def _untrained(options: argparse.Namespace, model: Any) -> Any:

@@ -108,26 +108,46 @@ class LargeTable:
             Whether each value of the target needs some rows.
         """
         share, count = self.share, self.source.rows
-        wanted = 1.0 if self.whole else SAMPLE_ROWS / max(count or SAMPLE_ROWS * 20, SAMPLE_ROWS)
+        wanted = SAMPLE_ROWS / max(count or SAMPLE_ROWS * 20, SAMPLE_ROWS)
         parts: list[pa.RecordBatch] = []
-        known: Counter[Any] = Counter()
-        total = 0
-        named = [self.roles.groups] if self.roles.groups else self._hashed
+        rare = _RareLabels()
+        total = free = 0
         for piece in self.source.pieces:
             for batch in self.source.batches(piece, self.roles.names, _ROWS):
                 total += batch.num_rows
-                hashes = row_hashes(batch, named, self.seed)
-                held = np.zeros(len(hashes), dtype=bool)
-                if not self.whole:
-                    held = is_below(hashes, share)
-                chosen = ~held & is_below(hashes, min(share + wanted, 1.0))
                 if self.whole:
-                    chosen[:] = True
-                elif classes:
-                    labels = column_array(batch.column(self.roles.targets[0]))
-                    _add_rare(chosen, ~held, labels, known)
+                    parts.append(batch)
+                    continue
+                held, chosen = self._drawn(batch, share, wanted)
+                free += int((~held).sum())
+                if classes:
+                    rare.add(chosen, held, batch, self.roles.targets[0])
                 parts.append(batch.filter(chosen))
-        return self._samples(parts), total
+        if not self.whole:
+            self._check_parts(free, total)
+        return self._samples([*parts, *rare.held_only()]), total
+
+    def _drawn(
+        self, batch: pa.RecordBatch, share: float, wanted: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which rows are held out, and which of the others are in the sample."""
+        own = row_hashes(batch, self._hashed, self.seed)
+        if self.roles.groups is None:
+            held = is_below(own, share)
+            return held, ~held & is_below(own, min(share + wanted, 1.0))
+        # Whole groups are held out; a sample of whole groups would have any number of rows.
+        held = is_below(row_hashes(batch, [self.roles.groups], self.seed), share)
+        return held, ~held & is_below(own, wanted)
+
+    def _check_parts(self, free: int, total: int) -> None:
+        if 0 < free < total:
+            return
+        what = "rows" if self.roles.groups is None else f"groups in {self.roles.groups!r}"
+        side = "held out" if free else "left for training"
+        raise ArgumentError(
+            f"{self.source.name} has so few {what} that none are {side}.\n"
+            "Hint: another random_state, more of them, or no groups."
+        )
 
     @property
     def _hashed(self) -> list[str]:
@@ -150,19 +170,33 @@ class LargeTable:
         return Samples(X, y, roles.weights_of(whole), groups)
 
 
-def _add_rare(
-    chosen: NDArray[np.bool_], free: NDArray[np.bool_], labels: Any, known: Counter[Any]
-) -> None:
-    """Choose further rows of the labels of which there are few so far."""
-    values, codes = np.unique(labels, return_inverse=True)
-    for code, label in enumerate(values.tolist()):
-        own = codes == code
-        known[label] += int((own & chosen).sum())
-        lacking = _FEWEST_OF_CLASS - known[label]
-        if lacking > 0:
-            more = np.flatnonzero(own & free & ~chosen)[:lacking]
-            chosen[more] = True
-            known[label] += len(more)
+class _RareLabels:
+    """Sees to it that each label of a table has rows in the sample."""
+
+    def __init__(self) -> None:
+        self._known: Counter[Any] = Counter()
+        self._held: dict[Any, pa.RecordBatch] = {}
+
+    def add(
+        self, chosen: NDArray[np.bool_], held: NDArray[np.bool_], batch: pa.RecordBatch, name: str
+    ) -> None:
+        """Choose further rows of the labels of which there are few so far."""
+        labels = column_array(batch.column(name))
+        values, codes = np.unique(labels, return_inverse=True)
+        for code, label in enumerate(values.tolist()):
+            own = codes == code
+            self._known[label] += int((own & chosen).sum())
+            lacking = _FEWEST_OF_CLASS - self._known[label]
+            if lacking > 0:
+                more = np.flatnonzero(own & ~held & ~chosen)[:lacking]
+                chosen[more] = True
+                self._known[label] += len(more)
+            if not self._known[label] and label not in self._held:
+                self._held[label] = batch.slice(int(np.flatnonzero(own)[0]), 1)
+
+    def held_only(self) -> list[pa.RecordBatch]:
+        """A row of each label that only held-out rows have; the pipeline has to know it."""
+        return [row for label, row in self._held.items() if not self._known[label]]
 
 
 @dataclass(frozen=True)

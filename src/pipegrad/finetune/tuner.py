@@ -387,16 +387,15 @@ class FineTuner(DelegatingEstimator):
     ) -> FineTuner:
         """Fit on a sample of a table, and train on all of its rows."""
         from .large_tables import LargeTable, needs_classes, train_on_all_rows
+        from .table_checks import check_rows, check_settings
 
-        if self.cv is not None or self.validation_split == "ordered":
-            raise ArgumentError(
-                "cv= and validation_split='ordered' need all rows in memory, and these are read in "
-                "pieces.\nHint: read a part of them, or leave these settings out."
-            )
+        check_settings(self)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options, pipeline = self._options(seed), self._pipeline()
         pipeline.check_last_step()
         table = LargeTable.open(pipeline, rows, y, weight, groups, seed)
+        if not table.whole:
+            check_rows(table.source, table.roles.targets, self.loss)
         samples, count = table.sample(needs_classes(pipeline.described))
         self.fit(samples.X, samples.y, samples.weight, samples.groups, **metadata)
         if table.whole:
