@@ -11,6 +11,32 @@ _FACTOR, _ADDED = np.uint64(0x5DEECE66D), np.uint64(0xB)
 _BITS = 48
 _MASK = np.uint64((1 << _BITS) - 1)
 
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_EVEN = (3.999999999940941908e-01, 2.222219843214978396e-01, 1.531383769920937332e-01)
+_ODD = (6.666666666666735130e-01, 2.857142874366239149e-01, 1.818357216161805012e-01,
+        1.479819860511658591e-01)  # fmt: skip
+
+
+def strict_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm of numbers above 0 as Java's `StrictMath.log` rounds it, by that of fdlibm."""
+    fraction, exponent = np.frexp(values)
+    fraction, exponent = 2 * fraction, exponent - 1.0
+    high = (fraction.view(np.int64) >> 32) & 0xFFFFF
+    upper = ((high + 0x95F64) & 0x100000) != 0
+    f = np.where(upper, fraction / 2, fraction) - 1
+    exponent = exponent + upper
+    s = f / (2 + f)
+    z = s * s
+    w = z * z
+    even = w * (_EVEN[0] + w * (_EVEN[1] + w * _EVEN[2]))
+    rest = z * (_ODD[0] + w * (_ODD[1] + w * (_ODD[2] + w * _ODD[3]))) + even
+    half = 0.5 * f * f
+    middle = ((high - 0x6147A) | (0x6B851 - high)) > 0
+    low = exponent * _LN2_LOW
+    near = (half - (s * (half + rest) + low)) - f
+    far = (s * (f - rest) - low) - f
+    return np.asarray(exponent * _LN2_HIGH - np.where(middle, near, far))
+
 
 class JavaRandoms:
     """Generators side by side.
@@ -44,7 +70,7 @@ class JavaRandoms:
                 square = first * first + second * second
                 good = (square < 1) & (square != 0)
                 inside = square[good]
-                factor = np.sqrt(-2 * np.log(inside) / inside)
+                factor = np.sqrt(-2 * strict_log(inside) / inside)
                 out[rows[good], pair] = first[good] * factor
                 out[rows[good], pair + 1] = second[good] * factor
                 rows = rows[~good]

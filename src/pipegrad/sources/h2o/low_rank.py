@@ -5,6 +5,7 @@ Sums run in the scorer's order: some losses jump, and another rounding would tak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,11 +25,26 @@ _LARGEST = np.finfo(np.float64).max
 _CHUNK = 1 << 20
 
 
+def _exp_one(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+_exp_each = np.frompyfunc(_exp_one, 1, 1)
+
+
+def _exp(x: Floats) -> Floats:
+    # That of numpy rounds less well, and the search then stops at another step.
+    return np.asarray(_exp_each(x), dtype=np.float64)
+
+
 # -- losses of numbers: of what is computed, and of what the table holds -------------------------
 
 
 def _poisson(u: Floats, a: Floats) -> Floats:
-    return np.exp(u) + np.where(a == 0, 0.0, -a * u + a * np.log(a) - a)
+    return _exp(u) + np.where(a == 0, 0.0, -a * u + a * np.log(a) - a)
 
 
 def _huber(u: Floats, a: Floats) -> Floats:
@@ -41,10 +57,10 @@ NUMERIC: dict[str, tuple[Loss, Loss]] = {
     "Quadratic": (lambda u, a: (u - a) * (u - a), lambda u, a: 2 * (u - a)),
     "Absolute": (lambda u, a: np.abs(u - a), lambda u, a: np.sign(u - a)),
     "Huber": (_huber, lambda u, a: np.clip(u - a, -1, 1)),
-    "Poisson": (_poisson, lambda u, a: np.exp(u) - a),
+    "Poisson": (_poisson, lambda u, a: _exp(u) - a),
     "Logistic": (
-        lambda u, a: np.log(1 + np.exp((1 - 2 * a) * u)),
-        lambda u, a: (1 - 2 * a) / (1 + np.exp(-(1 - 2 * a) * u)),
+        lambda u, a: np.log(1 + _exp((1 - 2 * a) * u)),
+        lambda u, a: (1 - 2 * a) / (1 + _exp(-(1 - 2 * a) * u)),
     ),
     "Hinge": (
         lambda u, a: np.maximum(1 + (1 - 2 * a) * u, 0),

@@ -200,11 +200,9 @@ def read(mojo: Mojo, plan: Plan) -> Answer:
     UntranslatableError
         If it has none.
     """
-    from .unsupported import UNSUPPORTED
-
     reader = READERS.get(mojo.algorithm)
     if reader is None:
-        raise refused(mojo, UNSUPPORTED.get(mojo.algorithm, "it has no translation"))
+        raise refused(mojo, "it has no translation")
     return reader(mojo, plan)
 
 

@@ -139,8 +139,10 @@ def _scorer(mojo: Mojo, categories: int, width: int) -> LowRankScorer:
     for column, loss in enumerate(losses):
         if loss.startswith("Periodic"):
             raise refused(mojo, "the scorer of H2O does not read periodic losses")
+        if loss not in {**CATEGORICAL, **NUMERIC}:
+            mojo.fail(f"it has a loss {loss!r:.60}.")
         if loss not in (CATEGORICAL if column < categories else NUMERIC):
-            mojo.fail(f"it has a loss {loss!r:.60} for column {column}.")
+            raise refused(mojo, f"the scorer of H2O has no {loss} loss for columns of that type")
     gamma, seed = mojo.number("gammaX"), mojo.text("seed", "0")
     if not re.fullmatch(r"-?\d{1,19}", seed) or not -_SEEDS <= int(seed) < _SEEDS:
         mojo.fail(f"its seed is {seed!r:.60}.")

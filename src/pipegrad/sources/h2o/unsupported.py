@@ -1,3 +1,0 @@
-"""Algorithms of H2O whose models have no translation."""
-
-UNSUPPORTED: dict[str, str] = {}
