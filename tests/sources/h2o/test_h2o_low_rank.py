@@ -14,12 +14,22 @@ from pipegrad.sources.h2o.java_random import JavaRandoms, strict_log
 
 
 def test_random_numbers_are_those_of_java():
-    """What `new Random(42)` gives."""
-    seeds = np.array([42, 42], dtype=np.int64)
-    assert JavaRandoms(seeds).gaussians(3)[1, 0] == 1.1419053154730547
-    randoms, rows = JavaRandoms(seeds), np.array([1])
-    found = [randoms.below(rows, np.array([100])).item() for _ in range(5)]
-    assert found == [0, 63, 11, 68, 67]
+    """What java.util.Random gives for the seeds 42, 7 and -3."""
+    randoms, rows = JavaRandoms(np.array([42, 7], dtype=np.int64)), np.array([0, 1])
+    big = (1 << 30) + 1  # half of Java's numbers are drawn again
+    drawn = [randoms.below(rows, np.array([100, b])) for b in (2, 3, 4, 5, big, big, big, big)]
+    of_42, of_7 = np.transpose(drawn).tolist()
+    assert of_42[:5] == [30, 63, 48, 84, 70]
+    assert of_7 == [1, 2, 2, 4, 747989380, 1053566254, 755731200, 259278708]
+    normal = JavaRandoms(np.array([42, -3], dtype=np.int64)).gaussians(4)
+    assert normal[0, 0] == 1.1419053154730547
+    expected = [
+        "-0x1.4d1f5b5107989p+0",
+        "-0x1.ac44e7e9b5ee8p-1",
+        "0x1.c341c521c1be3p-3",
+        "-0x1.26efcae385926p+0",
+    ]
+    assert [value.hex() for value in normal[1].tolist()] == expected
 
 
 def test_logarithms_are_within_one_place():

@@ -57,7 +57,7 @@ class JavaRandoms:
 
     def _uniform(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         high = self._next(rows, 26) << 27
-        return (high + self._next(rows, 27)) * 2.0**-53
+        return (high + self._next(rows, 27)).astype(np.float64) * 2.0**-53
 
     def gaussians(self, count: int) -> NDArray[np.float64]:
         """The first normal numbers of each generator (n, count), which come in pairs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +170,7 @@ def _unit(x: Floats, _: Floats, rows: Ints, randoms: JavaRandoms) -> Floats:
     return out
 
 
-def _allowed(good: NDArray[np.bool_]) -> Floats:
+def _allowed(good: Any) -> Floats:
     return np.where(good, 0.0, np.inf)
 
 
