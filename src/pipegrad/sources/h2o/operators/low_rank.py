@@ -83,13 +83,7 @@ def _low_rank(mojo: Mojo, plan: Plan) -> Answer:
     if not all(mojo.has(key) for key in ("reverse_transform", "transposed", "catOffsets")):
         raise refused(mojo, "the scorer takes the time as the seed for files of this old version")
     categories, width = mojo.integer("num_categories"), len(mojo.features)
-    order = mojo.integers("cols_permutation").tolist()
-    if sorted(order) != list(range(width)) or mojo.integer("ncolA") != width:
-        mojo.fail("its permutation is damaged.")
-    if [place in mojo.domains for place in order] != [n < categories for n in range(width)]:
-        mojo.fail("its permutation does not put categories first.")
-    if not 0 <= categories <= width or mojo.integer("num_numeric") != width - categories:
-        mojo.fail(f"it has {width} features, but describes others.")
+    order = _order(mojo, categories, width)
     names = tuple(mojo.features[place] for place in order)
     scorer = _scorer(mojo, categories, width)
     offset, scale = mojo.numbers("norm_sub"), mojo.numbers("norm_mul")
@@ -113,6 +107,18 @@ def _low_rank(mojo: Mojo, plan: Plan) -> Answer:
     columns = plan.entries(mojo, weights, [f"Arch{n + 1}" for n in range(count)])
     columns |= plan.entries(mojo, made, [f"reconstr_{name}" for name in mojo.features])
     return Answer(weights, columns, predict="")
+
+
+def _order(mojo: Mojo, categories: int, width: int) -> list[int]:
+    """The places of the features, those of categories first."""
+    order: list[int] = mojo.integers("cols_permutation").tolist()
+    if sorted(order) != list(range(width)) or mojo.integer("ncolA") != width:
+        mojo.fail("its permutation is damaged.")
+    if [place in mojo.domains for place in order] != [n < categories for n in range(width)]:
+        mojo.fail("its permutation does not put categories first.")
+    if not 0 <= categories <= width or mojo.integer("num_numeric") != width - categories:
+        mojo.fail(f"it has {width} features, but describes others.")
+    return order
 
 
 def _scorer(mojo: Mojo, categories: int, width: int) -> LowRankScorer:
