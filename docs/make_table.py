@@ -10,7 +10,6 @@ from typing import Any
 
 import pipegrad as pg
 from pipegrad.registry import KEPT, Translation, rows, translation
-from pipegrad.sources.h2o.unsupported import UNSUPPORTED as NO_MOJO
 from pipegrad.sources.sklearn.unsupported import REFUSED
 from pipegrad.sources.spark.plan import READERS
 from pipegrad.sources.spark.unsupported import UNSUPPORTED
@@ -162,8 +161,7 @@ def _row(step: Any) -> Translation | None:
 
 def not_in_files() -> list[str]:
     """A line for each part of a model file that has no translation."""
-    lines = [f"| Spark MLlib `{part}` | {why} |" for part, why in sorted(UNSUPPORTED.items())]
-    return lines + [f"| H2O `{name}` | {why} |" for name, why in sorted(NO_MOJO.items())]
+    return [f"| Spark MLlib `{part}` | {why} |" for part, why in sorted(UNSUPPORTED.items())]
 
 
 PREFACE = """# What training keeps

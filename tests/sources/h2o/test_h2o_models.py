@@ -18,7 +18,6 @@ SERVED = ("gam", "isotonic", "words", "svm")
 REFUSED = {
     "gam_offset": "refuses all rows of models with an offset",
     "gam_cubic_m_spline": "mixes up the matrices of its splines",
-    "glrm_numbers": "random numbers that depend on how many rows",
 }
 NAMES = sorted(
     path.stem

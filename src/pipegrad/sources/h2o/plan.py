@@ -70,6 +70,10 @@ class Plan:
         """Let a model read the output of a step, whose columns have names, instead of a table."""
         self._given[mojo.prefix] = step, names
 
+    def is_given(self, mojo: Mojo) -> bool:
+        """Whether a model reads the output of a step instead of a table."""
+        return mojo.prefix in self._given
+
     def read(self, mojo: Mojo) -> Answer:
         """Read a model inside of another one.
 
@@ -107,7 +111,7 @@ class Plan:
             Whether unseen levels have a place of their own, after the last level.
         """
         chosen = mojo.features if names is None else names
-        if mojo.prefix in self._given:
+        if self.is_given(mojo):
             if required and mojo.domains.keys() & set(range(len(mojo.features))):
                 why = "it refuses missing categories, and another model makes its categories"
                 raise refused(mojo, why)
@@ -196,11 +200,9 @@ def read(mojo: Mojo, plan: Plan) -> Answer:
     UntranslatableError
         If it has none.
     """
-    from .unsupported import UNSUPPORTED
-
     reader = READERS.get(mojo.algorithm)
     if reader is None:
-        raise refused(mojo, UNSUPPORTED.get(mojo.algorithm, "it has no translation"))
+        raise refused(mojo, "it has no translation")
     return reader(mojo, plan)
 
 
