@@ -7,7 +7,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 # Tests run side by side, so that each keeps to one thread.
-RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-oldest test-gpu test-mlnet test-spark test-h2o test-mlflow test-sql fuzz check format docs benchmarks study study-small clean
