@@ -166,6 +166,14 @@ class NamedPipeline(PipelineModule):
     def input_of_arrow(self, batch: Any) -> Any:
         return read_table(batch)
 
+    def kept_of_arrow(self, batch: Any) -> Any:
+        if not getattr(self.source, "leaves_out", False):
+            return batch
+        import pyarrow as pa
+
+        kept = self.kept_rows(batch)
+        return batch if kept is None else batch.take(pa.array(kept))
+
     def target_column(self, names: list[str]) -> str | None:
         find = getattr(self.source, "target_name", None)
         found = None if find is None else find(dict.fromkeys(names), None)

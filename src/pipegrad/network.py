@@ -228,6 +228,10 @@ class PipelineNetwork(nn.Module):
         matrix = numeric_matrix(batch) if width == batch.num_columns else None
         return matrix if matrix is not None and np.isfinite(matrix.sum()) else None
 
+    def kept_of_arrow(self, batch: Any) -> Any:
+        """The rows of Arrow that the pipeline does not leave out of its answers."""
+        return batch
+
     def target_column(self, names: list[str]) -> str | None:
         """The column of the targets, where the source keeps its name."""
         return None

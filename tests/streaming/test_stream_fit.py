@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,7 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
 import pipegrad as pg
+from pipegrad.named import read_table
 from pipegrad.streaming import stream_fit
+
+SPARK = Path(__file__).parents[1] / "data" / "spark"
 
 ROWS, WIDTH = 6000, 5
 
@@ -151,3 +156,21 @@ def test_texts(tmp_path):
     pipe = make_pipeline(CountVectorizer(), LogisticRegression(C=1e-4)).fit(texts[:50], labels[:50])
     net = pg.to_torch(pipe).fit(tmp_path / "t.parquet", "label", epochs=3)
     assert losses(net, "valid_loss")[-1] < losses(net, "valid_loss")[0]
+
+
+@pytest.mark.filterwarnings("ignore:The model leaves out")
+@pytest.mark.parametrize("cached", [False, True])
+def test_rows_that_a_model_of_spark_skips_are_not_trained_on(cached, tmp_path, monkeypatch):
+    rows = read_table(SPARK / "skips.rows.parquet")
+    table = pd.concat([rows] * 30, ignore_index=True)
+    table["u"] += np.linspace(0, 0.1, len(table))
+    net = pg.to_torch(SPARK / "skips.spark")
+    kept = len(net.kept_rows(table))
+    assert 0 < kept < len(table)
+    table.to_parquet(tmp_path / "rows.parquet", row_group_size=100)
+    if not cached:  # as a small table
+        monkeypatch.setattr(stream_fit, "IN_MEMORY", 1 << 30)
+    net.fit([tmp_path / "rows.parquet"], epochs=1, validation=None)
+    assert len(net.history) == 2
+    if cached:
+        assert net.history[-1, "rows"] == kept

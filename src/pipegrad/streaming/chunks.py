@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ..network import PipelineNetwork
+    from ..row_sources import Piece, RowSource
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ class RowEncoder:
         self.roles = roles
         self.seed = seed
         self._shape: tuple[int, ...] | None = None
+
+    def batches(self, source: RowSource, piece: Piece, rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a piece that the pipeline does not leave out, in slices."""
+        for batch in source.batches(piece, self.roles.names, rows):
+            kept = self.net.kept_of_arrow(batch)
+            if kept.num_rows:
+                yield kept
 
     def chunk(self, batch: pa.RecordBatch) -> Chunk:
         """The encoded rows of a record batch."""

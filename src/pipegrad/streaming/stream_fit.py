@@ -66,6 +66,7 @@ def read_samples(net: PipelineNetwork, source: RowSource, roles: ColumnRoles) ->
     if not batches:
         raise ArgumentError(f"{source.name} holds no rows.")
     (whole,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    whole = net.kept_of_arrow(whole)
     groups = None
     if roles.groups is not None:
         groups = np.asarray(whole.column(roles.groups).to_pandas())

@@ -59,8 +59,8 @@ class TableUnit:
 
     def chunks(self, first: int = 0) -> Iterator[Chunk]:
         """The slices in order; those before the first one are decoded as well."""
-        names = self.encoder.roles.names
-        for number, batch in enumerate(self.source.batches(self.piece, names, self.slice_rows)):
+        batches = self.encoder.batches(self.source, self.piece, self.slice_rows)
+        for number, batch in enumerate(batches):
             if number >= first:
                 yield self._chunk(batch, number)
 
@@ -183,8 +183,7 @@ def _cached_piece(
             pass
     counts = []
     table = TableUnit(source, piece, encoder, slice_rows)
-    names = encoder.roles.names
-    for number, batch in enumerate(source.batches(piece, names, slice_rows)):
+    for number, batch in enumerate(encoder.batches(source, piece, slice_rows)):
         unit = _unit(folder, key, number, batch.num_rows, encoder)
         write_arrays(unit.path, unit.key, _arrays(table, batch, number))
         counts.append(batch.num_rows)
