@@ -101,6 +101,8 @@ def run(pipe, folder, label="label", hooks=(), break_unit=None, by_rank=None, **
 
 def run_all(runs, output):
     """Do several runs in this process; results go into a file for each process."""
+    # Shells let processes in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = {name: run(**options) for name, options in runs.items()}
     Path(output, f"{rank()}.pickle").write_bytes(pickle.dumps(found))
 
